@@ -1,0 +1,236 @@
+"""Settings of the networks and of training: frozen dataclasses, read from TOML and written beside every run as JSON.
+
+Every field says its unit or range. Unknown keys are errors that name the nearest known one; nothing is ignored.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import tomllib
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from sidgan.errors import ConfigError
+
+C = TypeVar("C")
+
+AUDIO_FEATURES = 512  #: channels of the audio embedding f_A, whatever the width of the encoder (Sec. 3.1)
+MEL_BANDS = 80  #: rows of a mel window (Sec. 3.4)
+MEL_STEPS = 16  #: columns of a mel window: 0.2 s
+SYNC_FRAMES = 5  #: frames of a sync window: 0.2 s at 25 fps (Eq. 2)
+
+
+@dataclass(frozen=True)
+class SyncNetConfig:
+    """An audio-visual synchronisation expert (Sec. 3.3.1).
+
+    Attributes:
+        kind: ``aps`` (stride-1 convolutions + adaptive polyphase sampling, circular padding, global pooling)
+            or ``vanilla`` (strided convolutions, zero padding, flattened head).
+        face: side in px of the square face the expert looks at; it sees the lower half, (face / 2, face).
+        width: channels of the first video block; the paper-size network has 32.
+        audio_width: channels of the first audio block; the paper-size network has 32.
+        blocks: residual blocks after each downsampling, as a fraction of the paper-size network's (2, 3, 2, 2).
+        lpf: taps of the binomial low-pass before polyphase sampling: 1 (none, the paper) or 3.
+        aps_audio: where the audio branch samples adaptively: ``none``, ``freq`` (mel axis only) or ``full``.
+    """
+
+    kind: Literal["aps", "vanilla"] = "aps"
+    face: int = 128
+    width: int = 32
+    audio_width: int = 32
+    blocks: float = 1.0
+    lpf: Literal[1, 3] = 1
+    aps_audio: Literal["none", "freq", "full"] = "none"
+
+    def __post_init__(self) -> None:
+        require(self.face in (96, 128), f"face must be 96 or 128 px, not {self.face}")
+        require(self.width > 0 and self.audio_width > 0, "width and audio_width must be positive")
+
+
+@dataclass(frozen=True)
+class GeneratorConfig:
+    """The pyramid generator with its two image encoders and audio encoder (Sec. 3.1, 3.2).
+
+    Attributes:
+        size: side S of query, reference and finest output in px.
+        base: channels at resolution ``size``; doubled with every halving up to ``cmax``.
+        cmax: most channels anywhere.
+        start: resolution of the first block, whose input is the query resized to it.
+        rgb_levels: resolutions at which an RGB block makes an output, coarse to fine; the last is ``size``.
+        audio_levels: resolutions of the blocks that take the audio feature.
+        audio_inject: ``adain`` (scale and shift after normalisation) or ``concat`` (tiled and concatenated).
+        audio_width: first width of the audio encoder, which comes out of a SyncNet of the same ``audio_width``.
+        audio_blocks: the ``blocks`` fraction of that SyncNet.
+        aps_audio: the ``aps_audio`` of that SyncNet.
+    """
+
+    size: int = 512
+    base: int = 32
+    cmax: int = 512
+    start: int = 16
+    rgb_levels: tuple[int, ...] = (128, 256, 512)
+    audio_levels: tuple[int, ...] = (16, 32, 64)
+    audio_inject: Literal["adain", "concat"] = "adain"
+    audio_width: int = 32
+    audio_blocks: float = 1.0
+    aps_audio: Literal["none", "freq", "full"] = "none"
+
+    def __post_init__(self) -> None:
+        levels = self.levels
+        require(levels[-1] == self.size, f"size {self.size} must be start {self.start} times a power of two")
+        require(bool(self.rgb_levels) and self.rgb_levels[-1] == self.size, "the last rgb level must be size")
+        unknown = (set(self.rgb_levels) | set(self.audio_levels)) - set(levels)
+        require(not unknown, f"levels {sorted(unknown)} are not among the block resolutions {levels}")
+
+    @property
+    def levels(self) -> tuple[int, ...]:
+        """Block resolutions, coarse to fine: start, 2 start, ..., size."""
+        sizes = [self.start]
+        while sizes[-1] < self.size:
+            sizes.append(sizes[-1] * 2)
+        return tuple(sizes)
+
+    def channels(self, level: int) -> int:
+        """Width of the encoder maps and of the generator block at one resolution."""
+        return min(self.cmax, self.base * (self.size // level))
+
+
+@dataclass(frozen=True)
+class DiscriminatorConfig:
+    """A patch discriminator for one level (Sec. 3.4). ``layers`` strided convolutions, ``base`` channels first."""
+
+    base: int = 64
+    cmax: int = 512
+    layers: int = 3
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """Weights of Eq. 4 at one level: alpha L1, mu LSGAN, lambda sync; ``mouth`` weighs L1 inside the query mask."""
+
+    l1: float = 1.0
+    gan: float = 0.0
+    sync: float = 0.0
+    mouth: float = 5.0
+
+
+def require(condition: bool, message: str) -> None:
+    """Raise `ConfigError` with ``message`` unless ``condition``."""
+    if not condition:
+        raise ConfigError(message)
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """A config as plain JSON-able values."""
+    return typing.cast("dict[str, Any]", json.loads(json.dumps(dataclasses.asdict(config))))
+
+
+def from_dict(kind: type[C], values: Mapping[str, Any], where: str = "") -> C:
+    """Build a config of type ``kind``; nested dataclasses come from nested tables.
+
+    Raises:
+        ConfigError: unknown key (the nearest known one is named) or a value of the wrong type.
+    """
+    hints = typing.get_type_hints(kind)
+    known = {f.name for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    arguments: dict[str, Any] = {}
+    for key, value in values.items():
+        if key not in known:
+            near = difflib.get_close_matches(key, known, 1)
+            hint = f"; did you mean '{near[0]}'?" if near else f"; known keys: {', '.join(sorted(known))}"
+            raise ConfigError(f"unknown key '{where}{key}'{hint}")
+        arguments[key] = _convert(hints[key], value, f"{where}{key}")
+    return kind(**arguments)
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
+        return from_dict(typing.cast("type[Any]", hint), value, f"{where}.")
+    if origin in (typing.Union, types.UnionType):
+        if value is None and type(None) in args:
+            return None
+        return _convert(next(a for a in args if a is not type(None)), value, where)
+    if origin is tuple and isinstance(value, list | tuple):
+        return tuple(_convert(args[0], v, where) for v in value)
+    if origin is dict and isinstance(value, Mapping):
+        return {_convert(args[0], k, where): _convert(args[1], v, f"{where}.{k}") for k, v in value.items()}
+    if origin is Literal:
+        require(value in args, f"'{where}' must be one of {', '.join(map(str, args))}, not {value!r}")
+        return value
+    if hint is int and isinstance(value, str) and value.lstrip("-").isdigit():
+        return int(value)
+    if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(hint, type) and isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
+        return value
+    raise ConfigError(f"'{where}' must be {getattr(hint, '__name__', hint)}, not {value!r}")
+
+
+def read_toml(path_or_name: str | Path) -> dict[str, Any]:
+    """Read a TOML file, or a preset that comes with the package, by its bare name (``tiny128``).
+
+    A ``base = "other"`` line reads that preset first and changes only what the file says.
+    """
+    path = Path(path_or_name)
+    if path.suffix != ".toml":
+        preset = resources.files("sidgan") / "configs" / f"{path}.toml"
+        if not preset.is_file():
+            raise ConfigError(f"no preset '{path_or_name}'; presets: {', '.join(presets())}; or give a .toml file")
+        text = preset.read_text()
+    elif path.is_file():
+        text = path.read_text()
+    else:
+        raise ConfigError(f"no config file {path}")
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path_or_name}: not valid TOML ({error})") from None
+    base = values.pop("base", None)
+    return merge(read_toml(base), values) if base else values
+
+
+def presets() -> list[str]:
+    """Names of the presets that come with the package."""
+    folder = resources.files("sidgan") / "configs"
+    return sorted(f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml"))
+
+
+def merge(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    """``base`` with the values of ``change``, table by table."""
+    merged = dict(base)
+    for key, value in change.items():
+        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = merge(merged[key], value) if both else value
+    return merged
+
+
+def override(values: Mapping[str, Any], assignments: list[str]) -> dict[str, Any]:
+    """Apply ``--set a.b=value`` assignments; values are read as TOML, bare words as text."""
+    result = dict(values)
+    for assignment in assignments:
+        key, sep, text = assignment.partition("=")
+        require(bool(sep) and bool(key), f"--set wants key=value, not '{assignment}'")
+        try:
+            value = tomllib.loads(f"v = {text}")["v"]
+        except tomllib.TOMLDecodeError:
+            value = text
+        change: dict[str, Any] = {key.split(".")[-1]: value}
+        for part in reversed(key.split(".")[:-1]):
+            change = {part: change}
+        result = merge(result, change)
+    return result
+
+
+__all__ = [
+    "AUDIO_FEATURES", "MEL_BANDS", "MEL_STEPS", "SYNC_FRAMES", "DiscriminatorConfig", "GeneratorConfig", "LossWeights",
+    "SyncNetConfig", "from_dict", "merge", "override", "presets", "read_toml", "require", "to_dict",
+]  # fmt: skip

@@ -1,0 +1,1 @@
+"""Footage in, training batches out."""

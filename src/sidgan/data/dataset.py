@@ -1,0 +1,200 @@
+"""Prepared clips in memory, and the windows that training draws from them.
+
+Everything stays ``uint8`` (pictures) or ``float16`` (mels) until a batch is made, and may live on the GPU: the sets this
+layout is meant for are minutes to hours long. Which frames may be used is decided by the split ranges in the manifest.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from sidgan import audio
+from sidgan.config import SYNC_FRAMES
+from sidgan.errors import DataError
+from sidgan.types import Byte, Float
+
+FPS = 25
+REFERENCE_DISTANCE = 25  #: frames between a window and its reference picture, where the clip is long enough
+
+
+@dataclass(frozen=True)
+class PackedClip:
+    """One clip's usable stretch of N frames.
+
+    Attributes:
+        name: as in the manifest.
+        images: (N, 3, S, S) uint8.
+        mels: (N, 1, 80, 16) float16, the window of each frame.
+        masks: (N, 4) hidden box in unit coordinates.
+        landmarks: (N, 68, 2) unit coordinates.
+    """
+
+    name: str
+    images: Tensor
+    mels: Tensor
+    masks: Tensor
+    landmarks: Float
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+@dataclass(frozen=True)
+class Windows:
+    """B windows of T consecutive frames on the device, before any augmentation.
+
+    Attributes:
+        target: (B, T, 3, S, S) float in [0, 1], the truth.
+        mask: (B, T, 1, S, S) 1 where the query is hidden.
+        mels: (B, T, 1, 80, 16), the window of each frame.
+        sync_mel: (B, 1, 80, 16), the window of the middle frame.
+        reference: (B, 3, S, S), the same face at another time.
+    """
+
+    target: Tensor
+    mask: Tensor
+    mels: Tensor
+    sync_mel: Tensor
+    reference: Tensor
+
+
+class PackedSet:
+    """The clips of one or more splits of a prepared folder, and random access to their windows.
+
+    Args:
+        root: prepared folder; several may be joined.
+        splits: names such as ``train`` or ``heldout``; a clip may give a part of itself to each.
+        min_frames: shorter stretches are left out.
+        device: where pictures and mels live.
+
+    Raises:
+        DataError: nothing there for these splits.
+    """
+
+    def __init__(
+        self, root: Path | Sequence[Path], splits: Iterable[str], *, min_frames: int = 2 * SYNC_FRAMES,
+        device: str | torch.device = "cpu",
+    ) -> None:  # fmt: skip
+        roots = [root] if isinstance(root, Path) else list(root)
+        self.device = torch.device(device)
+        self.clips: list[PackedClip] = []
+        wanted = set(splits)
+        for folder in roots:
+            for record in read_manifest(folder):
+                for split, (first, last) in record.get("splits", {}).items():
+                    if split in wanted and last - first >= min_frames:
+                        self.clips.append(_load(folder, record, first, last, self.device))
+        if not self.clips:
+            raise DataError(f"no clips for {', '.join(sorted(wanted))} in {', '.join(map(str, roots))}")
+        self._chances = _chances(self.clips)
+
+    @property
+    def size(self) -> int:
+        """Crop side S in px."""
+        return int(self.clips[0].images.shape[-1])
+
+    def __len__(self) -> int:
+        return sum(len(clip) for clip in self.clips)
+
+    def draw(self, rng: np.random.Generator) -> PackedClip:
+        """A random clip. Folders are drawn by the square root of their size: no one person fills the batches."""
+        return self.clips[int(rng.choice(len(self.clips), p=self._chances))]
+
+    def windows(self, rng: np.random.Generator, count: int, frames: int) -> Windows:
+        """``count`` random windows of ``frames`` frames from as many clips."""
+        picks = []
+        for _ in range(count):
+            clip = self.draw(rng)
+            start = int(rng.integers(len(clip) - frames + 1))
+            picks.append((clip, start, reference_frame(rng, len(clip), start, frames)))
+        return stack_windows(picks, frames, self.size)
+
+
+def reference_frame(rng: np.random.Generator, length: int, start: int, frames: int) -> int:
+    """A frame of the same clip at least a second from the window's middle, or else the farthest; never inside it."""
+    middle = start + frames // 2
+    far = [i for i in range(length) if abs(i - middle) >= REFERENCE_DISTANCE]
+    return int(rng.choice(far)) if far else (0 if middle > length - 1 - middle else length - 1)
+
+
+def stack_windows(picks: Sequence[tuple[PackedClip, int, int]], frames: int, size: int) -> Windows:
+    """Batch windows given as (clip, first frame, reference frame)."""
+    target = torch.stack([c.images[s : s + frames] for c, s, _ in picks]).float() / 255
+    boxes = torch.stack([c.masks[s : s + frames] for c, s, _ in picks])
+    mels = torch.stack([c.mels[s : s + frames] for c, s, _ in picks]).float()
+    return Windows(
+        target=target, mask=box_masks(boxes, size), mels=mels, sync_mel=mels[:, frames // 2],
+        reference=torch.stack([c.images[r] for c, _, r in picks]).float() / 255,
+    )  # fmt: skip
+
+
+def box_masks(boxes: Tensor, size: int) -> Tensor:
+    """(..., 4) unit boxes -> (..., 1, S, S), as `sidgan.geometry.mask_image` draws them."""
+    centres = (torch.arange(size, device=boxes.device) + 0.5) / size
+    x0, y0, x1, y1 = (boxes[..., i, None] for i in range(4))
+    inside_x = (centres >= x0) & (centres <= x1)
+    inside_y = (centres >= y0) & (centres <= y1)
+    return (inside_y[..., :, None] & inside_x[..., None, :]).unsqueeze(-3).float()
+
+
+def _chances(clips: Sequence[PackedClip]) -> Float:
+    folders = Counter[str]()
+    for clip in clips:
+        folders[clip.name.rpartition("/")[0]] += len(clip)
+    weights = np.array([len(clip) / np.sqrt(folders[clip.name.rpartition("/")[0]]) for clip in clips])
+    return weights / weights.sum()
+
+
+def _load(root: Path, record: dict[str, Any], first: int, last: int, device: torch.device) -> PackedClip:
+    base = root / "clips" / record["file"]
+    images = read_crops(base.with_name(base.name + ".mp4"))
+    with np.load(base.with_name(base.name + ".npz")) as arrays:
+        mel = arrays["mel"].astype(np.float32)
+        masks, landmarks = arrays["masks"][first:last], arrays["landmarks"][first:last]
+    if len(images) != record["frames"]:
+        raise DataError(f"{base.name}.mp4 has {len(images)} frames, not {record['frames']}; prepare it again")
+    windows = audio.mel_windows(mel, [Fraction(i, FPS) for i in range(first, last)])
+    return PackedClip(
+        name=record["name"],
+        images=torch.from_numpy(images[first:last]).permute(0, 3, 1, 2).contiguous().to(device),
+        mels=torch.from_numpy(windows.astype(np.float16)).to(device),
+        masks=torch.from_numpy(masks).to(device),
+        landmarks=landmarks,
+    )
+
+
+def read_crops(path: Path) -> Byte:
+    """All crops (N, S, S, 3) RGB of a packed clip. OpenCV decodes them, so that training needs no media library."""
+    video = cv2.VideoCapture(str(path))
+    frames = []
+    while True:
+        ok, image = video.read()
+        if not ok:
+            break
+        frames.append(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
+    if not frames:
+        raise DataError(f"cannot read {path}; prepare the data again")
+    return np.stack(frames)
+
+
+def read_manifest(root: Path) -> list[dict[str, Any]]:
+    """The records of a prepared folder.
+
+    Raises:
+        DataError: the folder was not prepared, or not to the end.
+    """
+    path = root / "manifest.jsonl"
+    if not path.is_file():
+        raise DataError(f"{root} holds no manifest.jsonl; run: sidgan prepare FOLDER {root}")
+    return [json.loads(line) for line in path.read_text().splitlines()]

@@ -1,0 +1,93 @@
+"""How far sound and picture of a clip are apart, from the clip alone: mouth motion correlated with the sound.
+
+No trained expert is needed, so footage can be corrected before the first expert exists.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.ndimage import uniform_filter1d
+
+from sidgan.audio import STEPS_PER_SECOND
+from sidgan.types import Float
+
+FPS = 25
+BANDS = 8  #: mel bands are averaged to this many
+RIDGE = 0.3  #: keeps directions with little variance from being blown up to full size
+MAX_OFFSET = 15  #: frames searched to either side
+TRUST = 10.0  #: evidence above which an offset may be believed and corrected
+
+
+class Offset(NamedTuple):
+    """``frames`` > 0: the picture lags the sound. ``evidence``: height of the peak in robust standard deviations."""
+
+    frames: int
+    evidence: float
+
+    @property
+    def trusted(self) -> bool:
+        """Whether there is enough evidence to act on it."""
+        return self.evidence >= TRUST
+
+
+def mouth_signals(landmarks: Float) -> Float:
+    """(N, 3) inner opening, outer opening and width of the mouth, in eye distances, from (N, 68, 2) landmarks."""
+    eyes = np.linalg.norm(landmarks[:, 45] - landmarks[:, 36], axis=-1)
+    pairs = ((62, 66), (51, 57), (48, 54))
+    return np.stack([np.linalg.norm(landmarks[:, a] - landmarks[:, b], axis=-1) / eyes for a, b in pairs], 1)
+
+
+def mouth_opening(landmarks: Float) -> Float:
+    """(N,) inner-lip opening in eye distances."""
+    return mouth_signals(landmarks)[:, 0]
+
+
+def estimate_offset(landmarks: Float, mel: Float) -> Offset:
+    """Best shift between mouth motion and sound over +-15 frames.
+
+    Args:
+        landmarks: (N, 68, 2) at 25 fps, any unit of length.
+        mel: (80, T), column 0 at the time of frame 0.
+    """
+    motion = mouth_signals(landmarks)
+    speed = np.gradient(motion, axis=0)
+    sound = _sound_at_frames(mel, len(motion))
+    motion = _whiten(_detrend(np.concatenate([motion, speed, np.abs(speed)], 1)))
+    sound = _whiten(_detrend(np.concatenate([sound, np.gradient(sound, axis=0)], 1)))
+    lags = np.arange(-MAX_OFFSET, MAX_OFFSET + 1)
+    strength = np.array([_coupling(motion, sound, lag) for lag in lags])
+    best = int(strength.argmax())
+    rest = np.delete(strength, slice(max(0, best - 2), best + 3))
+    spread = 1.4826 * np.median(np.abs(rest - np.median(rest))) + 1e-9
+    return Offset(int(lags[best]), float((strength[best] - np.median(rest)) / spread))
+
+
+def _sound_at_frames(mel: Float, count: int) -> Float:
+    """(count, 8) mean band energies over the 40 ms that each frame is shown."""
+    bands = mel.astype(np.float32).reshape(BANDS, -1, mel.shape[1]).mean(1)
+    edges = np.arange(count + 1) * STEPS_PER_SECOND / FPS
+    total = np.concatenate([np.zeros((BANDS, 1)), np.cumsum(bands, 1)], 1)
+    at = np.stack([np.interp(edges, np.arange(total.shape[1]), row) for row in total])
+    return np.diff(at, axis=1).T
+
+
+def _detrend(signal: Float) -> Float:
+    """Remove what changes slower than a second, scale to unit variance."""
+    signal = signal - uniform_filter1d(signal, FPS, axis=0, mode="nearest")
+    return signal / (signal.std(0) + 1e-6)
+
+
+def _whiten(signal: Float) -> Float:
+    """Turn the columns so that they are uncorrelated and about equally strong: otherwise loudness counts many times."""
+    strength, directions = np.linalg.eigh(signal.T @ signal / len(signal) + RIDGE * np.eye(signal.shape[1]))
+    return signal @ directions / np.sqrt(strength)
+
+
+def _coupling(motion: Float, sound: Float, lag: int) -> float:
+    """Sum of squared correlations of motion at frame i with sound at frame i - lag."""
+    count = len(motion)
+    a = motion[max(0, lag) : count + min(0, lag)]
+    b = sound[max(0, -lag) : count + min(0, -lag)]
+    return float(((a.T @ b / len(a)) ** 2).sum())

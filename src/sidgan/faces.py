@@ -1,0 +1,315 @@
+"""Faces through a video: detection on a few frames, 68 landmarks on every frame, tracks that never cross a shot cut.
+
+The detector (HOG, dlib) is slow on a whole frame and fast on a face-sized window. So the whole frame is searched at
+key frames only, at several scales from coarse to fine, and each known face is confirmed in its own small window in
+between. Landmarks follow by themselves: the box for the next frame is derived from the last landmarks.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import cv2
+import dlib
+import numpy as np
+from scipy.ndimage import gaussian_filter1d, median_filter
+
+from sidgan.errors import SidganError
+from sidgan.geometry import JAW, face_square, luma8, square_matrix
+from sidgan.types import Byte, Face, FaceTrack, Float, Frame
+
+KEY_EVERY = 25  #: frames between searches of the whole frame
+CHECK_EVERY = 5  #: frames between confirmations of a known face in its window
+MAX_GAP = 25  #: frames a face may be lost before its track ends
+SEARCH_LINES = (360, 720, 1080)  #: short side in px at which the frame is searched, until a face is found
+MIN_SCORE = 0.0  #: HOG score of a confirmed face; real frontal faces reach 1 to 3
+WINDOW_FACE = 100  #: px to which a known face is scaled to be confirmed; the detector's smallest is 80
+CUT_DISTANCE = 0.45  #: Bhattacharyya distance of luma histograms that makes a shot cut
+
+Box = tuple[float, float, float, float]
+
+
+def model_file(name: str) -> Path:
+    """Path of a dlib model inside the ``face_recognition_models`` distribution, which must not be imported."""
+    spec = importlib.util.find_spec("face_recognition_models")
+    if spec is None or not spec.submodule_search_locations:
+        raise SidganError("face models are missing; run: pip install face_recognition_models")
+    return Path(spec.submodule_search_locations[0]) / "models" / f"{name}.dat"
+
+
+@lru_cache(maxsize=1)
+def _detector() -> Any:
+    return dlib.get_frontal_face_detector()
+
+
+@lru_cache(maxsize=1)
+def _predictor() -> Any:
+    return dlib.shape_predictor(str(model_file("shape_predictor_68_face_landmarks")))
+
+
+@lru_cache(maxsize=1)
+def _embedder() -> Any:
+    return dlib.face_recognition_model_v1(str(model_file("dlib_face_recognition_resnet_model_v1")))
+
+
+def landmarks(image: Byte, box: Box) -> Float:
+    """68 points (68, 2) px of the face in ``box`` of a grey or RGB uint8 image, in iBUG order."""
+    shape = _predictor()(image, dlib.rectangle(*(round(v) for v in box)))
+    return np.array([(p.x, p.y) for p in shape.parts()], np.float32)
+
+
+def embed(image: Byte, points: Float) -> Float:
+    """Identity embedding (128,) of the face with these 68 points in an RGB uint8 image; 0.6 apart = other person."""
+    rect = dlib.rectangle(*(round(v) for v in box_of(points)))
+    shape = dlib.full_object_detection(rect, [dlib.point(round(float(x)), round(float(y))) for x, y in points])
+    return np.array(_embedder().compute_face_descriptor(image, shape), np.float32)
+
+
+def box_of(points: Float) -> Box:
+    """The box that the landmark model expects around a face with these points (its mean shape in its own box)."""
+    low, high = points.min(0), points.max(0)
+    centre = (low + high) / 2
+    side = float((high - low).max()) * 1.12
+    x, y = float(centre[0]), float(centre[1]) - 0.02 * side
+    return x - side / 2, y - side / 2, x + side / 2, y + side / 2
+
+
+def detect(luma: Byte, short_side: int) -> list[tuple[Box, float]]:
+    """Boxes and scores of the faces in a grey image, searched at one scale; faces under 80/short_side are missed."""
+    scale = short_side / min(luma.shape)
+    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    small = cv2.resize(luma, None, fx=scale, fy=scale, interpolation=how) if scale != 1 else luma
+    found, scores, _ = _detector().run(small, 0, MIN_SCORE)
+    boxes = [tuple(v / scale for v in (r.left(), r.top(), r.right() + 1, r.bottom() + 1)) for r in found]
+    return [(box, float(score)) for box, score in zip(boxes, scores, strict=True)]
+
+
+def search(luma: Byte) -> list[Face]:
+    """All faces of a frame: coarse first, finer only while nothing is found, so wide shots are not missed."""
+    for lines in SEARCH_LINES:
+        if lines > 2 * min(luma.shape):
+            break
+        found = detect(luma, lines)
+        if found:
+            return [Face(box, score, landmarks(luma, box)) for box, score in found]
+    return []
+
+
+def confirm(luma: Byte, box: Box) -> Face | None:
+    """The face expected in ``box``, if it is still there: the detector runs on a small window around it only."""
+    x0, y0, x1, y1 = box
+    margin = 0.4 * (x1 - x0)
+    height, width = luma.shape
+    left, top = max(0, int(x0 - margin)), max(0, int(y0 - margin))
+    right, bottom = min(width, int(x1 + margin)), min(height, int(y1 + margin))
+    if right - left < 16 or bottom - top < 16:
+        return None
+    scale = WINDOW_FACE / (x1 - x0)
+    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    window = cv2.resize(luma[top:bottom, left:right], None, fx=scale, fy=scale, interpolation=how)
+    found, scores, _ = _detector().run(window, 0, MIN_SCORE)
+    best: Face | None = None
+    for rect, score in zip(found, scores, strict=True):
+        hit = (rect.left() / scale + left, rect.top() / scale + top, rect.right() / scale + left,
+               rect.bottom() / scale + top)  # fmt: skip
+        if overlap(hit, box) > 0.3 and (best is None or score > best.score):
+            best = Face(hit, float(score), landmarks(luma, hit))
+    return best
+
+
+def overlap(a: Box, b: Box) -> float:
+    """Intersection over union of two boxes."""
+    width = min(a[2], b[2]) - max(a[0], b[0])
+    height = min(a[3], b[3]) - max(a[1], b[1])
+    if width <= 0 or height <= 0:
+        return 0.0
+    both = width * height
+    return both / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both)
+
+
+@dataclass
+class _Follower:
+    """One face being followed: what was seen so far, and how its box sits on its landmarks."""
+
+    first: int
+    points: list[Float] = field(default_factory=list)
+    scores: list[float] = field(default_factory=list)
+    offset: Float = field(default_factory=lambda: np.zeros(2, np.float32))  # box centre - point centre, per spread
+    ratio: float = 0.0  # box side per spread
+    score: float = 0.0
+    lost: int = 0
+
+    def calibrate(self, face: Face) -> None:
+        """Remember how the detector's box lies relative to the landmarks found in it."""
+        centre, spread = _spread(face.landmarks)
+        x0, y0, x1, y1 = face.box
+        self.offset = (np.array([(x0 + x1) / 2, (y0 + y1) / 2], np.float32) - centre) / spread
+        self.ratio = (x1 - x0) / spread
+        self.score = face.score
+
+    def predict(self, points: Float) -> Box:
+        centre, spread = _spread(points)
+        x, y = (float(v) for v in centre + self.offset * spread)
+        half = self.ratio * spread / 2
+        return x - half, y - half, x + half, y + half
+
+    def add(self, points: Float, score: float) -> None:
+        self.points.append(points)
+        self.scores.append(score)
+
+
+def _spread(points: Float) -> tuple[Float, float]:
+    """Centre and size of the upper face (no chin, no mouth: they move with speech)."""
+    stable = points[17:48]
+    centre = stable.mean(0)
+    return centre, float(np.sqrt(((stable - centre) ** 2).sum(1).mean())) + 1e-6
+
+
+class Tracker:
+    """Follows every face of a video, frame by frame; `finish` gives the tracks. Holds landmarks only, no pixels."""
+
+    def __init__(self) -> None:
+        self._active: list[_Follower] = []
+        self._done: list[_Follower] = []
+        self._histogram: Float | None = None
+        self._since_key = KEY_EVERY
+        self.cuts: list[int] = []
+
+    def add(self, frame: Frame) -> None:
+        """Look at the next frame."""
+        luma = luma8(frame)
+        if self._is_cut(luma):
+            self.cuts.append(frame.index)
+            self._done += self._active
+            self._active = []
+            self._since_key = KEY_EVERY
+        for follower in self._active:
+            self._follow(follower, luma, frame.index)
+        lost = [f for f in self._active if f.lost]
+        if self._since_key >= KEY_EVERY or any(f.lost in (1, 3, 6, 12) for f in lost):
+            self._key_frame(luma, frame.index)
+            self._since_key = 0
+        self._since_key += 1
+        ended = [f for f in self._active if f.lost > MAX_GAP]
+        self._done += ended
+        self._active = [f for f in self._active if f.lost <= MAX_GAP]
+
+    def finish(self, min_frames: int = 5) -> list[FaceTrack]:
+        """The tracks of at least ``min_frames`` seen frames, smoothed, largest times longest first."""
+        followers = [f for f in self._done + self._active if sum(s > 0 for s in f.scores) >= min_frames]
+        tracks = [smooth(f.first, np.stack(f.points), np.array(f.scores, np.float32)) for f in followers]
+        return sorted(tracks, key=prominence, reverse=True)
+
+    def _is_cut(self, luma: Byte) -> bool:
+        thumb = cv2.resize(luma, (64, 64), interpolation=cv2.INTER_AREA)
+        histogram = np.bincount(thumb.ravel().astype(np.uint8) >> 3, minlength=32).astype(np.float32) / thumb.size
+        before, self._histogram = self._histogram, histogram
+        if before is None:
+            return False
+        return float(np.sqrt(max(0.0, 1.0 - np.sqrt(before * histogram).sum()))) > CUT_DISTANCE
+
+    def _follow(self, follower: _Follower, luma: Byte, index: int) -> None:
+        last = follower.points[-1]
+        box = follower.predict(last)
+        if follower.lost or (index - follower.first) % CHECK_EVERY == 0:
+            face = confirm(luma, box)
+            if face is None:
+                if not follower.lost:  # nothing vouches for the frames since the last confirmation
+                    for i in range(1, min(CHECK_EVERY, len(follower.scores))):
+                        follower.scores[-i] = 0.0
+                follower.lost += 1
+                follower.add(last, 0.0)
+                return
+            follower.lost = 0
+            follower.score = face.score
+            if not follower.ratio:
+                follower.calibrate(face)
+        points = landmarks(luma, box)
+        if np.linalg.norm(points.mean(0) - last.mean(0)) > 0.04 * (box[2] - box[0]):
+            points = landmarks(luma, follower.predict(points))  # it moved: look again from where it is now
+        follower.add(points, follower.score)
+
+    def _key_frame(self, luma: Byte, index: int) -> None:
+        for face in search(luma):
+            matches = [f for f in self._active if overlap(f.predict(f.points[-1]), face.box) > 0.3]
+            if not matches:
+                follower = _Follower(index)
+                follower.calibrate(face)
+                follower.add(face.landmarks, face.score)
+                self._active.append(follower)
+            elif matches[0].lost:
+                matches[0].lost = 0
+                matches[0].calibrate(face)
+                matches[0].points[-1], matches[0].scores[-1] = face.landmarks, face.score
+
+
+def smooth(first: int, points: Float, scores: Float) -> FaceTrack:
+    """A track from raw landmarks (N, 68, 2) and scores (N,): gaps interpolated, jitter removed, lips left alone.
+
+    Landmarks get a Gaussian of one frame. The crop moves with a median of 13 frames and a Gaussian of 4, so that the
+    network sees a steady face and the pasted mouth does not swim.
+    """
+    seen = np.nonzero(scores > 0)[0]
+    points, scores = points[: seen[-1] + 1], scores[: seen[-1] + 1]
+    frames = np.arange(len(points))
+    flat = points.reshape(len(points), -1)
+    filled = np.stack([np.interp(frames, seen, flat[seen, i]) for i in range(flat.shape[1])], 1)
+    steady = gaussian_filter1d(filled, 1.0, axis=0, mode="nearest").reshape(points.shape)
+    square = face_square(filled.reshape(points.shape))
+    square = gaussian_filter1d(median_filter(square, (13, 1), mode="nearest"), 4.0, axis=0, mode="nearest")
+    return FaceTrack(
+        first=first, visible=scores > 0, landmarks=steady.astype(np.float32), matrices=square_matrix(square),
+        scores=scores, pose=np.stack([head_pose(p) for p in steady]),
+    )  # fmt: skip
+
+
+def prominence(track: FaceTrack) -> float:
+    """Seen frames times median side: the larger and longer on screen, the more prominent."""
+    return float(track.visible.sum() * np.median(track.matrices[:, 0, 0]))
+
+
+_HEAD_POINTS = (30, 8, 36, 45, 48, 54)
+_HEAD_MODEL = np.array(  # x to the image's right, y down, z away from the camera; 450 units = outer eye corners apart
+    [(0, 0, 0), (0, 330, 120), (-225, -170, 250), (225, -170, 250), (-150, 150, 170), (150, 150, 170)], np.float64
+)
+
+
+def head_pose(points: Float) -> Float:
+    """Yaw, pitch, roll in degrees, from 68 points; 0 is frontal, positive yaw turns to the image's right.
+
+    The six-point head model is coarse: good to tell profiles from frontal faces, not to a degree.
+    """
+    centre = points[JAW].mean(0)
+    width = float(np.ptp(points[:, 0])) + 1e-6
+    focal = 4.0 * width
+    camera = np.array([[focal, 0, 0], [0, focal, 0], [0, 0, 1]])
+    image = (points[list(_HEAD_POINTS)] - centre).astype(np.float64)
+    frontal, away = np.zeros(3), np.array([0.0, 0.0, focal * 550 / width])
+    ok, rotation, _ = cv2.solvePnP(_HEAD_MODEL, image, camera, np.zeros(4), frontal, away, True)
+    if not ok:
+        return np.zeros(3, np.float32)
+    r, _ = cv2.Rodrigues(rotation)
+    yaw = np.arctan2(r[0, 2], r[2, 2])
+    pitch = np.arcsin(np.clip(-r[1, 2], -1, 1))
+    roll = np.arctan2(r[1, 0], r[1, 1])
+    return np.degrees([yaw, pitch, roll]).astype(np.float32)
+
+
+def track_faces(frames: Iterable[Frame]) -> list[FaceTrack]:
+    """Every face of a video, most prominent first. One pass, memory for landmarks only."""
+    tracker = Tracker()
+    for frame in frames:
+        tracker.add(frame)
+    return tracker.finish()
+
+
+def observed(frames: Iterable[Frame], tracker: Tracker) -> Iterator[Frame]:
+    """Pass frames through while ``tracker`` looks at them."""
+    for frame in frames:
+        tracker.add(frame)
+        yield frame

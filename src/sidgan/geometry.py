@@ -1,0 +1,233 @@
+"""Where the face is cut out of a frame, what is hidden of it, and how the new mouth is put back.
+
+Convention: points are (x, y); an integer frame coordinate is the centre of a pixel. The *unit square* of a face has
+(0, 0) at the outer corner of its first pixel and (1, 1) at the outer corner of its last, so crop pixel i of S lies at
+(i + 0.5) / S. Every affine here maps *to the frame*: (2, 3), unit or crop px -> frame px. Warping pulls: each
+destination pixel looks up where it comes from.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+
+from sidgan.types import Array, Byte, Crop, Float, Frame, PixelFormat, PlaneMap
+
+JAW = slice(0, 17)
+RIGHT_CHEEK, LEFT_CHEEK = slice(1, 5), slice(12, 16)  # of the person; the right one has the smaller x
+NOSE_BASE = 33
+EYES = slice(36, 48)
+RIGHT_EYE_CORNER, LEFT_EYE_CORNER = 36, 45
+OUTER_LIPS, INNER_LIPS, MOUTH = slice(48, 60), slice(60, 68), slice(48, 68)
+
+# Proportions of the mean face, in units of u: eye corners 0.737 apart, nose base 0.415 below the eye line.
+EYE_SPAN, NOSE_DROP = 0.737, 0.415
+SIDE, EYE_HEIGHT = 1.6, 0.413  # crop side, and distance of the eye line from the crop's top
+MASK_MARGIN = 0.01  # of the side: the hidden region starts this far below the nose base
+
+
+def face_square(landmarks: Float) -> Float:
+    """The square around a face: (..., 3) centre x, top y, side in px, from (..., 68, 2) landmarks.
+
+    It depends on eyes, nose base and cheeks only. Mouth and chin must not move it, or the crop would tell the network
+    how far the mouth is open.
+    """
+    eyes = landmarks[..., EYES, :].mean(-2)
+    span = landmarks[..., LEFT_EYE_CORNER, :] - landmarks[..., RIGHT_EYE_CORNER, :]
+    width = np.linalg.norm(span, axis=-1)
+    down = np.stack([-span[..., 1], span[..., 0]], -1) / np.maximum(width, 1e-6)[..., None]
+    drop = ((landmarks[..., NOSE_BASE, :] - eyes) * down).sum(-1)
+    unit = np.maximum(width / EYE_SPAN, drop / NOSE_DROP)  # yaw shortens the one, pitch the other
+    jaw_x = landmarks[..., JAW, 0]
+    centre = (jaw_x.min(-1) + jaw_x.max(-1)) / 2
+    return np.stack([centre, eyes[..., 1] - EYE_HEIGHT * unit, SIDE * unit], -1).astype(np.float32)
+
+
+def square_matrix(square: Float) -> Float:
+    """(..., 2, 3) affine from the unit square to frame px, of (..., 3) centre x, top y, side."""
+    centre, top, side = square[..., 0], square[..., 1], square[..., 2]
+    zero = np.zeros_like(side)
+    rows = [np.stack([side, zero, centre - side / 2], -1), np.stack([zero, side, top], -1)]
+    return np.stack(rows, -2).astype(np.float32)
+
+
+def crop_matrix(unit: Float, size: int) -> Float:
+    """Affine from crop px to frame px, for a crop of ``size`` px of the unit square of ``unit`` (2, 3)."""
+    step = np.array([[1 / size, 0, 0.5 / size], [0, 1 / size, 0.5 / size], [0, 0, 1]])
+    return (unit.astype(np.float64) @ step).astype(np.float32)
+
+
+def transform(matrix: Float, points: Float) -> Float:
+    """Apply an affine (..., 2, 3) to points (..., K, 2)."""
+    return points @ np.swapaxes(matrix[..., :2], -1, -2) + matrix[..., None, :, 2]
+
+
+def invert(matrix: Float) -> Float:
+    """Inverse of an affine (..., 2, 3)."""
+    matrix = matrix.astype(np.float64)
+    linear = np.linalg.inv(matrix[..., :2])
+    shift = -(linear @ matrix[..., 2:])
+    return np.concatenate([linear, shift], -1).astype(np.float32)
+
+
+def to_unit(matrices: Float, landmarks: Float) -> Float:
+    """Landmarks (N, 68, 2) px as unit-square coordinates of their frames' affines (N, 2, 3)."""
+    return transform(invert(matrices), landmarks)
+
+
+def mask_boxes(unit_landmarks: Float) -> Float:
+    """The hidden region (Sec. 3.4): (N, 4) x0, y0, x1, y1 in unit coordinates, from (N, 68, 2) unit landmarks.
+
+    Between the cheeks, from just below the nose to the bottom edge. Its sides are constant over the clip and its top
+    follows the nose; neither mouth nor chin has any influence.
+    """
+    count = len(unit_landmarks)
+    left = np.median(unit_landmarks[:, RIGHT_CHEEK, 0].min(1))
+    right = np.median(unit_landmarks[:, LEFT_CHEEK, 0].max(1))
+    top = unit_landmarks[:, NOSE_BASE, 1] + MASK_MARGIN
+    boxes = np.stack([np.full(count, left), top, np.full(count, right), np.ones(count)], 1)
+    return np.clip(boxes, 0, 1).astype(np.float32)
+
+
+def mask_image(box: Float, size: int) -> Float:
+    """A mask box (4,) as an image (size, size), 1 inside; a pixel belongs to it when its centre does."""
+    centres = (np.arange(size) + 0.5) / size
+    inside_x = (centres >= box[0]) & (centres <= box[2])
+    inside_y = (centres >= box[1]) & (centres <= box[3])
+    return (inside_y[:, None] & inside_x[None]).astype(np.float32)
+
+
+# ---------------------------------------------------------------------------------------------------------- colour
+
+_LUMA_WEIGHTS = {"bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722), "bt2020": (0.2627, 0.0593)}  # red, blue
+
+
+def _ranges(fmt: PixelFormat) -> tuple[float, float, float, float]:
+    """Black level and span of luma, middle and span of chroma, in code values."""
+    unit = float(1 << (fmt.bits - 8))
+    if fmt.full_range:
+        top = float((1 << fmt.bits) - 1)
+        return 0.0, top, 128 * unit, top
+    return 16 * unit, 219 * unit, 128 * unit, 224 * unit
+
+
+def ycc_to_rgb(planes: list[Float], fmt: PixelFormat) -> Byte:
+    """Three (S, S) planes in code values -> (S, S, 3) uint8 RGB."""
+    red, blue = _LUMA_WEIGHTS[fmt.matrix]
+    black, luma_span, middle, chroma_span = _ranges(fmt)
+    y = (planes[0].astype(np.float32) - black) / luma_span
+    cb = (planes[1].astype(np.float32) - middle) / chroma_span
+    cr = (planes[2].astype(np.float32) - middle) / chroma_span
+    r = y + 2 * (1 - red) * cr
+    b = y + 2 * (1 - blue) * cb
+    g = (y - red * r - blue * b) / (1 - red - blue)
+    return np.clip(np.stack([r, g, b], -1) * 255 + 0.5, 0, 255).astype(np.uint8)
+
+
+def rgb_to_ycc(image: Float, fmt: PixelFormat) -> list[Float]:
+    """(S, S, 3) RGB in [0, 255] -> three float planes in code values."""
+    red, blue = _LUMA_WEIGHTS[fmt.matrix]
+    black, luma_span, middle, chroma_span = _ranges(fmt)
+    r, g, b = (np.asarray(image, np.float32) / 255).transpose(2, 0, 1)
+    y = red * r + (1 - red - blue) * g + blue * b
+    cb, cr = (b - y) / (2 * (1 - blue)), (r - y) / (2 * (1 - red))
+    return [y * luma_span + black, cb * chroma_span + middle, cr * chroma_span + middle]
+
+
+def luma8(frame: Frame) -> Byte:
+    """The frame's luma as contiguous uint8: all that detection and landmarks need."""
+    luma = frame.planes[0]
+    if luma.dtype != np.uint8:
+        luma = luma >> (frame.format.bits - 8)
+    return np.ascontiguousarray(luma, np.uint8)
+
+
+# ------------------------------------------------------------------------------------------------- cut out, put back
+
+
+def _plane_matrix(matrix: Float, grid: PlaneMap) -> np.ndarray:
+    """An affine to luma px, redirected to the samples of a (subsampled) plane."""
+    to_plane = np.array([[1 / grid.step_x, 0, -grid.offset_x / grid.step_x],
+                         [0, 1 / grid.step_y, -grid.offset_y / grid.step_y]])  # fmt: skip
+    lifted = np.vstack([matrix.astype(np.float64), [0, 0, 1]])
+    return np.asarray(to_plane @ lifted)
+
+
+def _pull(source: Array, matrix: np.ndarray, size: int) -> Float:
+    """(size, size) of ``source`` seen through ``matrix``; large reductions are averaged, not skipped over."""
+    shrink = max(1, int(np.ceil(np.hypot(matrix[0, 0], matrix[1, 0]) - 0.05)))
+    fine = matrix.copy()
+    fine[:, :2] /= shrink
+    fine[:, 2] += matrix[:, :2].sum(1) * (0.5 / shrink - 0.5)
+    flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
+    big = cv2.warpAffine(source, fine, (size * shrink, size * shrink), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    if shrink > 1:
+        big = cv2.resize(big, (size, size), interpolation=cv2.INTER_AREA)
+    return np.asarray(big, np.float32)
+
+
+def crop_face(frame: Frame, unit: Float, size: int) -> Crop:
+    """Cut the unit square of ``unit`` (2, 3) out of a frame as ``size`` px RGB; only these pixels are converted."""
+    matrix = crop_matrix(unit, size)
+    maps = (PlaneMap(), frame.format.chroma, frame.format.chroma)
+    planes = [
+        _pull(np.ascontiguousarray(plane), _plane_matrix(matrix, grid), size)
+        for plane, grid in zip(frame.planes, maps, strict=True)
+    ]
+    return Crop(ycc_to_rgb(planes, frame.format), matrix)
+
+
+def paste_face(frame: Frame, image: Byte | Float, alpha: Float, unit: Float) -> None:
+    """Blend a generated crop into the frame's own planes, in place.
+
+    Args:
+        frame: with writable planes. Where the warped alpha is 0 not a bit changes.
+        image: (S, S, 3) RGB in [0, 255].
+        alpha: (S, S) in [0, 1]; must be 0 on its border.
+        unit: (2, 3) affine of the unit square in this frame.
+    """
+    side_px = float(np.hypot(unit[0, 0], unit[1, 0]))
+    size = image.shape[0]
+    if side_px < 0.75 * size:  # average before shrinking
+        size = max(8, round(side_px))
+        image = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
+        alpha = cv2.resize(alpha, (size, size), interpolation=cv2.INTER_AREA)
+    matrix = crop_matrix(unit, size)
+    sources = rgb_to_ycc(image, frame.format)
+    top = (1 << frame.format.bits) - 1
+    for plane, source, grid in zip(
+        frame.planes, sources, (PlaneMap(), frame.format.chroma, frame.format.chroma), strict=True
+    ):
+        to_plane = _plane_matrix(matrix, grid)
+        x0, y0, x1, y1 = _bounds(to_plane, alpha, plane.shape)
+        if x0 >= x1 or y0 >= y1:
+            continue
+        local = invert(to_plane.astype(np.float32)).astype(np.float64)  # plane px -> crop px
+        local[:, 2] += local[:, :2] @ (x0, y0)
+        extent = (x1 - x0, y1 - y0)
+        weight = _look_up(alpha, local, extent, cv2.INTER_LINEAR, cv2.BORDER_CONSTANT)
+        colour = _look_up(source, local, extent, cv2.INTER_CUBIC, cv2.BORDER_REPLICATE)
+        region: Any = plane[y0:y1, x0:x1]
+        mixed = np.clip(region + weight * (colour - region), 0, top) + 0.5
+        region[...] = np.where(weight > 0, mixed.astype(plane.dtype), region)
+
+
+def _look_up(source: Float, matrix: np.ndarray, extent: tuple[int, int], how: int, border: int) -> Float:
+    warped = cv2.warpAffine(
+        np.asarray(source, np.float32), matrix, extent, flags=how | cv2.WARP_INVERSE_MAP, borderMode=border
+    )
+    return np.asarray(warped, np.float32)
+
+
+def _bounds(matrix: np.ndarray, alpha: Float, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
+    """Rectangle of a plane, clipped to it, outside which the warped alpha is surely 0."""
+    rows, columns = np.nonzero(alpha.max(1) > 0)[0], np.nonzero(alpha.max(0) > 0)[0]
+    if len(rows) == 0:
+        return 0, 0, 0, 0
+    xs, ys = (columns[0] - 1, columns[-1] + 1), (rows[0] - 1, rows[-1] + 1)
+    corners = np.array([[x, y] for x in xs for y in ys], np.float64)
+    moved = corners @ matrix[:, :2].T + matrix[:, 2]
+    low, high = np.floor(moved.min(0)).astype(int), np.ceil(moved.max(0)).astype(int) + 1
+    return max(0, low[0]), max(0, low[1]), min(shape[1], high[0]), min(shape[0], high[1])

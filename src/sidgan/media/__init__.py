@@ -1,0 +1,26 @@
+"""Files in and out: pictures and sound are read, written and muxed here, and only here.
+
+**One clock.** Time 0 of a file with pictures is the moment its first picture is shown, and time 0 of a file with sound
+alone is its first sound. Frames, samples and the muxer all count from there, whatever number the container starts
+at, so "the voice starts with the picture" needs no arithmetic anywhere else.
+
+**One lossy step.** Frames keep the planes the decoder gave; `editable` copies the ones that are to be changed, and
+`Writer` encodes them with the timestamps, colour tags, rotation and pixel shape they came with.
+"""
+
+from sidgan.media.pictures import editable, probe, read_frames, read_rgb
+from sidgan.media.sound import decode_audio, read_audio, write_wav
+from sidgan.media.writer import Writer, write_clip, write_png
+
+__all__ = [
+    "Writer",
+    "decode_audio",
+    "editable",
+    "probe",
+    "read_audio",
+    "read_frames",
+    "read_rgb",
+    "write_clip",
+    "write_png",
+    "write_wav",
+]

@@ -1,0 +1,214 @@
+"""Pictures in: what a video is, and its frames as planes that can be looked at and edited."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import cast
+
+import av
+import numpy as np
+from av.video.format import VideoFormat
+from av.video.reformatter import ColorRange, Colorspace
+
+from sidgan.errors import InputError
+from sidgan.media.source import decoded, opened, video_stream
+from sidgan.types import Array, Byte, Clip, Frame, PixelFormat, PlaneMap
+
+# Numbers of ITU-T H.273, as FFmpeg carries them in a frame's ``colorspace``; 2 and the rest mean "not said".
+MATRICES = {1: "bt709", 4: "bt601", 5: "bt601", 6: "bt601", 7: "bt601", 9: "bt2020", 10: "bt2020"}
+CODES = {"bt601": 6, "bt709": 1, "bt2020": 9}
+SWSCALE = {"bt601": Colorspace.ITU601, "bt709": Colorspace.ITU709, "bt2020": Colorspace.BT2020}
+FULL_RANGE = 2
+PICTURES = ("image2", "gif", "apng")  #: and everything that FFmpeg reads as ``*_pipe``: formats of still pictures
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What `Frame.handle` holds: FFmpeg's frame, and how many quarter turns counter-clockwise stand it upright."""
+
+    video: av.VideoFrame
+    turns: int
+
+    def planes(self, *, writeable: bool) -> tuple[Array, Array, Array]:
+        """Luma and two chroma planes, upright, as views onto the frame's memory."""
+        luma, blue, red = (self._plane(i, writeable) for i in range(3))
+        return luma, blue, red
+
+    def copy(self) -> Picture:
+        """The same picture, timestamps and tags on memory of its own."""
+        old = self.video
+        new = Picture(av.VideoFrame(old.width, old.height, old.format.name), self.turns)
+        for source, target in zip(self.planes(writeable=False), new.planes(writeable=True), strict=True):
+            target[...] = source
+        new.video.pts, new.video.time_base, new.video.duration = old.pts, old.time_base, old.duration
+        new.video.colorspace, new.video.color_range = old.colorspace, old.color_range
+        new.video.color_primaries, new.video.color_trc = old.color_primaries, old.color_trc
+        return new
+
+    def _plane(self, index: int, writeable: bool) -> Array:
+        plane = self.video.planes[index]
+        dtype = np.dtype(np.uint8 if self.video.format.components[index].bits == 8 else np.uint16)
+        buffer = cast(bytes, plane)  # it speaks the buffer protocol, which Python 3.11 cannot annotate
+        rows = np.frombuffer(buffer, dtype).reshape(plane.height, plane.line_size // dtype.itemsize)
+        rows.flags.writeable = writeable
+        return np.rot90(rows[:, : plane.width], self.turns)
+
+
+def probe(path: Path) -> Clip:
+    """Look at a video without decoding more than its first pictures.
+
+    Raises:
+        InputError: it cannot be dubbed: missing, damaged, a still picture, or sound without pictures.
+    """
+    path = Path(path)
+    with opened(path) as container:
+        stream = video_stream(container)
+        if stream is None:
+            kind = "sound without pictures" if container.streams.audio else "not a video"
+            raise InputError(f"{path} is {kind}; give a video file (mp4, mov, mkv, ...)")
+        frames = decoded(container, stream, path)
+        first = next(frames)
+        name = container.format.name
+        if name.endswith("_pipe") or (name in PICTURES and next(frames, None) is None):
+            raise InputError(f"{path} is a still picture; give a video file (mp4, mov, mkv, ...)")
+        rate = stream.average_rate or stream.guessed_rate or Fraction(25)
+        if stream.duration is not None and stream.time_base is not None:
+            duration = float(stream.duration * stream.time_base)
+        else:
+            duration = (container.duration or 0) / av.time_base
+        rotation = round(first.rotation / 90) % 4 * 90
+        width, height = (first.width, first.height) if rotation % 180 == 0 else (first.height, first.width)
+        return Clip(
+            path=path,
+            width=width,
+            height=height,
+            frame_rate=rate,
+            frames=stream.frames or round(duration * rate),
+            duration=duration,
+            rotation=rotation,
+            format=_pixel_format(first, rotation),
+            audio_rate=container.streams.audio[0].rate if container.streams.audio else None,
+        )
+
+
+def read_frames(clip: Clip, *, start: int = 0) -> Iterator[Frame]:
+    """Frames in presentation order, from frame ``start`` on.
+
+    The planes are read-only, upright views of the decoder's own memory; `editable` makes a copy to write into.
+    Material that is not planar YUV of 8 or 10 bits with whole chroma samples is converted once, here: RGB and odd sizes
+    to 4:4:4, gray to 4:2:0, 9 to 16 bits to 10, packed and semi-planar layouts to the planar one. Nothing is
+    converted after that.
+
+    Raises:
+        InputError: the file is damaged, is cut off, or changes its picture size on the way.
+    """
+    with opened(clip.path) as container:
+        stream = video_stream(container)
+        if stream is None:
+            raise InputError(f"{clip.path} is not a video any more; it was changed since it was looked at")
+        stream.thread_type = "AUTO"
+        origin: Fraction | None = None
+        for index, picture in enumerate(decoded(container, stream, clip.path)):
+            shown = (picture.pts or 0) * cast(Fraction, picture.time_base)
+            origin = shown if origin is None else origin
+            if index < start:
+                continue
+            if {picture.width, picture.height} != {clip.width, clip.height}:
+                raise InputError(
+                    f"{clip.path} changes its picture size at {float(shown):.2f} s; convert it to one size first"
+                )
+            held = Picture(_planar(picture, clip.format), clip.rotation // 90)
+            yield Frame(index, shown - origin, held.planes(writeable=False), clip.format, held)
+
+
+def editable(frame: Frame) -> Frame:
+    """The same frame on a private copy of its memory, whose planes may be written.
+
+    A decoder still predicts later pictures from the memory it hands out, so that must not be written into.
+    """
+    held = cast(Picture, frame.handle).copy()
+    return replace(frame, planes=held.planes(writeable=True), handle=held)
+
+
+def read_rgb(path: Path) -> Iterator[tuple[Fraction, Byte]]:
+    """Pairs of time and upright (H, W, 3) uint8 RGB picture: for material we wrote ourselves, and for tests.
+
+    Raises:
+        InputError: as `probe` and `read_frames`.
+    """
+    clip = probe(path)
+    matrix = SWSCALE[clip.format.matrix]
+    for frame in read_frames(clip):
+        picture = cast(Picture, frame.handle).video
+        rgb = picture.to_ndarray(format="rgb24", src_colorspace=matrix, dst_colorspace=matrix)
+        yield frame.time, np.ascontiguousarray(np.rot90(rgb, clip.rotation // 90))
+
+
+def matrix_for(height: int) -> str:
+    """The colour matrix that players assume where a file does not say."""
+    return "bt709" if height >= 720 else "bt601"
+
+
+def to_yuv(rgb: Byte, *, chroma444: bool) -> av.VideoFrame:
+    """(H, W, 3) uint8 RGB as a tagged frame of limited range; colour at half resolution where asked and possible."""
+    height, width = rgb.shape[:2]
+    half = not (chroma444 or height % 2 or width % 2)
+    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), format="rgb24")
+    return _from_rgb(frame, "yuv420p" if half else "yuv444p")
+
+
+def planar_name(layout: VideoFormat, width: int, height: int) -> str:
+    """The format in which pictures of ``layout`` are handled; see `read_frames` for the rule."""
+    if layout.is_rgb or layout.has_palette:
+        chroma = "444"
+    elif len(layout.components) < 3:
+        chroma = "420"  # gray
+    else:
+        across, down = 64 // layout.chroma_width(64), 64 // layout.chroma_height(64)
+        chroma = {(1, 1): "444", (1, 2): "444", (2, 1): "422", (4, 1): "422"}.get((across, down), "420")
+    if (chroma != "444" and width % 2) or (chroma == "420" and height % 2):
+        chroma = "444"  # H.264 has no half chroma samples
+    return f"yuv{chroma}p" + ("10le" if layout.components[0].bits > 8 else "")
+
+
+def _pixel_format(picture: av.VideoFrame, rotation: int) -> PixelFormat:
+    name = planar_name(picture.format, picture.width, picture.height)
+    rgb = picture.format.is_rgb or picture.format.has_palette
+    silent = matrix_for(picture.height)
+    chroma = {"4": PlaneMap(), "2": PlaneMap(2, 1, 0.0, 0.0), "0": PlaneMap(2, 2, 0.0, 0.5)}[name[5]]
+    return PixelFormat(
+        name=name,
+        bits=10 if name.endswith("10le") else 8,
+        full_range=not rgb and (picture.color_range == FULL_RANGE or picture.format.name.startswith("yuvj")),
+        matrix=silent if rgb else MATRICES.get(picture.colorspace, silent),
+        chroma=turned(chroma, rotation // 90),
+    )
+
+
+def turned(chroma: PlaneMap, turns: int) -> PlaneMap:
+    """The map of a chroma plane after a whole picture is turned counter-clockwise by ``turns`` quarters.
+
+    Each quarter turn swaps the axes and mirrors the new vertical one; the sizes are whole multiples of the steps.
+    """
+    for _ in range(turns % 4):
+        mirrored = chroma.step_x - 1 - chroma.offset_x
+        chroma = PlaneMap(chroma.step_y, chroma.step_x, chroma.offset_y, mirrored)
+    return chroma
+
+
+def _planar(picture: av.VideoFrame, layout: PixelFormat) -> av.VideoFrame:
+    if picture.format.name.replace("yuvj", "yuv") == layout.name:
+        return picture
+    if picture.format.is_rgb or picture.format.has_palette:
+        return _from_rgb(picture, layout.name)
+    return picture.reformat(format=layout.name)
+
+
+def _from_rgb(picture: av.VideoFrame, name: str) -> av.VideoFrame:
+    matrix = matrix_for(picture.height)
+    yuv = picture.reformat(format=name, dst_colorspace=SWSCALE[matrix], dst_color_range=ColorRange.MPEG)
+    yuv.colorspace, yuv.color_range = CODES[matrix], int(ColorRange.MPEG)
+    return yuv

@@ -1,0 +1,158 @@
+"""Sound in and out: samples on the clock of the pictures, gaps and codec padding straightened out."""
+
+from __future__ import annotations
+
+import wave
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from av.audio.resampler import AudioResampler
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+
+from sidgan.errors import InputError
+from sidgan.media.files import finished, writing
+from sidgan.media.source import first_picture, opened
+from sidgan.types import Float
+
+JUMP = 0.04  #: seconds; timestamps of containers wobble by less, a real gap is longer
+
+
+def decode_audio(path: Path, rate: int = 16_000, block: float = 1.0) -> Iterator[Float]:
+    """The sound of any file, mixed to mono and resampled, in blocks of ``block`` seconds (the last one is shorter).
+
+    Sample 0 belongs to time 0 of the file (see `sidgan.media`): a sound that starts later begins with silence, one
+    that starts earlier is cut, and so is the padding that codecs add at both ends.
+
+    Args:
+        path: a sound or video file.
+        rate: Hz of the result.
+        block: seconds.
+
+    Yields:
+        (rate * block,) float32 in [-1, 1].
+
+    Raises:
+        InputError: the file has no sound, or none that can be decoded.
+    """
+    size, held, count = round(rate * block), list[Float](), 0
+    for samples in samples_from(Path(path), rate, "mono"):
+        held.append(samples[0])
+        count += samples.shape[1]
+        while count >= size:
+            joined = np.concatenate(held)
+            yield joined[:size]
+            held, count = [joined[size:]], count - size
+    if count:
+        yield np.concatenate(held)
+
+
+def read_audio(path: Path, rate: int = 16_000) -> Float:
+    """The whole sound as (n,) float32; see `decode_audio`."""
+    blocks = list(decode_audio(path, rate))
+    return np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
+
+
+def write_wav(path: Path, samples: Float, rate: int) -> None:
+    """Write (n,) float samples in [-1, 1], clipped there, as 16-bit mono PCM.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    path = Path(path)
+    pcm = np.round(np.clip(samples, -1.0, 1.0) * 32767.0).astype("<i2")
+    with finished(path) as part, writing(path), wave.open(str(part), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(rate)
+        file.writeframes(pcm.tobytes())
+
+
+def samples_from(path: Path, rate: int, layout: str) -> Iterator[Float]:
+    """Sound as consecutive (channels, n) float32 arrays from time 0 on, whatever the file's timestamps do.
+
+    Silence fills gaps; what comes before time 0, twice, or after the end that the header states is left out.
+    """
+    origin = first_picture(path)
+    with sounding(path) as (container, stream):
+        mixer = AudioResampler(format="fltp", layout=layout, rate=rate)
+        end = _stated_end(container, stream)
+        done = 0  # samples handed out so far: the place of the next one
+        for frame in _mixed(decoded_sound(container, stream, path), mixer, path):
+            shown = time_of(frame)
+            if origin is None:  # sound alone: its own start is time 0
+                origin = shown or Fraction(0)
+            place = done if shown is None else round((shown - origin) * rate)
+            if done and abs(place - done) <= JUMP * rate:
+                place = done
+            last = place + frame.samples if end is None else round((end - origin) * rate)
+            place = min(place, last)
+            if place > done:
+                yield np.zeros((len(frame.layout.channels), place - done), np.float32)
+                done = place
+            samples = frame.to_ndarray()[:, done - place : max(last - place, 0)]
+            if samples.shape[1]:
+                yield samples
+                done += samples.shape[1]
+
+
+@contextmanager
+def sounding(path: Path) -> Iterator[tuple[InputContainer, AudioStream]]:
+    """The container and first sound stream of ``path``.
+
+    Raises:
+        InputError: as `opened`, or there is no sound in it.
+    """
+    with opened(path) as container:
+        if not container.streams.audio:
+            raise InputError(f"{path} has no sound; give a file with speech")
+        yield container, container.streams.audio[0]
+
+
+def decoded_sound(container: InputContainer, stream: AudioStream, path: Path) -> Iterator[av.AudioFrame]:
+    """All pieces of sound in order; a packet that cannot be decoded leaves a gap.
+
+    Raises:
+        InputError: more packets are damaged than sound.
+    """
+    good = bad = 0
+    packets = container.demux(stream)
+    while True:
+        try:
+            frames = next(packets).decode()
+        except StopIteration:
+            break
+        except av.FFmpegError:  # broken tags and cut last packets are common in mp3 and harmless
+            bad += 1
+            if bad > good + 10:
+                break
+            continue
+        good += len(frames)
+        yield from frames
+    if bad > good or not good:
+        raise InputError(f"{path}: its sound cannot be decoded; convert it to wav")
+
+
+def time_of(frame: av.AudioFrame) -> Fraction | None:
+    """When a piece of sound is heard, on the container's own clock; ``None`` where the file does not say."""
+    return None if frame.pts is None or frame.time_base is None else frame.pts * frame.time_base
+
+
+def _mixed(frames: Iterator[av.AudioFrame], mixer: AudioResampler, path: Path) -> Iterator[av.AudioFrame]:
+    try:
+        for frame in frames:
+            yield from mixer.resample(frame)
+        yield from mixer.resample(None)
+    except (av.FFmpegError, ValueError) as error:
+        raise InputError(f"{path} changes its kind of sound on the way; convert it to wav") from error
+
+
+def _stated_end(container: InputContainer, stream: AudioStream) -> Fraction | None:
+    """Where the sound ends without the last packet's padding; only mp4 and its kin state that exactly."""
+    if "mp4" not in container.format.name or stream.duration is None or stream.time_base is None:
+        return None
+    return ((stream.start_time or 0) + stream.duration) * stream.time_base

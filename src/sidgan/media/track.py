@@ -1,0 +1,161 @@
+"""The sound track of an output file: copied where the container can hold it, else encoded to AAC."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import cast
+
+import av
+import numpy as np
+from av.audio.stream import AudioStream
+from av.container import OutputContainer
+from av.packet import Packet
+
+from sidgan.errors import InputError
+from sidgan.media.files import writing
+from sidgan.media.sound import decoded_sound, samples_from, sounding, time_of
+from sidgan.media.source import first_picture
+from sidgan.types import Float
+
+#: Sound that common players accept in a container, and that is therefore copied packet by packet.
+COPIED = {
+    ".mp4": {"aac", "mp3", "ac3", "eac3", "alac", "opus", "flac"},
+    ".mov": {"aac", "mp3", "ac3", "eac3", "alac", "pcm_s16le", "pcm_s24le"},
+    ".mkv": {"aac", "mp3", "mp2", "ac3", "eac3", "alac", "opus", "flac", "vorbis", "pcm_s16le", "pcm_s24le"},
+}
+AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
+BIT_RATE = 192_000
+LEAD = Fraction(1, 10)  #: seconds before time 0 that a decoder may need to find into the sound
+
+
+@dataclass(frozen=True)
+class Voice:
+    """A file whose sound is to be heard, and when its time 0 is on its own clock."""
+
+    path: Path
+    origin: Fraction
+
+    @classmethod
+    def of(cls, path: Path) -> Voice:
+        """Look at a file, far enough to be sure that its sound can be used.
+
+        Raises:
+            InputError: it has no sound, or none that can be decoded.
+        """
+        with sounding(path) as (container, stream):
+            heard = time_of(next(decoded_sound(container, stream, path)))
+        shown = first_picture(path)
+        return cls(path, shown if shown is not None else heard or Fraction(0))
+
+
+class SoundTrack:
+    """Muxes sound just behind the pictures, so that neither piles up in memory, and ends it where they end.
+
+    All times are seconds on the output's clock; ``limit`` is where the sound ends at the latest.
+    """
+
+    def __init__(
+        self,
+        container: OutputContainer,
+        path: Path,
+        packets: Iterator[Packet[AudioStream]],
+        limit: Fraction | None = None,
+    ) -> None:
+        self._container, self._path, self._packets, self._limit = container, path, packets, limit
+        self._next: Packet[AudioStream] | None = None
+
+    def mux_until(self, end: Fraction) -> None:
+        """Write what is over by ``end``."""
+        end = end if self._limit is None else min(end, self._limit)
+        packet = self._next or next(self._packets, None)
+        while packet is not None and _start(packet) + _length(packet) <= end:
+            self._mux(packet)
+            packet = next(self._packets, None)
+        self._next = packet
+
+    def finish(self, end: Fraction) -> None:
+        """Write the rest up to ``end``; a packet that goes on after it is told to be shorter."""
+        end = end if self._limit is None else min(end, self._limit)
+        self.mux_until(end)
+        if self._next is not None and _start(self._next) < end:
+            self._mux(_shortened(self._next, end - _start(self._next)))
+
+    def _mux(self, packet: Packet[AudioStream]) -> None:
+        with writing(self._path):
+            self._container.mux(packet)
+
+
+def voice_packets(
+    container: OutputContainer, voice: Voice, start: Fraction, suffix: str, stack: ExitStack
+) -> Iterator[Packet[AudioStream]]:
+    """Add a sound stream for ``voice`` to ``container``; the packets to mux, whose time 0 is put at ``start``.
+
+    ``stack`` keeps the source open for as long as packets are wanted.
+    """
+    source, stream = stack.enter_context(sounding(voice.path))
+    if stream.codec.canonical_name in COPIED[suffix]:
+        copy = container.add_stream_from_template(stream)
+        # Matroska has no times before 0: a lead-in there would move the pictures, so the sound starts without one.
+        earliest = max(start - LEAD, Fraction(0)) if suffix == ".mkv" else start - LEAD
+        return _copied(source.demux(stream), copy, voice, start, earliest)
+    rate = stream.rate if stream.rate in AAC_RATES else 48_000
+    layout = {1: "mono", 6: "5.1"}.get(stream.channels, "stereo")
+    return encoded(container, samples_from(voice.path, rate, layout), rate, layout, start)
+
+
+def encoded(
+    container: OutputContainer, blocks: Iterable[Float], rate: int, layout: str, start: Fraction
+) -> Iterator[Packet[AudioStream]]:
+    """Add an AAC stream to ``container``; the packets of consecutive (channels, n) float32 ``blocks``."""
+    stream = container.add_stream("aac", rate=rate, layout=layout)
+    stream.bit_rate = min(BIT_RATE, 6 * rate * stream.channels)  # what the format can carry at low rates
+    return _encoded(stream, blocks, layout, round(start * rate))
+
+
+def _copied(
+    packets: Iterator[Packet[AudioStream]], copy: AudioStream, voice: Voice, start: Fraction, earliest: Fraction
+) -> Iterator[Packet[AudioStream]]:
+    try:
+        for packet in packets:
+            if packet.pts is None or not packet.size:  # the demuxer's end mark
+                continue
+            packet.pts += round((start - voice.origin) / packet.time_base)
+            packet.dts = packet.pts
+            if _start(packet) >= earliest:
+                packet.stream = copy
+                yield packet
+    except av.FFmpegError as error:
+        raise InputError(f"{voice.path}: its sound is damaged; convert it to wav") from error
+
+
+def _encoded(stream: AudioStream, blocks: Iterable[Float], layout: str, place: int) -> Iterator[Packet[AudioStream]]:
+    for block in blocks:
+        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(block), format="fltp", layout=layout)
+        frame.sample_rate, frame.time_base, frame.pts = stream.rate, Fraction(1, stream.rate), place
+        place += block.shape[1]
+        yield from stream.encode(frame)
+    yield from stream.encode(None)
+
+
+def _start(packet: Packet[AudioStream]) -> Fraction:
+    return (packet.pts or 0) * packet.time_base
+
+
+def _length(packet: Packet[AudioStream]) -> Fraction:
+    return (packet.duration or 0) * packet.time_base
+
+
+def _shortened(packet: Packet[AudioStream], length: Fraction) -> Packet[AudioStream]:
+    """``packet`` made to last ``length``: by saying so, or of PCM, which is as long as it is large, by cutting it."""
+    codec = packet.stream.codec_context
+    cut = packet
+    if codec.name.startswith("pcm_"):
+        sample = packet.size // round(_length(packet) * codec.sample_rate)
+        cut = cast("Packet[AudioStream]", Packet(bytes(packet)[: int(length * codec.sample_rate) * sample]))
+        cut.stream, cut.time_base, cut.pts, cut.dts = packet.stream, packet.time_base, packet.pts, packet.dts
+    cut.duration = int(length / packet.time_base)
+    return cut

@@ -1,0 +1,149 @@
+"""The layers that the networks share: adaptive polyphase sampling, convolution units, and audio-modulated residuals."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sidgan.config import AUDIO_FEATURES
+
+SLOPE = 0.2  #: of every leaky ReLU
+GROUP_SIZE = 16  #: channels that are normalised together
+
+
+class AdaptivePolyphase(nn.Module):
+    """Downsampling that moves with its input: of the sh x sw grids a stride can read, keep the strongest (Sec. 3.3.1).
+
+    A fixed stride always reads the same grid, so a one-pixel shift of the input changes what is read. Choosing the
+    grid (*polyphase component*) by its L2 norm makes the choice travel with the content instead: a circular shift of
+    the input gives a circular shift of the same output. The choice is made per sample and shared by all channels; it
+    has no gradient, so only the chosen grid receives one.
+
+    Args:
+        stride: (rows, columns). The asymmetric (1, 2) and (3, 1) that audio-visual networks need are allowed.
+        lpf: taps of a binomial low-pass along the strided axes, 1 (none) or 3. The grid is chosen on the sharp input
+            and read from the blurred one.
+    """
+
+    def __init__(self, stride: tuple[int, int], lpf: int = 1) -> None:
+        super().__init__()
+        if lpf not in (1, 3):
+            raise ValueError(f"lpf must be 1 or 3, not {lpf}")
+        self.stride = stride
+        self.lpf = lpf
+
+    def phase(self, x: Tensor) -> Tensor:
+        """(B,) index i * sw + j of the strongest grid ``x[..., i::sh, j::sw]`` of each sample; first one on a tie."""
+        (sh, sw), (batch, _, rows, columns) = self.stride, x.shape
+        # In float32 whatever the input: squares overflow in half precision, and ties become common in bfloat16.
+        energy = x.detach().float().square().sum(1).reshape(batch, rows // sh, sh, columns // sw, sw)
+        return energy.sum((1, 3)).flatten(1).argmax(1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Downsample (B, C, H, W) to (B, C, ceil(H / sh), ceil(W / sw)).
+
+        A size that the stride does not divide is first extended circularly; shifts are then no longer exact.
+        """
+        sh, sw = self.stride
+        if x.shape[2] % sh or x.shape[3] % sw:
+            x = F.pad(x, (0, -x.shape[3] % sw, 0, -x.shape[2] % sh), mode="circular")
+        index = self.phase(x)
+        for axis, step in ((2, sh), (3, sw)):
+            if self.lpf == 3 and step > 1:
+                x = (x.roll(1, axis) + 2 * x + x.roll(-1, axis)) / 4
+        batch, channels, rows, columns = x.shape
+        grids = x.reshape(batch, channels, rows // sh, sh, columns // sw, sw).permute(0, 3, 5, 1, 2, 4).flatten(1, 2)
+        return grids[torch.arange(batch, device=x.device), index]
+
+    def extra_repr(self) -> str:
+        """What ``print(module)`` shows."""
+        return f"stride={self.stride}, lpf={self.lpf}"
+
+
+class ConvUnit(nn.Module):
+    """Convolution, batch normalisation, optional residual, ReLU, optional adaptive sampling: the SyncNets' only block.
+
+    Args:
+        inputs, outputs: channels.
+        kernel: side of the square kernel.
+        stride: of the convolution; 1 where ``sampling`` does the downsampling.
+        padding: px on each side.
+        circular: pad by wrapping around, which exact shift-invariance needs, instead of by zeros.
+        residual: add the input before the ReLU; needs equal shapes.
+        sampling: applied after the activation, where the strongest grid is chosen (Sec. 3.3.1).
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: int,
+        stride: tuple[int, int] = (1, 1),
+        padding: int = 0,
+        *,
+        circular: bool = False,
+        residual: bool = False,
+        sampling: AdaptivePolyphase | None = None,
+    ) -> None:
+        super().__init__()
+        mode: Literal["circular", "zeros"] = "circular" if circular else "zeros"
+        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, padding, padding_mode=mode)
+        self.norm = nn.BatchNorm2d(outputs)
+        self.residual = residual
+        self.sampling = sampling
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, inputs, H, W) to (B, outputs, H', W')."""
+        y = self.norm(self.conv(x))
+        y = F.relu_(y + x if self.residual else y)
+        return y if self.sampling is None else self.sampling(y)
+
+
+class FeatureNorm(nn.Module):
+    """Group normalisation, then, where there is audio, a scale and a shift that the audio decides (Sec. 3.2).
+
+    ``GN(x) * (1 + gamma(a)) + beta(a)``, with gamma and beta linear in the audio feature. Their weights start small
+    but not at zero: a network that cannot hear at first learns to copy the reference instead.
+    """
+
+    def __init__(self, channels: int, audio: bool = False) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(max(1, channels // GROUP_SIZE), channels)
+        self.modulation = nn.Linear(AUDIO_FEATURES, 2 * channels) if audio else None
+        if self.modulation is not None:
+            nn.init.normal_(self.modulation.weight, std=0.02)
+            nn.init.zeros_(self.modulation.bias)
+
+    def forward(self, x: Tensor, audio: Tensor | None = None) -> Tensor:
+        """Normalise (N, C, H, W); ``audio`` is (N, 512) and only read by a layer that was built with ``audio``."""
+        y = self.norm(x)
+        if self.modulation is None:
+            return y
+        gamma, beta = self.modulation(audio)[:, :, None, None].chunk(2, dim=1)
+        return y * (1 + gamma) + beta
+
+
+class ResidualBlock(nn.Module):
+    """Two pre-activated 3x3 convolutions beside an identity; the sum is scaled to keep its variance."""
+
+    def __init__(self, channels: int, audio: bool = False) -> None:
+        super().__init__()
+        self.norm1 = FeatureNorm(channels, audio)
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.norm2 = FeatureNorm(channels, audio)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor, audio: Tensor | None = None) -> Tensor:
+        """Map (N, C, H, W) to the same shape, under ``audio`` (N, 512) where the block was built with it."""
+        y = self.conv1(F.leaky_relu(self.norm1(x, audio), SLOPE))
+        y = self.conv2(F.leaky_relu(self.norm2(y, audio), SLOPE))
+        return (x + y) * math.sqrt(0.5)
+
+
+def count_parameters(module: nn.Module) -> int:
+    """Number of trainable and frozen parameters, without buffers."""
+    return sum(p.numel() for p in module.parameters())

@@ -1,0 +1,90 @@
+"""The eyes: lids, lashes, white, iris and pupil, drawn per frame in front coordinates of the relaxed face."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sidgan.synth.head import smooth
+from sidgan.synth.lips import Paint
+from sidgan.synth.person import Person, Pose
+from sidgan.types import Float
+
+EYE_X, EYE_Y = 3.15, 0.05  #: cm, front coordinates of the middle of an average person's left eye (right in the picture)
+HALF = 1.5  #: cm between the middle of an eye and its corners
+IRIS = 0.60  #: cm
+
+
+def lids(person: Person, blink: float, x: Float) -> tuple[Float, Float]:
+    """y of the upper and the lower lid edge at ``x`` cm from the middle of the eye, x outwards, relative to it."""
+    size = person.eye_size
+    s = np.clip(x / HALF, -1, 1)
+    skew = s + 0.12 * (1 - s * s)
+    tilt = -person.eye_tilt * s
+    upper = tilt - 0.56 * size * np.maximum(1 - skew * skew, 0) ** 0.75
+    lower = tilt + 0.36 * size * np.maximum(1 - (s - 0.1 * (1 - s * s)) ** 2, 0) ** 0.9
+    return upper + (lower - 0.02 - upper) * blink, lower
+
+
+def landmarks(person: Person, blink: float) -> Float:
+    """Front coordinates (12, 2) of iBUG points 36 to 47."""
+    x = np.array([-HALF, -0.5, 0.5, HALF])  # from the inner corner outwards
+    upper, lower = lids(person, blink, x)
+    ring = [(x[0], upper[0]), (x[1], upper[1]), (x[2], upper[2]), (x[3], upper[3]), (x[2], lower[2]), (x[1], lower[1])]
+    left = np.array(ring)
+    right = left[[3, 2, 1, 0, 5, 4]] * (-1, 1)
+    middle = np.array([EYE_X * person.eye_gap, EYE_Y])
+    return np.concatenate([right + middle * (-1, 1), left + middle]).astype(np.float32)
+
+
+def draw(person: Person, pose: Pose, side: int, x: Float, y: Float, pixel: float) -> tuple[Paint, Float]:
+    """Paint one eye (``side`` -1 or 1) at front coordinates; also the light (..., 3) mirrored by its wet surface."""
+    middle = EYE_X * person.eye_gap
+    ex, ey = side * x - middle, y - EYE_Y  # from the middle of the eye, x outwards
+    blink = float(np.clip(pose.blink, 0, 1))
+    upper, lower = lids(person, blink, ex)
+    open_upper, _ = lids(person, 0.0, ex)
+
+    def edge(distance: Float, soft: float = 0.0) -> Float:
+        return smooth(distance / (2 * (pixel + soft)) + 0.5)
+
+    inside = edge(ey - upper) * edge(lower - ey) * edge(HALF - np.abs(ex))
+    gx, gy = 0.55 * pose.gaze_x * side, 0.3 * pose.gaze_y - 0.06
+    dx, dy = ex - gx, ey - gy
+    r = np.hypot(dx, dy)
+    angle = np.arctan2(dy, dx)
+    white = np.float32([0.66, 0.61, 0.58]) * (1 - 0.30 * smooth((np.abs(ex) - 0.5) / 1.0))[..., None]
+    pink = smooth((-ex - HALF + 0.45) / 0.3) * 0.7 + 0.25 * smooth((np.abs(ex) - 0.9) / 0.6)
+    white = white + (np.float32([0.55, 0.26, 0.22]) - white) * pink[..., None]
+    fibres = 0.5 * np.sin(angle * 23 + 3 * np.sin(angle * 5)) + 0.5 * np.sin(angle * 41 + 9 * r)
+    tone = (0.75 + 0.35 * fibres * smooth((r - 0.2) / 0.15)) * (0.8 + 0.9 * smooth((dy + 0.1) / 0.6))
+    iris = np.asarray(person.eye, np.float32) * np.maximum(tone, 0.1)[..., None]
+    iris *= (1 - 0.75 * smooth((r - 0.47) / 0.12))[..., None]
+    iris *= edge(r - 0.23, 0.02)[..., None]
+    ball = white + (iris - white) * edge(IRIS - r, 0.03)[..., None]
+    ball *= (0.38 + 0.62 * smooth((ey - upper) / 0.42))[..., None]  # the shadow of the upper lid and its lashes
+
+    skin = np.asarray(person.skin, np.float32)
+    dark = np.minimum(np.asarray(person.hair, np.float32) * 0.4, 0.03)
+    along = np.clip(ex / HALF, -1, 1)
+    flick = 0.06 * (0.6 + 0.4 * np.sin(ex * 38 + 3 * np.sin(ex * 7))) * smooth((ex + 1.2) / 1.4)
+    lash_top = edge(ey - upper + 0.05 + flick + 0.05 * smooth(along), 0.02) * edge(upper + 0.035 - ey, 0.01)
+    lash_low = 0.45 * edge(ey - lower + 0.015, 0.01) * edge(lower + 0.05 - ey, 0.03) * smooth((ex + 1.0) / 1.2)
+    reach = edge(HALF + 0.12 - np.abs(ex), 0.06)
+    lashes = np.maximum(lash_top, lash_low) * reach
+    waterline = edge(ey - lower + 0.09, 0.01) * inside
+    ball = ball + (np.float32([0.50, 0.26, 0.22]) * 0.9 + 0.1 * skin - ball) * (0.55 * waterline)[..., None]
+    fold_y = open_upper - 0.27 + 0.12 * blink
+    crease = np.exp(-(((ey - fold_y) / 0.07) ** 2)) * smooth((1.62 - np.abs(ex)) / 0.5)
+    colour = ball * inside[..., None] + skin * (1 - inside[..., None])
+    colour = colour + (dark - colour) * lashes[..., None]
+    cover = np.maximum(inside, lashes)
+    shade = 1 - (0.42 + 0.2 * person.age) * crease * (1 - cover)
+    height = -0.10 * inside - 0.05 * crease
+    gloss = np.where(inside > 0.5, 0.25, 0.45)
+
+    light = np.asarray(person.light)
+    lx, ly = light[0] * side * 0.42 + gx * 0.8, light[1] * 0.45 + gy * 0.8
+    spark = np.exp(-(((ex - lx) / 0.095) ** 2 + ((ey - ly) / 0.11) ** 2) ** 2)
+    spark += 0.10 * np.exp(-((dx / 0.5) ** 2) - ((dy - 0.32) / 0.13) ** 2) + 0.25 * np.exp(-((ex + 1.38) / 0.07) ** 2 - (ey / 0.06) ** 2)
+    mirrored = (0.75 * spark * inside * edge(ey - upper - 0.1, 0.1))[..., None] * np.float32([1, 1, 1])
+    return Paint(colour.astype(np.float32), cover, gloss, height, shade), mirrored

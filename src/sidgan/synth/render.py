@@ -1,0 +1,299 @@
+"""Pictures and true landmarks of a drawn person."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from sidgan.synth import eyes, lips
+from sidgan.synth.backdrop import Stage
+from sidgan.synth.head import HEIGHT, MOUTH_Y, Hit, Rays, Surface, View, cast, lift, move, sample, smooth
+from sidgan.synth.person import Person, Pose
+from sidgan.synth.skin import brow_y, paint
+from sidgan.synth.speech import Mouth
+from sidgan.types import Byte, Float
+
+Size = tuple[int, int]  #: (H, W) px
+_BLEED = np.float32([0.34, 0.15, 0.10])  # how far light creeps around under skin: red travels furthest
+
+
+@dataclass(frozen=True)
+class Box:
+    """A rectangle of whole px: rows y0..y1, columns x0..x1."""
+
+    x0: int
+    y0: int
+    x1: int
+    y1: int
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Index of the rectangle in an image."""
+        return slice(self.y0, self.y1), slice(self.x0, self.x1)
+
+    @staticmethod
+    def around(points: Float, margin: float, size: Size, origin: tuple[int, int] = (0, 0)) -> Box:
+        """The box of points (N, 2) with a margin, inside a picture of ``size`` whose first px is ``origin`` (x, y)."""
+        low = np.floor(points.min(0) - margin).astype(int) - origin
+        high = np.ceil(points.max(0) + margin).astype(int) - origin
+        x0, x1 = np.clip([low[0], high[0]], 0, size[1])
+        y0, y1 = np.clip([low[1], high[1]], 0, size[0])
+        return Box(int(x0), int(y0), int(x1), int(y1))
+
+
+class Portrait:
+    """One person in front of one camera: painted once, then drawn in any pose with any mouth.
+
+    Args:
+        person: who is drawn.
+        size: (H, W) px of the pictures.
+        face_px: height of the head in px, crown to chin without hair.
+        centre: px where the middle of the head lies in the neutral pose; the default leaves room for the chest.
+    """
+
+    def __init__(
+        self, person: Person, size: Size, face_px: float | None = None, centre: tuple[float, float] | None = None
+    ) -> None:
+        self.person, self.size = person, size
+        self.scale = (face_px or 0.66 * min(size)) / HEIGHT
+        self.centre = centre or ((size[1] - 1) / 2, (size[0] - 1) / 2 - 0.02 * size[0])
+        self._coat = paint(person, self.scale)
+        self._stage = Stage(person, size, self.scale, self.centre)
+        warm = person.warmth
+        self._key = np.float32([1.0 + 0.06 * warm, 1.0, 1.0 - 0.10 * warm]) * 1.75
+        self._sky = np.float32([0.97, 1.0, 1.05]) * 0.52
+
+    def landmarks(self, mouth: Mouth, pose: Pose) -> Float:
+        """The 68 true landmarks (68, 2) px, iBUG order, of what `render` draws for the same arguments."""
+        return self._view(pose).project(self._points(mouth, pose))[:, :2]
+
+    def opening(self, mouth: Mouth) -> float:
+        """Distance between the lips in units of the distance between the outer eye corners."""
+        shape = lips.Lips.of(self.person, mouth)
+        zero = np.zeros(1)
+        gap = float((shape.inner_bottom(zero) - shape.inner_top(zero))[0])
+        return gap / (2 * (eyes.EYE_X * self.person.eye_gap + eyes.HALF))
+
+    def render(self, mouth: Mouth, pose: Pose) -> Byte:
+        """Draw the person: (H, W, 3) uint8 RGB."""
+        view = self._view(pose)
+        picture, box = self._stage.behind(pose), self._head_box(view)
+        x, y = np.meshgrid(np.arange(box.x0, box.x1, dtype=np.float32), np.arange(box.y0, box.y1, dtype=np.float32))
+        rays = view.rays(x, y)
+        hit = self._meet(view, mouth, box, rays)
+        colour = sample(self._coat.colour, hit.u, hit.v)
+        albedo, gloss = np.ascontiguousarray(colour[..., :3]), np.ascontiguousarray(colour[..., 3])
+        height = sample(self._coat.relief, hit.u, hit.v)
+        shade, mirrored = np.ones_like(gloss), np.zeros_like(albedo)
+        canvas = _Canvas(albedo, gloss, height, shade)
+        self._draw_eyes(canvas, mirrored, view, pose, mouth, hit, box)
+        self._draw_mouth(canvas, view, mouth, hit, rays, box)
+        light = self._light(hit.depth, height, albedo, gloss, shade) + mirrored
+        cover = smooth(0.5 + 0.5 - np.maximum(hit.miss, 0) * self.scale * 0.7)[..., None]
+        region = picture[box.slices]
+        region += (light - region) * cover
+        if self.person.glasses:
+            self._draw_glasses(picture, view)
+        return _develop(picture)
+
+    def _view(self, pose: Pose) -> View:
+        return View.of(pose, self.scale, self.centre)
+
+    def _points(self, mouth: Mouth, pose: Pose) -> Float:
+        """The landmarks (68, 3) in head space."""
+        person, bare = self.person, self._coat.bare
+        s = np.array([0.0, 0.27, 0.52, 0.77, 1.0])
+        brow_x = 3.15 * person.eye_gap - 0.05 + (s - 0.42) * 4.3
+        brow = np.stack([brow_x, brow_y(person, s) - 0.12], -1)
+        wide = person.nose_width
+        ridge = [(0, -0.45), (0, 0.75), (0, 1.9), (0, 3.05)]
+        base = [(-1.35 * wide, 3.95), (-0.7 * wide, 4.2), (0, 4.35), (0.7 * wide, 4.2), (1.35 * wide, 3.95)]
+        front = np.concatenate([brow[::-1] * (-1, 1), brow, np.array(ridge), np.array(base)])
+        rest = np.concatenate([_jaw(bare), lift(bare, front), lift(bare, eyes.landmarks(person, pose.blink))])
+        lip_points = lift(bare, lips.Lips.of(person, mouth).landmarks(), mouth)
+        return np.concatenate([move(rest, mouth), lip_points])
+
+    def _head_box(self, view: View) -> Box:
+        reach = np.array([[-9.2, -12.6, 0], [9.2, -12.6, 0], [-8.5, 9, 0], [8.5, 9, 0], [0, 13.6, 6], [0, -13, 2]])
+        return Box.around(view.project(reach.astype(np.float32))[:, :2], 2, self.size)
+
+    def _meet(self, view: View, mouth: Mouth, box: Box, rays: Rays) -> Hit:
+        """Find the surface coarse to fine: most marching is done at a quarter of the resolution."""
+        surface, depth = self._coat.surface, None
+        shape = rays.x.shape
+        for stride, steps in ((4, 13), (2, 4)):
+            x, y = np.meshgrid(
+                np.arange(box.x0 + (stride - 1) / 2, box.x1 + stride, stride, dtype=np.float32),
+                np.arange(box.y0 + (stride - 1) / 2, box.y1 + stride, stride, dtype=np.float32),
+            )
+            if depth is not None:
+                depth = cv2.resize(depth, None, fx=2, fy=2, interpolation=cv2.INTER_LINEAR)[: x.shape[0], : x.shape[1]]
+            depth = cast(surface, mouth, view.rays(x, y), depth, steps).depth
+        assert depth is not None
+        depth = cv2.resize(depth, None, fx=2, fy=2, interpolation=cv2.INTER_LINEAR)[: shape[0], : shape[1]]
+        return cast(surface, mouth, rays, depth, 1)
+
+    def _draw_eyes(
+        self, canvas: _Canvas, mirrored: Float, view: View, pose: Pose, mouth: Mouth, hit: Hit, box: Box
+    ) -> None:
+        gap = eyes.EYE_X * self.person.eye_gap
+        for side in (-1, 1):
+            around = np.array([(side * gap + i, eyes.EYE_Y + j) for i in (-1.8, 1.8) for j in (-1.3, 1.0)])
+            seen = view.project(lift(self._coat.bare, around))[:, :2]
+            part = Box.around(seen, 0.25 * self.scale, hit.depth.shape, (box.x0, box.y0)).slices
+            x, y = hit.rest[0][part], hit.rest[1][part]
+            if x.size:
+                painted, spark = eyes.draw(self.person, pose, side, x, y, 1 / self.scale)
+                canvas.lay(painted, part)
+                mirrored[part] += spark
+
+    def _draw_mouth(self, canvas: _Canvas, view: View, mouth: Mouth, hit: Hit, rays: Rays, box: Box) -> None:
+        drop = 2.2 * mouth.opening
+        corners = [(i, j, 7.5) for i in (-3.6, 3.6) for j in (MOUTH_Y - 1.7, MOUTH_Y + 1.9 + drop)]
+        seen = view.project(np.array(corners, np.float32))[:, :2]
+        part = Box.around(seen, 0.5 * self.scale, hit.depth.shape, (box.x0, box.y0)).slices
+        if not hit.depth[part].size:
+            return
+        x, y, _ = (p[part] for p in rays.at(hit.depth))
+        d = view.rotation[2]
+        lean = (float(-d[0] / d[2]), float(-d[1] / d[2]))
+        canvas.lay(lips.draw(self.person, mouth, x, y, lean, 1 / self.scale), part)
+
+    def _light(self, depth: Float, height: Float, albedo: Float, gloss: Float, shade: Float) -> Float:
+        """Shade the surface: soft key light with its cast shadow, sky light, creases kept dark, and gloss."""
+        k = self.scale
+        relief = depth + height
+        blurred = cv2.GaussianBlur(depth, (0, 0), 0.09 * k)
+        normal = _normal(blurred + height, k)
+        light = np.asarray(self.person.light, np.float32)
+        facing = normal[0] * light[0] + normal[1] * light[1] + normal[2] * light[2]
+        shadow = self._shadow(relief, light)
+        # Cavity shading: points below their neighbourhood see less sky.
+        small = cv2.resize(depth, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
+        wide = cv2.blur(np.maximum(small, small.max() - 16), (max(3, int(0.45 * k)),) * 2)
+        hollow = cv2.resize(wide - small, depth.shape[::-1], interpolation=cv2.INTER_LINEAR)
+        sky = (0.62 - 0.30 * normal[1] + 0.08 * normal[2]) * np.clip(1 - 0.55 * hollow, 0.25, 1.15)
+        wrap = [np.maximum((facing + w) / (1 + w), 0) * (shadow + w * 0.35 * (1 - shadow)) for w in _BLEED]
+        diffuse = np.stack([wrap[c] * self._key[c] + sky * self._sky[c] for c in range(3)], -1)
+        half = light + np.float32([0, 0, 1])
+        half /= np.linalg.norm(half)
+        shine = np.maximum(normal[0] * half[0] + normal[1] * half[1] + normal[2] * half[2], 0)
+        tight, broad = shine ** np.float32(70), shine ** np.float32(14)
+        glint = (0.55 * gloss * gloss * tight + 0.075 * gloss * broad) * shadow
+        rim = np.float32(0.07) * (1 - np.clip(normal[2], 0, 1)) ** 3
+        specular = ((glint + rim * gloss) * 0.85)[..., None] * self._key
+        return np.asarray((albedo * diffuse * 0.62 + specular) * shade[..., None])
+
+    def _shadow(self, depth: Float, light: Float) -> Float:
+        """1 in the light .. 0 in cast shadow: walk a few steps towards the light over a small depth map."""
+        shrink = max(1, int(self.scale / 4))
+        small = cv2.resize(depth, None, fx=1 / shrink, fy=1 / shrink, interpolation=cv2.INTER_AREA)
+        k = self.scale / shrink
+        flat = float(np.hypot(light[0], light[1]))
+        blocked = np.zeros_like(small)
+        for distance in (0.35, 0.7, 1.1, 1.6, 2.2, 3.0, 4.0):
+            shift = np.float32([[1, 0, light[0] / flat * distance * k], [0, 1, light[1] / flat * distance * k]])
+            ahead = cv2.warpAffine(
+                small, shift, small.shape[::-1], flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+                borderMode=cv2.BORDER_REPLICATE,
+            )  # fmt: skip
+            over = ahead - small - distance * float(light[2]) / flat
+            blocked = np.maximum(blocked, np.clip(over / (0.15 + 0.22 * distance), 0, 1))
+        soft = cv2.GaussianBlur(1 - 0.85 * blocked, (0, 0), max(0.6, 0.16 * k))
+        return cv2.resize(soft, depth.shape[::-1], interpolation=cv2.INTER_LINEAR)
+
+    def _draw_glasses(self, picture: Float, view: View) -> None:
+        """Thin dark frames in front of the eyes, with their arms."""
+        gap, turn = eyes.EYE_X * self.person.eye_gap, np.linspace(0, 2 * np.pi, 48)
+        ink = np.zeros(self.size, np.float32)
+        thick = max(1, round(0.20 * self.scale))
+        for side in (-1, 1):
+            rim_x = np.sign(np.cos(turn)) * np.abs(np.cos(turn)) ** 0.7 * 2.25
+            rim_y = np.sign(np.sin(turn)) * np.abs(np.sin(turn)) ** 0.7 * 1.65 + 0.25
+            z = 9.2 - 0.035 * (rim_x + 1) ** 2
+            rim = np.stack([side * (gap + 0.1 + rim_x), rim_y, z], -1)
+            arm = np.array([(side * (gap + 2.3), -0.5, 9.0), (side * 7.4, -0.6, 6.0), (side * 7.6, -0.3, 3.2)])
+            bridge = np.array([(side * (gap - 2.1), -0.2, 9.1), (0, -0.5, 9.5)])
+            for curve in (rim, arm, bridge):
+                xy = np.round(view.project(curve.astype(np.float32))[:, :2] * 16).astype(np.int32)
+                cv2.polylines(ink, [xy[:, None]], False, 1.0, thick, cv2.LINE_AA, 4)
+        picture *= (1 - 0.92 * np.clip(ink, 0, 1))[..., None]
+
+
+@dataclass(frozen=True)
+class _Canvas:
+    """The surface as seen, before lighting; features are laid over it in place."""
+
+    albedo: Float
+    gloss: Float
+    height: Float
+    shade: Float
+
+    def lay(self, painted: lips.Paint, part: tuple[slice, slice]) -> None:
+        cover = painted.cover
+        self.albedo[part] += (painted.colour - self.albedo[part]) * cover[..., None]
+        self.gloss[part] += (painted.gloss - self.gloss[part]) * cover
+        self.height[part] = self.height[part] * (1 - 0.7 * cover) + painted.height
+        self.shade[part] *= painted.shade
+
+
+def _normal(depth: Float, scale: float) -> tuple[Float, Float, Float]:
+    """Unit normals (x, y, z) of a surface given by depth in cm at ``scale`` px per cm."""
+    gx = cv2.Sobel(depth, cv2.CV_32F, 1, 0, scale=scale / 8)
+    gy = cv2.Sobel(depth, cv2.CV_32F, 0, 1, scale=scale / 8)
+    k = 1 / np.sqrt(1 + gx * gx + gy * gy)
+    return -gx * k, -gy * k, k
+
+
+def _jaw(bare: Surface) -> Float:
+    """iBUG points 0 to 16 (17, 3): down the side of the face in front of the ear, along the jaw, under the chin."""
+    # Directions from the origin in a plane that leans forward from the ears to the chin; the surface does the rest.
+    y = np.array([0.0, 1.7, 3.4, 5.1, 6.75, 8.2, 9.4, 10.3, 10.6])
+    z = np.array([1.2, 1.3, 1.5, 1.9, 2.6, 3.7, 5.0, 6.2, 6.7])
+    low, high = np.zeros_like(y), np.full_like(y, 11.0)
+    for _ in range(30):  # widest x at this height and depth that is still inside the head
+        middle = (low + high) / 2
+        inside = bare.gap(np.stack([middle, y, z], -1)) < 0
+        low, high = np.where(inside, middle, low), np.where(inside, high, middle)
+    half = np.stack([low, y, z], -1)
+    half[-1, 0] = 0
+    return np.concatenate([half * (-1, 1, 1), half[-2::-1]]).astype(np.float32)
+
+
+def _develop(linear: Float) -> Byte:
+    """Linear light to 8-bit sRGB with a soft shoulder, as a camera does."""
+    steps = np.linspace(0, 1.6, 4096)
+    toned = np.where(steps < 0.6, steps, 0.6 + 0.4 * np.tanh((steps - 0.6) / 0.4))
+    srgb = np.where(toned <= 0.0031308, 12.92 * toned, 1.055 * toned ** (1 / 2.4) - 0.055)
+    table = np.clip(srgb * 255 + 0.5, 0, 255).astype(np.uint8)
+    index = np.clip(linear * np.float32(4095 / 1.6), 0, 4095).astype(np.uint16)
+    return np.asarray(table[index])
+
+
+def render(
+    person: Person,
+    mouth: Mouth,
+    pose: Pose,
+    size: Size,
+    face_px: float | None = None,
+    centre: tuple[float, float] | None = None,
+) -> Byte:
+    """One picture (H, W, 3) uint8 RGB; for many of one person keep a `Portrait`, which paints the skin only once."""
+    return Portrait(person, size, face_px, centre).render(mouth, pose)
+
+
+def landmarks(
+    person: Person,
+    mouth: Mouth,
+    pose: Pose,
+    size: Size,
+    face_px: float | None = None,
+    centre: tuple[float, float] | None = None,
+) -> Float:
+    """True landmarks (68, 2) px, iBUG order, of the picture that `render` draws for the same arguments."""
+    return Portrait(person, size, face_px, centre).landmarks(mouth, pose)
+
+
+__all__ = ["Portrait", "Size", "landmarks", "render"]

@@ -1,0 +1,65 @@
+"""Random changes of colour, geometry and sharpness, the same for all frames of a window.
+
+Parameters come from NumPy's generator (so that a resumed run draws the same), the work is done by torch on the device.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Rng = np.random.Generator
+
+
+def geometric(images: Tensor, rng: Rng, *, shift: float, scale: float, turn: float = 0.0) -> Tensor:
+    """Move, scale, turn and mirror each item of (B, C, H, W); content from outside is replicated.
+
+    Args:
+        shift: largest shift, as a share of the side.
+        scale: largest relative change of size.
+        turn: largest angle, degrees.
+    """
+    count = len(images)
+    angle = np.radians(rng.uniform(-turn, turn, count))
+    zoom = 1 + rng.uniform(-scale, scale, count)
+    mirror = np.where(rng.random(count) < 0.5, -1.0, 1.0)
+    move = 2 * rng.uniform(-shift, shift, (2, count))
+    cos, sin = np.cos(angle) * zoom, np.sin(angle) * zoom
+    theta = np.stack([np.stack([cos * mirror, -sin, move[0]], -1), np.stack([sin * mirror, cos, move[1]], -1)], 1)
+    grid = F.affine_grid(_tensor(theta, images), list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+
+
+def colour(images: Tensor, rng: Rng, *, strength: float) -> Tensor:
+    """Brightness, contrast, colour balance and saturation of (B, T, 3, H, W) in [0, 1], by up to ``strength``."""
+    count = len(images)
+    shape = (count, 1, 3, 1, 1)
+    gain = 1 + rng.uniform(-strength, strength, (count, 1, 1, 1, 1)) + rng.uniform(-0.4, 0.4, shape) * strength
+    lift = 0.5 * rng.uniform(-strength, strength, (count, 1, 1, 1, 1))
+    grey = images.mean(2, keepdim=True)
+    saturation = _tensor(1 + rng.uniform(-strength, strength, (count, 1, 1, 1, 1)), images)
+    images = grey + saturation * (images - grey)
+    return (images * _tensor(gain, images) + _tensor(lift, images)).clamp(0, 1)
+
+
+def soften(images: Tensor, rng: Rng, *, chance: float) -> Tensor:
+    """Make some items of (B, T, 3, H, W) soft, as footage from low resolution is: shrunk and enlarged again."""
+    out = images.clone()
+    for i in np.flatnonzero(rng.random(len(images)) < chance):
+        small = int(images.shape[-1] / rng.uniform(1.5, 4.0))
+        reduced = F.interpolate(images[i], (small, small), mode="area")
+        out[i] = F.interpolate(reduced, images.shape[-2:], mode="bilinear", align_corners=False)
+    return out
+
+
+def mel_noise(mels: Tensor, rng: Rng) -> Tensor:
+    """Loudness by +-6 dB and a little noise on (..., 1, 80, 16) mel windows; silence stays silence."""
+    gain = _tensor(rng.uniform(-6, 6, (len(mels),) + (1,) * (mels.dim() - 1)) * 8 / 100, mels)
+    noise = _tensor(rng.normal(0, 0.05, mels.shape).astype(np.float32), mels)
+    return torch.where(mels > -4, (mels + gain + noise).clamp(-4, 4), mels)
+
+
+def _tensor(values: np.ndarray, like: Tensor) -> Tensor:
+    return torch.as_tensor(values, dtype=like.dtype, device=like.device)

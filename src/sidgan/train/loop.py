@@ -1,0 +1,155 @@
+"""The one training loop. What is trained is a `Task`; the loop counts, logs, judges, saves and resumes.
+
+A run is a folder::
+
+    RUN/config.json    everything resolved
+    RUN/log.txt        what was printed
+    RUN/stats.jsonl    one line of numbers every ``log_every`` steps, one every ``eval_every``
+    RUN/images/        picture strips at every evaluation
+    RUN/last.pt        state to resume from; written beside itself and renamed, never half
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from sidgan.errors import CheckpointError, SidganError
+
+MAX_BAD_STEPS = 20  #: steps in a row with a loss that is not a number before a run gives up
+
+
+class Task(Protocol):
+    """Something that learns by steps."""
+
+    rng: np.random.Generator
+
+    def step(self, index: int) -> Mapping[str, float]:
+        """Make one update; returns the losses to log. A value that is not finite means that no update was made."""
+
+    def evaluate(self, index: int, images: Path) -> Mapping[str, float]:
+        """Judge on data that is not trained on; may write pictures into ``images``."""
+
+    def state(self) -> dict[str, Any]:
+        """Tensors and plain values from which `restore` goes on."""
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take back what `state` gave."""
+
+    def export(self, path: Path, meta: Mapping[str, Any]) -> None:
+        """Write the weights that a user would load."""
+
+
+@dataclass(frozen=True)
+class LoopConfig:
+    """How long, and how often what.
+
+    Attributes:
+        steps: updates in total.
+        log_every, eval_every, save_every: in steps.
+        minutes: stop (and save) after this long, to be resumed; ``None``: no limit.
+    """
+
+    steps: int = 1000
+    log_every: int = 20
+    eval_every: int = 250
+    save_every: int = 250
+    minutes: float | None = None
+
+
+def run(task: Task, folder: Path, config: LoopConfig, say: Callable[[str], None] = print) -> bool:
+    """Train until ``config.steps`` or out of time; goes on from ``folder/last.pt`` if there is one.
+
+    Returns:
+        Whether all steps are done.
+
+    Raises:
+        SidganError: the loss is not a number for too long.
+    """
+    images = folder / "images"
+    images.mkdir(parents=True, exist_ok=True)
+    log = _Log(folder, say)
+    first, seconds = _resume(task, folder / "last.pt")
+    if first:
+        log.text(f"resumed at step {first}")
+    begun = time.monotonic() - seconds
+    sums: defaultdict[str, list[float]] = defaultdict(list)
+    bad = 0
+    for index in range(first, config.steps):
+        losses = task.step(index)
+        bad = 0 if all(np.isfinite(v) for v in losses.values()) else bad + 1
+        if bad > MAX_BAD_STEPS:
+            raise SidganError(f"the loss is not a number since step {index - bad}; lower the learning rate")
+        for name, value in losses.items():
+            sums[name].append(value)
+        done = index + 1
+        elapsed = time.monotonic() - begun
+        last = done == config.steps
+        late = config.minutes is not None and elapsed - seconds > 60 * config.minutes
+        if done % config.log_every == 0 or last:
+            means = {name: float(np.mean(values)) for name, values in sums.items()}
+            log.numbers(done, elapsed, means)
+            sums.clear()
+        if done % config.eval_every == 0 or last:
+            log.numbers(done, elapsed, {f"val_{k}": v for k, v in task.evaluate(done, images).items()})
+        if done % config.save_every == 0 or last or late:
+            _save(task, folder / "last.pt", done, elapsed)
+            task.export(folder / "weights.safetensors", {"steps": done, "hours": round(elapsed / 3600, 2)})
+        if late:
+            log.text(f"stopped after {config.minutes} minutes at step {done}; run again to go on")
+            return last
+    return True
+
+
+class _Log:
+    def __init__(self, folder: Path, say: Callable[[str], None]) -> None:
+        self._folder, self._say = folder, say
+
+    def text(self, line: str) -> None:
+        self._say(line)
+        with (self._folder / "log.txt").open("a") as file:
+            file.write(line + "\n")
+
+    def numbers(self, step: int, elapsed: float, values: Mapping[str, float]) -> None:
+        record = {"step": step, "seconds": round(elapsed, 1)} | {k: float(f"{v:.5g}") for k, v in values.items()}
+        with (self._folder / "stats.jsonl").open("a") as file:
+            file.write(json.dumps(record) + "\n")
+        self.text(f"{step:7d} {elapsed / 60:6.1f} min  " + "  ".join(f"{k} {v:.4g}" for k, v in values.items()))
+
+
+def _save(task: Task, path: Path, step: int, elapsed: float) -> None:
+    state = {
+        "step": step, "seconds": elapsed, "task": task.state(), "torch_rng": torch.get_rng_state(),
+        "numpy_rng": json.dumps(task.rng.bit_generator.state),
+    }  # fmt: skip
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    torch.save(state, part)
+    part.replace(path)
+
+
+def _resume(task: Task, path: Path) -> tuple[int, float]:
+    if not path.is_file():
+        return 0, 0.0
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise CheckpointError(f"{path} cannot be read ({type(error).__name__}); remove it to start anew") from error
+    task.restore(state["task"])
+    torch.set_rng_state(state["torch_rng"])
+    task.rng.bit_generator.state = json.loads(state["numpy_rng"])
+    return int(state["step"]), float(state["seconds"])
+
+
+def new_run(parent: Path, name: str) -> Path:
+    """The next free numbered folder ``parent/NNN-name``."""
+    numbers = [int(p.name[:3]) for p in parent.glob("[0-9][0-9][0-9]-*")]
+    return parent / f"{max(numbers, default=-1) + 1:03d}-{name}"

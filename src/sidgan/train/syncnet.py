@@ -1,0 +1,210 @@
+"""Training an expert: does this mouth belong to this sound, or to the sound of another moment of the same clip? (Sec. 3.3.1)"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.fabric import Fabric
+from torch import Tensor, nn
+
+from sidgan import checkpoint
+from sidgan.config import SYNC_FRAMES, SyncNetConfig
+from sidgan.data.dataset import PackedClip, PackedSet
+from sidgan.losses import sync_bce
+from sidgan.nn import SyncNet, lower_half_windows
+from sidgan.train import augment
+from sidgan.train.loop import LoopConfig
+
+FAR = 50  #: frames: negatives come from within two seconds, as the mouth is then in the same mood
+
+
+@dataclass(frozen=True)
+class SyncTrainConfig:
+    """Training of an expert.
+
+    Attributes:
+        model: the network.
+        loop: steps and intervals.
+        batch: windows with their own sound, per step (the paper: 256, half of them with wrong sound).
+        negatives: wrong sounds for each window; the video branch, which costs most, runs once for all of them.
+        lr: Adam's learning rate; falls linearly to a tenth over the last half.
+        warmup: steps over which it rises first.
+        near: share of negatives only 2 to 4 frames off, in the last third; they teach the exact lag.
+        precision: Lightning's name: ``32-true``, ``bf16-mixed``.
+        seed: of everything random.
+    """
+
+    model: SyncNetConfig = field(default_factory=SyncNetConfig)
+    loop: LoopConfig = field(default_factory=LoopConfig)
+    batch: int = 64
+    negatives: int = 4
+    lr: float = 1e-3
+    warmup: int = 50
+    near: float = 0.3
+    precision: str = "bf16-mixed"
+    seed: int = 0
+
+
+class SyncPairs(nn.Module):
+    """Cosines of each window with several sounds; one forward, as distributed training wants it."""
+
+    def __init__(self, net: SyncNet) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, video: Tensor, mels: Tensor) -> Tensor:
+        """(B, 15, H, W) and (B, M, 1, 80, 16) -> cosines (B, M)."""
+        seen = self.net.embed_video(video)
+        heard = self.net.embed_audio(mels.flatten(0, 1)).view(*mels.shape[:2], -1)
+        return (seen[:, None] * heard).sum(-1)
+
+
+class SyncTask:
+    """An expert in training; see `sidgan.train.loop.Task`."""
+
+    def __init__(self, config: SyncTrainConfig, train: PackedSet, held: Mapping[str, PackedSet], fabric: Fabric) -> None:
+        torch.manual_seed(config.seed)
+        self.config, self.train, self.held, self.fabric = config, train, held, fabric
+        self.rng = np.random.default_rng(config.seed + fabric.global_rank)
+        net = SyncPairs(SyncNet(config.model)).to(memory_format=torch.channels_last)
+        optimiser = torch.optim.Adam(net.parameters(), lr=config.lr)
+        self.net, self.optimiser = fabric.setup(net, optimiser)
+
+    def step(self, index: int) -> Mapping[str, float]:
+        """One batch: each window with its own sound and with ``negatives`` others of the same clip."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = self._rate(index)
+        late = index >= 2 * self.config.loop.steps // 3
+        video, mels = self._batch(self.config.near if late else 0.0)
+        self.net.train()
+        cosines = self.net(video, mels)
+        right = sync_bce(cosines[:, 0], torch.ones_like(cosines[:, 0]))
+        wrong = sync_bce(cosines[:, 1:], torch.zeros_like(cosines[:, 1:]))
+        loss = (right + wrong) / 2
+        self.optimiser.zero_grad(set_to_none=True)
+        self.fabric.backward(loss)
+        self.fabric.clip_gradients(self.net, self.optimiser, max_norm=1.0, error_if_nonfinite=False)
+        if torch.isfinite(loss):
+            self.optimiser.step()
+        ranked = (cosines[:, :1] > cosines[:, 1:]).float().mean()
+        return {"loss": loss.item(), "ranked": ranked.item()}
+
+    def _rate(self, index: int) -> float:
+        steps = self.config.loop.steps
+        rise = min(1.0, (index + 1) / max(1, self.config.warmup))
+        fall = min(1.0, 2 * (1 - index / steps))
+        return self.config.lr * rise * max(0.1, fall)
+
+    def _batch(self, near: float) -> tuple[Tensor, Tensor]:
+        faces, mels = [], []
+        for _ in range(self.config.batch):
+            clip = self.train.draw(self.rng)
+            start = int(self.rng.integers(len(clip) - SYNC_FRAMES + 1))
+            faces.append(clip.images[start : start + SYNC_FRAMES])
+            mels.append(clip.mels[[start + 2, *(self._negative(clip, start, near) + 2)]])
+        images = torch.stack(faces).float() / 255
+        images = augment.geometric(images.flatten(1, 2), self.rng, shift=0.03, scale=0.06, turn=5).view_as(images)
+        images = augment.soften(augment.colour(images, self.rng, strength=0.3), self.rng, chance=0.2)
+        video = lower_half_windows(images, self.config.model.face).contiguous(memory_format=torch.channels_last)
+        sounds = augment.mel_noise(torch.stack(mels).float(), self.rng)
+        return self.fabric.to_device(video), self.fabric.to_device(sounds)
+
+    def _negative(self, clip: PackedClip, start: int, near: float) -> np.ndarray:
+        """Starts of windows with the wrong sound: 5 to 50 frames away, or 2 to 4 for a share of ``near``."""
+        others = np.arange(len(clip) - SYNC_FRAMES + 1)
+        distance = np.abs(others - start)
+        far = others[(distance >= SYNC_FRAMES) & (distance <= FAR)]
+        close = others[(distance >= 2) & (distance < SYNC_FRAMES)]
+        if len(far) == 0:
+            far = others[distance == distance.max()]
+        pools = [close if len(close) and self.rng.random() < near else far for _ in range(self.config.negatives)]
+        return np.array([self.rng.choice(pool) for pool in pools])
+
+    @torch.no_grad()
+    def evaluate(self, index: int, images: Path) -> Mapping[str, float]:
+        """Loss and pair accuracy on each held-out set."""
+        net = self.net.module.net.eval()
+        return {f"{name}_{k}": v for name, data in self.held.items() for k, v in pair_scores(net, data).items()}
+
+    def state(self) -> dict[str, Any]:
+        """Weights and optimiser."""
+        return {"net": self.net.state_dict(), "optimiser": self.optimiser.state_dict()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from `state`."""
+        self.net.load_state_dict(state["net"])
+        self.optimiser.load_state_dict(state["optimiser"])
+
+    def export(self, path: Path, meta: Mapping[str, Any]) -> None:
+        """Write the expert."""
+        checkpoint.save(path, self.net.module.net, meta)
+
+
+@torch.no_grad()
+def embeddings(net: SyncNet, clip: PackedClip) -> tuple[Tensor, Tensor]:
+    """Unit vectors (N - 4, 512) of every five-frame window of a clip, and of the sound that belongs to it."""
+    device = next(net.parameters()).device
+    starts = torch.arange(len(clip) - SYNC_FRAMES + 1)
+    seen, heard = [], []
+    for some in starts.split(64):
+        faces = clip.images[(some[:, None] + torch.arange(SYNC_FRAMES)).to(clip.images.device)].float() / 255
+        seen.append(net.embed_video(lower_half_windows(faces.to(device), net.config.face)))
+        heard.append(net.embed_audio(clip.mels[(some + 2).to(clip.mels.device)].float().to(device)))
+    return torch.cat(seen).cpu(), torch.cat(heard).cpu()
+
+
+def pair_scores(net: SyncNet, data: PackedSet) -> dict[str, float]:
+    """How well an expert tells right from wrong sound on every window of a set.
+
+    Returns:
+        ``bce``: loss on as many right pairs as wrong ones (5 to 50 frames off). ``accuracy``: right and wrong pairs
+        judged alone, at the best single threshold. ``ranked``: how often the right sound beats a wrong one.
+        ``margin``: mean cosine of right minus wrong pairs. ``within1``: how often the best of 21 sounds (10 frames to
+        either side) is at most one frame off.
+    """
+    right, wrong, ranked, hits = [], [], [], []
+    for clip in data.clips:
+        seen, heard = embeddings(net, clip)
+        cosines = (seen @ heard.T).numpy()
+        lag = np.arange(len(seen))[None] - np.arange(len(seen))[:, None]
+        far = (np.abs(lag) >= SYNC_FRAMES) & (np.abs(lag) <= FAR)
+        own = np.diagonal(cosines)
+        right.append(own)
+        wrong.append(cosines[far])
+        ranked.append((own[:, None] > cosines)[far])
+        hits.append(_hits(cosines))
+    positive, negative = np.concatenate(right), np.concatenate(wrong)
+    return {
+        "bce": (_bce(positive, 1) + _bce(negative, 0)) / 2,
+        "accuracy": _best_accuracy(positive, negative),
+        "ranked": float(np.concatenate(ranked).mean()),
+        "margin": float(positive.mean() - negative.mean()),
+        "within1": float(np.concatenate(hits).mean()) if any(len(h) for h in hits) else float("nan"),
+    }
+
+
+def _hits(cosines: np.ndarray, reach: int = 10) -> np.ndarray:
+    """For windows with 10 neighbours on both sides: is the best of 21 lags at most 1?"""
+    count = len(cosines)
+    rows = np.arange(reach, count - reach)
+    if len(rows) == 0:
+        return np.zeros(0, bool)
+    lags = np.stack([cosines[rows, rows + lag] for lag in range(-reach, reach + 1)], 1)
+    return np.abs(lags.argmax(1) - reach) <= 1
+
+
+def _bce(cosines: np.ndarray, label: int) -> float:
+    values = torch.from_numpy(cosines)
+    return float(sync_bce(values, torch.full_like(values, label)))
+
+
+def _best_accuracy(positive: np.ndarray, negative: np.ndarray) -> float:
+    """Mean of hit rate and rejection rate at the threshold that makes it largest."""
+    edges = np.quantile(np.concatenate([positive, negative]), np.linspace(0, 1, 201))
+    rates = [(np.mean(positive >= e) + np.mean(negative < e)) / 2 for e in edges]
+    return float(max(rates))

@@ -1,0 +1,687 @@
+"""Files in and out: timestamps, planes, tags and sound survive, and what cannot work says so in one line."""
+
+from __future__ import annotations
+
+import resource
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from sidgan import media
+from sidgan.errors import InputError, OutputError
+from sidgan.media.pictures import Picture, turned
+from sidgan.types import Clip, Frame, PlaneMap
+
+RATE = 16_000
+QUICK = {"preset": "ultrafast"}
+
+
+def speech(seconds: float, rate: int = RATE, seed: int = 0) -> np.ndarray:
+    """Band-limited noise in syllables: survives any codec and lines up with itself at one lag only."""
+    n = round(seconds * rate)
+    noise = np.random.default_rng(seed).standard_normal(n)
+    spectrum = np.fft.rfft(noise)
+    hertz = np.fft.rfftfreq(n, 1 / rate)
+    spectrum[(hertz < 200) | (hertz > 3000)] = 0
+    wave = np.fft.irfft(spectrum, n)
+    wave *= 0.5 + 0.5 * np.sin(2 * np.pi * 4 * np.arange(n) / rate)
+    return (0.5 * wave / np.abs(wave).max()).astype(np.float32)
+
+
+def lag(heard: np.ndarray, said: np.ndarray, reach: int = 800) -> int:
+    """Samples by which ``heard`` comes later than ``said``, which it must resemble."""
+    size = min(len(heard), len(said)) - 2 * reach
+    part = said[reach : reach + size]
+    scores = np.array([np.dot(part, heard[reach + k : reach + k + size]) for k in range(-reach, reach + 1)])
+    best = int(scores.argmax()) - reach
+    there = heard[reach + best : reach + best + size]
+    assert scores.max() > 0.9 * np.linalg.norm(part) * np.linalg.norm(there)
+    return best
+
+
+def drawing(index: int, height: int = 48, width: int = 64) -> np.ndarray:
+    """A smooth picture that moves, with no two frames alike."""
+    y, x = np.mgrid[:height, :width]
+    red = 255 * x / width
+    green = 255 * y / height
+    blue = 127 + 100 * np.sin((x + 3 * index) / 9)
+    return np.stack([red, green, blue], axis=-1).round().astype(np.uint8)
+
+
+def make_video(
+    path: Path,
+    pts: Sequence[int],
+    time_base: Fraction,
+    *,
+    codec: str = "libx264",
+    pixels: str = "yuv420p",
+    size: tuple[int, int] = (64, 48),
+    rotation: int = 0,
+    muxer: str | None = None,
+    sound: tuple[np.ndarray, int] | None = None,
+    tags: dict[str, int] | None = None,
+    shape: Fraction | None = None,
+) -> Path:
+    """A file as strangers make them: any timestamps, codec, layout, rotation, sound at any start."""
+    exact = {"movie_timescale": "48000"} if path.suffix == ".mp4" else {}
+    with av.open(str(path), "w", format=muxer, container_options=exact) as out:
+        stream = out.add_stream(codec, rate=25, time_base=time_base)
+        stream.width, stream.height = size
+        stream.pix_fmt = pixels
+        for name, value in (tags or {}).items():
+            setattr(stream.codec_context, name, value)
+        if shape is not None:
+            stream.codec_context.sample_aspect_ratio = shape
+        if rotation:
+            stream.set_display_rotation(rotation)
+        voice = out.add_stream("mp2" if muxer in ("mpeg", "mpegts") else "aac", rate=48_000) if sound else None
+        for index, value in enumerate(pts):
+            picture = av.VideoFrame.from_ndarray(drawing(index, size[1], size[0]), format="rgb24")
+            picture = picture.reformat(format=pixels)
+            picture.pts, picture.time_base = value, time_base
+            out.mux(stream.encode(picture))
+        out.mux(stream.encode(None))
+        if sound and voice is not None:
+            samples, start = sound
+            frame = av.AudioFrame.from_ndarray(np.stack([samples, samples]), format="fltp", layout="stereo")
+            frame.sample_rate, frame.time_base, frame.pts = 48_000, Fraction(1, 48_000), start
+            out.mux(voice.encode(frame))
+            out.mux(voice.encode(None))
+    return path
+
+
+def make_sound(path: Path, samples: np.ndarray, rate: int, codec: str) -> Path:
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream(codec, rate=rate, layout="mono")
+        frame = av.AudioFrame.from_ndarray(samples[None].astype(np.float32), format="fltp", layout="mono")
+        frame.sample_rate, frame.time_base, frame.pts = rate, Fraction(1, rate), 0
+        out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    return path
+
+
+def timestamps(path: Path) -> list[Fraction]:
+    """Presentation times as a plain decoder reports them."""
+    with av.open(str(path)) as container:
+        return [f.pts * f.time_base for f in container.decode(video=0)]
+
+
+def sound_packets(path: Path) -> list[bytes]:
+    with av.open(str(path)) as container:
+        return [bytes(p) for p in container.demux(audio=0) if p.size]
+
+
+def copy_clip(source: Path, target: Path, **options: object) -> Clip:
+    clip = media.probe(source)
+    with media.Writer(target, clip, **QUICK, **options) as writer:  # type: ignore[arg-type]
+        for frame in media.read_frames(clip):
+            writer.write(frame)
+    return clip
+
+
+@pytest.fixture(scope="session")
+def talk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One second of pictures and sound."""
+    path = tmp_path_factory.mktemp("media") / "talk.mp4"
+    media.write_clip(path, map(drawing, range(25)), Fraction(25), speech(1.0), RATE, **QUICK)
+    return path
+
+
+# --- looking at files ------------------------------------------------------------------------------------------------
+
+
+def test_probe_describes_the_clip(talk: Path) -> None:
+    clip = media.probe(talk)
+    assert (clip.width, clip.height, clip.frames, clip.rotation) == (64, 48, 25, 0)
+    assert clip.frame_rate == 25
+    assert clip.duration == pytest.approx(1.0)
+    assert clip.audio_rate == RATE
+    assert (clip.format.name, clip.format.bits, clip.format.full_range) == ("yuv420p", 8, False)
+    assert clip.format.chroma == PlaneMap(2, 2, 0.0, 0.5)
+
+
+@pytest.mark.parametrize(("height", "matrix"), [(480, "bt601"), (720, "bt709")])
+def test_silent_files_have_the_matrix_that_players_assume(tmp_path: Path, height: int, matrix: str) -> None:
+    path = make_video(tmp_path / "a.mp4", [0, 1], Fraction(1, 25), size=(64, height))
+    assert media.probe(path).format.matrix == matrix
+
+
+def test_tags_decide_over_the_size(tmp_path: Path) -> None:
+    path = make_video(tmp_path / "a.mp4", [0, 1], Fraction(1, 25), tags={"colorspace": 1, "color_range": 2})
+    assert media.probe(path).format.matrix == "bt709"
+    assert media.probe(path).format.full_range
+
+
+def _missing(folder: Path, talk: Path) -> Path:
+    return folder / "none.mp4"
+
+
+def _folder(folder: Path, talk: Path) -> Path:
+    return folder
+
+
+def _text(folder: Path, talk: Path) -> Path:
+    path = folder / "notes.txt"
+    path.write_text("hello\n" * 100)
+    return path
+
+
+def _empty(folder: Path, talk: Path) -> Path:
+    path = folder / "empty.mp4"
+    path.touch()
+    return path
+
+
+def _headless(folder: Path, talk: Path) -> Path:
+    path = make_video(folder / "plain.mp4", range(25), Fraction(1, 25))  # its index is at the end
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+    return path
+
+
+def _png(folder: Path, talk: Path) -> Path:
+    path = folder / "photo.png"
+    media.write_png(path, drawing(0))
+    return path
+
+
+def _gif(folder: Path, talk: Path) -> Path:
+    return make_video(folder / "photo.gif", [0], Fraction(1, 25), codec="gif", pixels="rgb8")
+
+
+def _wav(folder: Path, talk: Path) -> Path:
+    path = folder / "voice.wav"
+    media.write_wav(path, speech(0.2), RATE)
+    return path
+
+
+@pytest.mark.parametrize("make", [_missing, _folder, _text, _empty, _headless, _png, _gif, _wav])
+def test_what_is_not_a_video_is_refused_in_one_line(tmp_path: Path, talk: Path, make: object) -> None:
+    path = make(tmp_path, talk)  # type: ignore[operator]
+    with pytest.raises(InputError) as caught:
+        media.probe(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_names_with_colons_and_blanks_are_names(tmp_path: Path, talk: Path) -> None:
+    path = tmp_path / "http: my talk%d.mp4"
+    path.write_bytes(talk.read_bytes())
+    assert media.probe(path).frames == 25
+    copy_clip(path, tmp_path / "data:out #1.mp4", audio=path)
+
+
+# --- frames ----------------------------------------------------------------------------------------------------------
+
+
+def test_frames_carry_exact_times_and_skip_to_a_start(tmp_path: Path) -> None:
+    path = make_video(tmp_path / "a.mp4", [0, 1001, 2002, 3003], Fraction(1, 30_000))
+    clip = media.probe(path)
+    frames = list(media.read_frames(clip))
+    assert [f.time for f in frames] == [Fraction(1001 * i, 30_000) for i in range(4)]
+    late = list(media.read_frames(clip, start=2))
+    assert [(f.index, f.time) for f in late] == [(f.index, f.time) for f in frames[2:]]
+    assert np.array_equal(late[0].planes[0], frames[2].planes[0])
+
+
+@pytest.mark.parametrize("muxer", ["mpeg", "mpegts"])
+def test_time_zero_is_the_first_picture_wherever_the_container_starts(tmp_path: Path, muxer: str) -> None:
+    said = speech(1.0, 48_000)
+    path = tmp_path / "a.mpg"
+    make_video(path, range(25), Fraction(1, 25), codec="mpeg2video", muxer=muxer, sound=(said, 0))
+    assert timestamps(path)[0] > 0  # else it tests nothing
+    assert [f.time for f in media.read_frames(media.probe(path))] == [Fraction(i, 25) for i in range(25)]
+    assert abs(lag(media.read_audio(path, 48_000), said)) <= 2
+    copy_clip(path, tmp_path / "b.mp4", audio=path)
+    assert timestamps(tmp_path / "b.mp4") == timestamps(path)
+    assert abs(lag(media.read_audio(tmp_path / "b.mp4", 48_000), said)) <= 2
+
+
+def test_decoded_planes_are_read_only_and_an_editable_copy_is_private(talk: Path) -> None:
+    clip = media.probe(talk)
+    before = [f.planes[0].copy() for f in media.read_frames(clip)]
+    for frame, expected in zip(media.read_frames(clip), before, strict=True):
+        assert np.array_equal(frame.planes[0], expected)  # edits of earlier frames did not spread
+        with pytest.raises(ValueError, match="read-only"):
+            frame.planes[0][0, 0] = 1
+        mine = media.editable(frame)
+        assert (mine.time, mine.index, mine.format) == (frame.time, frame.index, frame.format)
+        for plane, source in zip(mine.planes, frame.planes, strict=True):
+            assert np.array_equal(plane, source)
+            plane[:] = 17
+        assert np.array_equal(frame.planes[0], expected)
+
+
+def test_an_edit_is_what_gets_encoded_and_the_rest_stays(tmp_path: Path, talk: Path) -> None:
+    clip = media.probe(talk)
+    with media.Writer(tmp_path / "b.mp4", clip, crf=0, **QUICK) as writer:
+        for frame in media.read_frames(clip):
+            mine = media.editable(frame)
+            mine.planes[0][8:16, 16:32] = 200
+            writer.write(mine)
+    for old, new in zip(media.read_frames(clip), media.read_frames(media.probe(tmp_path / "b.mp4")), strict=True):
+        expected = old.planes[0].copy()
+        expected[8:16, 16:32] = 200
+        assert np.array_equal(new.planes[0], expected)
+        assert np.array_equal(new.planes[1], old.planes[1])
+        assert np.array_equal(new.planes[2], old.planes[2])
+
+
+@pytest.mark.parametrize("rotation", [90, 180, 270])
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_rotated_clips_are_read_upright_and_written_back_rotated(tmp_path: Path, rotation: int, suffix: str) -> None:
+    path = make_video(tmp_path / "a.mp4", range(3), Fraction(1, 25), rotation=rotation)
+    flat = make_video(tmp_path / "flat.mp4", range(3), Fraction(1, 25))
+    clip = copy_clip(path, tmp_path / f"b{suffix}")
+    assert clip.rotation == rotation
+    assert (clip.width, clip.height) == ((48, 64) if rotation != 180 else (64, 48))
+    upright = next(media.read_frames(clip))
+    lying = next(media.read_frames(media.probe(flat)))
+    for turned_plane, plane in zip(upright.planes, lying.planes, strict=True):
+        assert np.array_equal(turned_plane, np.rot90(plane, rotation // 90))
+    assert np.array_equal(media.editable(upright).planes[1], upright.planes[1])
+    again = media.probe(tmp_path / f"b{suffix}")
+    assert (again.rotation, again.width, again.height) == (rotation, clip.width, clip.height)
+
+
+@pytest.mark.parametrize("turns", [0, 1, 2, 3])
+@pytest.mark.parametrize("chroma", [PlaneMap(2, 2, 0.0, 0.5), PlaneMap(2, 1, 0.0, 0.0), PlaneMap()])
+def test_the_chroma_map_of_a_turned_picture_finds_the_same_places(turns: int, chroma: PlaneMap) -> None:
+    # Every sample of the chroma plane holds its own place on the luma grid; turning must not change what it says.
+    height, width = 8, 12
+    rows, columns = np.mgrid[: height // chroma.step_y, : width // chroma.step_x].astype(float)
+    place_x, place_y = columns * chroma.step_x + chroma.offset_x, rows * chroma.step_y + chroma.offset_y
+    x, y, wide, high = place_x, place_y, width, height
+    for _ in range(turns):  # a quarter turn counter-clockwise takes (x, y) to (y, wide - 1 - x)
+        x, y, wide, high = y, wide - 1 - x, high, wide
+    x, y = np.rot90(x, turns), np.rot90(y, turns)
+    found = turned(chroma, turns)
+    rows, columns = np.mgrid[: x.shape[0], : x.shape[1]].astype(float)
+    assert np.array_equal((x - found.offset_x) / found.step_x, columns)
+    assert np.array_equal((y - found.offset_y) / found.step_y, rows)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "codec", "suffix", "name", "bits"),
+    [
+        ("yuv420p", "libx264", ".mp4", "yuv420p", 8),
+        ("yuv422p", "libx264", ".mp4", "yuv422p", 8),
+        ("yuv444p", "libx264", ".mp4", "yuv444p", 8),
+        ("yuvj420p", "mjpeg", ".mov", "yuv420p", 8),
+        ("yuv420p10le", "libx264", ".mp4", "yuv420p10le", 10),
+        ("yuv422p10le", "libx264", ".mp4", "yuv422p10le", 10),
+        ("yuv444p12le", "ffv1", ".mkv", "yuv444p10le", 10),
+        ("yuv411p", "ffv1", ".mkv", "yuv422p", 8),
+        ("gray", "ffv1", ".mkv", "yuv420p", 8),
+        ("bgr0", "ffv1", ".mkv", "yuv444p", 8),
+        ("yuyv422", "rawvideo", ".avi", "yuv422p", 8),
+        ("bgr24", "rawvideo", ".avi", "yuv444p", 8),
+        ("nv12", "rawvideo", ".avi", "yuv420p", 8),
+    ],
+)
+def test_every_layout_is_read_as_planar_and_written_as_it_was_read(
+    tmp_path: Path, pixels: str, codec: str, suffix: str, name: str, bits: int
+) -> None:
+    path = make_video(tmp_path / f"a{suffix}", range(3), Fraction(1, 25), codec=codec, pixels=pixels)
+    clip = copy_clip(path, tmp_path / "b.mkv", crf=1)
+    assert (clip.format.name, clip.format.bits) == (name, bits)
+    assert clip.format.full_range == (pixels == "yuvj420p")
+    again = media.probe(tmp_path / "b.mkv")
+    assert again.format == clip.format
+    for old, new in zip(media.read_frames(clip), media.read_frames(again), strict=True):
+        assert old.planes[0].dtype == (np.uint8 if bits == 8 else np.uint16)
+        for plane, source in zip(new.planes, old.planes, strict=True):
+            assert np.abs(plane.astype(int) - source).mean() < 1.5 * 2 ** (bits - 8)
+    for (_, rgb), index in zip(media.read_rgb(path), range(3), strict=True):
+        if pixels != "gray":
+            assert np.abs(rgb[4:-4, 4:-4].astype(int) - drawing(index)[4:-4, 4:-4]).mean() < 6
+
+
+@pytest.mark.parametrize("size", [(321, 241), (64, 49), (65, 48)])
+def test_odd_sizes_keep_their_size(tmp_path: Path, size: tuple[int, int]) -> None:
+    path = make_video(tmp_path / "a.mkv", range(2), Fraction(1, 25), codec="ffv1", size=size)
+    clip = copy_clip(path, tmp_path / "b.mp4", crf=1)
+    assert (clip.width, clip.height) == size
+    again = media.probe(tmp_path / "b.mp4")
+    assert (again.width, again.height) == size
+    old, new = next(media.read_frames(clip)), next(media.read_frames(again))
+    assert old.planes[0].shape == old.planes[1].shape == size[::-1]
+    assert np.abs(new.planes[0].astype(int) - old.planes[0]).mean() < 1
+
+
+# --- writing ---------------------------------------------------------------------------------------------------------
+
+TIMES = {
+    "25": (range(20), Fraction(1, 25)),
+    "29.97": (range(0, 20 * 1001, 1001), Fraction(1, 30_000)),
+    "23.976 late start": (range(2002, 2002 + 20 * 1001, 1001), Fraction(1, 24_000)),
+    "odd start": (range(507, 507 + 20 * 512, 512), Fraction(1, 15_360)),
+    "variable": ([0, 40, 80, 121, 300, 333, 334, 900, 1000], Fraction(1, 1000)),
+    "90 kHz variable": ([0, 3003, 6007, 9000, 20_001, 20_002], Fraction(1, 90_000)),
+}
+
+
+@pytest.mark.parametrize("name", TIMES)
+def test_timestamps_survive_exactly(tmp_path: Path, name: str) -> None:
+    path = make_video(tmp_path / "a.mp4", *TIMES[name])
+    voice = tmp_path / "voice.wav"
+    media.write_wav(voice, speech(3.0), RATE)
+    copy_clip(path, tmp_path / "b.mp4", audio=voice)
+    assert timestamps(tmp_path / "b.mp4") == timestamps(path)
+
+
+@pytest.mark.parametrize("name", ["25", "variable", "29.97"])
+def test_matroska_keeps_timestamps_to_the_millisecond(tmp_path: Path, name: str) -> None:
+    path = make_video(tmp_path / "a.mp4", *TIMES[name])
+    voice = make_sound(tmp_path / "voice.m4a", speech(2.0), RATE, "aac")  # starts before 0: must not move pictures
+    copy_clip(path, tmp_path / "b.mkv", audio=voice)
+    pairs = zip(timestamps(tmp_path / "b.mkv"), timestamps(path), strict=True)
+    assert max(abs(new - old) for new, old in pairs) <= Fraction(1, 2000)
+
+
+def test_colour_tags_pixel_shape_and_metadata_survive(tmp_path: Path) -> None:
+    tags = {"colorspace": 9, "color_range": 2, "color_primaries": 9, "color_trc": 16}
+    path = make_video(
+        tmp_path / "a.mp4", range(3), Fraction(1, 25), pixels="yuv420p10le", tags=tags, shape=Fraction(16, 15)
+    )
+    copy_clip(path, tmp_path / "b.mp4", tags={"comment": "dubbed"})
+    with av.open(str(tmp_path / "b.mp4")) as container:
+        stream = container.streams.video[0]
+        frame = next(container.decode(stream))
+        assert {name: getattr(frame, name) for name in tags} == tags
+        assert stream.sample_aspect_ratio == Fraction(16, 15)
+        assert container.metadata["comment"] == "dubbed"
+
+
+def test_the_index_is_at_the_front_of_an_mp4(talk: Path) -> None:
+    data = talk.read_bytes()
+    assert data.index(b"moov") < data.index(b"mdat")
+
+
+def test_same_input_same_bytes(tmp_path: Path, talk: Path) -> None:
+    for suffix in (".mp4", ".mkv"):
+        copy_clip(talk, tmp_path / f"a{suffix}", audio=talk)
+        copy_clip(talk, tmp_path / f"b{suffix}", audio=talk)
+        assert (tmp_path / f"a{suffix}").read_bytes() == (tmp_path / f"b{suffix}").read_bytes()
+
+
+@pytest.mark.parametrize("chroma444", [False, True])
+@pytest.mark.parametrize("height", [48, 720])
+def test_drawn_colours_come_back(tmp_path: Path, chroma444: bool, height: int) -> None:
+    images = [drawing(i, height) for i in range(3)]
+    media.write_clip(tmp_path / "a.mp4", images, Fraction(30_000, 1001), crf=4, chroma444=chroma444, **QUICK)
+    back = list(media.read_rgb(tmp_path / "a.mp4"))
+    assert [t for t, _ in back] == [Fraction(1001 * i, 30_000) for i in range(3)]
+    for (_, rgb), image in zip(back, images, strict=True):
+        assert np.abs(rgb.astype(int) - image).mean() < (1.5 if chroma444 else 3)
+
+
+def test_png_comes_back(tmp_path: Path) -> None:
+    media.write_png(tmp_path / "a.png", drawing(3))
+    with av.open(str(tmp_path / "a.png")) as container:
+        assert np.array_equal(next(container.decode(video=0)).to_ndarray(format="rgb24"), drawing(3))
+
+
+# --- sound -----------------------------------------------------------------------------------------------------------
+
+
+def test_wav_is_read_sample_for_sample(tmp_path: Path) -> None:
+    said = speech(1.3)
+    media.write_wav(tmp_path / "a.wav", said, RATE)
+    heard = media.read_audio(tmp_path / "a.wav")
+    assert heard.dtype == np.float32
+    assert len(heard) == len(said)
+    assert np.abs(heard - said).max() < 1e-4
+
+
+def test_blocks_join_to_the_whole(tmp_path: Path) -> None:
+    media.write_wav(tmp_path / "a.wav", speech(2.3, 44_100), 44_100)
+    blocks = list(media.decode_audio(tmp_path / "a.wav", block=0.5))
+    assert [len(b) for b in blocks] == [8000] * 4 + [4800]
+    assert np.array_equal(np.concatenate(blocks), media.read_audio(tmp_path / "a.wav"))
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "rate"),
+    [
+        ("a.wav", "pcm_s16le", 44_100),
+        ("a.m4a", "aac", 44_100),
+        ("a.aac", "aac", 48_000),
+        ("a.mp3", "libmp3lame", 44_100),
+        ("a.flac", "flac", 48_000),
+        ("a.ogg", "libopus", 48_000),
+        ("a.mka", "libopus", 48_000),
+    ],
+)
+def test_any_sound_starts_at_its_start_and_ends_at_its_end(tmp_path: Path, name: str, codec: str, rate: int) -> None:
+    path = make_sound(tmp_path / name, speech(2.0, rate), rate, codec)
+    heard, said = media.read_audio(path), media_resampled(speech(2.0, rate), rate, tmp_path)
+    padding = 2048 if name == "a.aac" else 0  # bare ADTS frames do not say how much of them is padding
+    assert abs(lag(heard, said, 1600)) <= 1 + padding
+    assert abs(len(heard) - 2 * RATE) <= (40 if not padding else 2 * padding)
+
+
+def media_resampled(samples: np.ndarray, rate: int, folder: Path) -> np.ndarray:
+    media.write_wav(folder / "reference.wav", samples, rate)
+    return media.read_audio(folder / "reference.wav")
+
+
+@pytest.mark.parametrize("start", [-24_000, 24_000])
+def test_sound_and_pictures_of_one_file_share_a_clock(tmp_path: Path, start: int) -> None:
+    said = speech(2.0, 48_000)
+    first = max(0, -start)  # pictures half a second after the sound, or before it
+    pts = [Fraction(first, 48_000) * 25_000 + 1000 * i for i in range(50)]
+    path = make_video(
+        tmp_path / "a.mp4", [int(p) for p in pts], Fraction(1, 25_000), sound=(said, max(0, start))
+    )
+    expected = said[24_000:] if start < 0 else np.concatenate([np.zeros(24_000, np.float32), said])
+    assert abs(lag(media.read_audio(path, 48_000), expected)) <= 2
+
+
+def test_a_gap_in_the_sound_stays_a_gap(tmp_path: Path) -> None:
+    said = speech(2.0, 48_000)
+    path = tmp_path / "a.mkv"
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("pcm_s16le", rate=48_000, layout="mono")
+        for start in range(0, len(said), 4800):
+            if 48_000 <= start < 72_000:
+                continue
+            frame = av.AudioFrame.from_ndarray(said[None, start : start + 4800], format="fltp", layout="mono")
+            frame.sample_rate, frame.time_base, frame.pts = 48_000, Fraction(1, 48_000), start
+            out.mux(stream.encode(frame))
+    heard = media.read_audio(path, 48_000)
+    said[48_000:72_000] = 0
+    assert len(heard) == len(said)
+    assert np.abs(heard - said).max() < 1e-3
+
+
+def test_silent_and_soundless_files(tmp_path: Path) -> None:
+    path = make_video(tmp_path / "a.mp4", range(3), Fraction(1, 25))
+    assert media.probe(path).audio_rate is None
+    for use in (media.read_audio, lambda p: copy_clip(path, tmp_path / "b.mp4", audio=p)):
+        with pytest.raises(InputError, match="has no sound; give a file with speech"):
+            use(path)
+    assert not (tmp_path / "b.mp4").exists()
+
+
+def test_damaged_sound_is_refused(tmp_path: Path) -> None:
+    path = make_sound(tmp_path / "a.m4a", speech(2.0), RATE, "aac")
+    data = bytearray(path.read_bytes())
+    start = data.index(b"mdat") + 4
+    data[start : start + 8000] = np.random.default_rng(0).bytes(8000)
+    path.write_bytes(bytes(data))
+    with pytest.raises(InputError, match="cannot be decoded"):
+        media.read_audio(path)
+
+
+@pytest.mark.parametrize("voice", ["a.m4a", "a.mp3", "talk.mp4"])
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+def test_sound_the_container_can_hold_is_copied_byte_for_byte(
+    tmp_path: Path, talk: Path, voice: str, suffix: str
+) -> None:
+    said = speech(1.0)
+    codec = {"a.m4a": "aac", "a.mp3": "libmp3lame"}
+    source = talk if voice == "talk.mp4" else make_sound(tmp_path / voice, said, RATE, codec[voice])
+    pictures = make_video(tmp_path / "v.mp4", range(6006, 6006 + 40 * 1001, 1001), Fraction(1, 30_000))
+    copy_clip(pictures, tmp_path / f"b{suffix}", audio=source)
+    given, written = sound_packets(source), sound_packets(tmp_path / f"b{suffix}")
+    assert written == given
+    assert abs(lag(media.read_audio(tmp_path / f"b{suffix}"), said)) <= 16  # Matroska's millisecond
+
+
+@pytest.mark.parametrize(("rate", "channels"), [(44_100, 2), (16_000, 1), (11_000, 1), (48_000, 6)])
+def test_pcm_becomes_aac_in_an_mp4(tmp_path: Path, rate: int, channels: int) -> None:
+    said = speech(2.0, rate)
+    voice, layout = tmp_path / "voice.wav", {1: "mono", 2: "stereo", 6: "5.1"}[channels]
+    with av.open(str(voice), "w") as out:
+        stream = out.add_stream("pcm_s16le", rate=rate, layout=layout)
+        packed = np.repeat((said * 32767).astype(np.int16), channels)[None]
+        frame = av.AudioFrame.from_ndarray(packed, format="s16", layout=layout)
+        frame.sample_rate, frame.time_base, frame.pts = rate, Fraction(1, rate), 0
+        out.mux(stream.encode(frame))
+    pictures = make_video(tmp_path / "v.mp4", range(507, 507 + 50 * 512, 512), Fraction(1, 12_800))
+    copy_clip(pictures, tmp_path / "b.mp4", audio=voice)
+    with av.open(str(tmp_path / "b.mp4")) as container:
+        stream = container.streams.audio[0]
+        assert stream.codec.canonical_name == "aac"
+        assert stream.channels == channels
+        assert stream.rate == (rate if rate != 11_000 else 48_000)
+    heard, reference = media.read_audio(tmp_path / "b.mp4"), media.read_audio(voice)
+    assert abs(lag(heard, reference)) <= 2
+
+
+@pytest.mark.parametrize("codec", ["pcm_s16le", "aac", "flac"])
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+def test_sound_is_cut_where_the_pictures_end(tmp_path: Path, codec: str, suffix: str) -> None:
+    name = {"pcm_s16le": "v.wav", "aac": "v.m4a", "flac": "v.flac"}[codec]
+    voice = make_sound(tmp_path / name, speech(3.0, 48_000), 48_000, codec)
+    pictures = make_video(tmp_path / "v.mp4", range(0, 26 * 40, 40), Fraction(1, 1000))
+    copy_clip(pictures, tmp_path / f"b{suffix}", audio=voice)
+    heard = len(media.read_audio(tmp_path / f"b{suffix}")) / RATE
+    packet = 0.1 if suffix == ".mkv" else 0.001  # Matroska cannot say that a packet is only partly heard
+    assert 1.04 - 0.001 <= heard <= 1.04 + packet
+    copy_clip(pictures, tmp_path / f"c{suffix}", audio=voice, duration=Fraction(1, 2))
+    heard = len(media.read_audio(tmp_path / f"c{suffix}")) / RATE
+    assert 0.5 - 0.001 <= heard <= 0.5 + packet
+
+
+def test_short_sound_leaves_the_pictures_alone(tmp_path: Path, talk: Path) -> None:
+    voice = tmp_path / "voice.wav"
+    media.write_wav(voice, speech(0.3), RATE)
+    copy_clip(talk, tmp_path / "b.mp4", audio=voice)
+    assert timestamps(tmp_path / "b.mp4") == timestamps(talk)
+    assert len(media.read_audio(tmp_path / "b.mp4")) == pytest.approx(0.3 * RATE, abs=2)
+
+
+# --- damage ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_clip_cut_off_in_the_middle_is_refused_with_the_time(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    noise = np.random.default_rng(0)
+    media.write_clip(path, (noise.integers(0, 255, (48, 64, 3), np.uint8) for _ in range(75)), Fraction(25), **QUICK)
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+    clip = media.probe(path)
+    times = []
+    with pytest.raises(InputError, match=r"a\.mp4 (ends at|is damaged near) 1\.\d+ s"):
+        for frame in media.read_frames(clip):
+            times.append(frame.time)
+    assert times[-1] > 1
+
+
+def test_damage_in_the_middle_is_refused_with_the_time(tmp_path: Path) -> None:
+    path = make_video(tmp_path / "a.mkv", range(0, 2000, 40), Fraction(1, 1000), codec="ffv1")
+    data = bytearray(path.read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + 20_000] = bytes(20_000)
+    path.write_bytes(bytes(data))
+    with pytest.raises(InputError, match=r"damaged near|ends at"):
+        list(media.read_frames(media.probe(path)))
+
+
+def test_a_failed_run_leaves_nothing_and_keeps_what_was_there(tmp_path: Path, talk: Path) -> None:
+    target = tmp_path / "out" / "b.mp4"
+    target.parent.mkdir()
+    target.write_text("earlier result")
+    clip = media.probe(talk)
+
+    def run() -> None:
+        with media.Writer(target, clip, audio=talk) as writer:
+            for frame in media.read_frames(clip):
+                writer.write(frame)
+                if frame.index == 5:
+                    raise KeyError("boom")
+
+    with pytest.raises(KeyError, match="boom"):
+        run()
+    assert [p.name for p in target.parent.iterdir()] == ["b.mp4"]
+    assert target.read_text() == "earlier result"
+    with pytest.raises(OutputError, match="no frame"), media.Writer(target, clip):
+        pass
+    assert target.read_text() == "earlier result"
+
+
+def test_nothing_stands_under_the_final_name_before_the_end(tmp_path: Path, talk: Path) -> None:
+    clip = media.probe(talk)
+    with media.Writer(tmp_path / "b.mp4", clip) as writer:
+        for frame in media.read_frames(clip):
+            writer.write(frame)
+            assert not (tmp_path / "b.mp4").exists()
+    assert [p.name for p in tmp_path.iterdir()] == ["b.mp4"]
+
+
+@pytest.mark.parametrize(
+    ("target", "says"),
+    [
+        ("nowhere/b.mp4", "does not exist"),
+        ("file/b.mp4", "does not exist"),
+        ("b.webm", r"use \.mp4, \.mov, \.mkv"),
+        ("b", r"use \.mp4, \.mov, \.mkv"),
+        ("folder.mp4", "is a folder"),
+        ("/proc/b.mp4", "cannot be written"),
+    ],
+)
+def test_impossible_targets_are_refused_before_any_work(tmp_path: Path, talk: Path, target: str, says: str) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "folder.mp4").mkdir()
+    with pytest.raises(OutputError, match=says):
+        media.Writer(tmp_path / target, media.probe(talk)).__enter__()
+    with pytest.raises(OutputError, match=says):
+        media.write_clip(tmp_path / target, [drawing(0)], Fraction(25))
+
+
+@contextmanager
+def room_for(size: int) -> Iterator[None]:
+    """No file may grow beyond ``size`` bytes: as near to a full disk as one gets without one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, before)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs file size limits")
+def test_a_full_disk_is_one_clear_line(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0)
+    images = (noise.integers(0, 255, (240, 320, 3), np.uint8) for _ in range(60))
+    with room_for(300_000), pytest.raises(OutputError, match=r"b\.mp4 cannot be written"):
+        media.write_clip(tmp_path / "b.mp4", images, Fraction(25), crf=4, **QUICK)
+    with room_for(1000), pytest.raises(OutputError, match=r"b\.wav cannot be written"):
+        media.write_wav(tmp_path / "b.wav", speech(1.0), RATE)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_frame_handle_is_ours(talk: Path) -> None:
+    frame: Frame = next(media.read_frames(media.probe(talk)))
+    assert isinstance(frame.handle, Picture)
