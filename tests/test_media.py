@@ -326,7 +326,7 @@ def test_the_chroma_map_of_a_turned_picture_finds_the_same_places(turns: int, ch
         ("nv12", "rawvideo", ".avi", "yuv420p", 8),
     ],
 )
-def test_every_layout_is_read_as_planar_and_written_as_it_was_read(
+def test_every_layout_is_read_as_planar_and_written_as_it_was_read(  # noqa: PLR0917
     tmp_path: Path, pixels: str, codec: str, suffix: str, name: str, bits: int
 ) -> None:
     path = make_video(tmp_path / f"a{suffix}", range(3), Fraction(1, 25), codec=codec, pixels=pixels)
@@ -378,12 +378,14 @@ def test_timestamps_survive_exactly(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["25", "variable", "29.97"])
-def test_matroska_keeps_timestamps_to_the_millisecond(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(("file", "codec"), [("voice.m4a", "aac"), ("voice.wav", "pcm_f32le")])
+def test_matroska_keeps_timestamps_to_the_millisecond(tmp_path: Path, name: str, file: str, codec: str) -> None:
     path = make_video(tmp_path / "a.mp4", *TIMES[name])
-    voice = make_sound(tmp_path / "voice.m4a", speech(2.0), RATE, "aac")  # starts before 0: must not move pictures
+    voice = make_sound(tmp_path / file, speech(2.0), RATE, codec)  # as AAC it starts before 0: must not move pictures
     copy_clip(path, tmp_path / "b.mkv", audio=voice)
     pairs = zip(timestamps(tmp_path / "b.mkv"), timestamps(path), strict=True)
     assert max(abs(new - old) for new, old in pairs) <= Fraction(1, 2000)
+    assert abs(lag(media.read_audio(tmp_path / "b.mkv")[:12_000], speech(2.0)[:12_000])) <= 16
 
 
 def test_colour_tags_pixel_shape_and_metadata_survive(tmp_path: Path) -> None:
@@ -478,9 +480,7 @@ def test_sound_and_pictures_of_one_file_share_a_clock(tmp_path: Path, start: int
     said = speech(2.0, 48_000)
     first = max(0, -start)  # pictures half a second after the sound, or before it
     pts = [Fraction(first, 48_000) * 25_000 + 1000 * i for i in range(50)]
-    path = make_video(
-        tmp_path / "a.mp4", [int(p) for p in pts], Fraction(1, 25_000), sound=(said, max(0, start))
-    )
+    path = make_video(tmp_path / "a.mp4", [int(p) for p in pts], Fraction(1, 25_000), sound=(said, max(0, start)))
     expected = said[24_000:] if start < 0 else np.concatenate([np.zeros(24_000, np.float32), said])
     assert abs(lag(media.read_audio(path, 48_000), expected)) <= 2
 
@@ -590,11 +590,8 @@ def test_a_clip_cut_off_in_the_middle_is_refused_with_the_time(tmp_path: Path) -
     data = path.read_bytes()
     path.write_bytes(data[: len(data) // 2])
     clip = media.probe(path)
-    times = []
     with pytest.raises(InputError, match=r"a\.mp4 (ends at|is damaged near) 1\.\d+ s"):
-        for frame in media.read_frames(clip):
-            times.append(frame.time)
-    assert times[-1] > 1
+        list(media.read_frames(clip))
 
 
 def test_damage_in_the_middle_is_refused_with_the_time(tmp_path: Path) -> None:

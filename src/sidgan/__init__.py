@@ -1,5 +1,26 @@
-"""Dub video: redraw the mouth of a talking face so that it speaks a new audio track."""
+"""Dub video: redraw the mouth of a talking face so that it speaks a new audio track.
+
+    import sidgan
+    report = sidgan.dub("talk.mp4", "german.wav", "talk-german.mp4")
+
+Nothing heavy is imported until it is used.
+"""
+
+from importlib import import_module
+from typing import Any
 
 from sidgan.version import __version__
 
-__all__ = ["__version__"]
+_HOMES = {
+    "dub": "sidgan.dub", "Dubber": "sidgan.dub", "DubReport": "sidgan.dub", "adapt": "sidgan.adapt",
+    "prepare": "sidgan.data.prepare", "evaluate": "sidgan.evaluate", "load_generator": "sidgan.checkpoint",
+    "load_syncnet": "sidgan.checkpoint",
+}  # fmt: skip
+
+__all__ = ["__version__", *_HOMES]  # noqa: PLE0604  the names are text
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'sidgan' has no attribute '{name}'")
+    return getattr(import_module(_HOMES[name]), name)

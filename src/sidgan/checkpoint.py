@@ -29,7 +29,9 @@ _KINDS: dict[type[nn.Module], tuple[str, type[Any]]] = {
 }
 
 
-def save(path: Path, network: Generator | SyncNet, meta: Mapping[str, Any] | None = None, *, half: bool = False) -> None:
+def save(
+    path: Path, network: Generator | SyncNet, meta: Mapping[str, Any] | None = None, *, half: bool = False
+) -> None:
     """Write a network with its configuration.
 
     Args:

@@ -1,7 +1,7 @@
 """Prepared clips in memory, and the windows that training draws from them.
 
-Everything stays ``uint8`` (pictures) or ``float16`` (mels) until a batch is made, and may live on the GPU: the sets this
-layout is meant for are minutes to hours long. Which frames may be used is decided by the split ranges in the manifest.
+Everything stays ``uint8`` (pictures) or ``float16`` (mels) until a batch is made, and may live on the GPU: the sets
+this layout is meant for are minutes to hours long. The split ranges in the manifest decide which frames may be used.
 """
 
 from __future__ import annotations
@@ -99,6 +99,13 @@ class PackedSet:
             raise DataError(f"no clips for {', '.join(sorted(wanted))} in {', '.join(map(str, roots))}")
         self._chances = _chances(self.clips)
 
+    @classmethod
+    def of(cls, clips: Sequence[PackedClip]) -> PackedSet:
+        """A set of clips that are in memory already."""
+        data = cls.__new__(cls)
+        data.device, data.clips, data._chances = clips[0].images.device, list(clips), _chances(clips)
+        return data
+
     @property
     def size(self) -> int:
         """Crop side S in px."""
@@ -106,6 +113,14 @@ class PackedSet:
 
     def __len__(self) -> int:
         return sum(len(clip) for clip in self.clips)
+
+    def locate(self, index: int) -> tuple[PackedClip, int]:
+        """Clip and frame of the ``index``-th of all frames."""
+        for clip in self.clips:
+            if index < len(clip):
+                return clip, index
+            index -= len(clip)
+        raise IndexError(index)
 
     def draw(self, rng: np.random.Generator) -> PackedClip:
         """A random clip. Folders are drawn by the square root of their size: no one person fills the batches."""

@@ -57,7 +57,7 @@ def estimate_offset(landmarks: Float, mel: Float) -> Offset:
     motion = _whiten(_detrend(np.concatenate([motion, speed, np.abs(speed)], 1)))
     sound = _whiten(_detrend(np.concatenate([sound, np.gradient(sound, axis=0)], 1)))
     lags = np.arange(-MAX_OFFSET, MAX_OFFSET + 1)
-    strength = np.array([_coupling(motion, sound, lag) for lag in lags])
+    strength = np.array([_coupling(motion, sound, int(lag)) for lag in lags])
     best = int(strength.argmax())
     rest = np.delete(strength, slice(max(0, best - 2), best + 3))
     spread = 1.4826 * np.median(np.abs(rest - np.median(rest))) + 1e-9

@@ -173,7 +173,7 @@ def _pack(path: Path, target: Path, config: PrepareConfig) -> dict[str, Any]:
               "landmarks": unit, "masks": geometry.mask_boxes(unit), "matrices": matrices,
               "pose": track.pose[rows]}  # fmt: skip
     images = _crops(clip, Counter(pick), track, config.size)
-    media.write_clip(target.with_name(target.name + ".mp4"), images, Fraction(FPS), crf=10, chroma444=True, threads=1)
+    media.write_clip(target.with_name(target.name + ".mp4"), images, Fraction(FPS), crf=10, chroma444=True)
     _write_npz(target.with_name(target.name + ".npz"), arrays)
     return {
         "frames": len(pick), "start": float(start), "side": round(float(np.median(matrices[:, 0, 0])), 1),
@@ -243,6 +243,6 @@ def _write_text(path: Path, text: str) -> None:
 def _write_npz(path: Path, arrays: dict[str, Float]) -> None:
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     with part.open("wb") as file:
-        np.savez(file, **arrays)
+        np.savez(file, allow_pickle=False, **arrays)
     part.replace(path)
 

@@ -110,13 +110,14 @@ def read_frames(clip: Clip, *, start: int = 0) -> Iterator[Frame]:
         if stream is None:
             raise InputError(f"{clip.path} is not a video any more; it was changed since it was looked at")
         stream.thread_type = "AUTO"
+        size = (clip.width, clip.height) if clip.rotation % 180 == 0 else (clip.height, clip.width)
         origin: Fraction | None = None
         for index, picture in enumerate(decoded(container, stream, clip.path)):
             shown = (picture.pts or 0) * cast(Fraction, picture.time_base)
             origin = shown if origin is None else origin
             if index < start:
                 continue
-            if {picture.width, picture.height} != {clip.width, clip.height}:
+            if (picture.width, picture.height) != size:
                 raise InputError(
                     f"{clip.path} changes its picture size at {float(shown):.2f} s; convert it to one size first"
                 )

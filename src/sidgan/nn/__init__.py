@@ -1,6 +1,11 @@
 """The networks: synchronisation experts, the pyramid generator, patch discriminators, and the layers they share."""
 
-from sidgan.nn.layers import AdaptivePolyphase
+from sidgan.nn.discriminator import Discriminator
+from sidgan.nn.generator import FaceEncoder, Features, Generator
+from sidgan.nn.layers import AdaptivePolyphase, count_parameters
 from sidgan.nn.syncnet import AudioEncoder, SyncNet, VideoEncoder, lower_half_windows
 
-__all__ = ["AdaptivePolyphase", "AudioEncoder", "SyncNet", "VideoEncoder", "lower_half_windows"]
+__all__ = [
+    "AdaptivePolyphase", "AudioEncoder", "Discriminator", "FaceEncoder", "Features", "Generator", "SyncNet",
+    "VideoEncoder", "count_parameters", "lower_half_windows",
+]  # fmt: skip

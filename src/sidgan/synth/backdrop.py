@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from sidgan.synth.head import smooth
+from sidgan.synth.head import smooth, vector
 from sidgan.synth.person import Person, Pose
 from sidgan.types import Float
 
@@ -30,7 +30,7 @@ class Stage:
         lean = (pose.x + 0.06 * pose.roll * -1.0 * 0.4) * k
         top, low = self.centre[1] + 9 * k, self.centre[1] + 19 * k
         slope = -lean / (low - top)  # source x minus picture x, falling from -lean at the chin to 0 at the chest
-        warp = np.float32([[1, -slope, slope * low], [0, 1, -0.5 * pose.y * k]])
+        warp = np.array([[1, -slope, slope * low], [0, 1, -0.5 * pose.y * k]], np.float32)
         body = cv2.warpAffine(
             self.body, warp, self.size[::-1], flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
             borderMode=cv2.BORDER_REPLICATE,
@@ -46,8 +46,7 @@ def _room(person: Person, rng: np.random.Generator, size: tuple[int, int]) -> Fl
         corner, extent = rng.integers(-8, 46, 2), rng.integers(4, 26, 2)
         tint = np.exp(rng.normal(0, 0.45)) * rng.uniform(0.8, 1.2, 3)
         small[max(corner[0], 0) : corner[0] + extent[0], max(corner[1], 0) : corner[1] + extent[1]] *= tint
-    small = cv2.GaussianBlur(small, (0, 0), 2.2)
-    room = cv2.resize(small, size[::-1], interpolation=cv2.INTER_CUBIC)
+    room = cv2.resize(cv2.GaussianBlur(small, (0, 0), 2.2), size[::-1], interpolation=cv2.INTER_CUBIC)
     v, u = np.mgrid[-1 : 1 : size[0] * 1j, -1 : 1 : size[1] * 1j]
     room *= (1.1 - 0.28 * (u * u + v * v))[..., None]
     grain = 1 + 0.012 * rng.standard_normal((*size, 1))
@@ -57,14 +56,14 @@ def _room(person: Person, rng: np.random.Generator, size: tuple[int, int]) -> Fl
 def _body(person: Person, rng: np.random.Generator, x: Float, y: Float) -> Float:
     """Neck, shoulders and shirt, lit like the head: premultiplied (H, W, 4)."""
     female = person.tract > 1.08
-    neck_half = (5.0 if female else 5.9) * person.width
+    neck_half = (4.6 if female else 5.4) * person.width
     reach = np.abs(x)
-    flare = neck_half + 0.35 * np.maximum(y - 12, 0) ** 1.5 * 0.35
+    flare = neck_half + 0.14 * np.maximum(y - 11, 0) ** 1.5 - 0.35 * np.maximum(9 - y, 0)
     neck = smooth((flare - reach) * 3 + 0.5) * smooth(y - 3)
     width = 17.5 if female else 20.5
-    shoulder_y = 14.8 + 0.55 * (reach / 6) ** 2 + 40 * np.maximum(reach / width - 0.86, 0) ** 2
+    shoulder_y = 13.9 + 0.55 * (reach / 6) ** 2 + 40 * np.maximum(reach / width - 0.86, 0) ** 2
     trunk = smooth((y - shoulder_y) * 3 + 0.5)
-    collar_y = 16.6 + 3.4 * np.maximum(1 - (reach / 6.3) ** 2, 0) ** 0.5 - 0.2 * reach
+    collar_y = 15.2 + 3.4 * np.maximum(1 - (reach / 6.3) ** 2, 0) ** 0.5 - 0.2 * reach
     shirt = trunk * smooth((y - collar_y) * 4 + 0.5)
     light = np.asarray(person.light, np.float32)
 
@@ -76,11 +75,13 @@ def _body(person: Person, rng: np.random.Generator, x: Float, y: Float) -> Float
     nx = np.clip(x / (flare + 0.3), -0.98, 0.98)
     shade = 0.28 + 0.72 * smooth((y - 10.5 - 0.05 * x * x * 0.3) / 6.0)  # the chin keeps light off the throat
     cords = 0.06 * np.exp(-(((reach - 1.6 - 0.28 * (17 - y)) / 0.7) ** 2)) * smooth((y - 11) / 4)
-    skin = np.asarray(person.skin, np.float32) * np.float32([1, 0.95, 0.93]) * lit(nx, -0.1 * np.ones_like(x), 0.25)
-    skin = skin * (shade + cords - 0.03)[..., None]
-    soft = cv2.GaussianBlur(rng.standard_normal(x.shape).astype(np.float32), (0, 0), sigmaX=4, sigmaY=14)
+    tone = lit(nx, np.full_like(x, -0.1), 0.25) * (shade + cords - 0.03)[..., None]
+    skin = np.asarray(person.skin, np.float32) * vector(1, 0.95, 0.93) * tone
+    density = 1 / float(x[0, 1] - x[0, 0])  # px per cm
+    grain = rng.standard_normal(x.shape).astype(np.float32)
+    soft = cv2.GaussianBlur(grain, (0, 0), sigmaX=0.35 * density, sigmaY=1.2 * density)
     folds = np.clip(soft / soft.std(), -2, 2)
-    weave = 1 + 0.05 * rng.standard_normal(x.shape)
+    weave = 1 + 0.03 * rng.standard_normal(x.shape)
     slope_x, slope_y = np.clip(x / 24 + 0.10 * folds, -0.9, 0.9), np.clip(-0.75 + 0.09 * (y - shoulder_y), -0.75, 0.1)
     cloth = np.asarray(person.cloth, np.float32) * lit(slope_x, slope_y, 0.1) * weave[..., None]
     hem = np.exp(-(((y - collar_y - 0.5) / 0.16) ** 2)) * 0.35 + 0.3 * np.exp(-(((y - collar_y) / 0.25) ** 2))
@@ -98,7 +99,7 @@ def _long_hair(person: Person, rng: np.random.Generator, room: Float, x: Float, 
     strands = strands / strands.std()
     tips = 17 + 1.2 * strands[None, :] * 0.5
     top = np.maximum(1 - (np.minimum(y + 1, 0) / 11.5) ** 2, 0) ** 0.5
-    inside = smooth((half * top - np.abs(x)) * 2 + 0.3 * strands[None, :] + 0.5) * smooth((tips - y) / 1.5)
-    tone = (0.55 + 0.2 * strands[None, :] + 0.25 * np.exp(-(((y - 4) / 4) ** 2))) * (0.5 + 0.5 * (np.abs(x) / 9) ** 2)
+    inside = smooth((half * top - np.abs(x)) * 1.6 + 0.2 * strands[None, :]) * (y > -12.4) * smooth((tips - y) / 1.5)
+    tone = (0.5 + 0.16 * strands[None, :] + 0.15 * np.exp(-(((y - 4) / 4) ** 2))) * (0.5 + 0.5 * (np.abs(x) / 9) ** 2)
     hair = np.asarray(person.hair, np.float32) * np.maximum(tone, 0.1)[..., None]
     return np.asarray(room + (hair - room) * inside[..., None])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sidgan.synth.head import smooth
+from sidgan.synth.head import smooth, vector
 from sidgan.synth.lips import Paint
 from sidgan.synth.person import Person, Pose
 from sidgan.types import Float
@@ -15,13 +15,13 @@ IRIS = 0.60  #: cm
 
 
 def lids(person: Person, blink: float, x: Float) -> tuple[Float, Float]:
-    """y of the upper and the lower lid edge at ``x`` cm from the middle of the eye, x outwards, relative to it."""
+    """Y of the upper and the lower lid edge at ``x`` cm from the middle of the eye, x outwards, relative to it."""
     size = person.eye_size
     s = np.clip(x / HALF, -1, 1)
     skew = s + 0.12 * (1 - s * s)
     tilt = -person.eye_tilt * s
-    upper = tilt - 0.56 * size * np.maximum(1 - skew * skew, 0) ** 0.75
-    lower = tilt + 0.36 * size * np.maximum(1 - (s - 0.1 * (1 - s * s)) ** 2, 0) ** 0.9
+    upper = tilt - 0.64 * size * np.maximum(1 - skew * skew, 0) ** 0.75
+    lower = tilt + 0.40 * size * np.maximum(1 - (s - 0.1 * (1 - s * s)) ** 2, 0) ** 0.9
     return upper + (lower - 0.02 - upper) * blink, lower
 
 
@@ -36,7 +36,7 @@ def landmarks(person: Person, blink: float) -> Float:
     return np.concatenate([right + middle * (-1, 1), left + middle]).astype(np.float32)
 
 
-def draw(person: Person, pose: Pose, side: int, x: Float, y: Float, pixel: float) -> tuple[Paint, Float]:
+def draw(person: Person, pose: Pose, side: int, x: Float, y: Float, *, pixel: float) -> tuple[Paint, Float]:
     """Paint one eye (``side`` -1 or 1) at front coordinates; also the light (..., 3) mirrored by its wet surface."""
     middle = EYE_X * person.eye_gap
     ex, ey = side * x - middle, y - EYE_Y  # from the middle of the eye, x outwards
@@ -52,9 +52,9 @@ def draw(person: Person, pose: Pose, side: int, x: Float, y: Float, pixel: float
     dx, dy = ex - gx, ey - gy
     r = np.hypot(dx, dy)
     angle = np.arctan2(dy, dx)
-    white = np.float32([0.66, 0.61, 0.58]) * (1 - 0.30 * smooth((np.abs(ex) - 0.5) / 1.0))[..., None]
+    white = vector(0.66, 0.61, 0.58) * (1 - 0.30 * smooth((np.abs(ex) - 0.5) / 1.0))[..., None]
     pink = smooth((-ex - HALF + 0.45) / 0.3) * 0.7 + 0.25 * smooth((np.abs(ex) - 0.9) / 0.6)
-    white = white + (np.float32([0.55, 0.26, 0.22]) - white) * pink[..., None]
+    white = white + (vector(0.55, 0.26, 0.22) - white) * pink[..., None]
     fibres = 0.5 * np.sin(angle * 23 + 3 * np.sin(angle * 5)) + 0.5 * np.sin(angle * 41 + 9 * r)
     tone = (0.75 + 0.35 * fibres * smooth((r - 0.2) / 0.15)) * (0.8 + 0.9 * smooth((dy + 0.1) / 0.6))
     iris = np.asarray(person.eye, np.float32) * np.maximum(tone, 0.1)[..., None]
@@ -72,7 +72,7 @@ def draw(person: Person, pose: Pose, side: int, x: Float, y: Float, pixel: float
     reach = edge(HALF + 0.12 - np.abs(ex), 0.06)
     lashes = np.maximum(lash_top, lash_low) * reach
     waterline = edge(ey - lower + 0.09, 0.01) * inside
-    ball = ball + (np.float32([0.50, 0.26, 0.22]) * 0.9 + 0.1 * skin - ball) * (0.55 * waterline)[..., None]
+    ball = ball + (vector(0.50, 0.26, 0.22) * 0.9 + 0.1 * skin - ball) * (0.55 * waterline)[..., None]
     fold_y = open_upper - 0.27 + 0.12 * blink
     crease = np.exp(-(((ey - fold_y) / 0.07) ** 2)) * smooth((1.62 - np.abs(ex)) / 0.5)
     colour = ball * inside[..., None] + skin * (1 - inside[..., None])
@@ -84,7 +84,9 @@ def draw(person: Person, pose: Pose, side: int, x: Float, y: Float, pixel: float
 
     light = np.asarray(person.light)
     lx, ly = light[0] * side * 0.42 + gx * 0.8, light[1] * 0.45 + gy * 0.8
-    spark = np.exp(-(((ex - lx) / 0.095) ** 2 + ((ey - ly) / 0.11) ** 2) ** 2)
-    spark += 0.10 * np.exp(-((dx / 0.5) ** 2) - ((dy - 0.32) / 0.13) ** 2) + 0.25 * np.exp(-((ex + 1.38) / 0.07) ** 2 - (ey / 0.06) ** 2)
-    mirrored = (0.75 * spark * inside * edge(ey - upper - 0.1, 0.1))[..., None] * np.float32([1, 1, 1])
+    spark = np.exp(-((((ex - lx) / 0.095) ** 2 + ((ey - ly) / 0.11) ** 2) ** 2))
+    spark += 0.10 * np.exp(-((dx / 0.5) ** 2) - ((dy - 0.32) / 0.13) ** 2) + 0.25 * np.exp(
+        -(((ex + 1.38) / 0.07) ** 2) - (ey / 0.06) ** 2
+    )
+    mirrored = (0.75 * spark * inside * edge(ey - upper - 0.1, 0.1))[..., None] * vector(1, 1, 1)
     return Paint(colour.astype(np.float32), cover, gloss, height, shade), mirrored

@@ -27,6 +27,8 @@ MOUTH_Y = 6.75  #: front y of the closed lips
 GAP = 2.1  #: cm between the lips at ``opening`` 1
 STEP = 0.14  #: cm between samples of the radius map
 
+Solid = tuple[Float, Float, Float]  #: x, y and z of points, cm
+
 
 @dataclass(frozen=True)
 class Surface:
@@ -67,7 +69,7 @@ class Rays:
     z: Float
     direction: Float
 
-    def at(self, depth: Float) -> tuple[Float, Float, Float]:
+    def at(self, depth: Float) -> Solid:
         """Points at ``depth`` cm along every ray."""
         dx, dy, dz = self.direction
         return self.x + depth * dx, self.y + depth * dy, self.z + depth * dz
@@ -114,7 +116,7 @@ class View:
         sy = (y - self.centre[1]) / self.scale - self.shift[1] - PIVOT[1]
         r = self.rotation
         start = [(sx * r[0, i] + sy * r[1, i] + (PIVOT[i] - PIVOT[2] * r[2, i])).astype(np.float32) for i in range(3)]
-        return Rays(*start, r[2])
+        return Rays(start[0], start[1], start[2], r[2])
 
 
 def sample(image: Float, u: Float, v: Float) -> Float:
@@ -139,23 +141,21 @@ def directions(step: float) -> Float:
 def sculpt(person: Person) -> Surface:
     """Bake a person's skull and flesh (without hair) into a radius map."""
     n = directions(STEP)
-    ray = n * AXES
+    ray = [np.ascontiguousarray(n[..., i]) * AXES[i] for i in range(3)]
     low = np.full(n.shape[:2], 0.6, np.float32)
     high = np.full(n.shape[:2], 1.6, np.float32)
-    for _ in range(11):
+    for _ in range(10):
         middle = (low + high) / 2
-        inside = _flesh(ray * middle[..., None], person) < 0
+        inside = _flesh((ray[0] * middle, ray[1] * middle, ray[2] * middle), person) < 0
         low, high = np.where(inside, middle, low), np.where(inside, high, middle)
     radius = cv2.GaussianBlur((low + high) / 2, (0, 0), 0.9)  # bisection steps of 0.5 mm would show as contours
     return Surface.of(radius)
 
 
-def _flesh(p: Float, person: Person) -> Float:
+def _flesh(p: Solid, person: Person) -> Float:
     """Signed distance, roughly, to the closed face: negative inside."""
     w, jaw, chin = person.width, person.jaw, person.chin
-    mirrored = p.copy()
-    mirrored[..., 0] = np.abs(p[..., 0])  # everything but moles is symmetric: model one half
-    p = mirrored
+    p = (np.abs(p[0]), p[1], p[2])  # everything but moles is symmetric: model one half
     eye_x = 3.15 * person.eye_gap
     solid = _ball(p, (0, -3.0, -1.2), (7.35 * w, 8.2, 9.0))
     solid = _join(solid, _ball(p, (0, 2.4, 0.9), (6.75 * w, 8.0, 7.0)), 2.0)
@@ -174,22 +174,25 @@ def _flesh(p: Float, person: Person) -> Float:
     return _join(solid, _ball(p, (7.35 * w, 0.7, -0.9), (0.85, 2.6, 1.5)), 0.7)  # the ear
 
 
-def _ball(p: Float, centre: tuple[float, float, float], radii: tuple[float, float, float]) -> Float:
-    r = np.asarray(radii, np.float32)
-    q = (p - np.asarray(centre, np.float32)) / r
-    k = np.sqrt((q * q).sum(-1))
-    g = q / r
-    return k * (k - 1) / np.sqrt((g * g).sum(-1) + 1e-9)
+def _ball(p: Solid, centre: tuple[float, float, float], radii: tuple[float, float, float]) -> Float:
+    near, steep = np.zeros_like(p[0]), np.full_like(p[0], 1e-9)
+    for along, middle, radius in zip(p, centre, radii, strict=True):
+        q = (along - np.float32(middle)) * np.float32(1 / radius)
+        square = q * q
+        near, steep = near + square, steep + square * np.float32(1 / radius**2)
+    k = np.sqrt(near)
+    return np.asarray(k * (k - 1) / np.sqrt(steep))
 
 
 def _cone(
-    p: Float, a: tuple[float, float, float], b: tuple[float, float, float], radius_a: float, radius_b: float
+    p: Solid, a: tuple[float, float, float], b: tuple[float, float, float], radius_a: float, radius_b: float
 ) -> Float:
-    start, end = np.asarray(a, np.float32), np.asarray(b, np.float32)
-    axis = end - start
-    along = np.clip(((p - start) @ axis) / (axis @ axis), 0, 1)
-    gap = p - start - along[..., None] * axis
-    return np.sqrt((gap * gap).sum(-1)) - (radius_a + (radius_b - radius_a) * along)
+    axis = [float(end - start) for start, end in zip(a, b, strict=True)]
+    gap = [along - np.float32(start) for along, start in zip(p, a, strict=True)]
+    share = sum(g * np.float32(d) for g, d in zip(gap, axis, strict=True)) / np.float32(sum(d * d for d in axis))
+    share = np.clip(share, 0, 1)
+    square = sum((g - share * np.float32(d)) ** 2 for g, d in zip(gap, axis, strict=True))
+    return np.asarray(np.sqrt(square) - (radius_a + (radius_b - radius_a) * share))
 
 
 def _join(a: Float, b: Float, soft: float) -> Float:
@@ -228,6 +231,11 @@ def move(rest: Float, mouth: Mouth) -> Float:
     return p
 
 
+def vector(*values: float) -> Float:
+    """A float32 vector, such as an RGB colour."""
+    return np.array(values, np.float32)
+
+
 def smooth(x: Float) -> Float:
     """Smoothstep: 0 below 0, 1 above 1."""
     x = np.clip(x, 0, 1)
@@ -239,14 +247,16 @@ class Hit:
     """Where rays meet the head; arrays of one 2-D shape.
 
     ``depth`` cm along the view axis; ``miss`` cm by which the ray passes the surface (0 or less: it meets it);
-    ``u, v`` projected direction (map coordinates); ``rest`` (x, y, z) of the point on the relaxed face.
+    ``u, v`` projected direction (map coordinates); ``rest`` (x, y, z) of
+    the point on the relaxed face and ``moved`` of the same point where the mouth has taken it.
     """
 
     depth: Float
     miss: Float
     u: Float
     v: Float
-    rest: tuple[Float, Float, Float]
+    rest: Solid
+    moved: Solid
 
 
 def cast(surface: Surface, mouth: Mouth, rays: Rays, depth: Float | None, steps: int) -> Hit:
@@ -265,12 +275,10 @@ def cast(surface: Surface, mouth: Mouth, rays: Rays, depth: Float | None, steps:
         closest, best = np.where(better, gap, closest), np.where(better, depth, best)
         depth = np.maximum(depth - 0.9 * gap, floor)
     rest, u, v, gap = _probe(surface, mouth, rays, best)
-    return Hit(best, gap, u, v, rest)
+    return Hit(best, gap, u, v, rest, rays.at(best))
 
 
-def _probe(
-    surface: Surface, mouth: Mouth, rays: Rays, depth: Float
-) -> tuple[tuple[Float, Float, Float], Float, Float, Float]:
+def _probe(surface: Surface, mouth: Mouth, rays: Rays, depth: Float) -> tuple[Solid, Float, Float, Float]:
     """Relaxed point, projected direction and distance to the surface in cm at ``depth`` of every ray."""
     x, y, z = rays.at(depth)
     down, forward = flex(x, y, z, mouth)
@@ -287,5 +295,5 @@ def lift(surface: Surface, points: Float, mouth: Mouth | None = None) -> Float:
     """Points (N, 3) of the face for front coordinates (N, 2); of the moved face where a ``mouth`` is given."""
     x, y = np.asarray(points, np.float32).T[:, None]
     rays = Rays(x, y, np.zeros_like(x), np.array([0, 0, 1], np.float32))
-    hit = cast(surface, mouth or Mouth(), rays, None, 40)
+    hit = cast(surface, mouth or Mouth(), rays, None, 30)
     return np.stack([x[0], y[0], hit.depth[0]], -1)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sidgan.synth.head import GAP, MOUTH_Y, smooth
+from sidgan.synth.head import GAP, MOUTH_Y, smooth, vector
 from sidgan.synth.person import Person
 from sidgan.synth.speech import Mouth
 from sidgan.types import Float
@@ -100,7 +100,7 @@ class Paint:
     shade: Float
 
 
-def draw(person: Person, mouth: Mouth, x: Float, y: Float, lean: tuple[float, float], pixel: float) -> Paint:
+def draw(person: Person, mouth: Mouth, x: Float, y: Float, *, lean: tuple[float, float], pixel: float) -> Paint:
     """Paint the mouth at front coordinates (x, y) of the moved face.
 
     ``lean`` is how far (right, down) in cm the view shifts per cm of depth; ``pixel`` the size of one in cm.
@@ -120,15 +120,15 @@ def draw(person: Person, mouth: Mouth, x: Float, y: Float, lean: tuple[float, fl
     upper = y < (top + bottom) / 2
     across = np.where(upper, a, b)
     wrinkles = np.sin(x * 17 + 2.2 * np.sin(x * 5.3)) * np.sin(x * 29 + 1.3) * np.sqrt(across * (1 - across) * 4)
-    seam = np.exp(-(np.maximum(np.where(upper, top - y, y - bottom), 0) / 0.07) ** 2)
+    seam = np.exp(-((np.maximum(np.where(upper, top - y, y - bottom), 0) / 0.07) ** 2))
     wet = np.where(upper, 0.9, 1.08) * (1 + 0.05 * wrinkles) * (1 - 0.45 * seam)
     colour = tint * wet[..., None].astype(np.float32)
     plump = np.where(upper, 0.17, 0.26) * (4 * across * (1 - across) + 1e-4) ** 0.62
     height = body * (plump * min(lips.lower / 0.86, 1.2) - 0.10 * seam + 0.006 * wrinkles) * (1 - inside)
-    gloss = 0.52 + 0.25 * (1 - across)
+    gloss = (0.42 + 0.25 * (1 - across)) * (1 - 0.8 * seam)
     rim = np.exp(-(((y - up) / 0.12) ** 2)) * edge(0.75 * lips.half - np.abs(x), 0.3)
     corner = np.exp(-(((np.abs(x) - lips.half) / 0.28) ** 2) - ((y - lips._seam(x)) / 0.22) ** 2)
-    cavity, cavity_gloss = _cavity(person, mouth, lips, x, y, lean, pixel)
+    cavity, cavity_gloss = _cavity(person, mouth, x, y, lean=lean, pixel=pixel)
     colour = colour + (cavity - colour) * inside[..., None]
     return Paint(
         colour=colour.astype(np.float32),
@@ -140,9 +140,10 @@ def draw(person: Person, mouth: Mouth, x: Float, y: Float, lean: tuple[float, fl
 
 
 def _cavity(
-    person: Person, mouth: Mouth, lips: Lips, x: Float, y: Float, lean: tuple[float, float], pixel: float
+    person: Person, mouth: Mouth, x: Float, y: Float, *, lean: tuple[float, float], pixel: float
 ) -> tuple[Float, Float]:
     """Albedo and gloss of what is seen between the lips, darkened by how little light gets in."""
+    lips = Lips.of(person, mouth)
     jaw = 0.85 * lips.gap
 
     def behind(cm: float) -> tuple[Float, Float]:
@@ -152,39 +153,45 @@ def _cavity(
         return smooth(distance / (2 * (pixel + soft)) + 0.5)
 
     top, bottom = lips.inner_top(x), lips.inner_bottom(x)
-    throat = np.float32([0.055, 0.012, 0.010])
+    throat = vector(0.055, 0.012, 0.010)
     colour = np.broadcast_to(throat, (*x.shape, 3)) * (0.5 + 0.5 * smooth((y - top) / 1.2))[..., None]
     gloss = np.full(x.shape, 0.05)
 
     tx, ty = behind(1.6)  # the tongue lies on the floor of the mouth and rises towards the upper teeth
-    tip = MOUTH_Y + jaw + 0.25 - (0.25 + 0.65 * lips.gap) * mouth.tongue
+    tip = MOUTH_Y + 0.12 + 0.80 * jaw - (0.05 + 0.55 * lips.gap) * mouth.tongue
     dome = tip + 0.16 * tx * tx
     flesh = edge(ty - dome, 0.04) * edge(1.9 - np.abs(tx), 0.15)
     groove = 1 - 0.25 * np.exp(-((tx / 0.16) ** 2))
-    tongue = np.float32([0.48, 0.17, 0.16]) * (groove * (0.55 + 0.45 * np.exp(-np.maximum(ty - dome, 0) * 1.1)))[..., None]
+    tongue = vector(0.25, 0.075, 0.07) * (groove * (0.55 + 0.45 * np.exp(-np.maximum(ty - dome, 0) * 1.1)))[..., None]
     colour = colour + (tongue - colour) * flesh[..., None]
-    gloss = gloss + (0.6 - gloss) * flesh
+    gloss = gloss + (0.4 - gloss) * flesh
 
-    for row, (depth, limit) in enumerate(((0.75, MOUTH_Y + 0.17), (0.85, MOUTH_Y + jaw - 0.12))):
-        rx, ry = behind(depth)
-        colour, gloss = _teeth(person, colour, gloss, rx, ry, limit, row == 0, pixel)
-    light = 0.28 + 0.72 * smooth((y - top) / (0.55 + 0.15 * lips.gap))  # the upper lip keeps the light off
-    light *= 0.5 + 0.5 * smooth((bottom - y) / 0.3)
+    bite_up = MOUTH_Y + 0.06 + 0.16 * mouth.teeth - 0.3 * mouth.round  # fixed to the skull, behind the upper lip
+    bite_down = MOUTH_Y + jaw - 0.12  # moves with the jaw
+    for upper, cm, bite in ((True, 0.75, bite_up), (False, 0.85, bite_down)):
+        rx, ry = behind(cm)
+        enamel, cover = _teeth(person, rx, ry, limit=bite, upper=upper, pixel=pixel)
+        colour = colour + (enamel - colour) * cover[..., None]
+        gloss = gloss + (0.75 - gloss) * cover
+    light = 0.45 + 0.55 * smooth((y - top) / (0.15 + 0.3 * lips.gap))  # the upper lip keeps the light off
+    light *= 0.6 + 0.4 * smooth((bottom - y) / (0.05 + 0.15 * lips.gap))
     light *= 0.35 + 0.65 * np.sqrt(np.maximum(1 - (x / (1.02 * lips.half)) ** 2, 0))
     return colour * light[..., None], gloss * light
 
 
-def _teeth(
-    person: Person, colour: Float, gloss: Float, x: Float, y: Float, limit: float, upper: bool, pixel: float
-) -> tuple[Float, Float]:
-    """Lay one row of teeth over ``colour``; ``limit`` is the y of its biting edge at the middle."""
+def _teeth(person: Person, x: Float, y: Float, *, limit: float, upper: bool, pixel: float) -> tuple[Float, Float]:
+    """Albedo and coverage of one row of teeth; ``limit`` is the y of its biting edge at the middle."""
     sizes = (0.84, 0.66, 0.74, 0.66, 0.62, 0.6) if upper else (0.53, 0.57, 0.64, 0.62, 0.62, 0.6)
     turned = np.arcsin(np.clip(np.abs(x) / 2.75, 0, 1)) * 2.75  # the row bends away: sizes are along the arch
     borders = np.concatenate([[0], np.cumsum(sizes)])
     which = np.clip(np.searchsorted(borders, turned.ravel(), "right") - 1, 0, len(sizes) - 1).reshape(turned.shape)
     inside = (turned - borders[which]) / np.asarray(sizes)[which]  # 0..1 across a tooth
     from_gap = np.minimum(inside, 1 - inside) * np.asarray(sizes)[which]
-    uneven = np.array([0.0, -0.07, 0.02, -0.06, -0.10, -0.12])[which] if upper else np.array([0, 0, -0.02, 0, 0.03, 0.05])[which]
+    uneven = (
+        np.array([0.0, -0.07, 0.02, -0.06, -0.10, -0.12])[which]
+        if upper
+        else np.array([0, 0, -0.02, 0, 0.03, 0.05])[which]
+    )
     bite = limit - 0.03 * x * x + uneven if upper else limit + 0.025 * x * x - uneven
     rounding = 0.06 * np.exp(-((from_gap / 0.09) ** 2))
     depth = (bite - rounding - y) if upper else (y - bite - rounding)  # cm above the biting edge
@@ -194,6 +201,6 @@ def _teeth(
     bend = np.sqrt(np.maximum(1 - (x / 3.0) ** 2, 0.05))
     tone = person.teeth * (0.60 + 0.4 * bend) * (1 - 0.16 * (2 * inside - 1) ** 2) * (0.90 + 0.10 * smooth(depth / 0.5))
     tone = tone * (1 - 0.55 * np.exp(-((from_gap / np.maximum(0.035, 0.8 * pixel)) ** 2)))
-    enamel = np.float32([0.74, 0.68, 0.57]) * (tone * (1.0 if upper else 0.82))[..., None]
-    enamel = enamel + (np.float32([0.45, 0.17, 0.16]) - enamel) * gum[..., None]
-    return colour + (enamel - colour) * cover[..., None], gloss + (0.75 - gloss) * cover
+    enamel = vector(0.74, 0.68, 0.57) * (tone * (1.0 if upper else 0.82))[..., None]
+    enamel = enamel + (vector(0.45, 0.17, 0.16) - enamel) * gum[..., None]
+    return enamel, cover

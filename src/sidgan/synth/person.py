@@ -106,8 +106,10 @@ class Person:
         dark = tone > 2.5
         hair = HAIR_COLOURS[int(rng.integers(0, 3 if dark else 6))]
         eye = EYE_COLOURS[int(rng.integers(0, 2 if dark else 5))]
-        style = str(rng.choice(["long", "parted", "short"], p=[0.55, 0.3, 0.15])) if female else str(
-            rng.choice(["bald", "buzz", "short", "parted", "long"], p=[0.15, 0.2, 0.4, 0.2, 0.05])
+        style = (
+            str(rng.choice(["long", "parted", "short"], p=[0.55, 0.3, 0.15]))
+            if female
+            else str(rng.choice(["bald", "buzz", "short", "parted", "long"], p=[0.15, 0.2, 0.4, 0.2, 0.05]))
         )
         bearded = not female and rng.random() < 0.45
         light = np.array([rng.uniform(-0.65, 0.65), rng.uniform(-0.7, -0.25), 1.0])

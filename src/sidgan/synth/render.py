@@ -9,14 +9,14 @@ import numpy as np
 
 from sidgan.synth import eyes, lips
 from sidgan.synth.backdrop import Stage
-from sidgan.synth.head import HEIGHT, MOUTH_Y, Hit, Rays, Surface, View, cast, lift, move, sample, smooth
+from sidgan.synth.head import HEIGHT, MOUTH_Y, Hit, Rays, Surface, View, cast, lift, move, sample, smooth, vector
 from sidgan.synth.person import Person, Pose
 from sidgan.synth.skin import brow_y, paint
 from sidgan.synth.speech import Mouth
 from sidgan.types import Byte, Float
 
 Size = tuple[int, int]  #: (H, W) px
-_BLEED = np.float32([0.34, 0.15, 0.10])  # how far light creeps around under skin: red travels furthest
+_BLEED = vector(0.34, 0.15, 0.10)  # how far light creeps around under skin: red travels furthest
 
 
 @dataclass(frozen=True)
@@ -61,9 +61,10 @@ class Portrait:
         self.centre = centre or ((size[1] - 1) / 2, (size[0] - 1) / 2 - 0.02 * size[0])
         self._coat = paint(person, self.scale)
         self._stage = Stage(person, size, self.scale, self.centre)
+        self._rest = self._still_points()
         warm = person.warmth
-        self._key = np.float32([1.0 + 0.06 * warm, 1.0, 1.0 - 0.10 * warm]) * 1.75
-        self._sky = np.float32([0.97, 1.0, 1.05]) * 0.52
+        self._key = vector(1.0 + 0.06 * warm, 1.0, 1.0 - 0.10 * warm) * 1.75
+        self._sky = vector(0.97, 1.0, 1.05) * 0.52
 
     def landmarks(self, mouth: Mouth, pose: Pose) -> Float:
         """The 68 true landmarks (68, 2) px, iBUG order, of what `render` draws for the same arguments."""
@@ -86,12 +87,11 @@ class Portrait:
         colour = sample(self._coat.colour, hit.u, hit.v)
         albedo, gloss = np.ascontiguousarray(colour[..., :3]), np.ascontiguousarray(colour[..., 3])
         height = sample(self._coat.relief, hit.u, hit.v)
-        shade, mirrored = np.ones_like(gloss), np.zeros_like(albedo)
-        canvas = _Canvas(albedo, gloss, height, shade)
-        self._draw_eyes(canvas, mirrored, view, pose, mouth, hit, box)
-        self._draw_mouth(canvas, view, mouth, hit, rays, box)
-        light = self._light(hit.depth, height, albedo, gloss, shade) + mirrored
-        cover = smooth(0.5 + 0.5 - np.maximum(hit.miss, 0) * self.scale * 0.7)[..., None]
+        canvas = _Canvas(albedo, gloss, height, np.ones_like(gloss), np.zeros_like(albedo))
+        self._draw_eyes(canvas, view, pose, hit, box)
+        self._draw_mouth(canvas, view, mouth, hit, box)
+        light = self._light(hit.depth, canvas)
+        cover = self._cover(hit.miss)[..., None]
         region = picture[box.slices]
         region += (light - region) * cover
         if self.person.glasses:
@@ -101,8 +101,8 @@ class Portrait:
     def _view(self, pose: Pose) -> View:
         return View.of(pose, self.scale, self.centre)
 
-    def _points(self, mouth: Mouth, pose: Pose) -> Float:
-        """The landmarks (68, 3) in head space."""
+    def _still_points(self) -> Float:
+        """Landmarks 0 to 47 (48, 3) of the relaxed face with open eyes, in head space."""
         person, bare = self.person, self._coat.bare
         s = np.array([0.0, 0.27, 0.52, 0.77, 1.0])
         brow_x = 3.15 * person.eye_gap - 0.05 + (s - 0.42) * 4.3
@@ -111,19 +111,27 @@ class Portrait:
         ridge = [(0, -0.45), (0, 0.75), (0, 1.9), (0, 3.05)]
         base = [(-1.35 * wide, 3.95), (-0.7 * wide, 4.2), (0, 4.35), (0.7 * wide, 4.2), (1.35 * wide, 3.95)]
         front = np.concatenate([brow[::-1] * (-1, 1), brow, np.array(ridge), np.array(base)])
-        rest = np.concatenate([_jaw(bare), lift(bare, front), lift(bare, eyes.landmarks(person, pose.blink))])
-        lip_points = lift(bare, lips.Lips.of(person, mouth).landmarks(), mouth)
+        return np.concatenate([_jaw(bare), lift(bare, np.concatenate([front, eyes.landmarks(person, 0.0)]))])
+
+    def _points(self, mouth: Mouth, pose: Pose) -> Float:
+        """The landmarks (68, 3) in head space."""
+        rest = self._rest.copy()
+        rest[36:48, :2] = eyes.landmarks(self.person, pose.blink)
+        lip_points = lift(self._coat.bare, lips.Lips.of(self.person, mouth).landmarks(), mouth)
         return np.concatenate([move(rest, mouth), lip_points])
 
     def _head_box(self, view: View) -> Box:
-        reach = np.array([[-9.2, -12.6, 0], [9.2, -12.6, 0], [-8.5, 9, 0], [8.5, 9, 0], [0, 13.6, 6], [0, -13, 2]])
-        return Box.around(view.project(reach.astype(np.float32))[:, :2], 2, self.size)
+        x, y, z = np.meshgrid((-8.6, 8.6), (-11.6, 12.5), (-5.0, 6.0))
+        corners = np.stack([x.ravel(), y.ravel(), z.ravel()], -1)
+        more = np.array([(0, -13, -1), (0, 13.6, 6), (-9.4, -2, -2), (9.4, -2, -2), (0, -3, -10), (0, 3, 11)])
+        points = np.concatenate([corners * (0.93, 1, 1), more]).astype(np.float32)
+        return Box.around(view.project(points)[:, :2], 2, self.size)
 
     def _meet(self, view: View, mouth: Mouth, box: Box, rays: Rays) -> Hit:
         """Find the surface coarse to fine: most marching is done at a quarter of the resolution."""
         surface, depth = self._coat.surface, None
         shape = rays.x.shape
-        for stride, steps in ((4, 13), (2, 4)):
+        for stride, steps in ((4, 16), (2, 4)):
             x, y = np.meshgrid(
                 np.arange(box.x0 + (stride - 1) / 2, box.x1 + stride, stride, dtype=np.float32),
                 np.arange(box.y0 + (stride - 1) / 2, box.y1 + stride, stride, dtype=np.float32),
@@ -135,35 +143,41 @@ class Portrait:
         depth = cv2.resize(depth, None, fx=2, fy=2, interpolation=cv2.INTER_LINEAR)[: shape[0], : shape[1]]
         return cast(surface, mouth, rays, depth, 1)
 
-    def _draw_eyes(
-        self, canvas: _Canvas, mirrored: Float, view: View, pose: Pose, mouth: Mouth, hit: Hit, box: Box
-    ) -> None:
-        gap = eyes.EYE_X * self.person.eye_gap
+    def _cover(self, miss: Float) -> Float:
+        """Opacity 0..1 with an antialiased silhouette. Rays that graze the nose without settling are no holes."""
+        cover = smooth(1 - np.maximum(miss, 0) * (0.7 * self.scale))
+        slit = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (int(0.4 * self.scale) | 1,) * 2)
+        cover = cv2.morphologyEx(cover, cv2.MORPH_CLOSE, slit)
+        outlines, _ = cv2.findContours((cover > 0.6).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+        filled = cv2.drawContours(np.zeros_like(cover), outlines, -1, 1.0, cv2.FILLED)
+        return np.maximum(cover, cv2.erode(filled, np.ones((3, 3), np.uint8)))
+
+    def _draw_eyes(self, canvas: _Canvas, view: View, pose: Pose, hit: Hit, box: Box) -> None:
         for side in (-1, 1):
-            around = np.array([(side * gap + i, eyes.EYE_Y + j) for i in (-1.8, 1.8) for j in (-1.3, 1.0)])
-            seen = view.project(lift(self._coat.bare, around))[:, :2]
-            part = Box.around(seen, 0.25 * self.scale, hit.depth.shape, (box.x0, box.y0)).slices
+            corners = self._rest[36:42] if side < 0 else self._rest[42:48]
+            seen = view.project(corners)[:, :2]
+            part = Box.around(seen, 0.75 * self.scale, hit.depth.shape, (box.x0, box.y0)).slices
             x, y = hit.rest[0][part], hit.rest[1][part]
             if x.size:
-                painted, spark = eyes.draw(self.person, pose, side, x, y, 1 / self.scale)
+                painted, spark = eyes.draw(self.person, pose, side, x, y, pixel=1 / self.scale)
                 canvas.lay(painted, part)
-                mirrored[part] += spark
+                canvas.mirrored[part] += spark
 
-    def _draw_mouth(self, canvas: _Canvas, view: View, mouth: Mouth, hit: Hit, rays: Rays, box: Box) -> None:
+    def _draw_mouth(self, canvas: _Canvas, view: View, mouth: Mouth, hit: Hit, box: Box) -> None:
         drop = 2.2 * mouth.opening
         corners = [(i, j, 7.5) for i in (-3.6, 3.6) for j in (MOUTH_Y - 1.7, MOUTH_Y + 1.9 + drop)]
         seen = view.project(np.array(corners, np.float32))[:, :2]
         part = Box.around(seen, 0.5 * self.scale, hit.depth.shape, (box.x0, box.y0)).slices
         if not hit.depth[part].size:
             return
-        x, y, _ = (p[part] for p in rays.at(hit.depth))
+        x, y = hit.moved[0][part], hit.moved[1][part]
         d = view.rotation[2]
         lean = (float(-d[0] / d[2]), float(-d[1] / d[2]))
-        canvas.lay(lips.draw(self.person, mouth, x, y, lean, 1 / self.scale), part)
+        canvas.lay(lips.draw(self.person, mouth, x, y, lean=lean, pixel=1 / self.scale), part)
 
-    def _light(self, depth: Float, height: Float, albedo: Float, gloss: Float, shade: Float) -> Float:
+    def _light(self, depth: Float, canvas: _Canvas) -> Float:
         """Shade the surface: soft key light with its cast shadow, sky light, creases kept dark, and gloss."""
-        k = self.scale
+        k, height, gloss = self.scale, canvas.height, canvas.gloss
         relief = depth + height
         blurred = cv2.GaussianBlur(depth, (0, 0), 0.09 * k)
         normal = _normal(blurred + height, k)
@@ -177,14 +191,14 @@ class Portrait:
         sky = (0.62 - 0.30 * normal[1] + 0.08 * normal[2]) * np.clip(1 - 0.55 * hollow, 0.25, 1.15)
         wrap = [np.maximum((facing + w) / (1 + w), 0) * (shadow + w * 0.35 * (1 - shadow)) for w in _BLEED]
         diffuse = np.stack([wrap[c] * self._key[c] + sky * self._sky[c] for c in range(3)], -1)
-        half = light + np.float32([0, 0, 1])
+        half = light + vector(0, 0, 1)
         half /= np.linalg.norm(half)
         shine = np.maximum(normal[0] * half[0] + normal[1] * half[1] + normal[2] * half[2], 0)
         tight, broad = shine ** np.float32(70), shine ** np.float32(14)
         glint = (0.55 * gloss * gloss * tight + 0.075 * gloss * broad) * shadow
         rim = np.float32(0.07) * (1 - np.clip(normal[2], 0, 1)) ** 3
         specular = ((glint + rim * gloss) * 0.85)[..., None] * self._key
-        return np.asarray((albedo * diffuse * 0.62 + specular) * shade[..., None])
+        return np.asarray((canvas.albedo * diffuse * 0.62 + specular) * canvas.shade[..., None] + canvas.mirrored)
 
     def _shadow(self, depth: Float, light: Float) -> Float:
         """1 in the light .. 0 in cast shadow: walk a few steps towards the light over a small depth map."""
@@ -194,7 +208,9 @@ class Portrait:
         flat = float(np.hypot(light[0], light[1]))
         blocked = np.zeros_like(small)
         for distance in (0.35, 0.7, 1.1, 1.6, 2.2, 3.0, 4.0):
-            shift = np.float32([[1, 0, light[0] / flat * distance * k], [0, 1, light[1] / flat * distance * k]])
+            shift = np.array(
+                [[1, 0, light[0] / flat * distance * k], [0, 1, light[1] / flat * distance * k]], np.float32
+            )
             ahead = cv2.warpAffine(
                 small, shift, small.shape[::-1], flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
                 borderMode=cv2.BORDER_REPLICATE,
@@ -230,6 +246,7 @@ class _Canvas:
     gloss: Float
     height: Float
     shade: Float
+    mirrored: Float
 
     def lay(self, painted: lips.Paint, part: tuple[slice, slice]) -> None:
         cover = painted.cover
@@ -248,7 +265,7 @@ def _normal(depth: Float, scale: float) -> tuple[Float, Float, Float]:
 
 
 def _jaw(bare: Surface) -> Float:
-    """iBUG points 0 to 16 (17, 3): down the side of the face in front of the ear, along the jaw, under the chin."""
+    """IBUG points 0 to 16 (17, 3): down the side of the face in front of the ear, along the jaw, under the chin."""
     # Directions from the origin in a plane that leans forward from the ears to the chin; the surface does the rest.
     y = np.array([0.0, 1.7, 3.4, 5.1, 6.75, 8.2, 9.4, 10.3, 10.6])
     z = np.array([1.2, 1.3, 1.5, 1.9, 2.6, 3.7, 5.0, 6.2, 6.7])
@@ -257,7 +274,7 @@ def _jaw(bare: Surface) -> Float:
         middle = (low + high) / 2
         inside = bare.gap(np.stack([middle, y, z], -1)) < 0
         low, high = np.where(inside, middle, low), np.where(inside, high, middle)
-    half = np.stack([low, y, z], -1)
+    half = np.stack([0.985 * low, y, z], -1)
     half[-1, 0] = 0
     return np.concatenate([half * (-1, 1, 1), half[-2::-1]]).astype(np.float32)
 
@@ -277,6 +294,7 @@ def render(
     mouth: Mouth,
     pose: Pose,
     size: Size,
+    *,
     face_px: float | None = None,
     centre: tuple[float, float] | None = None,
 ) -> Byte:
@@ -289,6 +307,7 @@ def landmarks(
     mouth: Mouth,
     pose: Pose,
     size: Size,
+    *,
     face_px: float | None = None,
     centre: tuple[float, float] | None = None,
 ) -> Float:

@@ -71,8 +71,8 @@ PHONES: dict[str, Phone] = {
     "o": Phone((480, 860, 2400), 1.0, _QUIET, "vowel", 0.50, round=0.75, teeth=0.1, tongue=0.1),
     "u": Phone((310, 800, 2250), 0.9, _QUIET, "vowel", 0.20, round=1.00, teeth=0.0),
     "@": Phone((500, 1450, 2450), 0.9, _QUIET, "vowel", 0.38, tongue=0.3),
-    "m": Phone((250, 1050, 2200), 0.5, _QUIET, "nasal", 0.0, press=0.6),
-    "n": Phone((260, 1550, 2500), 0.5, _QUIET, "nasal", 0.20, spread=0.2, tongue=0.9),
+    "m": Phone((250, 1050, 2200), 0.65, _QUIET, "nasal", 0.0, press=0.6),
+    "n": Phone((260, 1550, 2500), 0.7, _QUIET, "nasal", 0.20, spread=0.2, tongue=0.9),
     "b": Phone((220, 900, 2200), 0.22, (0.5, 900, 900), "plosive", 0.0, press=0.8),
     "p": Phone((300, 900, 2200), 0.0, (0.8, 900, 1000), "plosive", 0.0, press=1.0),
     "d": Phone((250, 1700, 2600), 0.22, (0.6, 3600, 1400), "plosive", 0.18, teeth=0.5, tongue=0.95),
@@ -85,9 +85,9 @@ PHONES: dict[str, Phone] = {
     "z": Phone((280, 1500, 2600), 0.4, (0.40, 6200, 1300), "fricative", 0.13, spread=0.6, teeth=0.9, tongue=0.7),
     "sh": Phone((320, 1700, 2500), 0.0, (0.75, 3300, 1100), "fricative", 0.22, round=0.6, teeth=0.8, tongue=0.6),
     "h": Phone((500, 1450, 2450), 0.0, (0.16, 1800, 1800), "fricative", 0.40),
-    "l": Phone((360, 1150, 2700), 0.6, _QUIET, "glide", 0.32, tongue=1.0),
-    "r": Phone((330, 1150, 1650), 0.6, _QUIET, "glide", 0.24, round=0.45, tongue=0.4),
-    "w": Phone((290, 680, 2200), 0.6, _QUIET, "glide", 0.12, round=1.0, teeth=0.0),
+    "l": Phone((360, 1150, 2700), 0.75, _QUIET, "glide", 0.32, tongue=1.0),
+    "r": Phone((330, 1150, 1650), 0.75, _QUIET, "glide", 0.24, round=0.45, tongue=0.4),
+    "w": Phone((290, 680, 2200), 0.75, _QUIET, "glide", 0.12, round=1.0, teeth=0.0),
 }  # fmt: skip
 
 LIPS_SHUT = ("m", "b", "p")  #: the bilabials: no light passes between the lips while they last

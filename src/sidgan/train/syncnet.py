@@ -1,4 +1,4 @@
-"""Training an expert: does this mouth belong to this sound, or to the sound of another moment of the same clip? (Sec. 3.3.1)"""
+"""Training an expert: does a mouth belong to this sound, or to that of another moment (Sec. 3.3.1)?"""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class SyncTrainConfig:
     lr: float = 1e-3
     warmup: int = 50
     near: float = 0.3
-    precision: str = "bf16-mixed"
+    precision: str = "32-true"
     seed: int = 0
 
 
@@ -67,11 +67,13 @@ class SyncPairs(nn.Module):
 class SyncTask:
     """An expert in training; see `sidgan.train.loop.Task`."""
 
-    def __init__(self, config: SyncTrainConfig, train: PackedSet, held: Mapping[str, PackedSet], fabric: Fabric) -> None:
+    def __init__(
+        self, config: SyncTrainConfig, train: PackedSet, held: Mapping[str, PackedSet], fabric: Fabric
+    ) -> None:
         torch.manual_seed(config.seed)
         self.config, self.train, self.held, self.fabric = config, train, held, fabric
         self.rng = np.random.default_rng(config.seed + fabric.global_rank)
-        net = SyncPairs(SyncNet(config.model)).to(memory_format=torch.channels_last)
+        net = SyncPairs(SyncNet(config.model))
         optimiser = torch.optim.Adam(net.parameters(), lr=config.lr)
         self.net, self.optimiser = fabric.setup(net, optimiser)
 
@@ -110,7 +112,7 @@ class SyncTask:
         images = torch.stack(faces).float() / 255
         images = augment.geometric(images.flatten(1, 2), self.rng, shift=0.03, scale=0.06, turn=5).view_as(images)
         images = augment.soften(augment.colour(images, self.rng, strength=0.3), self.rng, chance=0.2)
-        video = lower_half_windows(images, self.config.model.face).contiguous(memory_format=torch.channels_last)
+        video = lower_half_windows(images, self.config.model.face)
         sounds = augment.mel_noise(torch.stack(mels).float(), self.rng)
         return self.fabric.to_device(video), self.fabric.to_device(sounds)
 
@@ -189,7 +191,7 @@ def pair_scores(net: SyncNet, data: PackedSet) -> dict[str, float]:
 
 
 def _hits(cosines: np.ndarray, reach: int = 10) -> np.ndarray:
-    """For windows with 10 neighbours on both sides: is the best of 21 lags at most 1?"""
+    """Whether the best of 21 lags is at most 1, for each window with 10 neighbours on both sides."""
     count = len(cosines)
     rows = np.arange(reach, count - reach)
     if len(rows) == 0:

@@ -1,0 +1,5 @@
+"""``python -m sidgan``."""
+
+from sidgan.cli import main
+
+main()

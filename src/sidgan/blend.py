@@ -1,0 +1,121 @@
+"""How the redrawn mouth meets the rest of the picture: which of its pixels are used, and in what tone.
+
+::
+
+    ┌──────── crop ────────┐
+    │     ╭──────────╮     │      region = hidden box ∩ hull of both jaws, the old and the new one, made WIDER
+    │  ┌──┼── nose ──┼──┐  │      depth  = distance from the edge of the region inwards
+    │  │  │   lips   │  │  │      alpha  = 0 at the edge, 1 from FEATHER inwards, and sooner where lips are near:
+    │  │  ╰── chin ──╯  │  │               no part of the old mouth may shine through
+    └──┴────────────────┴──┘
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from sidgan.geometry import JAW, MOUTH, OUTER_LIPS, mask_image
+from sidgan.types import Byte, Float
+
+# Lengths in shares of the crop's side.
+WIDER = 0.06  #: by which the region exceeds the hull of the jaws
+INSET = 0.01  #: rim of the region that stays as it was
+FEATHER = 0.05  #: over which alpha rises from 0 to 1
+LIP_RIM = 0.01  #: around the lips, replaced together with them
+RING = 12 / 512  #: width of the ring around the hidden box in which tones are compared
+
+GAIN = (0.9, 1.1)  #: a channel's contrast is corrected within these limits
+OFFSET = 25.0  #: and its level by at most this much, of 255
+MEMORY = 0.9  #: share of the correction that is kept from one frame to the next
+
+
+def mouth_alpha(size: int, box: Float, old: Float, new: Float) -> Float:
+    """How much of each redrawn pixel is used.
+
+    Args:
+        size: crop side S in px.
+        box: (4,) x0, y0, x1, y1, hidden from the network, in unit coordinates.
+        old: (68, 2) landmarks of the source face in unit coordinates.
+        new: (68, 2) landmarks of the redrawn face in unit coordinates.
+
+    Returns:
+        (S, S) float32 in [0, 1]: 0 outside the box, hence above the nose base, and on the crop's border; 1 on both
+        mouths and both chins as far as they lie inside.
+    """
+    hull = _polygon(size, np.concatenate([face[part] for face in (old, new) for part in (JAW, MOUTH)]))
+    lips = _polygon(size, old[OUTER_LIPS]) | _polygon(size, new[OUTER_LIPS])
+    depth = np.minimum(WIDER * size - _distance_to(hull), _depth_in_box(size, box))
+    soft = depth - INSET * size
+    away = np.maximum(_distance_to(lips) - LIP_RIM * size, 0)
+    rise = np.minimum(FEATHER * size, np.maximum(soft, 0) + away)
+    share = np.clip(soft / np.maximum(rise, 1e-6), 0, 1)
+    alpha = share * share * (3 - 2 * share)  # no visible edge at either end
+    alpha[lips & (depth > 0)] = 1
+    return alpha.astype(np.float32)
+
+
+class ToneMatch:
+    """Fits the redrawn face's contrast and level, channel by channel, to the source around the hidden box.
+
+    The network sees that ring, so what differs there is its error of tone. One object follows one face: the correction
+    is a causal running average, or the mouth would flicker.
+    """
+
+    def __init__(self) -> None:
+        self._seen = 0
+        self._mean = np.zeros((2, 3))  # gain and offset of each channel
+
+    def __call__(self, drawn: Byte, source: Byte, box: Float, old: Float) -> Float:
+        """The redrawn face (S, S, 3) uint8 with corrected tone, float32 in [0, 255].
+
+        Args:
+            drawn: the network's picture.
+            source: the crop it was drawn for.
+            box: (4,) hidden box, unit coordinates.
+            old: (68, 2) landmarks of the source face; only skin inside their hull is compared.
+        """
+        size = len(drawn)
+        width = max(1, round(RING * size))
+        hidden = (mask_image(box, size) > 0).astype(np.uint8)
+        around = cv2.dilate(hidden, np.ones((2 * width + 1, 2 * width + 1), np.uint8)) > hidden
+        ring = around & _polygon(size, old)
+        if ring.sum() >= 16:
+            keep = min(MEMORY, self._seen / (self._seen + 1))
+            self._mean = keep * self._mean + (1 - keep) * _fit(drawn[ring], source[ring])
+            self._seen += 1
+        if not self._seen:
+            return drawn.astype(np.float32)
+        return np.clip(drawn * self._mean[0] + self._mean[1], 0, 255).astype(np.float32)
+
+
+def _fit(drawn: Byte, source: Byte) -> Float:
+    """(2, 3) gain and offset that carry pixels (n, 3) of ``drawn`` closest to ``source``, within the limits."""
+    x, y = drawn.astype(np.float64), source.astype(np.float64)
+    x_mean, y_mean = x.mean(0), y.mean(0)
+    slope = ((x - x_mean) * (y - y_mean)).mean(0) / (x.var(0) + 1.0)
+    gain = np.clip(slope, *GAIN)
+    return np.stack([gain, np.clip(y_mean - gain * x_mean, -OFFSET, OFFSET)])
+
+
+def _polygon(size: int, points: Float) -> np.ndarray:
+    """(S, S) bool: the convex hull of unit points (K, 2)."""
+    canvas = np.zeros((size, size), np.uint8)
+    sixteenths = np.round((np.clip(points, -1, 2) * size - 0.5) * 16).astype(np.int32)
+    cv2.fillConvexPoly(canvas, cv2.convexHull(sixteenths), 1, shift=4)
+    return canvas > 0
+
+
+def _distance_to(shape: np.ndarray) -> Float:
+    """(S, S) px from each pixel to the nearest one of ``shape``; 0 inside it."""
+    return np.asarray(cv2.distanceTransform((~shape).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE))
+
+
+def _depth_in_box(size: int, box: Float) -> Float:
+    """(S, S) px from each pixel inwards to the nearest edge of the box, 0 or less outside it and on the border."""
+    place = np.arange(size, dtype=np.float32)
+    centre = (place + 0.5) / size
+    border = np.minimum(place, size - 1 - place)
+    across = np.minimum(np.minimum(centre - box[0], box[2] - centre) * size, border)
+    down = np.minimum(np.minimum(centre - box[1], box[3] - centre) * size, border)
+    return np.minimum(across[None], down[:, None])

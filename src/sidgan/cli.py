@@ -1,0 +1,259 @@
+"""The command line: each verb is one typed call into the package. Nothing is computed here."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from sidgan.errors import SidganError
+from sidgan.version import __version__
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+    help="Dub video: redraw the mouth of a talking face so that it speaks a new audio track.",
+)  # fmt: skip
+train_app = typer.Typer(no_args_is_help=True, help="Train a sync expert or a generator.")
+app.add_typer(train_app, name="train")
+console = Console(stderr=True)
+
+Which = Literal["largest", "all"]
+Video = Annotated[Path, typer.Argument(help="video with the face to be dubbed", show_default=False)]
+Model = Annotated[str, typer.Option(help="weights file of a generator, or 'bundled'", metavar="FILE")]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda")]
+AsJson = Annotated[bool, typer.Option("--json", help="print the result as JSON on standard output")]
+Settings = Annotated[list[str] | None, typer.Option("--set", help="change a setting: a.b=value", metavar="KEY=VALUE")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="print the resolved settings and stop")]
+
+
+@app.command()
+def dub(
+    video: Video,
+    voice: Annotated[Path, typer.Argument(help="the new voice: any file with sound", show_default=False)],
+    out: Annotated[Path, typer.Option("-o", "--out", help="result: .mp4, .mov or .mkv", show_default=False)],
+    model: Model = "bundled",
+    faces: Annotated[Which, typer.Option(help="whose mouth to redraw")] = "largest",
+    adapt: Annotated[
+        float | None, typer.Option(help="first fine-tune on the video itself for so many minutes", metavar="MINUTES")
+    ] = None,
+    crf: Annotated[int, typer.Option(help="x264 quality, 0 (lossless) to 51", min=0, max=51)] = 16,
+    strip: Annotated[Path | None, typer.Option(help="also write a before/after picture", metavar="PNG")] = None,
+    device: Device = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Dub VIDEO with VOICE. Example: sidgan dub talk.mp4 german.wav -o talk-german.mp4 --adapt 5."""
+    from sidgan import dub as dubbing
+
+    generator = None
+    if adapt is not None:
+        generator, adapted = _adapt(video, model, adapt, None, device)
+        console.print(_adapted_line(adapted))
+    with _bar() as show:
+        report = dubbing.dub(
+            video, voice, out, model=model, generator=generator, faces=faces, device=device, crf=crf,
+            progress=lambda stage, done, total: show(done / max(total, 1), stage),
+        )  # fmt: skip
+    if strip is not None:
+        dubbing.strip(video, out, strip)
+    _print(report.to_dict(), as_json, f"{report.dubbed} of {report.frames} frames dubbed -> {out}")
+    for first, last, reason in report.passed:
+        console.print(f"  frames {first}-{last} as they were: {reason}")
+
+
+@app.command()
+def adapt(
+    video: Video,
+    out: Annotated[Path, typer.Option("-o", "--out", help="weights file to write", show_default=False)],
+    minutes: Annotated[float, typer.Option(help="time for training", min=0.05)] = 5.0,
+    model: Model = "bundled",
+    device: Device = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Fine-tune the model on one person's VIDEO. Example: sidgan adapt talk.mp4 -o me.safetensors --minutes 5."""
+    _, report = _adapt(video, model, minutes, out, device)
+    _print(report.to_dict(), as_json, _adapted_line(report))
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Argument(help="folder for the result")] = Path("demo"),
+    device: Device = "auto",
+) -> None:
+    """Dub the clip that comes with the package and write a before/after picture beside it."""
+    from importlib import resources
+
+    from sidgan import dub as dubbing
+
+    assets = Path(str(resources.files("sidgan") / "assets"))
+    video, (voice,) = assets / "demo.mp4", list(assets.glob("demo_voice.*"))
+    out.mkdir(parents=True, exist_ok=True)
+    with _bar() as show:
+        report = dubbing.dub(video, voice, out / "dubbed.mp4", device=device,
+                             progress=lambda stage, done, total: show(done / max(total, 1), stage))  # fmt: skip
+    dubbing.strip(video, out / "dubbed.mp4", out / "before_after.png")
+    print(f"{report.dubbed} of {report.frames} frames dubbed in {report.wall:.0f} s; "
+          f"see {out / 'dubbed.mp4'} and {out / 'before_after.png'}")  # fmt: skip
+
+
+@app.command()
+def prepare(
+    folder: Annotated[Path, typer.Argument(help="folder with videos", show_default=False)],
+    out: Annotated[Path, typer.Argument(help="folder for the packed clips", show_default=False)],
+    size: Annotated[int, typer.Option(help="crop side, px")] = 128,
+    splits: Annotated[Path | None, typer.Option(help="TOML file with split rules", metavar="FILE")] = None,
+    workers: Annotated[int, typer.Option(help="processes", min=1)] = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Cut faces, mels, landmarks and masks out of videos. Example: sidgan prepare clips data --size 128."""
+    from collections import Counter
+
+    from sidgan.data.prepare import PrepareConfig
+    from sidgan.data.prepare import prepare as run
+
+    with _bar() as show:
+        records = run(folder, out, PrepareConfig(size=size), splits=splits, workers=workers,
+                      progress=lambda done, total: show(done / total, f"{done} of {total} clips"))  # fmt: skip
+    kept = [r for r in records if r["kept"]]
+    reasons = Counter(r["reason"].split(" (")[0] for r in records if not r["kept"])
+    frames = sum(r["frames"] for r in kept)
+    _print({"kept": len(kept), "frames": frames, "rejected": dict(reasons)}, as_json,
+           f"{len(kept)} of {len(records)} clips kept, {frames} frames -> {out / 'manifest.jsonl'}")  # fmt: skip
+    for reason, count in reasons.most_common():
+        console.print(f"  {count} rejected: {reason}")
+
+
+@train_app.command("syncnet")
+def train_syncnet(
+    data: Annotated[list[Path], typer.Argument(help="prepared folders", show_default=False)],
+    config: Annotated[str, typer.Option(help="preset name or TOML file")] = "syncnet",
+    steps: Annotated[int, typer.Option(min=1)] = 2000,
+    minutes: Annotated[float | None, typer.Option(help="stop after so long, to be resumed")] = None,
+    run: Annotated[Path | None, typer.Option(help="run folder; an existing one is resumed")] = None,
+    device: Device = "auto",
+    settings: Settings = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Train a sync expert (APS-SyncNet). Example: sidgan train syncnet data --steps 2000."""
+    from sidgan.train import runs as training
+
+    resolved = training.sync_config(config, steps, minutes, settings or [])
+    _dry(resolved) if dry_run else print(training.train_syncnet(data, resolved, run, device))
+
+
+@train_app.command("gan")
+def train_gan(
+    data: Annotated[list[Path], typer.Argument(help="prepared folders", show_default=False)],
+    expert: Annotated[str, typer.Option(help="weights file of a sync expert, or 'bundled'")] = "bundled",
+    config: Annotated[str, typer.Option(help="preset name or TOML file")] = "tiny128",
+    steps: Annotated[int, typer.Option(min=1)] = 2000,
+    minutes: Annotated[float | None, typer.Option(help="stop after so long, to be resumed")] = None,
+    run: Annotated[Path | None, typer.Option(help="run folder; an existing one is resumed")] = None,
+    device: Device = "auto",
+    settings: Settings = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Train a generator. Example: sidgan train gan data --config tiny128 --steps 2000."""
+    from sidgan.train import runs as training
+
+    resolved = training.gan_config(config, steps, minutes, settings or [])
+    _dry(resolved) if dry_run else print(training.train_gan(data, resolved, expert, run, device))
+
+
+@app.command("eval")
+def evaluate(
+    data: Annotated[list[Path], typer.Argument(help="prepared folders", show_default=False)],
+    model: Model = "bundled",
+    expert: Annotated[str, typer.Option(help="weights file of a sync expert, or 'bundled'")] = "bundled",
+    split: Annotated[list[str] | None, typer.Option(help="splits to judge, each a table of its own")] = None,
+    max_frames: Annotated[int | None, typer.Option(help="judge at most so many frames of each clip")] = None,
+    out: Annotated[Path | None, typer.Option(help="write all records as JSON")] = None,
+) -> None:
+    """Reconstruction protocol on prepared clips, beside trivial dubbers. Example: sidgan eval data --split heldout."""
+    from sidgan import checkpoint
+    from sidgan import evaluate as judging
+    from sidgan.data.dataset import PackedSet
+
+    generator, judge = checkpoint.load_generator(model), checkpoint.load_syncnet(expert)
+    results: dict[str, Any] = {}
+    for name in split or ["heldout"]:
+        results[name] = judging.evaluate(generator, PackedSet(data, [name]), expert=judge, max_frames=max_frames)
+    print(judging.table(results))
+    if out is not None:
+        out.write_text(json.dumps({name: result.to_dict() for name, result in results.items()}, indent=1))
+
+
+@app.command()
+def info(as_json: AsJson = False) -> None:
+    """What is installed, and what the bundled models say about themselves."""
+    import torch
+
+    from sidgan import checkpoint
+
+    facts: dict[str, Any] = {"sidgan": __version__, "python": sys.version.split()[0], "torch": torch.__version__,
+                             "device": "cuda" if torch.cuda.is_available() else "cpu"}  # fmt: skip
+    for kind in ("generator", "syncnet"):
+        path = checkpoint.bundled(kind)
+        facts[kind] = checkpoint.read_meta(path) if path.is_file() else "not bundled"
+    _print(facts, as_json, json.dumps(facts, indent=1))
+
+
+@app.callback(invoke_without_command=True)
+def _root(version: Annotated[bool, typer.Option("--version", help="print the version and stop")] = False) -> None:
+    if version:
+        print(__version__)
+        raise typer.Exit
+
+
+def _adapt(video: Path, model: str, minutes: float, out: Path | None, device: str) -> Any:
+    from sidgan.adapt import adapt as run
+
+    with _bar() as show:
+        return run(video, model=model, minutes=minutes, out=out, device=device, progress=show)
+
+
+def _adapted_line(report: Any) -> str:
+    verdict = "kept" if report.kept else "not better, so the model stays as it was"
+    return (f"held-back mouth PSNR {report.before:.1f} -> {report.after:.1f} dB "
+            f"after {report.steps} steps in {report.minutes:.1f} min: {verdict}")  # fmt: skip
+
+
+def _dry(config: Any) -> None:
+    from sidgan.config import to_dict
+
+    print(json.dumps(to_dict(config), indent=1))
+
+
+def _print(values: dict[str, Any], as_json: bool, line: str) -> None:
+    print(json.dumps(values, indent=1) if as_json else line)
+
+
+class _bar:  # noqa: N801  used like a function
+    """A progress bar for people; silent when standard error is not a terminal."""
+
+    def __enter__(self) -> Callable[[float, str], None]:
+        columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+        self._progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+        self._progress.start()
+        task = self._progress.add_task("", total=1.0)
+        return lambda share, text: self._progress.update(task, completed=share, description=text)
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+
+def main() -> None:
+    """Entry point: one clear line and exit code 2 for everything a user can mend."""
+    try:
+        app(standalone_mode=True)
+    except SidganError as error:
+        console.print(f"sidgan: {error}", style="bold red", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        console.print("sidgan: stopped")
+        sys.exit(130)

@@ -1,0 +1,374 @@
+"""A video and a voice to a video that speaks with that voice: the only place where the stages are wired together.
+
+::
+
+    video ─ read ─ track ──────────▶ tracks                                     first pass: where is whose face
+    voice ─ decode ─ mel ──────────▶ spectrogram
+    video ─ read ─┬─ crop ─ hide ─ Engine ─ tone, alpha ─ paste ─┬─ write       second pass: batches of faces,
+                  └─ frames without a usable face ───────────────┘              frames in order
+
+Only landmarks and the spectrogram are kept, so memory does not grow with pictures.
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from hashlib import sha256
+from itertools import chain
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from sidgan import audio as sound
+from sidgan import geometry, media
+from sidgan.blend import mouth_alpha
+from sidgan.checkpoint import bundled, load_generator
+from sidgan.config import require
+from sidgan.engine import Engine
+from sidgan.errors import InputError, NoFaceError, OutputError, SidganError
+from sidgan.faces import Tracker, box_of, landmarks, search
+from sidgan.nn import Generator
+from sidgan.people import MAX_YAW, MIN_SIDE, Person, References
+from sidgan.types import Byte, Clip, Float, Frame
+
+MAX_HELD = 4  #: batches of frames that may wait for a batch of one person's faces to fill
+ROUNDING = Fraction(1, 1000)  #: seconds; Matroska counts in milliseconds
+TAGS = {"comment": "altered by sidgan: mouth redrawn to new audio"}
+
+Faces = Literal["largest", "all"]
+Progress = Callable[[str, int, int], None]  #: called with stage, frames done, frames in total (an estimate at first)
+OnFrame = Callable[[Frame, Frame], None]  #: called with each frame as decoded and as it goes to the encoder
+
+
+@dataclass(frozen=True)
+class DubReport:
+    """What was done to a video.
+
+    Attributes:
+        frames: frames in the video, every one of which is in the output.
+        dubbed: of these, the ones with a redrawn mouth.
+        passed: (first, last, reason) of stretches that were left alone.
+        seconds: wall seconds by stage.
+        wall, cpu: seconds in total, and of processor time.
+        memory: peak of this process, MiB.
+        face_side: median side of the dubbed face squares, px in the source.
+        model: which weights were used.
+    """
+
+    frames: int
+    dubbed: int
+    passed: tuple[tuple[int, int, str], ...]
+    seconds: dict[str, float]
+    wall: float
+    cpu: float
+    memory: float
+    face_side: float
+    model: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+def dub(
+    video: Path,
+    audio: Path,
+    out: Path,
+    *,
+    model: Path | str = "bundled",
+    faces: Faces = "largest",
+    device: str = "auto",
+    crf: int = 16,
+    progress: Progress | None = None,
+    generator: Generator | None = None,
+    on_frame: OnFrame | None = None,
+) -> DubReport:
+    """Redraw the mouth of a talking face so that it speaks ``audio``, and keep everything else.
+
+    Time 0 of the voice is put at the first frame. Where the voice is longer than the video it is cut; where it is
+    shorter the rest of the picture passes through. So do frames without a usable face; the report lists them.
+
+    Args:
+        video: any file with pictures; every frame keeps its timestamp, format and colour tags.
+        audio: any file with sound; it becomes the sound track.
+        out: ``.mp4``, ``.mov`` or ``.mkv``.
+        model: ``bundled`` or a weights file.
+        faces: ``largest`` redraws the most prominent face of each moment, ``all`` every face.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        crf: x264's constant quality, 0 (best) to 51.
+        progress: told how far it is.
+        generator: a network to use in place of ``model``.
+        on_frame: shown every frame before and after; it must not write into them.
+
+    Raises:
+        InputError: the video has no pictures, the voice no sound, or one of them is damaged.
+        NoFaceError: there is no usable face in the whole video. No output is made.
+        OutputError: ``out`` cannot be written or is one of the inputs.
+        ConfigError, CheckpointError: an impossible setting; weights that cannot be used.
+    """
+    dubber = Dubber(model, device=device, generator=generator)
+    return dubber.dub(video, audio, out, faces=faces, crf=crf, progress=progress, on_frame=on_frame)
+
+
+class Dubber:
+    """A loaded model that dubs one video after the other; see `dub` for the arguments."""
+
+    def __init__(
+        self, model: Path | str = "bundled", *, device: str = "auto", generator: Generator | None = None, batch: int = 8
+    ) -> None:
+        self.engine = Engine(load_generator(model) if generator is None else generator, device, batch)
+        self.model = _model_id(model) if generator is None else "given"
+
+    def dub(
+        self,
+        video: Path,
+        audio: Path,
+        out: Path,
+        *,
+        faces: Faces = "largest",
+        crf: int = 16,
+        progress: Progress | None = None,
+        on_frame: OnFrame | None = None,
+    ) -> DubReport:
+        """Dub one video; see `sidgan.dub.dub`."""
+        video, audio, out = Path(video), Path(audio), Path(out)
+        require(faces in ("largest", "all"), f"faces must be 'largest' or 'all', not {faces!r}")
+        require(0 <= crf <= 51, f"crf must be 0 to 51, not {crf}")
+        if out.resolve() in (video.resolve(), audio.resolve()):
+            raise OutputError(f"{out} is one of the inputs; choose another name")
+        run = _Run(self.engine, media.probe(video), progress or (lambda stage, done, total: None))
+        # Entered first, so that an output or a voice that cannot be used is told before minutes are spent.
+        with media.Writer(out, run.clip, audio=audio, crf=crf, tags=TAGS) as writer:
+            run.analyse(faces)
+            run.listen(audio)
+            for before, after in run.frames():
+                if on_frame is not None:
+                    on_frame(before, after)
+                with run.clock("write"):
+                    writer.write(after)
+        run.verify(out)
+        return run.report(self.model)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One face to be redrawn: whose, in which row of their track, the crop (S, S, 3), and the voice (1, 80, 16)."""
+
+    person: Person
+    row: int
+    crop: Byte
+    mel: Float
+
+
+class _Run:
+    """One video on its way; holds a bounded number of frames."""
+
+    def __init__(self, engine: Engine, clip: Clip, progress: Progress) -> None:
+        self.clip, self._engine, self._progress = clip, engine, progress
+        self._seconds: dict[str, float] = {}
+        self._wall, self._cpu = time.perf_counter(), time.process_time()
+        self._times: list[Fraction] = []
+        self._dubbed = 0
+        self._passed: list[tuple[int, int, str]] = []
+        self._sides: list[float] = []
+
+    @contextmanager
+    def clock(self, stage: str) -> Iterator[None]:
+        """Add the time of a block to a stage."""
+        start = time.perf_counter()
+        yield
+        self._seconds[stage] = self._seconds.get(stage, 0.0) + time.perf_counter() - start
+
+    def analyse(self, faces: Faces) -> None:
+        """First pass: follow the faces, and decide who is redrawn where."""
+        tracker = Tracker()
+        with self.clock("analyse"):
+            for frame in media.read_frames(self.clip):
+                self._times.append(frame.time)
+                tracker.add(frame)
+                self._progress("analyse", len(self._times), max(self.clip.frames, len(self._times)))
+            people = [Person(track) for track in tracker.finish()]  # the most prominent first
+        usable = [p for p in people if p.candidates()]
+        if not usable:
+            found = "only small or turned faces" if people else "no face"
+            raise NoFaceError(
+                f"{found} found in {self.clip.path}; give a video with a face square of at least {MIN_SIDE} px, "
+                f"turned by less than {MAX_YAW} degrees"
+            )
+        self._people: dict[int, list[Person]] = defaultdict(list)  # by frame; forgotten as frames are done
+        for person in usable:
+            for index in person.track.frames:
+                # Who is most prominent stays it while out of sight: nobody else gets the voice for half a second.
+                if faces == "all" or not self._people[index]:
+                    self._people[index].append(person)
+        self._references = References(media.read_frames(self.clip), usable, self._engine.size)
+
+    def listen(self, voice: Path) -> None:
+        """The spectrogram of the voice, as far as there are pictures."""
+        enough = (self._times[-1] + 1) * sound.SAMPLE_RATE
+        samples = 0
+
+        def heard() -> Iterator[Float]:
+            nonlocal samples
+            for block in media.decode_audio(voice, sound.SAMPLE_RATE):
+                samples += len(block)
+                yield block
+                if samples > enough:
+                    return
+
+        with self.clock("listen"):
+            self._mel = np.concatenate(list(sound.stream_log_mel(heard())), axis=1)
+        if not samples:
+            raise InputError(f"{voice} has no sound; give a file with speech")
+        self._voice_end = Fraction(samples, sound.SAMPLE_RATE)
+
+    def frames(self) -> Iterator[tuple[Frame, Frame]]:
+        """Second pass: every frame in order, as decoded and as it is to be encoded."""
+        held: list[tuple[Frame, list[_Job]]] = []
+        waiting: Counter[Person] = Counter()
+        for frame in media.read_frames(self.clip):
+            jobs = self._jobs(frame)
+            held.append((frame, jobs))
+            waiting.update(job.person for job in jobs)
+            batch = self._engine.batch
+            if not waiting or max(waiting.values()) >= batch or len(held) >= MAX_HELD * batch:
+                yield from self._drawn(held)
+                held, waiting = [], Counter()
+            self._progress("draw", frame.index + 1, len(self._times))
+        yield from self._drawn(held)
+
+    def _jobs(self, frame: Frame) -> list[_Job]:
+        """The faces to be redrawn in a frame; where there is none, the reason is noted."""
+        people = self._people.pop(frame.index, [])
+        refusals = [person.refusal(frame.index) for person in people]
+        willing = [p for p, refusal in zip(people, refusals, strict=True) if refusal is None]
+        if not willing or frame.time >= self._voice_end:
+            self._pass(frame.index, next(iter(refusals), None) or ("voice is over" if willing else "no face"))
+            return []
+        self._dubbed += 1
+        mel = sound.mel_window(self._mel, frame.time)[None]
+        with self.clock("crop"):
+            return [self._job(frame, person, mel) for person in willing]
+
+    def _job(self, frame: Frame, person: Person, mel: Float) -> _Job:
+        row = person.row(frame.index)
+        self._sides.append(float(person.sides[row]))
+        crop = geometry.crop_face(frame, person.track.matrices[row], self._engine.size)
+        return _Job(person, row, crop.image, mel)
+
+    def _pass(self, index: int, reason: str) -> None:
+        if self._passed and self._passed[-1][1:] == (index - 1, reason):
+            self._passed[-1] = (self._passed[-1][0], index, reason)
+        else:
+            self._passed.append((index, index, reason))
+
+    def _drawn(self, held: Sequence[tuple[Frame, list[_Job]]]) -> Iterator[tuple[Frame, Frame]]:
+        """Redraw all faces of some frames, person by person, and hand the frames out in order."""
+        by_person: dict[Person, list[_Job]] = defaultdict(list)
+        for job in chain.from_iterable(jobs for _, jobs in held):
+            by_person[job.person].append(job)
+        drawn = {person: iter(self._redraw(person, jobs)) for person, jobs in by_person.items()}
+        for frame, jobs in held:
+            edited = frame
+            if jobs:
+                with self.clock("blend"):
+                    edited = media.editable(frame)
+                    for job in jobs:
+                        _paste(edited, job, next(drawn[job.person]))
+            yield frame, edited
+
+    def _redraw(self, person: Person, jobs: Sequence[_Job]) -> Byte:
+        if person.reference is None:
+            with self.clock("reference"):
+                person.reference = self._engine.encode_reference(self._references.picture(person))
+        masks = np.stack([geometry.mask_image(person.boxes[job.row], self._engine.size) for job in jobs])
+        crops, mels = np.stack([job.crop for job in jobs]), np.stack([job.mel for job in jobs])
+        with self.clock("network"):
+            return self._engine.run(crops, masks, mels, person.reference)
+
+    def verify(self, out: Path) -> None:
+        """Read the output back: it must have every frame at its time. One that has not is removed."""
+        count, last = 0, Fraction(0)
+        with self.clock("verify"):
+            for frame in media.read_frames(media.probe(out)):
+                count, last = count + 1, frame.time
+                self._progress("verify", count, len(self._times))
+        if count != len(self._times) or abs(last - self._times[-1]) > ROUNDING:
+            out.unlink()
+            raise SidganError(
+                f"{out} came out with {count} frames ending at {float(last):.3f} s instead of {len(self._times)} "
+                f"ending at {float(self._times[-1]):.3f} s; convert {self.clip.path} to mp4 and try again"
+            )
+
+    def report(self, model: str) -> DubReport:
+        """What was done, after everything."""
+        scale = 1 << 20 if sys.platform == "darwin" else 1 << 10  # systems count in bytes or KiB
+        return DubReport(
+            frames=len(self._times), dubbed=self._dubbed, passed=tuple(self._passed),
+            seconds={stage: round(s, 3) for stage, s in self._seconds.items()},
+            wall=round(time.perf_counter() - self._wall, 3), cpu=round(time.process_time() - self._cpu, 3),
+            memory=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale, 1),
+            face_side=round(float(np.median(self._sides)), 1) if self._sides else 0.0, model=model,
+        )  # fmt: skip
+
+
+def _paste(frame: Frame, job: _Job, drawn: Byte) -> None:
+    """Put a redrawn mouth into an editable frame."""
+    person, row = job.person, job.row
+    old, box, size = person.points[row], person.boxes[row], len(drawn)
+    new = (landmarks(drawn, box_of(old * size - 0.5)) + 0.5) / size
+    image = person.tone(drawn, job.crop, box, old)
+    geometry.paste_face(frame, image, mouth_alpha(size, box, old, new), person.track.matrices[row])
+
+
+def _model_id(model: Path | str) -> str:
+    file = bundled("generator") if str(model) == "bundled" else Path(model)
+    return f"{file.stem}-{sha256(file.read_bytes()).hexdigest()[:12]}"
+
+
+def strip(
+    before: Path, after: Path, out: Path, times: Sequence[float] | None = None, *, count: int = 6, size: int = 320
+) -> None:
+    """Write a picture that compares the face in two videos of the same frames: ``before`` above, ``after`` below.
+
+    Args:
+        before: the source.
+        after: its dub.
+        out: a ``.png`` file.
+        times: seconds at which to look.
+        count: without ``times``, how many moments spread over the video.
+        size: side of each face in px.
+
+    Raises:
+        InputError: a video cannot be read, or ends before the first of the times.
+        OutputError: ``out`` cannot be written.
+    """
+    source, dubbed = media.probe(before), media.probe(after)
+    moments = sorted(times) if times is not None else [source.duration * (i + 0.5) / count for i in range(count)]
+    columns: list[Byte] = []
+    for pair in zip(media.read_frames(source), media.read_frames(dubbed), strict=False):
+        if len(columns) == len(moments):
+            break
+        if pair[0].time >= moments[len(columns)]:
+            unit = _largest_face(pair[0])
+            columns.append(np.concatenate([geometry.crop_face(frame, unit, size).image for frame in pair]))
+    if not columns:
+        raise InputError(f"{before} ends before {moments[0]} s; give earlier times")
+    media.write_png(out, np.concatenate(columns, axis=1))
+
+
+def _largest_face(frame: Frame) -> Float:
+    """Unit affine of the largest face of a frame; of the largest square in its middle where there is none."""
+    squares = [geometry.face_square(face.landmarks) for face in search(geometry.luma8(frame))]
+    height, width = frame.planes[0].shape
+    side = min(height, width)
+    middle = np.array([width / 2, (height - side) / 2, side], np.float32)
+    return geometry.square_matrix(max(squares, key=lambda square: float(square[2]), default=middle))

@@ -1,0 +1,23 @@
+"""Whether it still looks like the same person (ID in the paper's Tables 1 and 2)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sidgan.types import Float
+
+
+def identity_distance(embeddings: Float, truth: Float) -> Float:
+    """Euclidean distance of identity embeddings; 0.6 is the usual limit for one person.
+
+    Embed both pictures with the *true* picture's landmarks (`sidgan.faces.embed`): otherwise a landmark that slips
+    would count as another person.
+
+    Args:
+        embeddings: (N, 128).
+        truth: (N, 128).
+
+    Returns:
+        (N,) float64, not negative.
+    """
+    return np.linalg.norm(embeddings.astype(np.float64) - truth, axis=-1)

@@ -1,0 +1,96 @@
+"""Whether the lips are where they should be, and move when they should (LMD in the paper's Tables 1 and 2)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from sidgan.geometry import MOUTH
+from sidgan.types import Float
+
+LMD_SIZE = 256  #: px; side of the crops in which landmarks are found and distances are measured
+LAGS = range(-3, 4)  #: frames by which mouth movements are shifted against each other
+STILL = 1e-9  #: a series with less deviation than this does not move, and correlates with nothing
+
+
+def lmd(landmarks: Float, truth: Float) -> Float:
+    """Mean distance of the 20 lip landmarks, in px.
+
+    The paper does not say at which size it measures; here it is 256 px.
+
+    Args:
+        landmarks: (N, 68, 2) px in crops of 256 px.
+        truth: (N, 68, 2) px in the true crops, from the same landmark model.
+
+    Returns:
+        (N,) float64.
+    """
+    lips = landmarks[:, MOUTH].astype(np.float64)
+    return np.linalg.norm(lips - truth[:, MOUTH], axis=-1).mean(-1)
+
+
+def lmd_centred(landmarks: Float, truth: Float) -> Float:
+    """`lmd` after both mouths are moved to the same centre: shape only, not position."""
+    return lmd(_centred(landmarks), _centred(truth))
+
+
+def _centred(landmarks: Float) -> Float:
+    points = landmarks.astype(np.float64)
+    return points - points[:, MOUTH].mean(1, keepdims=True)
+
+
+class OpeningMatch(NamedTuple):
+    """How a mouth's opening follows another's.
+
+    Attributes:
+        correlations: (7,) at `LAGS`; a lag > 0 means that the mouth comes later than the true one. 0 where either
+            does not move at all.
+        ratio: its standard deviation over the true one's: below 1 it mumbles. NaN if the true one does not move.
+    """
+
+    correlations: Float
+    ratio: float
+
+    @property
+    def correlation(self) -> float:
+        """Without any shift."""
+        return float(self.correlations[len(LAGS) // 2])
+
+    @property
+    def lag(self) -> int:
+        """Where the correlation is highest."""
+        return LAGS[int(self.correlations.argmax())]
+
+
+def opening_match(opening: Float, truth: Float) -> OpeningMatch:
+    """Compare two series of mouth openings (N,) of consecutive frames, N > 4, in the same unit of length."""
+    correlations = np.array([_correlation(opening, truth, lag) for lag in LAGS])
+    spread = float(np.std(truth))
+    return OpeningMatch(correlations, float(np.std(opening)) / spread if spread > STILL else float("nan"))
+
+
+def _correlation(series: Float, truth: Float, lag: int) -> float:
+    """Pearson's, of frame i of ``series`` with frame i - lag of ``truth``."""
+    count = len(series)
+    a = series[max(0, lag) : count + min(0, lag)].astype(np.float64)
+    b = truth[max(0, -lag) : count + min(0, -lag)].astype(np.float64)
+    if len(a) == 0 or a.std() <= STILL or b.std() <= STILL:
+        return 0.0
+    return float(((a - a.mean()) * (b - b.mean())).mean() / (a.std() * b.std()))
+
+
+class MouthOpening:
+    """Accumulates `opening_match` over consecutive pieces of one clip."""
+
+    def __init__(self) -> None:
+        self._pieces: list[tuple[Float, Float]] = []
+
+    def update(self, opening: Float, truth: Float) -> None:
+        """Add the next frames: two series (n,)."""
+        self._pieces.append((opening, truth))
+
+    def compute(self) -> OpeningMatch:
+        """Of everything so far, as one series."""
+        mine, true = zip(*self._pieces, strict=True)
+        return opening_match(np.concatenate(mine), np.concatenate(true))

@@ -1,0 +1,216 @@
+"""The pyramid generator: a face with a hidden mouth, another picture of the person, and a sound, to the face speaking.
+
+::
+
+    query ─ FaceEncoder ─ f_Q 16 … 512 ┐
+    reference ─ FaceEncoder ─ f_R … ───┼─▶ block 16 ▶ block 32 ▶ block 64 ▶ block 128 ▶ block 256 ▶ block 512
+    mel ─ AudioEncoder ─ f_A ──────────┘      ▲ f_A      ▲ f_A      ▲ f_A       ▼ RGB       ▼ RGB       ▼ RGB
+    query, resized to 16 ────────────────────▶┘
+
+The numbers are the paper-size network's (Sec. 3.1, 3.2); `sidgan.config.GeneratorConfig` moves all of them.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sidgan.config import AUDIO_FEATURES, GeneratorConfig
+from sidgan.errors import ConfigError
+from sidgan.nn.layers import SLOPE, FeatureNorm, ResidualBlock
+from sidgan.nn.syncnet import AudioEncoder, SyncNet
+
+Features = Mapping[int, Tensor]  #: one map (N, C, r, r) for each resolution r
+
+
+class FaceEncoder(nn.Module):
+    """A face to one feature map per block resolution (Sec. 3.1). Query and reference have one each.
+
+    The first layer has no normalisation, so that the finest map keeps the absolute colour of the skin.
+    """
+
+    def __init__(self, config: GeneratorConfig) -> None:
+        super().__init__()
+        levels = config.levels[::-1]
+        self.stem = nn.Conv2d(3, config.channels(levels[0]), 7, padding=3)
+        self.stages = nn.ModuleDict()
+        for finer, level in itertools.pairwise(levels):
+            channels = config.channels(level)
+            self.stages[str(level)] = nn.Sequential(
+                nn.Conv2d(config.channels(finer), channels, 3, stride=2, padding=1),
+                FeatureNorm(channels),
+                nn.LeakyReLU(SLOPE, inplace=True),
+                ResidualBlock(channels),
+            )
+
+    def forward(self, image: Tensor) -> dict[int, Tensor]:
+        """Map (N, 3, S, S) in [0, 1] to {S: (N, C, S, S), S / 2: ..., start: ...}."""
+        x = F.leaky_relu(self.stem(image), SLOPE)
+        features = {image.shape[-1]: x}
+        for level, stage in self.stages.items():
+            x = stage(x)
+            features[int(level)] = x
+        return features
+
+
+class GeneratorBlock(nn.Module):
+    """Blends the coarser feature with the query's and the reference's at its resolution, under the audio (Sec. 3.2).
+
+    Args:
+        inputs: channels of the coarser feature; the skips add twice ``outputs``.
+        outputs: channels of this level.
+        audio: ``adain``: the feature decides scale and shift after each of the three normalisations. ``concat``: it
+            is tiled and concatenated to the input. ``None``: this block is deaf.
+    """
+
+    def __init__(self, inputs: int, outputs: int, audio: str | None) -> None:
+        super().__init__()
+        self.concat = audio == "concat"
+        tiled = AUDIO_FEATURES if self.concat else 0
+        self.blend = nn.Conv2d(inputs + 2 * outputs + tiled, outputs, 3, padding=1)
+        self.norm = FeatureNorm(outputs, audio == "adain")
+        self.residual = ResidualBlock(outputs, audio == "adain")
+
+    def forward(self, x: Tensor, query: Tensor, reference: Tensor, audio: Tensor) -> Tensor:
+        """Map x (N, inputs, r, r) or (N, inputs, r / 2, r / 2) and skips (N, outputs, r, r) to (N, outputs, r, r)."""
+        if x.shape[-1] != query.shape[-1]:
+            x = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)  # no checkerboards
+        parts = [x, query, reference]
+        if self.concat:
+            parts.append(audio[:, :, None, None].expand(-1, -1, *query.shape[2:]))
+        y = F.leaky_relu(self.norm(self.blend(torch.cat(parts, 1)), audio), SLOPE)
+        return self.residual(y, audio)
+
+
+class Generator(nn.Module):
+    """SIDGAN's generator with its two face encoders and its audio encoder (Eq. 1).
+
+    Attributes:
+        audio: the `AudioEncoder`; `load_audio` fills it from an expert.
+    """
+
+    def __init__(self, config: GeneratorConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.query = FaceEncoder(config)
+        self.reference = FaceEncoder(config)
+        self.audio = AudioEncoder(config.audio_width, config.audio_blocks, config.aps_audio)
+        self.blocks = nn.ModuleDict()
+        self.rgb = nn.ModuleDict()
+        inputs = 3  # the resized query
+        for level in config.levels:
+            outputs = config.channels(level)
+            audio = config.audio_inject if level in config.audio_levels else None
+            self.blocks[str(level)] = GeneratorBlock(inputs, outputs, audio)
+            if level in config.rgb_levels:
+                self.rgb[str(level)] = nn.Conv2d(outputs, 3, 3, padding=1)
+            inputs = outputs
+        self._audio_frozen = False
+
+    def forward(
+        self,
+        query: Tensor,
+        reference: Tensor,
+        mel: Tensor,
+        level: int | None = None,
+        fade: float | None = None,
+    ) -> dict[int, Tensor]:
+        """Draw the faces: `encode_reference`, then `decode`, where shapes and options are described."""
+        return self.decode(query, self.encode_reference(reference), mel, level, fade)
+
+    def encode_reference(self, reference: Tensor) -> dict[int, Tensor]:
+        """Maps of (M, 3, S, S) in [0, 1]; worth keeping where one reference serves many frames."""
+        return self.reference(reference)
+
+    def decode(
+        self,
+        query: Tensor,
+        features: Features,
+        mel: Tensor,
+        level: int | None = None,
+        fade: float | None = None,
+    ) -> dict[int, Tensor]:
+        """Draw the faces at all output resolutions up to ``level``.
+
+        Args:
+            query: (N, 3, S, S) in [0, 1] with the mouth region blacked out. Always full size.
+            features: of M references, from `encode_reference`. Each serves N / M consecutive queries.
+            mel: (N, 1, 80, 16), one window per frame.
+            level: finest output wanted, one of ``config.rgb_levels``; finer blocks are not computed. All by default.
+            fade: share t in [0, 1] of the finest output's own RGB while it is being introduced in training; the rest
+                is the next coarser output, enlarged. 1 by default.
+
+        Returns:
+            {r: (N, 3, r, r) float32 in [0, 1]} from coarse to fine.
+
+        Raises:
+            ValueError: wrong query size, N not a multiple of M, unknown ``level``, or nothing coarser to fade from.
+        """
+        config = self.config
+        level = config.size if level is None else level
+        if level not in config.rgb_levels:
+            raise ValueError(f"level {level} is not one of the outputs {config.rgb_levels}")
+        if query.shape[-1] != config.size:
+            raise ValueError(f"this generator sees {config.size} px, not {query.shape[-1]}")
+        audio = F.layer_norm(self.audio(mel).float(), (AUDIO_FEATURES,))
+        skips = self.query(query)
+        x = F.avg_pool2d(query, config.size // config.start)
+        images: dict[int, Tensor] = {}
+        for r in config.levels:
+            x = self.blocks[str(r)](x, skips[r], _repeat(features[r], query.shape[0]), audio)
+            if r in config.rgb_levels:
+                images[r] = torch.sigmoid(self.rgb[str(r)](x).float())
+            if r == level:
+                break
+        return images if fade is None else _fade(images, fade)
+
+    def load_audio(self, expert: SyncNet) -> None:
+        """Take over the audio encoder of a trained expert (Sec. 3.1).
+
+        Raises:
+            ConfigError: the expert's audio encoder has another shape.
+        """
+        mine = (self.config.audio_width, self.config.audio_blocks, self.config.aps_audio)
+        theirs = (expert.config.audio_width, expert.config.blocks, expert.config.aps_audio)
+        if mine != theirs:
+            raise ConfigError(
+                f"the generator's audio_width, audio_blocks, aps_audio are {mine} but the expert's are {theirs}; "
+                "make the generator's equal to the expert's"
+            )
+        self.audio.load_state_dict(expert.audio.state_dict())
+
+    def freeze_audio(self, frozen: bool = True) -> None:
+        """Keep the audio encoder as it is: no gradients, and running statistics whatever `train` says."""
+        self._audio_frozen = frozen
+        self.audio.requires_grad_(not frozen)
+        self.audio.train(self.training and not frozen)
+
+    def train(self, mode: bool = True) -> Generator:
+        """Switch to training or evaluation; a frozen audio encoder stays in evaluation."""
+        super().train(mode)
+        if self._audio_frozen:
+            self.audio.eval()
+        return self
+
+
+def _repeat(feature: Tensor, count: int) -> Tensor:
+    """Each of M maps ``count`` / M times in a row."""
+    have = feature.shape[0]
+    if have == count:
+        return feature
+    if count % have:
+        raise ValueError(f"{have} references cannot be shared evenly by {count} queries")
+    return feature[:, None].expand(-1, count // have, -1, -1, -1).flatten(0, 1)
+
+
+def _fade(images: dict[int, Tensor], t: float) -> dict[int, Tensor]:
+    """Replace the finest image by a mix of itself (share t) and the next coarser one."""
+    if len(images) < 2:
+        raise ValueError("the coarsest output has nothing to fade from")
+    coarse, fine = list(images)[-2:]
+    enlarged = F.interpolate(images[coarse], (fine, fine), mode="bilinear", align_corners=False)
+    return {**images, fine: torch.lerp(enlarged, images[fine], t)}

@@ -1,0 +1,104 @@
+"""Who is redrawn in a video: what is hidden of each face, where it is left alone, and the picture it is drawn after."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+import cv2
+
+from sidgan import geometry
+from sidgan.blend import ToneMatch
+from sidgan.nn import Features
+from sidgan.types import Byte, FaceTrack, Float, Frame
+
+MIN_SIDE = 64  #: px; a smaller face square is left alone
+MAX_YAW = 60  #: degrees; a face turned further is left alone
+FRONTAL = 20  #: degrees of yaw within which a face is a good reference
+REFERENCE_FRAMES = 25  #: usable frames at a track's beginning among which the reference is chosen
+
+
+@dataclass(eq=False)
+class Person:
+    """A face track that is being redrawn.
+
+    Attributes:
+        points: (N, 68, 2) landmarks in unit coordinates.
+        boxes: (N, 4) hidden boxes in unit coordinates.
+        sides: (N,) side of the face square in px.
+        tone: the running correction of the redrawn face's tone.
+        best: sharpness and picture (S, S, 3) of the best reference so far.
+        reference: what the network made of it.
+    """
+
+    track: FaceTrack
+    points: Float = field(init=False)
+    boxes: Float = field(init=False)
+    sides: Float = field(init=False)
+    tone: ToneMatch = field(default_factory=ToneMatch)
+    best: tuple[float, Byte] | None = None
+    reference: Features | None = None
+
+    def __post_init__(self) -> None:
+        self.points = geometry.to_unit(self.track.matrices, self.track.landmarks)
+        self.boxes = geometry.mask_boxes(self.points)
+        self.sides = self.track.matrices[:, 0, 0]
+
+    def row(self, index: int) -> int:
+        """Where frame ``index`` is in the arrays."""
+        return index - self.track.first
+
+    def refusal(self, index: int) -> str | None:
+        """Why the face cannot be redrawn in a frame, if so."""
+        row = self.row(index)
+        if not self.track.visible[row]:
+            return "face not visible"
+        if self.sides[row] < MIN_SIDE:
+            return f"face smaller than {MIN_SIDE} px"
+        if abs(self.track.pose[row, 0]) > MAX_YAW:
+            return f"face turned by more than {MAX_YAW} degrees"
+        return None
+
+    def candidates(self) -> list[int]:
+        """Frames that may be the reference: frontal ones among the first usable ones, or else the least turned."""
+        usable = [i for i in self.track.frames if self.refusal(i) is None][:REFERENCE_FRAMES]
+        yaw = {i: abs(float(self.track.pose[self.row(i), 0])) for i in usable}
+        return [i for i in usable if yaw[i] < FRONTAL] or sorted(usable, key=lambda i: yaw[i])[:1]
+
+
+class References:
+    """Finds people's reference pictures with a reader of its own, which runs ahead of the drawing as far as needed.
+
+    Args:
+        frames: the video from its beginning.
+        people: those with `Person.candidates`.
+        size: side of the pictures in px.
+    """
+
+    def __init__(self, frames: Iterable[Frame], people: Iterable[Person], size: int) -> None:
+        self._frames: Iterator[Frame] = iter(frames)
+        self._size = size
+        self._wanted: dict[int, list[Person]] = defaultdict(list)
+        for person in people:
+            for index in person.candidates():
+                self._wanted[index].append(person)
+
+    def picture(self, person: Person) -> Byte:
+        """The sharpest candidate (S, S, 3) uint8 RGB of a person whose candidates were not yet passed."""
+        last = person.candidates()[-1]
+        while self._wanted and min(self._wanted) <= last:
+            frame = next(self._frames)
+            for seen in self._wanted.pop(frame.index, []):
+                image = geometry.crop_face(frame, seen.track.matrices[seen.row(frame.index)], self._size).image
+                sharp = sharpness(image)
+                if seen.best is None or sharp > seen.best[0]:
+                    seen.best = sharp, image
+        assert person.best is not None
+        best, person.best = person.best[1], None
+        return best
+
+
+def sharpness(image: Byte) -> float:
+    """Variance of the Laplacian of a (S, S, 3) uint8 picture."""
+    return float(cv2.Laplacian(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.CV_32F).var())

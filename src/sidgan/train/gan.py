@@ -1,0 +1,342 @@
+"""Training the generator: reconstruct the hidden mouth from the sound, coarse levels first (Sec. 3.3.3, 3.4)."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from lightning.fabric import Fabric
+from torch import Tensor, nn
+
+from sidgan import checkpoint
+from sidgan.config import SYNC_FRAMES, DiscriminatorConfig, GeneratorConfig, LossWeights, require
+from sidgan.data.dataset import PackedSet, Windows, stack_windows
+from sidgan.losses import lsgan_d, lsgan_g, masked_l1, sync_loss
+from sidgan.nn import Discriminator, Generator, SyncNet, lower_half_windows
+from sidgan.train import augment
+from sidgan.train.loop import LoopConfig
+
+MASK_JITTER = 8 / 512  #: largest random move of each edge of the hidden box, as a share of the side
+
+
+@dataclass(frozen=True)
+class GanTrainConfig:
+    """Training of a generator. Times of the schedule are shares of ``loop.steps``.
+
+    Attributes:
+        generator: the network.
+        weights: Eq. 4 at each RGB level; a level without an entry has L1 only.
+        discriminators: one for each level whose ``gan`` weight is not 0.
+        loop: steps and intervals.
+        batch: frames per step. Without the sync loss each comes from another window; with it they are windows of 5.
+        lr, betas: Adam, for generator and discriminators alike.
+        decay: share of the run over which the learning rate falls linearly to a tenth, at its end.
+        audio_lr: learning rate of the audio encoder relative to ``lr``; 0 keeps the expert's encoder as it is.
+        grow: when each level after the first is switched on (progressive training).
+        fade: how long a new level is blended in.
+        sync_from, gan_from: when these losses begin; the sync loss then rises over ``fade``.
+        ema: decay of the averaged weights, which are what is judged and shipped.
+        precision: Lightning's name: ``32-true``, ``bf16-mixed``.
+        seed: of everything random.
+    """
+
+    generator: GeneratorConfig = field(default_factory=GeneratorConfig)
+    weights: dict[int, LossWeights] = field(default_factory=dict)
+    discriminators: dict[int, DiscriminatorConfig] = field(default_factory=dict)
+    loop: LoopConfig = field(default_factory=LoopConfig)
+    batch: int = 20
+    lr: float = 2e-4
+    betas: tuple[float, ...] = (0.5, 0.999)
+    decay: float = 0.3
+    audio_lr: float = 0.0
+    grow: tuple[float, ...] = (0.1, 0.3)
+    fade: float = 0.05
+    sync_from: float = 0.5
+    gan_from: float = 0.7
+    ema: float = 0.999
+    precision: str = "32-true"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        levels = self.generator.rgb_levels
+        require(self.batch % SYNC_FRAMES == 0, f"batch must be a multiple of {SYNC_FRAMES} frames, not {self.batch}")
+        require(len(self.grow) == len(levels) - 1, f"grow needs one time for each of the levels {levels[1:]}")
+        for name in (set(self.weights) | set(self.discriminators)) - set(levels):
+            require(False, f"there is no output at level {name}; levels are {levels}")
+
+    def weights_at(self, level: int) -> LossWeights:
+        """Weights of one level."""
+        return self.weights.get(level, LossWeights())
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Where in the schedule a step is: finest active level, how far it is faded in, and the ramp of the sync loss."""
+
+    level: int
+    fade: float
+    sync: float
+    gan: bool
+
+
+def moment(config: GanTrainConfig, index: int) -> Moment:
+    """The schedule at step ``index`` (Sec. 3.4: progressive training of increasing resolutions)."""
+    share = index / config.loop.steps
+    levels = config.generator.rgb_levels
+    active = sum(share >= start for start in config.grow)
+    since = share - (config.grow[active - 1] if active else -1.0)
+    ramp = max(config.fade, 1e-9)
+    return Moment(
+        level=levels[active],
+        fade=min(1.0, since / ramp) if active else 1.0,
+        sync=float(np.clip((share - config.sync_from) / ramp, 0, 1)),
+        gan=share >= config.gan_from,
+    )
+
+
+class GanTask:
+    """A generator in training; see `sidgan.train.loop.Task`.
+
+    Args:
+        expert: gives the audio encoder and the sync loss; without one both are learnt from nothing, for tests.
+        start: weights to go on from.
+    """
+
+    def __init__(
+        self, config: GanTrainConfig, train: PackedSet, held: Mapping[str, PackedSet], fabric: Fabric,
+        expert: SyncNet | None = None, start: Generator | None = None,
+    ) -> None:  # fmt: skip
+        torch.manual_seed(config.seed)
+        require(train.size == config.generator.size, f"data is {train.size} px, generator {config.generator.size} px")
+        self.config, self.train, self.held, self.fabric = config, train, held, fabric
+        self.rng = np.random.default_rng(config.seed + fabric.global_rank)
+        net = start or Generator(config.generator)
+        if expert is not None and start is None:
+            net.load_audio(expert)
+        net.freeze_audio(config.audio_lr == 0)
+        self.ema = copy.deepcopy(net).eval().requires_grad_(False)
+        self.ema.to(fabric.device)
+        self.expert = expert
+        if expert is not None:
+            expert.eval().requires_grad_(False).to(fabric.device)
+        betas = (config.betas[0], config.betas[1])
+        drawing = [p for n, p in net.named_parameters() if not n.startswith("audio.")]
+        groups: list[dict[str, Any]] = [{"params": drawing, "scale": 1.0}]
+        if config.audio_lr:
+            groups.append({"params": list(net.audio.parameters()), "scale": config.audio_lr})
+        optimiser = torch.optim.Adam(groups, lr=config.lr, betas=betas)
+        self.net, self.optimiser = fabric.setup(net, optimiser)
+        self.critics: Any = None
+        self.critic_optimiser: Any = None
+        if config.discriminators:
+            critics = nn.ModuleDict({str(k): Discriminator(c) for k, c in config.discriminators.items()})
+            critic_optimiser = torch.optim.Adam(critics.parameters(), lr=config.lr, betas=betas)
+            self.critics, self.critic_optimiser = fabric.setup(critics, critic_optimiser)
+
+    # ------------------------------------------------------------------------------------------------ one step
+
+    def step(self, index: int) -> Mapping[str, float]:
+        """One update of the generator, then one of the critics on the same pictures (Eq. 4)."""
+        now = moment(self.config, index)
+        self._set_rate(index)
+        sync = now.sync > 0 and self.expert is not None
+        frames = SYNC_FRAMES if sync else 1
+        batch = prepare_batch(self.train.windows(self.rng, self.config.batch // frames, frames), self.rng)
+        batch = Batch(*(self.fabric.to_device(t) for t in batch.tensors()))
+        self.net.train()
+        self.net.module.audio.eval()  # its running statistics are the expert's: batches here are small and correlated
+        images = self.net(batch.query, batch.reference, batch.mels, now.level, now.fade if now.fade < 1 else None)
+        losses = self._losses(images, batch, now, sync)
+        total = torch.stack(list(losses.values())).sum()
+        self.optimiser.zero_grad(set_to_none=True)
+        self.fabric.backward(total)
+        self.fabric.clip_gradients(self.net, self.optimiser, max_norm=1.0, error_if_nonfinite=False)
+        report = {name: value.item() for name, value in losses.items()}
+        if torch.isfinite(total):
+            self.optimiser.step()
+            self._average(index)
+            if now.gan and self.critics is not None:
+                report |= self._train_critics(images, batch)
+        return report
+
+    def _losses(self, images: dict[int, Tensor], batch: Batch, now: Moment, sync: bool) -> dict[str, Tensor]:
+        """The weighted terms of Eq. 4, summed over the active levels; a level that fades in counts by its share."""
+        losses: dict[str, Tensor] = {}
+
+        def add(name: str, value: Tensor) -> None:
+            losses[name] = losses[name] + value if name in losses else value
+
+        for level, image in images.items():
+            weights = self.config.weights_at(level)
+            share = now.fade if level == now.level else 1.0
+            truth, mask = at_level(batch.target, level), at_level(batch.mask, level)
+            add("l1", share * weights.l1 * masked_l1(image, truth, mask, weights.mouth))
+            if now.gan and self.critics is not None and str(level) in self.critics.module:
+                add("gan", share * weights.gan * lsgan_g(self.critics.module[str(level)](image)))
+            if sync and weights.sync and self.expert is not None:
+                seen = lower_half_windows(image.view(-1, SYNC_FRAMES, *image.shape[1:]), self.expert.config.face)
+                cosine = self.expert(seen, batch.sync_mel)  # frozen: only the picture gets a gradient
+                add("sync", share * now.sync * weights.sync * sync_loss(cosine))
+        return losses
+
+    def _train_critics(self, images: dict[int, Tensor], batch: Batch) -> dict[str, float]:
+        self.critic_optimiser.zero_grad(set_to_none=True)
+        scores: dict[str, float] = {}
+        total = torch.zeros((), device=batch.target.device)
+        for name, critic in self.critics.module.items():
+            if int(name) in images:
+                real = critic(at_level(batch.target, int(name)))
+                fake = critic(images[int(name)].detach())
+                total = total + lsgan_d(real, fake)
+                scores |= {f"real{name}": real.mean().item(), f"fake{name}": fake.mean().item()}
+        self.fabric.backward(total)
+        self.fabric.clip_gradients(self.critics, self.critic_optimiser, max_norm=1.0, error_if_nonfinite=False)
+        self.critic_optimiser.step()
+        return scores
+
+    def _set_rate(self, index: int) -> None:
+        left = (1 - index / self.config.loop.steps) / max(self.config.decay, 1e-9)
+        warm = min(1.0, (index + 1) / 50)
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.config.lr * group["scale"] * warm * max(0.1, min(1.0, left))
+
+    @torch.no_grad()
+    def _average(self, index: int) -> None:
+        decay = min(self.config.ema, (1 + index) / (10 + index))
+        for mean, value in zip(self.ema.parameters(), self.net.module.parameters(), strict=True):
+            mean.lerp_(value, 1 - decay)
+        for kept, current in zip(self.ema.buffers(), self.net.module.buffers(), strict=True):
+            kept.copy_(current)
+
+    # ------------------------------------------------------------------------------------------------ the rest
+
+    @torch.no_grad()
+    def evaluate(self, index: int, images: Path) -> Mapping[str, float]:
+        """PSNR inside the hidden region with right and with wrong sound, on each held-out set; and a picture strip."""
+        level = moment(self.config, index - 1).level
+        scores: dict[str, float] = {}
+        for name, data in self.held.items():
+            windows = spread(data, 64)
+            right, wrong, outputs = judge(self.ema, windows, level)
+            scores |= {f"{name}_mouth": right, f"{name}_gap": right - wrong}
+            write_strip(images / f"{index:06d}-{name}.png", windows, outputs, 8)
+        return scores
+
+    def state(self) -> dict[str, Any]:
+        """Networks, averages and optimisers."""
+        state: dict[str, Any] = {"net": self.net.state_dict(), "ema": self.ema.state_dict()}
+        state["optimiser"] = self.optimiser.state_dict()
+        if self.critics is not None:
+            state |= {"critics": self.critics.state_dict(), "critic_optimiser": self.critic_optimiser.state_dict()}
+        return state
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from `state`."""
+        self.net.load_state_dict(state["net"])
+        self.ema.load_state_dict(state["ema"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        if self.critics is not None:
+            self.critics.load_state_dict(state["critics"])
+            self.critic_optimiser.load_state_dict(state["critic_optimiser"])
+
+    def export(self, path: Path, meta: Mapping[str, Any]) -> None:
+        """Write the averaged generator."""
+        checkpoint.save(path, self.ema, meta)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one step sees, N = B T frames: all (N, ...) but ``reference`` and ``sync_mel``, which are (B, ...)."""
+
+    query: Tensor
+    target: Tensor
+    mask: Tensor
+    reference: Tensor
+    mels: Tensor
+    sync_mel: Tensor
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        """In the order of the fields."""
+        return self.query, self.target, self.mask, self.reference, self.mels, self.sync_mel
+
+
+def prepare_batch(windows: Windows, rng: np.random.Generator | None) -> Batch:
+    """Hide the mouths; with ``rng``, augment first: one change for a window's frames, masks and reference together."""
+    # A generator that could tell augmented frames from their reference would learn to ignore the reference.
+    target, mask, reference = windows.target, windows.mask, windows.reference
+    if rng is not None:
+        count, frames = target.shape[:2]
+        packed = torch.cat([target.flatten(1, 2), reference, mask.flatten(1, 2)], 1)
+        packed = augment.geometric(packed, rng, shift=0.02, scale=0.03)
+        pictures = packed[:, : 3 * frames + 3].view(count, frames + 1, 3, *packed.shape[2:])
+        pictures = augment.colour(pictures, rng, strength=0.15)
+        target, reference = pictures[:, :-1], pictures[:, -1]
+        mask = (packed[:, 3 * frames + 3 :].view_as(mask) > 0.5).float()
+        mask = _jitter_mask(mask, rng)
+    target, mask = target.flatten(0, 1), mask.flatten(0, 1)
+    return Batch(target * (1 - mask), target, mask, reference, windows.mels.flatten(0, 1), windows.sync_mel)
+
+
+def _jitter_mask(mask: Tensor, rng: np.random.Generator) -> Tensor:
+    """Move the hidden boxes of all windows of a batch by up to `MASK_JITTER`, larger or smaller."""
+    reach = round(MASK_JITTER * mask.shape[-1])
+    grow = int(rng.integers(-reach, reach + 1))
+    if grow == 0:
+        return mask
+    flat, kernel = mask.flatten(0, 1), 2 * abs(grow) + 1
+    grown = F.max_pool2d(flat if grow > 0 else 1 - flat, kernel, 1, abs(grow))
+    return (grown if grow > 0 else 1 - grown).view_as(mask)
+
+
+def at_level(images: Tensor, level: int) -> Tensor:
+    """(N, C, S, S) averaged down to (N, C, level, level)."""
+    return images if images.shape[-1] == level else F.interpolate(images, (level, level), mode="area")
+
+
+def spread(data: PackedSet, count: int) -> Windows:
+    """Single frames spread evenly over a set, each with the farthest-away half of its clip as reference."""
+    picks = []
+    for i in np.linspace(0, len(data) - 1, count).astype(int):
+        clip, at = data.locate(int(i))
+        picks.append((clip, at, (at + len(clip) // 2) % len(clip)))
+    return stack_windows(picks, 1, data.size)
+
+
+@torch.no_grad()
+def judge(net: Generator, windows: Windows, level: int) -> tuple[float, float, Tensor]:
+    """Mean PSNR (dB) inside the hidden region at one level, with right and with other windows' sound; the outputs."""
+    device = next(net.parameters()).device
+    batch = Batch(*(t.to(device) for t in prepare_batch(windows, None).tensors()))
+    truth, mask = at_level(batch.target, level), (at_level(batch.mask, level) > 0.5).float()
+
+    def psnr(mels: Tensor) -> tuple[float, Tensor]:
+        image = torch.cat([
+            net(q, r, m, level)[level]
+            for q, r, m in zip(batch.query.split(16), batch.reference.split(16), mels.split(16), strict=True)
+        ])  # fmt: skip
+        error = ((image - truth).square() * mask).sum((1, 2, 3)) / (3 * mask.sum((1, 2, 3)) + 1e-6)
+        return float((-10 * torch.log10(error + 1e-10)).mean()), image
+
+    right, image = psnr(batch.mels)
+    wrong, _ = psnr(batch.mels.roll(len(batch.mels) // 2 + 1, 0))
+    return right, wrong, image
+
+
+def write_strip(path: Path, windows: Windows, outputs: Tensor, count: int) -> None:
+    """A PNG with ``count`` rows of query, reference, output, truth."""
+    batch = prepare_batch(windows, None)
+    size = batch.target.shape[-1]
+    shown = F.interpolate(outputs.cpu(), (size, size), mode="nearest") if outputs.shape[-1] != size else outputs.cpu()
+    rows = np.linspace(0, len(shown) - 1, count).astype(int)
+    columns = [batch.query.cpu(), batch.reference.cpu(), shown, batch.target.cpu()]
+    grid = torch.cat([torch.cat([c[i] for c in columns], 2) for i in rows], 1)
+    pixels = (grid.permute(1, 2, 0) * 255 + 0.5).clamp(0, 255).byte().numpy()
+    cv2.imwrite(str(path), cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
+

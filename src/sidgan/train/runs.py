@@ -1,0 +1,88 @@
+"""Training by one call: settings resolved, data loaded, run folder made, loop run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lightning.fabric import Fabric
+
+from sidgan import checkpoint
+from sidgan.config import from_dict, override, read_toml, to_dict
+from sidgan.data.dataset import PackedSet, read_manifest
+from sidgan.errors import CheckpointError
+from sidgan.train.gan import GanTask, GanTrainConfig
+from sidgan.train.loop import LoopConfig, Task, new_run, run
+from sidgan.train.syncnet import SyncTask, SyncTrainConfig
+
+
+def sync_config(name: str, steps: int, minutes: float | None, changes: Sequence[str]) -> SyncTrainConfig:
+    """Settings of an expert's training from a preset or file (tables ``model`` and ``train``) and ``a.b=value``s."""
+    return from_dict(SyncTrainConfig, _resolve(name, "model", steps, minutes, changes))
+
+
+def gan_config(name: str, steps: int, minutes: float | None, changes: Sequence[str]) -> GanTrainConfig:
+    """Settings of a generator's training from a preset or file (``generator`` and ``train``) and ``a.b=value``s."""
+    values = _resolve(name, "generator", steps, minutes, changes)
+    for table in ("weights", "discriminators"):
+        if table in values:
+            values[table] = {int(level): entry for level, entry in values[table].items()}
+    return from_dict(GanTrainConfig, values)
+
+
+def _resolve(name: str, network: str, steps: int, minutes: float | None, changes: Sequence[str]) -> dict[str, Any]:
+    values = read_toml(name)
+    values = {network: values.get(network, {}), **values.get("train", {})}
+    loop = {"steps": steps} | ({"minutes": minutes} if minutes is not None else {})
+    values["loop"] = values.get("loop", {}) | loop
+    return override(values, list(changes))
+
+
+def train_syncnet(data: Sequence[Path], config: SyncTrainConfig, folder: Path | None, device: str) -> Path:
+    """Train an expert on prepared folders; returns the weights file of the run."""
+    fabric = _fabric(device, config.precision)
+    train, held = _sets(data, fabric)
+    return _train(SyncTask(config, train, held, fabric), config, config.loop, folder, "syncnet")
+
+
+def train_gan(
+    data: Sequence[Path], config: GanTrainConfig, expert: str, folder: Path | None, device: str
+) -> Path:
+    """Train a generator on prepared folders; returns the weights file of the run."""
+    fabric = _fabric(device, config.precision)
+    train, held = _sets(data, fabric)
+    task = GanTask(config, train, held, fabric, checkpoint.load_syncnet(expert))
+    return _train(task, config, config.loop, folder, f"gan{config.generator.size}")
+
+
+def _fabric(device: str, precision: str) -> Fabric:
+    fabric = Fabric(accelerator=device, devices="auto" if device != "cpu" else 1, precision=precision)  # type: ignore[arg-type]
+    fabric.launch()
+    return fabric
+
+
+def _sets(data: Sequence[Path], fabric: Fabric) -> tuple[PackedSet, dict[str, PackedSet]]:
+    """The training set and every held-out split that the folders have; ``test`` is left for `sidgan.evaluate`."""
+    names = {split for folder in data for record in read_manifest(folder) for split in record.get("splits", {})}
+    held = {name: PackedSet(data, [name], device=fabric.device) for name in sorted(names - {"train", "test"})}
+    return PackedSet(data, ["train"], device=fabric.device), held
+
+
+def _train(task: Task, config: Any, loop: LoopConfig, folder: Path | None, name: str) -> Path:
+    folder = folder or new_run(Path("runs"), name)
+    folder.mkdir(parents=True, exist_ok=True)
+    text, path = json.dumps(to_dict(config), indent=1, sort_keys=True), folder / "config.json"
+    if path.is_file() and _essence(path.read_text()) != _essence(text):
+        raise CheckpointError(f"{folder} was begun with other settings; give another --run folder")
+    path.write_text(text)
+    run(task, folder, loop)
+    return folder / "weights.safetensors"
+
+
+def _essence(text: str) -> dict[str, Any]:
+    """Settings without those that may change when a run is resumed."""
+    values: dict[str, Any] = json.loads(text)
+    values["loop"] = {"steps": values["loop"]["steps"]}
+    return values

@@ -1,0 +1,480 @@
+"""Dubbing: every frame keeps its time, only the hidden box changes, and nothing under it is ever looked at."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from sidgan import dub as dubbing
+from sidgan import geometry, media, people
+from sidgan.blend import GAIN, ToneMatch, mouth_alpha
+from sidgan.config import GeneratorConfig, from_dict, read_toml
+from sidgan.dub import Dubber, dub, strip
+from sidgan.engine import Engine
+from sidgan.errors import CheckpointError, ConfigError, InputError, NoFaceError, OutputError, SidganError
+from sidgan.faces import track_faces
+from sidgan.media.pictures import Picture
+from sidgan.nn import Generator
+from sidgan.people import Person, References
+from sidgan.synth import LINES, Scene
+from sidgan.synth import Person as Drawn
+from sidgan.types import FaceTrack, Frame
+
+FACES, EMPTY = 18, 5  # frames with and then without a face
+SIZE = (256, 320)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def generator() -> Generator:
+    torch.manual_seed(0)
+    return Generator(from_dict(GeneratorConfig, read_toml("nano64")["generator"])).eval()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """voice.wav; film.mp4 of uneven rate, a face first and an empty room then; empty.mp4; text.mp4; mute.mp4."""
+    folder = tmp_path_factory.mktemp("films")
+    scene = Scene(Drawn(3), LINES["hello"], seconds=FACES / 30 + 0.001, rate=Fraction(30), size=SIZE)
+    images = [shot.image for shot in scene]
+    assert len(images) == FACES
+    room = np.full((*SIZE, 3), 235, np.uint8)
+    media.write_clip(folder / "even.mp4", images + [room] * EMPTY, Fraction(30), crf=8)
+    media.write_clip(folder / "empty.mp4", [room] * 8, Fraction(30))
+    clip = media.probe(folder / "even.mp4")
+    with media.Writer(folder / "film.mp4", clip, crf=8) as writer:
+        for frame in media.read_frames(clip):
+            late = media.editable(frame)
+            picture = late.handle
+            assert isinstance(picture, Picture)
+            picture.video.pts = picture.video.pts * 2 + frame.index % 3  # jitters by half a frame
+            picture.video.time_base = picture.video.time_base / 2
+            writer.write(late)
+    media.write_wav(folder / "voice.wav", Scene(Drawn(3), LINES["morning"], seconds=3.0).audio(16_000), 16_000)
+    (folder / "text.mp4").write_text("this is not a film")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tracks(folder: Path) -> list[FaceTrack]:
+    return track_faces(media.read_frames(media.probe(folder / "film.mp4")))
+
+
+@pytest.fixture(scope="module")
+def dubbed(folder: Path, generator: Generator) -> tuple[Path, dubbing.DubReport, list[tuple[Frame, Frame]]]:
+    pairs: list[tuple[Frame, Frame]] = []
+    out = folder / "dubbed.mp4"
+    report = dub(
+        folder / "film.mp4", folder / "voice.wav", out, generator=generator, device="cpu",
+        on_frame=lambda *pair: pairs.append(pair),
+    )  # fmt: skip
+    return out, report, pairs
+
+
+def times(path: Path) -> list[Fraction]:
+    return [frame.time for frame in media.read_frames(media.probe(path))]
+
+
+def fake_tracker(monkeypatch: pytest.MonkeyPatch, tracks: list[FaceTrack]) -> None:
+    class Fixed:
+        def add(self, frame: Frame) -> None:
+            pass
+
+        def finish(self) -> list[FaceTrack]:
+            return tracks
+
+    monkeypatch.setattr(dubbing, "Tracker", Fixed)
+
+
+def mirror(monkeypatch: pytest.MonkeyPatch, edit: Callable[[Frame], Frame]) -> None:
+    """Let every reader of frames see edited ones."""
+    read = media.read_frames
+    monkeypatch.setattr(media, "read_frames", lambda clip, **how: (edit(f) for f in read(clip, **how)))
+
+
+def box_in_frame(track: FaceTrack, index: int) -> tuple[float, float, float, float]:
+    """The hidden box of a frame in px: left, top, right, bottom."""
+    person = Person(track)
+    row = person.row(index)
+    corners = geometry.transform(track.matrices[row], person.boxes[row].reshape(2, 2))
+    return (*corners[0], *corners[1])
+
+
+# ------------------------------------------------------------------------------------------------------ the whole way
+
+
+def test_every_frame_is_there_at_its_time(dubbed: Any, folder: Path) -> None:
+    out, report, pairs = dubbed
+    expected = times(folder / "film.mp4")
+    assert len(set(np.diff([float(t) for t in expected]).round(6))) > 1  # the rate does vary
+    assert times(out) == expected
+    assert [before.index for before, _ in pairs] == list(range(len(expected)))
+    assert report.frames == len(expected) == FACES + EMPTY
+    assert report.dubbed == FACES
+    assert report.passed == ((FACES, FACES + EMPTY - 1, "no face"),)
+
+
+def test_the_report_says_what_it_cost(dubbed: Any) -> None:
+    _, report, _ = dubbed
+    told = report.to_dict()
+    assert {"analyse", "listen", "crop", "reference", "network", "blend", "write", "verify"} == set(told["seconds"])
+    assert sum(told["seconds"].values()) <= told["wall"]
+    assert told["memory"] > 10
+    assert told["cpu"] > 0
+    assert told["face_side"] == pytest.approx(145, abs=25)
+
+
+def test_the_output_speaks_with_the_new_voice_and_says_that_it_was_altered(dubbed: Any, folder: Path) -> None:
+    out, _, _ = dubbed
+    heard, said = media.read_audio(out), media.read_audio(folder / "voice.wav")
+    count = min(len(heard), len(said))
+    assert count == pytest.approx(16_000 * float(times(out)[-1]), abs=1600)  # it ends with the pictures
+    assert np.corrcoef(heard[:count], said[:count])[0, 1] > 0.95
+    with av.open(str(out)) as file:
+        assert "altered by sidgan" in file.metadata["comment"]
+
+
+def test_only_the_hidden_box_changes(dubbed: Any, tracks: list[FaceTrack]) -> None:
+    _, _, pairs = dubbed
+    for before, after in pairs[:FACES]:
+        assert after is not before
+        left, top, right, bottom = box_in_frame(tracks[0], before.index)
+        for plane, old, step in zip(after.planes, before.planes, (1, 2, 2), strict=True):
+            changed = plane != old
+            rows, columns = np.nonzero(changed.any(1))[0] * step, np.nonzero(changed.any(0))[0] * step
+            assert changed.mean() > 0.01
+            assert top - 3 <= rows[0]
+            assert rows[-1] <= bottom + 1
+            assert left - 3 <= columns[0]
+            assert columns[-1] <= right + 3
+    assert all(before is after for before, after in pairs[FACES:])
+
+
+def test_what_is_under_the_mask_has_no_influence(
+    folder: Path, generator: Generator, tracks: list[FaceTrack], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[np.ndarray] = []
+    run = Engine.run
+    monkeypatch.setattr(Engine, "run", lambda *args: drawn.append(run(*args)) or drawn[-1])
+    monkeypatch.setattr(people, "REFERENCE_FRAMES", 1)  # a reference may show its mouth: keep it out of this
+    fake_tracker(monkeypatch, tracks)
+
+    def scribbled(inset: float) -> Callable[[Frame], Frame]:
+        def edit(frame: Frame) -> Frame:
+            if not 0 < frame.index < FACES:
+                return frame
+            copy = media.editable(frame)
+            left, top, right, bottom = (round(v) for v in box_in_frame(tracks[0], frame.index))
+            noise = np.random.default_rng(frame.index)
+            for plane, step in zip(copy.planes, (1, 2, 2), strict=True):
+                rim = round(inset * step) if step == 1 else round(inset)
+                part = plane[top // step + rim : bottom // step, left // step + rim : right // step - rim]
+                part[...] = noise.integers(0, 256, part.shape)
+            return copy
+
+        return edit
+
+    results = []
+    for edit in (None, scribbled(10), scribbled(-20)):
+        with monkeypatch.context() as patch:
+            if edit is not None:
+                mirror(patch, edit)
+            drawn.clear()
+            out = folder / "scribbled.mp4"
+            dub(folder / "film.mp4", folder / "voice.wav", out, generator=generator, device="cpu")
+            results.append(np.concatenate(drawn))
+    assert np.array_equal(results[0], results[1])
+    assert not np.array_equal(results[0], results[2])  # what lies beside the mask has
+
+
+def test_a_perfect_network_would_leave_no_trace(folder: Path, generator: Generator) -> None:
+    class Copy:
+        size, batch = 512, 4
+
+        def encode_reference(self, image: np.ndarray) -> dict[int, torch.Tensor]:
+            return {}
+
+        def run(self, crops: np.ndarray, *_: object) -> np.ndarray:
+            return crops
+
+    dubber = Dubber(generator=generator, device="cpu")
+    dubber.engine = Copy()  # type: ignore[assignment]
+    errors = []
+
+    def look(before: Frame, after: Frame) -> None:
+        errors.append(np.abs(before.planes[0].astype(int) - after.planes[0]).max())
+
+    dubber.dub(folder / "film.mp4", folder / "voice.wav", folder / "copy.mp4", on_frame=look)
+    assert 0 < max(errors) <= 12
+
+
+def test_a_voice_shorter_than_the_video_leaves_the_rest_alone(
+    folder: Path, generator: Generator, tmp_path: Path
+) -> None:
+    seconds = times(folder / "film.mp4")[10]
+    samples = media.read_audio(folder / "voice.wav")[: int(seconds * 16_000)]
+    media.write_wav(tmp_path / "short.wav", samples, 16_000)
+    same = []
+    report = dub(
+        folder / "film.mp4", tmp_path / "short.wav", tmp_path / "out.mkv", generator=generator, device="cpu",
+        on_frame=lambda before, after: same.append(before is after),
+    )  # fmt: skip
+    first = report.passed[0][0]
+    assert first in (10, 11)  # the file holds whole samples
+    assert report.passed == ((first, FACES - 1, "voice is over"), (FACES, FACES + EMPTY - 1, "no face"))
+    assert same == [False] * first + [True] * (FACES + EMPTY - first)
+    assert len(times(tmp_path / "out.mkv")) == FACES + EMPTY
+
+
+# ---------------------------------------------------------------------------------------------------------- what fails
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "word"),
+    [
+        ({"video": "missing.mp4"}, InputError, "missing.mp4"),
+        ({"video": "text.mp4"}, InputError, "text.mp4"),
+        ({"video": "voice.wav"}, InputError, "voice.wav"),
+        ({"video": "empty.mp4"}, NoFaceError, "no face found in"),
+        ({"audio": "missing.wav"}, InputError, "missing.wav"),
+        ({"audio": "empty.mp4"}, InputError, "no sound"),
+        ({"out": "nowhere/out.mp4"}, OutputError, "nowhere"),
+        ({"out": "out.txt"}, OutputError, "container"),
+        ({"out": "film.mp4"}, OutputError, "one of the inputs"),
+        ({"faces": "smallest"}, ConfigError, "largest"),
+        ({"crf": 99}, ConfigError, "crf"),
+        ({"device": "abacus"}, ConfigError, "abacus"),
+        ({"generator": None, "model": "missing.safetensors"}, CheckpointError, "missing.safetensors"),
+    ],
+)
+def test_what_cannot_work_is_one_line_and_leaves_no_file(
+    change: dict[str, Any], error: type[SidganError], word: str, folder: Path, generator: Generator
+) -> None:
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    settings: dict[str, Any] = {"video": "film.mp4", "audio": "voice.wav", "out": "out.mp4"}
+    settings |= {"generator": generator, "device": "cpu"} | change
+    for name in ("video", "audio", "out"):
+        settings[name] = folder / settings[name]
+    with pytest.raises(error) as caught:
+        dub(**settings)
+    assert word in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+
+
+def test_an_output_that_lost_frames_is_told_and_removed(
+    folder: Path, generator: Generator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = media.Writer.write
+    monkeypatch.setattr(media.Writer, "write", lambda self, frame: write(self, frame) if frame.index != 3 else None)
+    with pytest.raises(SidganError, match=f"{FACES + EMPTY - 1} frames"):
+        dub(folder / "film.mp4", folder / "voice.wav", tmp_path / "out.mp4", generator=generator, device="cpu")
+    assert not list(tmp_path.iterdir())
+
+
+# -------------------------------------------------------------------------------------------------------- who is drawn
+
+
+def moved(track: FaceTrack, x: float, **change: Any) -> FaceTrack:
+    shift = np.zeros((2, 3), np.float32)
+    shift[0, 2] = x
+    return dataclasses.replace(
+        track, landmarks=track.landmarks + np.float32([x, 0]), matrices=track.matrices + shift, **change
+    )
+
+
+def test_largest_stays_with_one_face_and_all_redraws_every_face(
+    folder: Path, generator: Generator, tracks: list[FaceTrack], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = tracks[0]
+    visible = first.visible.copy()
+    visible[6:9] = False
+    fake_tracker(monkeypatch, [moved(first, -80, visible=visible), moved(first, 80)])
+    middle = SIZE[1] // 2
+    for faces, expected in (("largest", {(True, False), (False, False)}), ("all", {(True, True), (False, True)})):
+        sides = []
+
+        def look(before: Frame, after: Frame, sides: list[tuple[bool, bool]] = sides) -> None:
+            changed = (before.planes[0] != after.planes[0]).any(0)
+            sides.append((bool(changed[: middle - 40].any()), bool(changed[middle + 40 :].any())))
+
+        out = folder / "two.mp4"
+        report = dub(
+            folder / "film.mp4", folder / "voice.wav", out, faces=faces, generator=generator, device="cpu",
+            on_frame=look,
+        )  # fmt: skip
+        assert set(sides[:FACES]) == expected
+        assert [not left for left, _ in sides[:FACES]] == [not v for v in visible]
+        assert ((6, 8, "face not visible") in report.passed) == (faces == "largest")
+
+
+def test_small_and_turned_faces_are_left_alone(tracks: list[FaceTrack]) -> None:
+    track = tracks[0]
+    pose, matrices = track.pose.copy(), track.matrices.copy()
+    pose[4, 0] = -75
+    matrices[5, 0, 0] = matrices[5, 1, 1] = 50
+    person = Person(dataclasses.replace(track, pose=pose, matrices=matrices, first=100))
+    refusals = [person.refusal(i) for i in person.track.frames]
+    assert "turned" in (refusals[4] or "")
+    assert "smaller" in (refusals[5] or "")
+    assert {r for i, r in enumerate(refusals) if i not in (4, 5)} == {None}
+    assert {104, 105}.isdisjoint(person.candidates())
+
+
+def test_only_unusable_faces_are_no_faces(
+    folder: Path, generator: Generator, tracks: list[FaceTrack], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pose = np.full_like(tracks[0].pose, 80)
+    fake_tracker(monkeypatch, [dataclasses.replace(tracks[0], pose=pose)])
+    with pytest.raises(NoFaceError, match="turned"):
+        dub(folder / "film.mp4", folder / "voice.wav", folder / "out.mp4", generator=generator, device="cpu")
+
+
+def test_the_reference_is_the_sharpest_frontal_frame(folder: Path, tracks: list[FaceTrack]) -> None:
+    pose = np.zeros_like(tracks[0].pose)
+    pose[7, 0] = 30  # sharp, but turned
+    person = Person(dataclasses.replace(tracks[0], pose=pose))
+
+    def blurred() -> Iterator[Frame]:
+        for frame in media.read_frames(media.probe(folder / "film.mp4")):
+            copy = media.editable(frame)
+            if frame.index not in (7, 11):
+                copy.planes[0][...] = cv2.GaussianBlur(np.ascontiguousarray(copy.planes[0]), (0, 0), 3)
+            yield copy
+
+    picture = References(blurred(), [person], 64).picture(person)
+    frame = next(islice(blurred(), 11, None))
+    assert np.array_equal(picture, geometry.crop_face(frame, person.track.matrices[11], 64).image)
+
+
+def test_no_more_than_a_few_batches_wait(
+    folder: Path, generator: Generator, tracks: list[FaceTrack], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    visible = np.zeros_like(tracks[0].visible)
+    visible[::9] = True  # a face now and then: the batch never fills
+    fake_tracker(monkeypatch, [dataclasses.replace(tracks[0], visible=visible)])
+    newest = held = 0
+
+    def count(frame: Frame) -> Frame:
+        nonlocal newest
+        newest = frame.index
+        return frame
+
+    def look(before: Frame, after: Frame) -> None:
+        nonlocal held
+        held = max(held, newest - before.index + 1)
+
+    mirror(monkeypatch, count)
+    dubber = Dubber(generator=generator, device="cpu", batch=3)
+    dubber.dub(folder / "film.mp4", folder / "voice.wav", folder / "held.mp4", on_frame=look)
+    assert 3 < held <= 3 * dubbing.MAX_HELD
+
+
+# -------------------------------------------------------------------------------------------------- engine and blending
+
+
+def test_grouping_does_not_change_a_bit(generator: Generator) -> None:
+    rng = np.random.default_rng(0)
+    engine = Engine(generator, "cpu", batch=4)
+    crops = rng.integers(0, 256, (11, 64, 64, 3)).astype(np.uint8)
+    masks = np.stack([geometry.mask_image(np.array([0.2, 0.6, 0.8, 1]), 64)] * 11)
+    mels = rng.uniform(-4, 4, (11, 1, 80, 16)).astype(np.float32)
+    reference = engine.encode_reference(crops[0])
+    whole = engine.run(crops, masks, mels, reference)
+    assert whole.shape == crops.shape
+    assert whole.dtype == np.uint8
+    for cuts in ([0, 3, 11], [0, 1, 2, 7, 11], list(range(12))):
+        parts = [engine.run(crops[a:b], masks[a:b], mels[a:b], reference) for a, b in zip(cuts, cuts[1:], strict=False)]
+        assert np.array_equal(np.concatenate(parts), whole)
+    scribbled = np.where(masks[..., None] > 0, rng.integers(0, 256, crops.shape).astype(np.uint8), crops)
+    assert np.array_equal(engine.run(scribbled, masks, mels, reference), whole)
+    assert not np.array_equal(engine.run(crops, masks, mels[::-1], reference), whole)
+    assert engine.run(crops[:0], masks[:0], mels[:0], reference).shape == (0, 64, 64, 3)
+
+
+@pytest.mark.parametrize("size", [64, 128, 512])
+@pytest.mark.parametrize("drop", [-0.05, 0.0, 0.05, 0.4])
+def test_alpha_covers_both_mouths_and_chins_and_stays_in_the_box(
+    size: int, drop: float, tracks: list[FaceTrack]
+) -> None:
+    person = Person(tracks[0])
+    old, box = person.points[5], person.boxes[5]
+    new = old.copy()
+    new[5:12, 1] += drop  # another chin, another mouth
+    new[55:60, 1] += drop
+    alpha = mouth_alpha(size, box, old, new)
+    assert alpha.min() == 0
+    assert alpha.max() == 1
+    assert not alpha[geometry.mask_image(box, size) == 0].any()
+    assert not alpha[[0, -1]].any()
+    assert not alpha[:, [0, -1]].any()
+    assert not alpha[: int(old[geometry.NOSE_BASE, 1] * size)].any()
+    inner = (old[geometry.OUTER_LIPS].mean(0) + 0.98 * (old - old[geometry.OUTER_LIPS].mean(0)))[48:68]
+    for x, y in inner:
+        assert alpha[int(y * size), int(x * size)] == 1
+    for x, y in np.concatenate([old[7:10], new[7:10]]):
+        if y < 0.9:
+            assert alpha[int(y * size), int(x * size)] > 0.9
+    if size == 512:  # soft wherever it is not bounded by the lips
+        assert np.abs(np.diff(alpha[int(0.8 * size)])).max() < 0.1
+
+
+def test_tone_is_matched_within_limits_and_without_flicker(tracks: list[FaceTrack]) -> None:
+    person = Person(tracks[0])
+    old, box = person.points[5], person.boxes[5]
+    source = np.random.default_rng(0).integers(60, 180, (128, 128, 3)).astype(np.uint8)
+    assert np.abs(ToneMatch()(source, source, box, old) - source).max() < 0.2
+    drawn = np.round((source.astype(float) - 8) / 1.05).astype(np.uint8)
+    assert np.abs(ToneMatch()(drawn, source, box, old) - source).max() < 2
+    far = ToneMatch()(np.full_like(source, 20), source, box, old)
+    assert far.max() <= 20 * GAIN[1] + 25.5
+    tone = ToneMatch()
+    for _ in range(20):
+        tone(source, source, box, old)
+    calm = tone(drawn, source, box, old)
+    step = np.abs(calm - drawn).mean() / np.abs(source.astype(float) - drawn).mean()
+    assert step < 0.15  # a sudden change comes in slowly
+
+
+def test_a_strip_shows_before_above_after(dubbed: Any, folder: Path, tmp_path: Path) -> None:
+    strip(folder / "film.mp4", dubbed[0], tmp_path / "strip.png", count=3, size=96)
+    picture = cv2.imread(str(tmp_path / "strip.png")).astype(int)
+    assert picture.shape == (192, 288, 3)
+    above, below = picture[:96], picture[96:]
+    assert np.abs(above[:40] - below[:40]).mean() < 4  # eyes
+    assert np.abs(above[60:80, 30:60] - below[60:80, 30:60]).mean() > 10  # mouth
+    with pytest.raises(InputError, match="ends before"):
+        strip(folder / "film.mp4", dubbed[0], tmp_path / "late.png", times=[60.0])
+
+
+@pytest.mark.clips
+def test_real_footage_is_dubbed(generator: Generator, tmp_path: Path) -> None:
+    clips = Path(os.environ.get("SIDGAN_CLIPS", Path(__file__).parents[2] / "shared" / "clips"))
+    source = clips / "test" / "anchor_FAzSK8PLmGI_720p.mp4"
+    if not source.is_file():
+        pytest.skip(f"needs the real footage: {source}")
+    clip = media.probe(source)
+    with media.Writer(tmp_path / "in.mp4", clip, preset="ultrafast") as writer:
+        for frame in islice(media.read_frames(clip), 12):
+            writer.write(frame)
+    report = dub(tmp_path / "in.mp4", source, tmp_path / "out.mp4", generator=generator, device="cpu")
+    assert report.dubbed == report.frames == 12
+    assert times(tmp_path / "out.mp4") == times(tmp_path / "in.mp4")

@@ -1,0 +1,332 @@
+import dataclasses
+from collections.abc import Iterator
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sidgan.config import (
+    ConfigError,
+    DiscriminatorConfig,
+    GeneratorConfig,
+    SyncNetConfig,
+    from_dict,
+    presets,
+    read_toml,
+)
+from sidgan.geometry import mask_image
+from sidgan.losses import lsgan_d, lsgan_g
+from sidgan.nn import Discriminator, FaceEncoder, Generator, SyncNet, count_parameters
+
+# Five blocks; the audio reaches the first two, the last three make pictures.
+SMALL = GeneratorConfig(
+    size=64, base=4, cmax=32, start=4, rgb_levels=(16, 32, 64), audio_levels=(4, 8), audio_width=4, audio_blocks=0.0
+)
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # these networks are too small to share
+    torch.manual_seed(0)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def net() -> Generator:
+    return Generator(SMALL).eval()
+
+
+def inputs(n: int = 2, size: int = 64) -> tuple[Tensor, Tensor, Tensor]:
+    query = torch.rand(n, 3, size, size)
+    query[..., size // 2 :, size // 4 : -size // 4] = 0
+    return query, torch.rand(n, 3, size, size), torch.randn(n, 1, 80, 16)
+
+
+def meta(config: GeneratorConfig) -> Generator:
+    with torch.device("meta"):
+        return Generator(config)
+
+
+def test_paper_size() -> None:
+    net = meta(GeneratorConfig())
+    assert {r: count_parameters(b) for r, b in net.blocks.items()} == {
+        "16": 11_031_552, "32": 13_377_024, "64": 4_329_216, "128": 885_888, "256": 221_760, "512": 55_584,
+    }  # fmt: skip
+    assert {r: count_parameters(b) for r, b in net.rgb.items()} == {"128": 3_459, "256": 1_731, "512": 867}
+    for encoder in (net.query, net.reference):
+        assert count_parameters(encoder.stem) == 4_736
+        assert {r: count_parameters(s) for r, s in encoder.stages.items()} == {
+            "256": 92_736, "128": 369_792, "64": 1_476_864, "32": 5_902_848, "16": 7_082_496,
+        }  # fmt: skip
+    assert count_parameters(net.audio) == 3_402_240
+    assert count_parameters(net) - count_parameters(net.audio) == 59_766_025
+
+
+@pytest.mark.parametrize(
+    ("name", "millions"),
+    [("full", 59.77), ("lite512", 15.94), ("lite256", 8.66), ("tiny128", 4.28), ("nano64", 0.67)],
+)
+def test_presets(name: str, millions: float) -> None:
+    assert name in presets()
+    net = meta(from_dict(GeneratorConfig, read_toml(name)["generator"]))
+    assert round((count_parameters(net) - count_parameters(net.audio)) / 1e6, 2) == millions
+
+
+def test_concatenated_audio_costs_what_it_should() -> None:
+    adain, concat = meta(GeneratorConfig()), meta(GeneratorConfig(audio_inject="concat"))
+    modulation = sum(3 * (512 * 2 * c + 2 * c) for c in (512, 512, 256))
+    assert count_parameters(adain) - count_parameters(concat) == modulation - 512 * 9 * (512 + 512 + 256)
+
+
+def test_encoder_gives_one_map_per_block() -> None:
+    features = FaceEncoder(SMALL)(torch.rand(2, 3, 64, 64))
+    assert {r: tuple(f.shape) for r, f in features.items()} == {r: (2, SMALL.channels(r), r, r) for r in SMALL.levels}
+
+
+def test_outputs_are_pictures_at_each_level(net: Generator) -> None:
+    images = net(*inputs())
+    assert list(images) == [16, 32, 64]
+    for r, image in images.items():
+        assert image.shape == (2, 3, r, r)
+        assert image.min() > 0
+        assert image.max() < 1
+
+
+@pytest.mark.parametrize("inject", ["adain", "concat"])
+def test_the_sound_alone_changes_the_face(inject: str) -> None:
+    net = Generator(dataclasses.replace(SMALL, audio_inject=inject)).eval()
+    query, reference, mel = inputs()
+    with torch.no_grad():
+        one, other = net(query, reference, mel), net(query, reference, torch.randn_like(mel))
+    for r in SMALL.rgb_levels:
+        assert (one[r] - other[r]).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_query_and_reference_both_matter(net: Generator, which: int) -> None:
+    given = list(inputs())
+    with torch.no_grad():
+        before = net(*given)
+        given[which] = given[which].flip(-1)
+        after = net(*given)
+    assert (before[64] - after[64]).abs().max() > 1e-3
+
+
+def test_what_the_mask_hides_has_no_influence(net: Generator) -> None:
+    face, reference, mel = torch.rand(1, 3, 64, 64), torch.rand(1, 3, 64, 64), torch.randn(1, 1, 80, 16)
+    mask = torch.from_numpy(mask_image([0.13, 0.53, 0.87, 1.0], 64))  # type: ignore[arg-type]
+    spoken = torch.where(mask > 0, torch.rand_like(face), face)
+    assert not torch.equal(face, spoken)
+    with torch.no_grad():
+        a, b = (net(x * (1 - mask), reference, mel) for x in (face, spoken))
+    assert all(torch.equal(a[r], b[r]) for r in a)
+
+
+def test_cached_reference_gives_the_same(net: Generator) -> None:
+    query, reference, mel = inputs(4)
+    with torch.no_grad():
+        shared = net(query, reference[:1].expand(4, -1, -1, -1), mel)
+        cached = net.decode(query, net.encode_reference(reference[:1]), mel)
+        for r in shared:
+            assert torch.allclose(shared[r], cached[r], atol=1e-6)
+        each_two = net.decode(query, net.encode_reference(reference[:2]), mel)
+        expected = net(query, reference[[0, 0, 1, 1]], mel)
+        for r in expected:
+            assert torch.allclose(expected[r], each_two[r], atol=1e-6)
+
+
+def test_references_that_cannot_be_shared_are_refused(net: Generator) -> None:
+    query, reference, mel = inputs(4)
+    with pytest.raises(ValueError, match="3 references"):
+        net(query, reference[:3], mel)
+
+
+def test_coarse_outputs_do_not_depend_on_how_far_it_goes(net: Generator) -> None:
+    given = inputs()
+    with torch.no_grad():
+        whole = net(*given)
+        for level in SMALL.rgb_levels:
+            part = net(*given, level=level)
+            assert list(part) == [r for r in SMALL.rgb_levels if r <= level]
+            assert all(torch.equal(part[r], whole[r]) for r in part)
+
+
+def test_finer_blocks_are_not_computed(net: Generator) -> None:
+    ran: list[str] = []
+    for r, block in net.blocks.items():
+        block.register_forward_hook(lambda *_, r=r: ran.append(r))
+    sum(i.sum() for i in net(*inputs(), level=16).values()).backward()
+    assert ran == ["4", "8", "16"]
+    idle = [p.grad is None for r in ("32", "64") for p in [*net.blocks[r].parameters(), *net.rgb[r].parameters()]]
+    assert all(idle)
+    assert net.query.stem.weight.grad is not None  # the encoders still see the full size
+
+
+def test_fading_in(net: Generator) -> None:
+    given = inputs()
+    with torch.no_grad():
+        plain = net(*given, level=32)
+        old = F.interpolate(plain[16], (32, 32), mode="bilinear", align_corners=False)
+        assert torch.equal(net(*given, level=32, fade=0.0)[32], old)
+        assert torch.equal(net(*given, level=32, fade=1.0)[32], plain[32])
+        half = net(*given, level=32, fade=0.25)
+    assert torch.allclose(half[32], 0.75 * old + 0.25 * plain[32], atol=1e-6)
+    assert torch.equal(half[16], plain[16])
+    with pytest.raises(ValueError, match="coarsest"):
+        net(*given, level=16, fade=0.5)
+
+
+def test_single_output(net: Generator) -> None:
+    flat = Generator(dataclasses.replace(SMALL, rgb_levels=(64,))).eval()
+    assert list(flat(*inputs())) == [64]
+    assert [b.norm.modulation is not None for b in flat.blocks.values()] == [
+        b.norm.modulation is not None for b in net.blocks.values()
+    ]
+
+
+def test_wrong_requests_are_refused(net: Generator) -> None:
+    query, reference, mel = inputs()
+    with pytest.raises(ValueError, match="level 8"):
+        net(query, reference, mel, level=8)
+    with pytest.raises(ValueError, match="64 px"):
+        net(*inputs(size=32))
+
+
+def test_every_parameter_learns() -> None:
+    net = Generator(SMALL)
+    images = net(*inputs())
+    sum((i - torch.rand_like(i)).abs().mean() for i in images.values()).backward()
+    dead = [name for name, p in net.named_parameters() if p.grad is None or p.grad.abs().max() == 0]
+    # A bias before batch normalisation is subtracted again with the mean; its gradient is rounding only.
+    assert [name for name in dead if not (name.startswith("audio") and name.endswith("conv.bias"))] == []
+
+
+def test_takes_the_ears_of_an_expert() -> None:
+    expert = SyncNet(SyncNetConfig(width=4, audio_width=4, blocks=0.0))
+    expert.audio.train()(torch.randn(4, 1, 80, 16))  # running statistics count too
+    net = Generator(SMALL).eval()
+    net.load_audio(expert)
+    mel = torch.randn(3, 1, 80, 16)
+    assert torch.equal(net.audio(mel), expert.eval().audio(mel))
+    with pytest.raises(ConfigError, match="audio_width"):
+        net.load_audio(SyncNet(SyncNetConfig(width=4, audio_width=8, blocks=0.0)))
+
+
+def test_frozen_ears_stay_as_they_are() -> None:
+    net = Generator(SMALL)
+    net.freeze_audio()
+    before = {k: v.clone() for k, v in net.audio.state_dict().items()}
+    for _ in range(2):
+        net.train()
+        sum(i.mean() for i in net(*inputs()).values()).backward()
+    assert not net.audio.training
+    assert all(not m.training for m in net.audio.modules())
+    assert net.query.training
+    assert all(p.grad is None for p in net.audio.parameters())
+    assert all(torch.equal(v, before[k]) for k, v in net.audio.state_dict().items())
+    net.freeze_audio(False)
+    assert net.audio.training
+    sum(i.mean() for i in net(*inputs()).values()).backward()
+    assert net.audio.head.weight.grad is not None
+    assert not torch.equal(net.audio.units[0].norm.running_mean, before["units.0.norm.running_mean"])
+
+
+def test_frames_do_not_influence_each_other(net: Generator) -> None:
+    query, reference, mel = inputs(3)
+    with torch.no_grad():
+        together = net(query, reference, mel)
+        for i in range(3):
+            alone = net(query[i : i + 1], reference[i : i + 1], mel[i : i + 1])
+            assert all(torch.allclose(alone[r][0], together[r][i], atol=1e-5) for r in alone)
+
+
+def test_reduced_precision_and_memory_format(net: Generator) -> None:
+    query, reference, mel = inputs()
+    with torch.no_grad():
+        exact = net(query, reference, mel)
+        with torch.autocast("cpu", torch.bfloat16):
+            rough = net(query, reference, mel)
+        net.to(memory_format=torch.channels_last)
+        query, reference = (x.contiguous(memory_format=torch.channels_last) for x in (query, reference))
+        last = net(query, reference, mel)
+    for r, image in exact.items():
+        assert rough[r].dtype == torch.float32
+        assert (rough[r] - image).abs().max() < 0.05
+        assert torch.allclose(last[r], image, atol=1e-5)
+
+
+def test_exported_generator_gives_the_same_for_any_batch(net: Generator) -> None:
+    class Dub(nn.Module):
+        """One cached reference, as many frames as there are."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = net
+
+        def forward(self, query: Tensor, features: dict[int, Tensor], mel: Tensor) -> Tensor:
+            return self.net.decode(query, features, mel)[64]
+
+    batch = torch.export.Dim("batch", min=1, max=64)
+    query, reference, mel = inputs(3)
+    with torch.no_grad():
+        features = net.encode_reference(reference[:1])
+        shapes = ({0: batch}, dict.fromkeys(features), {0: batch})
+        exported = torch.export.export(Dub(), (query, features, mel), dynamic_shapes=shapes).module()
+        for n in (2, 5):
+            query, _, mel = inputs(n)
+            assert torch.allclose(exported(query, features, mel), Dub()(query, features, mel), atol=1e-6)
+
+
+def test_learns_one_picture() -> None:
+    net = Generator(dataclasses.replace(SMALL, size=32, start=4, rgb_levels=(16, 32), audio_levels=(4, 8)))
+    query, reference, mel = inputs(2, 32)
+    target = F.interpolate(torch.rand(2, 3, 4, 4), (32, 32), mode="bilinear")
+    optimiser = torch.optim.Adam(net.parameters(), 5e-3)
+    losses = []
+    for _ in range(40):
+        loss = (net(query, reference, mel)[32] - target).abs().mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0] / 3
+
+
+@pytest.mark.parametrize(
+    ("layers", "size", "patches", "field", "count"),
+    [(2, 128, 30, 34, 662_977), (3, 256, 30, 70, 2_764_737), (3, 512, 62, 70, 2_764_737)],
+)
+def test_discriminator_of_the_paper(layers: int, size: int, patches: int, field: int, count: int) -> None:
+    with torch.device("meta"):
+        critic = Discriminator(DiscriminatorConfig(layers=layers))
+        assert critic(torch.rand(2, 3, size, size)).shape == (2, 1, patches, patches)
+    assert count_parameters(critic) == count
+    sees = 1
+    for unit in reversed([u for u in critic.units if isinstance(u, nn.Conv2d)]):
+        sees = (sees - 1) * unit.stride[0] + unit.kernel_size[0]
+    assert sees == field
+
+
+def test_discriminator_layers_have_unit_norm() -> None:
+    critic = Discriminator(DiscriminatorConfig(base=8, layers=2))
+    for _ in range(30):  # each pass in training mode refines the estimate of the norm
+        critic(torch.rand(1, 3, 32, 32))
+    for unit in critic.eval().units:
+        if isinstance(unit, nn.Conv2d):
+            assert torch.linalg.matrix_norm(unit.weight.flatten(1), 2).item() == pytest.approx(1, abs=0.05)
+
+
+def test_discriminator_learns_to_tell_apart() -> None:
+    critic = Discriminator(DiscriminatorConfig(base=8, layers=2))
+    optimiser = torch.optim.Adam(critic.parameters(), 2e-3, betas=(0.5, 0.999))
+    for _ in range(60):
+        sharp = torch.rand(4, 3, 32, 32)
+        loss = lsgan_d(critic(sharp), critic(F.avg_pool2d(sharp, 3, 1, 1)))
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    assert loss < 0.15  # 0.25 is indifference
+    assert lsgan_g(critic(F.avg_pool2d(sharp, 3, 1, 1))) > 0.4

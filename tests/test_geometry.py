@@ -1,0 +1,189 @@
+"""Cut out and put back: unchanged comes back the same, untouched stays to the bit, and the mouth is hidden."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sidgan import geometry
+from sidgan.media.pictures import turned
+from sidgan.types import Frame, PixelFormat, PlaneMap
+
+GRIDS = {"420": PlaneMap(2, 2, 0.0, 0.5), "422": PlaneMap(2, 1), "444": PlaneMap()}
+HEIGHT, WIDTH = 560, 640
+
+
+def pixel_format(chroma: str = "420", bits: int = 8, turns: int = 0, full_range: bool = False) -> PixelFormat:
+    name = f"yuv{chroma}p" + ("10le" if bits == 10 else "")
+    return PixelFormat(name, bits, full_range, "bt709", turned(GRIDS[chroma], turns))
+
+
+def smooth_frame(fmt: PixelFormat) -> Frame:
+    """Gentle waves, sampled where the format says that the samples of each plane lie."""
+    planes = []
+    for grid, (x_wave, y_wave, level, swing) in zip(
+        (PlaneMap(), fmt.chroma, fmt.chroma), ((90, 130, 125, 25), (150, 110, 133, 8), (120, 170, 122, 8)), strict=True
+    ):  # all of it colours that RGB has
+        y, x = np.mgrid[: HEIGHT // grid.step_y, : WIDTH // grid.step_x].astype(np.float64)
+        x, y = x * grid.step_x + grid.offset_x, y * grid.step_y + grid.offset_y
+        value = level + swing * (np.sin(2 * np.pi * x / x_wave) + np.cos(2 * np.pi * y / y_wave))
+        planes.append(np.round(value * 2 ** (fmt.bits - 8)).astype(np.uint8 if fmt.bits == 8 else np.uint16))
+    return Frame(0, Fraction(0), (planes[0], planes[1], planes[2]), fmt, None)
+
+
+def unit(centre_x: float, top: float, side: float) -> np.ndarray:
+    return geometry.square_matrix(np.array([centre_x, top, side], np.float32))
+
+
+def window(size: int, inset: int) -> np.ndarray:
+    alpha = np.zeros((size, size), np.float32)
+    alpha[inset:-inset, inset:-inset] = 1
+    return alpha
+
+
+def face68(rng: np.random.Generator | None = None) -> np.ndarray:
+    """A plausible frontal face in px: right places, no more."""
+    points = np.zeros((68, 2))
+    angle = np.linspace(np.pi, 0, 17)
+    points[:17] = np.stack([320 + 110 * np.cos(angle), 250 + 150 * np.sin(angle)], 1)
+    points[17:27] = np.stack([np.linspace(240, 400, 10), np.full(10, 200)], 1)
+    points[27:36] = [(320, 240), (320, 260), (320, 280), (320, 295), *((300 + 10 * i, 310) for i in range(5))]
+    lids = np.pi * (1 + np.arange(6) / 3)
+    points[36:48] = [(c + 22 * np.cos(a), 240 + 8 * np.sin(a)) for c in (265, 375) for a in lids]
+    points[48:60] = [(320 + 40 * np.cos(a), 350 + 16 * np.sin(a)) for a in np.pi * (1 + np.arange(12) / 6)]
+    points[60:68] = [(320 + 30 * np.cos(a), 350 + 6 * np.sin(a)) for a in np.pi * (1 + np.arange(8) / 4)]
+    return (points + (0 if rng is None else rng.normal(0, 2, points.shape))).astype(np.float32)
+
+
+@pytest.mark.parametrize("chroma", GRIDS)
+@pytest.mark.parametrize("bits", [8, 10])
+@pytest.mark.parametrize("side", [300.0, 417.3, 512.0])
+def test_cut_out_and_put_back_is_the_identity(chroma: str, bits: int, side: float) -> None:
+    fmt = pixel_format(chroma, bits)
+    frame, before = smooth_frame(fmt), smooth_frame(fmt)
+    square = unit(318.7, 20.4, side)
+    crop = geometry.crop_face(frame, square, 512)
+    geometry.paste_face(frame, crop.image, window(512, 40), square)
+    peak = 2**bits - 1
+    inner = side * (1 - 2 * 44 / 512) / 2  # where alpha is surely 1
+    outer = side / 2
+    for plane, old, grid in zip(frame.planes, before.planes, (PlaneMap(), fmt.chroma, fmt.chroma), strict=True):
+        y, x = np.mgrid[: plane.shape[0], : plane.shape[1]]
+        away = np.maximum(
+            abs(x * grid.step_x + grid.offset_x - 318.7), abs(y * grid.step_y + grid.offset_y - 20.4 - outer)
+        )
+        inside, outside = away < inner, away > outer
+        error = np.mean((plane[inside].astype(float) - old[inside]) ** 2)
+        assert 10 * np.log10(peak**2 / max(error, 1e-9)) >= 45
+        assert np.array_equal(plane[outside], old[outside])
+
+
+@pytest.mark.parametrize("side", [90.0, 300.0, 900.0])
+def test_nothing_changes_where_alpha_is_zero(side: float) -> None:
+    fmt = pixel_format()
+    frame, before = smooth_frame(fmt), smooth_frame(fmt)
+    alpha = np.zeros((256, 256), np.float32)
+    square = unit(300.0, 30.0, side)
+    geometry.paste_face(frame, np.full((256, 256, 3), 255, np.uint8), alpha, square)
+    assert all(np.array_equal(a, b) for a, b in zip(frame.planes, before.planes, strict=True))
+    alpha[128:200, 64:192] = 1
+    geometry.paste_face(frame, np.full((256, 256, 3), 255, np.uint8), alpha, square)
+    changed = frame.planes[0] != before.planes[0]
+    assert changed.any()
+    rows, columns = np.nonzero(changed.any(1))[0], np.nonzero(changed.any(0))[0]
+    step = max(1.0, side / 256)  # alpha may reach one crop pixel further
+    assert rows[0] >= 30 + 128 / 256 * side - 1 - step
+    assert rows[-1] <= 30 + 200 / 256 * side + 1 + step
+    assert columns[0] >= 300 + (64 / 256 - 0.5) * side - 1 - step
+    assert columns[-1] <= 300 + (192 / 256 - 0.5) * side + 1 + step
+
+
+@pytest.mark.parametrize(("centre", "top"), [(10.0, -80.0), (630.0, 400.0), (-900.0, 0.0)])
+def test_a_face_may_leave_the_frame(centre: float, top: float) -> None:
+    frame = smooth_frame(pixel_format())
+    square = unit(centre, top, 300.0)
+    crop = geometry.crop_face(frame, square, 128)
+    assert crop.image.shape == (128, 128, 3)
+    geometry.paste_face(frame, crop.image, window(128, 8), square)
+
+
+@pytest.mark.parametrize("chroma", GRIDS)
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_colour_lies_where_the_turned_chroma_map_says(chroma: str, turns: int) -> None:
+    square = unit(310.2, 40.9, 333.0)
+    upright = geometry.crop_face(smooth_frame(pixel_format(chroma)), square, 256).image
+    rotated = geometry.crop_face(smooth_frame(pixel_format(chroma, turns=turns)), square, 256).image
+    assert np.abs(upright.astype(int) - rotated).max() <= 2
+    ignored = smooth_frame(pixel_format(chroma, turns=turns))
+    if chroma == "420":  # the test can see half a sample
+        wrong = Frame(0, Fraction(0), ignored.planes, pixel_format(chroma, turns=(turns + 2) % 4), None)
+        off = geometry.crop_face(wrong, square, 256).image
+        assert np.abs(upright.astype(int) - off).mean() > np.abs(upright.astype(int) - rotated).mean()
+
+
+def test_ten_bits_look_like_eight() -> None:
+    square = unit(310.2, 40.9, 333.0)
+    eight, ten = (geometry.crop_face(smooth_frame(pixel_format(bits=b)), square, 256).image for b in (8, 10))
+    assert np.abs(eight.astype(int) - ten).max() <= 3
+    assert np.array_equal(geometry.luma8(smooth_frame(pixel_format())).shape, (HEIGHT, WIDTH))
+
+
+@pytest.mark.parametrize("matrix", ["bt601", "bt709", "bt2020"])
+@pytest.mark.parametrize("bits", [8, 10])
+@pytest.mark.parametrize("full_range", [False, True])
+def test_colour_conversion_comes_back(matrix: str, bits: int, full_range: bool) -> None:
+    fmt = PixelFormat("yuv444p", bits, full_range, matrix, PlaneMap())
+    rgb = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
+    back = geometry.ycc_to_rgb(geometry.rgb_to_ycc(rgb, fmt), fmt)
+    assert np.abs(back.astype(int) - rgb).max() <= 1
+
+
+def test_white_and_black_have_their_code_values() -> None:
+    fmt = pixel_format("444", 10)
+    white = [float(p[0, 0]) for p in geometry.rgb_to_ycc(np.full((1, 1, 3), 255.0), fmt)]
+    black = [float(p[0, 0]) for p in geometry.rgb_to_ycc(np.zeros((1, 1, 3)), fmt)]
+    assert white == pytest.approx([940, 512, 512], abs=1e-2)
+    assert black == pytest.approx([64, 512, 512], abs=1e-2)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.floats(-500, 2000), st.floats(-500, 2000), st.floats(20, 2000), st.integers(8, 512))
+def test_affines_invert_and_crops_tile_the_square(x: float, y: float, side: float, size: int) -> None:
+    square = unit(x, y, side)
+    points = np.random.default_rng(1).uniform(-1, 2, (20, 2)).astype(np.float32)
+    back = geometry.to_unit(square[None], geometry.transform(square, points)[None])[0]
+    assert np.allclose(back, points, atol=1e-3 * (1 + (abs(x) + abs(y)) / side))
+    corners = np.array([[-0.5, -0.5], [size - 0.5, size - 0.5]], np.float32)  # outer corners of the crop's pixels
+    ends = geometry.transform(geometry.crop_matrix(square, size), corners)
+    assert np.allclose(ends, [[x - side / 2, y], [x + side / 2, y + side]], atol=1e-3 * (side + abs(x) + abs(y)))
+
+
+def test_neither_mouth_nor_chin_moves_the_square_or_the_mask() -> None:
+    still = np.stack([face68(np.random.default_rng(i)) for i in range(5)])
+    spoken = still.copy()
+    spoken[:, geometry.MOUTH] += np.random.default_rng(9).normal(0, 15, (5, 20, 2))
+    spoken[:, 6:11, 1] += 30  # the chin drops
+    assert np.array_equal(geometry.face_square(still), geometry.face_square(spoken))
+    matrices = geometry.square_matrix(geometry.face_square(still))
+    boxes = [geometry.mask_boxes(geometry.to_unit(matrices, points)) for points in (still, spoken)]
+    assert np.array_equal(*boxes)
+
+
+def test_the_mask_hides_mouth_and_chin_and_nothing_above_the_nose_base() -> None:
+    points = np.stack([face68(np.random.default_rng(i)) for i in range(5)])
+    matrices = geometry.square_matrix(geometry.face_square(points))
+    inside = geometry.to_unit(matrices, points)
+    boxes = geometry.mask_boxes(inside)
+    assert (boxes[:, [0, 2]] == boxes[0, [0, 2]]).all()  # its sides stand still
+    for box, face in zip(boxes, inside, strict=True):
+        mask = geometry.mask_image(box, 256)
+        for x, y in face[np.r_[6:11, 48:68]]:
+            assert mask[min(255, int(y * 256)), int(x * 256)] == 1
+        base = face[geometry.NOSE_BASE, 1]
+        assert mask[: int(base * 256)].sum() == 0
+        assert mask[-1].any()
+        assert set(np.unique(mask)) == {0, 1}
