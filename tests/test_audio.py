@@ -42,7 +42,8 @@ def slow_column(samples: np.ndarray, column: int) -> np.ndarray:
         total = 0.0
         for k in range(401):
             f = 20.0 * k
-            total += power[k] * max(0.0, min((f - low) / (middle - low), (high - f) / (high - middle))) * 2 / (high - low)
+            height = max(0.0, min((f - low) / (middle - low), (high - f) / (high - middle)))
+            total += power[k] * height * 2 / (high - low)
         decibels = 20 * np.log10(max(1e-5, total)) - 20
         values.append(min(4.0, max(-4.0, 8 * (decibels + 100) / 100 - 4)))
     return np.array(values)

@@ -117,7 +117,7 @@ def test_colour_lies_where_the_turned_chroma_map_says(chroma: str, turns: int) -
     square = unit(310.2, 40.9, 333.0)
     upright = geometry.crop_face(smooth_frame(pixel_format(chroma)), square, 256).image
     rotated = geometry.crop_face(smooth_frame(pixel_format(chroma, turns=turns)), square, 256).image
-    assert np.abs(upright.astype(int) - rotated).max() <= 2
+    assert np.abs(upright.astype(int) - rotated).max() <= 4  # what rounding the samples makes of one code value
     ignored = smooth_frame(pixel_format(chroma, turns=turns))
     if chroma == "420":  # the test can see half a sample
         wrong = Frame(0, Fraction(0), ignored.planes, pixel_format(chroma, turns=(turns + 2) % 4), None)
@@ -128,7 +128,7 @@ def test_colour_lies_where_the_turned_chroma_map_says(chroma: str, turns: int) -
 def test_ten_bits_look_like_eight() -> None:
     square = unit(310.2, 40.9, 333.0)
     eight, ten = (geometry.crop_face(smooth_frame(pixel_format(bits=b)), square, 256).image for b in (8, 10))
-    assert np.abs(eight.astype(int) - ten).max() <= 3
+    assert np.abs(eight.astype(int) - ten).max() <= 4
     assert np.array_equal(geometry.luma8(smooth_frame(pixel_format())).shape, (HEIGHT, WIDTH))
 
 

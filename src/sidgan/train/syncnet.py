@@ -110,8 +110,8 @@ class SyncTask:
             faces.append(clip.images[start : start + SYNC_FRAMES])
             mels.append(clip.mels[[start + 2, *(self._negative(clip, start, near) + 2)]])
         images = torch.stack(faces).float() / 255
-        images = augment.geometric(images.flatten(1, 2), self.rng, shift=0.03, scale=0.06, turn=5).view_as(images)
-        images = augment.soften(augment.colour(images, self.rng, strength=0.3), self.rng, chance=0.2)
+        images = augment.geometric(images.flatten(1, 2), self.rng, shift=0.02, scale=0.05, turn=3).view_as(images)
+        images = augment.soften(augment.colour(images, self.rng, strength=0.2), self.rng, chance=0.1)
         video = lower_half_windows(images, self.config.model.face)
         sounds = augment.mel_noise(torch.stack(mels).float(), self.rng)
         return self.fabric.to_device(video), self.fabric.to_device(sounds)

@@ -1,0 +1,235 @@
+"""The protocol on clips whose answers are known: flat mouths that change their colour, and sounds that tell which."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from sidgan import faces
+from sidgan.config import GeneratorConfig, SyncNetConfig
+from sidgan.data.dataset import PackedClip, PackedSet
+from sidgan.errors import ConfigError
+from sidgan.evaluate import COLUMNS, ROWS, EvalResult, Record, bootstrap, evaluate, table
+from sidgan.nn import Generator, SyncNet
+
+COUNT, SIZE = 12, 64
+BOX = (0.25, 0.5, 0.75, 1.0)
+LEVELS = np.random.default_rng(5).permutation(20)[:COUNT] * 10 + 20  #: grey of the mouth in each frame
+
+
+def made_clip(name: str = "a/clip", count: int = COUNT) -> PackedClip:
+    """Frame i: noise that does not change, a flat mouth of ``LEVELS[i]``, and a sound that is i all over."""
+    rng = np.random.default_rng(0)
+    images = np.repeat(rng.integers(0, 256, (1, 3, SIZE, SIZE), np.uint8), count, 0)
+    for i in range(count):
+        images[i, :, SIZE // 2 :, SIZE // 4 : 3 * SIZE // 4] = LEVELS[i]
+    landmarks = np.broadcast_to(rng.uniform(0.2, 0.9, (68, 2)).astype(np.float32), (count, 68, 2)).copy()
+    return PackedClip(
+        name=name, images=torch.from_numpy(images), landmarks=landmarks,
+        mels=torch.arange(count).half()[:, None, None, None].expand(-1, 1, 80, 16).clone(),
+        masks=torch.tensor(BOX).expand(count, 4).clone(),
+    )  # fmt: skip
+
+
+def made_set(*clips: PackedClip) -> PackedSet:
+    data = PackedSet.__new__(PackedSet)
+    data.clips, data.device = list(clips), torch.device("cpu")
+    return data
+
+
+class Oracle(Generator):
+    """Draws the mouth that the sound stands for, and green wherever it may look but not draw."""
+
+    def __init__(self, size: int = SIZE) -> None:
+        super().__init__(
+            GeneratorConfig(size=size, base=2, cmax=4, rgb_levels=(size,), audio_levels=(16,), audio_width=1)
+        )
+        self.queries: list[Tensor] = []
+
+    def encode_reference(self, reference: Tensor) -> dict[int, Tensor]:
+        return {0: reference}
+
+    def decode(
+        self, query: Tensor, features: Mapping[int, Tensor], mel: Tensor,
+        level: int | None = None, fade: float | None = None,
+    ) -> dict[int, Tensor]:  # fmt: skip
+        assert not self.training
+        self.queries.append(query)
+        levels = torch.tensor(LEVELS)[mel[:, 0, 0, 0].long()].float() / 255
+        drawn = levels[:, None, None, None].expand_as(query).clone()
+        drawn[..., : query.shape[-1] // 2 - 2, :] = torch.tensor([0.0, 1.0, 0.0])[:, None, None]
+        return {self.config.size: drawn}
+
+
+@pytest.fixture(autouse=True)
+def _fake_faces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A landmark model whose lower inner lip hangs as low as the mouth is bright; an identity of mouth colours."""
+
+    def landmarks(image: np.ndarray, box: faces.Box) -> np.ndarray:
+        assert image.shape == (256, 256, 3)
+        points = np.zeros((68, 2), np.float32)
+        points[45] = 100, 0  # eyes 100 px apart
+        points[66] = 0, image[192, 128, 0]
+        return points
+
+    def embed(image: np.ndarray, points: np.ndarray) -> np.ndarray:
+        return np.full(128, image[192, 128, 0] / 255 / math.sqrt(128), np.float32)
+
+    monkeypatch.setattr(faces, "landmarks", landmarks)
+    monkeypatch.setattr(faces, "embed", embed)
+
+
+@pytest.fixture(scope="module")
+def expert() -> SyncNet:
+    torch.manual_seed(0)
+    return SyncNet(SyncNetConfig(face=96, width=1, audio_width=1, blocks=0.0))
+
+
+def values(result: EvalResult, row: str) -> dict[str, float]:
+    return next(r.values for r in result.records if r.row == row)
+
+
+def decibels(mine: np.ndarray, true: np.ndarray) -> float:
+    """Mean PSNR of flat mouths."""
+    return float(np.mean(20 * np.log10(255 / np.abs(mine.astype(float) - true))))
+
+
+def test_a_perfect_generator_is_perfect() -> None:
+    result = evaluate(Oracle(), made_set(made_clip()))
+    for row in ("truth", "model"):
+        found = values(result, row)
+        assert [found[k] for k in ("mouth_psnr", "psnr", "ssim")] == pytest.approx([100, 100, 1])
+        assert [found[k] for k in ("lmd", "lmd_c", "id")] == [0, 0, 0]
+        assert [found[k] for k in ("opening", "opening_lag", "opening_ratio")] == pytest.approx([1, 0, 1])
+        assert math.isnan(found["sync"])
+    assert values(result, "truth")["raw_psnr"] == 100
+    assert values(result, "model")["raw_psnr"] < 20  # the green half counts here only
+    assert {r.frames for r in result.records} == {COUNT - 1}
+
+
+def test_every_row_scores_what_its_mouths_deserve() -> None:
+    result = evaluate(Oracle(), made_set(made_clip()))
+    true = LEVELS[1:]
+    expected = {
+        "wrong": np.roll(LEVELS, -COUNT // 2)[1:],
+        "reference": np.full(COUNT - 1, LEVELS[0]),
+        "average": np.full(COUNT - 1, np.round(LEVELS.mean())),
+    }
+    for row, mouths in expected.items():
+        found = values(result, row)
+        assert found["mouth_psnr"] == pytest.approx(decibels(mouths, true))
+        assert found["psnr"] == pytest.approx(decibels(mouths, true) + 10 * math.log10(4))  # a quarter of the picture
+        off = np.abs(mouths - true)
+        assert found["lmd"] == pytest.approx(off.mean() / 20)  # one of 20 lip points
+        assert found["id"] == pytest.approx(off[::5].mean() / 255, rel=1e-4)
+    assert values(result, "reference")["opening_ratio"] == pytest.approx(0, abs=1e-6)
+    assert values(result, "reference")["opening"] == 0
+    assert values(result, "wrong")["opening"] == pytest.approx(np.corrcoef(expected["wrong"], true)[0, 1])
+    assert values(result, "random")["mouth_psnr"] < 40  # never the frame itself
+
+
+def test_the_last_frame_as_reference() -> None:
+    result = evaluate(Oracle(), made_set(made_clip()), reference="last", rows=["reference"])
+    assert values(result, "reference")["mouth_psnr"] == pytest.approx(decibels(LEVELS[-1], LEVELS[:-1]))
+
+
+def test_the_generator_never_sees_the_mouth_it_must_draw() -> None:
+    oracle = Oracle()
+    evaluate(oracle, made_set(made_clip()), rows=["model"])
+    query = torch.cat(oracle.queries)
+    assert (query[:, :, SIZE // 2 :, SIZE // 4 : 3 * SIZE // 4] == 0).all()
+    assert (query[:, :, : SIZE // 2 - 1] == query[:1, :, : SIZE // 2 - 1]).all()
+    assert query.max() > 0.9
+
+
+@pytest.mark.parametrize("size", [32, 128])
+def test_generators_of_other_sizes_are_scaled(size: int) -> None:
+    oracle = Oracle(size)
+    found = values(evaluate(oracle, made_set(made_clip()), rows=["model"]), "model")
+    assert oracle.queries[0].shape[-1] == size
+    assert found["mouth_psnr"] == 100
+
+
+def test_sync_is_judged_by_the_sound_it_was_drawn_from(expert: SyncNet) -> None:
+    expert.train()
+    clip = made_clip()
+    result = evaluate(Oracle(), made_set(clip), expert=expert)
+    assert expert.training  # as it was before
+    for row in ROWS:
+        found = values(result, row)
+        assert 0 <= found["sync"] <= 1
+        assert found["sync_near"] == float(abs(found["sync_offset"]) <= 1)
+    assert values(result, "model")["sync"] == values(result, "truth")["sync"]
+    assert values(result, "wrong")["sync"] != values(result, "truth")["sync"]
+
+
+def test_same_figures_again_and_whatever_else_is_in_the_set() -> None:
+    torch.manual_seed(0)
+    alone = evaluate(Oracle(), made_set(made_clip("x")))
+    torch.manual_seed(1)
+    both = evaluate(Oracle(), made_set(made_clip("y"), made_clip("x")))
+    again = [r for r in both.records if r.clip == "x"]
+    for one, other in zip(alone.records, again, strict=True):
+        assert (one.row, one.frames) == (other.row, other.frames)
+        np.testing.assert_equal(one.values, other.values)
+    assert values(both, "random")["mouth_psnr"] != next(r for r in again if r.row == "random").values["mouth_psnr"]
+
+
+def test_only_the_beginning_and_without_identities() -> None:
+    result = evaluate(Oracle(), made_set(made_clip()), max_frames=6, id_every=0, rows=["reference"])
+    assert result.records[0].frames == 5
+    assert math.isnan(result.records[0].values["id"])
+    assert result.records[0].values["mouth_psnr"] == pytest.approx(decibels(LEVELS[0], LEVELS[1:6]))
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"rows": ["modell"]}, {"reference": "middle"}, {"id_every": -1}, {"max_frames": 1}], ids=str
+)
+def test_impossible_settings_say_so(wrong: dict[str, object]) -> None:
+    with pytest.raises(ConfigError, match=next(iter(wrong)).rstrip("s")):
+        evaluate(Oracle(), made_set(made_clip()), **wrong)  # type: ignore[arg-type]
+
+
+def record(clip: str, row: str, value: float) -> Record:
+    return Record(clip, row, 10, dict.fromkeys(COLUMNS, math.nan) | {"psnr": value})
+
+
+def test_means_count_clips_and_skip_what_is_undefined() -> None:
+    found = [("a", 20.0), ("b", 30.0), ("c", math.nan)]
+    result = EvalResult({}, tuple(record(clip, "model", v) for clip, v in found))
+    mean, low, high = result.means["model"]["psnr"]
+    assert (mean, low, high) == (25, 20, 30)
+    assert math.isnan(result.means["model"]["ssim"].mean)
+
+
+def test_bootstrap_covers_the_mean() -> None:
+    """About 95 of 100 intervals over 40 clips hold the true mean, and they are as wide as they must be."""
+    rng = np.random.default_rng(0)
+    intervals = [bootstrap(rng.normal(5, 2, 40).tolist()) for _ in range(100)]
+    assert 88 <= sum(i.low <= 5 <= i.high for i in intervals) <= 99
+    width = np.mean([i.high - i.low for i in intervals])
+    assert width == pytest.approx(2 * 1.96 * 2 / math.sqrt(40), rel=0.1)
+    assert math.isnan(bootstrap([3.0]).low)
+    assert bootstrap([3.0]).mean == 3
+
+
+def test_table_and_dict() -> None:
+    rows = [record(c, r, v) for c, v in (("a", 20.0), ("b", 30.0)) for r in ("truth", "reference")]
+    result = EvalResult({"reference": "first"}, tuple(rows))
+    text = table({"heldout": result, "unseen": EvalResult({}, (record("z", "model", 12.345),))})
+    lines = text.splitlines()
+    assert lines[0].startswith("heldout (2 clips)")
+    assert "PSNR dB" in lines[0]
+    assert "SSIM" not in text
+    assert lines[1].split() == ["truth", "25.00", "±5.00"]
+    assert len({len(line) for line in lines[:3]}) == 1
+    assert lines[-1].split() == ["model", "12.35"] or lines[-1].split() == ["model", "12.34"]
+    plain = json.loads(json.dumps(result.to_dict(), allow_nan=False))
+    assert plain["means"]["truth"]["psnr"] == {"mean": 25.0, "low": 20.0, "high": 30.0}
+    assert plain["clips"][0]["values"]["ssim"] is None
