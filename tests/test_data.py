@@ -102,8 +102,9 @@ def speaking(frames: int, lag: int, seed: int = 0) -> tuple[np.ndarray, np.ndarr
 @pytest.mark.parametrize("lag", [-12, -3, 0, 1, 7])
 def test_offset_is_found_with_its_sign(lag: int) -> None:
     found = estimate_offset(*speaking(300, lag))
-    assert abs(found.frames - lag) <= 1
-    assert found.trusted
+    assert found.frames == lag
+    assert found.evidence > 5  # less than for a lag near 0, as the far side has no neighbours to compare with
+    assert found.trusted or abs(lag) > 5
 
 
 def test_unrelated_sound_is_not_trusted() -> None:
@@ -175,7 +176,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     records = []
     for name in ("one", "two"):
         frames = [np.full((32, 32, 3), 4 * i, np.uint8) for i in range(50)]
-        media.write_clip(root / "clips" / f"{name}.mp4", frames, Fraction(25), crf=4, chroma444=True, threads=1)
+        media.write_clip(root / "clips" / f"{name}.mp4", frames, Fraction(25), crf=4, chroma444=True)
         mel = np.repeat(np.arange(176)[None] / 44, 80, 0).astype(np.float16)
         masks = np.tile(np.array([0.2, 0.5, 0.8, 1], np.float32), (50, 1))
         np.savez(root / "clips" / f"{name}.npz", mel=mel, masks=masks, landmarks=np.zeros((50, 68, 2), np.float32))

@@ -20,7 +20,7 @@ from sidgan.synth import LINES, Line, Person, Scene, voice
 
 ASSETS = Path(__file__).parents[1] / "src" / "sidgan" / "assets"
 RATE = 48_000
-SEEN, HEARD = Person.random(2), Person.random(1)
+SEEN, HEARD = Person.random(14), Person.random(11)
 
 
 def fitted(line: Line, seconds: float) -> Line:

@@ -224,7 +224,7 @@ class Portrait:
         """Thin dark frames in front of the eyes, with their arms."""
         gap, turn = eyes.EYE_X * self.person.eye_gap, np.linspace(0, 2 * np.pi, 48)
         ink = np.zeros(self.size, np.float32)
-        thick = max(1, round(0.20 * self.scale))
+        thick = max(1, round(0.15 * self.scale))
         for side in (-1, 1):
             rim_x = np.sign(np.cos(turn)) * np.abs(np.cos(turn)) ** 0.7 * 2.25
             rim_y = np.sign(np.sin(turn)) * np.abs(np.sin(turn)) ** 0.7 * 1.65 + 0.25

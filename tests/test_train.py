@@ -1,0 +1,150 @@
+"""Training: schedules, learning, resuming."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from lightning.fabric import Fabric
+
+from sidgan import checkpoint
+from sidgan.config import LossWeights, SyncNetConfig, from_dict, read_toml
+from sidgan.data.dataset import PackedSet
+from sidgan.errors import CheckpointError, ConfigError
+from sidgan.nn import SyncNet
+from sidgan.train import augment
+from sidgan.train.gan import GanTask, GanTrainConfig, judge, moment, prepare_batch, spread
+from sidgan.train.loop import LoopConfig, run
+from sidgan.train.syncnet import SyncTask, SyncTrainConfig, pair_scores
+
+TINY_EXPERT = SyncNetConfig(width=2, audio_width=8, blocks=0.5)
+
+
+def gan_config(steps, **changes):
+    generator = read_toml("nano64")["generator"]
+    values = {"generator": generator, "loop": {"steps": steps}, "batch": 5, "lr": 2e-3, "grow": [0.0, 0.0],
+              "fade": 0.0, "sync_from": 2.0, "gan_from": 2.0, "ema": 0.9}  # fmt: skip
+    return from_dict(GanTrainConfig, values | changes)
+
+
+def fabric():
+    return Fabric(accelerator="cpu", devices=1)
+
+
+def gan_task(blob, config, expert=None):
+    data = PackedSet.of([blob(64, 60)])
+    return GanTask(config, data, {"held": data}, fabric(), expert)
+
+
+def test_schedule_grows_fades_and_ramps():
+    config = gan_config(100, grow=[0.2, 0.5], fade=0.1, sync_from=0.6, gan_from=0.8)
+    assert [moment(config, i).level for i in (0, 19, 20, 49, 50, 99)] == [16, 16, 32, 32, 64, 64]
+    assert moment(config, 20).fade == 0
+    assert moment(config, 25).fade == pytest.approx(0.5)
+    assert moment(config, 31).fade == 1
+    assert [moment(config, i).sync for i in (59, 65, 80)] == pytest.approx([0, 0.5, 1])
+    assert not moment(config, 79).gan
+    assert moment(config, 80).gan
+
+
+def test_generator_learns_a_clip_and_listens(blob):
+    config = gan_config(80, audio_lr=1.0)
+    task = gan_task(blob, config)
+    for index in range(80):
+        task.step(index)
+    right, wrong, _ = judge(task.ema, spread(task.train, 20), 64)
+    assert right > 20
+    assert right > wrong + 1, "the mouth must depend on the sound"
+
+
+@pytest.mark.parametrize("kind", ["gan", "sync"])
+def test_resumed_is_uninterrupted(kind, blob, tmp_path):
+    expert = SyncNet(TINY_EXPERT).eval()
+
+    def task(steps):
+        if kind == "gan":
+            return gan_task(blob, gan_config(
+                steps, sync_from=0.0, gan_from=0.0, weights={64: {"sync": 0.1, "gan": 0.1}},
+                discriminators={64: {"base": 4, "layers": 2}}), expert)  # fmt: skip
+        config = SyncTrainConfig(model=TINY_EXPERT, loop=LoopConfig(steps=steps), batch=4, negatives=2)
+        data = PackedSet.of([blob(128, 40)])
+        return SyncTask(config, data, {}, fabric())
+
+    quiet = {"log_every": 1, "eval_every": 100}
+    whole = task(4)
+    run(whole, tmp_path / "whole", LoopConfig(steps=4, save_every=4, **quiet), lambda s: None)
+    part = task(4)
+    stop = LoopConfig(steps=4, save_every=2, minutes=0.0, **quiet)
+    assert not run(part, tmp_path / "part", stop, lambda s: None)  # out of time after its first step
+    again = task(4)
+    run(again, tmp_path / "part", LoopConfig(steps=4, save_every=4, **quiet), lambda s: None)
+    expected, got = whole.state()["net"], again.state()["net"]
+    assert all(torch.equal(expected[name], got[name]) for name in expected)
+    lines = [json.loads(line) for line in (tmp_path / "part" / "stats.jsonl").read_text().splitlines()]
+    assert {line["step"] for line in lines} == {1, 2, 3, 4}
+
+
+def test_audio_encoder_comes_from_the_expert_and_stays(blob):
+    expert = SyncNet(TINY_EXPERT).eval()
+    task = gan_task(blob, gan_config(2), expert)
+    before = {k: v.clone() for k, v in expert.audio.state_dict().items()}
+    for index in range(2):
+        task.step(index)
+    after = task.net.module.audio.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_query_hides_the_mouth_and_reference_is_the_same_person(blob):
+    data = PackedSet.of([blob(64, 60)])
+    windows = data.windows(np.random.default_rng(0), 4, 5)
+    for rng in (None, np.random.default_rng(1)):
+        batch = prepare_batch(windows, rng)
+        assert float((batch.query * batch.mask).abs().max()) == 0
+        assert torch.equal(batch.query * (1 - batch.mask), batch.target * (1 - batch.mask))
+        assert batch.query.shape == (20, 3, 64, 64)
+        assert batch.reference.shape == (4, 3, 64, 64)
+
+
+def test_expert_learns_a_toy(blob):
+    data = PackedSet.of([blob(128, 80, seed) for seed in range(2)])
+    config = SyncTrainConfig(model=SyncNetConfig(width=2, audio_width=4, blocks=0.0), batch=8, negatives=4,
+                             loop=LoopConfig(steps=60), lr=4e-3)  # fmt: skip
+    task = SyncTask(config, data, {}, fabric())
+    losses = [task.step(i)["loss"] for i in range(60)]
+    assert np.mean(losses[-10:]) < 0.6
+    assert pair_scores(task.net.module.net.eval(), data)["ranked"] > 0.75
+
+
+def test_augmentation_keeps_shape_range_and_seed():
+    images = torch.rand(3, 5, 3, 32, 32)
+    for _ in range(2):
+        first, second = (augment.colour(images, np.random.default_rng(4), strength=0.3) for _ in range(2))
+        assert torch.equal(first, second)
+        assert first.shape == images.shape
+        assert 0 <= float(first.min()) <= float(first.max()) <= 1
+    silent = torch.full((2, 1, 80, 16), -4.0)
+    assert torch.equal(augment.mel_noise(silent, np.random.default_rng(0)), silent)
+
+
+def test_checkpoint_round_trip_and_refusals(tmp_path):
+    path = tmp_path / "expert.safetensors"
+    expert = SyncNet(TINY_EXPERT).eval()
+    checkpoint.save(path, expert, {"note": "x"})
+    loaded = checkpoint.load_syncnet(path)
+    mine, theirs = expert.state_dict(), loaded.state_dict()
+    assert all(torch.equal(mine[name], theirs[name]) for name in mine)
+    assert checkpoint.read_meta(path)["meta"] == {"note": "x"}
+    with pytest.raises(CheckpointError, match="holds a syncnet, not a generator"):
+        checkpoint.load_generator(path)
+    (tmp_path / "junk.safetensors").write_bytes(b"junk" * 100)
+    with pytest.raises(CheckpointError, match="not a safetensors file"):
+        checkpoint.load_syncnet(tmp_path / "junk.safetensors")
+    with pytest.raises(CheckpointError, match="no weights file"):
+        checkpoint.load_syncnet(tmp_path / "none.safetensors")
+
+
+def test_unknown_settings_name_the_nearest():
+    with pytest.raises(ConfigError, match="did you mean 'negatives'"):
+        from_dict(SyncTrainConfig, {"negative": 3})
+    with pytest.raises(ConfigError, match="there is no output at level 48"):
+        GanTrainConfig(generator=gan_config(1).generator, weights={48: LossWeights()}, grow=(0.0, 0.0), batch=5)
