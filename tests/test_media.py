@@ -326,7 +326,7 @@ def test_the_chroma_map_of_a_turned_picture_finds_the_same_places(turns: int, ch
         ("nv12", "rawvideo", ".avi", "yuv420p", 8),
     ],
 )
-def test_every_layout_is_read_as_planar_and_written_as_it_was_read(  # noqa: PLR0917
+def test_every_layout_is_read_as_planar_and_written_as_it_was_read(
     tmp_path: Path, pixels: str, codec: str, suffix: str, name: str, bits: int
 ) -> None:
     path = make_video(tmp_path / f"a{suffix}", range(3), Fraction(1, 25), codec=codec, pixels=pixels)

@@ -48,9 +48,9 @@ def test_schedule_grows_fades_and_ramps():
 
 
 def test_generator_learns_a_clip_and_listens(blob):
-    config = gan_config(80, audio_lr=1.0)
+    config = gan_config(140, audio_lr=1.0)
     task = gan_task(blob, config)
-    for index in range(80):
+    for index in range(140):
         task.step(index)
     right, wrong, _ = judge(task.ema, spread(task.train, 20), 64)
     assert right > 20
@@ -108,9 +108,9 @@ def test_query_hides_the_mouth_and_reference_is_the_same_person(blob):
 def test_expert_learns_a_toy(blob):
     data = PackedSet.of([blob(128, 80, seed) for seed in range(2)])
     config = SyncTrainConfig(model=SyncNetConfig(width=2, audio_width=4, blocks=0.0), batch=8, negatives=4,
-                             loop=LoopConfig(steps=60), lr=4e-3)  # fmt: skip
+                             loop=LoopConfig(steps=110), lr=4e-3)  # fmt: skip
     task = SyncTask(config, data, {}, fabric())
-    losses = [task.step(i)["loss"] for i in range(60)]
+    losses = [task.step(i)["loss"] for i in range(110)]
     assert np.mean(losses[-10:]) < 0.6
     assert pair_scores(task.net.module.net.eval(), data)["ranked"] > 0.75
 

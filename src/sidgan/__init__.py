@@ -12,8 +12,8 @@ from typing import Any
 from sidgan.version import __version__
 
 _HOMES = {
-    "dub": "sidgan.dub", "Dubber": "sidgan.dub", "DubReport": "sidgan.dub", "adapt": "sidgan.adapt",
-    "prepare": "sidgan.data.prepare", "evaluate": "sidgan.evaluate", "load_generator": "sidgan.checkpoint",
+    "dub": "sidgan.dubbing", "Dubber": "sidgan.dubbing", "DubReport": "sidgan.dubbing", "adapt": "sidgan.adaptation",
+    "prepare": "sidgan.data.prepare", "evaluate": "sidgan.evaluation", "load_generator": "sidgan.checkpoint",
     "load_syncnet": "sidgan.checkpoint",
 }  # fmt: skip
 

@@ -48,7 +48,7 @@ def dub(
     as_json: AsJson = False,
 ) -> None:
     """Dub VIDEO with VOICE. Example: sidgan dub talk.mp4 german.wav -o talk-german.mp4 --adapt 5."""
-    from sidgan import dub as dubbing
+    from sidgan import dubbing
 
     generator = None
     if adapt is not None:
@@ -88,7 +88,7 @@ def demo(
     """Dub the clip that comes with the package and write a before/after picture beside it."""
     from importlib import resources
 
-    from sidgan import dub as dubbing
+    from sidgan import dubbing
 
     assets = Path(str(resources.files("sidgan") / "assets"))
     video, (voice,) = assets / "demo.mp4", list(assets.glob("demo_voice.*"))
@@ -176,7 +176,7 @@ def evaluate(
 ) -> None:
     """Reconstruction protocol on prepared clips, beside trivial dubbers. Example: sidgan eval data --split heldout."""
     from sidgan import checkpoint
-    from sidgan import evaluate as judging
+    from sidgan import evaluation as judging
     from sidgan.data.dataset import PackedSet
 
     generator, judge = checkpoint.load_generator(model), checkpoint.load_syncnet(expert)
@@ -211,7 +211,7 @@ def _root(version: Annotated[bool, typer.Option("--version", help="print the ver
 
 
 def _adapt(video: Path, model: str, minutes: float, out: Path | None, device: str) -> Any:
-    from sidgan.adapt import adapt as run
+    from sidgan.adaptation import adapt as run
 
     with _bar() as show:
         return run(video, model=model, minutes=minutes, out=out, device=device, progress=show)

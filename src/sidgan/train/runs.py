@@ -64,7 +64,7 @@ def _fabric(device: str, precision: str) -> Fabric:
 
 
 def _sets(data: Sequence[Path], fabric: Fabric) -> tuple[PackedSet, dict[str, PackedSet]]:
-    """The training set and every held-out split that the folders have; ``test`` is left for `sidgan.evaluate`."""
+    """The training set and every held-out split that the folders have; ``test`` is left for `sidgan.evaluation`."""
     names = {split for folder in data for record in read_manifest(folder) for split in record.get("splits", {})}
     held = {name: PackedSet(data, [name], device=fabric.device) for name in sorted(names - {"train", "test"})}
     return PackedSet(data, ["train"], device=fabric.device), held

@@ -1,4 +1,4 @@
-"""Training an expert: does a mouth belong to this sound, or to that of another moment (Sec. 3.3.1)?"""
+"""Training an expert, which tells whether a mouth belongs to this sound or to that of another moment (Sec. 3.3.1)."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from sidgan import faces
 from sidgan.config import GeneratorConfig, SyncNetConfig
 from sidgan.data.dataset import PackedClip, PackedSet
 from sidgan.errors import ConfigError
-from sidgan.evaluate import COLUMNS, ROWS, EvalResult, Record, bootstrap, evaluate, table
+from sidgan.evaluation import COLUMNS, ROWS, EvalResult, Record, bootstrap, evaluate, table
 from sidgan.nn import Generator, SyncNet
 
 COUNT, SIZE = 12, 64

@@ -138,7 +138,7 @@ class Dubber:
         progress: Progress | None = None,
         on_frame: OnFrame | None = None,
     ) -> DubReport:
-        """Dub one video; see `sidgan.dub.dub`."""
+        """Dub one video; see `sidgan.dubbing.dub`."""
         video, audio, out = Path(video), Path(audio), Path(out)
         require(faces in ("largest", "all"), f"faces must be 'largest' or 'all', not {faces!r}")
         require(0 <= crf <= 51, f"crf must be 0 to 51, not {crf}")

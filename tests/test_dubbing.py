@@ -16,11 +16,10 @@ import numpy as np
 import pytest
 import torch
 
-from sidgan import dub as dubbing
-from sidgan import geometry, media, people
+from sidgan import dubbing, geometry, media, people
 from sidgan.blend import GAIN, ToneMatch, mouth_alpha
 from sidgan.config import GeneratorConfig, from_dict, read_toml
-from sidgan.dub import Dubber, dub, strip
+from sidgan.dubbing import Dubber, dub, strip
 from sidgan.engine import Engine
 from sidgan.errors import CheckpointError, ConfigError, InputError, NoFaceError, OutputError, SidganError
 from sidgan.faces import track_faces

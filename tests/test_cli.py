@@ -1,0 +1,65 @@
+"""The command line: what a user types, and what they read when it cannot work."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from sidgan import checkpoint
+from sidgan.cli import app
+from sidgan.config import SyncNetConfig
+from sidgan.nn import SyncNet
+
+
+def sidgan(*arguments, cwd=None):
+    """Run the command as a user does; returns the finished process."""
+    command = [sys.executable, "-m", "sidgan", *map(str, arguments)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, check=False)
+
+
+VERBS = ("dub", "adapt", "demo", "prepare", "eval", "info", "train syncnet", "train gan")
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_explains_itself(verb):
+    result = CliRunner().invoke(app, [*verb.split(), "--help"])
+    assert result.exit_code == 0
+    assert verb in ("demo", "info") or f"sidgan {verb}" in " ".join(result.output.split())
+
+
+def test_dry_run_prints_resolved_settings():
+    result = CliRunner().invoke(app, ["train", "gan", "x", "--dry-run", "--set", "lr=0.5", "--set", "weights.64.l1=2"])
+    values = json.loads(result.output)
+    assert values["lr"] == 0.5
+    assert values["weights"]["64"]["l1"] == 2.0
+    assert values["generator"]["size"] == 128
+
+
+def test_bad_input_is_one_line_and_exit_code_2(tmp_path):
+    expert = tmp_path / "expert.safetensors"
+    checkpoint.save(expert, SyncNet(SyncNetConfig(width=2, audio_width=2, blocks=0.0)))
+    (tmp_path / "empty").mkdir()
+    cases = [
+        (("dub", "no.mp4", "no.wav", "-o", "out.mp4"), "no.mp4"),
+        (("dub", "no.mp4", "no.wav", "-o", "out.mp4", "--model", expert), "holds a syncnet, not a generator"),
+        (("prepare", tmp_path / "empty", tmp_path / "data"), "no videos"),
+        (("train", "syncnet", tmp_path / "empty"), "sidgan prepare"),
+        (("train", "gan", tmp_path, "--set", "lrr=1"), "did you mean 'lr'"),
+        (("train", "gan", tmp_path, "--config", "huge"), "no preset 'huge'"),
+    ]
+    for arguments, text in cases:
+        result = sidgan(*arguments, cwd=tmp_path)
+        lines = result.stderr.strip().splitlines()
+        assert result.returncode == 2, (arguments, result.stderr)
+        assert len(lines) == 1, (arguments, result.stderr)
+        assert text in lines[0], (arguments, lines)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["empty", "expert.safetensors"]
+
+
+def test_info_is_json():
+    values = json.loads(CliRunner().invoke(app, ["info", "--json"]).output)
+    assert values["generator"]["kind"] == "generator"

@@ -1,0 +1,100 @@
+"""From footage to packed crops, and from one video to weights that fit it; on drawn people."""
+
+import json
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from sidgan import checkpoint, media
+from sidgan.adaptation import adapt
+from sidgan.config import GeneratorConfig, from_dict, read_toml
+from sidgan.data.dataset import PackedSet, read_crops
+from sidgan.data.prepare import PrepareConfig, prepare, ticks
+from sidgan.errors import DataError, InputError
+from sidgan.nn import Generator
+from sidgan.synth import Person, Scene, random_line
+from sidgan.types import FaceTrack
+
+
+def film(path, seed=3, seconds=2.6, rate=Fraction(25), size=200, sound=True):
+    scene = Scene(Person.random(seed), random_line(np.random.default_rng(seed), seconds), rate=rate, size=(size, size))
+    media.write_clip(path, (shot.image for shot in scene), rate, scene.audio(16000) if sound else None, 16000)
+    return path
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("footage")
+    film(folder / "talk.mp4")
+    film(folder / "fast.mp4", seed=4, rate=Fraction(30000, 1001), seconds=1.5)
+    film(folder / "silent.mp4", seconds=1.2, sound=False)
+    media.write_clip(folder / "nobody.mp4", [np.full((96, 96, 3), 90, np.uint8)] * 30, Fraction(25),
+                     np.zeros(19200, np.float32), 16000)  # fmt: skip
+    (folder / "broken.mp4").write_bytes((folder / "talk.mp4").read_bytes()[:3000])
+    return folder
+
+
+def test_prepare_keeps_explains_and_resumes(folder, tmp_path):
+    records = {r["name"]: r for r in prepare(folder, tmp_path / "one", PrepareConfig(size=64))}
+    assert {name for name, r in records.items() if r["kept"]} == {"talk", "fast"}
+    assert records["nobody"]["reason"] == "no face"
+    assert records["silent"]["reason"] == "no sound"
+    assert "broken.mp4" in records["broken"]["reason"]
+    clips = tmp_path / "one" / "clips"
+    assert read_crops(clips / "talk.mp4").shape == (records["talk"]["frames"], 64, 64, 3)
+    assert abs(records["fast"]["frames"] - 1.5 * 25) <= 2
+    before = {p.name: p.read_bytes() for p in clips.iterdir()}
+    stamp = (clips / "talk.mp4").stat().st_mtime_ns
+    (clips / "fast.json").unlink()  # as if stopped before this clip was done
+    again = prepare(folder, tmp_path / "one", PrepareConfig(size=64))
+    assert (clips / "talk.mp4").stat().st_mtime_ns == stamp, "finished clips are not made again"
+    assert before == {p.name: p.read_bytes() for p in clips.iterdir()}, "and the result is the same"
+    assert json.loads(json.dumps(again)) == [
+        json.loads(line) for line in (tmp_path / "one" / "manifest.jsonl").read_text().splitlines()
+    ]
+
+
+def test_packed_mels_fit_their_frames(folder, tmp_path):
+    prepare(folder, tmp_path, PrepareConfig(size=64))
+    data = PackedSet(tmp_path, ["train"])
+    for clip in data.clips:
+        assert clip.mels.shape == (len(clip), 1, 80, 16)
+        assert float(clip.mels.max()) > 0, "speech is louder than silence"
+    windows = data.windows(np.random.default_rng(0), 3, 5)
+    assert windows.target.shape == (3, 5, 3, 64, 64)
+    assert 0.1 < float(windows.mask.mean()) < 0.6
+    with pytest.raises(DataError, match="no clips for heldout"):
+        PackedSet(tmp_path, ["heldout"])
+
+
+def test_ticks_pick_the_nearest_frame():
+    times = [Fraction(i * 1001, 30000) for i in range(90)]
+    track = FaceTrack(0, np.ones(90, bool), *(np.zeros(1),) * 4)
+    picks = ticks(times, track)
+    assert len(picks) == int(float(times[-1]) * 25) + 1
+    for n, pick in enumerate(picks):
+        assert abs(float(times[pick]) - n / 25) <= 1001 / 60000 + 1e-9
+    slow = ticks([Fraction(i, 10) for i in range(20)], FaceTrack(0, np.ones(20, bool), *(np.zeros(1),) * 4))
+    assert slow[:6] == [0, 0, 1, 1, 2, 2], "slow footage repeats frames, it does not run faster"
+
+
+def test_adapt_reports_and_never_ends_worse(folder, tmp_path):
+    base = tmp_path / "base.safetensors"
+    checkpoint.save(base, Generator(from_dict(GeneratorConfig, read_toml("nano64")["generator"])))
+    out = tmp_path / "me.safetensors"
+    _, report = adapt(folder / "talk.mp4", model=base, minutes=0.15, out=out)
+    assert report.kept == (report.after > report.before)
+    assert report.after > report.before, "an untrained network has everything to learn"
+    assert checkpoint.read_meta(out)["meta"]["adapted_to"] == "talk.mp4"
+    assert checkpoint.load_generator(out).config.size == 64
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("silent.mp4", "no sound"), ("nobody.mp4", "no face"), ("none.mp4", "no file")]
+)
+def test_adapt_refuses_clearly(folder, tmp_path, name, text):
+    base = tmp_path / "base.safetensors"
+    checkpoint.save(base, Generator(from_dict(GeneratorConfig, read_toml("nano64")["generator"])))
+    with pytest.raises(InputError, match=text):
+        adapt(folder / name, model=base, minutes=0.1)
