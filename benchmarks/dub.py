@@ -1,4 +1,4 @@
-"""How close a dub comes to its bound: the slower of the network alone, and decode + track + encode spread over the cores.
+"""How close a dub comes to its bound: the network alone, or decode + track + encode shared out over the cores.
 
     python benchmarks/dub.py VIDEO VOICE [--rounds 5]
 
