@@ -13,21 +13,24 @@ from torch import Tensor
 Rng = np.random.Generator
 
 
-def geometric(images: Tensor, rng: Rng, *, shift: float, scale: float, turn: float = 0.0) -> Tensor:
+def geometric(
+    images: Tensor, rng: Rng, *, shift: float, scale: float, turn: float = 0.0, mirror: float = 0.5
+) -> Tensor:
     """Move, scale, turn and mirror each item of (B, C, H, W); content from outside is replicated.
 
     Args:
         shift: largest shift, as a share of the side.
         scale: largest relative change of size.
         turn: largest angle, degrees.
+        mirror: share of the items that are mirrored.
     """
     count = len(images)
     angle = np.radians(rng.uniform(-turn, turn, count))
     zoom = 1 + rng.uniform(-scale, scale, count)
-    mirror = np.where(rng.random(count) < 0.5, -1.0, 1.0)
+    side = np.where(rng.random(count) < mirror, -1.0, 1.0)
     move = 2 * rng.uniform(-shift, shift, (2, count))
     cos, sin = np.cos(angle) * zoom, np.sin(angle) * zoom
-    theta = np.stack([np.stack([cos * mirror, -sin, move[0]], -1), np.stack([sin * mirror, cos, move[1]], -1)], 1)
+    theta = np.stack([np.stack([cos * side, -sin, move[0]], -1), np.stack([sin * side, cos, move[1]], -1)], 1)
     grid = F.affine_grid(_tensor(theta, images), list(images.shape), align_corners=False)
     return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
 

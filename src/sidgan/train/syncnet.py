@@ -34,6 +34,8 @@ class SyncTrainConfig:
         negatives: wrong sounds for each window; the video branch, which costs most, runs once for all of them.
         lr: Adam's learning rate; falls linearly to a tenth over the last half.
         warmup: steps over which it rises first.
+        ease: share of the run over which augmentation rises from nothing to full strength. With all of it from the first
+            step the loss stays at 0.69: the expert must first see that mouths and sounds belong together at all.
         near: share of negatives only 2 to 4 frames off, in the last third; they teach the exact lag.
         precision: Lightning's name: ``32-true``, ``bf16-mixed``.
         seed: of everything random.
@@ -45,6 +47,7 @@ class SyncTrainConfig:
     negatives: int = 4
     lr: float = 1e-3
     warmup: int = 50
+    ease: float = 0.4
     near: float = 0.3
     precision: str = "32-true"
     seed: int = 0
@@ -82,7 +85,8 @@ class SyncTask:
         for group in self.optimiser.param_groups:
             group["lr"] = self._rate(index)
         late = index >= 2 * self.config.loop.steps // 3
-        video, mels = self._batch(self.config.near if late else 0.0)
+        strength = min(1.0, index / max(1.0, self.config.ease * self.config.loop.steps))
+        video, mels = self._batch(self.config.near if late else 0.0, strength)
         self.net.train()
         cosines = self.net(video, mels)
         right = sync_bce(cosines[:, 0], torch.ones_like(cosines[:, 0]))
@@ -102,7 +106,7 @@ class SyncTask:
         fall = min(1.0, 2 * (1 - index / steps))
         return self.config.lr * rise * max(0.1, fall)
 
-    def _batch(self, near: float) -> tuple[Tensor, Tensor]:
+    def _batch(self, near: float, strength: float) -> tuple[Tensor, Tensor]:
         faces, mels = [], []
         for _ in range(self.config.batch):
             clip = self.train.draw(self.rng)
@@ -110,8 +114,12 @@ class SyncTask:
             faces.append(clip.images[start : start + SYNC_FRAMES])
             mels.append(clip.mels[[start + 2, *(self._negative(clip, start, near) + 2)]])
         images = torch.stack(faces).float() / 255
-        images = augment.geometric(images.flatten(1, 2), self.rng, shift=0.02, scale=0.05, turn=3).view_as(images)
-        images = augment.soften(augment.colour(images, self.rng, strength=0.2), self.rng, chance=0.1)
+        images = augment.geometric(
+            images.flatten(1, 2), self.rng, shift=0.02 * strength, scale=0.05 * strength, turn=3 * strength,
+            mirror=0.5 * strength,
+        ).view_as(images)  # fmt: skip
+        images = augment.colour(images, self.rng, strength=0.2 * strength)
+        images = augment.soften(images, self.rng, chance=0.1 * strength)
         video = lower_half_windows(images, self.config.model.face)
         sounds = augment.mel_noise(torch.stack(mels).float(), self.rng)
         return self.fabric.to_device(video), self.fabric.to_device(sounds)
