@@ -34,8 +34,8 @@ class SyncTrainConfig:
         negatives: wrong sounds for each window; the video branch, which costs most, runs once for all of them.
         lr: Adam's learning rate; falls linearly to a tenth over the last half.
         warmup: steps over which it rises first.
-        ease: share of the run over which augmentation rises from nothing to full strength. With all of it from the first
-            step the loss stays at 0.69: the expert must first see that mouths and sounds belong together at all.
+        ease: share of the run over which augmentation rises from nothing to full strength. With all of it from the
+            first step the loss stays at 0.69: the expert must first see that mouths and sounds belong together at all.
         near: share of negatives only 2 to 4 frames off, in the last third; they teach the exact lag.
         precision: Lightning's name: ``32-true``, ``bf16-mixed``.
         seed: of everything random.
