@@ -15,7 +15,7 @@ from sidgan import faces
 from sidgan.config import GeneratorConfig, SyncNetConfig
 from sidgan.data.dataset import PackedClip, PackedSet
 from sidgan.errors import ConfigError
-from sidgan.evaluation import COLUMNS, ROWS, EvalResult, Record, bootstrap, evaluate, table
+from sidgan.evaluation import COLUMNS, ROWS, EvalResult, Record, bootstrap, evaluate, revoice, table
 from sidgan.nn import Generator, SyncNet
 
 COUNT, SIZE = 12, 64
@@ -28,7 +28,7 @@ def made_clip(name: str = "a/clip", count: int = COUNT) -> PackedClip:
     rng = np.random.default_rng(0)
     images = np.repeat(rng.integers(0, 256, (1, 3, SIZE, SIZE), np.uint8), count, 0)
     for i in range(count):
-        images[i, :, SIZE // 2 :, SIZE // 4 : 3 * SIZE // 4] = LEVELS[i]
+        images[i, :, SIZE // 2 :, SIZE // 4 : 3 * SIZE // 4] = LEVELS[i % COUNT]
     landmarks = np.broadcast_to(rng.uniform(0.2, 0.9, (68, 2)).astype(np.float32), (count, 68, 2)).copy()
     return PackedClip(
         name=name, images=torch.from_numpy(images), landmarks=landmarks,
@@ -233,3 +233,47 @@ def test_table_and_dict() -> None:
     plain = json.loads(json.dumps(result.to_dict(), allow_nan=False))
     assert plain["means"]["truth"]["psnr"] == {"mean": 25.0, "low": 20.0, "high": 30.0}
     assert plain["clips"][0]["values"]["ssim"] is None
+
+
+def speaking(name: str, levels: np.ndarray) -> PackedClip:
+    """A clip whose mouth is as bright as ``levels``, with sounds that index `LEVELS`."""
+    clip = made_clip(name, len(levels))
+    mels = torch.from_numpy(levels).half()[:, None, None, None].expand(-1, 1, 80, 16).clone()
+    images = clip.images.clone()
+    images[:, :, SIZE // 2 :, SIZE // 4 : 3 * SIZE // 4] = torch.from_numpy(LEVELS[levels]).byte()[:, None, None, None]
+    return PackedClip(name, images, mels, clip.masks, clip.landmarks)
+
+
+def test_a_mouth_that_follows_the_new_voice_is_told_from_one_that_does_not(expert: SyncNet) -> None:
+    rng = np.random.default_rng(3)
+    clips = [speaking(f"a/{i}", rng.integers(0, COUNT, 60)) for i in range(4)]
+    result = revoice(Oracle(), made_set(*clips), expert=expert)
+    assert {(r.clip, r.row) for r in result.records} == {(c.name, row) for c in clips for row in ("donor", "elsewhere")}
+    for record in result.records:
+        assert record.frames == 59
+        if record.row == "donor":
+            assert record.values["opening"] == pytest.approx(1)
+            assert record.values["opening_ratio"] == pytest.approx(1)
+            assert record.values["opening_lag"] == 0
+        else:
+            assert abs(record.values["opening"]) < 0.4
+    heard = {row: [r.values["sync"] for r in result.records if r.row == row] for row in ("donor", "elsewhere")}
+    assert heard["donor"] != heard["elsewhere"]
+    assert "new voice" in table({"heldout, new voice": result})
+
+
+def test_a_deaf_generator_follows_nobody() -> None:
+    rng = np.random.default_rng(3)
+    clips = [speaking(f"a/{i}", rng.integers(0, COUNT, 60)) for i in range(3)]
+
+    class Deaf(Oracle):
+        def decode(self, query, features, mel, level=None, fade=None):  # type: ignore[no-untyped-def]
+            return super().decode(query, features, torch.zeros_like(mel), level, fade)
+
+    result = revoice(Deaf(), made_set(*clips))
+    assert all(r.values["opening"] == 0 for r in result.records)
+
+
+def test_a_new_voice_needs_others_to_come_from() -> None:
+    with pytest.raises(ConfigError, match="three clips"):
+        revoice(Oracle(), made_set(made_clip(), made_clip("b")))

@@ -115,6 +115,31 @@ def test_expert_learns_a_toy(blob):
     assert pair_scores(task.net.module.net.eval(), data)["ranked"] > 0.75
 
 
+def test_an_expert_is_judged_with_statistics_of_its_present_weights(blob):
+    config = SyncTrainConfig(model=TINY_EXPERT, batch=4, negatives=2, loop=LoopConfig(steps=4))
+    task = SyncTask(config, PackedSet.of([blob(128, 40)]), {}, fabric())
+    task.step(0)
+    fresh = task.calibrated()
+    state, mine = task.rng.bit_generator.state, task.net.module.net
+    for norm in (m for m in mine.modules() if isinstance(m, torch.nn.BatchNorm2d)):
+        norm.running_mean.fill_(7.0)  # as if they trailed far behind
+    again = task.calibrated()
+    assert not again.training
+    assert all(torch.equal(a, b) for a, b in zip(fresh.buffers(), again.buffers(), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(mine.parameters(), again.parameters(), strict=True))
+    assert task.rng.bit_generator.state == state, "judging must not change what is trained on next"
+    assert float(mine.video.units[0].norm.running_mean.mean()) == 7.0
+
+
+def test_silence_is_no_wrong_sound_for_silence(blob):
+    clip = blob(128, 60)
+    clip.mels[20:50] = -4.0
+    task = SyncTask(SyncTrainConfig(model=TINY_EXPERT), PackedSet.of([clip]), {}, fabric())
+    picked = {int(i) for _ in range(20) for i in task._negative(task.rng, clip, 30, 0.0)}
+    assert picked
+    assert all(abs(i - 30) >= 5 and not 18 <= i <= 47 for i in picked)  # the window of i sounds at frame i + 2
+
+
 def test_augmentation_keeps_shape_range_and_seed():
     images = torch.rand(3, 5, 3, 32, 32)
     for _ in range(2):

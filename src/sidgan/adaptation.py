@@ -8,26 +8,28 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
 from lightning.fabric import Fabric
 
 from sidgan import checkpoint
 from sidgan.config import LossWeights
-from sidgan.data.dataset import PackedClip, PackedSet, Windows, stack_windows
+from sidgan.data.dataset import PackedClip, PackedSet
 from sidgan.data.prepare import PrepareConfig, prepare
+from sidgan.engine import choose_device, choose_precision
 from sidgan.errors import InputError
+from sidgan.evaluation import evaluate
 from sidgan.nn import Generator
-from sidgan.train.gan import GanTask, GanTrainConfig, judge
+from sidgan.train.gan import GanTask, GanTrainConfig
 from sidgan.train.loop import LoopConfig
 
 HELD_BACK = 0.25  #: share of the frames, at the end, that judges
 GAP = 12  #: frames between the two stretches, so that the judge has not seen its first frames in training
 MIN_FRAMES = 50  #: two seconds: with less there is nothing to learn from
+JUDGED = 250  #: frames of it that are looked at, at the most
 BATCH = 10
 RATE = 4e-4
 LONGEST = 3000  #: seconds of a video that are read at the most; a person's mouth repeats itself long before
@@ -41,6 +43,7 @@ class AdaptReport:
         frames: trained on. steps, minutes: how long.
         before, after: mouth PSNR in dB on the held-back stretch.
         gap_before, gap_after: how much worse a wrong sound does there, dB: does the mouth listen?
+        lmd_before, lmd_after: mean distance of the lip landmarks there, px at 256 px.
         offset: frames by which the video's own sound was moved to fit its picture (0: in sync, or not to be told).
         kept: whether the adapted weights are used.
     """
@@ -52,6 +55,8 @@ class AdaptReport:
     after: float
     gap_before: float
     gap_after: float
+    lmd_before: float
+    lmd_after: float
     offset: int
     kept: bool
 
@@ -89,10 +94,11 @@ def adapt(
     with tempfile.TemporaryDirectory(prefix="sidgan-") as folder:
         clip, offset = _pack(video, Path(folder), base.config.size, progress)
     split = int(len(clip) * (1 - HELD_BACK))
-    train, judged = _part(clip, 0, split - GAP), _windows(clip, split)
-    level = base.config.size
-    before, wrong_before, _ = judge(base, judged, level)
-    fabric = Fabric(accelerator="cpu" if device == "cpu" else "auto", devices=1)
+    train = _frames(clip, range(split - GAP))
+    judged = PackedSet.of([_frames(clip, [0, *range(split, min(len(clip), split + JUDGED))])])
+    before = _judge(base, judged)
+    where = choose_device(device)
+    fabric = Fabric(accelerator=where.type, devices=1, precision=choose_precision(where))  # type: ignore[arg-type]
     task = GanTask(_config(base, seed), PackedSet.of([train]), {}, fabric, start=base)
     begun, budget = time.monotonic(), 60 * minutes
     steps = index = 0
@@ -105,11 +111,11 @@ def adapt(
         progress(min(1.0, spent / budget), f"adapting: step {index} of about {steps}")
     spent = time.monotonic() - begun
     adapted = task.ema.cpu().eval()
-    after, wrong_after, _ = judge(adapted, judged, level)
+    after = _judge(adapted, judged)
     report = AdaptReport(
-        frames=len(train), steps=index, minutes=round(spent / 60, 2), before=round(before, 2), after=round(after, 2),
-        gap_before=round(before - wrong_before, 2), gap_after=round(after - wrong_after, 2), offset=offset,
-        kept=after > before,
+        frames=len(train), steps=index, minutes=round(spent / 60, 2), before=before.psnr, after=after.psnr,
+        gap_before=before.gap, gap_after=after.gap, lmd_before=before.lmd, lmd_after=after.lmd, offset=offset,
+        kept=after.psnr > before.psnr,
     )  # fmt: skip
     result = adapted if report.kept else checkpoint.load_generator(model)
     if out is not None:
@@ -134,16 +140,24 @@ def _pack(
     return data.clips[0], int(record["corrected"])
 
 
-def _part(clip: PackedClip, first: int, last: int) -> PackedClip:
-    return PackedClip(clip.name, clip.images[first:last], clip.mels[first:last], clip.masks[first:last],
-                      clip.landmarks[first:last])  # fmt: skip
+def _frames(clip: PackedClip, frames: Sequence[int]) -> PackedClip:
+    pick = list(frames)
+    return PackedClip(clip.name, clip.images[pick], clip.mels[pick], clip.masks[pick], clip.landmarks[pick])
 
 
-def _windows(clip: PackedClip, split: int, most: int = 64) -> Windows:
-    """Frames of the held-back stretch, each with a reference from the stretch that is trained on."""
-    frames = np.unique(np.linspace(split, len(clip) - 1, most).astype(int))
-    picks = [(clip, int(i), int((i * 7) % max(1, split - GAP))) for i in frames]
-    return stack_windows(picks, 1, int(clip.images.shape[-1]))
+class _Verdict(NamedTuple):
+    """On the held-back stretch: mouth PSNR, how much of it wrong sound costs (both dB), and lip distance (px)."""
+
+    psnr: float
+    gap: float
+    lmd: float
+
+
+def _judge(generator: Generator, judged: PackedSet) -> _Verdict:
+    """The reconstruction protocol on the held-back stretch; the video's first frame is the reference."""
+    found = {r.row: r.values for r in evaluate(generator, judged, rows=("model", "wrong"), id_every=0).records}
+    right, wrong = found["model"]["mouth_psnr"], found["wrong"]["mouth_psnr"]
+    return _Verdict(round(right, 2), round(right - wrong, 2), round(found["model"]["lmd"], 2))
 
 
 def _config(base: Generator, seed: int) -> GanTrainConfig:

@@ -171,6 +171,7 @@ def evaluate(
     model: Model = "bundled",
     expert: Annotated[str, typer.Option(help="weights file of a sync expert, or 'bundled'")] = "bundled",
     split: Annotated[list[str] | None, typer.Option(help="splits to judge, each a table of its own")] = None,
+    revoice: Annotated[bool, typer.Option("--revoice", help="also give each clip another one's voice")] = False,
     max_frames: Annotated[int | None, typer.Option(help="judge at most so many frames of each clip")] = None,
     out: Annotated[Path | None, typer.Option(help="write all records as JSON")] = None,
 ) -> None:
@@ -182,7 +183,10 @@ def evaluate(
     generator, judge = checkpoint.load_generator(model), checkpoint.load_syncnet(expert)
     results: dict[str, Any] = {}
     for name in split or ["heldout"]:
-        results[name] = judging.evaluate(generator, PackedSet(data, [name]), expert=judge, max_frames=max_frames)
+        clips = PackedSet(data, [name])
+        results[name] = judging.evaluate(generator, clips, expert=judge, max_frames=max_frames)
+        if revoice:
+            results[f"{name}, new voice"] = judging.revoice(generator, clips, expert=judge, max_frames=max_frames)
     print(judging.table(results))
     if out is not None:
         out.write_text(json.dumps({name: result.to_dict() for name, result in results.items()}, indent=1))

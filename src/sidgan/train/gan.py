@@ -43,7 +43,7 @@ class GanTrainConfig:
         fade: how long a new level is blended in.
         sync_from, gan_from: when these losses begin; the sync loss then rises over ``fade``.
         ema: decay of the averaged weights, which are what is judged and shipped.
-        precision: Lightning's name: ``32-true``, ``bf16-mixed``.
+        precision: ``auto`` (see `sidgan.engine.choose_precision`), or Lightning's name: ``32-true``, ``bf16-mixed``.
         seed: of everything random.
     """
 
@@ -61,7 +61,7 @@ class GanTrainConfig:
     sync_from: float = 0.5
     gan_from: float = 0.7
     ema: float = 0.999
-    precision: str = "32-true"
+    precision: str = "auto"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -121,6 +121,7 @@ class GanTask:
         if expert is not None and start is None:
             net.load_audio(expert)
         net.freeze_audio(config.audio_lr == 0)
+        net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.ema = copy.deepcopy(net).eval().requires_grad_(False)
         self.ema.to(fabric.device)
         self.expert = expert

@@ -12,6 +12,7 @@ from lightning.fabric import Fabric
 from sidgan import checkpoint
 from sidgan.config import from_dict, override, read_toml, to_dict
 from sidgan.data.dataset import PackedSet, read_manifest
+from sidgan.engine import choose_device, choose_precision
 from sidgan.errors import CheckpointError
 from sidgan.train.gan import GanTask, GanTrainConfig
 from sidgan.train.loop import LoopConfig, Task, new_run, run
@@ -58,6 +59,9 @@ def train_gan(
 
 
 def _fabric(device: str, precision: str) -> Fabric:
+    """The device, and the precision that suits it where the settings leave that open."""
+    if precision == "auto":
+        precision = choose_precision(choose_device(device))
     fabric = Fabric(accelerator=device, devices="auto" if device != "cpu" else 1, precision=precision)  # type: ignore[arg-type]
     fabric.launch()
     return fabric
