@@ -39,8 +39,8 @@ def repeat(source: Path, out: Path, times: int, kind: str) -> None:
 
 def peak(video: Path, voice: Path, out: Path, model: str) -> tuple[float, int, int]:
     """Peak memory in MiB, frames, and dubbed frames of one dub."""
-    command = [sys.executable, "-m", "sidgan", "dub", str(video), str(voice), "-o", str(out), "--model", model, "--json"]
-    report = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    command = [sys.executable, "-m", "sidgan", "dub", video, voice, "-o", out, "--model", model, "--json"]
+    report = json.loads(subprocess.run([*map(str, command)], check=True, capture_output=True, text=True).stdout)
     return report["memory"], report["frames"], report["dubbed"]
 
 
