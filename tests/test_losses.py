@@ -1,11 +1,22 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sidgan.losses import lsgan_d, lsgan_g, masked_l1, sync_bce, sync_loss, sync_probability
+from sidgan.losses import (
+    contextual_loss,
+    focal_frequency_loss,
+    lsgan_d,
+    lsgan_g,
+    masked_l1,
+    perceptual_loss,
+    sync_bce,
+    sync_loss,
+    sync_probability,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -100,3 +111,93 @@ def test_half_precision_is_left_at_the_door() -> None:
     assert all(v.dtype == torch.float32 for v in values)
     assert values[2] == masked_l1(image.float(), target.float(), mask, 5.0)
     assert values[0] == sync_loss(cosine.float())
+
+
+# ------------------------------------------------------------------------------------------------- reconstruction
+
+
+def natural(count: int, size: int, seed: int = 0) -> torch.Tensor:
+    """Noise with the spectrum of photographs, in [0, 1]."""
+    noise = torch.fft.fft2(torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(seed)))
+    f = torch.fft.fftfreq(size)
+    radius = (f[:, None] ** 2 + f[None] ** 2).sqrt().clamp(min=1 / size)
+    images = torch.fft.ifft2(noise / radius).real
+    low, high = images.amin((2, 3), keepdim=True), images.amax((2, 3), keepdim=True)
+    return (images - low) / (high - low)
+
+
+def test_contextual_loss_of_equal_features_is_zero() -> None:
+    features = torch.randn(2, 32, 6, 6)
+    assert contextual_loss(features, features).item() == pytest.approx(0, abs=1e-4)
+    assert contextual_loss(torch.randn(2, 32, 6, 6), features) > 0.5
+
+
+def test_contextual_loss_ignores_positions() -> None:
+    a, b = torch.randn(2, 32, 6, 6), torch.randn(2, 32, 6, 6)
+    mixed = a.flatten(2)[..., torch.randperm(36)].view_as(a)
+    assert torch.allclose(contextual_loss(mixed, b), contextual_loss(a, b), atol=1e-5)
+    assert not torch.allclose(perceptual_loss(mixed, b), perceptual_loss(a, b), atol=1e-3)
+
+
+def test_contextual_loss_is_the_published_formula() -> None:
+    x, y = torch.randn(1, 8, 3, 3), torch.randn(1, 8, 3, 3)
+    mean = y.mean((0, 2, 3))
+    fx, fy = ([(f[0, :, i // 3, i % 3] - mean) for i in range(9)] for f in (x, y))
+    d = [[1 - torch.nn.functional.cosine_similarity(a, b, dim=0).item() for b in fy] for a in fx]
+    w = [[math.exp((1 - v / (min(row) + 1e-5)) / 0.5) for v in row] for row in d]
+    c = [[v / sum(row) for v in row] for row in w]
+    cx = sum(max(c[i][j] for i in range(9)) for j in range(9)) / 9
+    assert contextual_loss(x, y).item() == pytest.approx(-math.log(cx), rel=1e-3)
+
+
+def test_contextual_loss_pulls_and_refuses_what_has_no_context() -> None:
+    target = torch.randn(1, 16, 5, 5)
+    features = torch.randn(1, 16, 5, 5, requires_grad=True)
+    optimiser = torch.optim.Adam([features], 0.05)
+    losses = []
+    for _ in range(60):
+        loss = contextual_loss(features, target)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.5 * losses[0]
+    with pytest.raises(ValueError, match="several positions"):
+        contextual_loss(target[..., :1, :1], target[..., :1, :1])
+
+
+def test_focal_frequency_loss_against_a_direct_evaluation() -> None:
+    a, b = natural(2, 24), natural(2, 24, seed=1)
+    expected = []
+    for x, y in zip(a.numpy(), b.numpy(), strict=True):
+        for p, q in zip(x, y, strict=True):
+            d = np.abs(np.fft.fft2(p, norm="ortho") - np.fft.fft2(q, norm="ortho"))
+            expected.append((d / d.max() * d**2).mean())
+    assert focal_frequency_loss(a, b).item() == pytest.approx(np.mean(expected), rel=1e-5)
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 1000), size=st.sampled_from([8, 17, 32]))
+def test_focal_frequency_loss_is_at_most_the_squared_error(seed: int, size: int) -> None:
+    a, b = natural(1, size, seed), natural(1, size, seed + 1)
+    assert 0 < focal_frequency_loss(a, b) <= (a - b).square().mean() * (1 + 1e-5)
+    assert focal_frequency_loss(a, a) == 0
+
+
+def test_focal_frequency_loss_keeps_finite_gradients_in_half_precision() -> None:
+    image = torch.full((1, 3, 512, 512), 0.5, dtype=torch.float16, requires_grad=True)
+    loss = focal_frequency_loss(image, torch.zeros(1, 3, 512, 512, dtype=torch.float16))
+    loss.backward()
+    assert loss.item() == pytest.approx(0.25)  # all of the error is in one frequency, which weighs 1
+    assert image.grad is not None
+    assert torch.isfinite(image.grad).all()
+
+
+def test_moving_all_features_costs_the_contextual_loss_nothing() -> None:
+    """On any features, moving them all costs the contextual loss nothing; the positional losses grow."""
+    features = torch.nn.functional.avg_pool2d(torch.randn(1, 16, 40, 40), 5, 1, 2)
+    moved = [features.roll(k, 3) for k in (1, 2, 4)]
+    assert all(contextual_loss(m, features) < 1e-3 for m in moved)
+    costs = [perceptual_loss(m, features).item() for m in moved]
+    assert costs == sorted(costs)
+    assert costs[0] > 0.05

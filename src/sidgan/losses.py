@@ -6,6 +6,7 @@ Images are (N, 3, S, S) in [0, 1]. Everything here is computed in float32, whate
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 PROBABILITY_FLOOR = 1e-6  #: keeps the logarithms finite: the sync loss ends at 13.8
@@ -74,3 +75,58 @@ def lsgan_g(fake: Tensor) -> Tensor:
     """What the generator minimises against a discriminator: its patches should score 1 (L_GAN of Eq. 4)."""
     with _full_precision(fake):
         return (fake.float() - 1).square().mean()
+
+
+# ------------------------------------------------------------------------------------------------- reconstruction
+
+BANDWIDTH = 0.5  #: h of the contextual similarity; with 0.1 its gradient is gone once features roughly match
+EPSILON = 1e-5
+
+
+def contextual_loss(features: Tensor, target: Tensor) -> Tensor:
+    """Minus log of the contextual similarity of two feature maps: is each true feature found *somewhere* (Eq. 3).
+
+    Positions do not count, so a picture that is the truth moved by a few pixels costs next to nothing.
+
+    Args:
+        features: (N, C, H, W) of the output; `sidgan.nn.VGG19` up to relu5_3 in the paper.
+        target: (N, C, H, W) of the truth.
+
+    Raises:
+        ValueError: maps of one position, which have no context.
+    """
+    if features.shape[2] * features.shape[3] < 4:
+        raise ValueError(f"contextual loss needs several positions, not {tuple(features.shape[2:])}; enlarge the image")
+    with _full_precision(features):
+        mean = target.float().mean((0, 2, 3), keepdim=True)
+        x, y = (F.normalize((f.float() - mean).flatten(2), dim=1) for f in (features, target))
+        distance = (1 - x.transpose(1, 2) @ y).clamp(min=0)  # (N, positions of the output, of the truth)
+        relative = distance / (distance.amin(2, keepdim=True) + EPSILON)
+        closeness = ((1 - relative) / BANDWIDTH).exp()
+        similarity = closeness / closeness.sum(2, keepdim=True)
+        return -similarity.amax(1).mean(1).clamp(min=EPSILON).log().mean()
+
+
+def perceptual_loss(features: Tensor, target: Tensor) -> Tensor:
+    """Mean absolute difference of two feature maps, position by position (the ablation of Table 4)."""
+    with _full_precision(features):
+        return (features.float() - target.float()).abs().mean()
+
+
+def focal_frequency_loss(image: Tensor, target: Tensor) -> Tensor:
+    """Squared difference of the spectra, in which the frequencies that are worst weigh most (L_FFL of Eq. 4).
+
+    Jiang et al., "Focal frequency loss for image reconstruction and synthesis", 2021, with exponent 1. Never more than
+    the mean squared error of the pictures.
+
+    Args:
+        image: (N, 3, S, S) output.
+        target: (N, 3, S, S) truth.
+    """
+    with _full_precision(image):  # the mean of a 512-px picture squared does not fit into fp16
+        error = torch.fft.fft2(image.float() - target.float(), norm="ortho")
+        squares = error.real.square() + error.imag.square()
+        with torch.no_grad():
+            weight = squares.sqrt()
+            weight = (weight / weight.amax((2, 3), keepdim=True)).nan_to_num(0.0).clamp(0, 1)
+        return (weight * squares).mean()
