@@ -50,6 +50,8 @@ def test_bad_input_is_one_line_and_exit_code_2(tmp_path):
         (("train", "syncnet", tmp_path / "empty"), "sidgan prepare"),
         (("train", "gan", tmp_path, "--set", "lrr=1"), "did you mean 'lr'"),
         (("train", "gan", tmp_path, "--config", "huge"), "no preset 'huge'"),
+        (("adapt", "no.mp4", "-o", "none/me.safetensors"), "folder none does not exist"),
+        (("dub", "no.mp4", "no.wav", "-o", "out.mp4", "--strip", "none/look.png"), "folder none does not exist"),
     ]
     for arguments, text in cases:
         result = sidgan(*arguments, cwd=tmp_path)

@@ -13,18 +13,17 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lightning.fabric import Fabric
-
 from sidgan import checkpoint
 from sidgan.config import LossWeights
 from sidgan.data.dataset import PackedClip, PackedSet
 from sidgan.data.prepare import PrepareConfig, prepare
-from sidgan.engine import choose_device, choose_precision
 from sidgan.errors import InputError
 from sidgan.evaluation import evaluate
+from sidgan.files import check_target
 from sidgan.nn import Generator
 from sidgan.train.gan import GanTask, GanTrainConfig
 from sidgan.train.loop import LoopConfig
+from sidgan.train.runs import launch
 
 HELD_BACK = 0.25  #: share of the frames, at the end, that judges
 GAP = 12  #: frames between the two stretches, so that the judge has not seen its first frames in training
@@ -89,7 +88,10 @@ def adapt(
 
     Raises:
         InputError: no sound, no face, or less than two seconds of either.
+        OutputError: ``out`` cannot be written.
     """
+    if out is not None:
+        check_target(out)
     base = checkpoint.load_generator(model)
     with tempfile.TemporaryDirectory(prefix="sidgan-") as folder:
         clip, offset = _pack(video, Path(folder), base.config.size, progress)
@@ -97,9 +99,7 @@ def adapt(
     train = _frames(clip, range(split - GAP))
     judged = PackedSet.of([_frames(clip, [0, *range(split, min(len(clip), split + JUDGED))])])
     before = _judge(base, judged)
-    where = choose_device(device)
-    fabric = Fabric(accelerator=where.type, devices=1, precision=choose_precision(where))  # type: ignore[arg-type]
-    task = GanTask(_config(base, seed), PackedSet.of([train]), {}, fabric, start=base)
+    task = GanTask(_config(base, seed), PackedSet.of([train]), {}, launch(device, "auto", 1), start=base)
     begun, budget = time.monotonic(), 60 * minutes
     steps = index = 0
     while index == 0 or index < steps:

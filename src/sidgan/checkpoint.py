@@ -18,6 +18,7 @@ from torch import nn
 
 from sidgan.config import GeneratorConfig, SyncNetConfig, from_dict, to_dict
 from sidgan.errors import CheckpointError, ConfigError
+from sidgan.files import finished, writing
 from sidgan.nn import Generator, SyncNet
 
 FORMAT = "sidgan-1"
@@ -38,6 +39,9 @@ def save(
         path: ends in ``.safetensors``; appears only when complete.
         meta: plain values to keep with it (what it was trained on, for how long, how good).
         half: store floating-point tensors as fp16.
+
+    Raises:
+        OutputError: it cannot be written.
     """
     kind, _ = _KINDS[type(network)]
     tensors = {k: _stored(v, half) for k, v in network.state_dict().items()}
@@ -45,9 +49,8 @@ def save(
         "format": FORMAT, "kind": kind, "config": json.dumps(to_dict(network.config)),
         "meta": json.dumps(dict(meta or {})),
     }  # fmt: skip
-    part = path.with_name(f".{path.name}.part")
-    save_file(tensors, part, metadata=header)
-    part.replace(path)
+    with finished(path, SafetensorError) as part, writing(path, SafetensorError):
+        save_file(tensors, part, metadata=header)
 
 
 def _stored(tensor: torch.Tensor, half: bool) -> torch.Tensor:

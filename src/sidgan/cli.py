@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from sidgan.errors import SidganError
+from sidgan.files import check_target
 from sidgan.version import __version__
 
 app = typer.Typer(
@@ -51,7 +52,10 @@ def dub(
     from sidgan import dubbing
 
     generator = None
+    if strip is not None:
+        check_target(strip)
     if adapt is not None:
+        dubbing.check(video, voice, out)
         generator, adapted = _adapt(video, model, adapt, None, device)
         console.print(_adapted_line(adapted))
     with _bar() as show:

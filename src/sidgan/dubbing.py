@@ -17,7 +17,7 @@ import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from hashlib import sha256
@@ -116,6 +116,16 @@ def dub(
     """
     dubber = Dubber(model, device=device, generator=generator)
     return dubber.dub(video, audio, out, faces=faces, crf=crf, progress=progress, on_frame=on_frame)
+
+
+def check(video: Path, audio: Path, out: Path) -> None:
+    """Raise what `dub` would raise about its files, before minutes are spent on adaptation to the video."""
+
+    class Enough(Exception):  # noqa: N818  no error
+        pass
+
+    with suppress(Enough), media.Writer(out, media.probe(video), audio=audio):
+        raise Enough
 
 
 class Dubber:

@@ -29,6 +29,9 @@ class VGG19(nn.Module):
         CheckpointError: weights of another network.
     """
 
+    mean: Tensor
+    deviation: Tensor
+
     def __init__(self, state: Mapping[str, Tensor] | None = None, seed: int = 0) -> None:
         super().__init__()
         layers: list[nn.Module] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,7 @@ def _resolve(name: str, network: str, steps: int, minutes: float | None, changes
 
 def train_syncnet(data: Sequence[Path], config: SyncTrainConfig, folder: Path | None, device: str) -> Path:
     """Train an expert on prepared folders; returns the weights file of the run."""
-    fabric = _fabric(device, config.precision)
+    fabric = launch(device, config.precision)
     train, held = _sets(data, fabric)
     return _train(SyncTask(config, train, held, fabric), config, config.loop, folder, "syncnet")
 
@@ -52,17 +53,29 @@ def train_gan(
     data: Sequence[Path], config: GanTrainConfig, expert: str, folder: Path | None, device: str
 ) -> Path:
     """Train a generator on prepared folders; returns the weights file of the run."""
-    fabric = _fabric(device, config.precision)
+    fabric = launch(device, config.precision)
     train, held = _sets(data, fabric)
     task = GanTask(config, train, held, fabric, checkpoint.load_syncnet(expert))
     return _train(task, config, config.loop, folder, f"gan{config.generator.size}")
 
 
-def _fabric(device: str, precision: str) -> Fabric:
-    """The device, and the precision that suits it where the settings leave that open."""
+def launch(device: str, precision: str, devices: int | str = "auto") -> Fabric:
+    """What training runs on: a device, and the precision that suits it where the settings leave that open.
+
+    Args:
+        device: ``auto``, ``cpu`` or ``cuda``.
+        precision: ``auto`` or Lightning's name of one.
+        devices: how many GPUs; ``auto`` takes all of them.
+    """
+    for name in ("lightning.fabric", "lightning.pytorch"):  # they announce every precision on standard error
+        logging.getLogger(name).setLevel(logging.WARNING)
+    where = choose_device(device)
     if precision == "auto":
-        precision = choose_precision(choose_device(device))
-    fabric = Fabric(accelerator=device, devices="auto" if device != "cpu" else 1, precision=precision)  # type: ignore[arg-type]
+        precision = choose_precision(where)
+    fabric = Fabric(
+        accelerator=where.type, devices=1 if where.type == "cpu" else devices,
+        precision=precision,  # type: ignore[arg-type]
+    )  # fmt: skip
     fabric.launch()
     return fabric
 

@@ -1,0 +1,65 @@
+"""Files out: complete under their final name, or not there at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from sidgan.errors import OutputError
+
+
+@contextmanager
+def finished(path: Path, *failures: type[Exception]) -> Iterator[Path]:
+    """A hidden file beside ``path`` to write into, which takes the name ``path`` when the block ends well.
+
+    When it does not, the hidden file is removed and what stood under the final name stays. What a kill leaves
+    behind, the next run overwrites.
+
+    Args:
+        path: the final name.
+        failures: see `writing`.
+
+    Raises:
+        OutputError: the folder is missing or cannot be written, or the block could not write.
+    """
+    part = path.with_name(f".{path.name}.part")
+    with writing(path, *failures):
+        if not path.parent.is_dir():
+            raise OutputError(f"{path}: the folder {path.parent} does not exist; create it or choose another")
+        if path.is_dir():
+            raise OutputError(f"{path} is a folder; give a file name in it")
+        part.touch()
+    try:
+        yield part
+        with writing(path, *failures):
+            os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def check_target(path: Path) -> None:
+    """Raise the `OutputError` that `finished` would raise, before work is spent on what cannot be kept."""
+
+    class Enough(Exception):  # noqa: N818  no error
+        pass
+
+    with suppress(Enough), finished(path):
+        raise Enough
+
+
+@contextmanager
+def writing(path: Path, *failures: type[Exception]) -> Iterator[None]:
+    """Turn what the system says about a failed write into one line about ``path``.
+
+    Args:
+        path: what is being written.
+        failures: what the library that writes raises, beside `OSError`.
+    """
+    kinds: tuple[type[Exception], ...] = (OSError, *failures)
+    try:
+        yield
+    except kinds as error:
+        reason = (getattr(error, "strerror", None) or str(error)).lower()
+        raise OutputError(f"{path} cannot be written: {reason}; free space or choose another folder") from error
