@@ -11,7 +11,7 @@ from sidgan import checkpoint
 from sidgan.config import LossWeights, SyncNetConfig, from_dict, read_toml
 from sidgan.data.dataset import PackedSet
 from sidgan.errors import CheckpointError, ConfigError
-from sidgan.nn import SyncNet
+from sidgan.nn import VGG19, SyncNet
 from sidgan.train import augment
 from sidgan.train.gan import GanTask, GanTrainConfig, judge, moment, prepare_batch, spread
 from sidgan.train.loop import LoopConfig, run
@@ -55,6 +55,35 @@ def test_generator_learns_a_clip_and_listens(blob):
     right, wrong, _ = judge(task.ema, spread(task.train, 20), 64)
     assert right > 20
     assert right > wrong + 1, "the mouth must depend on the sound"
+
+
+@pytest.mark.parametrize("features", ["contextual", "perceptual"])
+def test_every_term_of_the_loss_joins_in_at_its_level(features, blob):
+    weights = {64: {"features": 0.5, "frequency": 5.0, "sync": 0.1, "gan": 0.1}, 32: {"frequency": 5.0}}
+    config = gan_config(2, sync_from=0.0, gan_from=0.0, weights=weights, features=features, vgg="random",
+                        discriminators={64: {"base": 4, "layers": 2}})  # fmt: skip
+    data = PackedSet.of([blob(64, 60)])
+    with pytest.raises(ConfigError, match="needs VGG19"):
+        GanTask(config, data, {}, fabric())
+    task = GanTask(config, data, {}, fabric(), SyncNet(TINY_EXPERT), vgg=VGG19())
+    task.step(0)
+    report = task.step(1)
+    assert {"l1", "features", "frequency", "sync", "gan"} <= set(report)
+    assert all(np.isfinite(v) and v > 0 for k, v in report.items() if k not in ("real64", "fake64"))
+    assert not any(p.requires_grad for p in task.vgg.parameters())
+
+
+def test_a_random_vgg_is_named_in_the_weights_file(blob, tmp_path):
+    config = gan_config(1, weights={64: {"features": 0.1}}, vgg="random")
+    task = GanTask(config, PackedSet.of([blob(64, 60)]), {}, fabric(), vgg=VGG19())
+    task.export(tmp_path / "w.safetensors", {"steps": 1})
+    assert "random" in checkpoint.read_meta(tmp_path / "w.safetensors")["meta"]["vgg"]
+
+
+def test_between_steps_with_the_sync_loss_a_batch_has_other_clips(blob):
+    config = gan_config(8, sync_from=0.0, sync_every=2, weights={64: {"sync": 0.1}})
+    task = gan_task(blob, config, SyncNet(TINY_EXPERT))
+    assert [("sync" in task.step(i)) for i in range(1, 5)] == [False, True, False, True]
 
 
 @pytest.mark.parametrize("kind", ["gan", "sync"])

@@ -114,9 +114,19 @@ class DiscriminatorConfig:
 
 @dataclass(frozen=True)
 class LossWeights:
-    """Weights of Eq. 4 at one level: alpha L1, mu LSGAN, lambda sync; ``mouth`` weighs L1 inside the query mask."""
+    """Weights of Eq. 4 at one level; the paper gives none.
+
+    Attributes:
+        l1: alpha. mouth: how much more L1 counts inside the query mask.
+        features: beta, of the contextual loss (or what `GanTrainConfig.features` names in its place).
+        frequency: gamma, of the focal frequency loss. It is some fifty times smaller than L1.
+        gan: mu.
+        sync: lambda.
+    """
 
     l1: float = 1.0
+    features: float = 0.0
+    frequency: float = 0.0
     gan: float = 0.0
     sync: float = 0.0
     mouth: float = 5.0

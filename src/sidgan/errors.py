@@ -32,3 +32,7 @@ class CheckpointError(SidganError):
 
 class DataError(SidganError):
     """A prepared data set is missing, empty, or does not fit the configuration."""
+
+
+class DownloadError(SidganError):
+    """A published file cannot be downloaded, or what arrived is something else."""

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -18,8 +18,16 @@ from torch import Tensor, nn
 from sidgan import checkpoint
 from sidgan.config import SYNC_FRAMES, DiscriminatorConfig, GeneratorConfig, LossWeights, require
 from sidgan.data.dataset import PackedSet, Windows, stack_windows
-from sidgan.losses import lsgan_d, lsgan_g, masked_l1, sync_loss
-from sidgan.nn import Discriminator, Generator, SyncNet, lower_half_windows
+from sidgan.losses import (
+    contextual_loss,
+    focal_frequency_loss,
+    lsgan_d,
+    lsgan_g,
+    masked_l1,
+    perceptual_loss,
+    sync_loss,
+)
+from sidgan.nn import VGG19, Discriminator, Generator, SyncNet, lower_half_windows
 from sidgan.train import augment
 from sidgan.train.loop import LoopConfig
 
@@ -34,6 +42,8 @@ class GanTrainConfig:
         generator: the network.
         weights: Eq. 4 at each RGB level; a level without an entry has L1 only.
         discriminators: one for each level whose ``gan`` weight is not 0.
+        features: what compares VGG19's features: ``contextual`` (Eq. 3) or ``perceptual`` (an ablation of Table 4).
+        vgg: its weights: ``published`` (downloaded once) or ``random``, which makes it another loss than the paper's.
         loop: steps and intervals.
         batch: frames per step. Without the sync loss each comes from another window; with it they are windows of 5.
         lr, betas: Adam, for generator and discriminators alike.
@@ -42,6 +52,8 @@ class GanTrainConfig:
         grow: when each level after the first is switched on (progressive training).
         fade: how long a new level is blended in.
         sync_from, gan_from: when these losses begin; the sync loss then rises over ``fade``.
+        sync_every: the sync loss joins every so many steps. A step with it sees a fifth as many clips, so the steps
+            between keep small batches varied.
         ema: decay of the averaged weights, which are what is judged and shipped.
         precision: ``auto`` (see `sidgan.engine.choose_precision`), or Lightning's name: ``32-true``, ``bf16-mixed``.
         seed: of everything random.
@@ -50,6 +62,8 @@ class GanTrainConfig:
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)
     weights: dict[int, LossWeights] = field(default_factory=dict)
     discriminators: dict[int, DiscriminatorConfig] = field(default_factory=dict)
+    features: Literal["contextual", "perceptual"] = "contextual"
+    vgg: Literal["published", "random"] = "published"
     loop: LoopConfig = field(default_factory=LoopConfig)
     batch: int = 20
     lr: float = 2e-4
@@ -60,6 +74,7 @@ class GanTrainConfig:
     fade: float = 0.05
     sync_from: float = 0.5
     gan_from: float = 0.7
+    sync_every: int = 1
     ema: float = 0.999
     precision: str = "auto"
     seed: int = 0
@@ -70,6 +85,11 @@ class GanTrainConfig:
         require(len(self.grow) == len(levels) - 1, f"grow needs one time for each of the levels {levels[1:]}")
         for name in (set(self.weights) | set(self.discriminators)) - set(levels):
             require(False, f"there is no output at level {name}; levels are {levels}")
+
+    @property
+    def needs_vgg(self) -> bool:
+        """Whether any level compares VGG19's features."""
+        return any(weights.features for weights in self.weights.values())
 
     def weights_at(self, level: int) -> LossWeights:
         """Weights of one level."""
@@ -107,11 +127,12 @@ class GanTask:
     Args:
         expert: gives the audio encoder and the sync loss; without one both are learnt from nothing, for tests.
         start: weights to go on from.
+        vgg: needed where a level has a ``features`` weight.
     """
 
     def __init__(
         self, config: GanTrainConfig, train: PackedSet, held: Mapping[str, PackedSet], fabric: Fabric,
-        expert: SyncNet | None = None, start: Generator | None = None,
+        expert: SyncNet | None = None, start: Generator | None = None, vgg: VGG19 | None = None,
     ) -> None:  # fmt: skip
         torch.manual_seed(config.seed)
         require(train.size == config.generator.size, f"data is {train.size} px, generator {config.generator.size} px")
@@ -124,6 +145,8 @@ class GanTask:
         net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.ema = copy.deepcopy(net).eval().requires_grad_(False)
         self.ema.to(fabric.device)
+        self.vgg = vgg.to(fabric.device) if vgg is not None else None
+        require(vgg is not None or not config.needs_vgg, "a level has a 'features' weight, which needs VGG19")
         self.expert = expert
         if expert is not None:
             expert.eval().requires_grad_(False).to(fabric.device)
@@ -147,7 +170,7 @@ class GanTask:
         """One update of the generator, then one of the critics on the same pictures (Eq. 4)."""
         now = moment(self.config, index)
         self._set_rate(index)
-        sync = now.sync > 0 and self.expert is not None
+        sync = now.sync > 0 and self.expert is not None and index % self.config.sync_every == 0
         frames = SYNC_FRAMES if sync else 1
         batch = prepare_batch(self.train.windows(self.rng, self.config.batch // frames, frames), self.rng)
         batch = Batch(*(self.fabric.to_device(t) for t in batch.tensors()))
@@ -179,6 +202,11 @@ class GanTask:
             share = now.fade if level == now.level else 1.0
             truth, mask = at_level(batch.target, level), at_level(batch.mask, level)
             add("l1", share * weights.l1 * masked_l1(image, truth, mask, weights.mouth))
+            if weights.features and self.vgg is not None:
+                compare = contextual_loss if self.config.features == "contextual" else perceptual_loss
+                add("features", share * weights.features * compare(self.vgg(image), self.vgg(truth)))
+            if weights.frequency:
+                add("frequency", share * weights.frequency * focal_frequency_loss(image, truth))
             if now.gan and self.critics is not None and str(level) in self.critics.module:
                 add("gan", share * weights.gan * lsgan_g(self.critics.module[str(level)](image)))
             if sync and weights.sync and self.expert is not None:
@@ -248,8 +276,9 @@ class GanTask:
             self.critic_optimiser.load_state_dict(state["critic_optimiser"])
 
     def export(self, path: Path, meta: Mapping[str, Any]) -> None:
-        """Write the averaged generator."""
-        checkpoint.save(path, self.ema, meta)
+        """Write the averaged generator; its card says whether VGG19 was the published one."""
+        source = {"vgg": self.vgg.source} if self.vgg is not None else {}
+        checkpoint.save(path, self.ema, {**meta, **source})
 
 
 @dataclass(frozen=True)

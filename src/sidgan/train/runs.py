@@ -8,13 +8,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning.fabric import Fabric
 
-from sidgan import checkpoint
+from sidgan import checkpoint, downloads
 from sidgan.config import from_dict, override, read_toml, to_dict
 from sidgan.data.dataset import PackedSet, read_manifest
+from sidgan.downloads import fetch
 from sidgan.engine import choose_device, choose_precision
 from sidgan.errors import CheckpointError
+from sidgan.nn import VGG19
 from sidgan.train.gan import GanTask, GanTrainConfig
 from sidgan.train.loop import LoopConfig, Task, new_run, run
 from sidgan.train.syncnet import SyncTask, SyncTrainConfig
@@ -55,8 +58,16 @@ def train_gan(
     """Train a generator on prepared folders; returns the weights file of the run."""
     fabric = launch(device, config.precision)
     train, held = _sets(data, fabric)
-    task = GanTask(config, train, held, fabric, checkpoint.load_syncnet(expert))
+    task = GanTask(config, train, held, fabric, checkpoint.load_syncnet(expert), vgg=_vgg(config))
     return _train(task, config, config.loop, folder, f"gan{config.generator.size}")
+
+
+def _vgg(config: GanTrainConfig) -> VGG19 | None:
+    if not config.needs_vgg:
+        return None
+    if config.vgg == "random":
+        return VGG19()
+    return VGG19(torch.load(fetch(downloads.VGG19), map_location="cpu", weights_only=True))
 
 
 def launch(device: str, precision: str, devices: int | str = "auto") -> Fabric:
