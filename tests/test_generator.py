@@ -332,3 +332,17 @@ def test_discriminator_learns_to_tell_apart() -> None:
         optimiser.step()
     assert loss < 0.15  # 0.25 is indifference
     assert lsgan_g(critic(F.avg_pool2d(sharp, 3, 1, 1))) > 0.4
+
+
+def test_laplacian_outputs_add_detail_to_the_enlarged_coarser_one() -> None:
+    config = from_dict(GeneratorConfig, {**read_toml("nano64")["generator"], "rgb": "laplacian"})
+    net = Generator(config).eval()
+    query, reference, mel = torch.rand(2, 3, 64, 64), torch.rand(2, 3, 64, 64), torch.randn(2, 1, 80, 16)
+    with torch.no_grad():
+        for level in (32, 64):
+            net.rgb[str(level)].weight.zero_()
+            net.rgb[str(level)].bias.zero_()
+        images = net(query, reference, mel)
+    for coarse, fine in ((16, 32), (32, 64)):
+        enlarged = torch.nn.functional.interpolate(images[coarse], (fine, fine), mode="bilinear", align_corners=False)
+        assert torch.allclose(images[fine], enlarged, atol=1e-6)

@@ -8,13 +8,15 @@ import torch
 from lightning.fabric import Fabric
 
 from sidgan import checkpoint
-from sidgan.config import LossWeights, SyncNetConfig, from_dict, read_toml
+from sidgan.config import LossWeights, SyncNetConfig, from_dict, presets, read_toml, to_dict
 from sidgan.data.dataset import PackedSet
 from sidgan.errors import CheckpointError, ConfigError
 from sidgan.nn import VGG19, SyncNet
 from sidgan.train import augment
 from sidgan.train.gan import GanTask, GanTrainConfig, judge, moment, prepare_batch, spread
 from sidgan.train.loop import LoopConfig, run
+from sidgan.train.runs import gan_config as gan_settings
+from sidgan.train.runs import sync_config
 from sidgan.train.syncnet import SyncTask, SyncTrainConfig, pair_scores
 
 TINY_EXPERT = SyncNetConfig(width=2, audio_width=8, blocks=0.5)
@@ -200,5 +202,66 @@ def test_checkpoint_round_trip_and_refusals(tmp_path):
 def test_unknown_settings_name_the_nearest():
     with pytest.raises(ConfigError, match="did you mean 'negatives'"):
         from_dict(SyncTrainConfig, {"negative": 3})
-    with pytest.raises(ConfigError, match="there is no output at level 48"):
+    with pytest.raises(ConfigError, match="there is no level 48"):
         GanTrainConfig(generator=gan_config(1).generator, weights={48: LossWeights()}, grow=(0.0, 0.0), batch=5)
+
+
+def resolved(preset):
+    return gan_settings(preset, 100, None, [])
+
+
+@pytest.mark.parametrize("preset", [p for p in presets() if not p.startswith("syncnet")])
+def test_every_preset_resolves(preset):
+    config = resolved(preset)
+    assert len(config.grow) == len(config.generator.rgb_levels) - 1
+
+
+@pytest.mark.parametrize("preset", [p for p in presets() if p.startswith("syncnet")])
+def test_every_expert_preset_resolves(preset):
+    config = sync_config(preset, 100, None, [])
+    assert (config.model.kind == "vanilla") == (preset == "syncnet_vanilla")
+
+
+def differences(a, b, where=""):
+    """Paths of the leaves in which two resolved settings differ."""
+    if isinstance(a, dict) and isinstance(b, dict):
+        return {d for k in a.keys() | b.keys() for d in differences(a.get(k), b.get(k), f"{where}.{k}")}
+    return set() if a == b else {where}
+
+
+@pytest.mark.parametrize(("name", "changed"), [
+    ("no_contextual", {f".weights.{r}.features" for r in (128, 256, 512)}),
+    ("perceptual", {".features"}),
+    ("vanilla_sync", {".expert_kind"}),
+    ("no_pyramid", {".generator.rgb_levels", ".grow"}),
+    ("laplacian", {".generator.rgb"}),
+    ("no_progressive", {".grow"}),
+    ("concat_audio", {".generator.audio_inject"}),
+])  # fmt: skip
+def test_an_ablation_changes_what_it_says_and_nothing_else(name, changed):
+    full, ablation = (to_dict(resolved(p)) for p in ("full", f"ablation_{name}"))
+    assert differences(full, ablation) == changed
+
+
+def test_without_a_pyramid_the_finest_output_carries_all_weights():
+    full, flat = resolved("full"), resolved("ablation_no_pyramid")
+    for term in ("l1", "features", "frequency", "gan", "sync"):
+        total = sum(getattr(full.weights_at(r), term) for r in full.generator.rgb_levels)
+        assert getattr(flat.weights_at(512), term) == pytest.approx(total)
+    assert list(flat.critics) == [512]
+    assert flat.weights_at(512).mouth == full.weights_at(512).mouth
+
+
+def test_the_paper_preset_is_literal():
+    paper, expert = resolved("paper"), sync_config("syncnet_paper", 100, None, [])
+    assert {w.mouth for w in paper.weights.values()} == {1.0}
+    assert (paper.lr, paper.decay, paper.batch) == (2e-4, 0.0, 20)
+    assert (expert.lr, expert.decay, expert.batch * (1 + expert.negatives)) == (2e-4, 0.0, 256)
+    assert (expert.model.lpf, expert.model.aps_audio, paper.generator.aps_audio) == (1, "freq", "freq")
+
+
+def test_an_expert_of_the_wrong_kind_is_refused(blob):
+    vanilla = SyncNet(SyncNetConfig(kind="vanilla", width=2, audio_width=8, blocks=0.5))
+    with pytest.raises(ConfigError, match="the expert is vanilla"):
+        gan_task(blob, gan_config(1), vanilla)
+    gan_task(blob, gan_config(1, expert_kind="vanilla"), vanilla)

@@ -65,6 +65,8 @@ class GeneratorConfig:
         cmax: most channels anywhere.
         start: resolution of the first block, whose input is the query resized to it.
         rgb_levels: resolutions at which an RGB block makes an output, coarse to fine; the last is ``size``.
+        rgb: ``direct``: every output is drawn anew from the features. ``laplacian``: each adds detail to the coarser
+            output, enlarged (the alternative that Sec. 3.2 rejects, as it cannot undo what is wrong there).
         audio_levels: resolutions of the blocks that take the audio feature.
         audio_inject: ``adain`` (scale and shift after normalisation) or ``concat`` (tiled and concatenated).
         audio_width: first width of the audio encoder, which comes out of a SyncNet of the same ``audio_width``.
@@ -77,6 +79,7 @@ class GeneratorConfig:
     cmax: int = 512
     start: int = 16
     rgb_levels: tuple[int, ...] = (128, 256, 512)
+    rgb: Literal["direct", "laplacian"] = "direct"
     audio_levels: tuple[int, ...] = (16, 32, 64)
     audio_inject: Literal["adain", "concat"] = "adain"
     audio_width: int = 32

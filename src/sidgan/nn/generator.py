@@ -163,10 +163,18 @@ class Generator(nn.Module):
         for r in config.levels:
             x = self.blocks[str(r)](x, skips[r], _repeat(features[r], query.shape[0]), audio)
             if r in config.rgb_levels:
-                images[r] = torch.sigmoid(self.rgb[str(r)](x).float())
+                images[r] = self._image(self.rgb[str(r)](x).float(), images)
             if r == level:
                 break
         return images if fade is None else _fade(images, fade)
+
+    def _image(self, drawn: Tensor, coarser: Mapping[int, Tensor]) -> Tensor:
+        """The output of a level from its RGB block's (N, 3, r, r) and the outputs before it."""
+        if self.config.rgb == "direct" or not coarser:
+            return torch.sigmoid(drawn)
+        size = drawn.shape[-2:]
+        enlarged = F.interpolate(coarser[max(coarser)], size, mode="bilinear", align_corners=False)
+        return (enlarged + torch.tanh(drawn)).clamp(0, 1)
 
     def load_audio(self, expert: SyncNet) -> None:
         """Take over the audio encoder of a trained expert (Sec. 3.1).

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -43,6 +43,7 @@ class GanTrainConfig:
         weights: Eq. 4 at each RGB level; a level without an entry has L1 only.
         discriminators: one for each level whose ``gan`` weight is not 0.
         features: what compares VGG19's features: ``contextual`` (Eq. 3) or ``perceptual`` (an ablation of Table 4).
+        expert_kind: the kind of expert that the sync loss asks for; another is refused. ``any`` takes either.
         vgg: its weights: ``published`` (downloaded once) or ``random``, which makes it another loss than the paper's.
         loop: steps and intervals.
         batch: frames per step. Without the sync loss each comes from another window; with it they are windows of 5.
@@ -64,6 +65,7 @@ class GanTrainConfig:
     discriminators: dict[int, DiscriminatorConfig] = field(default_factory=dict)
     features: Literal["contextual", "perceptual"] = "contextual"
     vgg: Literal["published", "random"] = "published"
+    expert_kind: Literal["aps", "vanilla", "any"] = "aps"
     loop: LoopConfig = field(default_factory=LoopConfig)
     batch: int = 20
     lr: float = 2e-4
@@ -83,8 +85,8 @@ class GanTrainConfig:
         levels = self.generator.rgb_levels
         require(self.batch % SYNC_FRAMES == 0, f"batch must be a multiple of {SYNC_FRAMES} frames, not {self.batch}")
         require(len(self.grow) == len(levels) - 1, f"grow needs one time for each of the levels {levels[1:]}")
-        for name in (set(self.weights) | set(self.discriminators)) - set(levels):
-            require(False, f"there is no output at level {name}; levels are {levels}")
+        for name in (set(self.weights) | set(self.discriminators)) - set(self.generator.levels):
+            require(False, f"there is no level {name}; levels are {self.generator.levels}")
 
     @property
     def needs_vgg(self) -> bool:
@@ -92,8 +94,21 @@ class GanTrainConfig:
         return any(weights.features for weights in self.weights.values())
 
     def weights_at(self, level: int) -> LossWeights:
-        """Weights of one level."""
-        return self.weights.get(level, LossWeights())
+        """Weights of an output; those of coarser levels that have no output of their own are added to them.
+
+        So an ablation without some outputs is trained under the same sum of weights (Table 4, w/o pyramid generator).
+        """
+        own = self.weights.get(level, LossWeights())
+        outputs = self.generator.rgb_levels
+        before = max((r for r in outputs if r < level), default=0)
+        orphans = [w for r, w in self.weights.items() if before < r < level and r not in outputs]
+        terms = ("l1", "features", "frequency", "gan", "sync")
+        return replace(own, **{t: getattr(own, t) + sum(getattr(w, t) for w in orphans) for t in terms})
+
+    @property
+    def critics(self) -> dict[int, DiscriminatorConfig]:
+        """The discriminators of those levels that have an output."""
+        return {r: c for r, c in self.discriminators.items() if r in self.generator.rgb_levels}
 
 
 @dataclass(frozen=True)
@@ -149,6 +164,8 @@ class GanTask:
         require(vgg is not None or not config.needs_vgg, "a level has a 'features' weight, which needs VGG19")
         self.expert = expert
         if expert is not None:
+            kind, wanted = expert.config.kind, config.expert_kind
+            require(wanted in (kind, "any"), f"the expert is {kind}, but expert_kind is {wanted}")
             expert.eval().requires_grad_(False).to(fabric.device)
         betas = (config.betas[0], config.betas[1])
         drawing = [p for n, p in net.named_parameters() if not n.startswith("audio.")]
@@ -159,8 +176,8 @@ class GanTask:
         self.net, self.optimiser = fabric.setup(net, optimiser)
         self.critics: Any = None
         self.critic_optimiser: Any = None
-        if config.discriminators:
-            critics = nn.ModuleDict({str(k): Discriminator(c) for k, c in config.discriminators.items()})
+        if config.critics:
+            critics = nn.ModuleDict({str(k): Discriminator(c) for k, c in config.critics.items()})
             critic_optimiser = torch.optim.Adam(critics.parameters(), lr=config.lr, betas=betas)
             self.critics, self.critic_optimiser = fabric.setup(critics, critic_optimiser)
 

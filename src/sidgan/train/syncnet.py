@@ -35,7 +35,8 @@ class SyncTrainConfig:
         loop: steps and intervals.
         batch: windows with their own sound, per step (the paper: 256, half of them with wrong sound).
         negatives: wrong sounds for each window; the video branch, which costs most, runs once for all of them.
-        lr: Adam's learning rate; falls linearly to a tenth over the last half.
+        lr: Adam's learning rate.
+        decay: share of the run over which it falls linearly to a tenth, at its end; 0 keeps it as it is.
         warmup: steps over which it rises first.
         ease: share of the run over which augmentation rises from nothing to full strength. With all of it from the
             first step the loss stays at 0.69: the expert must first see that mouths and sounds belong together at all.
@@ -49,6 +50,7 @@ class SyncTrainConfig:
     batch: int = 64
     negatives: int = 4
     lr: float = 1e-3
+    decay: float = 0.5
     warmup: int = 50
     ease: float = 0.4
     near: float = 0.3
@@ -107,7 +109,7 @@ class SyncTask:
     def _rate(self, index: int) -> float:
         steps = self.config.loop.steps
         rise = min(1.0, (index + 1) / max(1, self.config.warmup))
-        fall = min(1.0, 2 * (1 - index / steps))
+        fall = min(1.0, (1 - index / steps) / max(self.config.decay, 1e-9))
         return self.config.lr * rise * max(0.1, fall)
 
     def _batch(self, rng: np.random.Generator, near: float, strength: float) -> tuple[Tensor, Tensor]:
