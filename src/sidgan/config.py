@@ -120,7 +120,8 @@ class LossWeights:
     """Weights of Eq. 4 at one level; the paper gives none.
 
     Attributes:
-        l1: alpha. mouth: how much more L1 counts inside the query mask.
+        l1: alpha. mouth: how much more L1 counts inside the query mask; lips: how much more on the lips, which are
+            what the voice decides about but only a fraction of the mask (0: no more).
         features: beta, of the contextual loss (or what `GanTrainConfig.features` names in its place).
         frequency: gamma, of the focal frequency loss. It is some fifty times smaller than L1.
         gan: mu.
@@ -133,6 +134,7 @@ class LossWeights:
     gan: float = 0.0
     sync: float = 0.0
     mouth: float = 5.0
+    lips: float = 0.0
 
 
 def require(condition: bool, message: str) -> None:

@@ -22,9 +22,11 @@ from torch import Tensor
 from sidgan import audio
 from sidgan.config import SYNC_FRAMES
 from sidgan.errors import DataError
+from sidgan.geometry import MOUTH
 from sidgan.types import Byte, Float
 
 FPS = 25
+LIP_MARGIN = 0.015  #: of the side
 REFERENCE_DISTANCE = 25  #: frames between a window and its reference picture, where the clip is long enough
 
 
@@ -57,6 +59,7 @@ class Windows:
     Attributes:
         target: (B, T, 3, S, S) float in [0, 1], the truth.
         mask: (B, T, 1, S, S) 1 where the query is hidden.
+        lips: (B, T, 1, S, S) 1 in a box around the lips of the truth. Losses may look at it, networks must not.
         mels: (B, T, 1, 80, 16), the window of each frame.
         sync_mel: (B, 1, 80, 16), the window of the middle frame.
         reference: (B, 3, S, S), the same face at another time.
@@ -64,6 +67,7 @@ class Windows:
 
     target: Tensor
     mask: Tensor
+    lips: Tensor
     mels: Tensor
     sync_mel: Tensor
     reference: Tensor
@@ -147,11 +151,19 @@ def stack_windows(picks: Sequence[tuple[PackedClip, int, int]], frames: int, siz
     """Batch windows given as (clip, first frame, reference frame)."""
     target = torch.stack([c.images[s : s + frames] for c, s, _ in picks]).float() / 255
     boxes = torch.stack([c.masks[s : s + frames] for c, s, _ in picks])
+    lips = torch.stack([lip_boxes(c.landmarks[s : s + frames]) for c, s, _ in picks]).to(boxes.device)
     mels = torch.stack([c.mels[s : s + frames] for c, s, _ in picks]).float()
     return Windows(
-        target=target, mask=box_masks(boxes, size), mels=mels, sync_mel=mels[:, frames // 2],
+        target=target, mask=box_masks(boxes, size), lips=box_masks(lips, size), mels=mels,
+        sync_mel=mels[:, frames // 2],
         reference=torch.stack([c.images[r] for c, _, r in picks]).float() / 255,
     )  # fmt: skip
+
+
+def lip_boxes(landmarks: Float) -> Tensor:
+    """(N, 4) unit boxes x0, y0, x1, y1 around the lips of unit landmarks (N, 68, 2), a little larger than they are."""
+    points = landmarks[:, MOUTH]
+    return torch.from_numpy(np.concatenate([points.min(1) - LIP_MARGIN, points.max(1) + LIP_MARGIN], 1)).float()
 
 
 def box_masks(boxes: Tensor, size: int) -> Tensor:

@@ -32,6 +32,7 @@ from sidgan.train import augment
 from sidgan.train.loop import LoopConfig
 
 MASK_JITTER = 8 / 512  #: largest random move of each edge of the hidden box, as a share of the side
+COLOUR = 0.05  #: strength of colour changes. With 0.15 a small generator learns to match colours instead of lips
 
 
 @dataclass(frozen=True)
@@ -217,8 +218,9 @@ class GanTask:
         for level, image in images.items():
             weights = self.config.weights_at(level)
             share = now.fade if level == now.level else 1.0
-            truth, mask = at_level(batch.target, level), at_level(batch.mask, level)
-            add("l1", share * weights.l1 * masked_l1(image, truth, mask, weights.mouth))
+            truth = at_level(batch.target, level)
+            emphasis = at_level(batch.mask + weights.lips * batch.lips, level)
+            add("l1", share * weights.l1 * masked_l1(image, truth, emphasis, weights.mouth))
             if weights.features and self.vgg is not None:
                 compare = contextual_loss if self.config.features == "contextual" else perceptual_loss
                 add("features", share * weights.features * compare(self.vgg(image), self.vgg(truth)))
@@ -305,30 +307,31 @@ class Batch:
     query: Tensor
     target: Tensor
     mask: Tensor
+    lips: Tensor
     reference: Tensor
     mels: Tensor
     sync_mel: Tensor
 
     def tensors(self) -> tuple[Tensor, ...]:
         """In the order of the fields."""
-        return self.query, self.target, self.mask, self.reference, self.mels, self.sync_mel
+        return self.query, self.target, self.mask, self.lips, self.reference, self.mels, self.sync_mel
 
 
 def prepare_batch(windows: Windows, rng: np.random.Generator | None) -> Batch:
     """Hide the mouths; with ``rng``, augment first: one change for a window's frames, masks and reference together."""
     # A generator that could tell augmented frames from their reference would learn to ignore the reference.
-    target, mask, reference = windows.target, windows.mask, windows.reference
+    target, mask, lips, reference = windows.target, windows.mask, windows.lips, windows.reference
     if rng is not None:
         count, frames = target.shape[:2]
-        packed = torch.cat([target.flatten(1, 2), reference, mask.flatten(1, 2)], 1)
+        packed = torch.cat([target.flatten(1, 2), reference, mask.flatten(1, 2), lips.flatten(1, 2)], 1)
         packed = augment.geometric(packed, rng, shift=0.02, scale=0.03)
         pictures = packed[:, : 3 * frames + 3].view(count, frames + 1, 3, *packed.shape[2:])
-        pictures = augment.colour(pictures, rng, strength=0.15)
+        pictures = augment.colour(pictures, rng, strength=COLOUR)
         target, reference = pictures[:, :-1], pictures[:, -1]
-        mask = (packed[:, 3 * frames + 3 :].view_as(mask) > 0.5).float()
+        mask, lips = (part.view_as(mask) for part in (packed[:, 3 * frames + 3 :] > 0.5).float().chunk(2, 1))
         mask = _jitter_mask(mask, rng)
-    target, mask = target.flatten(0, 1), mask.flatten(0, 1)
-    return Batch(target * (1 - mask), target, mask, reference, windows.mels.flatten(0, 1), windows.sync_mel)
+    target, mask, lips = (part.flatten(0, 1) for part in (target, mask, lips))
+    return Batch(target * (1 - mask), target, mask, lips, reference, windows.mels.flatten(0, 1), windows.sync_mel)
 
 
 def _jitter_mask(mask: Tensor, rng: np.random.Generator) -> Tensor:
