@@ -13,6 +13,7 @@ The numbers are the paper-size network's (Sec. 3.1, 3.2); `sidgan.config.Generat
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping
 
 import torch
@@ -82,8 +83,10 @@ class GeneratorBlock(nn.Module):
         parts = [x, query, reference]
         if self.concat:
             parts.append(audio[:, :, None, None].expand(-1, -1, *query.shape[2:]))
-        y = F.leaky_relu(self.norm(self.blend(torch.cat(parts, 1)), audio), SLOPE)
-        return self.residual(y, audio)
+        blend = self.blend(torch.cat(parts, 1))
+        y = self.residual(F.leaky_relu(self.norm(blend, audio), SLOPE), audio)
+        # Normalisation forgets how bright the face is; what passes it by lets the RGB blocks know.
+        return (blend + y) * math.sqrt(0.5)
 
 
 class Generator(nn.Module):
