@@ -13,7 +13,10 @@ from sidgan.data.dataset import PackedSet
 from sidgan.errors import CheckpointError, ConfigError
 from sidgan.nn import VGG19, SyncNet
 from sidgan.train import augment
-from sidgan.train.gan import GanTask, GanTrainConfig, judge, moment, prepare_batch, spread
+from sidgan.train.balance import gradient_balance
+from sidgan.train.batch import prepare_batch
+from sidgan.train.gan import GanTask, GanTrainConfig, moment
+from sidgan.train.judging import judge, spread
 from sidgan.train.loop import LoopConfig, run
 from sidgan.train.runs import gan_config as gan_settings
 from sidgan.train.runs import sync_config
@@ -265,3 +268,23 @@ def test_an_expert_of_the_wrong_kind_is_refused(blob):
     with pytest.raises(ConfigError, match="the expert is vanilla"):
         gan_task(blob, gan_config(1), vanilla)
     gan_task(blob, gan_config(1, expert_kind="vanilla"), vanilla)
+
+
+def test_the_balance_of_gradients_is_in_proportion_to_the_weights(blob):
+    expert, vgg = SyncNet(TINY_EXPERT).eval(), VGG19()
+
+    def measured(**weights):
+        config = gan_config(4, weights={64: weights}, vgg="random")
+        task = GanTask(config, PackedSet.of([blob(64, 60)]), {}, fabric(), expert, vgg=vgg)
+        before = {k: v.clone() for k, v in task.state()["net"].items()}, task.rng.bit_generator.state
+        balance = gradient_balance(task, 64, batches=2)
+        assert all(torch.equal(before[0][k], v) for k, v in task.state()["net"].items())
+        assert before[1] == task.rng.bit_generator.state
+        return balance
+
+    some = measured(sync=0.01, frequency=1.0, features=0.1)
+    more = measured(sync=0.03, frequency=1.0, features=0.1)
+    assert list(some) == [64]
+    assert more[64]["sync"] == pytest.approx(3 * some[64]["sync"], rel=1e-3)
+    assert more[64]["frequency"] == pytest.approx(some[64]["frequency"], rel=1e-3)
+    assert all(v > 0 for v in some[64].values())

@@ -8,16 +8,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import cv2
 import numpy as np
 import torch
-import torch.nn.functional as F
 from lightning.fabric import Fabric
 from torch import Tensor, nn
 
 from sidgan import checkpoint
 from sidgan.config import SYNC_FRAMES, DiscriminatorConfig, GeneratorConfig, LossWeights, require
-from sidgan.data.dataset import PackedSet, Windows, stack_windows
+from sidgan.data.dataset import PackedSet
 from sidgan.losses import (
     contextual_loss,
     focal_frequency_loss,
@@ -28,11 +26,10 @@ from sidgan.losses import (
     sync_loss,
 )
 from sidgan.nn import VGG19, Discriminator, Generator, SyncNet, lower_half_windows
-from sidgan.train import augment
+from sidgan.train.balance import gradient_balance
+from sidgan.train.batch import Batch, at_level, prepare_batch
+from sidgan.train.judging import judge, spread, write_strip
 from sidgan.train.loop import LoopConfig
-
-MASK_JITTER = 8 / 512  #: largest random move of each edge of the hidden box, as a share of the side
-COLOUR = 0.05  #: strength of colour changes. With 0.15 a small generator learns to match colours instead of lips
 
 
 @dataclass(frozen=True)
@@ -93,6 +90,11 @@ class GanTrainConfig:
     def needs_vgg(self) -> bool:
         """Whether any level compares VGG19's features."""
         return any(weights.features for weights in self.weights.values())
+
+    @property
+    def has_more_than_l1(self) -> bool:
+        """Whether any level has another term."""
+        return any(w.features or w.frequency or w.gan or w.sync for w in self.weights.values())
 
     def weights_at(self, level: int) -> LossWeights:
         """Weights of an output; those of coarser levels that have no output of their own are added to them.
@@ -190,8 +192,8 @@ class GanTask:
         self._set_rate(index)
         sync = now.sync > 0 and self.expert is not None and index % self.config.sync_every == 0
         frames = SYNC_FRAMES if sync else 1
-        batch = prepare_batch(self.train.windows(self.rng, self.config.batch // frames, frames), self.rng)
-        batch = Batch(*(self.fabric.to_device(t) for t in batch.tensors()))
+        windows = self.train.windows(self.rng, self.config.batch // frames, frames)
+        batch = prepare_batch(windows, self.rng).to(self.fabric.device)
         self.net.train()
         self.net.module.audio.eval()  # its running statistics are the expert's: batches here are small and correlated
         images = self.net(batch.query, batch.reference, batch.mels, now.level, now.fade if now.fade < 1 else None)
@@ -211,27 +213,37 @@ class GanTask:
     def _losses(self, images: dict[int, Tensor], batch: Batch, now: Moment, sync: bool) -> dict[str, Tensor]:
         """The weighted terms of Eq. 4, summed over the active levels; a level that fades in counts by its share."""
         losses: dict[str, Tensor] = {}
-
-        def add(name: str, value: Tensor) -> None:
-            losses[name] = losses[name] + value if name in losses else value
-
         for level, image in images.items():
-            weights = self.config.weights_at(level)
             share = now.fade if level == now.level else 1.0
-            truth = at_level(batch.target, level)
-            emphasis = at_level(batch.mask + weights.lips * batch.lips, level)
-            add("l1", share * weights.l1 * masked_l1(image, truth, emphasis, weights.mouth))
-            if weights.features and self.vgg is not None:
-                compare = contextual_loss if self.config.features == "contextual" else perceptual_loss
-                add("features", share * weights.features * compare(self.vgg(image), self.vgg(truth)))
-            if weights.frequency:
-                add("frequency", share * weights.frequency * focal_frequency_loss(image, truth))
-            if now.gan and self.critics is not None and str(level) in self.critics.module:
-                add("gan", share * weights.gan * lsgan_g(self.critics.module[str(level)](image)))
-            if sync and weights.sync and self.expert is not None:
-                seen = lower_half_windows(image.view(-1, SYNC_FRAMES, *image.shape[1:]), self.expert.config.face)
-                cosine = self.expert(seen, batch.sync_mel)  # frozen: only the picture gets a gradient
-                add("sync", share * now.sync * weights.sync * sync_loss(cosine))
+            for name, value in self.terms(level, image, batch, now.sync if sync else 0.0, now.gan).items():
+                losses[name] = losses.get(name, torch.zeros_like(value)) + share * value
+        return losses
+
+    def terms(self, level: int, image: Tensor, batch: Batch, sync: float, gan: bool) -> dict[str, Tensor]:
+        """The weighted terms of Eq. 4 at one level.
+
+        Args:
+            level: r, one of the outputs.
+            image: (N, 3, r, r), the output.
+            batch: what it was drawn from; windows of five frames where ``sync`` is not 0.
+            sync: ramp of the sync loss, 0 leaves it out.
+            gan: whether critics have their say.
+        """
+        weights = self.config.weights_at(level)
+        truth = at_level(batch.target, level)
+        emphasis = at_level(batch.mask + weights.lips * batch.lips, level)
+        losses = {"l1": weights.l1 * masked_l1(image, truth, emphasis, weights.mouth)}
+        if weights.features and self.vgg is not None:
+            compare = contextual_loss if self.config.features == "contextual" else perceptual_loss
+            losses["features"] = weights.features * compare(self.vgg(image), self.vgg(truth))
+        if weights.frequency:
+            losses["frequency"] = weights.frequency * focal_frequency_loss(image, truth)
+        if gan and self.critics is not None and str(level) in self.critics.module:
+            losses["gan"] = weights.gan * lsgan_g(self.critics.module[str(level)](image))
+        if sync and weights.sync and self.expert is not None:
+            seen = lower_half_windows(image.view(-1, SYNC_FRAMES, *image.shape[1:]), self.expert.config.face)
+            cosine = self.expert(seen, batch.sync_mel)  # frozen: only the picture gets a gradient
+            losses["sync"] = sync * weights.sync * sync_loss(cosine)
         return losses
 
     def _train_critics(self, images: dict[int, Tensor], batch: Batch) -> dict[str, float]:
@@ -267,7 +279,10 @@ class GanTask:
 
     @torch.no_grad()
     def evaluate(self, index: int, images: Path) -> Mapping[str, float]:
-        """PSNR inside the hidden region with right and with wrong sound, on each held-out set; and a picture strip."""
+        """PSNR inside the hidden region with right and with wrong sound, on each held-out set; and a picture strip.
+
+        Where L1 is not alone, also how strongly the other terms pull (`sidgan.train.balance`).
+        """
         level = moment(self.config, index - 1).level
         scores: dict[str, float] = {}
         for name, data in self.held.items():
@@ -275,6 +290,8 @@ class GanTask:
             right, wrong, outputs = judge(self.ema, windows, level)
             scores |= {f"{name}_mouth": right, f"{name}_gap": right - wrong}
             write_strip(images / f"{index:06d}-{name}.png", windows, outputs, 8)
+        for r, pulls in gradient_balance(self, level).items():
+            scores |= {f"pull{r}_{term}": ratio for term, ratio in pulls.items()}
         return scores
 
     def state(self) -> dict[str, Any]:
@@ -298,95 +315,3 @@ class GanTask:
         """Write the averaged generator; its card says whether VGG19 was the published one."""
         source = {"vgg": self.vgg.source} if self.vgg is not None else {}
         checkpoint.save(path, self.ema, {**meta, **source})
-
-
-@dataclass(frozen=True)
-class Batch:
-    """What one step sees, N = B T frames: all (N, ...) but ``reference`` and ``sync_mel``, which are (B, ...)."""
-
-    query: Tensor
-    target: Tensor
-    mask: Tensor
-    lips: Tensor
-    reference: Tensor
-    mels: Tensor
-    sync_mel: Tensor
-
-    def tensors(self) -> tuple[Tensor, ...]:
-        """In the order of the fields."""
-        return self.query, self.target, self.mask, self.lips, self.reference, self.mels, self.sync_mel
-
-
-def prepare_batch(windows: Windows, rng: np.random.Generator | None) -> Batch:
-    """Hide the mouths; with ``rng``, augment first: one change for a window's frames, masks and reference together."""
-    # A generator that could tell augmented frames from their reference would learn to ignore the reference.
-    target, mask, lips, reference = windows.target, windows.mask, windows.lips, windows.reference
-    if rng is not None:
-        count, frames = target.shape[:2]
-        packed = torch.cat([target.flatten(1, 2), reference, mask.flatten(1, 2), lips.flatten(1, 2)], 1)
-        packed = augment.geometric(packed, rng, shift=0.02, scale=0.03)
-        pictures = packed[:, : 3 * frames + 3].view(count, frames + 1, 3, *packed.shape[2:])
-        pictures = augment.colour(pictures, rng, strength=COLOUR)
-        target, reference = pictures[:, :-1], pictures[:, -1]
-        mask, lips = (part.view_as(mask) for part in (packed[:, 3 * frames + 3 :] > 0.5).float().chunk(2, 1))
-        mask = _jitter_mask(mask, rng)
-    target, mask, lips = (part.flatten(0, 1) for part in (target, mask, lips))
-    return Batch(target * (1 - mask), target, mask, lips, reference, windows.mels.flatten(0, 1), windows.sync_mel)
-
-
-def _jitter_mask(mask: Tensor, rng: np.random.Generator) -> Tensor:
-    """Move the hidden boxes of all windows of a batch by up to `MASK_JITTER`, larger or smaller."""
-    reach = round(MASK_JITTER * mask.shape[-1])
-    grow = int(rng.integers(-reach, reach + 1))
-    if grow == 0:
-        return mask
-    flat, kernel = mask.flatten(0, 1), 2 * abs(grow) + 1
-    grown = F.max_pool2d(flat if grow > 0 else 1 - flat, kernel, 1, abs(grow))
-    return (grown if grow > 0 else 1 - grown).view_as(mask)
-
-
-def at_level(images: Tensor, level: int) -> Tensor:
-    """(N, C, S, S) averaged down to (N, C, level, level)."""
-    return images if images.shape[-1] == level else F.interpolate(images, (level, level), mode="area")
-
-
-def spread(data: PackedSet, count: int) -> Windows:
-    """Single frames spread evenly over a set, each with the farthest-away half of its clip as reference."""
-    picks = []
-    for i in np.linspace(0, len(data) - 1, count).astype(int):
-        clip, at = data.locate(int(i))
-        picks.append((clip, at, (at + len(clip) // 2) % len(clip)))
-    return stack_windows(picks, 1, data.size)
-
-
-@torch.no_grad()
-def judge(net: Generator, windows: Windows, level: int) -> tuple[float, float, Tensor]:
-    """Mean PSNR (dB) inside the hidden region at one level, with right and with other windows' sound; the outputs."""
-    device = next(net.parameters()).device
-    batch = Batch(*(t.to(device) for t in prepare_batch(windows, None).tensors()))
-    truth, mask = at_level(batch.target, level), (at_level(batch.mask, level) > 0.5).float()
-
-    def psnr(mels: Tensor) -> tuple[float, Tensor]:
-        image = torch.cat([
-            net(q, r, m, level)[level]
-            for q, r, m in zip(batch.query.split(16), batch.reference.split(16), mels.split(16), strict=True)
-        ])  # fmt: skip
-        error = ((image - truth).square() * mask).sum((1, 2, 3)) / (3 * mask.sum((1, 2, 3)) + 1e-6)
-        return float((-10 * torch.log10(error + 1e-10)).mean()), image
-
-    right, image = psnr(batch.mels)
-    wrong, _ = psnr(batch.mels.roll(len(batch.mels) // 2 + 1, 0))
-    return right, wrong, image
-
-
-def write_strip(path: Path, windows: Windows, outputs: Tensor, count: int) -> None:
-    """A PNG with ``count`` rows of query, reference, output, truth."""
-    batch = prepare_batch(windows, None)
-    size = batch.target.shape[-1]
-    shown = F.interpolate(outputs.cpu(), (size, size), mode="nearest") if outputs.shape[-1] != size else outputs.cpu()
-    rows = np.linspace(0, len(shown) - 1, count).astype(int)
-    columns = [batch.query.cpu(), batch.reference.cpu(), shown, batch.target.cpu()]
-    grid = torch.cat([torch.cat([c[i] for c in columns], 2) for i in rows], 1)
-    pixels = (grid.permute(1, 2, 0) * 255 + 0.5).clamp(0, 255).byte().numpy()
-    cv2.imwrite(str(path), cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
-

@@ -1,0 +1,66 @@
+"""What one step of a generator's training sees: windows with their mouths hidden, augmented."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sidgan.data.dataset import Windows
+from sidgan.train import augment
+
+MASK_JITTER = 8 / 512  #: largest random move of each edge of the hidden box, as a share of the side
+COLOUR = 0.05  #: strength of colour changes. With 0.15 a small generator learns to match colours instead of lips
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one step sees, N = B T frames: all (N, ...) but ``reference`` and ``sync_mel``, which are (B, ...)."""
+
+    query: Tensor
+    target: Tensor
+    mask: Tensor
+    lips: Tensor
+    reference: Tensor
+    mels: Tensor
+    sync_mel: Tensor
+
+    def to(self, device: torch.device) -> Batch:
+        """The same on a device."""
+        return Batch(**{f.name: getattr(self, f.name).to(device) for f in fields(self)})
+
+
+def prepare_batch(windows: Windows, rng: np.random.Generator | None) -> Batch:
+    """Hide the mouths; with ``rng``, augment first: one change for a window's frames, masks and reference together."""
+    # A generator that could tell augmented frames from their reference would learn to ignore the reference.
+    target, mask, lips, reference = windows.target, windows.mask, windows.lips, windows.reference
+    if rng is not None:
+        count, frames = target.shape[:2]
+        packed = torch.cat([target.flatten(1, 2), reference, mask.flatten(1, 2), lips.flatten(1, 2)], 1)
+        packed = augment.geometric(packed, rng, shift=0.02, scale=0.03)
+        pictures = packed[:, : 3 * frames + 3].view(count, frames + 1, 3, *packed.shape[2:])
+        pictures = augment.colour(pictures, rng, strength=COLOUR)
+        target, reference = pictures[:, :-1], pictures[:, -1]
+        mask, lips = (part.view_as(mask) for part in (packed[:, 3 * frames + 3 :] > 0.5).float().chunk(2, 1))
+        mask = _jitter_mask(mask, rng)
+    target, mask, lips = (part.flatten(0, 1) for part in (target, mask, lips))
+    return Batch(target * (1 - mask), target, mask, lips, reference, windows.mels.flatten(0, 1), windows.sync_mel)
+
+
+def _jitter_mask(mask: Tensor, rng: np.random.Generator) -> Tensor:
+    """Move the hidden boxes of all windows of a batch by up to `MASK_JITTER`, larger or smaller."""
+    reach = round(MASK_JITTER * mask.shape[-1])
+    grow = int(rng.integers(-reach, reach + 1))
+    if grow == 0:
+        return mask
+    flat, kernel = mask.flatten(0, 1), 2 * abs(grow) + 1
+    grown = F.max_pool2d(flat if grow > 0 else 1 - flat, kernel, 1, abs(grow))
+    return (grown if grow > 0 else 1 - grown).view_as(mask)
+
+
+def at_level(images: Tensor, level: int) -> Tensor:
+    """(N, C, S, S) averaged down to (N, C, level, level)."""
+    return images if images.shape[-1] == level else F.interpolate(images, (level, level), mode="area")
