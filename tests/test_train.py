@@ -11,7 +11,7 @@ from sidgan import checkpoint
 from sidgan.config import LossWeights, SyncNetConfig, from_dict, presets, read_toml, to_dict
 from sidgan.data.dataset import PackedSet
 from sidgan.errors import CheckpointError, ConfigError
-from sidgan.nn import VGG19, SyncNet
+from sidgan.nn import VGG19, Generator, SyncNet
 from sidgan.train import augment
 from sidgan.train.balance import gradient_balance
 from sidgan.train.batch import prepare_batch
@@ -126,6 +126,24 @@ def test_audio_encoder_comes_from_the_expert_and_stays(blob):
         task.step(index)
     after = task.net.module.audio.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_a_run_goes_on_from_given_weights_and_refuses_others(blob):
+    data, expert = PackedSet.of([blob(64, 60)]), SyncNet(TINY_EXPERT)
+    start = Generator(gan_config(1).generator)
+    kept = {k: v.clone() for k, v in start.state_dict().items()}
+    task = GanTask(gan_config(1), data, {}, fabric(), expert, start)
+    assert all(torch.equal(kept[k], v) for k, v in task.ema.state_dict().items()), "the expert must not overwrite it"
+    other = from_dict(GanTrainConfig, {"generator": read_toml("nano64")["generator"] | {"cmax": 24}, "grow": [0, 0],
+                                       "batch": 5})  # fmt: skip
+    with pytest.raises(ConfigError, match=r"cmax is \d+, not 24"):
+        GanTask(other, data, {}, fabric(), expert, start)
+
+    config = SyncTrainConfig(model=TINY_EXPERT)
+    begun = SyncTask(config, PackedSet.of([blob(128, 40)]), {}, fabric(), expert)
+    assert all(torch.equal(v, begun.net.module.net.state_dict()[k]) for k, v in expert.state_dict().items())
+    with pytest.raises(ConfigError, match="width is 2, not 32"):
+        SyncTask(SyncTrainConfig(), PackedSet.of([blob(128, 40)]), {}, fabric(), expert)
 
 
 def test_query_hides_the_mouth_and_reference_is_the_same_person(blob):

@@ -29,6 +29,7 @@ Video = Annotated[Path, typer.Argument(help="video with the face to be dubbed", 
 Model = Annotated[str, typer.Option(help="weights file of a generator, or 'bundled'", metavar="FILE")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda")]
 AsJson = Annotated[bool, typer.Option("--json", help="print the result as JSON on standard output")]
+Start = Annotated[str | None, typer.Option(help="weights file to go on from, or 'bundled'", metavar="FILE")]
 Settings = Annotated[list[str] | None, typer.Option("--set", help="change a setting: a.b=value", metavar="KEY=VALUE")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="print the resolved settings and stop")]
 
@@ -139,6 +140,7 @@ def train_syncnet(
     steps: Annotated[int, typer.Option(min=1)] = 2000,
     minutes: Annotated[float | None, typer.Option(help="stop after so long, to be resumed")] = None,
     run: Annotated[Path | None, typer.Option(help="run folder; an existing one is resumed")] = None,
+    start: Start = None,
     device: Device = "auto",
     settings: Settings = None,
     dry_run: DryRun = False,
@@ -147,7 +149,7 @@ def train_syncnet(
     from sidgan.train import runs as training
 
     resolved = training.sync_config(config, steps, minutes, settings or [])
-    _dry(resolved) if dry_run else print(training.train_syncnet(data, resolved, run, device))
+    _dry(resolved) if dry_run else print(training.train_syncnet(data, resolved, run, device, start))
 
 
 @train_app.command("gan")
@@ -158,6 +160,7 @@ def train_gan(
     steps: Annotated[int, typer.Option(min=1)] = 2000,
     minutes: Annotated[float | None, typer.Option(help="stop after so long, to be resumed")] = None,
     run: Annotated[Path | None, typer.Option(help="run folder; an existing one is resumed")] = None,
+    start: Start = None,
     device: Device = "auto",
     settings: Settings = None,
     dry_run: DryRun = False,
@@ -166,7 +169,7 @@ def train_gan(
     from sidgan.train import runs as training
 
     resolved = training.gan_config(config, steps, minutes, settings or [])
-    _dry(resolved) if dry_run else print(training.train_gan(data, resolved, expert, run, device))
+    _dry(resolved) if dry_run else print(training.train_gan(data, resolved, expert, run, device, start))
 
 
 @app.command("eval")

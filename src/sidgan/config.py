@@ -143,6 +143,13 @@ def require(condition: bool, message: str) -> None:
         raise ConfigError(message)
 
 
+def require_same(found: Any, wanted: Any) -> None:
+    """Raise `ConfigError`, which names the fields that differ, unless two configs of one type are equal."""
+    differ = [f.name for f in dataclasses.fields(wanted) if getattr(found, f.name) != getattr(wanted, f.name)]
+    text = ", ".join(f"{name} is {getattr(found, name)}, not {getattr(wanted, name)}" for name in differ)
+    require(not differ, f"the weights to start from do not fit the settings: {text}")
+
+
 def to_dict(config: Any) -> dict[str, Any]:
     """A config as plain JSON-able values."""
     return typing.cast("dict[str, Any]", json.loads(json.dumps(dataclasses.asdict(config))))
@@ -247,5 +254,6 @@ def override(values: Mapping[str, Any], assignments: list[str]) -> dict[str, Any
 
 __all__ = [
     "AUDIO_FEATURES", "MEL_BANDS", "MEL_STEPS", "SYNC_FRAMES", "DiscriminatorConfig", "GeneratorConfig", "LossWeights",
-    "SyncNetConfig", "from_dict", "merge", "override", "presets", "read_toml", "require", "to_dict",
+    "SyncNetConfig", "from_dict", "merge", "override", "presets", "read_toml", "require", "require_same",
+    "to_dict",
 ]  # fmt: skip

@@ -14,7 +14,7 @@ from lightning.fabric import Fabric
 from torch import Tensor, nn
 
 from sidgan import checkpoint
-from sidgan.config import SYNC_FRAMES, DiscriminatorConfig, GeneratorConfig, LossWeights, require
+from sidgan.config import SYNC_FRAMES, DiscriminatorConfig, GeneratorConfig, LossWeights, require, require_same
 from sidgan.data.dataset import PackedSet
 from sidgan.losses import (
     contextual_loss,
@@ -146,6 +146,9 @@ class GanTask:
         expert: gives the audio encoder and the sync loss; without one both are learnt from nothing, for tests.
         start: weights to go on from.
         vgg: needed where a level has a ``features`` weight.
+
+    Raises:
+        ConfigError: ``start`` or the data is of another size than the settings say, or a network is missing.
     """
 
     def __init__(
@@ -156,6 +159,8 @@ class GanTask:
         require(train.size == config.generator.size, f"data is {train.size} px, generator {config.generator.size} px")
         self.config, self.train, self.held, self.fabric = config, train, held, fabric
         self.rng = np.random.default_rng(config.seed + fabric.global_rank)
+        if start is not None:
+            require_same(start.config, config.generator)
         net = start or Generator(config.generator)
         if expert is not None and start is None:
             net.load_audio(expert)

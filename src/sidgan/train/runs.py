@@ -45,20 +45,25 @@ def _resolve(name: str, network: str, steps: int, minutes: float | None, changes
     return override(values, list(changes))
 
 
-def train_syncnet(data: Sequence[Path], config: SyncTrainConfig, folder: Path | None, device: str) -> Path:
-    """Train an expert on prepared folders; returns the weights file of the run."""
+def train_syncnet(
+    data: Sequence[Path], config: SyncTrainConfig, folder: Path | None, device: str, start: str | None = None
+) -> Path:
+    """Train an expert on prepared folders, from the weights ``start`` or from nothing; returns its weights file."""
+    begin = checkpoint.load_syncnet(start) if start else None
     fabric = launch(device, config.precision)
     train, held = _sets(data, fabric)
-    return _train(SyncTask(config, train, held, fabric), config, config.loop, folder, "syncnet")
+    return _train(SyncTask(config, train, held, fabric, begin), config, config.loop, folder, "syncnet")
 
 
 def train_gan(
-    data: Sequence[Path], config: GanTrainConfig, expert: str, folder: Path | None, device: str
-) -> Path:
-    """Train a generator on prepared folders; returns the weights file of the run."""
+    data: Sequence[Path], config: GanTrainConfig, expert: str, folder: Path | None, device: str,
+    start: str | None = None,
+) -> Path:  # fmt: skip
+    """Train a generator on prepared folders, from the weights ``start`` or from nothing; returns its weights file."""
+    begin = checkpoint.load_generator(start) if start else None
     fabric = launch(device, config.precision)
     train, held = _sets(data, fabric)
-    task = GanTask(config, train, held, fabric, checkpoint.load_syncnet(expert), vgg=_vgg(config))
+    task = GanTask(config, train, held, fabric, checkpoint.load_syncnet(expert), begin, vgg=_vgg(config))
     return _train(task, config, config.loop, folder, f"gan{config.generator.size}")
 
 

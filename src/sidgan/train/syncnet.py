@@ -14,7 +14,7 @@ from lightning.fabric import Fabric
 from torch import Tensor, nn
 
 from sidgan import checkpoint
-from sidgan.config import SYNC_FRAMES, SyncNetConfig
+from sidgan.config import SYNC_FRAMES, SyncNetConfig, require_same
 from sidgan.data.dataset import PackedClip, PackedSet
 from sidgan.losses import sync_bce
 from sidgan.nn import SyncNet, lower_half_windows
@@ -38,8 +38,9 @@ class SyncTrainConfig:
         lr: Adam's learning rate.
         decay: share of the run over which it falls linearly to a tenth, at its end; 0 keeps it as it is.
         warmup: steps over which it rises first.
-        ease: share of the run over which augmentation rises from nothing to full strength. With all of it from the
-            first step the loss stays at 0.69: the expert must first see that mouths and sounds belong together at all.
+        augment: strength of augmentation, 0 (none) to 1. Little of it lets an expert of known people learn more.
+        ease: share of the run over which augmentation rises from nothing to that. With all of it from the first step
+            the loss stays at 0.69: the expert must first see that mouths and sounds belong together at all.
         near: share of negatives only 2 to 4 frames off, in the last third; they teach the exact lag.
         precision: ``auto`` (see `sidgan.engine.choose_precision`), or Lightning's name: ``32-true``, ``bf16-mixed``.
         seed: of everything random.
@@ -52,6 +53,7 @@ class SyncTrainConfig:
     lr: float = 1e-3
     decay: float = 0.5
     warmup: int = 50
+    augment: float = 1.0
     ease: float = 0.4
     near: float = 0.3
     precision: str = "auto"
@@ -73,15 +75,25 @@ class SyncPairs(nn.Module):
 
 
 class SyncTask:
-    """An expert in training; see `sidgan.train.loop.Task`."""
+    """An expert in training; see `sidgan.train.loop.Task`.
+
+    Args:
+        start: weights to go on from.
+
+    Raises:
+        ConfigError: ``start`` is another network than the settings say.
+    """
 
     def __init__(
-        self, config: SyncTrainConfig, train: PackedSet, held: Mapping[str, PackedSet], fabric: Fabric
-    ) -> None:
+        self, config: SyncTrainConfig, train: PackedSet, held: Mapping[str, PackedSet], fabric: Fabric,
+        start: SyncNet | None = None,
+    ) -> None:  # fmt: skip
         torch.manual_seed(config.seed)
         self.config, self.train, self.held, self.fabric = config, train, held, fabric
         self.rng = np.random.default_rng(config.seed + fabric.global_rank)
-        net = SyncPairs(SyncNet(config.model))
+        if start is not None:
+            require_same(start.config, config.model)
+        net = SyncPairs(start or SyncNet(config.model))
         net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         optimiser = torch.optim.Adam(net.parameters(), lr=config.lr)
         self.net, self.optimiser = fabric.setup(net, optimiser)
@@ -91,7 +103,7 @@ class SyncTask:
         for group in self.optimiser.param_groups:
             group["lr"] = self._rate(index)
         late = index >= 2 * self.config.loop.steps // 3
-        strength = min(1.0, index / max(1.0, self.config.ease * self.config.loop.steps))
+        strength = self.config.augment * min(1.0, index / max(1.0, self.config.ease * self.config.loop.steps))
         video, mels = self._batch(self.rng, self.config.near if late else 0.0, strength)
         self.net.train()
         cosines = self.net(video, mels)
