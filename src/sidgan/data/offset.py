@@ -54,8 +54,8 @@ def estimate_offset(landmarks: Float, mel: Float) -> Offset:
     motion = mouth_signals(landmarks)
     speed = np.gradient(motion, axis=0)
     sound = _sound_at_frames(mel, len(motion))
-    motion = _whiten(_detrend(np.concatenate([motion, speed, np.abs(speed)], 1)))
-    sound = _whiten(_detrend(np.concatenate([sound, np.gradient(sound, axis=0)], 1)))
+    motion = _whiten(detrend(np.concatenate([motion, speed, np.abs(speed)], 1)))
+    sound = _whiten(detrend(np.concatenate([sound, np.gradient(sound, axis=0)], 1)))
     lags = np.arange(-MAX_OFFSET, MAX_OFFSET + 1)
     strength = np.array([_coupling(motion, sound, int(lag)) for lag in lags])
     best = int(strength.argmax())
@@ -73,7 +73,7 @@ def _sound_at_frames(mel: Float, count: int) -> Float:
     return np.diff(at, axis=1).T
 
 
-def _detrend(signal: Float) -> Float:
+def detrend(signal: Float) -> Float:
     """Remove what changes slower than a second, scale to unit variance."""
     signal = signal - uniform_filter1d(signal, FPS, axis=0, mode="nearest")
     return signal / (signal.std(0) + 1e-6)

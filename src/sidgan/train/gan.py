@@ -316,6 +316,10 @@ class GanTask:
             self.critics.load_state_dict(state["critics"])
             self.critic_optimiser.load_state_dict(state["critic_optimiser"])
 
+    def notes(self) -> list[str]:
+        """Nothing yet."""
+        return []
+
     def export(self, path: Path, meta: Mapping[str, Any]) -> None:
         """Write the averaged generator; its card says whether VGG19 was the published one."""
         source = {"vgg": self.vgg.source} if self.vgg is not None else {}

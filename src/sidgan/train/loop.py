@@ -15,7 +15,7 @@ import json
 import os
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -38,6 +38,9 @@ class Task(Protocol):
 
     def evaluate(self, index: int, images: Path) -> Mapping[str, float]:
         """Judge on data that is not trained on; may write pictures into ``images``."""
+
+    def notes(self) -> list[str]:
+        """Lines for the log since the last call: findings and warnings."""
 
     def state(self) -> dict[str, Any]:
         """Tensors and plain values from which `restore` goes on."""
@@ -84,6 +87,7 @@ def run(task: Task, folder: Path, config: LoopConfig, say: Callable[[str], None]
     begun = time.monotonic() - seconds
     sums: defaultdict[str, list[float]] = defaultdict(list)
     bad = 0
+    log.texts(task.notes())
     for index in range(first, config.steps):
         losses = task.step(index)
         bad = 0 if all(np.isfinite(v) for v in losses.values()) else bad + 1
@@ -101,6 +105,7 @@ def run(task: Task, folder: Path, config: LoopConfig, say: Callable[[str], None]
             sums.clear()
         if done % config.eval_every == 0 or last:
             log.numbers(done, elapsed, {f"val_{k}": v for k, v in task.evaluate(done, images).items()})
+        log.texts(task.notes())
         if done % config.save_every == 0 or last or late:
             _save(task, folder / "last.pt", done, elapsed)
             task.export(folder / "weights.safetensors", {"steps": done, "hours": round(elapsed / 3600, 2)})
@@ -118,6 +123,10 @@ class _Log:
         self._say(line)
         with (self._folder / "log.txt").open("a") as file:
             file.write(line + "\n")
+
+    def texts(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self.text(line)
 
     def numbers(self, step: int, elapsed: float, values: Mapping[str, float]) -> None:
         record = {"step": step, "seconds": round(elapsed, 1)} | {k: float(f"{v:.5g}") for k, v in values.items()}

@@ -16,8 +16,9 @@ from sidgan.config import from_dict, override, read_toml, to_dict
 from sidgan.data.dataset import PackedSet, read_manifest
 from sidgan.downloads import fetch
 from sidgan.engine import choose_device, choose_precision
-from sidgan.errors import CheckpointError
+from sidgan.errors import CheckpointError, ConfigError
 from sidgan.nn import VGG19
+from sidgan.train.diagnosis import offset_histogram, self_test
 from sidgan.train.gan import GanTask, GanTrainConfig
 from sidgan.train.loop import LoopConfig, Task, new_run, run
 from sidgan.train.syncnet import SyncTask, SyncTrainConfig
@@ -52,7 +53,13 @@ def train_syncnet(
     begin = checkpoint.load_syncnet(start) if start else None
     fabric = launch(device, config.precision)
     train, held = _sets(data, fabric)
-    return _train(SyncTask(config, train, held, fabric, begin), config, config.loop, folder, "syncnet")
+    task = SyncTask(config, train, held, fabric, begin)
+    if folder is None or not (folder / "last.pt").is_file():
+        for line in offset_histogram(record for root in data for record in read_manifest(root)):
+            task.note(line)
+        if config.self_test:
+            task.note(self_test(task))
+    return _train(task, config, config.loop, folder, "syncnet")
 
 
 def train_gan(
@@ -107,15 +114,23 @@ def _train(task: Task, config: Any, loop: LoopConfig, folder: Path | None, name:
     folder = folder or new_run(Path("runs"), name)
     folder.mkdir(parents=True, exist_ok=True)
     text, path = json.dumps(to_dict(config), indent=1, sort_keys=True), folder / "config.json"
-    if path.is_file() and _essence(path.read_text()) != _essence(text):
+    if path.is_file() and not _same_run(config, json.loads(path.read_text())):
         raise CheckpointError(f"{folder} was begun with other settings; give another --run folder")
     path.write_text(text)
     run(task, folder, loop)
     return folder / "weights.safetensors"
 
 
-def _essence(text: str) -> dict[str, Any]:
+def _same_run(config: Any, begun: dict[str, Any]) -> bool:
+    """Whether a run begun with settings ``begun`` may go on with ``config``; what is new since then has its default."""
+    try:
+        before = to_dict(from_dict(type(config), begun))
+    except ConfigError:
+        return False
+    return _essence(before) == _essence(to_dict(config))
+
+
+def _essence(values: dict[str, Any]) -> dict[str, Any]:
     """Settings without those that may change when a run is resumed."""
-    values: dict[str, Any] = json.loads(text)
-    values["loop"] = {"steps": values["loop"]["steps"]}
-    return values
+    free = {"loop", "self_test", "watch"}
+    return {k: v for k, v in values.items() if k not in free} | {"steps": values["loop"]["steps"]}

@@ -19,11 +19,11 @@ from sidgan.data.dataset import PackedClip, PackedSet
 from sidgan.losses import sync_bce
 from sidgan.nn import SyncNet, lower_half_windows
 from sidgan.train import augment
+from sidgan.train.diagnosis import PlateauWatch, diagnose, too_easy
 from sidgan.train.loop import LoopConfig
+from sidgan.train.pairs import FAR, SyncPairs, draw_pairs, pair_loss, same_sound
 
-FAR = 50  #: frames: negatives come from within two seconds, as the mouth is then in the same mood
 CALIBRATION = 20  #: batches that normalisation statistics are taken from
-SAME = 0.4  #: mean difference of two mel windows (of -4 to 4) up to which they count as one sound: silence and silence
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,8 @@ class SyncTrainConfig:
         ease: share of the run over which augmentation rises from nothing to that. With all of it from the first step
             the loss stays at 0.69: the expert must first see that mouths and sounds belong together at all.
         near: share of negatives only 2 to 4 frames off, in the last third; they teach the exact lag.
+        self_test: let a fresh network learn a few windows by heart before the run (`sidgan.train.diagnosis`).
+        watch: steps with a loss near 0.69 after which the likely cause is named; 0 never does.
         precision: ``auto`` (see `sidgan.engine.choose_precision`), or Lightning's name: ``32-true``, ``bf16-mixed``.
         seed: of everything random.
     """
@@ -56,22 +58,10 @@ class SyncTrainConfig:
     augment: float = 1.0
     ease: float = 0.4
     near: float = 0.3
+    self_test: bool = True
+    watch: int = 500
     precision: str = "auto"
     seed: int = 0
-
-
-class SyncPairs(nn.Module):
-    """Cosines of each window with several sounds; one forward, as distributed training wants it."""
-
-    def __init__(self, net: SyncNet) -> None:
-        super().__init__()
-        self.net = net
-
-    def forward(self, video: Tensor, mels: Tensor) -> Tensor:
-        """(B, 15, H, W) and (B, M, 1, 80, 16) -> cosines (B, M)."""
-        seen = self.net.embed_video(video)
-        heard = self.net.embed_audio(mels.flatten(0, 1)).view(*mels.shape[:2], -1)
-        return (seen[:, None] * heard).sum(-1)
 
 
 class SyncTask:
@@ -94,6 +84,9 @@ class SyncTask:
         if start is not None:
             require_same(start.config, config.model)
         net = SyncPairs(start or SyncNet(config.model))
+        self.origin = [p.detach().clone() for p in net.parameters() if p.dim() == 4]  # of the convolutions
+        self.watch = PlateauWatch(config.watch)
+        self._notes: list[str] = []
         net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         optimiser = torch.optim.Adam(net.parameters(), lr=config.lr)
         self.net, self.optimiser = fabric.setup(net, optimiser)
@@ -107,14 +100,14 @@ class SyncTask:
         video, mels = self._batch(self.rng, self.config.near if late else 0.0, strength)
         self.net.train()
         cosines = self.net(video, mels)
-        right = sync_bce(cosines[:, 0], torch.ones_like(cosines[:, 0]))
-        wrong = sync_bce(cosines[:, 1:], torch.zeros_like(cosines[:, 1:]))
-        loss = (right + wrong) / 2
+        loss = pair_loss(cosines)
         self.optimiser.zero_grad(set_to_none=True)
         self.fabric.backward(loss)
         self.fabric.clip_gradients(self.net, self.optimiser, max_norm=1.0, error_if_nonfinite=False)
         if torch.isfinite(loss):
             self.optimiser.step()
+        if self.watch.add(loss.item()):
+            self.note(f"the loss is still near 0.69 after {index + 1} steps; {diagnose(self)}")
         ranked = (cosines[:, :1] > cosines[:, 1:]).float().mean()
         return {"loss": loss.item(), "ranked": ranked.item()}
 
@@ -125,13 +118,7 @@ class SyncTask:
         return self.config.lr * rise * max(0.1, fall)
 
     def _batch(self, rng: np.random.Generator, near: float, strength: float) -> tuple[Tensor, Tensor]:
-        faces, mels = [], []
-        for _ in range(self.config.batch):
-            clip = self.train.draw(rng)
-            start = int(rng.integers(len(clip) - SYNC_FRAMES + 1))
-            faces.append(clip.images[start : start + SYNC_FRAMES])
-            mels.append(clip.mels[[start + 2, *(self._negative(rng, clip, start, near) + 2)]])
-        images = torch.stack(faces).float() / 255
+        images, mels = draw_pairs(rng, self.train, self.config.batch, self.config.negatives, near)
         images = augment.geometric(
             images.flatten(1, 2), rng, shift=0.02 * strength, scale=0.05 * strength, turn=3 * strength,
             mirror=0.5 * strength,
@@ -139,36 +126,41 @@ class SyncTask:
         images = augment.colour(images, rng, strength=0.2 * strength)
         images = augment.soften(images, rng, chance=0.1 * strength)
         video = lower_half_windows(images, self.config.model.face)
-        sounds = augment.mel_noise(torch.stack(mels).float(), rng)
+        sounds = augment.mel_noise(mels, rng)
         return self.fabric.to_device(video), self.fabric.to_device(sounds)
-
-    def _negative(self, rng: np.random.Generator, clip: PackedClip, start: int, near: float) -> np.ndarray:
-        """Starts of windows with another sound: 5 to 50 frames away, or 2 to 4 for a share of ``near``."""
-        others = np.arange(len(clip) - SYNC_FRAMES + 1)
-        distance = np.abs(others - start)
-        sounds = clip.mels[2 : 2 + len(others)].flatten(1)
-        wrong = ~same_sound(sounds[start : start + 1], sounds)[0].cpu().numpy()
-        far = others[wrong & (distance >= SYNC_FRAMES) & (distance <= FAR)]
-        close = others[wrong & (distance >= 2) & (distance < SYNC_FRAMES)]
-        if len(far) == 0:
-            far = others[distance == distance.max()]
-        pools = [close if len(close) and rng.random() < near else far for _ in range(self.config.negatives)]
-        return np.array([rng.choice(pool) for pool in pools])
 
     @torch.no_grad()
     def evaluate(self, index: int, images: Path) -> Mapping[str, float]:
         """Loss and pair accuracy on each held-out set."""
         net = self.calibrated()
-        return {f"{name}_{k}": v for name, data in self.held.items() for k, v in pair_scores(net, data).items()}
+        scores = {name: pair_scores(net, data) for name, data in self.held.items()}
+        for name, values in scores.items():
+            if (warning := too_easy(values)) is not None:
+                self.note(f"{name}: {warning}")
+        return {f"{name}_{k}": v for name, values in scores.items() for k, v in values.items()}
+
+    def note(self, line: str) -> None:
+        """Have a line logged."""
+        self._notes.append(line)
+
+    def notes(self) -> list[str]:
+        """Lines since the last call."""
+        lines, self._notes = self._notes, []
+        return lines
 
     def state(self) -> dict[str, Any]:
-        """Weights and optimiser."""
-        return {"net": self.net.state_dict(), "optimiser": self.optimiser.state_dict()}
+        """Weights, optimiser, and what the watch over the loss has seen."""
+        watch, origin = self.watch.state(), self.origin
+        return {"net": self.net.state_dict(), "optimiser": self.optimiser.state_dict(), "watch": watch,
+                "origin": origin}  # fmt: skip
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from `state`."""
         self.net.load_state_dict(state["net"])
         self.optimiser.load_state_dict(state["optimiser"])
+        if "watch" in state:  # older runs have none
+            self.watch.restore(state["watch"])
+            self.origin = state["origin"]
 
     def export(self, path: Path, meta: Mapping[str, Any]) -> None:
         """Write the expert."""
@@ -209,11 +201,6 @@ def embeddings(net: SyncNet, clip: PackedClip) -> tuple[Tensor, Tensor]:
         seen.append(net.embed_video(lower_half_windows(faces.to(device), net.config.face)))
         heard.append(net.embed_audio(clip.mels[(some + 2).to(clip.mels.device)].float().to(device)))
     return torch.cat(seen).cpu(), torch.cat(heard).cpu()
-
-
-def same_sound(some: Tensor, others: Tensor) -> Tensor:
-    """(A, B) whether mel windows (A, D) and (B, D) can be told apart by nobody, as two moments of silence cannot."""
-    return torch.cdist(some.float(), others.float(), p=1) <= SAME * some.shape[1]
 
 
 def pair_scores(net: SyncNet, data: PackedSet) -> dict[str, float]:

@@ -1,0 +1,238 @@
+"""Why an expert does not learn: a test before the run, and a watch over its loss that names the likely cause.
+
+An expert that has learnt nothing has a loss of ln 2 = 0.69, and most runs that fail stay there without a word. What
+keeps them there can be measured without the expert: see `measure` and `explain`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sidgan.config import SyncNetConfig
+from sidgan.errors import ConfigError, DataError
+from sidgan.nn import SyncNet, lower_half_windows
+from sidgan.train.alignment import ENOUGH, Alignment, measure_alignment
+from sidgan.train.pairs import SyncPairs, draw_pairs, pair_loss, same_sound
+
+if TYPE_CHECKING:
+    from sidgan.train.syncnet import SyncTask
+
+STUCK = 0.66  #: mean loss above which an expert has learnt nothing yet
+WINDOWS, WRONG = 8, 3  #: of the test before the run: windows, and wrong sounds for each
+LEARNT, TRIES = 0.5, 100  #: loss they must get under, and within how many steps; most networks need 5, slow ones 50
+USUAL_RATE = 1e-3  #: a learning rate with which every network here learns the windows
+UNHEARD = 0.5  #: share of wrong sounds that nobody can tell from the right one
+GROWN, MOVED = 5.0, 0.03  #: weights relative to where they began: larger than this, or moved by less
+BAR = 40  #: characters of the longest bar of a histogram
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What was measured of an expert in training.
+
+    Attributes:
+        alignment: of the training set; ``None`` where there is too little to measure.
+        unheard: share of wrong sounds that sound like the right one.
+        grown: median norm of a layer's weights, relative to what it was before the first step.
+        moved: median distance they have come from there, relative to it.
+    """
+
+    alignment: Alignment | None
+    unheard: float
+    grown: float
+    moved: float
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A cause: its name, what speaks for it, what to do."""
+
+    cause: str
+    evidence: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"likely cause: {self.cause} ({self.evidence}); {self.remedy}"
+
+
+def explain(facts: Facts) -> Finding | None:
+    """The likely cause for a loss that stays near 0.69, or ``None`` where nothing measured is out of the ordinary."""
+    found = facts.alignment
+    if facts.unheard > UNHEARD:
+        return Finding("negatives too alike", f"{facts.unheard:.0%} of them cannot be told from the right one",
+                       "leave out clips that are silent or hum on one note")  # fmt: skip
+    if found is not None and found.related and not found.steady:
+        return Finding("wrong frame rate", f"sound and picture drift apart; they fit as if filmed at {found.rate} fps",
+                       "prepare the footage again, from files whose timestamps are right")  # fmt: skip
+    if found is not None and found.related and abs(found.lag) > 1:
+        side = "lags" if found.lag > 0 else "leads"
+        return Finding("mels misaligned", f"the picture {side} its sound by {abs(found.lag)} frames in all clips",
+                       "cut the mels where the frames are: a shift in all clips comes from preparation")  # fmt: skip
+    if found is not None and not found.related and found.frames >= ENOUGH:
+        return Finding("data out of sync", f"in {found.frames} frames no lag joins mouths and sounds of all clips",
+                       "prepare the footage again and drop clips whose offset is not measured near 0")  # fmt: skip
+    if facts.grown > GROWN:
+        return Finding("learning rate too high", f"weights have grown to {facts.grown:.1f} times their size",
+                       "divide lr by ten")  # fmt: skip
+    if facts.moved < MOVED:
+        return Finding("learning rate too low", f"weights have moved by {facts.moved:.1%} only",
+                       "multiply lr by ten")  # fmt: skip
+    return None
+
+
+def diagnose(task: SyncTask) -> str:
+    """One line about an expert whose loss stays near 0.69. Training goes on as if this had not been called."""
+    facts = measure(task)
+    found = explain(facts)
+    if found is not None:
+        return str(found)
+    lag = "too little footage with landmarks to measure sync"
+    if facts.alignment is not None:
+        lag = f"lag {facts.alignment.lag}, evidence {facts.alignment.evidence:.0f}"
+    return (f"nothing measured explains it ({lag}; {facts.unheard:.0%} of the wrong sounds like the right one; "
+            f"weights moved by {facts.moved:.0%}): give it time, a larger batch or less augmentation")  # fmt: skip
+
+
+def measure(task: SyncTask) -> Facts:
+    """Facts about an expert in training and its data; takes seconds."""
+    _, mels = draw_pairs(np.random.default_rng(0), task.train, 64, WRONG)
+    layers = [p.detach() for p in task.net.parameters() if p.dim() == 4]
+    ratios = [(float(now.norm() / then.norm()), float((now - then.to(now)).norm() / then.norm()))
+              for now, then in zip(layers, task.origin, strict=True)]  # fmt: skip
+    grown, moved = np.median(ratios, 0)
+    return Facts(measure_alignment(task.train), _unheard(mels), float(grown), float(moved))
+
+
+def _unheard(mels: Tensor) -> float:
+    """Share of the wrong sounds of (B, M, 1, 80, 16) that are like the first of their row."""
+    return float(torch.stack([same_sound(m[:1].flatten(1), m[1:].flatten(1)) for m in mels]).float().mean())
+
+
+# ------------------------------------------------------------------------------------------------ before the run
+
+
+def self_test(task: SyncTask) -> str:
+    """Let a fresh network learn a handful of windows by heart, which needs no sync, only sound plumbing.
+
+    Neither the task's weights nor its random numbers change.
+
+    Returns:
+        A line to log.
+
+    Raises:
+        DataError: the windows hold nothing to learn.
+        ConfigError: the learning rate or the network is at fault.
+    """
+    model, lr = task.config.model, task.config.lr
+    faces, mels = draw_pairs(np.random.default_rng(task.config.seed), task.train, WINDOWS, WRONG)
+    video, mels = (x.to(task.fabric.device) for x in (lower_half_windows(faces, model.face), mels))
+    if not bool(torch.isfinite(mels).all()):
+        raise DataError("the sounds hold values that are not numbers; prepare the data again")
+    if float((video - video[:1]).abs().max()) < 1 / 255:
+        raise DataError("all pictures are the same; an expert needs moving faces: look at the clips")
+    if _unheard(mels) > UNHEARD:
+        raise DataError("right and wrong sounds are the same, as in silence; leave such clips out")
+    steps = _steps_to_learn(model, video, mels, lr)
+    if steps is None:
+        usual = _steps_to_learn(model, video, mels, USUAL_RATE)
+        if usual is None:
+            raise ConfigError(f"the network cannot learn {WINDOWS} windows by heart; look at the settings of [model], "
+                              "or switch this test off: --set self_test=false")  # fmt: skip
+        side = "low" if lr < USUAL_RATE else "high"
+        raise ConfigError(f"the learning rate {lr:g} is too {side}: {WINDOWS} windows are not learnt by heart within "
+                          f"{TRIES} steps, with {USUAL_RATE:g} they are within {usual}; "
+                          "change lr, or switch this test off: --set self_test=false")  # fmt: skip
+    return f"self-test: a fresh network learns {WINDOWS} windows by heart within {steps} steps"
+
+
+def _steps_to_learn(model: SyncNetConfig, video: Tensor, mels: Tensor, lr: float) -> int | None:
+    """Steps a fresh network needs for these windows, up to `TRIES`."""
+    with torch.random.fork_rng(), torch.enable_grad():
+        torch.manual_seed(0)
+        net = SyncPairs(SyncNet(model)).to(video.device).train()
+        optimiser = torch.optim.Adam(net.parameters(), lr=lr)
+        for step in range(TRIES):
+            loss = pair_loss(net(video, mels))
+            if loss.item() < LEARNT:
+                return step
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+            optimiser.step()
+    return None
+
+
+def offset_histogram(records: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Lines that show the offsets measured while the footage was prepared, from the manifest's records.
+
+    Only clips with enough evidence were moved (see `sidgan.data.offset`); of short clips the number is mostly chance.
+    """
+    kept = [r for r in records if r.get("kept", True) and "offset" in r]
+    if not kept:
+        return []
+    moved = Counter(int(r["offset"]) for r in kept if r.get("corrected"))
+    clips = Counter(int(r["offset"]) for r in kept)
+    scale = min(1.0, BAR / max(clips.values()))
+    lines = [f"offsets of {len(kept)} clips in frames, picture after sound (#: sure, and corrected; .: not)"]
+    for lag in range(min(clips), max(clips) + 1):
+        sure, rest = (int(np.ceil(scale * n)) for n in (moved[lag], clips[lag] - moved[lag]))
+        lines.append(f"{lag:+4d} {clips[lag]:5d} {'#' * sure}{'.' * rest}".rstrip())
+    return lines
+
+
+# ------------------------------------------------------------------------------------------------ during the run
+
+
+class PlateauWatch:
+    """Tells when a loss has stayed near 0.69: for ``patience`` steps, then for twice as many, and so on.
+
+    Args:
+        patience: steps; 0 never tells.
+    """
+
+    def __init__(self, patience: int) -> None:
+        self.patience, self.count, self.total = patience, 0, 0.0
+
+    def add(self, loss: float) -> bool:
+        """Take in a step's loss; whether it is time to ask for the cause."""
+        if self.patience == 0 or not np.isfinite(loss):
+            return False
+        self.count += 1
+        self.total += loss
+        if self.count < self.patience:
+            return False
+        stuck = self.total / self.count > STUCK
+        self.patience *= 2 if stuck else 1
+        self.count, self.total = 0, 0.0
+        return stuck
+
+    def state(self) -> dict[str, Any]:
+        """Plain values for a checkpoint."""
+        return dict(vars(self))
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state`."""
+        vars(self).update(state)
+
+
+def too_easy(scores: Mapping[str, float]) -> str | None:
+    """A warning where wrong sounds are told apart and yet the moment is not found (`sidgan.train.syncnet.pair_scores`).
+
+    Then the wrong sounds differ from the right one in more than the moment, in loudness or mood perhaps.
+    """
+    if scores["ranked"] < 0.9 or not scores["within1"] < 0.35:
+        return None
+    finding = Finding(
+        "negatives too easy",
+        f"{scores['ranked']:.0%} of them rank below the right one, but the best of 21 lags is right in "
+        f"{scores['within1']:.0%} only",
+        "raise near, the share of wrong sounds 2 to 4 frames off, or train longer with it",
+    )
+    return str(finding)

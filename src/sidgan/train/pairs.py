@@ -1,0 +1,72 @@
+"""Right and wrong pairs of picture and sound, which an expert learns from."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sidgan.config import SYNC_FRAMES
+from sidgan.data.dataset import PackedClip, PackedSet
+from sidgan.losses import sync_bce
+from sidgan.nn import SyncNet
+
+FAR = 50  #: frames: negatives come from within two seconds, as the mouth is then in the same mood
+SAME = 0.4  #: mean difference of two mel windows (of -4 to 4) up to which they count as one sound: silence and silence
+
+
+class SyncPairs(nn.Module):
+    """Cosines of each window with several sounds; one forward, as distributed training wants it."""
+
+    def __init__(self, net: SyncNet) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, video: Tensor, mels: Tensor) -> Tensor:
+        """(B, 15, H, W) and (B, M, 1, 80, 16) -> cosines (B, M)."""
+        seen = self.net.embed_video(video)
+        heard = self.net.embed_audio(mels.flatten(0, 1)).view(*mels.shape[:2], -1)
+        return (seen[:, None] * heard).sum(-1)
+
+
+def pair_loss(cosines: Tensor) -> Tensor:
+    """Cross-entropy of (B, M) cosines, the first of each row right and the others wrong; both kinds count alike."""
+    right = sync_bce(cosines[:, 0], torch.ones_like(cosines[:, 0]))
+    wrong = sync_bce(cosines[:, 1:], torch.zeros_like(cosines[:, 1:]))
+    return (right + wrong) / 2
+
+
+def draw_pairs(
+    rng: np.random.Generator, data: PackedSet, count: int, negatives: int, near: float = 0.0
+) -> tuple[Tensor, Tensor]:
+    """Random windows of a set, each with its own sound and ``negatives`` others of its clip.
+
+    Returns:
+        Faces (count, 5, 3, S, S) in [0, 1] and mel windows (count, 1 + negatives, 1, 80, 16), the right one first.
+    """
+    faces, mels = [], []
+    for _ in range(count):
+        clip = data.draw(rng)
+        start = int(rng.integers(len(clip) - SYNC_FRAMES + 1))
+        faces.append(clip.images[start : start + SYNC_FRAMES])
+        mels.append(clip.mels[[start + 2, *(draw_negatives(rng, clip, start, negatives, near) + 2)]])
+    return torch.stack(faces).float() / 255, torch.stack(mels).float()
+
+
+def draw_negatives(rng: np.random.Generator, clip: PackedClip, start: int, count: int, near: float) -> np.ndarray:
+    """Starts of windows with another sound: 5 to 50 frames away, or 2 to 4 for a share of ``near``."""
+    others = np.arange(len(clip) - SYNC_FRAMES + 1)
+    distance = np.abs(others - start)
+    sounds = clip.mels[2 : 2 + len(others)].flatten(1)
+    wrong = ~same_sound(sounds[start : start + 1], sounds)[0].cpu().numpy()
+    far = others[wrong & (distance >= SYNC_FRAMES) & (distance <= FAR)]
+    close = others[wrong & (distance >= 2) & (distance < SYNC_FRAMES)]
+    if len(far) == 0:
+        far = others[distance == distance.max()]
+    pools = [close if len(close) and rng.random() < near else far for _ in range(count)]
+    return np.array([rng.choice(pool) for pool in pools])
+
+
+def same_sound(some: Tensor, others: Tensor) -> Tensor:
+    """(A, B) whether mel windows (A, D) and (B, D) can be told apart by nobody, as two moments of silence cannot."""
+    return torch.cdist(some.float(), others.float(), p=1) <= SAME * some.shape[1]
