@@ -15,12 +15,13 @@ from sidgan.nn import VGG19, Generator, SyncNet
 from sidgan.train import augment
 from sidgan.train.balance import gradient_balance
 from sidgan.train.batch import prepare_batch
-from sidgan.train.gan import GanTask, GanTrainConfig, moment
+from sidgan.train.gan import GanTask, GanTrainConfig
 from sidgan.train.judging import judge, spread
 from sidgan.train.loop import LoopConfig, run
 from sidgan.train.pairs import draw_negatives
 from sidgan.train.runs import gan_config as gan_settings
 from sidgan.train.runs import sync_config
+from sidgan.train.schedule import moment
 from sidgan.train.syncnet import SyncTask, SyncTrainConfig, pair_scores
 
 TINY_EXPERT = SyncNetConfig(width=2, audio_width=8, blocks=0.5)
@@ -53,14 +54,17 @@ def test_schedule_grows_fades_and_ramps():
     assert moment(config, 80).gan
 
 
-def test_generator_learns_a_clip_and_listens(blob):
+def test_generator_learns_a_clip_and_listens(blob, tmp_path):
     config = gan_config(140, audio_lr=1.0)
     task = gan_task(blob, config)
     for index in range(140):
         task.step(index)
-    right, wrong, _ = judge(task.ema, spread(task.train, 20), 64)
-    assert right > 20
-    assert right > wrong + 1, "the mouth must depend on the sound"
+    seen = judge(task.ema, spread(task.train, 20), 64)
+    assert seen.right > 20
+    assert seen.right > seen.wrong + 1, "the mouth must depend on the sound"
+    figures = task.evaluate(140, tmp_path)
+    assert figures["held_to_truth"] < figures["held_to_reference"]
+    assert task.notes() == [], "a healthy generator gives no warnings"
 
 
 @pytest.mark.parametrize("features", ["contextual", "perceptual"])

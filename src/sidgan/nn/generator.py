@@ -19,6 +19,7 @@ from collections.abc import Mapping
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from sidgan.config import AUDIO_FEATURES, GeneratorConfig
 from sidgan.errors import ConfigError
@@ -113,6 +114,14 @@ class Generator(nn.Module):
                 self.rgb[str(level)] = nn.Conv2d(outputs, 3, 3, padding=1)
             inputs = outputs
         self._audio_frozen = False
+        self._recomputed: tuple[int, ...] = ()
+
+    def recompute(self, blocks: int) -> None:
+        """Compute the activations of the finest ``blocks`` blocks again in the backward pass, instead of keeping them.
+
+        Outputs and gradients stay the same; training takes less memory and more time.
+        """
+        self._recomputed = self.config.levels[len(self.config.levels) - blocks :]
 
     def forward(
         self,
@@ -164,7 +173,11 @@ class Generator(nn.Module):
         x = F.avg_pool2d(query, config.size // config.start)
         images: dict[int, Tensor] = {}
         for r in config.levels:
-            x = self.blocks[str(r)](x, skips[r], _repeat(features[r], query.shape[0]), audio)
+            inputs = (x, skips[r], _repeat(features[r], query.shape[0]), audio)
+            if r in self._recomputed and torch.is_grad_enabled():
+                x = checkpoint(self.blocks[str(r)], *inputs, use_reentrant=False, preserve_rng_state=False)
+            else:
+                x = self.blocks[str(r)](*inputs)
             if r in config.rgb_levels:
                 images[r] = self._image(self.rgb[str(r)](x).float(), images)
             if r == level:

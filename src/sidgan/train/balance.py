@@ -1,18 +1,26 @@
-"""How strongly each term of Eq. 4 pulls at the mouth, beside L1: what to look at when choosing its weights."""
+"""How strongly each term of Eq. 4 pulls at the mouth, beside L1: measured, and where wanted brought into a band."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from sidgan.config import SYNC_FRAMES
 from sidgan.train.batch import at_level, prepare_batch
+from sidgan.train.schedule import Moment
 
 if TYPE_CHECKING:
     from sidgan.train.gan import GanTask
+
+#: Where the gradient of a term should lie, relative to L1's. The coarsest output decides how the lips are shaped.
+BANDS = {"features": (0.3, 1.0), "frequency": (0.1, 0.5), "gan": (0.1, 0.5), "sync": (0.03, 0.2)}
+COARSEST_SYNC = (0.1, 0.5)
+WAIT = 200  #: steps from when a term joins in until it is measured (a twentieth of a short run); sync: none
+BATCHES = 16  #: it is measured on
 
 
 def gradient_balance(task: GanTask, level: int, batches: int = 8) -> dict[int, dict[str, float]]:
@@ -42,10 +50,66 @@ def gradient_balance(task: GanTask, level: int, batches: int = 8) -> dict[int, d
             leaf = image.detach().requires_grad_()
             hidden = at_level(batch.mask, r)
             with torch.enable_grad():
-                norms = {
-                    name: float((torch.autograd.grad(value, leaf)[0] * hidden).norm())
-                    for name, value in task.terms(r, leaf, batch, 1.0, True).items()
-                }
+                with task.critics_asleep():
+                    values = task.terms(r, leaf, batch, 1.0, True)
+                norms = {name: float((torch.autograd.grad(v, leaf)[0] * hidden).norm()) for name, v in values.items()}
             for name in norms.keys() - {"l1"}:
                 ratios[r][name].append(norms[name] / norms["l1"])
     return {r: {name: float(np.median(values)) for name, values in terms.items()} for r, terms in ratios.items()}
+
+
+class Calibration:
+    """Rescales each term of each level once, into the middle of its band, soon after it has joined in.
+
+    Attributes:
+        scales: what the weights are multiplied by, {level: {term: factor}}.
+    """
+
+    def __init__(self) -> None:
+        self.scales: dict[int, dict[str, float]] = {}
+        self._since: dict[str, int] = {}
+
+    def scale(self, level: int, term: str) -> float:
+        """Factor of a weight; 1 for what has not been measured or was right."""
+        return self.scales.get(level, {}).get(term, 1.0)
+
+    def update(self, task: GanTask, index: int, now: Moment) -> None:
+        """Measure and rescale what is due at a step. Neither the networks nor the random numbers change."""
+        due = self._due(task, index, now)
+        if not due:
+            return
+        measured = gradient_balance(task, now.level, BATCHES)
+        coarsest = task.config.generator.rgb_levels[0]
+        for level, term in due:
+            ratio = measured.get(level, {}).get(term)
+            if ratio is None:
+                continue
+            low, high = COARSEST_SYNC if (term, level) == ("sync", coarsest) else BANDS[term]
+            factor = 1.0 if low <= ratio <= high or ratio == 0 else float(np.sqrt(low * high)) / ratio
+            self.scales.setdefault(level, {})[term] = factor
+            verdict = "kept" if factor == 1 else f"multiplied by {factor:.3g}"
+            task.note(f"level {level}: the {term} term pulls {ratio:.3g} times as much as L1 "
+                      f"(band {low:g} to {high:g}); its weight is {verdict}")  # fmt: skip
+
+    def _due(self, task: GanTask, index: int, now: Moment) -> list[tuple[int, str]]:
+        """Terms that take part at their full share for long enough and have not been measured."""
+        active = [r for r in task.config.generator.rgb_levels if r < now.level or (r == now.level and now.fade == 1)]
+        present = {"features": active, "frequency": active, "gan": [r for r in active if r in now.gan_levels],
+                   "sync": [r for r in active if now.sync > 0 and r in now.sync_levels]}  # fmt: skip
+        wait = min(WAIT, task.config.loop.steps // 20)
+        due = []
+        for term, levels in present.items():
+            for level in levels:
+                began = self._since.setdefault(f"{level} {term}", index)
+                waited = term == "sync" or index - began >= wait
+                if waited and term not in self.scales.get(level, {}) and getattr(task.weights_at(level), term):
+                    due.append((level, term))
+        return due
+
+    def state(self) -> dict[str, Any]:
+        """Plain values for a checkpoint."""
+        return {"scales": self.scales, "since": self._since}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state`."""
+        self.scales, self._since = state["scales"], state["since"]

@@ -82,7 +82,7 @@ def explain(facts: Facts) -> Finding | None:
         return Finding("learning rate too high", f"weights have grown to {facts.grown:.1f} times their size",
                        "divide lr by ten")  # fmt: skip
     if facts.moved < MOVED:
-        return Finding("learning rate too low", f"weights have moved by {facts.moved:.1%} only",
+        return Finding("learning rate too low", f"weights have moved by {facts.moved:.2%} only",
                        "multiply lr by ten")  # fmt: skip
     return None
 
@@ -181,7 +181,7 @@ def offset_histogram(records: Iterable[Mapping[str, Any]]) -> list[str]:
     clips = Counter(int(r["offset"]) for r in kept)
     scale = min(1.0, BAR / max(clips.values()))
     lines = [f"offsets of {len(kept)} clips in frames, picture after sound (#: sure, and corrected; .: not)"]
-    for lag in range(min(clips), max(clips) + 1):
+    for lag in sorted(clips):
         sure, rest = (int(np.ceil(scale * n)) for n in (moved[lag], clips[lag] - moved[lag]))
         lines.append(f"{lag:+4d} {clips[lag]:5d} {'#' * sure}{'.' * rest}".rstrip())
     return lines

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from lightning.fabric import Fabric
 from torch import Tensor, nn
 
 from sidgan import checkpoint
-from sidgan.config import SYNC_FRAMES, DiscriminatorConfig, GeneratorConfig, LossWeights, require, require_same
+from sidgan.config import SYNC_FRAMES, LossWeights, require, require_same
 from sidgan.data.dataset import PackedSet
 from sidgan.losses import (
     contextual_loss,
@@ -26,117 +27,15 @@ from sidgan.losses import (
     sync_loss,
 )
 from sidgan.nn import VGG19, Discriminator, Generator, SyncNet, lower_half_windows
-from sidgan.train.balance import gradient_balance
+from sidgan.train.balance import BANDS, Calibration, gradient_balance
 from sidgan.train.batch import Batch, at_level, prepare_batch
+from sidgan.train.health import critic_figures, modulation, sync_figures, warnings
 from sidgan.train.judging import judge, spread, write_strip
-from sidgan.train.loop import LoopConfig
+from sidgan.train.precision import restore_scaler, scaler_state, update
+from sidgan.train.schedule import Moment, SyncGate, moment
+from sidgan.train.settings import GanTrainConfig
 
-
-@dataclass(frozen=True)
-class GanTrainConfig:
-    """Training of a generator. Times of the schedule are shares of ``loop.steps``.
-
-    Attributes:
-        generator: the network.
-        weights: Eq. 4 at each RGB level; a level without an entry has L1 only.
-        discriminators: one for each level whose ``gan`` weight is not 0.
-        features: what compares VGG19's features: ``contextual`` (Eq. 3) or ``perceptual`` (an ablation of Table 4).
-        expert_kind: the kind of expert that the sync loss asks for; another is refused. ``any`` takes either.
-        vgg: its weights: ``published`` (downloaded once) or ``random``, which makes it another loss than the paper's.
-        loop: steps and intervals.
-        batch: frames per step. Without the sync loss each comes from another window; with it they are windows of 5.
-        lr, betas: Adam, for generator and discriminators alike.
-        decay: share of the run over which the learning rate falls linearly to a tenth, at its end.
-        audio_lr: learning rate of the audio encoder relative to ``lr``; 0 keeps the expert's encoder as it is.
-        grow: when each level after the first is switched on (progressive training).
-        fade: how long a new level is blended in.
-        sync_from, gan_from: when these losses begin; the sync loss then rises over ``fade``.
-        sync_every: the sync loss joins every so many steps. A step with it sees a fifth as many clips, so the steps
-            between keep small batches varied.
-        ema: decay of the averaged weights, which are what is judged and shipped.
-        precision: ``auto`` (see `sidgan.engine.choose_precision`), or Lightning's name: ``32-true``, ``bf16-mixed``.
-        seed: of everything random.
-    """
-
-    generator: GeneratorConfig = field(default_factory=GeneratorConfig)
-    weights: dict[int, LossWeights] = field(default_factory=dict)
-    discriminators: dict[int, DiscriminatorConfig] = field(default_factory=dict)
-    features: Literal["contextual", "perceptual"] = "contextual"
-    vgg: Literal["published", "random"] = "published"
-    expert_kind: Literal["aps", "vanilla", "any"] = "aps"
-    loop: LoopConfig = field(default_factory=LoopConfig)
-    batch: int = 20
-    lr: float = 2e-4
-    betas: tuple[float, ...] = (0.5, 0.999)
-    decay: float = 0.3
-    audio_lr: float = 0.0
-    grow: tuple[float, ...] = (0.1, 0.3)
-    fade: float = 0.05
-    sync_from: float = 0.5
-    gan_from: float = 0.7
-    sync_every: int = 1
-    ema: float = 0.999
-    precision: str = "auto"
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        levels = self.generator.rgb_levels
-        require(self.batch % SYNC_FRAMES == 0, f"batch must be a multiple of {SYNC_FRAMES} frames, not {self.batch}")
-        require(len(self.grow) == len(levels) - 1, f"grow needs one time for each of the levels {levels[1:]}")
-        for name in (set(self.weights) | set(self.discriminators)) - set(self.generator.levels):
-            require(False, f"there is no level {name}; levels are {self.generator.levels}")
-
-    @property
-    def needs_vgg(self) -> bool:
-        """Whether any level compares VGG19's features."""
-        return any(weights.features for weights in self.weights.values())
-
-    @property
-    def has_more_than_l1(self) -> bool:
-        """Whether any level has another term."""
-        return any(w.features or w.frequency or w.gan or w.sync for w in self.weights.values())
-
-    def weights_at(self, level: int) -> LossWeights:
-        """Weights of an output; those of coarser levels that have no output of their own are added to them.
-
-        So an ablation without some outputs is trained under the same sum of weights (Table 4, w/o pyramid generator).
-        """
-        own = self.weights.get(level, LossWeights())
-        outputs = self.generator.rgb_levels
-        before = max((r for r in outputs if r < level), default=0)
-        orphans = [w for r, w in self.weights.items() if before < r < level and r not in outputs]
-        terms = ("l1", "features", "frequency", "gan", "sync")
-        return replace(own, **{t: getattr(own, t) + sum(getattr(w, t) for w in orphans) for t in terms})
-
-    @property
-    def critics(self) -> dict[int, DiscriminatorConfig]:
-        """The discriminators of those levels that have an output."""
-        return {r: c for r, c in self.discriminators.items() if r in self.generator.rgb_levels}
-
-
-@dataclass(frozen=True)
-class Moment:
-    """Where in the schedule a step is: finest active level, how far it is faded in, and the ramp of the sync loss."""
-
-    level: int
-    fade: float
-    sync: float
-    gan: bool
-
-
-def moment(config: GanTrainConfig, index: int) -> Moment:
-    """The schedule at step ``index`` (Sec. 3.4: progressive training of increasing resolutions)."""
-    share = index / config.loop.steps
-    levels = config.generator.rgb_levels
-    active = sum(share >= start for start in config.grow)
-    since = share - (config.grow[active - 1] if active else -1.0)
-    ramp = max(config.fade, 1e-9)
-    return Moment(
-        level=levels[active],
-        fade=min(1.0, since / ramp) if active else 1.0,
-        sync=float(np.clip((share - config.sync_from) / ramp, 0, 1)),
-        gan=share >= config.gan_from,
-    )
+__all__ = ["GanTask", "GanTrainConfig"]
 
 
 class GanTask:
@@ -159,6 +58,8 @@ class GanTask:
         require(train.size == config.generator.size, f"data is {train.size} px, generator {config.generator.size} px")
         self.config, self.train, self.held, self.fabric = config, train, held, fabric
         self.rng = np.random.default_rng(config.seed + fabric.global_rank)
+        self.gate, self.calibration = SyncGate(config.sync_gate), Calibration()
+        self._notes: list[str] = []
         if start is not None:
             require_same(start.config, config.generator)
         net = start or Generator(config.generator)
@@ -176,6 +77,7 @@ class GanTask:
             require(wanted in (kind, "any"), f"the expert is {kind}, but expert_kind is {wanted}")
             expert.eval().requires_grad_(False).to(fabric.device)
         betas = (config.betas[0], config.betas[1])
+        net.recompute(config.recompute)
         drawing = [p for n, p in net.named_parameters() if not n.startswith("audio.")]
         groups: list[dict[str, Any]] = [{"params": drawing, "scale": 1.0}]
         if config.audio_lr:
@@ -186,14 +88,14 @@ class GanTask:
         self.critic_optimiser: Any = None
         if config.critics:
             critics = nn.ModuleDict({str(k): Discriminator(c) for k, c in config.critics.items()})
-            critic_optimiser = torch.optim.Adam(critics.parameters(), lr=config.lr, betas=betas)
+            critic_optimiser = torch.optim.Adam(critics.parameters(), lr=config.critic_lr * config.lr, betas=betas)
             self.critics, self.critic_optimiser = fabric.setup(critics, critic_optimiser)
 
     # ------------------------------------------------------------------------------------------------ one step
 
     def step(self, index: int) -> Mapping[str, float]:
         """One update of the generator, then one of the critics on the same pictures (Eq. 4)."""
-        now = moment(self.config, index)
+        now = moment(self.config, index, self.gate.opened)
         self._set_rate(index)
         sync = now.sync > 0 and self.expert is not None and index % self.config.sync_every == 0
         frames = SYNC_FRAMES if sync else 1
@@ -201,30 +103,48 @@ class GanTask:
         batch = prepare_batch(windows, self.rng).to(self.fabric.device)
         self.net.train()
         self.net.module.audio.eval()  # its running statistics are the expert's: batches here are small and correlated
+        if self.config.calibrate:
+            self.calibration.update(self, index, now)
         images = self.net(batch.query, batch.reference, batch.mels, now.level, now.fade if now.fade < 1 else None)
-        losses = self._losses(images, batch, now, sync)
+        some = self._some(len(batch.target))
+        losses = self._losses(images, batch, now, sync, some)
         total = torch.stack(list(losses.values())).sum()
         self.optimiser.zero_grad(set_to_none=True)
         self.fabric.backward(total)
         self.fabric.clip_gradients(self.net, self.optimiser, max_norm=1.0, error_if_nonfinite=False)
         report = {name: value.item() for name, value in losses.items()}
-        if torch.isfinite(total):
-            self.optimiser.step()
+        finite = bool(torch.isfinite(total))
+        update(self.fabric, self.optimiser, finite)
+        if finite:
             self._average(index)
-            if now.gan and self.critics is not None:
-                report |= self._train_critics(images, batch)
+            if now.gan_levels and self.critics is not None:
+                report |= self._train_critics(images, batch, now, some)
         return report
 
-    def _losses(self, images: dict[int, Tensor], batch: Batch, now: Moment, sync: bool) -> dict[str, Tensor]:
+    def _some(self, count: int) -> Tensor | None:
+        """The frames that the dearest terms look at, ``recon_frames`` of every five; ``None`` for all."""
+        kept = self.config.recon_frames
+        if kept == SYNC_FRAMES:
+            return None
+        order = self.rng.random((count // SYNC_FRAMES, SYNC_FRAMES)).argsort(1)[:, :kept]
+        order.sort(1)
+        return torch.from_numpy((order + SYNC_FRAMES * np.arange(len(order))[:, None]).ravel()).to(self.fabric.device)
+
+    def _losses(
+        self, images: dict[int, Tensor], batch: Batch, now: Moment, sync: bool, some: Tensor | None
+    ) -> dict[str, Tensor]:
         """The weighted terms of Eq. 4, summed over the active levels; a level that fades in counts by its share."""
         losses: dict[str, Tensor] = {}
         for level, image in images.items():
             share = now.fade if level == now.level else 1.0
-            for name, value in self.terms(level, image, batch, now.sync if sync else 0.0, now.gan).items():
+            ramp = now.sync if sync and level in now.sync_levels else 0.0
+            for name, value in self.terms(level, image, batch, ramp, level in now.gan_levels, some).items():
                 losses[name] = losses.get(name, torch.zeros_like(value)) + share * value
         return losses
 
-    def terms(self, level: int, image: Tensor, batch: Batch, sync: float, gan: bool) -> dict[str, Tensor]:
+    def terms(
+        self, level: int, image: Tensor, batch: Batch, sync: float, gan: bool, some: Tensor | None = None
+    ) -> dict[str, Tensor]:
         """The weighted terms of Eq. 4 at one level.
 
         Args:
@@ -233,44 +153,77 @@ class GanTask:
             batch: what it was drawn from; windows of five frames where ``sync`` is not 0.
             sync: ramp of the sync loss, 0 leaves it out.
             gan: whether critics have their say.
+            some: the frames that features, frequency and gan look at, all by default.
         """
-        weights = self.config.weights_at(level)
+        weights = self.weights_at(level)
         truth = at_level(batch.target, level)
         emphasis = at_level(batch.mask + weights.lips * batch.lips, level)
         losses = {"l1": weights.l1 * masked_l1(image, truth, emphasis, weights.mouth)}
+        part, true_part = (image, truth) if some is None else (image[some], truth[some])
+        # Networks run in the precision of the run; the losses compute in float32 whatever they are given.
         if weights.features and self.vgg is not None:
             compare = contextual_loss if self.config.features == "contextual" else perceptual_loss
-            losses["features"] = weights.features * compare(self.vgg(image), self.vgg(truth))
+            with self.fabric.autocast():
+                drawn, true = self.vgg(part), self.vgg(true_part)
+            losses["features"] = weights.features * compare(drawn, true)
         if weights.frequency:
-            losses["frequency"] = weights.frequency * focal_frequency_loss(image, truth)
+            losses["frequency"] = weights.frequency * focal_frequency_loss(part, true_part)
         if gan and self.critics is not None and str(level) in self.critics.module:
-            losses["gan"] = weights.gan * lsgan_g(self.critics.module[str(level)](image))
+            losses["gan"] = weights.gan * lsgan_g(self._score(level, part))
         if sync and weights.sync and self.expert is not None:
             seen = lower_half_windows(image.view(-1, SYNC_FRAMES, *image.shape[1:]), self.expert.config.face)
-            cosine = self.expert(seen, batch.sync_mel)  # frozen: only the picture gets a gradient
+            with self.fabric.autocast():
+                cosine = self.expert(seen, batch.sync_mel)  # frozen: only the picture gets a gradient
             losses["sync"] = sync * weights.sync * sync_loss(cosine)
         return losses
 
-    def _train_critics(self, images: dict[int, Tensor], batch: Batch) -> dict[str, float]:
+    def weights_at(self, level: int) -> LossWeights:
+        """Weights of Eq. 4 at an output as they are now, calibrated where that is wanted."""
+        weights, scale = self.config.weights_at(level), self.calibration.scale
+        return replace(weights, **{t: getattr(weights, t) * scale(level, t) for t in BANDS})
+
+    @contextmanager
+    def critics_asleep(self) -> Iterator[None]:
+        """While critics are looked at, their spectral norms are not updated."""
+        if self.critics is None:
+            yield
+            return
+        self.critics.eval()
+        try:
+            yield
+        finally:
+            self.critics.train()
+
+    def _score(self, level: int, image: Tensor) -> Tensor:
+        with self.fabric.autocast():
+            return self.critics.module[str(level)](image)
+
+    def _train_critics(
+        self, images: dict[int, Tensor], batch: Batch, now: Moment, some: Tensor | None
+    ) -> dict[str, float]:
         self.critic_optimiser.zero_grad(set_to_none=True)
         scores: dict[str, float] = {}
         total = torch.zeros((), device=batch.target.device)
-        for name, critic in self.critics.module.items():
-            if int(name) in images:
-                real = critic(at_level(batch.target, int(name)))
-                fake = critic(images[int(name)].detach())
+        for level in now.gan_levels:
+            if str(level) in self.critics.module:
+                true, drawn = at_level(batch.target, level), images[level].detach()
+                real, fake = (self._score(level, x if some is None else x[some]) for x in (true, drawn))
                 total = total + lsgan_d(real, fake)
-                scores |= {f"real{name}": real.mean().item(), f"fake{name}": fake.mean().item()}
-        self.fabric.backward(total)
-        self.fabric.clip_gradients(self.critics, self.critic_optimiser, max_norm=1.0, error_if_nonfinite=False)
-        self.critic_optimiser.step()
+                scores |= {f"real{level}": real.mean().item(), f"fake{level}": fake.mean().item()}
+        if scores:
+            self.fabric.backward(total)
+            self.fabric.clip_gradients(self.critics, self.critic_optimiser, max_norm=1.0, error_if_nonfinite=False)
+            update(self.fabric, self.critic_optimiser, bool(torch.isfinite(total)))
         return scores
 
     def _set_rate(self, index: int) -> None:
         left = (1 - index / self.config.loop.steps) / max(self.config.decay, 1e-9)
-        warm = min(1.0, (index + 1) / 50)
+        rate = self.config.lr * min(1.0, (index + 1) / 50) * max(0.1, min(1.0, left))
         for group in self.optimiser.param_groups:
-            group["lr"] = self.config.lr * group["scale"] * warm * max(0.1, min(1.0, left))
+            group["lr"] = rate * group["scale"]
+        if self.critic_optimiser is not None:
+            for group in self.critic_optimiser.param_groups:
+                group["lr"] = rate * self.config.critic_lr
 
     @torch.no_grad()
     def _average(self, index: int) -> None:
@@ -286,22 +239,44 @@ class GanTask:
     def evaluate(self, index: int, images: Path) -> Mapping[str, float]:
         """PSNR inside the hidden region with right and with wrong sound, on each held-out set; and a picture strip.
 
-        Where L1 is not alone, also how strongly the other terms pull (`sidgan.train.balance`).
+        Where L1 is not alone, also how strongly the other terms pull (`sidgan.train.balance`). Figures that show
+        whether training goes wrong, and warnings where it does, come from `sidgan.train.health`.
         """
-        level = moment(self.config, index - 1).level
-        scores: dict[str, float] = {}
-        for name, data in self.held.items():
+        now = moment(self.config, index - 1, self.gate.opened)
+        level, share = now.level, index / self.config.loop.steps
+        scores = critic_figures(self, now.gan_levels, level)
+        coarse = []
+        for name, data in (self.held or {"train": self.train}).items():
             windows = spread(data, 64)
-            right, wrong, outputs = judge(self.ema, windows, level)
-            scores |= {f"{name}_mouth": right, f"{name}_gap": right - wrong}
-            write_strip(images / f"{index:06d}-{name}.png", windows, outputs, 8)
+            seen = judge(self.ema, windows, level)
+            coarse.append(seen.coarse)
+            figures = {"mouth": seen.right, "gap": seen.right - seen.wrong, "to_truth": seen.to_truth,
+                       "to_reference": seen.to_reference, **sync_figures(self, data, level)}  # fmt: skip
+            for line in warnings(figures | scores, share, now.sync == 1 and level in now.sync_levels):
+                self.note(f"{name}: {line}")
+            scores |= {f"{name}_{k}": v for k, v in figures.items()}
+            write_strip(images / f"{index:06d}-{name}.png", windows, seen.images, 8)
+        scores |= {"coarse": float(np.mean(coarse)), "modulation": modulation(self.ema)}
+        if self.gate.add(index, scores["coarse"]):
+            self.note(f"the validation L1 has stopped falling at {scores['coarse']:.4f}: the sync loss may begin")
         for r, pulls in gradient_balance(self, level).items():
             scores |= {f"pull{r}_{term}": ratio for term, ratio in pulls.items()}
         return scores
 
+    def note(self, line: str) -> None:
+        """Have a line logged."""
+        self._notes.append(line)
+
+    def notes(self) -> list[str]:
+        """Lines since the last call."""
+        lines, self._notes = self._notes, []
+        return lines
+
     def state(self) -> dict[str, Any]:
-        """Networks, averages and optimisers."""
+        """Networks, averages and optimisers; and what the schedule has found out on its way."""
         state: dict[str, Any] = {"net": self.net.state_dict(), "ema": self.ema.state_dict()}
+        state |= {"gate": self.gate.state(), "calibration": self.calibration.state()}
+        state["precision"] = scaler_state(self.fabric)
         state["optimiser"] = self.optimiser.state_dict()
         if self.critics is not None:
             state |= {"critics": self.critics.state_dict(), "critic_optimiser": self.critic_optimiser.state_dict()}
@@ -312,15 +287,17 @@ class GanTask:
         self.net.load_state_dict(state["net"])
         self.ema.load_state_dict(state["ema"])
         self.optimiser.load_state_dict(state["optimiser"])
+        if "gate" in state:  # older runs have none
+            self.gate.restore(state["gate"])
+            self.calibration.restore(state["calibration"])
+            restore_scaler(self.fabric, state["precision"])
         if self.critics is not None:
             self.critics.load_state_dict(state["critics"])
             self.critic_optimiser.load_state_dict(state["critic_optimiser"])
 
-    def notes(self) -> list[str]:
-        """Nothing yet."""
-        return []
-
     def export(self, path: Path, meta: Mapping[str, Any]) -> None:
-        """Write the averaged generator; its card says whether VGG19 was the published one."""
-        source = {"vgg": self.vgg.source} if self.vgg is not None else {}
-        checkpoint.save(path, self.ema, {**meta, **source})
+        """Write the averaged generator; its card says whether VGG19 was the published one, and calibrated weights."""
+        extra: dict[str, Any] = {"vgg": self.vgg.source} if self.vgg is not None else {}
+        if self.config.calibrate:
+            extra["weights"] = {str(r): asdict(self.weights_at(r)) for r in self.config.generator.rgb_levels}
+        checkpoint.save(path, self.ema, {**meta, **extra})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -13,6 +14,7 @@ from torch import Tensor
 from sidgan.data.dataset import PackedSet, Windows, stack_windows
 from sidgan.nn import Generator
 from sidgan.train.batch import at_level, prepare_batch
+from sidgan.train.health import distance
 
 
 def spread(data: PackedSet, count: int) -> Windows:
@@ -24,24 +26,53 @@ def spread(data: PackedSet, count: int) -> Windows:
     return stack_windows(picks, 1, data.size)
 
 
+class Judged(NamedTuple):
+    """A generator's pictures of some windows, looked at inside the hidden region.
+
+    Attributes:
+        right, wrong: mean PSNR (dB), with the right sound and with that of other windows.
+        images: with the right sound.
+        coarse: mean absolute difference of the coarsest output from the truth; comparable all through a run.
+        to_truth, to_reference: mean absolute difference from the truth and from the reference picture.
+    """
+
+    right: float
+    wrong: float
+    images: Tensor
+    coarse: float
+    to_truth: float
+    to_reference: float
+
+
 @torch.no_grad()
-def judge(net: Generator, windows: Windows, level: int) -> tuple[float, float, Tensor]:
-    """Mean PSNR (dB) inside the hidden region at one level, with right and with other windows' sound; the outputs."""
+def judge(net: Generator, windows: Windows, level: int) -> Judged:
+    """Look at a generator's output at one level."""
     device = next(net.parameters()).device
     batch = prepare_batch(windows, None).to(device)
     truth, mask = at_level(batch.target, level), (at_level(batch.mask, level) > 0.5).float()
 
-    def psnr(mels: Tensor) -> tuple[float, Tensor]:
-        image = torch.cat([
-            net(q, r, m, level)[level]
+    def draw(mels: Tensor) -> dict[int, Tensor]:
+        parts = [
+            net(q, r, m, level)
             for q, r, m in zip(batch.query.split(16), batch.reference.split(16), mels.split(16), strict=True)
-        ])  # fmt: skip
-        error = ((image - truth).square() * mask).sum((1, 2, 3)) / (3 * mask.sum((1, 2, 3)) + 1e-6)
-        return float((-10 * torch.log10(error + 1e-10)).mean()), image
+        ]
+        return {r: torch.cat([part[r] for part in parts]) for r in parts[0]}
 
-    right, image = psnr(batch.mels)
-    wrong, _ = psnr(batch.mels.roll(len(batch.mels) // 2 + 1, 0))
-    return right, wrong, image
+    def psnr(image: Tensor) -> float:
+        error = ((image - truth).square() * mask).sum((1, 2, 3)) / (3 * mask.sum((1, 2, 3)) + 1e-6)
+        return float((-10 * torch.log10(error + 1e-10)).mean())
+
+    outputs = draw(batch.mels)
+    image, coarsest = outputs[level], min(outputs)
+    rough = (at_level(batch.mask, coarsest) > 0.5).float()
+    return Judged(
+        right=psnr(image),
+        wrong=psnr(draw(batch.mels.roll(len(batch.mels) // 2 + 1, 0))[level]),
+        images=image,
+        coarse=distance(outputs[coarsest], at_level(batch.target, coarsest), rough),
+        to_truth=distance(image, truth, mask),
+        to_reference=distance(image, at_level(batch.reference, level), mask),
+    )
 
 
 def write_strip(path: Path, windows: Windows, outputs: Tensor, count: int) -> None:

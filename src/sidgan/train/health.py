@@ -1,0 +1,109 @@
+"""Is a generator in training well? Figures beside every evaluation, and warnings that name the remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sidgan.config import SYNC_FRAMES
+from sidgan.data.dataset import PackedSet
+from sidgan.losses import sync_loss
+from sidgan.nn import Generator, lower_half_windows
+from sidgan.nn.layers import FeatureNorm
+from sidgan.train.batch import at_level, prepare_batch
+
+if TYPE_CHECKING:
+    from sidgan.train.gan import GanTask
+
+EARLY = 0.25  #: share of the run before which nothing is expected of a generator
+LISTENS = 0.1  #: dB by which the right sound must beat a wrong one
+SYNC_GAP = 0.05  #: by which the sync loss must rise with a wrong sound
+TELLS = 0.1  #: the same on true pictures, below which the expert is no judge
+COPIED = 0.9  #: distance to the reference, relative to that to the truth, below which it was copied
+WON = 0.8  #: mean score of real minus generated patches (1 and 0 are a critic's ideal)
+WINDOWS = 8
+
+
+@torch.no_grad()
+def sync_figures(task: GanTask, data: PackedSet, level: int) -> dict[str, float]:
+    """Sync loss of the averaged generator at one level on windows of a set, and how much wrong sounds add to it.
+
+    Returns:
+        ``sync``: of its pictures with the sound they were drawn for. ``sync_gap``: how much higher it is with the sound
+        of another window. ``sync_truth``, ``sync_truth_gap``: the same of true pictures. Empty without an expert or
+        without weight on the sync loss.
+    """
+    if task.expert is None or not any(w.sync for w in task.config.weights.values()):
+        return {}
+    windows = data.windows(np.random.default_rng(0), WINDOWS, SYNC_FRAMES)
+    batch = prepare_batch(windows, None).to(task.fabric.device)
+    drawn = task.ema(batch.query, batch.reference, batch.mels, level)[level]
+    figures: dict[str, float] = {}
+    for name, images in (("sync", drawn), ("sync_truth", at_level(batch.target, level))):
+        seen = lower_half_windows(images.unflatten(0, (-1, SYNC_FRAMES)), task.expert.config.face)
+        right = float(sync_loss(task.expert(seen, batch.sync_mel)))
+        others = [float(sync_loss(task.expert(seen, batch.sync_mel.roll(k, 0)))) for k in range(1, WINDOWS)]
+        figures |= {name: right, f"{name}_gap": float(np.mean(others)) - right}
+    return figures
+
+
+@torch.no_grad()
+def critic_figures(task: GanTask, levels: tuple[int, ...], level: int) -> dict[str, float]:
+    """Mean scores of real and of generated training pictures by the critics of ``levels``, as in a step."""
+    if task.critics is None:
+        return {}
+    rng = np.random.default_rng(0)
+    batch = prepare_batch(task.train.windows(rng, 2 * WINDOWS, 1), rng).to(task.fabric.device)
+    images = task.net.module(batch.query, batch.reference, batch.mels, level)
+    figures = {}
+    with task.critics_asleep():
+        for r in (r for r in levels if str(r) in task.critics.module):
+            critic = task.critics.module[str(r)]
+            figures[f"real{r}"] = float(critic(at_level(batch.target, r)).mean())
+            figures[f"fake{r}"] = float(critic(images[r]).mean())
+    return figures
+
+
+def modulation(net: Generator) -> float:
+    """Root mean square of the weights with which the sound sets scales and shifts; they begin at 0.02."""
+    weights = [m.modulation.weight for m in net.modules() if isinstance(m, FeatureNorm) and m.modulation is not None]
+    return float(torch.cat([w.detach().flatten() for w in weights]).square().mean().sqrt()) if weights else 0.0
+
+
+def distance(image: Tensor, other: Tensor, mask: Tensor) -> float:
+    """Mean absolute difference of (N, 3, S, S) pictures where ``mask`` (N, 1, S, S) is 1."""
+    return float(((image - other).abs() * mask).sum() / (3 * mask.sum() + 1e-6))
+
+
+def warnings(figures: Mapping[str, float], share: float, sync_on: bool) -> list[str]:
+    """What is wrong with a generator and what to do, one line each.
+
+    Args:
+        figures: of one held-out set, with the critics' scores (see `GanTask.evaluate`); some may be missing.
+        share: of the run that is done.
+        sync_on: whether the sync loss has reached its full weight.
+    """
+    if share < EARLY:
+        return []
+    lines = []
+    judged = sync_on and figures.get("sync_truth_gap", 0.0) >= TELLS
+    if sync_on and "sync_truth_gap" in figures and not judged:
+        lines.append(f"the expert hardly tells right from wrong sound on true pictures (its loss differs by "
+                     f"{figures['sync_truth_gap']:.2f}); train it further before its loss can help")  # fmt: skip
+    if figures["gap"] < LISTENS or (judged and figures["sync_gap"] < SYNC_GAP):
+        lines.append(f"the sound is ignored (a wrong one costs {figures['gap']:.2f} dB); set audio_lr to 1, give lips "
+                     "more weight, or weight the sync loss")  # fmt: skip
+    if figures["to_reference"] < COPIED * figures["to_truth"]:
+        lines.append(f"the reference is copied (mouths differ from it by {figures['to_reference']:.3f}, from the truth "
+                     f"by {figures['to_truth']:.3f}); use clips in which mouths move, longer than 2 s, and raise mouth "
+                     "and lips")  # fmt: skip
+    for level in (name.removeprefix("real") for name in figures if name.startswith("real")):
+        real, fake = figures[f"real{level}"], figures[f"fake{level}"]
+        if real - fake > WON:
+            lines.append(f"the critic of level {level} is winning (real {real:.2f}, generated {fake:.2f}); "
+                         "lower critic_lr, or let it begin later (gan_from)")  # fmt: skip
+    return lines

@@ -1,0 +1,109 @@
+"""Settings of a generator's training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from sidgan.config import SYNC_FRAMES, DiscriminatorConfig, GeneratorConfig, LossWeights, require
+from sidgan.train.loop import LoopConfig
+
+
+@dataclass(frozen=True)
+class GanTrainConfig:
+    """Training of a generator. Times of the schedule are shares of ``loop.steps``.
+
+    Attributes:
+        generator: the network.
+        weights: Eq. 4 at each RGB level; a level without an entry has L1 only.
+        discriminators: one for each level whose ``gan`` weight is not 0.
+        features: what compares VGG19's features: ``contextual`` (Eq. 3) or ``perceptual`` (an ablation of Table 4).
+        expert_kind: the kind of expert that the sync loss asks for; another is refused. ``any`` takes either.
+        vgg: its weights: ``published`` (downloaded once) or ``random``, which makes it another loss than the paper's.
+        loop: steps and intervals.
+        batch: frames per step. Without the sync loss each comes from another window; with it they are windows of 5.
+        lr, betas: Adam, for generator and discriminators alike.
+        decay: share of the run over which the learning rate falls linearly to a tenth, at its end.
+        audio_lr: learning rate of the audio encoder relative to ``lr``; 0 keeps the expert's encoder as it is.
+        grow: when each level after the first is switched on (progressive training).
+        fade: how long a new level is blended in.
+        sync_from, gan_from: when these losses begin; the sync loss then rises.
+        settle: how long after a level has faded in its critic begins; its sync loss begins when it has faded in. Left
+            out, both join in with the level, by its share.
+        sync_gate: evaluations in a row in which the validation L1 must not fall before the sync loss begins, however
+            late ``sync_from`` says; 0 does not wait.
+        sync_ramp: how long the sync loss rises; as long as ``fade`` where left out.
+        sync_every: the sync loss joins every so many steps. A step with it sees a fifth as many clips, so the steps
+            between keep small batches varied.
+        critic_lr: learning rate of the discriminators relative to ``lr``.
+        calibrate: rescale a term once where its gradient lies outside its band (`sidgan.train.balance.BANDS`).
+        recon_frames: of every five frames, how many the features, frequency and gan terms look at; fewer cost less.
+        recompute: finest blocks of the generator whose activations are computed again for the backward pass instead
+            of kept: less memory, more time.
+        ema: decay of the averaged weights, which are what is judged and shipped.
+        precision: ``auto`` (see `sidgan.engine.choose_precision`), or Lightning's name: ``32-true``, ``bf16-mixed``.
+        seed: of everything random.
+    """
+
+    generator: GeneratorConfig = field(default_factory=GeneratorConfig)
+    weights: dict[int, LossWeights] = field(default_factory=dict)
+    discriminators: dict[int, DiscriminatorConfig] = field(default_factory=dict)
+    features: Literal["contextual", "perceptual"] = "contextual"
+    vgg: Literal["published", "random"] = "published"
+    expert_kind: Literal["aps", "vanilla", "any"] = "aps"
+    loop: LoopConfig = field(default_factory=LoopConfig)
+    batch: int = 20
+    lr: float = 2e-4
+    betas: tuple[float, ...] = (0.5, 0.999)
+    decay: float = 0.3
+    audio_lr: float = 0.0
+    grow: tuple[float, ...] = (0.1, 0.3)
+    fade: float = 0.05
+    sync_from: float = 0.5
+    gan_from: float = 0.7
+    settle: float | None = None
+    sync_gate: int = 0
+    sync_ramp: float | None = None
+    sync_every: int = 1
+    critic_lr: float = 1.0
+    calibrate: bool = False
+    recon_frames: int = SYNC_FRAMES
+    recompute: int = 0
+    ema: float = 0.999
+    precision: str = "auto"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        levels = self.generator.rgb_levels
+        require(self.batch % SYNC_FRAMES == 0, f"batch must be a multiple of {SYNC_FRAMES} frames, not {self.batch}")
+        require(len(self.grow) == len(levels) - 1, f"grow needs one time for each of the levels {levels[1:]}")
+        require(1 <= self.recon_frames <= SYNC_FRAMES, f"recon_frames must be 1 to {SYNC_FRAMES}")
+        for name in (set(self.weights) | set(self.discriminators)) - set(self.generator.levels):
+            require(False, f"there is no level {name}; levels are {self.generator.levels}")
+
+    @property
+    def needs_vgg(self) -> bool:
+        """Whether any level compares VGG19's features."""
+        return any(weights.features for weights in self.weights.values())
+
+    @property
+    def has_more_than_l1(self) -> bool:
+        """Whether any level has another term."""
+        return any(w.features or w.frequency or w.gan or w.sync for w in self.weights.values())
+
+    def weights_at(self, level: int) -> LossWeights:
+        """Weights of an output; those of coarser levels that have no output of their own are added to them.
+
+        So an ablation without some outputs is trained under the same sum of weights (Table 4, w/o pyramid generator).
+        """
+        own = self.weights.get(level, LossWeights())
+        outputs = self.generator.rgb_levels
+        before = max((r for r in outputs if r < level), default=0)
+        orphans = [w for r, w in self.weights.items() if before < r < level and r not in outputs]
+        terms = ("l1", "features", "frequency", "gan", "sync")
+        return replace(own, **{t: getattr(own, t) + sum(getattr(w, t) for w in orphans) for t in terms})
+
+    @property
+    def critics(self) -> dict[int, DiscriminatorConfig]:
+        """The discriminators of those levels that have an output."""
+        return {r: c for r, c in self.discriminators.items() if r in self.generator.rgb_levels}
