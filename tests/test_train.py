@@ -20,7 +20,7 @@ from sidgan.train.judging import judge, spread
 from sidgan.train.loop import LoopConfig, run
 from sidgan.train.pairs import draw_negatives
 from sidgan.train.runs import gan_config as gan_settings
-from sidgan.train.runs import sync_config
+from sidgan.train.runs import same_run, sync_config
 from sidgan.train.schedule import moment
 from sidgan.train.syncnet import SyncTask, SyncTrainConfig, pair_scores
 
@@ -121,6 +121,22 @@ def test_resumed_is_uninterrupted(kind, blob, tmp_path):
     assert all(torch.equal(expected[name], got[name]) for name in expected)
     lines = [json.loads(line) for line in (tmp_path / "part" / "stats.jsonl").read_text().splitlines()]
     assert {line["step"] for line in lines} == {1, 2, 3, 4}
+
+
+def test_runs_begun_before_a_setting_existed_go_on(blob):
+    config = resolved("full")
+    begun = to_dict(config)
+    for new in ("settle", "sync_gate", "recompute"):
+        del begun[new]
+    assert not same_run(config, begun), "the preset sets two of them"
+    begun |= {"settle": config.settle, "sync_gate": config.sync_gate}
+    assert same_run(config, begun), "the third has its default"
+    assert same_run(config, begun | {"loop": {"steps": 100, "log_every": 7}})
+    assert not same_run(config, begun | {"lr": 1.0})
+    assert not same_run(config, begun | {"forgotten": 1})
+    for task in (gan_task(blob, gan_config(2)), SyncTask(SyncTrainConfig(model=TINY_EXPERT),
+                                                         PackedSet.of([blob(128, 40)]), {}, fabric())):  # fmt: skip
+        task.restore({k: v for k, v in task.state().items() if k in ("net", "ema", "optimiser")})
 
 
 def test_audio_encoder_comes_from_the_expert_and_stays(blob):

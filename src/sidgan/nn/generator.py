@@ -121,7 +121,8 @@ class Generator(nn.Module):
 
         Outputs and gradients stay the same; training takes less memory and more time.
         """
-        self._recomputed = self.config.levels[len(self.config.levels) - blocks :]
+        levels = self.config.levels
+        self._recomputed = levels[max(0, len(levels) - blocks) :]
 
     def forward(
         self,

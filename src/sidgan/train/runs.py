@@ -114,14 +114,14 @@ def _train(task: Task, config: Any, loop: LoopConfig, folder: Path | None, name:
     folder = folder or new_run(Path("runs"), name)
     folder.mkdir(parents=True, exist_ok=True)
     text, path = json.dumps(to_dict(config), indent=1, sort_keys=True), folder / "config.json"
-    if path.is_file() and not _same_run(config, json.loads(path.read_text())):
+    if path.is_file() and not same_run(config, json.loads(path.read_text())):
         raise CheckpointError(f"{folder} was begun with other settings; give another --run folder")
     path.write_text(text)
     run(task, folder, loop)
     return folder / "weights.safetensors"
 
 
-def _same_run(config: Any, begun: dict[str, Any]) -> bool:
+def same_run(config: Any, begun: dict[str, Any]) -> bool:
     """Whether a run begun with settings ``begun`` may go on with ``config``; what is new since then has its default."""
     try:
         before = to_dict(from_dict(type(config), begun))
