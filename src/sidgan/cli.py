@@ -14,6 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from sidgan.errors import SidganError
 from sidgan.files import check_target
+from sidgan.paper.cli import app as paper_app
 from sidgan.version import __version__
 
 app = typer.Typer(
@@ -22,6 +23,7 @@ app = typer.Typer(
 )  # fmt: skip
 train_app = typer.Typer(no_args_is_help=True, help="Train a sync expert or a generator.")
 app.add_typer(train_app, name="train")
+app.add_typer(paper_app, name="paper")
 console = Console(stderr=True)
 
 Which = Literal["largest", "all"]
