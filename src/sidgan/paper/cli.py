@@ -52,7 +52,7 @@ def fig4(
     figure.write(result.to_dict(), as_json)
     for curve in (*result.sync, *result.reconstruction) if not as_json else ():
         low, high = curve.flatness_band
-        print(f"flatness {curve.flatness:6.3f}  [{low:.3f}, {high:.3f}]  {curve.name}")
+        print(f"flatness {curve.flatness:6.3f}  [{low:.3f}, {high:.3f}]  rise {curve.rise:5.3f}  {curve.name}")
     _remarks(result, figure.picture)
 
 
@@ -81,7 +81,8 @@ def fig2(
     values = result.to_dict()
     figure.write(values, as_json)
     for panel in values["panels"] if not as_json else ():
-        print(f"{panel['title']}: low together on {panel['area']:.1%}, minima {panel['minima']['distance']:.2f} apart")
+        print(f"{panel['title']}: low together on {panel['area']:.1%}, minima {panel['minima']['distance']:.2f} apart, "
+              f"conflict {panel['conflict']:.1%}")  # fmt: skip
     _remarks(result, figure.picture)
 
 

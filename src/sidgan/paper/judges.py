@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -113,7 +111,7 @@ def load_vgg(source: str, device: torch.device) -> VGG19:
         raise CheckpointError(f"no weights file {path} for VGG19; give a file, 'published' or 'random'")
     try:
         state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, SafetensorError, EOFError) as error:
+    except Exception as error:  # what is no such file makes the readers fail in many ways
         raise CheckpointError(f"{path} cannot be read as weights of VGG19; fetch it again") from error
     if not isinstance(state, dict):
         raise CheckpointError(f"{path} does not hold the weights of VGG19")
@@ -133,8 +131,8 @@ def _device(net: SyncNet) -> torch.device:
 
 
 def _tensor(wide: Byte, device: torch.device) -> Tensor:
-    """(T, W, W, 3) uint8 -> (T, 3, W, W) uint8 on the device."""
-    return torch.from_numpy(np.ascontiguousarray(wide)).to(device).permute(0, 3, 1, 2)
+    """(T, W, W, 3) uint8 -> (T, 3, W, W) in [0, 1] on the device."""
+    return torch.from_numpy(np.ascontiguousarray(wide)).to(device).permute(0, 3, 1, 2).contiguous().float() / 255
 
 
 def _views(wide: Tensor, shifts: Sequence[int], batch: int) -> Iterator[Tensor]:
@@ -142,5 +140,4 @@ def _views(wide: Tensor, shifts: Sequence[int], batch: int) -> Iterator[Tensor]:
     require(len(wide) in (1, SYNC_FRAMES), f"windows have {SYNC_FRAMES} frames, not {len(wide)}")
     rows = slice(MARGIN, MARGIN + SIZE)
     for i in range(0, len(shifts), batch):
-        views = [wide[:, :, rows, MARGIN + k : MARGIN + k + SIZE] for k in shifts[i : i + batch]]
-        yield torch.stack(views).float() / 255
+        yield torch.stack([wide[:, :, rows, MARGIN + k : MARGIN + k + SIZE] for k in shifts[i : i + batch]])

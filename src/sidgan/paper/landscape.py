@@ -20,14 +20,24 @@ from sidgan.paper.judges import (
     is_random,
     sync_losses,
 )
-from sidgan.paper.numbers import FEASIBLE, LEVEL, RESAMPLES, Surface, apart, area, feasible, interval, resampled
+from sidgan.paper.numbers import (
+    FEASIBLE,
+    LEVEL,
+    Surface,
+    apart,
+    area,
+    compromise,
+    feasible,
+    interval,
+    resampled,
+)
 from sidgan.paper.shifts import moved
 from sidgan.paper.warp import open_mouth
 from sidgan.types import Byte, Float
 
 SHIFTS = tuple(range(-24, 25, 4))  #: px at 512, k
 OPENINGS = tuple(i / 4 for i in range(-4, 5))  #: s; the mouth is 1 + 0.6 s times as high
-BOOTSTRAP = 200  #: of `RESAMPLES`, as every one needs four splines
+BOOTSTRAP = 200  #: resamples, fewer than for curves as each needs surfaces of its own
 
 
 @dataclass(frozen=True)
@@ -54,14 +64,18 @@ class Panel:
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         first, second = self.surfaces()
+        best = compromise(first, second)
         draws = resampled(np.eye(len(self.sync)))[:BOOTSTRAP]  # weights of the windows
         samples = [self.surfaces(w) for w in draws]
         areas = interval(np.array([area(feasible(*s)) for s in samples]))
         distances = interval(np.array([apart(*s)["distance"] for s in samples]))
+        conflicts = interval(np.array([compromise(*s).conflict for s in samples]))
         return {
             "title": self.title,
             "area": area(feasible(first, second)), "area_interval": areas.tolist(),
             "minima": apart(first, second), "distance_interval": distances.tolist(),
+            "conflict": best.conflict, "conflict_interval": conflicts.tolist(),
+            "compromise_at": {"shift": best.x, "opening": best.y},
             "losses": [
                 _loss(name, surface, values.mean(0))
                 for name, surface, values in zip(
@@ -115,7 +129,7 @@ class Landscape:
             "videos": self.videos, "skipped": self.skipped, "seed": self.seed, "frames_per_window": SYNC_FRAMES,
             "reconstruction_frames": 1, "picture_px": self.size, "vgg": self.vgg, "caution": self.caution,
             "replicated_mean": self.replicated, "feasible_share_of_range": FEASIBLE, "interval_percent": LEVEL,
-            "resamples_over_windows": min(BOOTSTRAP, RESAMPLES),
+            "resamples_over_windows": BOOTSTRAP,
             "panels": [panel.to_dict() for panel in self.panels],
         }  # fmt: skip
 

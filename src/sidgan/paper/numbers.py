@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.interpolate import RectBivariateSpline
+from scipy.interpolate import PchipInterpolator
 
 from sidgan.types import Float
 
@@ -27,6 +27,16 @@ def flatness(curves: Float, shifts: Float) -> Float:
     return np.ptp(near, -1) / np.maximum(near.mean(-1), 1e-12)
 
 
+def rise(curves: Float, shifts: Float) -> Float:
+    """(max - min) over shifts up to 16 px, as a share of the loss at the largest shift.
+
+    `flatness` punishes a loss that stays near 0 for small shifts, as the mean it divides by is small then; this does
+    not, so it is the fairer number for losses that are 0 at the truth.
+    """
+    near = curves[..., np.abs(shifts) <= FLAT_RANGE]
+    return np.ptp(near, -1) / np.maximum(curves[..., -1], 1e-12)
+
+
 def resampled(values: Float, seed: int = 0) -> Float:
     """(1000, ...) means over as many bootstrap samples of the windows of (N, ...) values; seeded."""
     draws = np.random.default_rng(seed).multinomial(len(values), np.full(len(values), 1 / len(values)), RESAMPLES)
@@ -41,7 +51,7 @@ def interval(samples: Float) -> Float:
 
 @dataclass(frozen=True)
 class Surface:
-    """A loss over two axes, as a smooth surface through its samples.
+    """A loss over two axes, as a smooth surface through its samples that has no valleys of its own between them.
 
     Attributes:
         x, y: (F,) finely spaced axes. values: (F, F), rows along y.
@@ -53,10 +63,10 @@ class Surface:
 
     @classmethod
     def through(cls, x: Float, y: Float, samples: Float) -> Surface:
-        """The interpolating cubic spline of samples (len(y), len(x)); of lower degree where there are few."""
+        """Monotone cubic interpolation of samples (len(y), len(x)), along one axis and then the other."""
         fine_x, fine_y = np.linspace(x[0], x[-1], FINE), np.linspace(y[0], y[-1], FINE)
-        spline = RectBivariateSpline(y, x, samples, kx=min(3, len(y) - 1), ky=min(3, len(x) - 1), s=0)
-        return cls(fine_x, fine_y, spline(fine_y, fine_x))
+        rows = PchipInterpolator(x, samples, axis=1)(fine_x)
+        return cls(fine_x, fine_y, PchipInterpolator(y, rows, axis=0)(fine_y))
 
     @property
     def minimum(self) -> tuple[float, float]:
@@ -88,3 +98,24 @@ def apart(first: Surface, second: Surface) -> dict[str, float]:
     halves = float(np.ptp(first.x)) / 2, float(np.ptp(first.y)) / 2
     dx, dy = abs(x0 - x1), abs(y0 - y1)
     return {"shift": dx, "opening": dy, "distance": float(np.hypot(dx / halves[0], dy / halves[1]))}
+
+
+@dataclass(frozen=True)
+class Compromise:
+    """The point that is best for both losses: where the worse off of the two is as low as possible.
+
+    Attributes:
+        x, y: where. conflict: how high the worse off is there, as a share of its range: 0 where one point minimises
+            both. Unlike the distance between two minima it does not depend on where in a flat valley a minimum lies.
+    """
+
+    x: float
+    y: float
+    conflict: float
+
+
+def compromise(first: Surface, second: Surface) -> Compromise:
+    """Search it on the fine grid."""
+    worse = np.maximum(first.relative, second.relative)
+    row, column = np.unravel_index(int(worse.argmin()), worse.shape)
+    return Compromise(float(first.x[column]), float(first.y[row]), float(worse[row, column]))

@@ -11,7 +11,7 @@ import numpy as np
 from sidgan.config import SYNC_FRAMES
 from sidgan.paper.footage import MARGIN, SIZE, Progress, Source
 from sidgan.paper.judges import CAUTION, RECONSTRUCTION, Expert, Reconstruction, is_random, sync_losses
-from sidgan.paper.numbers import FLAT_RANGE, LEVEL, RESAMPLES, flatness, interval, resampled
+from sidgan.paper.numbers import FLAT_RANGE, LEVEL, RESAMPLES, flatness, interval, resampled, rise
 from sidgan.types import Byte, Float
 
 SHIFTS = tuple(range(-MARGIN, MARGIN + 1, 2))  #: px at 512
@@ -61,18 +61,28 @@ class Curve:
         return float(low), float(high)
 
     @property
+    def rise(self) -> float:
+        """See `sidgan.paper.numbers.rise`; of the mean curve."""
+        return float(rise(self.mean, np.array(SHIFTS)))
+
+    @property
+    def gap(self) -> float | None:
+        """What a wrong sound adds to the loss; of sync losses only."""
+        return None if self.wrong is None else float(self.wrong.mean() - self.mean[STILL])
+
+    @property
     def sway(self) -> float | None:
         """What a shift of up to 16 px changes, as a share of what a wrong sound changes: the flatness that counts."""
-        if self.wrong is None:
+        if self.gap is None:
             return None
         near = self.mean[np.abs(SHIFTS) <= FLAT_RANGE]
-        gap = float(self.wrong.mean() - self.mean[STILL])
-        return float(np.ptp(near)) / gap if gap > 0 else float("inf")
+        return float(np.ptp(near)) / self.gap if self.gap > 0 else float("inf")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; an infinite sway (the expert does not prefer the right sound) is null."""
         values: dict[str, Any] = {
             "name": self.name, "flatness": self.flatness, "flatness_interval": self.flatness_band,
+            "rise": self.rise,
             "mean": self.mean.tolist(), "interval": self.band.tolist(), "relative": self.relative.tolist(),
         }  # fmt: skip
         if self.wrong is not None:
