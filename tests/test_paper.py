@@ -329,6 +329,9 @@ def test_bad_input_is_explained(tmp_path):
         judges.load_vgg(str(tmp_path / "other.pth"), cpu)
     with pytest.raises(InputError, match="there is no such file"):
         next(Source([tmp_path / "no.mp4"], 4).windows())
+    media.write_clip(tmp_path / "mute.mp4", [np.full((96, 96, 3), 90, np.uint8)] * 12, Fraction(25))
+    with pytest.raises(InputError, match=r"none of the videos can be used \(mute.mp4: no sound\)"):
+        next(Source([tmp_path / "mute.mp4"], 4).windows())
     with pytest.raises(ConfigError, match="windows"):
         Source([DEMO], 0)
     with pytest.raises(ConfigError, match="size"):

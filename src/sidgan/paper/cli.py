@@ -48,8 +48,8 @@ def fig4(
     source, experts, reconstruction = _ingredients(videos, expert, against, vgg, windows, size, seed, device)
     with _bar() as progress:
         result = shift_curves(source, experts, reconstruction, progress)
-    draw.draw_shifts(result, figure.picture)
     figure.write(result.to_dict(), as_json)
+    draw.draw_shifts(result, figure.picture)
     for curve in (*result.sync, *result.reconstruction) if not as_json else ():
         low, high = curve.flatness_band
         print(f"flatness {curve.flatness:6.3f}  [{low:.3f}, {high:.3f}]  rise {curve.rise:5.3f}  {curve.name}")
@@ -77,9 +77,9 @@ def fig2(
     source, experts, reconstruction = _ingredients(videos, expert, against, vgg, windows, size, seed, device)
     with _bar() as progress:
         result = landscape(source, experts[::-1], reconstruction, progress)
-    draw.draw_landscape(result, figure.picture)
     values = result.to_dict()
     figure.write(values, as_json)
+    draw.draw_landscape(result, figure.picture)
     for panel in values["panels"] if not as_json else ():
         print(f"{panel['title']}: low together on {panel['area']:.1%}, minima {panel['minima']['distance']:.2f} apart, "
               f"conflict {panel['conflict']:.1%}")  # fmt: skip

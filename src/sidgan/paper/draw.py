@@ -166,7 +166,9 @@ def _contours(axes: Any, panel: Panel, *, first: bool) -> None:
         axes.spines[side].set_visible(True)
     far = apart(blue, red)
     axes.set_title(f"{panel.title[:3]} {panel.names[0]} (blue) and sync (red)", pad=40)
-    for dy, text, colour in ((0.072, panel.names[1].partition(", ")[2], RED),
+    low, high = panel.sync.mean(0).min(), panel.sync.mean(0).max()
+    who = f"{panel.names[1].partition(', ')[2]}:  loss from {low:.4f} to {high:.4f}"
+    for dy, text, colour in ((0.065, who, RED),
                              (0.022, f"low together on {area(both):.1%} of the area;  minima "
                                      f"{far['distance']:.2f} apart;  conflict {best.conflict:.0%}",
                               "black")):  # fmt: skip
