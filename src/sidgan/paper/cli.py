@@ -44,8 +44,8 @@ def fig4(
     from sidgan.paper import draw
     from sidgan.paper.shifts import shift_curves
 
-    figure = _Figure("fig4", out)
     source, experts, reconstruction = _ingredients(videos, expert, against, vgg, windows, size, seed, device)
+    figure = _Figure("fig4", out)
     with _bar() as progress:
         result = shift_curves(source, experts, reconstruction, progress)
     figure.write(result.to_dict(), as_json)
@@ -73,8 +73,8 @@ def fig2(
     from sidgan.paper import draw
     from sidgan.paper.landscape import landscape
 
-    figure = _Figure("fig2", out)
     source, experts, reconstruction = _ingredients(videos, expert, against, vgg, windows, size, seed, device)
+    figure = _Figure("fig2", out)
     with _bar() as progress:
         result = landscape(source, experts[::-1], reconstruction, progress)
     values = result.to_dict()
@@ -87,13 +87,11 @@ def fig2(
 
 
 class _Figure:
-    """A picture and its numbers in a folder, which is made; what cannot be drawn or kept is found out first."""
+    """A picture and its numbers in a folder, which is made; what cannot be kept is found out before any work."""
 
     def __init__(self, name: str, folder: Path) -> None:
         from sidgan.files import check_target, writing
-        from sidgan.paper.draw import require_matplotlib
 
-        require_matplotlib()
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
         self.picture, self.numbers = folder / f"{name}.png", folder / f"{name}.json"
@@ -113,9 +111,11 @@ def _ingredients(
     videos: list[Path], expert: str, against: str | None, vgg: str, windows: int, size: int, seed: int, device: str
 ) -> tuple[Any, Any, Any]:
     from sidgan.engine import choose_device
+    from sidgan.paper.draw import require_matplotlib
     from sidgan.paper.footage import Source
     from sidgan.paper.judges import Expert, Reconstruction, load_vgg
 
+    require_matplotlib()
     source, where = Source(videos, windows, seed), choose_device(device)
     source.check()
     experts = [Expert.load(file, where) for file in (expert, against) if file is not None]
