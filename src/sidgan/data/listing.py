@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 from typing import Literal
 
@@ -39,6 +40,12 @@ class ClipSource:
     audio: Path | None = None
     split: str | None = None
     word: tuple[float, float] | None = None
+
+    @property
+    def span(self) -> tuple[Fraction, Fraction | None]:
+        """``start`` and ``end`` to the microsecond: as floats, 1.6 s lies behind a frame that is shown at 1.6 s."""
+        first, last = (None if s is None else Fraction(round(1e6 * s), 10**6) for s in (self.start, self.end))
+        return first or Fraction(0), last
 
     @property
     def person(self) -> str:
@@ -95,8 +102,8 @@ class Listing:
             InputError: there is no clip at all.
         """
         if not self.clips:
-            first = f"; first of {len(self.skipped)} skipped: {self.skipped[0].where}: {self.skipped[0].what}"
-            raise InputError(f"no clips in {root}; expected {layout}{first if self.skipped else ''}")
+            first = [f"; first of {len(self.skipped)} skipped: {s.where}: {s.what}" for s in self.skipped[:1]]
+            raise InputError(f"no clips in {root}; expected {layout}{''.join(first)}")
         self.clips.sort(key=lambda clip: clip.name)
         return self
 

@@ -22,7 +22,7 @@ from sidgan.data.offset import estimate_offset
 from sidgan.data.splits import FPS
 from sidgan.errors import InputError, SidganError
 from sidgan.files import finished
-from sidgan.types import Byte, Clip, FaceTrack, Float
+from sidgan.types import Byte, Clip, FaceTrack, Float, Frame
 
 KEYS = ("mel", "landmarks", "masks", "matrices", "pose")
 VERSION = 1  #: of the packed layout and of everything that decides what is in it
@@ -141,7 +141,7 @@ def _pack(source: ClipSource, target: Path, config: PrepareConfig, facts: dict[s
     times: list[Fraction] = []
     tracker = faces.Tracker()
     for frame in _frames(clip, source):
-        if frame.time - Fraction(source.start) > config.max_seconds:
+        if frame.time - source.span[0] > config.max_seconds:
             break
         times.append(frame.time)
         tracker.add(frame)
@@ -235,9 +235,9 @@ def _crowded(track: FaceTrack, tracks: list[FaceTrack]) -> float:
 def _judge_loudness(
     samples: Float, before: Fraction, source: ClipSource, config: PrepareConfig, facts: dict[str, Any]
 ) -> None:
-    first = round((Fraction(source.start) - before) * audio.SAMPLE_RATE)
-    last = None if source.end is None else round((Fraction(source.end) - before) * audio.SAMPLE_RATE)
-    heard = samples[first:last]
+    begin, end = source.span
+    heard = samples[round((begin - before) * audio.SAMPLE_RATE) :]
+    heard = heard if end is None else heard[: round((end - begin) * audio.SAMPLE_RATE)]
     loudness = 10 * np.log10(np.mean(heard**2) + 1e-12) if len(heard) else -120.0
     facts["loudness"] = round(float(loudness), 1)
     if loudness < config.min_loudness:
@@ -261,9 +261,8 @@ def ticks(times: list[Fraction], track: FaceTrack) -> list[int]:
     return [int(track.first + begin + i) for i in nearest]
 
 
-def _frames(clip: Clip, source: ClipSource) -> Iterator[Any]:
-    end = None if source.end is None else Fraction(source.end)
-    return media.read_span(clip, Fraction(source.start), end)
+def _frames(clip: Clip, source: ClipSource) -> Iterator[Frame]:
+    return media.read_span(clip, *source.span)
 
 
 def _crops(
