@@ -15,6 +15,7 @@ import numpy as np
 from sidgan import media
 from sidgan.data.survey import MEASURES, Measure, Record, Survey, reason_of
 from sidgan.errors import OutputError, SidganError
+from sidgan.geometry import luma8
 from sidgan.types import Byte
 
 PAPER, INK, PALE = (255, 255, 255), (40, 40, 40), (170, 170, 170)
@@ -92,7 +93,7 @@ def _panel(found: Survey, measure: Measure) -> Byte:
     cv2.line(image, (left, bottom), (right, bottom), INK, 1)
     for limit in limits:
         if edges[0] <= limit <= edges[-1]:
-            cv2.line(image, at(limit, 0), at(limit, peak), LIMIT, 1, cv2.LINE_AA)
+            cv2.line(image, at(limit, 0), at(limit, peak), LIMIT, 1)
     _axis(image, edges, at, peak)
     return image
 
@@ -198,11 +199,9 @@ def _source_frame(path: Path, start: float) -> Byte | None:
         frame = next(media.read_span(media.probe(path), Fraction(start)))
     except (SidganError, StopIteration):
         return None
-    return _grey(frame.planes[0] >> (frame.format.bits - 8))
-
-
-def _grey(luma: np.ndarray) -> Byte:
-    return np.repeat(np.asarray(luma, np.uint8)[..., None], 3, 2)
+    black, span = (0, 255) if frame.format.full_range else (16, 219)
+    grey = (luma8(frame).astype(np.float32) - black) * (255 / span)
+    return np.repeat(np.clip(grey + 0.5, 0, 255).astype(np.uint8)[..., None], 3, 2)
 
 
 def _fitted(picture: Byte) -> Byte:
