@@ -164,6 +164,8 @@ def _pack(source: ClipSource, target: Path, config: PrepareConfig, facts: dict[s
     if config.min_evidence is not None and offset.evidence < config.min_evidence:
         raise Rejected(f"sound and picture not seen to belong together ({offset.evidence:.1f})")
     mel = audio.log_mel(_from(samples, start - before - Fraction(shift, FPS)))
+    if shift:  # what the same estimate says of the corrected pair; far from 0, it should not have been believed
+        facts["offset_left"] = estimate_offset(landmarks, mel).frames
     unit = geometry.to_unit(matrices, landmarks)
     arrays = {"mel": mel[:, : audio.STEPS_PER_SECOND * len(pick) // FPS + 16].astype(np.float16),
               "landmarks": unit, "masks": geometry.mask_boxes(unit), "matrices": matrices,

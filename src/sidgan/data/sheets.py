@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from sidgan import media
-from sidgan.data.survey import MEASURES, Measure, Record, Survey, reason_of
+from sidgan.data.survey import MEASURES, Measure, Record, Survey, counted, described, reason_of
 from sidgan.errors import OutputError, SidganError
 from sidgan.geometry import luma8
 from sidgan.types import Byte
@@ -137,8 +137,7 @@ def kept_sheet(found: Survey) -> Byte:
     for split, facts in found.splits().items():
         records = [r for r in found.kept if split in r.get("splits", {})]
         shown = _spread(records)
-        people = "" if facts["people"] is None else f" of {facts['people']} people"
-        title = f"{split}: {_clips(facts['clips'])}{people}, {facts['frames']} frames; {len(shown)} shown"
+        title = f"{split}: {described(facts)}; {len(shown)} shown"
         parts.append(_section(title, [_kept_tile(found.root, record) for record in shown]))
     return np.vstack(parts)
 
@@ -148,13 +147,9 @@ def rejected_sheet(found: Survey) -> Byte:
     parts = []
     for reason, count in found.reasons().items():
         shown = _spread([r for r in found.rejected if reason_of(r) == reason])
-        title = f"{reason}: {_clips(count)}; {len(shown)} shown"
+        title = f"{reason}: {counted(count, 'clip')}; {len(shown)} shown"
         parts.append(_section(title, [_rejected_tile(found, record) for record in shown]))
     return np.vstack(parts)
-
-
-def _clips(count: int) -> str:
-    return f"{count} clip" + ("" if count == 1 else "s")
 
 
 def _spread(records: list[Record]) -> list[Record]:

@@ -115,8 +115,7 @@ class Survey:
         frames = sum(r["frames"] for r in self.kept)
         lines = [f"{len(self.kept)} of {len(self.records)} clips kept, {frames} frames ({frames / FPS / 60:.1f} min)"]
         for name, facts in self.splits().items():
-            people = "" if facts["people"] is None else f" of {facts['people']} people"
-            lines.append(f"  {name}: {facts['clips']} clips{people}, {facts['frames']} frames")
+            lines.append(f"  {name}: {described(facts)}")
         lines += [f"  {count} rejected: {reason}" for reason, count in self.reasons().items()]
         told = {"bad": "lines not understood", "missing": "listed, but not there", "left out": "left out by the lists"}
         return lines + [f"  {n} {told.get(kind, kind)} (see skipped.jsonl)" for kind, n in self.skipped.items()]
@@ -133,6 +132,18 @@ def survey(root: Path) -> Survey:
     skipped = root / "skipped.jsonl"
     kinds = [json.loads(line)["kind"] for line in skipped.read_text().splitlines()] if skipped.is_file() else []
     return Survey(root, records, json.loads(settings.read_text()) if settings.is_file() else {}, dict(Counter(kinds)))
+
+
+def described(facts: Record) -> str:
+    """One of `Survey.splits` in words."""
+    count, people = facts["clips"], facts["people"]
+    text = counted(count, "clip") + ("" if people is None else f" of {counted(people, 'person', 'people')}")
+    return f"{text}, {facts['frames']} frames"
+
+
+def counted(count: int, one: str, many: str = "") -> str:
+    """A number and its noun."""
+    return f"{count} {one if count == 1 else many or one + 's'}"
 
 
 def reason_of(record: Record) -> str:
