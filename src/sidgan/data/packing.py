@@ -10,12 +10,12 @@ from dataclasses import asdict, dataclass
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
 
-from sidgan import audio, faces, geometry, media
+from sidgan import audio, faces, geometry, media, yunet
 from sidgan.config import require
 from sidgan.data.listing import ClipSource
 from sidgan.data.offset import estimate_offset
@@ -47,6 +47,7 @@ class PrepareConfig:
         max_crowded: largest share of frames in which another face reaches into the crop.
         max_offset: frames that sound and picture may be apart, where the estimate can be trusted.
         min_evidence: smallest evidence for the offset, in robust standard deviations; short clips seldom reach 10.
+        detector: ``yunet`` looks for faces with `sidgan.yunet`, a download, instead of dlib's detector.
     """
 
     size: int = 128
@@ -62,6 +63,7 @@ class PrepareConfig:
     max_crowded: float | None = None
     max_offset: int | None = None
     min_evidence: float | None = None
+    detector: Literal["yunet"] | None = None
 
     def __post_init__(self) -> None:
         require(self.size >= 32 and self.size % 2 == 0, f"size must be even and at least 32 px, not {self.size}")
@@ -139,7 +141,7 @@ def _pack(source: ClipSource, target: Path, config: PrepareConfig, facts: dict[s
     if clip.audio_rate is None and source.audio is None:
         raise Rejected("no sound")
     times: list[Fraction] = []
-    tracker = faces.Tracker()
+    tracker = faces.Tracker(yunet.detector() if config.detector == "yunet" else None)
     for frame in _frames(clip, source):
         if frame.time - source.span[0] > config.max_seconds:
             break
