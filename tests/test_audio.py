@@ -63,11 +63,21 @@ def test_silence_is_the_lowest_value_everywhere() -> None:
     assert (mel == -4).all()
 
 
-@pytest.mark.parametrize(("samples", "columns"), [(1, 1), (199, 1), (200, 2), (16_000, 81), (16_000 * 7 + 199, 561)])
+@pytest.mark.parametrize(("samples", "columns"),
+                         [(1, 1), (199, 1), (200, 2), (16_000, 81), (16_000 * 7 + 199, 561), (51_199, 256),
+                          (51_200, 257), (51_399, 257), (51_400, 258), (102_400, 513)])  # fmt: skip
 def test_columns_per_length(samples: int, columns: int) -> None:
     mel = audio.log_mel(noise(samples))
     assert mel.shape == (80, columns)
     assert mel.dtype == np.float32
+
+
+@pytest.mark.parametrize("samples", [51_200, 51_399, 102_500])
+def test_a_block_that_ends_with_the_sound_is_not_lost(samples: int) -> None:
+    sound = noise(samples)
+    longer = audio.log_mel(np.concatenate([sound, np.zeros(4000, np.float32)]))
+    mel = audio.log_mel(sound)
+    assert np.array_equal(mel[:, :-3], longer[:, : mel.shape[1] - 3])
 
 
 def test_stays_in_range_however_loud() -> None:

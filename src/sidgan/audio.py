@@ -53,7 +53,7 @@ def stream_log_mel(blocks: Iterable[Float]) -> Iterator[Float]:
     """
     pending = np.zeros(WINDOW // 2, np.float32)  # the half window before the first sample
     last = np.float32(0.0)  # previous sample, for the pre-emphasis across blocks
-    total = 0
+    total = done = 0
     need = (BLOCK - 1) * HOP + WINDOW
     for piece in blocks:
         block = np.asarray(piece, np.float32)
@@ -66,9 +66,12 @@ def stream_log_mel(blocks: Iterable[Float]) -> Iterator[Float]:
         while len(pending) >= need:
             yield _columns(pending[:need], BLOCK)
             pending = pending[BLOCK * HOP :]
-    left = (1 + total // HOP) % BLOCK or BLOCK
-    rest = np.concatenate([pending, np.zeros(need, np.float32)])[:need]
-    yield _columns(rest, BLOCK)[:, :left]
+            done += BLOCK
+    rest = np.concatenate([pending, np.zeros(need + BLOCK * HOP, np.float32)])
+    while done <= total // HOP:  # the last column may begin a block before the one before it was full
+        yield _columns(rest[:need], BLOCK)[:, : 1 + total // HOP - done]
+        rest = rest[BLOCK * HOP :]
+        done += BLOCK
 
 
 def _columns(samples: Float, count: int) -> Float:

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from sidgan.errors import SidganError
 from sidgan.files import check_target
+from sidgan.paper.cli import app as paper_app
 from sidgan.version import __version__
 
 app = typer.Typer(
@@ -22,9 +23,11 @@ app = typer.Typer(
 )  # fmt: skip
 train_app = typer.Typer(no_args_is_help=True, help="Train a sync expert or a generator.")
 app.add_typer(train_app, name="train")
+app.add_typer(paper_app, name="paper")
 console = Console(stderr=True)
 
 Which = Literal["largest", "all"]
+Source = Literal["folder", "avspeech", "hdtf", "lrw", "lrs2", "voxceleb2"]
 Video = Annotated[Path, typer.Argument(help="video with the face to be dubbed", show_default=False)]
 Model = Annotated[str, typer.Option(help="weights file of a generator, or 'bundled'", metavar="FILE")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda")]
@@ -108,29 +111,48 @@ def demo(
 
 @app.command()
 def prepare(
-    folder: Annotated[Path, typer.Argument(help="folder with videos", show_default=False)],
+    folder: Annotated[Path, typer.Argument(help="folder with videos, or of a data set", show_default=False)],
     out: Annotated[Path, typer.Argument(help="folder for the packed clips", show_default=False)],
     size: Annotated[int, typer.Option(help="crop side, px")] = 128,
+    source: Annotated[Source, typer.Option(help="layout of FOLDER; data sets bring their lists and limits")] = "folder",
     splits: Annotated[Path | None, typer.Option(help="TOML file with split rules", metavar="FILE")] = None,
+    cut: Annotated[float | None, typer.Option(help="cut longer clips into pieces", min=1, metavar="SECONDS")] = None,
+    max_failures: Annotated[float, typer.Option(help="share of unreadable clips or lines that stops", min=0)] = 0.2,
     workers: Annotated[int, typer.Option(help="processes", min=1)] = 1,
+    settings: Settings = None,
     as_json: AsJson = False,
 ) -> None:
     """Cut faces, mels, landmarks and masks out of videos. Example: sidgan prepare clips data --size 128."""
-    from collections import Counter
+    from sidgan.config import from_dict, override
+    from sidgan.data import prepare as making
+    from sidgan.data import survey as looking
 
-    from sidgan.data.prepare import PrepareConfig
-    from sidgan.data.prepare import prepare as run
-
+    config = from_dict(making.PrepareConfig, override(making.DEFAULTS[source] | {"size": size}, settings or []))
     with _bar() as show:
-        records = run(folder, out, PrepareConfig(size=size), splits=splits, workers=workers,
-                      progress=lambda done, total: show(done / total, f"{done} of {total} clips"))  # fmt: skip
-    kept = [r for r in records if r["kept"]]
-    reasons = Counter(r["reason"].split(" (")[0] for r in records if not r["kept"])
-    frames = sum(r["frames"] for r in kept)
-    _print({"kept": len(kept), "frames": frames, "rejected": dict(reasons)}, as_json,
-           f"{len(kept)} of {len(records)} clips kept, {frames} frames -> {out / 'manifest.jsonl'}")  # fmt: skip
-    for reason, count in reasons.most_common():
-        console.print(f"  {count} rejected: {reason}")
+        making.prepare(
+            folder, out, config, source=source, splits=splits, workers=workers, cut=cut, max_failures=max_failures,
+            progress=lambda done, total: show(done / total, f"{done} of {total} clips"),
+            report=lambda line: console.print(f"  skipped {line}", markup=False, highlight=False, soft_wrap=True),
+        )  # fmt: skip
+    found = looking.survey(out)
+    _print(found.to_dict(), as_json, "\n".join(found.lines()))
+
+
+@app.command()
+def inspect(
+    data: Annotated[Path, typer.Argument(help="prepared folder", show_default=False)],
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="folder for the pictures; DATA/inspect if not given",
+                                             show_default=False)] = None,
+    as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Show what a prepared folder holds and why: counts, histograms, sheets of faces. Example: sidgan inspect data."""
+    from sidgan.data import sheets
+    from sidgan.data import survey as looking
+
+    found = looking.survey(data)
+    pictures = sheets.draw(found, out or data / "inspect")
+    lines = [*found.lines(), *(f"see {path}" for path in pictures)]
+    _print(found.to_dict() | {"pictures": [str(p) for p in pictures]}, as_json, "\n".join(lines))
 
 
 @train_app.command("syncnet")

@@ -48,7 +48,15 @@ VGG19 = Download(
     purpose="contextual and perceptual loss",
 )  # fmt: skip
 
-KNOWN = (VGG19,)
+YUNET = Download(
+    file="face_detection_yunet_2023mar.onnx", sha256="8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4",
+    url="https://media.githubusercontent.com/media/opencv/opencv_zoo/main/models/face_detection_yunet/"
+        "face_detection_yunet_2023mar.onnx",
+    megabytes=1, licence="MIT; trained on WIDER FACE, whose pictures are for research",
+    purpose="a face detector that finds small and turned faces",
+)  # fmt: skip
+
+KNOWN = (VGG19, YUNET)
 
 
 def folder() -> Path:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import cv2
 import dlib
@@ -170,10 +170,31 @@ def _spread(points: Float) -> tuple[Float, float]:
     return centre, float(np.sqrt(((stable - centre) ** 2).sum(1).mean())) + 1e-6
 
 
+class Detector(Protocol):
+    """What finds faces for a `Tracker`: the functions `search` and `confirm`, or others that promise the same."""
+
+    def search(self, luma: Byte) -> list[Face]:
+        """All faces of a grey frame (H, W)."""
+
+    def confirm(self, luma: Byte, box: Box) -> Face | None:
+        """The face expected in ``box``, if it is still there."""
+
+
+class _Hog:
+    """The detector that comes with dlib."""
+
+    def search(self, luma: Byte) -> list[Face]:
+        return search(luma)
+
+    def confirm(self, luma: Byte, box: Box) -> Face | None:
+        return confirm(luma, box)
+
+
 class Tracker:
     """Follows every face of a video, frame by frame; `finish` gives the tracks. Holds landmarks only, no pixels."""
 
-    def __init__(self) -> None:
+    def __init__(self, detector: Detector | None = None) -> None:
+        self._detector = detector or _Hog()
         self._active: list[_Follower] = []
         self._done: list[_Follower] = []
         self._histogram: Float | None = None
@@ -217,7 +238,7 @@ class Tracker:
         last = follower.points[-1]
         box = follower.predict(last)
         if follower.lost or (index - follower.first) % CHECK_EVERY == 0:
-            face = confirm(luma, box)
+            face = self._detector.confirm(luma, box)
             if face is None:
                 if not follower.lost:  # nothing vouches for the frames since the last confirmation
                     for i in range(1, min(CHECK_EVERY, len(follower.scores))):
@@ -235,7 +256,7 @@ class Tracker:
         follower.add(points, follower.score)
 
     def _key_frame(self, luma: Byte, index: int) -> None:
-        for face in search(luma):
+        for face in self._detector.search(luma):
             matches = [f for f in self._active if overlap(f.predict(f.points[-1]), face.box) > 0.3]
             if not matches:
                 follower = _Follower(index)

@@ -3,63 +3,38 @@
 One clip makes three files, the last of which marks it as done, so that a stopped run goes on where it was::
 
     OUT/clips/NAME.mp4    crops, S x S, 25 fps, 4:4:4, nearly lossless
-    OUT/clips/NAME.npz    mel, landmarks, mask boxes, crop affines, pose (see `KEYS`)
-    OUT/clips/NAME.json   the record; OUT/manifest.jsonl holds all records, sorted
+    OUT/clips/NAME.npz    mel, landmarks, mask boxes, crop affines, pose (see `sidgan.data.packing.KEYS`)
+    OUT/clips/NAME.json   the record
+    OUT/manifest.jsonl    all records, sorted, with person, file, digest and split
+    OUT/skipped.jsonl     lines of the data set's lists that gave no clip, and why
+    OUT/prepare.json      where the clips came from, and the settings
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
-from collections import Counter
+import math
+from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
-from fractions import Fraction
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import cv2
-import numpy as np
 
-from sidgan import audio, faces, geometry, media
-from sidgan.config import require
-from sidgan.data.offset import estimate_offset
-from sidgan.data.splits import FPS, Splits
-from sidgan.errors import InputError
-from sidgan.types import Byte, Clip, FaceTrack, Float
+from sidgan import media, yunet
+from sidgan.data.listing import SUFFIXES, ClipSource, Listing
+from sidgan.data.packing import DEFAULTS, KEYS, VERSION, PrepareConfig, prepare_clip, ticks
+from sidgan.data.sources import read_source, unique_names
+from sidgan.data.splits import Splits, by_identity
+from sidgan.errors import InputError, SidganError
+from sidgan.files import finished
 
-SUFFIXES = {".mp4", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".m4v"}
-KEYS = ("mel", "landmarks", "masks", "matrices", "pose")
-VERSION = 1  #: of the packed layout and of everything that decides what is in it
-
-
-@dataclass(frozen=True)
-class PrepareConfig:
-    """What is cut and what is kept.
-
-    Attributes:
-        size: crop side in px.
-        min_side: smallest median side of the face square in the source, px.
-        min_seconds, max_seconds: shorter clips are rejected, longer ones cut off.
-        max_yaw, max_pitch: degrees; frames beyond are counted as turned away.
-        max_turned: largest share of such frames.
-        min_loudness: dBFS (RMS) below which a clip counts as silent.
-    """
-
-    size: int = 128
-    min_side: float = 64.0
-    min_seconds: float = 1.0
-    max_seconds: float = 600.0
-    max_yaw: float = 45.0
-    max_pitch: float = 30.0
-    max_turned: float = 0.1
-    min_loudness: float = -55.0
-
-    def __post_init__(self) -> None:
-        require(self.size >= 32 and self.size % 2 == 0, f"size must be even and at least 32 px, not {self.size}")
+TOLERATED = 10  #: failures that never stop a run, however small it is
+AHEAD = 8  #: clips a worker that are handed out before their turn
 
 
 def prepare(
@@ -67,182 +42,148 @@ def prepare(
     out: Path,
     config: PrepareConfig | None = None,
     *,
+    source: str = "folder",
     splits: Path | None = None,
     workers: int = 1,
+    cut: float | None = None,
+    max_failures: float = 0.2,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    report: Callable[[str], None] = lambda line: None,
 ) -> list[dict[str, Any]]:
-    """Prepare every video below ``folder``; returns the manifest's records, sorted by name.
+    """Prepare every clip of a data set; returns the manifest's records, sorted by name.
 
     The result does not depend on ``workers`` nor on being interrupted. Clips that are done are not done again unless
     their file or the configuration changed.
 
+    Args:
+        folder: where the data set is.
+        out: where the packed clips go; made if it is not there.
+        config: what is cut and kept; by default what suits the source.
+        source: one of `sidgan.data.sources.SOURCES`.
+        splits: a TOML file with split rules. Without it, a plain folder gives every 20th clip away (people may be on
+            both sides), and a data set is divided by people, see `sidgan.data.splits`.
+        workers: processes.
+        cut: longer clips are cut into equal pieces of at most so many seconds.
+        max_failures: the largest share of lines, and of clips, that may be unreadable; ten always may.
+        progress: called with the clips done and the number of all.
+        report: called with one line about everything that could not be read.
+
     Raises:
-        InputError: no such folder, or no video in it.
+        InputError: no such folder, nothing in it, or too much of it cannot be read.
+        OutputError: the result cannot be written.
     """
-    config = config or PrepareConfig()
-    if not folder.is_dir():
-        raise InputError(f"no folder {folder}; give the folder that holds the videos")
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
-    if not paths:
-        raise InputError(f"no videos ({', '.join(sorted(SUFFIXES))}) in {folder}")
-    (out / "clips").mkdir(parents=True, exist_ok=True)
-    names = unique_names(folder, paths)
+    config = config or PrepareConfig(**DEFAULTS.get(source, {}))
+    listing = read_source(source, folder)
+    _check_lines(listing, folder, max_failures, report)
+    plain = source == "folder" or splits is not None
+    clips = listing.clips if plain else by_identity(listing.clips)
+    clips = _cut(clips, cut) if cut is not None else clips
+    _check_names(clips)
+    names = [clip.name for clip in clips]
     rules = Splits.read(splits, names) if splits else Splits.default(names)
-    jobs = [(path, name, out, config) for path, name in zip(paths, names, strict=True)]
-    records = []
-    for record in _run(jobs, workers):
+    if config.detector == "yunet":
+        yunet.detector()  # what is wrong with its file is told before the workers start
+    (out / "clips").mkdir(parents=True, exist_ok=True)
+    records: list[dict[str, Any]] = []
+    failed = 0
+    for clip, measured in zip(clips, _run([(c, out, config) for c in clips], workers), strict=True):
+        record = measured | _about(clip, folder)
         if record["kept"]:
-            record["splits"] = rules.ranges(record["name"], record["frames"])
+            whole = {clip.split or "train": (0, record["frames"])}
+            record["splits"] = rules.ranges(clip.name, record["frames"]) if plain else whole
+        if record.get("failed"):
+            failed += 1
+            report(f"{clip.name}: {record['reason']}")
+            _check_share(failed, len(clips), max_failures, f"clips of {folder}", record["reason"])
         records.append(record)
-        progress(len(records), len(jobs))
-    lines = [json.dumps(record, sort_keys=True) for record in records]
-    _write_text(out / "manifest.jsonl", "\n".join(lines) + "\n")
+        progress(len(records), len(clips))
+    settings = {"source": source, "root": str(folder.resolve()), "version": VERSION, "cut": cut} | asdict(config)
+    _write(out / "skipped.jsonl", [json.dumps(asdict(s), sort_keys=True) for s in listing.skipped])
+    _write(out / "prepare.json", [json.dumps(settings, indent=1)])
+    _write(out / "manifest.jsonl", [json.dumps(record, sort_keys=True) for record in records])
     return records
 
 
-def unique_names(folder: Path, paths: list[Path]) -> list[str]:
-    """Clip names: the path below ``folder`` without its ending; with it where two differ in nothing else."""
-    stems = [p.relative_to(folder).with_suffix("").as_posix() for p in paths]
-    return [
-        s if stems.count(s) == 1 else p.relative_to(folder).as_posix() for s, p in zip(stems, paths, strict=True)
-    ]
+def _about(clip: ClipSource, root: Path) -> dict[str, Any]:
+    """What the data set says about a clip; it belongs into the manifest and not into what was measured."""
+    facts = {"identity": clip.identity, "source": clip.path.relative_to(root).as_posix(), "span": None,
+             "word": clip.word}  # fmt: skip
+    return facts | ({"span": (clip.start, clip.end)} if clip.start or clip.end is not None else {})
 
 
-def _run(jobs: list[tuple[Path, str, Path, PrepareConfig]], workers: int) -> Iterator[dict[str, Any]]:
+def _check_lines(listing: Listing, root: Path, share: float, report: Callable[[str], None]) -> None:
+    for line in listing.bad:
+        report(f"{line.where}: {line.what}")
+    if listing.bad:
+        worst = f"{listing.bad[-1].where}: {listing.bad[-1].what}"
+        _check_share(len(listing.bad), listing.lines, share, f"lines in {root}", worst)
+
+
+def _check_share(failed: int, total: int, share: float, what: str, last: str) -> None:
+    if failed > max(TOLERATED, share * total):
+        raise InputError(
+            f"{failed} of {total} {what} cannot be used, the last: {last}; mend them, or allow more with --max-failures"
+        )
+
+
+def _check_names(clips: list[ClipSource]) -> None:
+    seen: dict[str, str] = {}
+    for clip in clips:
+        other = seen.setdefault(clip.name.replace("/", "__"), clip.name)
+        if other != clip.name:
+            raise InputError(f"{other} and {clip.name} would be packed under the same name; rename one of them")
+
+
+def _cut(clips: list[ClipSource], seconds: float) -> list[ClipSource]:
+    """Equal pieces of at most ``seconds``; a clip that is short enough, or cannot be looked at, stays as it is."""
+    pieces = []
+    for clip in clips:
+        try:
+            length = (media.probe(clip.path).duration if clip.end is None else clip.end) - clip.start
+        except InputError:  # it is told where the clip's turn comes
+            length = 0.0
+        count = math.ceil(length / seconds - 1e-3)
+        edges = [round(clip.start + length * i / max(count, 1), 3) for i in range(count + 1)]
+        parts = [replace(clip, name=f"{clip.name}_p{i:03}", start=edges[i], end=edges[i + 1],
+                         point=clip.point if i == 0 else None) for i in range(count)]  # fmt: skip
+        pieces += parts if count > 1 else [clip]
+    return pieces
+
+
+Job = tuple[ClipSource, Path, PrepareConfig]
+
+
+def _run(jobs: list[Job], workers: int) -> Iterator[dict[str, Any]]:
+    """The records of all jobs in their order; a million jobs are not handed out at once."""
     if workers <= 1:
         yield from map(_job, jobs)
         return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(_job, jobs)
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+    waiting: deque[Future[dict[str, Any]]] = deque()
+    try:
+        for job in jobs:
+            waiting.append(pool.submit(_job, job))
+            if len(waiting) >= AHEAD * workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    except BrokenProcessPool:
+        raise SidganError(
+            "a worker process was killed, most likely for memory; start again with fewer --workers to go on"
+        ) from None
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
-def _job(job: tuple[Path, str, Path, PrepareConfig]) -> dict[str, Any]:
+def _job(job: Job) -> dict[str, Any]:
     cv2.setNumThreads(1)
     return prepare_clip(*job)
 
 
-def prepare_clip(path: Path, name: str, out: Path, config: PrepareConfig) -> dict[str, Any]:
-    """Prepare one clip, or read its record if that was done before."""
-    target = out / "clips" / name.replace("/", "__")
-    signature = _signature(path, config)
-    done = target.with_name(target.name + ".json")
-    if done.is_file():
-        record: dict[str, Any] = json.loads(done.read_text())
-        if record["signature"] == signature:
-            return record
-    base = {"name": name, "signature": signature, "file": target.name, "size": config.size}
-    try:
-        record = base | {"kept": True} | _pack(path, target, config)
-    except (InputError, _Rejected) as reason:
-        record = base | {"kept": False, "reason": str(reason)}
-    _write_text(done, json.dumps(record, sort_keys=True))
-    return record
+def _write(path: Path, lines: list[str]) -> None:
+    with finished(path) as part:
+        part.write_text("".join(line + "\n" for line in lines))
 
 
-class _Rejected(Exception):  # noqa: N818  a verdict, not an error
-    """Why a clip is not good for training."""
-
-
-def _pack(path: Path, target: Path, config: PrepareConfig) -> dict[str, Any]:
-    clip = media.probe(path)
-    if clip.audio_rate is None:
-        raise _Rejected("no sound")
-    times: list[Fraction] = []
-    tracker = faces.Tracker()
-    for frame in media.read_frames(clip):
-        if frame.time > config.max_seconds:
-            break
-        times.append(frame.time)
-        tracker.add(frame)
-    track = _best_track(tracker.finish(), config)
-    pick = ticks(times, track)
-    if len(pick) < config.min_seconds * FPS:
-        raise _Rejected(f"face seen for {len(pick) / FPS:.1f} s only")
-    samples = media.read_audio(path)
-    loudness = 10 * np.log10(np.mean(samples**2) + 1e-12)
-    if loudness < config.min_loudness:
-        raise _Rejected(f"silent ({loudness:.0f} dBFS)")
-    rows = np.array(pick) - track.first
-    start = times[pick[0]]
-    landmarks, matrices = track.landmarks[rows], track.matrices[rows]
-    offset = estimate_offset(landmarks, audio.log_mel(_from(samples, start)))
-    shift = offset.frames if offset.trusted else 0
-    mel = audio.log_mel(_from(samples, start - Fraction(shift, FPS)))
-    unit = geometry.to_unit(matrices, landmarks)
-    arrays = {"mel": mel[:, : audio.STEPS_PER_SECOND * len(pick) // FPS + 16].astype(np.float16),
-              "landmarks": unit, "masks": geometry.mask_boxes(unit), "matrices": matrices,
-              "pose": track.pose[rows]}  # fmt: skip
-    images = _crops(clip, Counter(pick), track, config.size)
-    media.write_clip(target.with_name(target.name + ".mp4"), images, Fraction(FPS), crf=10, chroma444=True)
-    _write_npz(target.with_name(target.name + ".npz"), arrays)
-    return {
-        "frames": len(pick), "start": float(start), "side": round(float(np.median(matrices[:, 0, 0])), 1),
-        "score": round(float(np.median(track.scores[track.visible])), 2), "loudness": round(float(loudness), 1),
-        "offset": offset.frames, "offset_evidence": round(offset.evidence, 1), "corrected": shift,
-        "source_rate": float(clip.frame_rate),
-    }  # fmt: skip
-
-
-def _best_track(tracks: list[FaceTrack], config: PrepareConfig) -> FaceTrack:
-    if not tracks:
-        raise _Rejected("no face")
-    track = tracks[0]
-    side = float(np.median(track.matrices[:, 0, 0]))
-    if side < config.min_side:
-        raise _Rejected(f"face too small ({side:.0f} px)")
-    turned = (np.abs(track.pose[:, 0]) > config.max_yaw) | (np.abs(track.pose[:, 1]) > config.max_pitch)
-    if turned.mean() > config.max_turned:
-        raise _Rejected(f"turned away in {turned.mean():.0%} of the frames")
-    return track
-
-
-def ticks(times: list[Fraction], track: FaceTrack) -> list[int]:
-    """The frames nearest to the ticks of a 25-fps clock, over the longest stretch in which the face was seen.
-
-    A frame may be picked twice in slow footage and never in fast footage; none is off by more than half a source frame.
-    """
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], track.visible.astype(int), [0]])))
-    begin, end = max(zip(edges[::2], edges[1::2], strict=True), key=lambda run: run[1] - run[0])
-    seconds = np.array([float(t) for t in times[track.first + begin : track.first + end]])
-    count = int((seconds[-1] - seconds[0]) * FPS + 1e-6) + 1
-    clock = seconds[0] + np.arange(count) / FPS
-    right = np.clip(np.searchsorted(seconds, clock - 1e-6), 1, max(1, len(seconds) - 1))
-    left = right - 1
-    right = np.minimum(right, len(seconds) - 1)
-    nearest = np.where(clock - seconds[left] <= seconds[right] - clock, left, right)
-    return [int(track.first + begin + i) for i in nearest]
-
-
-def _crops(clip: Clip, wanted: Counter[int], track: FaceTrack, size: int) -> Iterator[Byte]:
-    for frame in media.read_frames(clip):
-        if frame.index in wanted:
-            image = geometry.crop_face(frame, track.matrices[frame.index - track.first], size).image
-            yield from [image] * wanted[frame.index]
-
-
-def _from(samples: Float, start: Fraction) -> Float:
-    """The sound from ``start`` seconds on; silence before its beginning."""
-    first = round(start * audio.SAMPLE_RATE)
-    return samples[first:] if first >= 0 else np.concatenate([np.zeros(-first, np.float32), samples])
-
-
-def _signature(path: Path, config: PrepareConfig) -> str:
-    digest = hashlib.sha256(json.dumps([VERSION, asdict(config)]).encode())
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()[:16]
-
-
-def _write_text(path: Path, text: str) -> None:
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.write_text(text)
-    part.replace(path)
-
-
-def _write_npz(path: Path, arrays: dict[str, Float]) -> None:
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    with part.open("wb") as file:
-        np.savez(file, allow_pickle=False, **arrays)
-    part.replace(path)
-
+__all__ = ["DEFAULTS", "KEYS", "SUFFIXES", "VERSION", "PrepareConfig", "prepare", "prepare_clip", "ticks",
+           "unique_names"]  # fmt: skip

@@ -17,13 +17,17 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from sidgan.data.listing import ClipSource, rank
 from sidgan.errors import ConfigError
 
 FPS = 25
+SHARE = 20  #: without an official split, about one person in so many is held out, and as many are for tests
+ASIDE = "aside"  #: clips of people who are on another side of the split: neither trained on nor judged
 Ranges = dict[str, tuple[int, int]]  #: split name -> first and one-past-last frame
 
 
@@ -72,6 +76,28 @@ class Splits:
             start = frames - round(self._share * frames)
             return {"train": (0, max(0, start - self._gap)), "heldout": (start, frames)}
         return {"train": (0, frames)}
+
+
+def by_identity(clips: Sequence[ClipSource]) -> list[ClipSource]:
+    """The clips with `ClipSource.split` set so that no person is on two sides.
+
+    The data set's own ``test`` and ``heldout`` marks stand, and what else is there of their people is put ``aside``.
+    Where it marks no clip as one or the other, about a twentieth of the other people is drawn for it, with seed 0 and
+    from each name alone: the choice is the same on every computer, and more data moves nobody to another side. Clips
+    without a known person count as one each.
+    """
+    marked: dict[str, str] = {}
+    for side in ("test", "heldout"):
+        marked |= {clip.person: side for clip in clips if clip.split == side and clip.person not in marked}
+    open_sides = {n: side for n, side in enumerate(("heldout", "test")) if side not in {c.split for c in clips}}
+
+    def side_of(clip: ClipSource) -> str:
+        side = marked.get(clip.person)
+        if side is not None:
+            return side if clip.split == side else ASIDE
+        return open_sides.get(int(rank(clip.person), 16) % SHARE, "train")
+
+    return [replace(clip, split=side_of(clip)) for clip in clips]
 
 
 def _matches(name: str, patterns: Sequence[str]) -> bool:

@@ -8,7 +8,7 @@ at, so "the voice starts with the picture" needs no arithmetic anywhere else.
 `Writer` encodes them with the timestamps, colour tags, rotation and pixel shape they came with.
 """
 
-from sidgan.media.pictures import editable, probe, read_frames, read_rgb
+from sidgan.media.pictures import editable, probe, read_frames, read_rgb, read_span
 from sidgan.media.sound import decode_audio, read_audio, write_wav
 from sidgan.media.writer import Writer, write_clip, write_png
 
@@ -20,6 +20,7 @@ __all__ = [
     "read_audio",
     "read_frames",
     "read_rgb",
+    "read_span",
     "write_clip",
     "write_png",
     "write_wav",

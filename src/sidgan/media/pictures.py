@@ -10,11 +10,12 @@ from typing import cast
 
 import av
 import numpy as np
+from av.container import InputContainer
 from av.video.format import VideoFormat
 from av.video.reformatter import ColorRange, Colorspace
 
 from sidgan.errors import InputError
-from sidgan.media.source import decoded, opened, video_stream
+from sidgan.media.source import decoded, first_picture, opened, video_stream
 from sidgan.types import Array, Byte, Clip, Frame, PixelFormat, PlaneMap
 
 # Numbers of ITU-T H.273, as FFmpeg carries them in a frame's ``colorspace``; 2 and the rest mean "not said".
@@ -106,23 +107,68 @@ def read_frames(clip: Clip, *, start: int = 0) -> Iterator[Frame]:
         InputError: the file is damaged, is cut off, or changes its picture size on the way.
     """
     with opened(clip.path) as container:
-        stream = video_stream(container)
-        if stream is None:
-            raise InputError(f"{clip.path} is not a video any more; it was changed since it was looked at")
-        stream.thread_type = "AUTO"
-        size = (clip.width, clip.height) if clip.rotation % 180 == 0 else (clip.height, clip.width)
-        origin: Fraction | None = None
-        for index, picture in enumerate(decoded(container, stream, clip.path)):
-            shown = (picture.pts or 0) * cast(Fraction, picture.time_base)
-            origin = shown if origin is None else origin
-            if index < start:
-                continue
-            if (picture.width, picture.height) != size:
-                raise InputError(
-                    f"{clip.path} changes its picture size at {float(shown):.2f} s; convert it to one size first"
-                )
-            held = Picture(_planar(picture, clip.format), clip.rotation // 90)
-            yield Frame(index, shown - origin, held.planes(writeable=False), clip.format, held)
+        yield from _frames(clip, container, None, start)
+
+
+def read_span(clip: Clip, start: Fraction, end: Fraction | None = None) -> Iterator[Frame]:
+    """The frames shown from ``start`` to before ``end`` seconds; `Frame.index` counts from the first of them.
+
+    Times stay on the file's clock. The file is not decoded from its beginning where it can be entered later, so that
+    seconds out of an hour cost seconds.
+
+    Raises:
+        InputError: as `read_frames`.
+    """
+    with opened(clip.path) as container:
+        frames = _entered(clip, container, start) if start > 2 else _frames(clip, container, None)
+        first = None
+        for frame in frames:
+            if end is not None and frame.time >= end:
+                break
+            if frame.time >= start:
+                first = frame.index if first is None else first
+                yield replace(frame, index=frame.index - first)
+
+
+def _entered(clip: Clip, container: InputContainer, start: Fraction) -> Iterator[Frame]:
+    """Frames from a key frame at or before ``start`` on; from the beginning where the file has no usable index."""
+    origin = first_picture(clip.path)
+    stream = video_stream(container)
+    if origin is None or stream is None or stream.time_base is None:
+        yield from _frames(clip, container, None)
+        return
+    try:
+        container.seek(int((origin + start) / stream.time_base), stream=stream)
+        frames = _frames(clip, container, origin)
+        frame = next(frames)
+    except (av.FFmpegError, InputError, StopIteration):
+        frame = None
+    if frame is not None and frame.time <= start:
+        yield frame
+        yield from frames
+        return
+    with opened(clip.path) as again:
+        yield from _frames(clip, again, None)
+
+
+def _frames(clip: Clip, container: InputContainer, origin: Fraction | None, skip: int = 0) -> Iterator[Frame]:
+    """What is left in ``container`` after ``skip`` frames, on a clock whose 0 is ``origin`` or else the first frame."""
+    stream = video_stream(container)
+    if stream is None:
+        raise InputError(f"{clip.path} is not a video any more; it was changed since it was looked at")
+    stream.thread_type = "AUTO"
+    size = (clip.width, clip.height) if clip.rotation % 180 == 0 else (clip.height, clip.width)
+    for index, picture in enumerate(decoded(container, stream, clip.path)):
+        shown = (picture.pts or 0) * cast(Fraction, picture.time_base)
+        origin = shown if origin is None else origin
+        if index < skip:
+            continue
+        if (picture.width, picture.height) != size:
+            raise InputError(
+                f"{clip.path} changes its picture size at {float(shown):.2f} s; convert it to one size first"
+            )
+        held = Picture(_planar(picture, clip.format), clip.rotation // 90)
+        yield Frame(index, shown - origin, held.planes(writeable=False), clip.format, held)
 
 
 def editable(frame: Frame) -> Frame:

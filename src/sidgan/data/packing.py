@@ -1,0 +1,349 @@
+"""One clip: find its face, judge it, and pack crops, mel, landmarks and masks; or say why not."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+
+from sidgan import audio, faces, geometry, media, yunet
+from sidgan.config import require
+from sidgan.data.listing import ClipSource
+from sidgan.data.offset import estimate_offset
+from sidgan.data.splits import FPS
+from sidgan.errors import InputError, SidganError
+from sidgan.files import finished
+from sidgan.types import Byte, Clip, FaceTrack, Float, Frame
+
+KEYS = ("mel", "landmarks", "masks", "matrices", "pose")
+VERSION = 1  #: of the packed layout and of everything that decides what is in it
+MARGIN = 1.0  #: seconds of sound read beyond a span, so that its mels may be shifted
+SHARP_SIZE = 128  #: px of the crop in which sharpness is measured, whatever is packed
+OVERLAP = 0.05  #: of the crop's area that another face may cover
+
+
+@dataclass(frozen=True)
+class PrepareConfig:
+    """What is cut and what is kept. A limit of ``None`` is off.
+
+    Attributes:
+        size: crop side in px.
+        min_side: smallest median side of the face square in the source, px.
+        min_seconds, max_seconds: shorter clips are rejected, longer ones cut off.
+        max_yaw, max_pitch: degrees; frames beyond are counted as turned away.
+        max_turned: largest share of such frames.
+        min_loudness: dBFS (RMS) below which a clip counts as silent.
+        max_roll: as ``max_yaw``.
+        min_sharpness: smallest median Laplacian variance of the crop at 128 px, in squared grey levels.
+        max_crowded: largest share of frames in which another face reaches into the crop.
+        max_offset: frames that sound and picture may be apart, where the estimate can be trusted.
+        min_evidence: smallest evidence for the offset, in robust standard deviations; short clips seldom reach 10.
+        detector: ``yunet`` looks for faces with `sidgan.yunet`, a download, instead of dlib's detector.
+    """
+
+    size: int = 128
+    min_side: float = 64.0
+    min_seconds: float = 1.0
+    max_seconds: float = 600.0
+    max_yaw: float = 45.0
+    max_pitch: float = 30.0
+    max_turned: float = 0.1
+    min_loudness: float = -55.0
+    max_roll: float | None = None
+    min_sharpness: float | None = None
+    max_crowded: float | None = None
+    max_offset: int | None = None
+    min_evidence: float | None = None
+    detector: Literal["yunet"] | None = None
+
+    def __post_init__(self) -> None:
+        require(self.size >= 32 and self.size % 2 == 0, f"size must be even and at least 32 px, not {self.size}")
+
+
+#: The limits for published data sets, by source; what is not named is as in `PrepareConfig`.
+STRICT: dict[str, Any] = {
+    "min_seconds": 2.0, "max_roll": 30.0, "min_loudness": -45.0, "min_sharpness": 30.0, "max_crowded": 0.1,
+    "max_offset": 6,
+}  # fmt: skip
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "folder": {}, "avspeech": STRICT, "hdtf": STRICT, "voxceleb2": STRICT,
+    "lrw": STRICT | {"min_seconds": 1.0}, "lrs2": STRICT | {"min_seconds": 1.0},
+}  # fmt: skip
+
+
+class Rejected(Exception):  # noqa: N818  a verdict, not an error
+    """Why a clip is not good for training: one of few reasons, with the measured value in brackets."""
+
+
+def prepare_clip(source: ClipSource, out: Path, config: PrepareConfig) -> dict[str, Any]:
+    """Prepare one clip, or read its record if that was done before. A clip that cannot be read is marked ``failed``.
+
+    Raises:
+        SidganError: the result cannot be written, or a model is missing; nothing that is the clip's own fault.
+    """
+    target = out / "clips" / source.name.replace("/", "__")
+    try:
+        signature, digest = _signature(source, config)
+    except OSError as error:
+        reason = f"{source.path} may not be read ({error.strerror})"
+        return {"name": source.name, "file": target.name, "kept": False, "failed": True, "reason": reason}
+    done = _beside(target, ".json")
+    record = _read_record(done, signature)
+    if record is None:
+        done.unlink(missing_ok=True)  # from here on to the end, what lies there may be of two kinds
+        record = _judge(source, target, config, signature)
+        with finished(done) as part:
+            part.write_text(json.dumps(record, sort_keys=True))
+    return record | {"sha256": digest}
+
+
+def _judge(source: ClipSource, target: Path, config: PrepareConfig, signature: str) -> dict[str, Any]:
+    base = {"name": source.name, "signature": signature, "file": target.name, "size": config.size}
+    facts: dict[str, Any] = {}
+    try:
+        _pack(source, target, config, facts)
+        return base | facts | {"kept": True}
+    except Rejected as verdict:
+        outcome = {"kept": False, "reason": str(verdict)}
+    except InputError as error:
+        outcome = {"kept": False, "failed": True, "reason": str(error)}
+    except SidganError:
+        raise
+    except Exception as error:  # one odd file among a million must not end the run; many do, see `prepare`
+        text = f"{source.path} cannot be handled ({type(error).__name__}: {error})"
+        outcome = {"kept": False, "failed": True, "reason": " ".join(text.split())}
+    for suffix in (".mp4", ".npz"):  # of a run with other settings
+        _beside(target, suffix).unlink(missing_ok=True)
+    return base | facts | outcome
+
+
+def _read_record(path: Path, signature: str) -> dict[str, Any] | None:
+    try:
+        record: dict[str, Any] = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+    whole = not record.get("kept") or all(_beside(path.with_suffix(""), s).is_file() for s in (".mp4", ".npz"))
+    return record if record.get("signature") == signature and whole else None
+
+
+def _pack(source: ClipSource, target: Path, config: PrepareConfig, facts: dict[str, Any]) -> None:
+    clip = media.probe(source.path)
+    heard = source.audio or source.path
+    if clip.audio_rate is None and source.audio is None:
+        raise Rejected("no sound")
+    times: list[Fraction] = []
+    tracker = faces.Tracker(yunet.detector() if config.detector == "yunet" else None)
+    for frame in _frames(clip, source):
+        if frame.time - source.span[0] > config.max_seconds:
+            break
+        times.append(frame.time)
+        tracker.add(frame)
+    tracks = tracker.finish()
+    track = _best_track(tracks, clip, source, facts)
+    _judge_track(track, tracks, config, facts)
+    pick = ticks(times, track)
+    if len(pick) < config.min_seconds * FPS:
+        raise Rejected(f"face seen too briefly ({len(pick) / FPS:.1f} s)")
+    samples, before = _sound(heard, source)
+    _judge_loudness(samples, before, source, config, facts)
+    rows = np.array(pick) - track.first
+    start = times[pick[0]]
+    landmarks, matrices = track.landmarks[rows], track.matrices[rows]
+    offset = estimate_offset(landmarks, audio.log_mel(_from(samples, start - before)))
+    shift = offset.frames if offset.trusted else 0
+    facts |= {"offset": offset.frames, "offset_evidence": round(offset.evidence, 1), "corrected": shift}
+    if config.max_offset is not None and abs(shift) > config.max_offset:
+        raise Rejected(f"sound and picture too far apart ({shift:+d} frames)")
+    if config.min_evidence is not None and offset.evidence < config.min_evidence:
+        raise Rejected(f"sound and picture not seen to belong together ({offset.evidence:.1f})")
+    mel = audio.log_mel(_from(samples, start - before - Fraction(shift, FPS)))
+    if shift:  # what the same estimate says of the corrected pair; far from 0, it should not have been believed
+        facts["offset_left"] = estimate_offset(landmarks, mel).frames
+    unit = geometry.to_unit(matrices, landmarks)
+    arrays = {"mel": mel[:, : audio.STEPS_PER_SECOND * len(pick) // FPS + 16].astype(np.float16),
+              "landmarks": unit, "masks": geometry.mask_boxes(unit), "matrices": matrices,
+              "pose": track.pose[rows]}  # fmt: skip
+    sharpness: list[float] = []
+    images = _crops(clip, source, Counter(pick), track, config.size, sharpness)
+    media.write_clip(_beside(target, ".mp4"), images, Fraction(FPS), crf=10, chroma444=True)
+    facts |= {"frames": len(pick), "start": float(start), "sharpness": round(float(np.median(sharpness)), 1)}
+    if config.min_sharpness is not None and facts["sharpness"] < config.min_sharpness:
+        raise Rejected(f"blurred ({facts['sharpness']:.0f})")
+    _write_npz(_beside(target, ".npz"), arrays)
+
+
+def _best_track(tracks: list[FaceTrack], clip: Clip, source: ClipSource, facts: dict[str, Any]) -> FaceTrack:
+    """The annotated face, or the most prominent one."""
+    facts["source_rate"] = float(clip.frame_rate)
+    if not tracks:
+        raise Rejected("no face")
+    if source.point is None:
+        return tracks[0]
+    x, y = source.point[0] * clip.width, source.point[1] * clip.height
+    early = [t for t in tracks if t.first <= clip.frame_rate] or tracks  # the point is where the face is at the start
+    distance, _, number = min((*_distance(t, x, y), n) for n, t in enumerate(early))
+    if distance > 1:
+        raise Rejected(f"no face at the annotated point ({distance:.1f} sides away)")
+    return early[number]
+
+
+def _distance(track: FaceTrack, x: float, y: float) -> tuple[float, float]:
+    """How far a point is outside of a track's first square, and from its middle, in sides of the square."""
+    side, left, top = (float(track.matrices[0][i]) for i in ((0, 0), (0, 2), (1, 2)))
+    across, down = (x - left) / side - 0.5, (y - top) / side - 0.5
+    outside = np.hypot(max(abs(across) - 0.5, 0), max(abs(down) - 0.5, 0))
+    return float(outside), float(np.hypot(across, down))
+
+
+def _judge_track(track: FaceTrack, tracks: list[FaceTrack], config: PrepareConfig, facts: dict[str, Any]) -> None:
+    side = float(np.median(track.matrices[:, 0, 0]))
+    limits = (config.max_yaw, config.max_pitch, np.inf if config.max_roll is None else config.max_roll)
+    turned = float((np.abs(track.pose) > limits).any(1).mean())
+    crowded = _crowded(track, tracks)
+    yaw, pitch, roll = (round(float(v), 1) for v in np.median(track.pose, 0))
+    facts |= {"side": round(side, 1), "score": round(float(np.median(track.scores[track.visible])), 2),
+              "yaw": yaw, "pitch": pitch, "roll": roll, "turned": round(turned, 3),
+              "crowded": round(crowded, 3)}  # fmt: skip
+    if side < config.min_side:
+        raise Rejected(f"face too small ({side:.0f} px)")
+    if turned > config.max_turned:
+        raise Rejected(f"turned away (in {turned:.0%} of the frames)")
+    if config.max_crowded is not None and crowded > config.max_crowded:
+        raise Rejected(f"another face in the crop (in {crowded:.0%} of the frames)")
+
+
+def _crowded(track: FaceTrack, tracks: list[FaceTrack]) -> float:
+    """Share of the track's frames in which the box of another face covers a part of its crop."""
+    hit = np.zeros(len(track), bool)
+    for other in tracks:
+        shared = range(max(track.first, other.first), min(track.frames.stop, other.frames.stop))
+        if other is track or not shared:
+            continue
+        mine, its = (slice(shared.start - t.first, shared.stop - t.first) for t in (track, other))
+        matrices, boxes = track.matrices[mine], np.array([faces.box_of(p) for p in other.landmarks[its]])
+        side, low = matrices[:, 0, 0], matrices[:, :, 2]
+        inside = np.minimum(boxes[:, 2:], low + side[:, None]) - np.maximum(boxes[:, :2], low)
+        hit[mine] |= (np.clip(inside, 0, None).prod(1) > OVERLAP * side**2) & other.visible[its]
+    return float(hit.mean())
+
+
+def _judge_loudness(
+    samples: Float, before: Fraction, source: ClipSource, config: PrepareConfig, facts: dict[str, Any]
+) -> None:
+    begin, end = source.span
+    heard = samples[round((begin - before) * audio.SAMPLE_RATE) :]
+    heard = heard if end is None else heard[: round((end - begin) * audio.SAMPLE_RATE)]
+    loudness = 10 * np.log10(np.mean(heard**2) + 1e-12) if len(heard) else -120.0
+    facts["loudness"] = round(float(loudness), 1)
+    if loudness < config.min_loudness:
+        raise Rejected(f"silent ({loudness:.0f} dBFS)")
+
+
+def ticks(times: list[Fraction], track: FaceTrack) -> list[int]:
+    """The frames nearest to the ticks of a 25-fps clock, over the longest stretch in which the face was seen.
+
+    A frame may be picked twice in slow footage and never in fast footage; none is off by more than half a source frame.
+    """
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], track.visible.astype(int), [0]])))
+    begin, end = max(zip(edges[::2], edges[1::2], strict=True), key=lambda run: run[1] - run[0])
+    seconds = np.array([float(t) for t in times[track.first + begin : track.first + end]])
+    count = int((seconds[-1] - seconds[0]) * FPS + 1e-6) + 1
+    clock = seconds[0] + np.arange(count) / FPS
+    right = np.clip(np.searchsorted(seconds, clock - 1e-6), 1, max(1, len(seconds) - 1))
+    left = right - 1
+    right = np.minimum(right, len(seconds) - 1)
+    nearest = np.where(clock - seconds[left] <= seconds[right] - clock, left, right)
+    return [int(track.first + begin + i) for i in nearest]
+
+
+def _frames(clip: Clip, source: ClipSource) -> Iterator[Frame]:
+    return media.read_span(clip, *source.span)
+
+
+def _crops(
+    clip: Clip, source: ClipSource, wanted: Counter[int], track: FaceTrack, size: int, sharpness: list[float]
+) -> Iterator[Byte]:
+    last = max(wanted)
+    for frame in _frames(clip, source):
+        if frame.index > last:
+            break
+        if frame.index in wanted:
+            image = geometry.crop_face(frame, track.matrices[frame.index - track.first], size).image
+            sharpness.append(sharpness_of(image))
+            yield from [image] * wanted[frame.index]
+
+
+def sharpness_of(image: Byte) -> float:
+    """Variance of the Laplacian of an RGB crop (S, S, 3) at 128 px, in squared grey levels; low where it is blurred."""
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    if grey.shape[0] != SHARP_SIZE:
+        how = cv2.INTER_AREA if grey.shape[0] > SHARP_SIZE else cv2.INTER_LINEAR
+        grey = cv2.resize(grey, (SHARP_SIZE, SHARP_SIZE), interpolation=how)
+    return float(cv2.Laplacian(grey, cv2.CV_32F).var())
+
+
+def _sound(path: Path, source: ClipSource) -> tuple[Float, Fraction]:
+    """The sound around a clip, and the time of its first sample; all of it where the clip is the whole file."""
+    if source.end is None and not source.start:
+        return media.read_audio(path), Fraction(0)
+    first = max(0, round((source.start - MARGIN) * audio.SAMPLE_RATE))
+    last = None if source.end is None else round((source.end + MARGIN) * audio.SAMPLE_RATE)
+    held, done = [np.zeros(0, np.float32)], 0
+    for block in media.decode_audio(path):
+        held.append(block[max(0, first - done) : None if last is None else max(0, last - done)])
+        done += len(block)
+        if last is not None and done >= last:
+            break
+    return np.concatenate(held), Fraction(first, audio.SAMPLE_RATE)
+
+
+def _from(samples: Float, start: Fraction) -> Float:
+    """The sound from ``start`` seconds on; silence before its beginning."""
+    first = round(start * audio.SAMPLE_RATE)
+    return samples[first:] if first >= 0 else np.concatenate([np.zeros(-first, np.float32), samples])
+
+
+def _signature(source: ClipSource, config: PrepareConfig) -> tuple[str, str]:
+    """Digests of all that decides the result, and of the file. Limits that are off and whole spans do not change it."""
+    settings = json.dumps([VERSION, {k: v for k, v in asdict(config).items() if v is not None}])
+    digest, plain = _digests(source.path, settings, *_version(source.path))
+    digest = digest.copy()
+    cut = (source.start, source.end, source.point)
+    if cut != (0.0, None, None):
+        digest.update(json.dumps(cut).encode())
+    if source.audio is not None:
+        digest.update(_digests(source.audio, "", *_version(source.audio))[1].encode())
+    return digest.hexdigest()[:16], plain
+
+
+def _version(path: Path) -> tuple[int, int]:
+    stat = path.stat()
+    return stat.st_size, stat.st_mtime_ns
+
+
+@lru_cache(maxsize=8)  # many clips may be cut from one long file
+def _digests(path: Path, settings: str, size: int, changed: int) -> tuple[Any, str]:
+    digest, plain = hashlib.sha256(settings.encode()), hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+            plain.update(block)
+    return digest, plain.hexdigest()
+
+
+def _beside(target: Path, suffix: str) -> Path:
+    return target.with_name(target.name + suffix)
+
+
+def _write_npz(path: Path, arrays: dict[str, Float]) -> None:
+    with finished(path) as part, part.open("wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)

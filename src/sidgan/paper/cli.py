@@ -1,0 +1,139 @@
+"""`sidgan paper`: one verb for each figure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+app = typer.Typer(no_args_is_help=True, help="Figures of the paper, computed on your own videos.")
+console = Console(stderr=True)
+
+Videos = Annotated[list[Path], typer.Argument(help="videos of a talking face, with its sound", show_default=False)]
+ExpertFile = Annotated[str, typer.Option(help="weights of the shift-invariant expert, or 'bundled'", metavar="FILE")]
+Against = Annotated[str | None, typer.Option(help="weights of an expert to compare with: vanilla", metavar="FILE")]
+Out = Annotated[Path, typer.Option(help="folder for the picture and its numbers")]
+Vgg = Annotated[str, typer.Option(help="VGG19: a weights file, 'published' (548 MB, fetched once) or 'random'")]
+Count = Annotated[int, typer.Option(help="windows of five frames, shared among the videos", min=1)]
+Size = Annotated[int, typer.Option(help="px at which pictures are compared: 512 (the paper), 256 or 128 (faster)")]
+Seed = Annotated[int, typer.Option(help="of the choice of windows", min=0)]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda")]
+AsJson = Annotated[bool, typer.Option("--json", help="print the numbers as JSON on standard output")]
+
+
+@app.command()
+def fig4(
+    videos: Videos,
+    expert: ExpertFile = "bundled",
+    against: Against = None,
+    out: Out = Path("figures"),
+    vgg: Vgg = "published",
+    windows: Count = 64,
+    size: Size = 512,
+    seed: Seed = 0,
+    device: Device = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Losses over a sideways shift. Example: sidgan paper fig4 a.mp4 b.mp4 --against vanilla.safetensors."""
+    from sidgan.paper import draw
+    from sidgan.paper.shifts import shift_curves
+
+    source, experts, reconstruction = _ingredients(videos, expert, against, vgg, windows, size, seed, device)
+    figure = _Figure("fig4", out)
+    with _bar() as progress:
+        result = shift_curves(source, experts, reconstruction, progress)
+    figure.write(result.to_dict(), as_json)
+    draw.draw_shifts(result, figure.picture)
+    for curve in (*result.sync, *result.reconstruction) if not as_json else ():
+        low, high = curve.flatness_band
+        print(f"flatness {curve.flatness:6.3f}  [{low:.3f}, {high:.3f}]  rise {curve.rise:5.3f}  {curve.name}")
+    _remarks(result, figure.picture)
+
+
+@app.command()
+def fig2(
+    videos: Videos,
+    expert: ExpertFile = "bundled",
+    against: Against = None,
+    out: Out = Path("figures"),
+    vgg: Vgg = "published",
+    windows: Count = 16,
+    size: Size = 512,
+    seed: Seed = 0,
+    device: Device = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Losses over shift and mouth opening. Example: sidgan paper fig2 a.mp4 b.mp4 --against vanilla.safetensors."""
+    from sidgan.paper import draw
+    from sidgan.paper.landscape import landscape
+
+    source, experts, reconstruction = _ingredients(videos, expert, against, vgg, windows, size, seed, device)
+    figure = _Figure("fig2", out)
+    with _bar() as progress:
+        result = landscape(source, experts[::-1], reconstruction, progress)
+    values = result.to_dict()
+    figure.write(values, as_json)
+    draw.draw_landscape(result, figure.picture)
+    for panel in values["panels"] if not as_json else ():
+        print(f"{panel['title']}: low together on {panel['area']:.1%}, minima {panel['minima']['distance']:.2f} apart, "
+              f"conflict {panel['conflict']:.1%}")  # fmt: skip
+    _remarks(result, figure.picture)
+
+
+class _Figure:
+    """A picture and its numbers in a folder, which is made; what cannot be kept is found out before any work."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        from sidgan.files import check_target, writing
+
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        self.picture, self.numbers = folder / f"{name}.png", folder / f"{name}.json"
+        check_target(self.picture)
+
+    def write(self, values: dict[str, Any], as_json: bool) -> None:
+        from sidgan.files import finished
+
+        text = json.dumps(values, indent=1)
+        with finished(self.numbers) as part:
+            part.write_text(text)
+        if as_json:
+            print(text)
+
+
+def _ingredients(
+    videos: list[Path], expert: str, against: str | None, vgg: str, windows: int, size: int, seed: int, device: str
+) -> tuple[Any, Any, Any]:
+    from sidgan.engine import choose_device
+    from sidgan.paper.draw import require_matplotlib
+    from sidgan.paper.footage import Source
+    from sidgan.paper.judges import Expert, Reconstruction, load_vgg
+
+    require_matplotlib()
+    source, where = Source(videos, windows, seed), choose_device(device)
+    source.check()
+    experts = [Expert.load(file, where) for file in (expert, against) if file is not None]
+    return source, experts, Reconstruction(load_vgg(vgg, where), size)
+
+
+def _remarks(result: Any, picture: Path) -> None:
+    if result.caution:
+        console.print(f"Caution: {result.caution}", style="bold", markup=False, highlight=False)
+    for name, reason in result.skipped.items():
+        console.print(f"  left out: {name}: {reason}", markup=False, highlight=False)
+    console.print(f"{result.count} windows of {len(result.videos)} videos -> {picture}", markup=False, highlight=False)
+
+
+@contextmanager
+def _bar() -> Iterator[Callable[[int, int], None]]:
+    """A progress bar for people; silent when standard error is not a terminal."""
+    columns = (TextColumn("{task.completed:.0f} of {task.total:.0f} windows"), BarColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("", total=1.0)
+        yield lambda done, total: progress.update(task, completed=done, total=total)

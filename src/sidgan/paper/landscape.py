@@ -1,0 +1,184 @@
+"""Figure 2: a reconstruction loss and a sync loss over shift and mouth opening, and where both are low."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sidgan.config import SYNC_FRAMES
+from sidgan.paper.footage import Progress, Source
+from sidgan.paper.judges import (
+    CAUTION,
+    CONTEXTUAL,
+    L1,
+    RECONSTRUCTION,
+    Expert,
+    Reconstruction,
+    is_random,
+    sync_losses,
+)
+from sidgan.paper.numbers import (
+    FEASIBLE,
+    LEVEL,
+    Surface,
+    apart,
+    area,
+    compromise,
+    feasible,
+    interval,
+    resampled,
+)
+from sidgan.paper.shifts import moved
+from sidgan.paper.warp import open_mouth
+from sidgan.types import Byte, Float
+
+SHIFTS = tuple(range(-24, 25, 4))  #: px at 512, k
+OPENINGS = tuple(i / 4 for i in range(-4, 5))  #: s; the mouth is 1 + 0.6 s times as high
+BOOTSTRAP = 200  #: resamples, fewer than for curves as each needs surfaces of its own
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A reconstruction loss and a sync loss over the same windows.
+
+    Attributes:
+        title: the two, for people.
+        reconstruction, sync: (N, Y, X) losses over `OPENINGS` and `SHIFTS`.
+    """
+
+    title: str
+    names: tuple[str, str]
+    reconstruction: Float
+    sync: Float
+
+    def surfaces(self, weights: Float | None = None) -> tuple[Surface, Surface]:
+        """Both losses as surfaces: means over windows, or sums with (N,) weights."""
+        share = np.full(len(self.sync), 1 / len(self.sync)) if weights is None else weights
+        first, second = (np.tensordot(share, v, 1) for v in (self.reconstruction, self.sync))
+        x, y = np.array(SHIFTS, float), np.array(OPENINGS)
+        return Surface.through(x, y, first), Surface.through(x, y, second)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        first, second = self.surfaces()
+        best = compromise(first, second)
+        draws = resampled(np.eye(len(self.sync)))[:BOOTSTRAP]  # weights of the windows
+        samples = [self.surfaces(w) for w in draws]
+        areas = interval(np.array([area(feasible(*s)) for s in samples]))
+        distances = interval(np.array([apart(*s)["distance"] for s in samples]))
+        conflicts = interval(np.array([compromise(*s).conflict for s in samples]))
+        return {
+            "title": self.title,
+            "area": area(feasible(first, second)), "area_interval": areas.tolist(),
+            "minima": apart(first, second), "distance_interval": distances.tolist(),
+            "conflict": best.conflict, "conflict_interval": conflicts.tolist(),
+            "compromise_at": {"shift": best.x, "opening": best.y},
+            "losses": [
+                _loss(name, surface, values.mean(0))
+                for name, surface, values in zip(
+                    self.names, (first, second), (self.reconstruction, self.sync), strict=True
+                )
+            ],
+        }  # fmt: skip
+
+
+def _loss(name: str, surface: Surface, mean: Float) -> dict[str, Any]:
+    along_shift, along_opening = mean[OPENINGS.index(0)], mean[:, SHIFTS.index(0)]
+    return {
+        "name": name, "minimum_at": {"shift": surface.minimum[0], "opening": surface.minimum[1]},
+        "range": [float(mean.min()), float(mean.max())],
+        "change_with_shift": float(np.ptp(along_shift)), "change_with_opening": float(np.ptp(along_opening)),
+        "mean": mean.tolist(),
+    }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Landscape:
+    """All that Figure 2 shows.
+
+    Attributes:
+        panels: (a) without and (b) with shift-invariant losses.
+        size: px at which pictures were compared. videos: windows by file. skipped: reason by file.
+        replicated: share of frames at whose border entering content had to be repeated, mean over shifts.
+        vgg: where its weights are from. caution: what a reader must be told, or nothing.
+        example: three face crops (S, S, 3) of one frame, the mouth opened by s = -1, 0 and 1.
+    """
+
+    panels: tuple[Panel, Panel]
+    size: int
+    seed: int
+    videos: dict[str, int]
+    skipped: dict[str, str]
+    replicated: float
+    vgg: str
+    caution: str | None
+    example: tuple[Byte, ...]
+
+    @property
+    def count(self) -> int:
+        """Windows."""
+        return sum(self.videos.values())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON, without pictures."""
+        return {
+            "figure": 2, "shifts_px_at_512": list(SHIFTS), "openings": list(OPENINGS), "windows": self.count,
+            "videos": self.videos, "skipped": self.skipped, "seed": self.seed, "frames_per_window": SYNC_FRAMES,
+            "reconstruction_frames": 1, "picture_px": self.size, "vgg": self.vgg, "caution": self.caution,
+            "replicated_mean": self.replicated, "feasible_share_of_range": FEASIBLE, "interval_percent": LEVEL,
+            "resamples_over_windows": BOOTSTRAP,
+            "panels": [panel.to_dict() for panel in self.panels],
+        }  # fmt: skip
+
+
+def landscape(
+    source: Source, experts: Sequence[Expert], reconstruction: Reconstruction,
+    progress: Progress = lambda done, total: None,
+) -> Landscape:  # fmt: skip
+    """Compute Figure 2; one window of pictures is in memory at a time.
+
+    All five frames of a window are warped for the sync loss; the other losses look at its middle frame.
+
+    Args:
+        source: the windows.
+        experts: of panel (a) and of panel (b); one serves both.
+        reconstruction: L1 for panel (a), contextual for (b).
+        progress: told the windows done and wanted.
+
+    Raises:
+        InputError: see `Source.windows`.
+    """
+    sync: list[Float] = []
+    others: list[Float] = []
+    replicated: list[float] = []
+    example: tuple[Byte, ...] = ()
+    for window in source.windows():
+        heard = [expert.hear(window.mel)[0] for expert in experts]
+        middle = SYNC_FRAMES // 2
+        rows = []
+        for s in OPENINGS:
+            wide = np.stack([open_mouth(i, p, s) for i, p in zip(window.wide, window.landmarks, strict=True)])
+            losses = [sync_losses(e.see(wide, SHIFTS), h) for e, h in zip(experts, heard, strict=True)]
+            rows.append((np.stack(losses), reconstruction(wide[middle], window.wide[middle], SHIFTS)))
+        sync.append(np.stack([row for row, _ in rows], 1))  # (experts, Y, X)
+        others.append(np.stack([row for _, row in rows], 1))  # (3, Y, X)
+        replicated.append(float(window.replicated([k for k in SHIFTS if k]).mean()))
+        if not example:
+            image, points = window.wide[middle], window.landmarks[middle]
+            example = tuple(moved(open_mouth(image, points, s), 0) for s in (-1.0, 0.0, 1.0))
+        progress(len(sync), source.count)
+    by_expert, by_loss = np.stack(sync, 1), np.stack(others, 1)
+    panels = []
+    for letter, name, which in (("a", L1, 0), ("b", CONTEXTUAL, -1)):
+        names = (name, f"sync, {experts[which].title}")
+        values = by_loss[RECONSTRUCTION.index(name)], by_expert[which]
+        panels.append(Panel(f"({letter}) {name} and {names[1]}", names, *values))
+    vgg = reconstruction.vgg
+    return Landscape(
+        panels=(panels[0], panels[1]), size=reconstruction.size, seed=source.seed, videos=source.used,
+        skipped=source.skipped, replicated=float(np.mean(replicated)), vgg=vgg.source,
+        caution=CAUTION if is_random(vgg) else None, example=example,
+    )  # fmt: skip

@@ -1,0 +1,188 @@
+"""Figure 4: what each loss says of a true face whose crop is moved sideways by a few pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sidgan.config import SYNC_FRAMES
+from sidgan.paper.footage import MARGIN, SIZE, Progress, Source
+from sidgan.paper.judges import CAUTION, RECONSTRUCTION, Expert, Reconstruction, is_random, sync_losses
+from sidgan.paper.numbers import FLAT_RANGE, LEVEL, RESAMPLES, flatness, interval, resampled, rise
+from sidgan.types import Byte, Float
+
+SHIFTS = tuple(range(-MARGIN, MARGIN + 1, 2))  #: px at 512
+STILL = SHIFTS.index(0)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One loss over the shift.
+
+    Attributes:
+        name: for legends. values: (N, K) loss of each window at each of `SHIFTS`.
+        wrong: (N,) loss of the unmoved window with the sound of another moment; for sync losses only. An expert that
+            does not tell right from wrong is flat as well.
+        weights: ``published weights``, a file, or ``random ...``; of VGG, where the loss needs it.
+    """
+
+    name: str
+    values: Float
+    wrong: Float | None = None
+    weights: str | None = None
+
+    @property
+    def mean(self) -> Float:
+        """(K,) over windows."""
+        return self.values.mean(0)
+
+    @property
+    def band(self) -> Float:
+        """(2, K) bootstrap interval of the mean."""
+        return interval(resampled(self.values))
+
+    @property
+    def relative(self) -> Float:
+        """(K,) mean divided by its value at the largest shift, k = 32."""
+        return self.mean / max(float(self.mean[-1]), 1e-12)
+
+    @property
+    def flatness(self) -> float:
+        """See `sidgan.paper.numbers.flatness`; of the mean curve."""
+        return float(flatness(self.mean, np.array(SHIFTS)))
+
+    @property
+    def flatness_band(self) -> tuple[float, float]:
+        """Bootstrap interval of `flatness` over windows."""
+        low, high = interval(flatness(resampled(self.values), np.array(SHIFTS)))
+        return float(low), float(high)
+
+    @property
+    def rise(self) -> float:
+        """See `sidgan.paper.numbers.rise`; of the mean curve."""
+        return float(rise(self.mean, np.array(SHIFTS)))
+
+    @property
+    def gap(self) -> float | None:
+        """What a wrong sound adds to the loss; of sync losses only."""
+        return None if self.wrong is None else float(self.wrong.mean() - self.mean[STILL])
+
+    @property
+    def sway(self) -> float | None:
+        """What a shift of up to 16 px changes, as a share of what a wrong sound changes: the flatness that counts."""
+        if self.gap is None:
+            return None
+        near = self.mean[np.abs(SHIFTS) <= FLAT_RANGE]
+        return float(np.ptp(near)) / self.gap if self.gap > 0 else float("inf")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; an infinite sway (the expert does not prefer the right sound) is null."""
+        values: dict[str, Any] = {
+            "name": self.name, "flatness": self.flatness, "flatness_interval": self.flatness_band,
+            "rise": self.rise,
+            "mean": self.mean.tolist(), "interval": self.band.tolist(), "relative": self.relative.tolist(),
+        }  # fmt: skip
+        if self.wrong is not None:
+            sway = self.sway
+            values |= {"right_sound": float(self.mean[STILL]), "wrong_sound": float(self.wrong.mean()),
+                       "sway": sway if sway is not None and np.isfinite(sway) else None}  # fmt: skip
+        if self.weights is not None:
+            values["vgg"] = self.weights
+        return values
+
+
+@dataclass(frozen=True)
+class ShiftCurves:
+    """All that Figure 4 shows.
+
+    Attributes:
+        sync: a curve for each expert. reconstruction: L1, perceptual, contextual.
+        size: px at which pictures were compared. videos: windows by file. skipped: reason by file.
+        replicated: (K,) share of frames at whose border entering content had to be repeated, by shift.
+        vgg: where its weights are from. caution: what a reader must be told, or nothing.
+        example: three face crops (S, S, 3) of one window: moved by -32, 0 and 32 px.
+    """
+
+    sync: tuple[Curve, ...]
+    reconstruction: tuple[Curve, ...]
+    size: int
+    seed: int
+    videos: dict[str, int]
+    skipped: dict[str, str]
+    replicated: Float
+    vgg: str
+    caution: str | None
+    example: tuple[Byte, ...]
+
+    @property
+    def count(self) -> int:
+        """Windows."""
+        return sum(self.videos.values())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON, without pictures."""
+        moved = np.array(SHIFTS) != 0
+        return {
+            "figure": 4, "shifts_px_at_512": list(SHIFTS), "windows": self.count, "videos": self.videos,
+            "skipped": self.skipped, "seed": self.seed, "frames_per_window": SYNC_FRAMES,
+            "reconstruction_frames": 1, "picture_px": self.size,
+            "vgg": self.vgg, "caution": self.caution,
+            "replicated": self.replicated.tolist(), "replicated_mean": float(self.replicated[moved].mean()),
+            "flat_range_px": FLAT_RANGE, "interval_percent": LEVEL, "resamples_over_windows": RESAMPLES,
+            "sync": [c.to_dict() for c in self.sync],
+            "reconstruction": [c.to_dict() for c in self.reconstruction],
+        }  # fmt: skip
+
+
+def shift_curves(
+    source: Source, experts: Sequence[Expert], reconstruction: Reconstruction,
+    progress: Progress = lambda done, total: None,
+) -> ShiftCurves:  # fmt: skip
+    """Compute Figure 4; one window of pictures is in memory at a time.
+
+    Sync losses look at all five frames of a window, the other losses at its middle frame.
+
+    Args:
+        source: the windows.
+        experts: a sync curve for each.
+        reconstruction: the other losses.
+        progress: told the windows done and wanted.
+
+    Raises:
+        InputError: see `Source.windows`.
+    """
+    sync: list[list[Float]] = [[] for _ in experts]
+    wrong: list[list[float]] = [[] for _ in experts]
+    others: list[Float] = []
+    replicated: list[Float] = []
+    example: tuple[Byte, ...] = ()
+    for window in source.windows():
+        for expert, right_losses, wrong_losses in zip(experts, sync, wrong, strict=True):
+            seen, (right, other) = expert.see(window.wide, SHIFTS), expert.hear(window.mel, window.wrong_mel)
+            right_losses.append(sync_losses(seen, right))
+            wrong_losses.append(float(sync_losses(seen[STILL : STILL + 1], other)[0]))
+        middle = window.wide[SYNC_FRAMES // 2]
+        others.append(reconstruction(middle, middle, SHIFTS))
+        replicated.append(window.replicated(SHIFTS))
+        example = example or tuple(moved(middle, k) for k in (-MARGIN, 0, MARGIN))
+        progress(len(others), source.count)
+    vgg = reconstruction.vgg
+    values = np.stack(others, 1)  # (3, N, K)
+    return ShiftCurves(
+        sync=tuple(Curve(e.title, np.stack(r), np.array(w)) for e, r, w in zip(experts, sync, wrong, strict=True)),
+        reconstruction=tuple(
+            Curve(name, v, weights=vgg.source if i else None)
+            for i, (name, v) in enumerate(zip(RECONSTRUCTION, values, strict=True))
+        ),
+        size=reconstruction.size, seed=source.seed, videos=source.used, skipped=source.skipped,
+        replicated=np.mean(replicated, 0), vgg=vgg.source, caution=CAUTION if is_random(vgg) else None,
+        example=example,
+    )  # fmt: skip
+
+
+def moved(wide: Byte, shift: int) -> Byte:
+    """The face crop (S, S, 3) of a wide one (W, W, 3), its rectangle ``shift`` px to the right of the face's."""
+    return wide[MARGIN : MARGIN + SIZE, MARGIN + shift : MARGIN + shift + SIZE]
