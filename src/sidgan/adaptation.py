@@ -164,6 +164,6 @@ def _config(base: Generator, seed: int) -> GanTrainConfig:
     levels = base.config.rgb_levels
     return GanTrainConfig(
         generator=base.config, weights={level: LossWeights(mouth=5.0, lips=2.0) for level in levels},
-        loop=LoopConfig(steps=2), batch=BATCH, lr=RATE, betas=(0.9, 0.999), decay=0.5, audio_lr=0.3, grow=(0.0,) * (len(levels) - 1),
-        fade=0.0, sync_from=2.0, gan_from=2.0, ema=0.98, seed=seed,
+        loop=LoopConfig(steps=2), batch=BATCH, lr=RATE, betas=(0.9, 0.999), decay=0.5, audio_lr=0.3,
+        grow=(0.0,) * (len(levels) - 1), fade=0.0, sync_from=2.0, gan_from=2.0, ema=0.98, seed=seed,
     )  # fmt: skip
