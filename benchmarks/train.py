@@ -20,6 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 from unittest import mock
 
+import numpy as np
 import torch
 
 from sidgan import checkpoint
@@ -46,9 +47,10 @@ def seconds(work: Callable[[], object], times: int) -> float:
 
 def generator_parts(task: gan.GanTask) -> dict[str, Callable[[], object]]:
     """A generator's step with and without its data, and the data alone."""
+    rng = np.random.default_rng(0)
 
     def load() -> object:
-        return prepare_batch(task.train.windows(task.rng, task.config.batch, 1), task.rng).to(task.fabric.device)
+        return prepare_batch(task.train.windows(rng, task.config.batch, 1), rng).to(task.fabric.device)
 
     resident = load()
 
@@ -64,9 +66,10 @@ def generator_parts(task: gan.GanTask) -> dict[str, Callable[[], object]]:
 
 def expert_parts(task: SyncTask) -> dict[str, Callable[[], object]]:
     """The same of an expert's step."""
+    rng = np.random.default_rng(0)
 
     def load() -> tuple[torch.Tensor, torch.Tensor]:
-        return task._batch(task.rng, 0.0, 1.0)
+        return task._batch(rng, 0.0, 1.0)
 
     resident = load()
 

@@ -193,14 +193,13 @@ def test_an_expert_is_judged_with_statistics_of_its_present_weights(blob):
     task = SyncTask(config, PackedSet.of([blob(128, 40)]), {}, fabric())
     task.step(0)
     fresh = task.calibrated()
-    state, mine = task.rng.bit_generator.state, task.net.module.net
+    mine = task.net.module.net
     for norm in (m for m in mine.modules() if isinstance(m, torch.nn.BatchNorm2d)):
         norm.running_mean.fill_(7.0)  # as if they trailed far behind
     again = task.calibrated()
     assert not again.training
     assert all(torch.equal(a, b) for a, b in zip(fresh.buffers(), again.buffers(), strict=True))
     assert all(torch.equal(a, b) for a, b in zip(mine.parameters(), again.parameters(), strict=True))
-    assert task.rng.bit_generator.state == state, "judging must not change what is trained on next"
     assert float(mine.video.units[0].norm.running_mean.mean()) == 7.0
 
 
@@ -315,10 +314,9 @@ def test_the_balance_of_gradients_is_in_proportion_to_the_weights(blob):
     def measured(**weights):
         config = gan_config(4, weights={64: weights}, vgg="random")
         task = GanTask(config, PackedSet.of([blob(64, 60)]), {}, fabric(), expert, vgg=vgg)
-        before = {k: v.clone() for k, v in task.state()["net"].items()}, task.rng.bit_generator.state
+        before = {k: v.clone() for k, v in task.state()["net"].items()}
         balance = gradient_balance(task, 64, batches=2)
-        assert all(torch.equal(before[0][k], v) for k, v in task.state()["net"].items())
-        assert before[1] == task.rng.bit_generator.state
+        assert all(torch.equal(before[k], v) for k, v in task.state()["net"].items())
         return balance
 
     some = measured(sync=0.01, frequency=1.0, features=0.1)

@@ -99,7 +99,7 @@ def adapt(
     train = _frames(clip, range(split - GAP))
     judged = PackedSet.of([_frames(clip, [0, *range(split, min(len(clip), split + JUDGED))])])
     before = _judge(base, judged)
-    task = GanTask(_config(base, seed), PackedSet.of([train]), {}, launch(device, "auto", 1), start=base)
+    task = GanTask(_config(base, seed), PackedSet.of([train]), {}, launch(device, "auto"), start=base)
     begun, budget = time.monotonic(), 60 * minutes
     steps = index = 0
     while index == 0 or index < steps:

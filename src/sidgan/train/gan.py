@@ -32,10 +32,19 @@ from sidgan.train.batch import Batch, at_level, prepare_batch
 from sidgan.train.health import critic_figures, modulation, sync_figures, warnings
 from sidgan.train.judging import judge, spread, write_strip
 from sidgan.train.precision import restore_scaler, scaler_state, update
+from sidgan.train.processes import agree, share, step_rng
 from sidgan.train.schedule import Moment, SyncGate, moment
 from sidgan.train.settings import GanTrainConfig
 
 __all__ = ["GanTask", "GanTrainConfig"]
+
+
+class Critics(nn.ModuleDict):
+    """The discriminators by level; one forward for all, as distributed training wants it."""
+
+    def forward(self, images: Mapping[int, Tensor]) -> dict[int, Tensor]:
+        """{level: (N, 3, r, r)} -> {level: (N, 1, h, w)}, patch scores."""
+        return {level: self[str(level)](image) for level, image in images.items()}
 
 
 class GanTask:
@@ -57,7 +66,7 @@ class GanTask:
         torch.manual_seed(config.seed)
         require(train.size == config.generator.size, f"data is {train.size} px, generator {config.generator.size} px")
         self.config, self.train, self.held, self.fabric = config, train, held, fabric
-        self.rng = np.random.default_rng(config.seed + fabric.global_rank)
+        self.share = share(fabric, config.batch, SYNC_FRAMES)
         self.gate, self.calibration = SyncGate(config.sync_gate), Calibration()
         self._notes: list[str] = []
         if start is not None:
@@ -87,7 +96,7 @@ class GanTask:
         self.critics: Any = None
         self.critic_optimiser: Any = None
         if config.critics:
-            critics = nn.ModuleDict({str(k): Discriminator(c) for k, c in config.critics.items()})
+            critics = Critics({str(k): Discriminator(c) for k, c in config.critics.items()})
             critic_optimiser = torch.optim.Adam(critics.parameters(), lr=config.critic_lr * config.lr, betas=betas)
             self.critics, self.critic_optimiser = fabric.setup(critics, critic_optimiser)
 
@@ -99,21 +108,22 @@ class GanTask:
         self._set_rate(index)
         sync = now.sync > 0 and self.expert is not None and index % self.config.sync_every == 0
         frames = SYNC_FRAMES if sync else 1
-        windows = self.train.windows(self.rng, self.config.batch // frames, frames)
-        batch = prepare_batch(windows, self.rng).to(self.fabric.device)
+        rng = step_rng(self.config.seed, index, self.fabric)
+        windows = self.train.windows(rng, self.share // frames, frames)
+        batch = prepare_batch(windows, rng).to(self.fabric.device)
         self.net.train()
         self.net.module.audio.eval()  # its running statistics are the expert's: batches here are small and correlated
         if self.config.calibrate:
             self.calibration.update(self, index, now)
         images = self.net(batch.query, batch.reference, batch.mels, now.level, now.fade if now.fade < 1 else None)
-        some = self._some(len(batch.target))
+        some = self._some(rng, len(batch.target))
         losses = self._losses(images, batch, now, sync, some)
         total = torch.stack(list(losses.values())).sum()
         self.optimiser.zero_grad(set_to_none=True)
         self.fabric.backward(total)
         self.fabric.clip_gradients(self.net, self.optimiser, max_norm=1.0, error_if_nonfinite=False)
         report = {name: value.item() for name, value in losses.items()}
-        finite = bool(torch.isfinite(total))
+        finite = agree(self.fabric, bool(torch.isfinite(total)))
         update(self.fabric, self.optimiser, finite)
         if finite:
             self._average(index)
@@ -121,12 +131,12 @@ class GanTask:
                 report |= self._train_critics(images, batch, now, some)
         return report
 
-    def _some(self, count: int) -> Tensor | None:
+    def _some(self, rng: np.random.Generator, count: int) -> Tensor | None:
         """The frames that the dearest terms look at, ``recon_frames`` of every five; ``None`` for all."""
         kept = self.config.recon_frames
         if kept == SYNC_FRAMES:
             return None
-        order = self.rng.random((count // SYNC_FRAMES, SYNC_FRAMES)).argsort(1)[:, :kept]
+        order = rng.random((count // SYNC_FRAMES, SYNC_FRAMES)).argsort(1)[:, :kept]
         order.sort(1)
         return torch.from_numpy((order + SYNC_FRAMES * np.arange(len(order))[:, None]).ravel()).to(self.fabric.device)
 
@@ -202,18 +212,21 @@ class GanTask:
         self, images: dict[int, Tensor], batch: Batch, now: Moment, some: Tensor | None
     ) -> dict[str, float]:
         self.critic_optimiser.zero_grad(set_to_none=True)
+        pairs: dict[int, Tensor] = {}
+        for level in (r for r in now.gan_levels if str(r) in self.critics.module):
+            both = (at_level(batch.target, level), images[level].detach())
+            pairs[level] = torch.cat([x if some is None else x[some] for x in both])
+        if not pairs:
+            return {}
         scores: dict[str, float] = {}
         total = torch.zeros((), device=batch.target.device)
-        for level in now.gan_levels:
-            if str(level) in self.critics.module:
-                true, drawn = at_level(batch.target, level), images[level].detach()
-                real, fake = (self._score(level, x if some is None else x[some]) for x in (true, drawn))
-                total = total + lsgan_d(real, fake)
-                scores |= {f"real{level}": real.mean().item(), f"fake{level}": fake.mean().item()}
-        if scores:
-            self.fabric.backward(total)
-            self.fabric.clip_gradients(self.critics, self.critic_optimiser, max_norm=1.0, error_if_nonfinite=False)
-            update(self.fabric, self.critic_optimiser, bool(torch.isfinite(total)))
+        for level, score in self.critics(pairs).items():
+            real, fake = score.chunk(2)
+            total = total + lsgan_d(real, fake)
+            scores |= {f"real{level}": real.mean().item(), f"fake{level}": fake.mean().item()}
+        self.fabric.backward(total)
+        self.fabric.clip_gradients(self.critics, self.critic_optimiser, max_norm=1.0, error_if_nonfinite=False)
+        update(self.fabric, self.critic_optimiser, agree(self.fabric, bool(torch.isfinite(total))))
         return scores
 
     def _set_rate(self, index: int) -> None:
@@ -255,7 +268,8 @@ class GanTask:
             for line in warnings(figures | scores, share, now.sync == 1 and level in now.sync_levels):
                 self.note(f"{name}: {line}")
             scores |= {f"{name}_{k}": v for k, v in figures.items()}
-            write_strip(images / f"{index:06d}-{name}.png", windows, seen.images, 8)
+            if self.fabric.is_global_zero:
+                write_strip(images / f"{index:06d}-{name}.png", windows, seen.images, 8)
         scores |= {"coarse": float(np.mean(coarse)), "modulation": modulation(self.ema)}
         if self.gate.add(index, scores["coarse"]):
             self.note(f"the validation L1 has stopped falling at {scores['coarse']:.4f}: the sync loss may begin")

@@ -22,6 +22,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from lightning.fabric import Fabric
 
 from sidgan.errors import CheckpointError, SidganError
 
@@ -31,10 +32,13 @@ MAX_BAD_STEPS = 20  #: steps in a row with a loss that is not a number before a 
 class Task(Protocol):
     """Something that learns by steps."""
 
-    rng: np.random.Generator
+    fabric: Fabric
 
     def step(self, index: int) -> Mapping[str, float]:
-        """Make one update; returns the losses to log. A value that is not finite means that no update was made."""
+        """Make one update; returns the losses to log. A value that is not finite means that no update was made.
+
+        Random numbers must follow from ``index``: nothing else of them is kept when a run is resumed.
+        """
 
     def evaluate(self, index: int, images: Path) -> Mapping[str, float]:
         """Judge on data that is not trained on; may write pictures into ``images``."""
@@ -80,7 +84,8 @@ def run(task: Task, folder: Path, config: LoopConfig, say: Callable[[str], None]
     """
     images = folder / "images"
     images.mkdir(parents=True, exist_ok=True)
-    log = _Log(folder, say)
+    first_process = task.fabric.is_global_zero
+    log = _Log(folder, say if first_process else None)
     first, seconds = _resume(task, folder / "last.pt")
     if first:
         log.text(f"resumed at step {first}")
@@ -99,6 +104,7 @@ def run(task: Task, folder: Path, config: LoopConfig, say: Callable[[str], None]
         elapsed = time.monotonic() - begun
         last = done == config.steps
         late = config.minutes is not None and elapsed - seconds > 60 * config.minutes
+        late = task.fabric.broadcast(late) if config.minutes is not None else False  # clocks differ
         if done % config.log_every == 0 or last:
             means = {name: float(np.mean(values)) for name, values in sums.items()}
             log.numbers(done, elapsed, means)
@@ -106,7 +112,7 @@ def run(task: Task, folder: Path, config: LoopConfig, say: Callable[[str], None]
         if done % config.eval_every == 0 or last:
             log.numbers(done, elapsed, {f"val_{k}": v for k, v in task.evaluate(done, images).items()})
         log.texts(task.notes())
-        if done % config.save_every == 0 or last or late:
+        if first_process and (done % config.save_every == 0 or last or late):
             _save(task, folder / "last.pt", done, elapsed)
             task.export(folder / "weights.safetensors", {"steps": done, "hours": round(elapsed / 3600, 2)})
         if late:
@@ -116,10 +122,14 @@ def run(task: Task, folder: Path, config: LoopConfig, say: Callable[[str], None]
 
 
 class _Log:
-    def __init__(self, folder: Path, say: Callable[[str], None]) -> None:
+    """Writes and says what happens; nothing where ``say`` is ``None``, in all processes but the first."""
+
+    def __init__(self, folder: Path, say: Callable[[str], None] | None) -> None:
         self._folder, self._say = folder, say
 
     def text(self, line: str) -> None:
+        if self._say is None:
+            return
         self._say(line)
         with (self._folder / "log.txt").open("a") as file:
             file.write(line + "\n")
@@ -129,6 +139,8 @@ class _Log:
             self.text(line)
 
     def numbers(self, step: int, elapsed: float, values: Mapping[str, float]) -> None:
+        if self._say is None:
+            return
         record = {"step": step, "seconds": round(elapsed, 1)} | {k: float(f"{v:.5g}") for k, v in values.items()}
         with (self._folder / "stats.jsonl").open("a") as file:
             file.write(json.dumps(record) + "\n")
@@ -136,10 +148,7 @@ class _Log:
 
 
 def _save(task: Task, path: Path, step: int, elapsed: float) -> None:
-    state = {
-        "step": step, "seconds": elapsed, "task": task.state(), "torch_rng": torch.get_rng_state(),
-        "numpy_rng": json.dumps(task.rng.bit_generator.state),
-    }  # fmt: skip
+    state = {"step": step, "seconds": elapsed, "task": task.state(), "torch_rng": torch.get_rng_state()}
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     torch.save(state, part)
     part.replace(path)
@@ -154,7 +163,6 @@ def _resume(task: Task, path: Path) -> tuple[int, float]:
         raise CheckpointError(f"{path} cannot be read ({type(error).__name__}); remove it to start anew") from error
     task.restore(state["task"])
     torch.set_rng_state(state["torch_rng"])
-    task.rng.bit_generator.state = json.loads(state["numpy_rng"])
     return int(state["step"]), float(state["seconds"])
 
 

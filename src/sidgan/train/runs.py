@@ -21,6 +21,7 @@ from sidgan.nn import VGG19
 from sidgan.train.diagnosis import offset_histogram, self_test
 from sidgan.train.gan import GanTask, GanTrainConfig
 from sidgan.train.loop import LoopConfig, Task, new_run, run
+from sidgan.train.processes import topology
 from sidgan.train.syncnet import SyncTask, SyncTrainConfig
 
 
@@ -82,23 +83,19 @@ def _vgg(config: GanTrainConfig) -> VGG19 | None:
     return VGG19(torch.load(fetch(downloads.VGG19), map_location="cpu", weights_only=True))
 
 
-def launch(device: str, precision: str, devices: int | str = "auto") -> Fabric:
-    """What training runs on: a device, and the precision that suits it where the settings leave that open.
+def launch(device: str, precision: str) -> Fabric:
+    """What training runs on: a device for each process, and the precision that suits it where that is left open.
 
     Args:
         device: ``auto``, ``cpu`` or ``cuda``.
         precision: ``auto`` or Lightning's name of one.
-        devices: how many GPUs; ``auto`` takes all of them.
     """
     for name in ("lightning.fabric", "lightning.pytorch"):  # they announce every precision on standard error
         logging.getLogger(name).setLevel(logging.WARNING)
     where = choose_device(device)
     if precision == "auto":
         precision = choose_precision(where)
-    fabric = Fabric(
-        accelerator=where.type, devices=1 if where.type == "cpu" else devices,
-        precision=precision,  # type: ignore[arg-type]
-    )  # fmt: skip
+    fabric = Fabric(accelerator=where.type, precision=precision, **topology(where.type))  # type: ignore[arg-type]
     fabric.launch()
     return fabric
 
@@ -111,12 +108,14 @@ def _sets(data: Sequence[Path], fabric: Fabric) -> tuple[PackedSet, dict[str, Pa
 
 
 def _train(task: Task, config: Any, loop: LoopConfig, folder: Path | None, name: str) -> Path:
-    folder = folder or new_run(Path("runs"), name)
+    folder = task.fabric.broadcast(folder or new_run(Path("runs"), name))
     folder.mkdir(parents=True, exist_ok=True)
     text, path = json.dumps(to_dict(config), indent=1, sort_keys=True), folder / "config.json"
     if path.is_file() and not same_run(config, json.loads(path.read_text())):
         raise CheckpointError(f"{folder} was begun with other settings; give another --run folder")
-    path.write_text(text)
+    task.fabric.barrier()  # all have read what was there
+    if task.fabric.is_global_zero:
+        path.write_text(text)
     run(task, folder, loop)
     return folder / "weights.safetensors"
 

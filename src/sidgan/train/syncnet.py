@@ -22,6 +22,7 @@ from sidgan.train import augment
 from sidgan.train.diagnosis import PlateauWatch, diagnose, too_easy
 from sidgan.train.loop import LoopConfig
 from sidgan.train.pairs import FAR, SyncPairs, draw_pairs, pair_loss, same_sound
+from sidgan.train.processes import agree, normalise_together, share, step_rng
 
 CALIBRATION = 20  #: batches that normalisation statistics are taken from
 
@@ -80,7 +81,7 @@ class SyncTask:
     ) -> None:  # fmt: skip
         torch.manual_seed(config.seed)
         self.config, self.train, self.held, self.fabric = config, train, held, fabric
-        self.rng = np.random.default_rng(config.seed + fabric.global_rank)
+        self.share = share(fabric, config.batch)
         if start is not None:
             require_same(start.config, config.model)
         net = SyncPairs(start or SyncNet(config.model))
@@ -88,6 +89,7 @@ class SyncTask:
         self.watch = PlateauWatch(config.watch)
         self._notes: list[str] = []
         net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        net = normalise_together(net, fabric)
         optimiser = torch.optim.Adam(net.parameters(), lr=config.lr)
         self.net, self.optimiser = fabric.setup(net, optimiser)
 
@@ -97,14 +99,15 @@ class SyncTask:
             group["lr"] = self._rate(index)
         late = index >= 2 * self.config.loop.steps // 3
         strength = self.config.augment * min(1.0, index / max(1.0, self.config.ease * self.config.loop.steps))
-        video, mels = self._batch(self.rng, self.config.near if late else 0.0, strength)
+        rng = step_rng(self.config.seed, index, self.fabric)
+        video, mels = self._batch(rng, self.config.near if late else 0.0, strength)
         self.net.train()
         cosines = self.net(video, mels)
         loss = pair_loss(cosines)
         self.optimiser.zero_grad(set_to_none=True)
         self.fabric.backward(loss)
         self.fabric.clip_gradients(self.net, self.optimiser, max_norm=1.0, error_if_nonfinite=False)
-        if torch.isfinite(loss):
+        if agree(self.fabric, bool(torch.isfinite(loss))):
             self.optimiser.step()
         if self.watch.add(loss.item()):
             self.note(f"the loss is still near 0.69 after {index + 1} steps; {diagnose(self)}")
@@ -118,7 +121,7 @@ class SyncTask:
         return self.config.lr * rise * max(0.1, fall)
 
     def _batch(self, rng: np.random.Generator, near: float, strength: float) -> tuple[Tensor, Tensor]:
-        images, mels = draw_pairs(rng, self.train, self.config.batch, self.config.negatives, near)
+        images, mels = draw_pairs(rng, self.train, self.share, self.config.negatives, near)
         images = augment.geometric(
             images.flatten(1, 2), rng, shift=0.02 * strength, scale=0.05 * strength, turn=3 * strength,
             mirror=0.5 * strength,

@@ -1,0 +1,64 @@
+"""What `test_processes` runs, in one process or under torchrun in two: steps on given windows, then a short run."""
+
+import sys
+from pathlib import Path
+from unittest import mock
+
+import torch
+from conftest import talking_blob
+
+from sidgan.config import SYNC_FRAMES, SyncNetConfig, from_dict, read_toml
+from sidgan.data.dataset import PackedSet, stack_windows
+from sidgan.nn import SyncNet
+from sidgan.train import gan
+from sidgan.train.batch import prepare_batch
+from sidgan.train.gan import GanTask, GanTrainConfig
+from sidgan.train.loop import LoopConfig, run
+from sidgan.train.runs import launch
+from sidgan.train.syncnet import SyncTask, SyncTrainConfig
+
+
+def generator(fabric, data, steps):
+    torch.manual_seed(0)
+    expert = SyncNet(SyncNetConfig(width=2, audio_width=8, blocks=0.5)).eval()
+    config = from_dict(GanTrainConfig, {
+        "generator": read_toml("nano64")["generator"], "loop": {"steps": steps}, "batch": 4 * SYNC_FRAMES,
+        "grow": [0.0, 0.5], "fade": 0.0, "sync_from": 0.0, "gan_from": 0.0, "audio_lr": 0.1,
+        "weights": {64: {"sync": 0.1, "gan": 0.1}, 32: {"sync": 0.1, "frequency": 5.0, "gan": 0.1}},
+        "discriminators": {r: {"base": 4, "layers": 2} for r in (32, 64)},
+    })  # fmt: skip
+    return GanTask(config, data, {"held": data}, fabric, expert)
+
+
+def steps_on_given_windows(fabric, data):
+    """Gradients of a first step, and all weights after a second, on four windows shared out among the processes."""
+    task = generator(fabric, data, 10)
+    mine = range(fabric.global_rank, 4, fabric.world_size)
+    windows = stack_windows([(data.clips[0], 9 * i, 50) for i in mine], SYNC_FRAMES, 64)
+    with (
+        mock.patch.object(task.train, "windows", return_value=windows),
+        mock.patch.object(gan, "prepare_batch", lambda some, rng: prepare_batch(some, None)),
+    ):
+        task.step(0)
+        nets = (task.net.module, task.critics.module)
+        gradients = [p.grad.clone() for net in nets for p in net.parameters() if p.grad is not None]
+        task.step(1)
+    weights = [p.detach().clone() for net in (*nets, task.ema) for p in net.parameters()]
+    return {"gradients": gradients, "weights": weights}
+
+
+def main():
+    out = Path(sys.argv[1])
+    fabric = launch("cpu", "32-true")
+    data = PackedSet.of([talking_blob(64, 60)])
+    torch.save(steps_on_given_windows(fabric, data), out / f"{fabric.global_rank}.pt")
+    small = LoopConfig(steps=4, log_every=1, eval_every=2, save_every=2, minutes=60.0)
+    run(generator(fabric, data, 4), out / "gan", small)
+    config = SyncTrainConfig(model=SyncNetConfig(width=2, audio_width=4, blocks=0.0), batch=4, negatives=2,
+                             loop=LoopConfig(steps=4))  # fmt: skip
+    faces = PackedSet.of([talking_blob(128, 40)])
+    run(SyncTask(config, faces, {"held": faces}, fabric), out / "sync", small)
+
+
+if __name__ == "__main__":
+    main()
