@@ -73,12 +73,13 @@ def test_a_copied_reference_is_noticed(blob, tmp_path):
 
 def test_a_winning_critic_is_noticed(blob, tmp_path):
     # A generator that hardly learns, against a critic that learns fast.
-    uneven = task(blob, 50, lr=1e-6, critic_lr=1e4, gan_from=0.0, weights={64: {"gan": 0.1}},
+    uneven = task(blob, 80, lr=1e-6, critic_lr=1e4, gan_from=0.0, weights={64: {"gan": 0.1}},
                   discriminators={64: {"base": 16, "layers": 2}})  # fmt: skip
-    for index in range(50):
-        uneven.step(index)
+    for index in range(80):
+        scores = uneven.step(index)
+    assert scores["real64"] > scores["fake64"]
     before = {k: v.clone() for k, v in uneven.critics.state_dict().items()}
-    assert "the critic of level 64 is winning" in notes_after_evaluation(uneven, tmp_path, index=50)
+    assert "the critic of level 64 is winning" in notes_after_evaluation(uneven, tmp_path, index=80)
     assert all(torch.equal(v, before[k]) for k, v in uneven.critics.state_dict().items()), "looked at, not changed"
 
 
