@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from sidgan.errors import SidganError
 from sidgan.files import check_target
 from sidgan.paper.cli import app as paper_app
+from sidgan.progress import bar
 from sidgan.version import __version__
 
 app = typer.Typer(
@@ -62,7 +61,7 @@ def dub(
         dubbing.check(video, voice, out)
         generator, adapted = _adapt(video, model, adapt, None, device)
         console.print(_adapted_line(adapted))
-    with _bar() as show:
+    with bar(console) as show:
         report = dubbing.dub(
             video, voice, out, model=model, generator=generator, faces=faces, device=device, crf=crf,
             progress=lambda stage, done, total: show(done / max(total, 1), stage),
@@ -101,7 +100,7 @@ def demo(
     assets = Path(str(resources.files("sidgan") / "assets"))
     video, (voice,) = assets / "demo.mp4", list(assets.glob("demo_voice.*"))
     out.mkdir(parents=True, exist_ok=True)
-    with _bar() as show:
+    with bar(console) as show:
         report = dubbing.dub(video, voice, out / "dubbed.mp4", device=device,
                              progress=lambda stage, done, total: show(done / max(total, 1), stage))  # fmt: skip
     dubbing.strip(video, out / "dubbed.mp4", out / "before_after.png")
@@ -128,7 +127,7 @@ def prepare(
     from sidgan.data import survey as looking
 
     config = from_dict(making.PrepareConfig, override(making.DEFAULTS[source] | {"size": size}, settings or []))
-    with _bar() as show:
+    with bar(console) as show:
         making.prepare(
             folder, out, config, source=source, splits=splits, workers=workers, cut=cut, max_failures=max_failures,
             progress=lambda done, total: show(done / total, f"{done} of {total} clips"),
@@ -246,7 +245,7 @@ def _root(version: Annotated[bool, typer.Option("--version", help="print the ver
 def _adapt(video: Path, model: str, minutes: float, out: Path | None, device: str) -> Any:
     from sidgan.adaptation import adapt as run
 
-    with _bar() as show:
+    with bar(console) as show:
         return run(video, model=model, minutes=minutes, out=out, device=device, progress=show)
 
 
@@ -264,20 +263,6 @@ def _dry(config: Any) -> None:
 
 def _print(values: dict[str, Any], as_json: bool, line: str) -> None:
     print(json.dumps(values, indent=1) if as_json else line)
-
-
-class _bar:  # noqa: N801  used like a function
-    """A progress bar for people; silent when standard error is not a terminal."""
-
-    def __enter__(self) -> Callable[[float, str], None]:
-        columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-        self._progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-        self._progress.start()
-        task = self._progress.add_task("", total=1.0)
-        return lambda share, text: self._progress.update(task, completed=share, description=text)
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
 
 
 def main() -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from sidgan.progress import bar
 
 app = typer.Typer(no_args_is_help=True, help="Figures of the paper, computed on your own videos.")
 console = Console(stderr=True)
@@ -46,8 +46,8 @@ def fig4(
 
     source, experts, reconstruction = _ingredients(videos, expert, against, vgg, windows, size, seed, device)
     figure = _Figure("fig4", out)
-    with _bar() as progress:
-        result = shift_curves(source, experts, reconstruction, progress)
+    with bar(console) as show:
+        result = shift_curves(source, experts, reconstruction, _windows(show))
     figure.write(result.to_dict(), as_json)
     draw.draw_shifts(result, figure.picture)
     for curve in (*result.sync, *result.reconstruction) if not as_json else ():
@@ -75,8 +75,8 @@ def fig2(
 
     source, experts, reconstruction = _ingredients(videos, expert, against, vgg, windows, size, seed, device)
     figure = _Figure("fig2", out)
-    with _bar() as progress:
-        result = landscape(source, experts[::-1], reconstruction, progress)
+    with bar(console) as show:
+        result = landscape(source, experts[::-1], reconstruction, _windows(show))
     values = result.to_dict()
     figure.write(values, as_json)
     draw.draw_landscape(result, figure.picture)
@@ -130,10 +130,5 @@ def _remarks(result: Any, picture: Path) -> None:
     console.print(f"{result.count} windows of {len(result.videos)} videos -> {picture}", markup=False, highlight=False)
 
 
-@contextmanager
-def _bar() -> Iterator[Callable[[int, int], None]]:
-    """A progress bar for people; silent when standard error is not a terminal."""
-    columns = (TextColumn("{task.completed:.0f} of {task.total:.0f} windows"), BarColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("", total=1.0)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
+def _windows(show: Callable[[float, str], None]) -> Callable[[int, int], None]:
+    return lambda done, total: show(done / total, f"{done} of {total} windows")

@@ -31,6 +31,7 @@ from sidgan.train.balance import BANDS, Calibration, gradient_balance
 from sidgan.train.batch import Batch, at_level, prepare_batch
 from sidgan.train.health import critic_figures, modulation, sync_figures, warnings
 from sidgan.train.judging import judge, spread, write_strip
+from sidgan.train.loop import Notes
 from sidgan.train.precision import restore_scaler, scaler_state, update
 from sidgan.train.processes import agree, share, step_rng
 from sidgan.train.schedule import Moment, SyncGate, moment
@@ -47,7 +48,7 @@ class Critics(nn.ModuleDict):
         return {level: self[str(level)](image) for level, image in images.items()}
 
 
-class GanTask:
+class GanTask(Notes):
     """A generator in training; see `sidgan.train.loop.Task`.
 
     Args:
@@ -68,7 +69,7 @@ class GanTask:
         self.config, self.train, self.held, self.fabric = config, train, held, fabric
         self.share = share(fabric, config.batch, SYNC_FRAMES)
         self.gate, self.calibration = SyncGate(config.sync_gate), Calibration()
-        self._notes: list[str] = []
+        super().__init__()
         if start is not None:
             require_same(start.config, config.generator)
         net = start or Generator(config.generator)
@@ -276,15 +277,6 @@ class GanTask:
         for r, pulls in gradient_balance(self, level).items():
             scores |= {f"pull{r}_{term}": ratio for term, ratio in pulls.items()}
         return scores
-
-    def note(self, line: str) -> None:
-        """Have a line logged."""
-        self._notes.append(line)
-
-    def notes(self) -> list[str]:
-        """Lines since the last call."""
-        lines, self._notes = self._notes, []
-        return lines
 
     def state(self) -> dict[str, Any]:
         """Networks, averages and optimisers; and what the schedule has found out on its way."""

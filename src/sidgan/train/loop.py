@@ -56,6 +56,22 @@ class Task(Protocol):
         """Write the weights that a user would load."""
 
 
+class Notes:
+    """What a `Task` has found out, kept until it is logged."""
+
+    def __init__(self) -> None:
+        self._notes: list[str] = []
+
+    def note(self, line: str) -> None:
+        """Have a line logged."""
+        self._notes.append(line)
+
+    def notes(self) -> list[str]:
+        """Lines since the last call."""
+        lines, self._notes = self._notes, []
+        return lines
+
+
 @dataclass(frozen=True)
 class LoopConfig:
     """How long, and how often what.

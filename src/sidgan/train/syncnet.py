@@ -20,7 +20,7 @@ from sidgan.losses import sync_bce
 from sidgan.nn import SyncNet, lower_half_windows
 from sidgan.train import augment
 from sidgan.train.diagnosis import PlateauWatch, diagnose, too_easy
-from sidgan.train.loop import LoopConfig
+from sidgan.train.loop import LoopConfig, Notes
 from sidgan.train.pairs import FAR, SyncPairs, draw_pairs, pair_loss, same_sound
 from sidgan.train.processes import agree, normalise_together, share, step_rng
 
@@ -65,7 +65,7 @@ class SyncTrainConfig:
     seed: int = 0
 
 
-class SyncTask:
+class SyncTask(Notes):
     """An expert in training; see `sidgan.train.loop.Task`.
 
     Args:
@@ -87,7 +87,7 @@ class SyncTask:
         net = SyncPairs(start or SyncNet(config.model))
         self.origin = [p.detach().clone() for p in net.parameters() if p.dim() == 4]  # of the convolutions
         self.watch = PlateauWatch(config.watch)
-        self._notes: list[str] = []
+        super().__init__()
         net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         net = normalise_together(net, fabric)
         optimiser = torch.optim.Adam(net.parameters(), lr=config.lr)
@@ -141,15 +141,6 @@ class SyncTask:
             if (warning := too_easy(values)) is not None:
                 self.note(f"{name}: {warning}")
         return {f"{name}_{k}": v for name, values in scores.items() for k, v in values.items()}
-
-    def note(self, line: str) -> None:
-        """Have a line logged."""
-        self._notes.append(line)
-
-    def notes(self) -> list[str]:
-        """Lines since the last call."""
-        lines, self._notes = self._notes, []
-        return lines
 
     def state(self) -> dict[str, Any]:
         """Weights, optimiser, and what the watch over the loss has seen."""
