@@ -10,6 +10,7 @@ one JSON object. Absolute times depend on the machine and its load; the ratios a
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import platform
@@ -74,10 +75,11 @@ def expert_parts(task: SyncTask) -> dict[str, Callable[[], object]]:
     resident = load()
 
     def pure() -> object:
-        with mock.patch.object(task, "_batch", return_value=resident):
+        with mock.patch.object(task.batches, "take", return_value=resident):
             return task.step(LAST - 1)
 
-    return {"sync_step": lambda: task.step(LAST - 1), "sync_pure": pure, "sync_load": load}
+    late = itertools.count(9 * LAST // 10)  # one after another, as batches are made ahead
+    return {"sync_step": lambda: task.step(next(late)), "sync_pure": pure, "sync_load": load}
 
 
 def sampling_parts(config: SyncNetConfig, device: torch.device) -> dict[str, Callable[[], object]]:

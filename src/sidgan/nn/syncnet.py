@@ -157,13 +157,17 @@ def lower_half_windows(faces: Tensor, face: int = 128) -> Tensor:
     Returns:
         (B, 15, face / 2, face): rows from the middle down; channels R0, G0, B0, R1, ...
     """
-    size = faces.shape[-1]
-    images = faces.flatten(1, 2)
+    return at_expert_size(faces.flatten(1, 2)[:, :, faces.shape[-2] // 2 :], face)
+
+
+def at_expert_size(halves: Tensor, face: int) -> Tensor:
+    """Lower halves (B, 15, S / 2, S) of face crops as an expert of size ``face`` sees them: (B, 15, face / 2, face)."""
+    size = halves.shape[-1]
+    if size == face:
+        return halves
     if size > face:
-        images = F.interpolate(images, (face, face), mode="area")
-    elif size < face:
-        images = F.interpolate(images, (face, face), mode="bilinear", align_corners=False)
-    return images[:, :, face // 2 :]
+        return F.interpolate(halves, (face // 2, face), mode="area")
+    return F.interpolate(halves, (face // 2, face), mode="bilinear", align_corners=False)
 
 
 def _kept(stage: Stage, blocks: float) -> range:

@@ -14,7 +14,7 @@ Rng = np.random.Generator
 
 
 def geometric(
-    images: Tensor, rng: Rng, *, shift: float, scale: float, turn: float = 0.0, mirror: float = 0.5
+    images: Tensor, rng: Rng, *, shift: float, scale: float, turn: float = 0.0, mirror: float = 0.5, top: float = 0.0
 ) -> Tensor:
     """Move, scale, turn and mirror each item of (B, C, H, W); content from outside is replicated.
 
@@ -23,6 +23,7 @@ def geometric(
         scale: largest relative change of size.
         turn: largest angle, degrees.
         mirror: share of the items that are mirrored.
+        top: share of the rows, from above, that the result leaves out.
     """
     count = len(images)
     angle = np.radians(rng.uniform(-turn, turn, count))
@@ -32,27 +33,27 @@ def geometric(
     cos, sin = np.cos(angle) * zoom, np.sin(angle) * zoom
     theta = np.stack([np.stack([cos * side, -sin, move[0]], -1), np.stack([sin * side, cos, move[1]], -1)], 1)
     grid = F.affine_grid(_tensor(theta, images), list(images.shape), align_corners=False)
+    grid = grid[:, round(top * images.shape[-2]) :]
     return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
 
 
 def colour(images: Tensor, rng: Rng, *, strength: float) -> Tensor:
     """Brightness, contrast, colour balance and saturation of (B, T, 3, H, W) in [0, 1], by up to ``strength``."""
     count = len(images)
-    shape = (count, 1, 3, 1, 1)
-    gain = 1 + rng.uniform(-strength, strength, (count, 1, 1, 1, 1)) + rng.uniform(-0.4, 0.4, shape) * strength
-    lift = 0.5 * rng.uniform(-strength, strength, (count, 1, 1, 1, 1))
-    grey = images.mean(2, keepdim=True)
-    saturation = _tensor(1 + rng.uniform(-strength, strength, (count, 1, 1, 1, 1)), images)
-    images = grey + saturation * (images - grey)
-    return (images * _tensor(gain, images) + _tensor(lift, images)).clamp(0, 1)
+    gain = 1 + rng.uniform(-strength, strength, (count, 1, 1)) + rng.uniform(-0.4, 0.4, (count, 3, 1)) * strength
+    lift = 0.5 * rng.uniform(-strength, strength, (count, 1, 1, 1))
+    saturation = 1 + rng.uniform(-strength, strength, (count, 1, 1))
+    mix = gain * (saturation * np.eye(3) + (1 - saturation) / 3)  # one matrix (3, 3) a window: one pass over the pixels
+    pixels = torch.matmul(_tensor(mix, images)[:, None], images.flatten(-2))
+    return pixels.add_(_tensor(lift, images)).clamp_(0, 1).view_as(images)
 
 
 def soften(images: Tensor, rng: Rng, *, chance: float) -> Tensor:
     """Make some items of (B, T, 3, H, W) soft, as footage from low resolution is: shrunk and enlarged again."""
     out = images.clone()
     for i in np.flatnonzero(rng.random(len(images)) < chance):
-        small = int(images.shape[-1] / rng.uniform(1.5, 4.0))
-        reduced = F.interpolate(images[i], (small, small), mode="area")
+        factor = rng.uniform(1.5, 4.0)
+        reduced = F.interpolate(images[i], [int(side / factor) for side in images.shape[-2:]], mode="area")
         out[i] = F.interpolate(reduced, images.shape[-2:], mode="bilinear", align_corners=False)
     return out
 

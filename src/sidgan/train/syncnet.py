@@ -17,8 +17,9 @@ from sidgan import checkpoint
 from sidgan.config import SYNC_FRAMES, SyncNetConfig, require_same
 from sidgan.data.dataset import PackedClip, PackedSet
 from sidgan.losses import sync_bce
-from sidgan.nn import SyncNet, lower_half_windows
+from sidgan.nn import SyncNet, at_expert_size, lower_half_windows
 from sidgan.train import augment
+from sidgan.train.ahead import Ahead
 from sidgan.train.diagnosis import PlateauWatch, diagnose, too_easy
 from sidgan.train.loop import LoopConfig, Notes
 from sidgan.train.pairs import FAR, SyncPairs, draw_pairs, pair_loss, same_sound
@@ -92,15 +93,13 @@ class SyncTask(Notes):
         net = normalise_together(net, fabric)
         optimiser = torch.optim.Adam(net.parameters(), lr=config.lr)
         self.net, self.optimiser = fabric.setup(net, optimiser)
+        self.batches = Ahead(self._step_batch)
 
     def step(self, index: int) -> Mapping[str, float]:
         """One batch: each window with its own sound and with ``negatives`` others of the same clip."""
         for group in self.optimiser.param_groups:
             group["lr"] = self._rate(index)
-        late = index >= 2 * self.config.loop.steps // 3
-        strength = self.config.augment * min(1.0, index / max(1.0, self.config.ease * self.config.loop.steps))
-        rng = step_rng(self.config.seed, index, self.fabric)
-        video, mels = self._batch(rng, self.config.near if late else 0.0, strength)
+        video, mels = self.batches.take(index)
         self.net.train()
         cosines = self.net(video, mels)
         loss = pair_loss(cosines)
@@ -120,15 +119,22 @@ class SyncTask(Notes):
         fall = min(1.0, (1 - index / steps) / max(self.config.decay, 1e-9))
         return self.config.lr * rise * max(0.1, fall)
 
+    def _step_batch(self, index: int) -> tuple[Tensor, Tensor]:
+        """What step ``index`` learns from."""
+        late = index >= 2 * self.config.loop.steps // 3
+        strength = self.config.augment * min(1.0, index / max(1.0, self.config.ease * self.config.loop.steps))
+        rng = step_rng(self.config.seed, index, self.fabric)
+        return self._batch(rng, self.config.near if late else 0.0, strength)
+
     def _batch(self, rng: np.random.Generator, near: float, strength: float) -> tuple[Tensor, Tensor]:
         images, mels = draw_pairs(rng, self.train, self.share, self.config.negatives, near)
         images = augment.geometric(
             images.flatten(1, 2), rng, shift=0.02 * strength, scale=0.05 * strength, turn=3 * strength,
-            mirror=0.5 * strength,
-        ).view_as(images)  # fmt: skip
+            mirror=0.5 * strength, top=0.5,
+        ).unflatten(1, (SYNC_FRAMES, 3))  # fmt: skip
         images = augment.colour(images, rng, strength=0.2 * strength)
         images = augment.soften(images, rng, chance=0.1 * strength)
-        video = lower_half_windows(images, self.config.model.face)
+        video = at_expert_size(images.flatten(1, 2), self.config.model.face)
         sounds = augment.mel_noise(mels, rng)
         return self.fabric.to_device(video), self.fabric.to_device(sounds)
 
