@@ -159,10 +159,12 @@ class _Worker:
             found = job.run(self._tools)
         except (OutputError, DownloadError):
             raise
+        except Excluded as why:
+            return {"excluded": str(why)}
         except SidganError as error:
-            return {"excluded": str(error)}
+            return {"excluded": f"cannot be judged ({error})"}
         except Exception as error:  # one odd clip must not end the run; nor is it done, should the fault be elsewhere
-            text = f"cannot be handled ({type(error).__name__}: {error})"
+            text = f"failed ({type(error).__name__}: {error})"
             return {"excluded": " ".join(text.split()), "failed": True}
         series, features = dict(found.arrays), dict[str, Float]()
         values: dict[str, dict[str, dict[str, float | None]]] = {}

@@ -26,7 +26,7 @@ from sidgan.evaluation.reconstruction import check, donor, judge_row, possible
 from sidgan.evaluation.results import SYSTEMS, EvalResult
 from sidgan.evaluation.revoicing import SHORTEST, enough, others, revoice_clip
 from sidgan.evaluation.rows import ROWS
-from sidgan.evaluation.subject import Mask, Reference, Subject, beginning
+from sidgan.evaluation.subject import Mask, Reference, Subject
 from sidgan.nn import Generator, SyncNet
 from sidgan.types import Float
 
@@ -140,7 +140,7 @@ def _jobs(choice: Choice, how: Settings) -> list[PackedJob]:
             enough(len(parts))
         for i, part in enumerate(parts):
             stem = part.record["file"] if files.count(part.record["file"]) == 1 else f"{part.record['file']}@{split}"
-            other = donor(i, len(parts))
+            other = donor(i, len(parts)) if how.revoice or "swapped" in how.rows else None
             third = parts[others(i, len(parts))[1]] if how.revoice else None
             jobs.append(PackedJob(stem, split, part, None if other is None else parts[other], third))
     return jobs
@@ -160,6 +160,10 @@ class Part:
         """Of one of its files."""
         base = Path(self.folder) / "clips" / self.record["file"]
         return base.with_name(base.name + suffix)
+
+    def readable(self) -> bool:
+        """Whether its files are there."""
+        return self.path(".mp4").is_file() and self.path(".npz").is_file()
 
     def mels(self) -> Tensor:
         """(N, 1, 80, 16) float16 windows of its frames."""
@@ -199,9 +203,12 @@ class PackedJob:
         return str(self.part.record["name"])
 
     def digest(self) -> str:
-        """Of its own files and of those it borrows from."""
-        parts = [part for part in (self.part, self.voice, self.third) if part is not None]
-        return protocol.text_digest(line for part in parts for line in part.digest())
+        """Of its own files and of those it borrows from, which may be missing."""
+        lines = self.part.digest()
+        for part in (self.voice, self.third):
+            if part is not None:
+                lines += part.digest() if part.readable() else ["missing"]
+        return protocol.text_digest(lines)
 
     @torch.no_grad()
     def run(self, tools: Tools) -> Outcome:
@@ -215,8 +222,9 @@ class PackedJob:
         if part.last - part.first < 2:
             raise Excluded(f"too short ({part.last - part.first} frames)")
         clip = load_clip(Path(part.folder), part.record, part.first, part.last, torch.device("cpu"))
+        voice = self.voice if self.voice is not None and self.voice.readable() else None
         subject = Subject(clip, how.reference, how.id_every, mask=how.mask, score_reference=how.score_reference,
-                          swapped=None if self.voice is None else self.voice.mels())  # fmt: skip
+                          swapped=None if voice is None else voice.mels())  # fmt: skip
         verdicts = [
             verdict
             for row in possible(how.rows, subject.swapped)
@@ -234,10 +242,9 @@ class PackedJob:
     def _revoiced(self, subject: Subject, tools: Tools) -> list[Verdict]:
         found = []
         for part in (self.voice, self.third):
-            if part is None or part.last - part.first <= SHORTEST:
+            if part is None or not part.readable() or part.last - part.first <= SHORTEST:
                 return []
-            loaded = load_clip(Path(part.folder), part.record, part.first, part.last, torch.device("cpu"))
-            found.append(beginning(loaded, None))
+            found.append(load_clip(Path(part.folder), part.record, part.first, part.last, torch.device("cpu")))
         records = revoice_clip(tools.generator, subject.clip, found[0], found[1], tools.expert, tools.how.mask)
         return [Verdict(record) for record in records]
 

@@ -79,14 +79,17 @@ class Subject:
 
     def look(self, images: Tensor, frames: Tensor, mels: Tensor) -> Look:
         """Pictures (n, 3, S, S) uint8 of some frames, drawn from a sound (N, 1, 80, 16), as metrics see them."""
-        pictures = judged_size(images)
-        points = self.find_landmarks(pictures, frames)
+        pictures, truth = judged_size(images), self.clip.images[frames]
+        if torch.equal(images, truth):  # found already
+            points, identities = self.landmarks[frames].copy(), self.identities[frames]
+        else:
+            points, identities = self.find_landmarks(pictures, frames), self.embed(pictures, frames)
         if self.confirm:
             seen = [self._face_seen(p, i) for p, i in zip(pictures, frames.tolist(), strict=True)]
             points[~np.array(seen)] = np.nan
         return Look(
-            frames=frames, images=images, truth=self.clip.images[frames], masks=self.masks(frames), pictures=pictures,
-            landmarks=points, true_landmarks=self.landmarks[frames], identities=self.embed(pictures, frames),
+            frames=frames, images=images, truth=truth, masks=self.masks(frames), pictures=pictures,
+            landmarks=points, true_landmarks=self.landmarks[frames], identities=identities,
             true_identities=self.identities[frames], mels=mels[frames],
         )  # fmt: skip
 

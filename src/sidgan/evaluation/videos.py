@@ -18,7 +18,6 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -168,7 +167,6 @@ class Pair:
             raise Excluded(f"face seen too briefly ({len(pick)} frames)")
         with tempfile.TemporaryDirectory(prefix="sidgan-") as folder:
             true, mine = _cut(truth, result, times, pick, track, tools.how.size, Path(folder))
-            not_shifted(mine, true)
             found = self._judge(tools, track, times, pick, true, mine)
             del true, mine
         found.facts["skipped"] |= {why: count for why, count in (
@@ -218,30 +216,29 @@ def same_kind(truth: Clip, result: Clip) -> None:
         raise Excluded(f"another rate ({float(result.frame_rate):.3f} fps, not {float(truth.frame_rate):.3f})")
 
 
-def not_shifted(result: Tensor, truth: Tensor) -> None:
+def not_shifted(result: Float, truth: Float) -> None:
     """Raise `Excluded` where a result's pictures are some frames early or late: outside the mouth, another shift fits.
 
+    The difference of most frames decides, so that a few that are broken do not.
+
     Args:
-        result: (N, 3, S, S) uint8.
-        truth: (N, 3, S, S) uint8.
+        result: (N, ...) what does not move with the face and shows no mouth, see `_brow`.
+        truth: (N, ...) of the same frames.
     """
-    mine, true = (_upper(images) for images in (result, truth))
-    count = len(mine)
+    count = len(result)
     shifts = [s for s in range(-REACH, REACH + 1) if abs(s) < count // 2]
-    errors = [
-        float(np.abs(mine[max(0, s) : count + min(0, s)] - true[max(0, -s) : count + min(0, -s)]).mean())
-        for s in shifts
-    ]
+    errors = []
+    for s in shifts:
+        apart = np.abs(result[max(0, s) : count + min(0, s)] - truth[max(0, -s) : count + min(0, -s)])
+        errors.append(float(np.median(apart.reshape(len(apart), -1).mean(1))))
     best = int(np.argmin(errors))
     if shifts[best] and errors[best] < SHIFTED * errors[shifts.index(0)]:
         raise Excluded(f"pictures are shifted ({shifts[best]:+d} frames)")
 
 
-def _upper(images: Tensor) -> Float:
-    """(N, 16, 32, 3) float, the upper halves: no dubber has reason to redraw them."""
-    half = [image.permute(1, 2, 0).numpy()[: images.shape[-1] // 2] for image in images]
-    small = [cv2.resize(h, (THUMB, THUMB // 2), interpolation=cv2.INTER_AREA) for h in half]
-    return np.stack(small).astype(np.float32)
+def _brow(frame: Frame, where: Float) -> Float:
+    """(16, 32, 3) of the upper half of a face square that stands still: no dubber has reason to redraw it."""
+    return geometry.crop_face(frame, where, THUMB).image[: THUMB // 2].astype(np.float32)
 
 
 def _followed(clip: Clip) -> tuple[FaceTrack, list[Fraction]]:
@@ -259,20 +256,27 @@ def _followed(clip: Clip) -> tuple[FaceTrack, list[Fraction]]:
 def _cut(
     truth: Clip, result: Clip, times: list[Fraction], pick: list[int], track: FaceTrack, size: int, folder: Path
 ) -> tuple[Tensor, Tensor]:
-    """Crops of both, (N, 3, S, S) uint8 on disk: minutes at 512 px do not fit into memory."""
+    """Crops of both, (N, 3, S, S) uint8 on disk: minutes at 512 px do not fit into memory.
+
+    Raises:
+        Excluded: their frames are not the same moments.
+    """
     shape = (len(pick), 3, size, size)
     held = [np.lib.format.open_memmap(folder / name, "w+", np.uint8, shape) for name in ("true", "mine")]
-    wanted = Counter(pick)
-    done = index = 0
+    wanted, still = Counter(pick), np.median(track.matrices, 0)
+    brows: tuple[list[Float], list[Float]] = ([], [])
+    done = 0
     for index, (true, mine) in enumerate(_both(truth, result), 1):
         if true is None or mine is None:
             continue
         if abs(mine.time - true.time) > 0.5 / truth.frame_rate:
             raise Excluded(f"other times (frame {index - 1} at {float(mine.time):.3f} s, not {float(true.time):.3f})")
         for _ in range(wanted[index - 1]):
-            for crops, frame in zip(held, (true, mine), strict=True):
+            for crops, brow, frame in zip(held, brows, (true, mine), strict=True):
+                brow.append(_brow(frame, still))
                 crops[done] = _crop(frame, track, index - 1, size).transpose(2, 0, 1)
             done += 1
+    not_shifted(np.stack(brows[1]), np.stack(brows[0]))
     return torch.from_numpy(held[0]), torch.from_numpy(held[1])
 
 
