@@ -98,7 +98,7 @@ class PackedSet:
             for record in read_manifest(folder):
                 for split, (first, last) in record.get("splits", {}).items():
                     if split in wanted and last - first >= min_frames:
-                        self.clips.append(load_clip(folder, record, first, last, self.device))
+                        self.clips.append(_load(folder, record, first, last, self.device))
         if not self.clips:
             raise DataError(f"no clips for {', '.join(sorted(wanted))} in {', '.join(map(str, roots))}")
         self._chances = _chances(self.clips)
@@ -183,12 +183,7 @@ def _chances(clips: Sequence[PackedClip]) -> Float:
     return weights / weights.sum()
 
 
-def load_clip(root: Path, record: dict[str, Any], first: int, last: int, device: torch.device) -> PackedClip:
-    """Frames ``first`` to before ``last`` of the clip with this manifest record, in a prepared folder.
-
-    Raises:
-        DataError: its files are damaged, or not those of the record.
-    """
+def _load(root: Path, record: dict[str, Any], first: int, last: int, device: torch.device) -> PackedClip:
     base = root / "clips" / record["file"]
     images = read_crops(base.with_name(base.name + ".mp4"))
     with np.load(base.with_name(base.name + ".npz")) as arrays:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from sidgan import audio, checkpoint
 from sidgan.config import require
-from sidgan.data.dataset import FPS, load_clip, read_manifest
+from sidgan.data.dataset import FPS, PackedClip, read_crops, read_manifest
 from sidgan.engine import choose_device
 from sidgan.errors import ConfigError, DataError
 from sidgan.evaluation import protocol
@@ -165,6 +165,20 @@ class Part:
         """Whether its files are there."""
         return self.path(".mp4").is_file() and self.path(".npz").is_file()
 
+    def load(self) -> PackedClip:
+        """Its frames.
+
+        Raises:
+            DataError: the pictures cannot be read, or are not those of the record.
+        """
+        images = read_crops(self.path(".mp4"))
+        if len(images) != self.record["frames"]:
+            raise DataError(f"{self.path('.mp4')} has {len(images)} frames, not {self.record['frames']}")
+        with np.load(self.path(".npz")) as arrays:
+            masks, landmarks = (arrays[key][self.first : self.last] for key in ("masks", "landmarks"))
+        pictures = torch.from_numpy(images[self.first : self.last]).permute(0, 3, 1, 2).contiguous()
+        return PackedClip(self.record["name"], pictures, self.mels(), torch.from_numpy(masks), landmarks)
+
     def mels(self) -> Tensor:
         """(N, 1, 80, 16) float16 windows of its frames."""
         with np.load(self.path(".npz")) as arrays:
@@ -221,7 +235,7 @@ class PackedJob:
         part, how = self.part, tools.how
         if part.last - part.first < 2:
             raise Excluded(f"too short ({part.last - part.first} frames)")
-        clip = load_clip(Path(part.folder), part.record, part.first, part.last, torch.device("cpu"))
+        clip = part.load()
         voice = self.voice if self.voice is not None and self.voice.readable() else None
         subject = Subject(clip, how.reference, how.id_every, mask=how.mask, score_reference=how.score_reference,
                           swapped=None if voice is None else voice.mels())  # fmt: skip
@@ -244,7 +258,7 @@ class PackedJob:
         for part in (self.voice, self.third):
             if part is None or not part.readable() or part.last - part.first <= SHORTEST:
                 return []
-            found.append(load_clip(Path(part.folder), part.record, part.first, part.last, torch.device("cpu")))
+            found.append(part.load())
         records = revoice_clip(tools.generator, subject.clip, found[0], found[1], tools.expert, tools.how.mask)
         return [Verdict(record) for record in records]
 
