@@ -65,3 +65,14 @@ def test_bad_input_is_one_line_and_exit_code_2(tmp_path):
 def test_info_is_json():
     values = json.loads(CliRunner().invoke(app, ["info", "--json"]).output)
     assert values["generator"]["kind"] == "generator"
+
+
+def test_info_lists_downloads(tmp_path, monkeypatch):
+    monkeypatch.setenv("SIDGAN_CACHE", str(tmp_path))
+    text = CliRunner().invoke(app, ["info", "--downloads"]).output
+    listed = json.loads(CliRunner().invoke(app, ["info", "--downloads", "--json"]).output)["downloads"]
+    assert {"inception-2015-12-05.pt", "syncnet_v2.model"} <= {one["file"] for one in listed}
+    for one in listed:
+        assert one["state"] == "absent"
+        assert one["url"] in text
+        assert str(tmp_path / one["file"]) in text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -89,6 +90,37 @@ def test_another_file_is_refused_wherever_it_comes_from(published: Download) -> 
 def test_without_a_network_it_says_where_to_put_the_file(published: Download, tmp_path: Path) -> None:
     with pytest.raises(DownloadError, match=f"put it into {tmp_path / 'cache'}"):
         fetch(replace(published, url="http://127.0.0.1:9/w.pth"))
+
+
+@pytest.mark.parametrize("known", KNOWN, ids=lambda download: download.file)
+def test_each_known_file_arrives_and_is_listed(
+    known: Download, published: Download, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    near = replace(known, url=published.url, sha256=published.sha256[: len(known.sha256)])
+    monkeypatch.setattr(downloads, "KNOWN", (near,))
+    path = tmp_path / "cache" / known.file
+    (before,) = downloads.survey()
+    assert before.state == "absent"
+    assert f"put it at {path}" in "\n".join(before.lines())
+    assert Handler.asked == []  # looking downloads nothing
+    fetch(near)
+    (there,) = downloads.survey()
+    assert (there.state, there.path) == ("present", path)
+    path.write_bytes(b"something else")
+    (other,) = downloads.survey()
+    assert other.state == "wrong"
+    assert "remove" in other.lines()[-1]
+    values = json.loads(json.dumps(other.to_dict()))
+    assert (values["url"], values["sha256"], values["state"]) == (near.url, near.sha256, "wrong")
+    assert {"file", "megabytes", "licence", "purpose", "stated_by", "path"} <= values.keys()
+
+
+def test_a_digest_of_first_digits_says_so() -> None:
+    for download in KNOWN:
+        text = "\n".join(downloads.Presence(download, Path("x"), "absent").lines())
+        assert ("only the first digits" in text) == (len(download.sha256) < 64)
+        for fact in (download.file, download.url, download.sha256, download.licence, download.purpose):
+            assert fact in text
 
 
 def test_known_files_say_what_they_are() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from sidgan import metrics
 from sidgan.config import SyncNetConfig
+from sidgan.errors import MetricError
 from sidgan.nn import SyncNet
 
 
@@ -79,6 +81,52 @@ def test_masked_psnr_sees_the_mask_only() -> None:
     assert math.isnan(float(metrics.psnr(inside[:1], truth[:1], 0 * mask[:1])))
 
 
+def test_masked_ssim_is_the_mean_of_the_map_under_the_mask() -> None:
+    truth = pictures(2, 40)
+    images = disturbed(truth, 25)
+    mask = torch.zeros(2, 1, 40, 40)
+    mask[:, :, 18:, 8:30] = 1  # reaches the border, where there are no windows
+    for i in range(2):
+        _, whole = structural_similarity(
+            channels_last(images[i]), channels_last(truth[i]), gaussian_weights=True, sigma=1.5,
+            use_sample_covariance=False, data_range=255, channel_axis=-1, full=True,
+        )  # fmt: skip
+        assert float(metrics.ssim(images, truth, mask)[i]) == pytest.approx(whole[18:35, 8:30].mean(), abs=1e-9)
+    everywhere = metrics.ssim(images, truth, torch.ones_like(mask))
+    torch.testing.assert_close(everywhere, metrics.ssim(images, truth), rtol=0, atol=1e-12)
+    assert math.isnan(float(metrics.ssim(images[:1], truth[:1], 0 * mask[:1])))
+
+
+def test_l1_counts_levels() -> None:
+    truth = torch.full((2, 3, 16, 16), 100, dtype=torch.uint8)
+    images = truth.clone()
+    images[0, 1, 4:8, 4:8] = 90
+    images[0, 2, 0, 0] = 255
+    mask = torch.zeros(2, 1, 16, 16)
+    mask[:, :, 4:12, 4:8] = 1
+    assert metrics.l1(images, truth, mask).tolist() == pytest.approx([10 * 16 / (3 * 32), 0])
+    assert metrics.l1(images, truth).tolist() == pytest.approx([(160 + 155) / (3 * 256), 0])
+    assert math.isnan(float(metrics.l1(images, truth, 0 * mask)[0]))
+
+
+@pytest.mark.parametrize("metric", [metrics.psnr, metrics.ssim, metrics.l1])
+def test_pictures_that_cannot_be_compared_are_named(metric: Callable[..., Tensor]) -> None:
+    good = pictures(2, 24)
+    cases = [
+        ((good, good[:1]), "differ in shape"), ((good.float() / 255, good), "uint8"),
+        ((good[0], good[0]), "N, 3, S, S"),
+        ((good, good, torch.ones(2, 24, 24)), "mask"), ((good, good[:, :1]), "N, 3, S, S"),
+    ]  # fmt: skip
+    for arguments, says in cases:
+        with pytest.raises(MetricError, match=says):
+            metric(*arguments)
+
+
+def test_ssim_of_tiny_pictures_is_refused() -> None:
+    with pytest.raises(MetricError, match="11 px"):
+        metrics.ssim(pictures(1, 10), pictures(1, 10))
+
+
 @given(cuts=st.lists(st.integers(0, 7), max_size=5), order=st.permutations(range(4)))
 @settings(max_examples=10, deadline=None)
 def test_accumulated_equals_whole_bit_for_bit(cuts: list[int], order: list[int]) -> None:
@@ -122,6 +170,28 @@ def test_lmd_is_about_lips_only() -> None:
     np.testing.assert_allclose(metrics.lmd_centred(moved, truth), 0, atol=1e-5)
     moved[:, 48] += (0, 20)
     assert (metrics.lmd_centred(moved, truth) > 0.9).all()
+
+
+def test_normalised_lmd_does_not_care_about_size() -> None:
+    truth = faces(3)
+    truth[:, 36], truth[:, 45] = (100, 100), (130, 140)  # 50 px apart
+    moved = truth.copy()
+    moved[:, 48:] += (3, 4)
+    np.testing.assert_allclose(metrics.lmd_normalised(moved, truth), 10, rtol=1e-5)
+    np.testing.assert_allclose(metrics.lmd_normalised(2 * moved, 2 * truth), 10, rtol=1e-5)
+    truth[0, 36] = truth[0, 45]
+    assert np.isnan(metrics.lmd_normalised(moved, truth)).tolist() == [True, False, False]
+
+
+def test_landmarks_and_embeddings_that_cannot_be_compared_are_named() -> None:
+    for metric in (metrics.lmd, metrics.lmd_centred, metrics.lmd_normalised):
+        for bad in (faces(2), faces(3)[:, 48:], faces(3)[0]):
+            with pytest.raises(MetricError, match="landmarks"):
+                metric(bad, faces(3))
+    with pytest.raises(MetricError, match="embeddings"):
+        metrics.identity_distance(np.zeros((2, 128)), np.zeros((1, 128)))
+    with pytest.raises(MetricError, match="series"):
+        metrics.opening_match(np.zeros(5), np.zeros(6))
 
 
 def openings(count: int, seed: int = 0) -> np.ndarray:

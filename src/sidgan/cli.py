@@ -247,8 +247,20 @@ def evaluate(
 
 
 @app.command()
-def info(as_json: AsJson = False) -> None:
-    """What is installed, and what the bundled models say about themselves."""
+def info(
+    downloads: Annotated[
+        bool, typer.Option("--downloads", help="list the files that others publish, and where to put them by hand")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """What is installed, and what the bundled models say about themselves. Example: sidgan info --downloads."""
+    if downloads:
+        from sidgan.downloads import survey
+
+        found = survey()
+        lines = "\n".join(line for one in found for line in one.lines())
+        _print({"downloads": [one.to_dict() for one in found]}, as_json, lines)
+        return
     import torch
 
     from sidgan import checkpoint

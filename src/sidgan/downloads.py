@@ -11,8 +11,9 @@ import os
 import urllib.error
 import urllib.request
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from sidgan.errors import DownloadError
 from sidgan.files import finished
@@ -28,10 +29,11 @@ class Download:
     Attributes:
         file: its name, also in the cache.
         url: where it is published.
-        sha256: its digest, or as many first digits of it as the publisher states.
+        sha256: its digest, or as many first digits of it as are stated.
         megabytes: size.
         licence: of its contents.
         purpose: what it is for.
+        stated_by: who states the digest.
     """
 
     file: str
@@ -40,6 +42,7 @@ class Download:
     megabytes: int
     licence: str
     purpose: str
+    stated_by: str = "the publisher"
 
 
 VGG19 = Download(
@@ -56,7 +59,25 @@ YUNET = Download(
     purpose="a face detector that finds small and turned faces",
 )  # fmt: skip
 
-KNOWN = (VGG19, YUNET)
+USERS = "independent projects that use the file; none was found from its publisher"
+
+INCEPTION = Download(
+    file="inception-2015-12-05.pt", sha256="f58cb9b6ec323ed63459aa4fb441fe750cfe39fafad6da5cb504a16f19e958f4",
+    url="https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/metrics/inception-2015-12-05.pt",
+    megabytes=96, licence="not stated with the file; translated from TensorFlow's network (Apache-2.0), trained on "
+        "ImageNet, whose pictures are for research",
+    purpose="features for FID", stated_by=USERS,
+)  # fmt: skip
+
+SYNCNET_V2 = Download(
+    file="syncnet_v2.model", sha256="961e8696f888fce4f3f3a6c3d5b3267cf5b343100b238e79b2659bff2c605442",
+    url="http://www.robots.ox.ac.uk/~vgg/software/lipsync/data/syncnet_v2.model",
+    megabytes=55, licence="not stated with the file (the program around it is MIT); trained on BBC broadcasts, as "
+        "its paper says",
+    purpose="the judge behind LSE-D and LSE-C", stated_by=USERS,
+)  # fmt: skip
+
+KNOWN = (VGG19, YUNET, INCEPTION, SYNCNET_V2)
 
 
 def folder() -> Path:
@@ -104,13 +125,50 @@ def _receive(download: Download, part: Path, progress: Callable[[int, int], None
         raise DownloadError(f"{download.url} ended after {done} of {total} bytes; try again")
 
 
-def _check(download: Download, path: Path, what: str) -> None:
-    digest = hashlib.sha256()
+def digest(path: Path) -> str:
+    """SHA-256 of a file."""
     with path.open("rb") as file:
-        while block := file.read(BLOCK):
-            digest.update(block)
-    if not digest.hexdigest().startswith(download.sha256):
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@dataclass(frozen=True)
+class Presence:
+    """Whether a published file is in the cache: ``state`` is absent, present, or wrong (its digest is another)."""
+
+    download: Download
+    path: Path
+    state: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """All that is known, as JSON-able values."""
+        return asdict(self.download) | {"path": str(self.path), "state": self.state}
+
+    def lines(self) -> list[str]:
+        """The same to read."""
+        d = self.download
+        digits = d.sha256 if len(d.sha256) == 64 else f"{d.sha256}... (only the first digits are stated)"
+        there = {"absent": f"no; put it at {self.path}", "present": f"yes, {self.path}",
+                 "wrong": f"another file of that name: remove {self.path}"}  # fmt: skip
+        return [
+            f"{d.file}, {d.megabytes} MB: {d.purpose}", f"  address  {d.url}", f"  SHA-256  {digits}",
+            f"           as stated by {d.stated_by}", f"  licence  {d.licence}", f"  present  {there[self.state]}",
+        ]  # fmt: skip
+
+
+def survey() -> list[Presence]:
+    """Every file of `KNOWN`, and whether it arrived. Nothing is downloaded."""
+    found = []
+    for download in KNOWN:
+        path = folder() / download.file
+        right = path.is_file() and digest(path).startswith(download.sha256)
+        found.append(Presence(download, path, "present" if right else "wrong" if path.exists() else "absent"))
+    return found
+
+
+def _check(download: Download, path: Path, what: str) -> None:
+    found = digest(path)
+    if not found.startswith(download.sha256):
         raise DownloadError(
-            f"{what} is not the published {download.file} (SHA-256 {digest.hexdigest()[:16]}... instead of "
+            f"{what} is not the published {download.file} (SHA-256 {found[:16]}... instead of "
             f"{download.sha256[:16]}...); remove it and fetch it again"
         )

@@ -36,3 +36,7 @@ class DataError(SidganError):
 
 class DownloadError(SidganError):
     """A published file cannot be downloaded, or what arrived is something else."""
+
+
+class MetricError(SidganError, ValueError):
+    """What is to be judged has the wrong shape or type, is not finite, or does not fit what it is compared with."""

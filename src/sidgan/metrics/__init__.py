@@ -1,15 +1,25 @@
 """Judging results: each metric is a function, and `FrameMean` or a class of its own accumulates it over a clip.
 
-Landmarks, boxes and embeddings are handed in; nothing here looks for a face.
+Landmarks, boxes and embeddings are handed in; nothing here looks for a face or opens a file, but for the loaders of
+published networks. `docs/evaluation.md` says what each number means and where it misleads.
 """
 
 from sidgan.metrics.frames import FrameMean
+from sidgan.metrics.frechet import FeatureMoments, Frechet, frechet_distance
 from sidgan.metrics.identity import identity_distance
-from sidgan.metrics.image import psnr, ssim
-from sidgan.metrics.lips import MouthOpening, OpeningMatch, lmd, lmd_centred, opening_match
+from sidgan.metrics.image import l1, psnr, ssim
+from sidgan.metrics.inception import Inception, load_inception
+from sidgan.metrics.lag import LagMatch, MouthLag, lag_match, load_lag_expert
+from sidgan.metrics.lag_crops import direct_crops, pipeline_crop, pipeline_squares
+from sidgan.metrics.lips import MouthOpening, OpeningMatch, lmd, lmd_centred, lmd_normalised, opening_match
+from sidgan.metrics.mfcc import mfcc
+from sidgan.metrics.motion import Jitter, Leak, MouthLeak, acceleration, jitter, leak
 from sidgan.metrics.sync import MouthSync, SyncMatch, sync_match
 
 __all__ = [
-    "FrameMean", "MouthOpening", "MouthSync", "OpeningMatch", "SyncMatch", "identity_distance", "lmd", "lmd_centred",
-    "opening_match", "psnr", "ssim", "sync_match",
+    "FeatureMoments", "FrameMean", "Frechet", "Inception", "Jitter", "LagMatch", "Leak", "MouthLag", "MouthLeak",
+    "MouthOpening", "MouthSync", "OpeningMatch", "SyncMatch", "acceleration", "direct_crops", "frechet_distance",
+    "identity_distance", "jitter", "l1", "lag_match", "leak", "lmd", "lmd_centred", "lmd_normalised",
+    "load_inception", "load_lag_expert", "mfcc", "opening_match", "pipeline_crop", "pipeline_squares", "psnr", "ssim",
+    "sync_match",
 ]  # fmt: skip

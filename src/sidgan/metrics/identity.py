@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from sidgan.metrics.checks import require, shape
 from sidgan.types import Float
 
 
@@ -19,5 +20,10 @@ def identity_distance(embeddings: Float, truth: Float) -> Float:
 
     Returns:
         (N,) float64, not negative.
+
+    Raises:
+        MetricError: other shapes.
     """
+    require(embeddings.ndim == 2 and embeddings.shape == truth.shape,
+            f"embeddings must be two stacks (N, D), not {shape(embeddings)} and {shape(truth)}")  # fmt: skip
     return np.linalg.norm(embeddings.astype(np.float64) - truth, axis=-1)

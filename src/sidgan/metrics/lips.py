@@ -6,7 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sidgan.geometry import MOUTH
+from sidgan.geometry import LEFT_EYE_CORNER, MOUTH, RIGHT_EYE_CORNER
+from sidgan.metrics.checks import landmarks as check_landmarks
+from sidgan.metrics.checks import series as check_series
 from sidgan.types import Float
 
 LMD_SIZE = 256  #: px; side of the crops in which landmarks are found and distances are measured
@@ -25,14 +27,30 @@ def lmd(landmarks: Float, truth: Float) -> Float:
 
     Returns:
         (N,) float64.
+
+    Raises:
+        MetricError: other shapes.
     """
+    check_landmarks(landmarks, truth)
     lips = landmarks[:, MOUTH].astype(np.float64)
     return np.linalg.norm(lips - truth[:, MOUTH], axis=-1).mean(-1)
 
 
 def lmd_centred(landmarks: Float, truth: Float) -> Float:
     """`lmd` after both mouths are moved to the same centre: shape only, not position."""
+    check_landmarks(landmarks, truth)
     return lmd(_centred(landmarks), _centred(truth))
+
+
+def lmd_normalised(landmarks: Float, truth: Float) -> Float:
+    """`lmd` in percent of the distance between the true outer eye corners, which no crop or resizing changes.
+
+    NaN where the two corners coincide.
+    """
+    check_landmarks(landmarks, truth)
+    corners = truth[:, LEFT_EYE_CORNER].astype(np.float64) - truth[:, RIGHT_EYE_CORNER]
+    span = np.linalg.norm(corners, axis=-1)
+    return 100 * lmd(landmarks, truth) / np.where(span > STILL, span, np.nan)
 
 
 def _centred(landmarks: Float) -> Float:
@@ -65,13 +83,14 @@ class OpeningMatch(NamedTuple):
 
 def opening_match(opening: Float, truth: Float) -> OpeningMatch:
     """Compare two series of mouth openings (N,) of consecutive frames, N > 4, in the same unit of length."""
-    correlations = np.array([_correlation(opening, truth, lag) for lag in LAGS])
+    check_series(opening, truth)
+    correlations = np.array([correlation(opening, truth, lag) for lag in LAGS])
     spread = float(np.std(truth))
     return OpeningMatch(correlations, float(np.std(opening)) / spread if spread > STILL else float("nan"))
 
 
-def _correlation(series: Float, truth: Float, lag: int) -> float:
-    """Pearson's, of frame i of ``series`` with frame i - lag of ``truth``."""
+def correlation(series: Float, truth: Float, lag: int = 0) -> float:
+    """Pearson's, of frame i of ``series`` with frame i - lag of ``truth``; 0 where either does not move."""
     count = len(series)
     a = series[max(0, lag) : count + min(0, lag)].astype(np.float64)
     b = truth[max(0, -lag) : count + min(0, -lag)].astype(np.float64)
