@@ -14,8 +14,11 @@ from torch import Tensor
 from sidgan import faces
 from sidgan.config import GeneratorConfig, SyncNetConfig
 from sidgan.data.dataset import PackedClip, PackedSet
-from sidgan.errors import ConfigError
+from sidgan.errors import ConfigError, DataError
 from sidgan.evaluation import COLUMNS, ROWS, EvalResult, Record, bootstrap, evaluate, revoice, table
+from sidgan.evaluation.measures import bridged
+from sidgan.evaluation.rows import heard
+from sidgan.evaluation.subject import Subject
 from sidgan.nn import Generator, SyncNet
 
 COUNT, SIZE = 12, 64
@@ -91,8 +94,8 @@ def expert() -> SyncNet:
     return SyncNet(SyncNetConfig(face=96, width=1, audio_width=1, blocks=0.0))
 
 
-def values(result: EvalResult, row: str) -> dict[str, float]:
-    return next(r.values for r in result.records if r.row == row)
+def values(result: EvalResult, row: str, system: str = "composite") -> dict[str, float]:
+    return next(r.values for r in result.records if (r.row, r.system) == (row, system))
 
 
 def decibels(mine: np.ndarray, true: np.ndarray) -> float:
@@ -108,9 +111,11 @@ def test_a_perfect_generator_is_perfect() -> None:
         assert [found[k] for k in ("lmd", "lmd_c", "id")] == [0, 0, 0]
         assert [found[k] for k in ("opening", "opening_lag", "opening_ratio")] == pytest.approx([1, 0, 1])
         assert math.isnan(found["sync"])
-    assert values(result, "truth")["raw_psnr"] == 100
-    assert values(result, "model")["raw_psnr"] < 20  # the green half counts here only
+    assert values(result, "truth", "raw")["psnr"] == 100
+    assert values(result, "model", "raw")["psnr"] < 20  # the green half counts here only
+    assert values(result, "model", "raw")["mouth_psnr"] == 100
     assert {r.frames for r in result.records} == {COUNT - 1}
+    assert "swapped" not in {r.row for r in result.records}, "there is no other clip"
 
 
 def test_every_row_scores_what_its_mouths_deserve() -> None:
@@ -132,6 +137,46 @@ def test_every_row_scores_what_its_mouths_deserve() -> None:
     assert values(result, "reference")["opening"] == 0
     assert values(result, "wrong")["opening"] == pytest.approx(np.corrcoef(expected["wrong"], true)[0, 1])
     assert values(result, "random")["mouth_psnr"] < 40  # never the frame itself
+
+
+def test_what_wrong_sounds_are_worth() -> None:
+    """The oracle draws what it hears, so its pictures tell which sound each frame was given."""
+    clips = made_set(made_clip("x", 40), made_clip("y", 30))
+    silent, shuffled, swapped = (
+        heard(row, Subject(clips.clips[0], swapped=clips.clips[1].mels)) for row in ("silent", "shuffled", "swapped")
+    )
+    assert (silent == -4).all()
+    order = shuffled[:, 0, 0, 0].long().reshape(-1, 5)
+    assert sorted(order.flatten().tolist()) == list(range(40))
+    assert (order.diff(dim=1) == 1).all(), "pieces of five frames stay whole"
+    assert (order[:, 0] != torch.arange(0, 40, 5)).all(), "and none stays where it was"
+    assert swapped[:, 0, 0, 0].tolist() == [i % 30 for i in range(40)]
+
+
+def test_the_lower_half_and_the_first_frame_can_be_judged() -> None:
+    clip = made_clip()
+    half = Subject(clip, mask="lower").masks(torch.tensor([0]))
+    assert half[0, 0, : SIZE // 2].sum() == 0
+    assert half[0, 0, SIZE // 2 :].all()
+    found = evaluate(Oracle(), made_set(clip), rows=["reference"], score_reference=True)
+    plain = evaluate(Oracle(), made_set(clip), rows=["reference"])
+    assert found.records[0].frames == COUNT
+    total = values(plain, "reference")["mouth_psnr"] * (COUNT - 1) + 100
+    assert values(found, "reference")["mouth_psnr"] == pytest.approx(total / COUNT), "it flatters whoever copies"
+
+
+def test_a_model_that_draws_nan_is_named_and_not_averaged() -> None:
+    class Broken(Oracle):
+        def decode(self, query, features, mel, level=None, fade=None):  # type: ignore[no-untyped-def]
+            return {k: v * math.nan for k, v in super().decode(query, features, mel).items()}
+
+    with pytest.raises(DataError, match="draws NaN"):
+        evaluate(Broken(), made_set(made_clip()), rows=["model"])
+
+
+def test_missing_faces_are_bridged_but_not_invented() -> None:
+    assert bridged(np.array([0.0, np.nan, 2.0])).tolist() == [0, 1, 2]  # type: ignore[union-attr]
+    assert bridged(np.array([0.0, np.nan, np.nan])) is None
 
 
 def test_the_last_frame_as_reference() -> None:
@@ -161,19 +206,21 @@ def test_sync_is_judged_by_the_sound_it_was_drawn_from(expert: SyncNet) -> None:
     clip = made_clip()
     result = evaluate(Oracle(), made_set(clip), expert=expert)
     assert expert.training  # as it was before
-    for row in ROWS:
+    for row in set(ROWS) - {"silent", "swapped"}:
         found = values(result, row)
         assert 0 <= found["sync"] <= 1
         assert found["sync_near"] == float(abs(found["sync_offset"]) <= 1)
+    assert math.isnan(values(result, "silent")["sync"]), "silence is in sync with nothing"
     assert values(result, "model")["sync"] == values(result, "truth")["sync"]
     assert values(result, "wrong")["sync"] != values(result, "truth")["sync"]
 
 
 def test_same_figures_again_and_whatever_else_is_in_the_set() -> None:
     torch.manual_seed(0)
-    alone = evaluate(Oracle(), made_set(made_clip("x")))
+    rows = [row for row in ROWS if row != "swapped"]
+    alone = evaluate(Oracle(), made_set(made_clip("x")), rows=rows)
     torch.manual_seed(1)
-    both = evaluate(Oracle(), made_set(made_clip("y"), made_clip("x")))
+    both = evaluate(Oracle(), made_set(made_clip("y"), made_clip("x")), rows=rows)
     again = [r for r in both.records if r.clip == "x"]
     for one, other in zip(alone.records, again, strict=True):
         assert (one.row, one.frames) == (other.row, other.frames)
@@ -189,7 +236,9 @@ def test_only_the_beginning_and_without_identities() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"rows": ["modell"]}, {"reference": "middle"}, {"id_every": -1}, {"max_frames": 1}], ids=str
+    "wrong",
+    [{"rows": ["modell"]}, {"systems": ["row"]}, {"mask": "ears"}, {"reference": "middle"}, {"id_every": -1},
+     {"max_frames": 1}], ids=str,
 )
 def test_impossible_settings_say_so(wrong: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match=next(iter(wrong)).rstrip("s")):
@@ -203,9 +252,15 @@ def record(clip: str, row: str, value: float) -> Record:
 def test_means_count_clips_and_skip_what_is_undefined() -> None:
     found = [("a", 20.0), ("b", 30.0), ("c", math.nan)]
     result = EvalResult({}, tuple(record(clip, "model", v) for clip, v in found))
-    mean, low, high = result.means["model"]["psnr"]
-    assert (mean, low, high) == (25, 20, 30)
-    assert math.isnan(result.means["model"]["ssim"].mean)
+    means = result.means["composite"]["model"]
+    assert means["psnr"] == (25, 20, 30)
+    assert math.isnan(means["ssim"].mean)
+
+
+def test_pooled_means_count_frames() -> None:
+    records = [Record(c, "model", n, {"psnr": v}, counts={"psnr": n}) for c, n, v in (("a", 10, 20.0), ("b", 30, 40.0))]
+    found = EvalResult({}, tuple(records)).summary()["composite"]["model"]["psnr"]
+    assert (found["mean"], found["pooled"]) == (30, 35)
 
 
 def test_bootstrap_covers_the_mean() -> None:
@@ -224,14 +279,15 @@ def test_table_and_dict() -> None:
     result = EvalResult({"reference": "first"}, tuple(rows))
     text = table({"heldout": result, "unseen": EvalResult({}, (record("z", "model", 12.345),))})
     lines = text.splitlines()
-    assert lines[0].startswith("heldout (2 clips)")
+    assert lines[0].startswith("heldout, composite (2 clips)")
     assert "PSNR dB" in lines[0]
     assert "SSIM" not in text
     assert lines[1].split() == ["truth", "25.00", "±5.00"]
     assert len({len(line) for line in lines[:3]}) == 1
     assert lines[-1].split() == ["model", "12.35"] or lines[-1].split() == ["model", "12.34"]
     plain = json.loads(json.dumps(result.to_dict(), allow_nan=False))
-    assert plain["means"]["truth"]["psnr"] == {"mean": 25.0, "low": 20.0, "high": 30.0}
+    psnr = plain["means"]["composite"]["truth"]["psnr"]
+    assert psnr == {"mean": 25.0, "low": 20.0, "high": 30.0, "pooled": None}
     assert plain["clips"][0]["values"]["ssim"] is None
 
 

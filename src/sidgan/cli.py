@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.console import Console
 
-from sidgan.errors import SidganError
+from sidgan.errors import ConfigError, SidganError
 from sidgan.files import check_target
 from sidgan.paper.cli import app as paper_app
 from sidgan.progress import bar
@@ -26,6 +26,7 @@ app.add_typer(paper_app, name="paper")
 console = Console(stderr=True)
 
 Which = Literal["largest", "all"]
+Mask = Literal["query", "lower"]
 Source = Literal["folder", "avspeech", "hdtf", "lrw", "lrs2", "voxceleb2"]
 Video = Annotated[Path, typer.Argument(help="video with the face to be dubbed", show_default=False)]
 Model = Annotated[str, typer.Option(help="weights file of a generator, or 'bundled'", metavar="FILE")]
@@ -195,29 +196,54 @@ def train_gan(
 
 @app.command("eval")
 def evaluate(
-    data: Annotated[list[Path], typer.Argument(help="prepared folders", show_default=False)],
-    model: Model = "bundled",
+    model: Annotated[str, typer.Argument(help="weights file of a generator, or 'bundled'", metavar="MODEL")] = "",
+    data: Annotated[list[Path] | None, typer.Argument(help="prepared folders", metavar="DATA...")] = None,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="result folder; gone on with if it is there")] = None,
+    split: Annotated[list[str] | None, typer.Option(help="splits to judge (heldout), each a table of its own")] = None,
+    clips: Annotated[str | None, typer.Option(help="test list: avspeech, hdtf, lrw, or a file with one name a line",
+                                              metavar="LIST")] = None,
+    spans: Annotated[Path | None, typer.Option(help="for --clips lrw: an aligner's lines NAME START END")] = None,
+    videos: Annotated[Path | None, typer.Option(help="judge the videos of this folder, made by any tool")] = None,
+    truth: Annotated[Path | None, typer.Option(help="the true videos of the same names")] = None,
+    size: Annotated[int, typer.Option(help="with --videos: side of the crops that are compared, px")] = 512,
     expert: Annotated[str, typer.Option(help="weights file of a sync expert, or 'bundled'")] = "bundled",
-    split: Annotated[list[str] | None, typer.Option(help="splits to judge, each a table of its own")] = None,
+    mask: Annotated[Mask, typer.Option(help="mouth region: between cheeks and below nose, or lower half")] = "query",
+    first: Annotated[bool, typer.Option("--first", help="also judge the first frame, which is the reference")] = False,
+    rows: Annotated[str | None, typer.Option(help="who dubs: some of all rows, with commas", metavar="A,B")] = None,
     revoice: Annotated[bool, typer.Option("--revoice", help="also give each clip another one's voice")] = False,
     max_frames: Annotated[int | None, typer.Option(help="judge at most so many frames of each clip")] = None,
-    out: Annotated[Path | None, typer.Option(help="write all records as JSON")] = None,
-) -> None:
-    """Reconstruction protocol on prepared clips, beside trivial dubbers. Example: sidgan eval data --split heldout."""
-    from sidgan import checkpoint
-    from sidgan import evaluation as judging
-    from sidgan.data.dataset import PackedSet
+    workers: Annotated[int, typer.Option(help="processes", min=1)] = 1,
+    device: Device = "auto",
+) -> None:  # fmt: skip
+    """Judge a model on prepared clips, or anybody's videos. Example: sidgan eval bundled data --out judged."""
+    from functools import partial
 
-    generator, judge = checkpoint.load_generator(model), checkpoint.load_syncnet(expert)
-    results: dict[str, Any] = {}
-    for name in split or ["heldout"]:
-        clips = PackedSet(data, [name])
-        results[name] = judging.evaluate(generator, clips, expert=judge, max_frames=max_frames)
-        if revoice:
-            results[f"{name}, new voice"] = judging.revoice(generator, clips, expert=judge, max_frames=max_frames)
+    from sidgan import evaluation as judging
+    from sidgan.engine import choose_device
+    from sidgan.evaluation.lists import choose
+
+    if out is None:
+        raise ConfigError("give --out, a folder for the results")
+    where = choose_device(device).type
+    with bar(console) as show:
+        shared: dict[str, Any] = {"expert": expert, "workers": workers,
+                                  "progress": lambda done, total: show(done / total, f"{done} of {total} clips")}
+        if videos is not None and truth is not None and not model:
+            look = judging.VideoSettings(size, mask, score_reference=first, max_frames=max_frames, device=where)
+            results = judging.evaluate_videos(out, videos, truth, settings=look, **shared)
+        elif model and data and videos is None and truth is None:
+            how = judging.Settings(
+                mask=mask, score_reference=first, max_frames=max_frames, revoice=revoice, device=where,
+                rows=tuple(rows.split(",")) if rows else judging.ROWS,
+            )  # fmt: skip
+            listed = None if clips is None else partial(choose, clips=clips, splits=split or (), spans=spans)
+            results = judging.evaluate_to(out, model, data, splits=split or ["heldout"], choose=listed, settings=how,
+                                          **shared)  # fmt: skip
+        else:
+            raise ConfigError("give MODEL (a weights file or 'bundled') and prepared folders, or --videos and --truth")
     print(judging.table(results))
-    if out is not None:
-        out.write_text(json.dumps({name: result.to_dict() for name, result in results.items()}, indent=1))
+    for line in judging.notes(out):
+        console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command()

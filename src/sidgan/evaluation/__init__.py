@@ -1,7 +1,17 @@
-"""Judging a generator: redraw clips from their own sound (`evaluate`) or from the voice of others (`revoice`)."""
+"""Judging a generator: redraw clips from their own sound (`evaluate`) or from the voice of others (`revoice`).
 
-from sidgan.evaluation.reconstruction import ROWS, evaluate
-from sidgan.evaluation.results import COLUMNS, EvalResult, Interval, Record, bootstrap, table
+`evaluate_to` does both into a result folder, versioned and resumable; `evaluate_videos` judges what any tool made.
+"""
+
+from sidgan.evaluation.folder import notes
+from sidgan.evaluation.prepared import Settings, evaluate_to
+from sidgan.evaluation.reconstruction import evaluate
+from sidgan.evaluation.results import COLUMNS, SYSTEMS, EvalResult, Interval, Record, bootstrap, table
 from sidgan.evaluation.revoicing import revoice
+from sidgan.evaluation.rows import LEAKS, ROWS
+from sidgan.evaluation.videos import VideoSettings, evaluate_videos
 
-__all__ = ["COLUMNS", "ROWS", "EvalResult", "Interval", "Record", "bootstrap", "evaluate", "revoice", "table"]
+__all__ = [
+    "COLUMNS", "LEAKS", "ROWS", "SYSTEMS", "EvalResult", "Interval", "Record", "Settings", "VideoSettings",
+    "bootstrap", "evaluate", "evaluate_to", "evaluate_videos", "notes", "revoice", "table",
+]  # fmt: skip

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 
 RESAMPLES = 2000  #: bootstrap resamples behind an interval
+COMPOSITE, RAW = "composite", "raw"
+SYSTEMS = (COMPOSITE, RAW)  #: what is judged: pasted inside the hidden box, and as it was drawn
 
-#: Metric -> (heading, decimals), in the table's order.
+#: Metric -> (heading, decimals), in the table's order. Metrics that are not named here come after these.
 COLUMNS = {
     "mouth_psnr": ("mouth dB", 2),  # PSNR inside the hidden box
     "psnr": ("PSNR dB", 2),
     "ssim": ("SSIM", 3),
-    "raw_psnr": ("raw dB", 2),
-    "raw_ssim": ("raw SSIM", 3),
     "lmd": ("LMD px", 2),
     "lmd_c": ("LMD-c px", 2),
     "id": ("ID", 3),
@@ -35,13 +35,16 @@ COLUMNS = {
 class Record:
     """One clip as dubbed by one row: the number of judged ``frames``, and ``values`` by metric.
 
-    Metrics that are missing or NaN are undefined here and count in no mean.
+    Metrics that are missing or NaN are undefined here and count in no mean. ``counts`` says of each metric that is a
+    mean over frames how many of them it was defined in.
     """
 
     clip: str
     row: str
     frames: int
     values: dict[str, float]
+    system: str = COMPOSITE
+    counts: dict[str, int] = field(default_factory=dict)
 
 
 class Interval(NamedTuple):
@@ -54,28 +57,57 @@ class Interval(NamedTuple):
 
 @dataclass(frozen=True)
 class EvalResult:
-    """What `evaluate` found: its ``settings`` and a record for each clip and row."""
+    """What judging found.
+
+    Attributes:
+        settings: how it was judged.
+        records: one for each clip, row and system.
+        distances: system -> row -> metric -> value, of what compares all clips at once (no mean, no interval).
+    """
 
     settings: dict[str, Any]
     records: tuple[Record, ...]
+    distances: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
 
     @cached_property
-    def means(self) -> dict[str, dict[str, Interval]]:
-        """Row -> metric -> mean over clips; every clip counts the same, however long."""
-        rows = dict.fromkeys(record.row for record in self.records)
+    def means(self) -> dict[str, dict[str, dict[str, Interval]]]:
+        """System -> row -> metric -> mean over clips; every clip counts the same, however long."""
+        groups: dict[str, dict[str, list[Record]]] = {}
+        for record in self.records:
+            groups.setdefault(record.system, {}).setdefault(record.row, []).append(record)
         return {
-            row: {
-                metric: bootstrap([r.values.get(metric, math.nan) for r in self.records if r.row == row])
-                for metric in COLUMNS
+            system: {
+                row: {m: bootstrap([r.values.get(m, math.nan) for r in some]) for m in metrics_of(some)}
+                | {m: Interval(v, math.nan, math.nan) for m, v in self.distances.get(system, {}).get(row, {}).items()}
+                for row, some in rows.items()
             }
-            for row in rows
-        }  # fmt: skip
+            for system, rows in groups.items()
+        }
+
+    def summary(self) -> dict[str, Any]:
+        """System -> row -> metric -> mean, low, high, and ``pooled``, the mean over all frames of all clips."""
+        return _without_nan({
+            system: {
+                row: {m: v._asdict() | {"pooled": self._pooled(system, row, m)} for m, v in values.items()}
+                for row, values in rows.items()
+            }
+            for system, rows in self.means.items()
+        })  # fmt: skip
+
+    def _pooled(self, system: str, row: str, metric: str) -> float:
+        mine = [r for r in self.records if (r.system, r.row) == (system, row) and r.counts.get(metric)]
+        total = sum(r.counts[metric] for r in mine)
+        return math.fsum(r.values[metric] * r.counts[metric] for r in mine) / total if total else math.nan
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as JSON-able values; undefined figures are ``None``."""
-        means = {row: {k: v._asdict() for k, v in values.items()} for row, values in self.means.items()}
-        plain = {"settings": self.settings, "means": means, "clips": [asdict(record) for record in self.records]}
-        return dict(_without_nan(plain))
+        records = [asdict(record) for record in self.records]
+        return {"settings": self.settings, "means": self.summary(), "clips": _without_nan(records)}
+
+
+def metrics_of(records: Sequence[Record]) -> list[str]:
+    """Names of all metrics: `COLUMNS` first, then what else the records hold."""
+    return list(dict.fromkeys([*COLUMNS, *(name for record in records for name in record.values)]))
 
 
 def _without_nan(value: Any) -> Any:
@@ -83,7 +115,7 @@ def _without_nan(value: Any) -> Any:
         return {k: _without_nan(v) for k, v in value.items()}
     if isinstance(value, list):
         return [_without_nan(v) for v in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def bootstrap(values: Sequence[float]) -> Interval:
@@ -97,30 +129,35 @@ def bootstrap(values: Sequence[float]) -> Interval:
 
 
 def table(results: Mapping[str, EvalResult]) -> str:
-    """Aligned text: a block for each result under its name, with means and half the width of their 95 % intervals.
+    """Aligned text: a block for each result and system, with means and half the width of their 95 % intervals.
 
     Columns without a single figure (no expert given, no identities asked for) are left out.
     """
-    blocks = []
-    for name, result in results.items():
-        shown = [k for k in COLUMNS if any(not math.isnan(row[k].mean) for row in result.means.values())]
-        clips = len({record.clip for record in result.records})
-        head = [f"{name} ({clips} clip{'s' * (clips != 1)})", *(COLUMNS[k][0] for k in shown)]
-        lines = [head] + [
-            [row, *(_cell(values[k], COLUMNS[k][1]) for k in shown)] for row, values in result.means.items()
-        ]
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        blocks.append(
-            "\n".join(
-                "  ".join([line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))])
-                for line in lines
-            )
-        )
-    return "\n\n".join(blocks)
+    return "\n\n".join(
+        _block(f"{name}, {system}", rows, len({r.clip for r in result.records if r.system == system}))
+        for name, result in results.items()
+        for system, rows in result.means.items()
+    )
 
 
-def _cell(figure: Interval, decimals: int) -> str:
-    if math.isnan(figure.mean):
+def _block(title: str, rows: Mapping[str, Mapping[str, Interval]], clips: int) -> str:
+    names = dict.fromkeys(name for values in rows.values() for name in values)
+    shown = [k for k in names if any(k in row and not math.isnan(row[k].mean) for row in rows.values())]
+    head = [f"{title} ({clips} clip{'s' * (clips != 1)})", *(_column(k)[0] for k in shown)]
+    lines = [head] + [[row, *(_cell(values.get(k), _column(k)[1]) for k in shown)] for row, values in rows.items()]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join([line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))])
+        for line in lines
+    )
+
+
+def _column(metric: str) -> tuple[str, int]:
+    return COLUMNS.get(metric, (metric, 3))
+
+
+def _cell(figure: Interval | None, decimals: int) -> str:
+    if figure is None or math.isnan(figure.mean):
         return "-"
     if math.isnan(figure.low):
         return f"{figure.mean:.{decimals}f}"

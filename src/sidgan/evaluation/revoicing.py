@@ -11,28 +11,20 @@ so that faces of different size can be compared.
 
 from __future__ import annotations
 
-import numpy as np
+from dataclasses import replace
+
 import torch
 
-from sidgan import metrics
 from sidgan.config import require
-from sidgan.data.dataset import PackedSet
-from sidgan.data.offset import mouth_opening
+from sidgan.data.dataset import PackedClip, PackedSet
+from sidgan.evaluation.measures import Opening, Sync
+from sidgan.evaluation.reconstruction import donor
 from sidgan.evaluation.results import EvalResult, Record
-from sidgan.evaluation.subject import (
-    BATCH,
-    Subject,
-    beginning,
-    evaluating,
-    generated,
-    judged_size,
-    opening_values,
-    sync_values,
-)
+from sidgan.evaluation.subject import BATCH, Subject, beginning, evaluating, generated
 from sidgan.nn import Generator, SyncNet
-from sidgan.types import Float
 
 ROWS = ("donor", "elsewhere")
+REVOICED = "revoiced"  #: the system's name in records and tables
 SHORTEST = 25  #: frames two clips must share; correlations of less say little
 
 
@@ -52,38 +44,48 @@ def revoice(
         ConfigError: fewer than three clips.
     """
     clips = [beginning(clip, max_frames) for clip in data.clips]
-    require(len(clips) >= 3, f"a new voice needs at least three clips to choose from, not {len(clips)}")
-    records = []
+    enough(len(clips))
+    records: list[Record] = []
     with evaluating(generator), evaluating(expert):
-        openings = [_openings(Subject(clip, "first", 0)) for clip in clips]
         for i, clip in enumerate(clips):
-            donor = (i + len(clips) // 2) % len(clips)
-            third = (donor + 1) % len(clips) if (donor + 1) % len(clips) != i else (donor + 2) % len(clips)
-            shared = min(len(clip), len(clips[donor]), len(clips[third]))
-            if shared <= SHORTEST:
-                continue
-            subject = Subject(beginning(clip, shared), "first", 0)
-            syncs = {row: metrics.MouthSync(expert) if expert else None for row in ROWS}
-            dub = generated(generator, subject, clips[donor].mels)
-            opening = metrics.MouthOpening(), metrics.MouthOpening()
-            for frames in torch.split(subject.frames, BATCH):
-                truth = subject.clip.images[frames]
-                images = torch.where(subject.masks(frames) > 0, dub(frames), truth)
-                drawn = mouth_opening(subject.find_landmarks(judged_size(images), frames))
-                for row, other, match in zip(ROWS, (donor, third), opening, strict=True):
-                    match.update(drawn, openings[other][frames])
-                    sync = syncs[row]
-                    if sync is not None:
-                        sync.update(images, clips[other].mels[frames])
-            for row, match in zip(ROWS, opening, strict=True):
-                sync = syncs[row]
-                values = opening_values(match.compute()) | sync_values(sync.compute() if sync else None)
-                records.append(Record(clip.name, row, len(subject.frames), values))
+            voice, third = others(i, len(clips))
+            records += revoice_clip(generator, clip, clips[voice], clips[third], expert)
     return EvalResult({"max_frames": max_frames, "size": data.size}, tuple(records))
 
 
-def _openings(subject: Subject) -> Float:
-    """(N,) of the true mouth, by frame; the reference frame is not measured and stays 0."""
-    openings = np.zeros(len(subject.clip))
-    openings[subject.frames] = mouth_opening(subject.landmarks[subject.frames])
-    return openings
+def enough(count: int) -> None:
+    """Raise a `ConfigError` where there are fewer than three clips."""
+    require(count >= 3, f"a new voice needs at least three clips to choose from, not {count}")
+
+
+def others(index: int, count: int) -> tuple[int, int]:
+    """Donor and third clip of the ``index``-th of ``count`` clips, which are at least three."""
+    voice = donor(index, count) or 0
+    third = (voice + 1) % count
+    return voice, third if third != index else (third + 1) % count
+
+
+@torch.no_grad()
+def revoice_clip(
+    generator: Generator, clip: PackedClip, voice: PackedClip, third: PackedClip, expert: SyncNet | None,
+    mask: str = "query",
+) -> list[Record]:  # fmt: skip
+    """Both rows of one clip; none where the three are too short to be compared."""
+    shared = min(len(clip), len(voice), len(third))
+    if shared <= SHORTEST:
+        return []
+    subject = Subject(beginning(clip, shared), mask=mask)
+    heard = [beginning(other, shared) for other in (voice, third)]
+    true = [Subject(other).landmarks for other in heard]
+    scores = [(Opening(), Sync(expert)) for _ in ROWS]
+    dub = generated(generator, subject, heard[0].mels)
+    for frames in torch.split(subject.frames, BATCH):
+        images = torch.where(subject.masks(frames) > 0, dub(frames), subject.clip.images[frames])
+        look = subject.look(images, frames, heard[0].mels)
+        for metrics, other, points in zip(scores, heard, true, strict=True):
+            for metric in metrics:
+                metric.update(replace(look, true_landmarks=points[frames], mels=other.mels[frames]))
+    return [
+        Record(clip.name, row, len(subject.frames), opening.values() | sync.values(), REVOICED)
+        for row, (opening, sync) in zip(ROWS, scores, strict=True)
+    ]

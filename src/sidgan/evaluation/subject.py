@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -12,40 +13,60 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sidgan import faces, metrics
+from sidgan import faces
 from sidgan.data.dataset import PackedClip, box_masks
+from sidgan.errors import DataError
+from sidgan.evaluation.measures import Look
 from sidgan.metrics.lips import LMD_SIZE
 from sidgan.nn import Generator
 from sidgan.types import Byte, Float
 
 BATCH = 32  #: frames drawn and judged together
+EMBEDDING = 128  #: numbers in an identity
+LOWER = (0.0, 0.5, 1.0, 1.0)
 Dubber = Callable[[Tensor], Tensor]  #: frame indices (n,) -> whole pictures (n, 3, S, S) uint8
+Reference = Literal["first", "last"]
+Mask = Literal["query", "lower"]
 
 
 class Subject:
     """A clip to be dubbed, and what its own frames say, found once for all rows.
 
+    Args:
+        clip: what is dubbed.
+        reference: the frame that shows the generator the person.
+        id_every: identity, the slowest metric, is measured on every n-th frame; 0 leaves it out.
+        mask: what is hidden of the query: the box between the cheeks and below the nose, or the lower half.
+        score_reference: whether the reference frame is judged as well. There the reference *is* the answer.
+        swapped: (N, 1, 80, 16) sound of another clip.
+        confirm: look whether there is a face at all, before its landmarks are believed.
+
     Attributes:
         frames: indices of the judged frames, consecutive.
-        reference: index of the reference frame, not among them.
-        wrong_mels: the clip's sound, half its length later.
+        reference: index of the reference frame.
     """
 
-    def __init__(self, clip: PackedClip, reference: str, id_every: int) -> None:
-        self.clip = clip
+    def __init__(
+        self, clip: PackedClip, reference: str = "first", id_every: int = 0, *, mask: str = "query",
+        score_reference: bool = False, swapped: Tensor | None = None, confirm: bool = False,
+    ) -> None:  # fmt: skip
+        lower = torch.tensor(LOWER, dtype=clip.masks.dtype, device=clip.masks.device)
+        self.clip = replace(clip, masks=lower.expand(len(clip), 4)) if mask == "lower" else clip
         count = len(clip)
+        self.swapped, self.confirm = swapped, confirm
         self.reference = 0 if reference == "first" else count - 1
-        self.frames = torch.arange(1, count) if reference == "first" else torch.arange(count - 1)
+        self.frames = torch.arange(count)
+        if not score_reference:
+            self.frames = self.frames[self.frames != self.reference]
         self.id_frames = set(self.frames[::id_every].tolist()) if id_every else set[int]()
-        self.wrong_mels = clip.mels.roll(-(count // 2), 0)
         # Packed landmarks are smoothed over time. Others are found frame by frame, so the true ones must be as well.
         self.guides = clip.landmarks * LMD_SIZE - 0.5
         self.landmarks = np.zeros_like(clip.landmarks)
-        self.identities: dict[int, Float] = {}
+        self.identities = np.full((count, EMBEDDING), np.nan, np.float32)
         for some in torch.split(self.frames, BATCH):
             pictures = judged_size(clip.images[some])
             self.landmarks[some] = self.find_landmarks(pictures, some)
-            self.identities |= self.embed(pictures, some)
+            self.identities[some] = self.embed(pictures, some)
 
     @property
     def size(self) -> int:
@@ -56,15 +77,36 @@ class Subject:
         """The hidden boxes of some frames (n, 1, S, S)."""
         return box_masks(self.clip.masks[frames], self.size)
 
+    def look(self, images: Tensor, frames: Tensor, mels: Tensor) -> Look:
+        """Pictures (n, 3, S, S) uint8 of some frames, drawn from a sound (N, 1, 80, 16), as metrics see them."""
+        pictures, truth = judged_size(images), self.clip.images[frames]
+        if torch.equal(images, truth):  # found already
+            points, identities = self.landmarks[frames].copy(), self.identities[frames]
+        else:
+            points, identities = self.find_landmarks(pictures, frames), self.embed(pictures, frames)
+        if self.confirm:
+            seen = [self._face_seen(p, i) for p, i in zip(pictures, frames.tolist(), strict=True)]
+            points[~np.array(seen)] = np.nan
+        return Look(
+            frames=frames, images=images, truth=truth, masks=self.masks(frames), pictures=pictures,
+            landmarks=points, true_landmarks=self.landmarks[frames], identities=identities,
+            true_identities=self.identities[frames], mels=mels[frames],
+        )  # fmt: skip
+
     def find_landmarks(self, pictures: Sequence[Byte], frames: Tensor) -> Float:
         """Landmarks (n, 68, 2) of pictures of these frames, looked for where the true face is."""
         boxes = [faces.box_of(self.guides[i]) for i in frames.tolist()]
         return np.stack([faces.landmarks(p, box) for p, box in zip(pictures, boxes, strict=True)])
 
-    def embed(self, pictures: Sequence[Byte], frames: Tensor) -> dict[int, Float]:
-        """Identities of those pictures whose frame is asked for, by frame, under the true landmarks."""
+    def embed(self, pictures: Sequence[Byte], frames: Tensor) -> Float:
+        """Identities (n, 128) of those pictures whose frame is asked for, under the true landmarks; else NaN."""
+        nothing = np.full(EMBEDDING, np.nan, np.float32)
         pairs = zip(frames.tolist(), pictures, strict=True)
-        return {i: faces.embed(p, self.guides[i]) for i, p in pairs if i in self.id_frames}
+        return np.stack([faces.embed(p, self.guides[i]) if i in self.id_frames else nothing for i, p in pairs])
+
+    def _face_seen(self, picture: Byte, frame: int) -> bool:
+        luma = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+        return faces.confirm(np.asarray(luma), faces.box_of(self.guides[frame])) is not None
 
 
 def beginning(clip: PackedClip, count: int | None) -> PackedClip:
@@ -99,6 +141,8 @@ def generated(generator: Generator, subject: Subject, mels: Tensor) -> Dubber:
         hidden = box_masks(subject.clip.masks[frames].to(device), size)
         query = pictures(frames) * (1 - hidden)
         drawn = generator.decode(query, features, mels[frames].to(device).float())[size]
+        if not bool(torch.isfinite(drawn).all()):
+            raise DataError(f"the model draws NaN (in frames {int(frames[0])} to {int(frames[-1])})")
         levels = scaled(drawn, subject.size) * 255
         return levels.round().clamp(0, 255).to(torch.uint8).to(subject.clip.images.device)
 
@@ -119,24 +163,3 @@ def judged_size(images: Tensor) -> list[Byte]:
     how = cv2.INTER_AREA if images.shape[-1] > LMD_SIZE else cv2.INTER_LINEAR
     pictures = np.ascontiguousarray(images.cpu().permute(0, 2, 3, 1).numpy())
     return [np.asarray(cv2.resize(p, (LMD_SIZE, LMD_SIZE), interpolation=how)) for p in pictures]
-
-
-def opening_values(match: metrics.OpeningMatch) -> dict[str, float]:
-    """A comparison of mouth openings as values of a record."""
-    moved = bool(match.correlations.any())
-    return {
-        "opening": match.correlation,
-        "opening_lag": float(match.lag) if moved else math.nan,
-        "opening_ratio": match.ratio,
-    }
-
-
-def sync_values(match: metrics.SyncMatch | None) -> dict[str, float]:
-    """An expert's verdict as values of a record."""
-    if match is None:
-        return dict.fromkeys(("sync", "sync_offset", "sync_near"), math.nan)
-    return {
-        "sync": match.probability,
-        "sync_offset": float(match.offset),
-        "sync_near": float(abs(match.offset) <= 1),
-    }

@@ -1,0 +1,294 @@
+"""A result folder: one clip after another or in several processes, stopped and gone on with, always the same bytes.
+
+::
+
+    OUT/protocol.json       how it was judged, see `sidgan.evaluation.protocol`
+    OUT/records.jsonl       one line for each clip, sorted
+    OUT/summary.json        means over clips with 95 % intervals, means over all frames, what was left out and why
+    OUT/frames/NAME.npz     values of each frame, pose, side of the face
+    OUT/features/NAME.npz   what distances between sets of pictures need
+    OUT/records/NAME.json   the clip's line; it is written last and marks the clip as done
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+import torch
+
+from sidgan.errors import DataError, DownloadError, OutputError, SidganError
+from sidgan.evaluation import measures
+from sidgan.evaluation.judging import Verdict
+from sidgan.evaluation.results import EvalResult, Record
+from sidgan.files import finished, writing
+from sidgan.types import Float
+
+AHEAD = 8  #: clips a worker that are handed out before their turn
+
+
+class Excluded(SidganError):  # noqa: N818  a verdict, not an error
+    """Why a clip has no figures: one of few reasons, with what was measured in brackets."""
+
+
+@dataclass
+class Outcome:
+    """What is found of one clip.
+
+    Attributes:
+        verdicts: by every row and system.
+        facts: frames, those judged, those skipped by reason; goes into the record.
+        arrays: (n,) or (n, k) of the judged frames: ``frame``, ``yaw``, ``side`` and the like.
+    """
+
+    verdicts: list[Verdict]
+    facts: dict[str, Any]
+    arrays: dict[str, Float] = field(default_factory=dict)
+
+
+class Job(Protocol):
+    """One clip to be judged. It is sent to another process: small, and made of plain values.
+
+    Attributes:
+        stem: its file name in the result folder. name: for people. split: the table it belongs to.
+    """
+
+    @property
+    def stem(self) -> str: ...  # noqa: D102
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def split(self) -> str: ...  # noqa: D102
+
+    def digest(self) -> str:
+        """Digest of all the files that its figures depend on."""
+
+    def run(self, tools: Any) -> Outcome:
+        """Judge it; raises `Excluded` or another `SidganError` where that cannot be."""
+
+
+def judge_all(
+    out: Path, jobs: Sequence[Job], make_tools: Callable[[], Any], *, workers: int,
+    progress: Callable[[int, int], None],
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Judge every clip that is not done yet; the records of all, in the order of ``jobs``.
+
+    Args:
+        out: result folder, see `sidgan.evaluation.protocol.settle`.
+        jobs: sorted.
+        make_tools: what `Job.run` is given; called once in every process, picklable.
+        workers: processes. Each computes with one thread, so that their number changes no digit.
+        progress: called with the clips done and the number of all.
+    """
+    with writing(out):
+        for name in ("frames", "features", "records"):
+            (out / name).mkdir(exist_ok=True)
+    records = []
+    for record in _run(out, jobs, make_tools, workers):
+        records.append(record)
+        progress(len(records), len(jobs))
+    _write(out / "records.jsonl", "".join(json.dumps(r) + "\n" for r in records))
+    return records
+
+
+def _run(
+    out: Path, jobs: Sequence[Job], make_tools: Callable[[], Any], workers: int
+) -> Iterator[dict[str, Any]]:
+    if workers <= 1:
+        threads = torch.get_num_threads()
+        worker = _Worker(out, make_tools)
+        try:
+            yield from map(worker, jobs)
+        finally:
+            torch.set_num_threads(threads)
+        return
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), _begin, (out, make_tools))
+    waiting: deque[Future[dict[str, Any]]] = deque()
+    try:
+        for job in jobs:
+            waiting.append(pool.submit(_work, job))
+            if len(waiting) >= AHEAD * workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    except BrokenProcessPool:
+        raise SidganError(
+            "a worker process was killed, most likely for memory; start again with fewer --workers to go on"
+        ) from None
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+class _Worker:
+    """Judges clips in one process; tools are made when the first clip needs them."""
+
+    def __init__(self, out: Path, make_tools: Callable[[], Any]) -> None:
+        torch.set_num_threads(1)
+        cv2.setNumThreads(1)
+        self._out, self._make, self._tools = out, make_tools, None
+
+    def __call__(self, job: Job) -> dict[str, Any]:
+        done = self._out / "records" / f"{job.stem}.json"
+        head: dict[str, Any] = {"name": job.name, "split": job.split, "stem": job.stem, "excluded": None}
+        try:
+            head["input"] = job.digest()
+        except OSError as error:
+            return head | {"input": None, "excluded": f"a file cannot be read ({error.filename}: {error.strerror})"}
+        record = _read_record(done, head["input"])
+        if record is None:
+            done.unlink(missing_ok=True)  # from here on to the end, what lies beside it may be of two kinds
+            record = head | self._judge(job)
+            if not record.pop("failed", False):
+                _write(done, json.dumps(record))
+        return record
+
+    def _judge(self, job: Job) -> dict[str, Any]:
+        if self._tools is None:
+            self._tools = self._make()
+        try:
+            found = job.run(self._tools)
+        except (OutputError, DownloadError):
+            raise
+        except Excluded as why:
+            return {"excluded": str(why)}
+        except SidganError as error:
+            return {"excluded": f"cannot be judged ({error})"}
+        except Exception as error:  # one odd clip must not end the run; nor is it done, should the fault be elsewhere
+            text = f"failed ({type(error).__name__}: {error})"
+            return {"excluded": " ".join(text.split()), "failed": True}
+        series, features = dict(found.arrays), dict[str, Float]()
+        values: dict[str, dict[str, dict[str, float | None]]] = {}
+        counts: dict[str, dict[str, dict[str, int]]] = {}
+        for verdict in found.verdicts:
+            of = verdict.record
+            values.setdefault(of.system, {})[of.row] = {k: _plain(v) for k, v in of.values.items()}
+            counts.setdefault(of.system, {})[of.row] = of.counts
+            series |= {f"{of.system}/{of.row}/{k}": v for k, v in verdict.series.items()}
+            features |= {f"{k}/{of.system}/{of.row}": v for k, v in verdict.features.items()}
+        _write_arrays(self._out / "frames" / f"{job.stem}.npz", series)
+        if features:
+            _write_arrays(self._out / "features" / f"{job.stem}.npz", features)
+        return found.facts | {"values": values, "counts": counts}
+
+
+_worker: _Worker | None = None
+
+
+def _begin(out: Path, make_tools: Callable[[], Any]) -> None:
+    global _worker  # noqa: PLW0603  a process of the pool has nowhere else to keep its networks
+    _worker = _Worker(out, make_tools)
+
+
+def _work(job: Job) -> dict[str, Any]:
+    if _worker is None:
+        raise RuntimeError("a worker was not begun")
+    return _worker(job)
+
+
+def summarise(out: Path, records: Sequence[dict[str, Any]], settings: dict[str, Any]) -> dict[str, EvalResult]:
+    """Means of every split, as ``summary.json`` keeps them; by split, for `sidgan.evaluation.table`.
+
+    Raises:
+        DataError: there is no clip with figures.
+    """
+    results, summary = dict[str, EvalResult](), dict[str, Any]()
+    for split in dict.fromkeys(record["split"] for record in records):
+        mine = [r for r in records if r["split"] == split]
+        judged = [r for r in mine if r["excluded"] is None]
+        results[split] = result = EvalResult(settings, tuple(_plain_records(judged)), _distances(out, judged))
+        skipped = Counter[str]()
+        for record in judged:
+            skipped.update(record["skipped"])
+        summary[split] = {
+            "clips": len(judged), "frames": sum(r["judged"] for r in judged), "skipped_frames": dict(skipped),
+            "excluded_clips": dict(Counter(reason(r["excluded"]) for r in mine if r["excluded"] is not None)),
+            "means": result.summary(),
+        }  # fmt: skip
+    _write(out / "summary.json", json.dumps(summary, indent=1) + "\n")
+    if not any(result.records for result in results.values()):
+        first = records[0]
+        raise DataError(
+            f"none of {len(records)} clips could be judged, the first ({first['name']}): {first['excluded']}; "
+            f"see {out / 'records.jsonl'}"
+        )
+    return {split: result for split, result in results.items() if result.records}
+
+
+def notes(out: Path) -> list[str]:
+    """What ``summary.json`` has to say beside the table: lines about clips and frames that were left out."""
+    lines = []
+    for split, found in json.loads((out / "summary.json").read_text()).items():
+        for key, word in (("excluded_clips", "clips not judged"), ("skipped_frames", "frames not judged")):
+            for why, count in found[key].items():
+                lines.append(f"{split}: {count} {word}: {why}")
+    return lines
+
+
+def reason(text: str) -> str:
+    """Why a clip was excluded, without what was measured: reasons are counted by this."""
+    return text.partition(" (")[0]
+
+
+def _plain_records(records: Sequence[dict[str, Any]]) -> Iterator[Record]:
+    for record in records:
+        for system, rows in record["values"].items():
+            for row, values in rows.items():
+                known = {k: math.nan if v is None else v for k, v in values.items()}
+                counts = record["counts"][system][row]
+                yield Record(record["name"], row, record["judged"], known, system, counts)
+
+
+def _distances(out: Path, records: Sequence[dict[str, Any]]) -> dict[str, dict[str, dict[str, float]]]:
+    """System -> row -> set metric -> distance of all clips as dubbed from the true ones."""
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for name, metric in measures.SETS.items():
+        features: dict[str, list[Float]] = {}
+        for record in records:
+            path = out / "features" / f"{record['stem']}.npz"
+            if not path.is_file():
+                continue
+            with np.load(path) as arrays:
+                for key in arrays.files:
+                    if key.startswith(f"{name}/"):
+                        features.setdefault(key, []).append(arrays[key])
+        for key, mine in features.items():
+            _, system, row = key.split("/")
+            true = features.get(f"{name}/{system}/truth")
+            if true is not None and len(true) == len(mine):
+                found.setdefault(system, {}).setdefault(row, {})[name] = metric.distance(mine, true)
+    return found
+
+
+def _read_record(path: Path, digest: str) -> dict[str, Any] | None:
+    try:
+        record: dict[str, Any] = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+    folders = ("frames", "features") if measures.SETS else ("frames",)
+    beside = [path.parents[1] / folder / f"{path.stem}.npz" for folder in folders]
+    whole = record.get("excluded") is not None or all(file.is_file() for file in beside)
+    return record if record.get("input") == digest and whole else None
+
+
+def _plain(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _write(path: Path, text: str) -> None:
+    with finished(path) as part:
+        part.write_text(text)
+
+
+def _write_arrays(path: Path, arrays: dict[str, Float]) -> None:
+    with finished(path) as part, part.open("wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)

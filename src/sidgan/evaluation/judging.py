@@ -1,0 +1,91 @@
+"""Judging one clip as dubbed by somebody: every metric of `sidgan.evaluation.measures`, for one or both systems."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sidgan.evaluation import measures
+from sidgan.evaluation.measures import Look
+from sidgan.evaluation.results import RAW, Record
+from sidgan.evaluation.subject import BATCH, Dubber, Subject
+from sidgan.nn import SyncNet
+from sidgan.types import Float
+
+
+@dataclass
+class Verdict:
+    """What is found of one clip: ``record``, values by frame and features by set metric, see `measures`."""
+
+    record: Record
+    series: dict[str, Float] = field(default_factory=dict)
+    features: dict[str, Float] = field(default_factory=dict)
+
+
+def judge(
+    subject: Subject, row: str, dub: Dubber, heard: Tensor, *, systems: Sequence[str], expert: SyncNet | None,
+    samples: Float | None = None, whole: bool = False,
+) -> list[Verdict]:  # fmt: skip
+    """Let a dubber redraw a clip and judge the result, as it was drawn and pasted inside the hidden box.
+
+    Args:
+        subject: the clip.
+        row: the dubber's name.
+        dub: draws whole pictures.
+        heard: (N, 1, 80, 16), the sound it draws from.
+        systems: which of `sidgan.evaluation.results.SYSTEMS` to judge.
+        expert: judges synchronisation, in eval mode.
+        samples: see `measures.clip_metrics`.
+        whole: the dubber's pictures are frames of a finished video: they are judged as they are.
+    """
+    scores = {system: _Scores(expert, samples) for system in systems}
+    for frames in torch.split(subject.frames, BATCH):
+        raw = dub(frames)
+        for system, score in scores.items():
+            truth = subject.clip.images[frames]
+            images = raw if system == RAW or whole else torch.where(subject.masks(frames) > 0, raw, truth)
+            score.update(subject.look(images, frames, heard))
+    return [score.verdict(subject.clip.name, row, system) for system, score in scores.items()]
+
+
+class _Scores:
+    """Accumulates all metrics over one clip."""
+
+    def __init__(self, expert: SyncNet | None, samples: Float | None) -> None:
+        self._frames = 0
+        self._series: dict[str, list[Float]] = {name: [] for name in (*measures.FRAME, *measures.SERIES)}
+        self._features: dict[str, list[Float]] = {name: [] for name in measures.SETS}
+        self._clip = measures.clip_metrics(expert, samples)
+
+    def update(self, look: Look) -> None:
+        for name, metric in (*measures.FRAME.items(), *measures.SERIES.items()):
+            self._series[name].append(_numbers(metric(look)))
+        for name, sets in measures.SETS.items():
+            wanted = torch.arange(self._frames, self._frames + len(look.frames)) % sets.every == 0
+            if wanted.any():
+                self._features[name].append(sets.features(look.images[wanted.to(look.images.device)]))
+        for clip in self._clip:
+            clip.update(look)
+        self._frames += len(look.frames)
+
+    def verdict(self, clip: str, row: str, system: str) -> Verdict:
+        series = {name: np.concatenate(parts) for name, parts in self._series.items()}
+        values, counts = dict[str, float](), dict[str, int]()
+        for name in measures.FRAME:
+            known = series[name][~np.isnan(series[name])].tolist()
+            counts[name] = len(known)
+            values[name] = math.fsum(known) / len(known) if known else math.nan
+        for metric in self._clip:
+            values |= metric.values()
+        features = {name: np.concatenate(parts).astype(np.float32) for name, parts in self._features.items()}
+        return Verdict(Record(clip, row, self._frames, values, system, counts), series, features)
+
+
+def _numbers(values: Tensor | Float) -> Float:
+    numbers = values.detach().cpu().numpy() if isinstance(values, Tensor) else values
+    return numbers.astype(np.float64)

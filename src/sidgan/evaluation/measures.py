@@ -1,0 +1,152 @@
+"""The metrics that judging takes, as tables: add a line to one of them, and a metric is in every record and table.
+
+Three kinds, by what they need to see::
+
+    FRAME    a function of some frames          -> one value a frame; a record holds their mean
+    clip     an object that sees a whole clip   -> values of that clip       (`clip_metrics`)
+    SETS     features of each frame, kept on disk -> one distance between two sets of all clips (Frechet distances)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from torch import Tensor
+
+from sidgan import metrics
+from sidgan.data.offset import mouth_opening
+from sidgan.nn import SyncNet
+from sidgan.types import Byte, Float
+
+
+@dataclass(frozen=True)
+class Look:
+    """Consecutive frames of one clip beside the truth, as metrics see them.
+
+    Attributes:
+        frames: (n,) indices in the clip.
+        images, truth: (n, 3, S, S) uint8 crops.
+        masks: (n, 1, S, S) 1 in the mouth region.
+        pictures: n crops (256, 256, 3), in which ``landmarks`` were found.
+        landmarks, true_landmarks: (n, 68, 2) px at 256 px; NaN where there was no face.
+        identities, true_identities: (n, 128); NaN where they were not asked for.
+        mels: (n, 1, 80, 16), the sound the frames were drawn from.
+    """
+
+    frames: Tensor
+    images: Tensor
+    truth: Tensor
+    masks: Tensor
+    pictures: Sequence[Byte]
+    landmarks: Float
+    true_landmarks: Float
+    identities: Float
+    true_identities: Float
+    mels: Tensor
+
+
+FrameMetric = Callable[[Look], "Tensor | Float"]  #: (n,) values, NaN where undefined
+
+FRAME: Mapping[str, FrameMetric] = {
+    "mouth_psnr": lambda look: metrics.psnr(look.images, look.truth, look.masks),
+    "psnr": lambda look: metrics.psnr(look.images, look.truth),
+    "ssim": lambda look: metrics.ssim(look.images, look.truth),
+    "lmd": lambda look: metrics.lmd(look.landmarks, look.true_landmarks),
+    "lmd_c": lambda look: metrics.lmd_centred(look.landmarks, look.true_landmarks),
+    "id": lambda look: metrics.identity_distance(look.identities, look.true_identities),
+}
+
+#: Values of each frame that are kept for later, and averaged by nobody.
+SERIES: Mapping[str, FrameMetric] = {"open": lambda look: mouth_opening(look.landmarks)}
+
+
+class ClipMetric(Protocol):
+    """What sees a clip in pieces and gives its values at the end."""
+
+    def update(self, look: Look) -> None:
+        """See the next frames."""
+
+    def values(self) -> dict[str, float]:
+        """The clip's values by metric, NaN where undefined."""
+
+
+def clip_metrics(expert: SyncNet | None, samples: Float | None) -> list[ClipMetric]:
+    """Fresh metrics for one clip as dubbed by one row.
+
+    Args:
+        expert: judges synchronisation; ``None`` for nobody to judge, or nothing to hear.
+        samples: the sound it was drawn from, at 16 kHz from the first frame on, where it is at hand: a metric that
+            listens to more than mels plugs in here.
+    """
+    return [Opening(), Sync(expert)]
+
+
+class Opening:
+    """How the mouth's opening follows the true one; frames without a face are bridged."""
+
+    def __init__(self) -> None:
+        self._mine: list[Float] = []
+        self._true: list[Float] = []
+
+    def update(self, look: Look) -> None:
+        """See the next frames."""
+        self._mine.append(mouth_opening(look.landmarks))
+        self._true.append(mouth_opening(look.true_landmarks))
+
+    def values(self) -> dict[str, float]:
+        """Correlation, lag and ratio of `sidgan.metrics.opening_match`."""
+        mine, true = bridged(np.concatenate(self._mine)), bridged(np.concatenate(self._true))
+        if mine is None or true is None:
+            return dict.fromkeys(("opening", "opening_lag", "opening_ratio"), math.nan)
+        match = metrics.opening_match(mine, true)
+        lag = float(match.lag) if match.correlations.any() else math.nan
+        return {"opening": match.correlation, "opening_lag": lag, "opening_ratio": match.ratio}
+
+
+def bridged(series: Float) -> Float | None:
+    """A series (N,) with its NaN replaced by a straight line between neighbours; none where most are undefined."""
+    known = np.flatnonzero(~np.isnan(series))
+    if 2 * len(known) <= len(series):
+        return None
+    return np.interp(np.arange(len(series)), known, series[known])
+
+
+class Sync:
+    """An expert's verdict; undefined without one."""
+
+    def __init__(self, expert: SyncNet | None) -> None:
+        self._sync = metrics.MouthSync(expert) if expert is not None else None
+
+    def update(self, look: Look) -> None:
+        """See the next frames, hear their sound."""
+        if self._sync is not None:
+            self._sync.update(look.images, look.mels)
+
+    def values(self) -> dict[str, float]:
+        """Probability and offset of `sidgan.metrics.sync_match`."""
+        match = self._sync.compute() if self._sync is not None else None
+        if match is None:
+            return dict.fromkeys(("sync", "sync_offset", "sync_near"), math.nan)
+        near = float(abs(match.offset) <= 1)
+        return {"sync": match.probability, "sync_offset": float(match.offset), "sync_near": near}
+
+
+class SetMetric(NamedTuple):
+    """A distance between all frames of all clips and the true ones.
+
+    Attributes:
+        features: (n, D) of some frames' pictures, (n, 3, S, S) uint8.
+        distance: of features of the clips as dubbed and of the true ones, arrays (n, D) in the same order.
+        every: only every n-th judged frame is looked at.
+    """
+
+    features: Callable[[Tensor], Float]
+    distance: Callable[[Sequence[Float], Sequence[Float]], float]
+    every: int = 1
+
+
+SETS: dict[str, SetMetric] = {}  #: nothing yet that needs no downloaded weights

@@ -1,0 +1,279 @@
+"""The protocol on prepared folders: a weights file judged on the clips of some splits, into a result folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sidgan import audio, checkpoint
+from sidgan.config import require
+from sidgan.data.dataset import FPS, PackedClip, read_crops, read_manifest
+from sidgan.engine import choose_device
+from sidgan.errors import ConfigError, DataError
+from sidgan.evaluation import protocol
+from sidgan.evaluation.folder import Excluded, Outcome, judge_all, summarise
+from sidgan.evaluation.judging import Verdict
+from sidgan.evaluation.lists import Choice, by_split
+from sidgan.evaluation.reconstruction import check, donor, judge_row, possible
+from sidgan.evaluation.results import SYSTEMS, EvalResult
+from sidgan.evaluation.revoicing import SHORTEST, enough, others, revoice_clip
+from sidgan.evaluation.rows import ROWS
+from sidgan.evaluation.subject import Mask, Reference, Subject
+from sidgan.nn import Generator, SyncNet
+from sidgan.types import Float
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How clips are judged; see `sidgan.evaluation.evaluate`. ``revoice`` adds the rows of `sidgan.evaluation.revoice`.
+
+    ``device`` is ``cpu`` or ``cuda``.
+    """
+
+    reference: Reference = "first"
+    mask: Mask = "query"
+    score_reference: bool = False
+    id_every: int = 5
+    max_frames: int | None = None
+    rows: tuple[str, ...] = ROWS
+    systems: tuple[str, ...] = SYSTEMS
+    revoice: bool = False
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        check(self.reference, self.mask, self.id_every, self.max_frames, self.rows, self.systems)
+        require(self.device in ("cpu", "cuda"), f"device must be cpu or cuda, not {self.device}")
+
+
+@torch.no_grad()
+def evaluate_to(
+    out: Path,
+    model: Path | str,
+    data: Sequence[Path],
+    *,
+    splits: Sequence[str] = ("heldout",),
+    choose: Callable[[Sequence[dict[str, Any]]], Choice] | None = None,
+    expert: Path | str = "bundled",
+    settings: Settings | None = None,
+    workers: int = 1,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> dict[str, EvalResult]:
+    """Judge a generator on prepared clips, into a result folder that can be gone on with.
+
+    Args:
+        out: result folder, see `sidgan.evaluation.folder`; made if it is not there.
+        model: weights file of a generator, or ``bundled``.
+        data: prepared folders.
+        splits: which clips, unless ``choose`` says.
+        choose: picks clips from all manifest records, see `sidgan.evaluation.lists`.
+        expert: weights file of a sync expert, or ``bundled``.
+        settings: how; by default on the CPU.
+        workers: processes.
+        progress: called with the clips done and the number of all.
+
+    Returns:
+        A result for each split.
+
+    Raises:
+        ConfigError: impossible settings, or ``out`` holds figures of other ones.
+        DataError: nothing there for these splits, or no clip can be judged.
+        CheckpointError: no weights, or those of something else.
+        OutputError: the result cannot be written.
+    """
+    how = settings or Settings()
+    files = {"model": _weights(model, "generator"), "expert": _weights(expert, "syncnet")}
+    choice = _chosen(data, choose or partial(by_split, splits=splits))
+    limit = min((n for n in (how.max_frames, choice.max_frames) if n is not None), default=None)
+    how = replace(how, max_frames=limit)
+    jobs = _jobs(choice, how)
+    names = {"list": choice.list, "notes": list(choice.notes), "count": len(jobs),
+             "names": protocol.text_digest(f"{job.split} {job.name}" for job in jobs)}  # fmt: skip
+    described = protocol.describe(
+        "model", asdict(how), names, **{kind: protocol.file_digest(path) for kind, path in files.items()}
+    )
+    protocol.settle(out, described)
+    tools = partial(_tools, files["model"], files["expert"], how)
+    records = judge_all(out, jobs, tools, workers=workers, progress=progress)
+    return summarise(out, records, asdict(how))
+
+
+def _weights(path: Path | str, kind: str) -> Path:
+    file = checkpoint.bundled(kind) if str(path) == "bundled" else Path(path)
+    if file.is_dir():
+        raise ConfigError(f"{file} is a folder; give a weights file or 'bundled' first, then the prepared folders")
+    checkpoint.read_meta(file)
+    return file
+
+
+def _chosen(data: Sequence[Path], choose: Callable[[Sequence[dict[str, Any]]], Choice]) -> Choice:
+    records = [r | {"folder": str(folder)} for folder in data for r in read_manifest(folder) if r["kept"]]
+    choice = choose(records)
+    if not choice.clips:
+        raise DataError(f"no clips for {choice.list} in {', '.join(map(str, data))}")
+    return choice
+
+
+def _jobs(choice: Choice, how: Settings) -> list[PackedJob]:
+    """One for each clip and split, sorted; within a split every clip is given the voice of another."""
+    jobs: list[PackedJob] = []
+    seen = set[tuple[str, str]]()
+    files = [record["file"] for record, _ in choice.clips]
+    for split in sorted({split for _, split in choice.clips}):
+        mine = [record for record, other in choice.clips if other == split]
+        parts = []
+        for record in sorted(mine, key=lambda r: r["name"]):
+            if (split, record["file"]) in seen:
+                raise ConfigError(f"{record['name']} is in two of the folders; judge them one after another")
+            seen.add((split, record["file"]))
+            first, last = record["splits"][split]
+            last = last if how.max_frames is None else min(last, first + how.max_frames)
+            parts.append(Part(record["folder"], record, first, last, record["splits"][split][1]))
+        if how.revoice:
+            enough(len(parts))
+        for i, part in enumerate(parts):
+            stem = part.record["file"] if files.count(part.record["file"]) == 1 else f"{part.record['file']}@{split}"
+            other = donor(i, len(parts)) if how.revoice or "swapped" in how.rows else None
+            third = parts[others(i, len(parts))[1]] if how.revoice else None
+            jobs.append(PackedJob(stem, split, part, None if other is None else parts[other], third))
+    return jobs
+
+
+@dataclass(frozen=True)
+class Part:
+    """Frames ``first`` to before ``last`` of a packed clip; ``end`` is where its split ends."""
+
+    folder: str
+    record: dict[str, Any]
+    first: int
+    last: int
+    end: int
+
+    def path(self, suffix: str) -> Path:
+        """Of one of its files."""
+        base = Path(self.folder) / "clips" / self.record["file"]
+        return base.with_name(base.name + suffix)
+
+    def readable(self) -> bool:
+        """Whether its files are there."""
+        return self.path(".mp4").is_file() and self.path(".npz").is_file()
+
+    def load(self) -> PackedClip:
+        """Its frames.
+
+        Raises:
+            DataError: the pictures cannot be read, or are not those of the record.
+        """
+        images = read_crops(self.path(".mp4"))
+        if len(images) != self.record["frames"]:
+            raise DataError(f"{self.path('.mp4')} has {len(images)} frames, not {self.record['frames']}")
+        with np.load(self.path(".npz")) as arrays:
+            masks, landmarks = (arrays[key][self.first : self.last] for key in ("masks", "landmarks"))
+        pictures = torch.from_numpy(images[self.first : self.last]).permute(0, 3, 1, 2).contiguous()
+        return PackedClip(self.record["name"], pictures, self.mels(), torch.from_numpy(masks), landmarks)
+
+    def mels(self) -> Tensor:
+        """(N, 1, 80, 16) float16 windows of its frames."""
+        with np.load(self.path(".npz")) as arrays:
+            mel = arrays["mel"].astype(np.float32)
+        windows = audio.mel_windows(mel, [Fraction(i, FPS) for i in range(self.first, self.last)])
+        return torch.from_numpy(windows.astype(np.float16))
+
+    def poses(self) -> dict[str, Float]:
+        """Pose in degrees and side of the crop in source px, (N,) each, as far as they were packed."""
+        found = {}
+        with np.load(self.path(".npz")) as arrays:
+            if "pose" in arrays.files:
+                found = dict(zip(("yaw", "pitch", "roll"), arrays["pose"][self.first : self.last].T, strict=True))
+            if "matrices" in arrays.files:
+                found["side"] = arrays["matrices"][self.first : self.last, 0, 0]
+        return found
+
+    def digest(self) -> list[str]:
+        """Digests of its files, and its frames."""
+        return [*(protocol.file_digest(self.path(s)) for s in (".mp4", ".npz")), f"{self.first}-{self.last}"]
+
+
+@dataclass(frozen=True)
+class PackedJob:
+    """One packed clip to be judged, with the clip whose voice it is given, and a third one; see `folder.Job`."""
+
+    stem: str
+    split: str
+    part: Part
+    voice: Part | None
+    third: Part | None
+
+    @property
+    def name(self) -> str:
+        """As in the manifest."""
+        return str(self.part.record["name"])
+
+    def digest(self) -> str:
+        """Of its own files and of those it borrows from, which may be missing."""
+        lines = self.part.digest()
+        for part in (self.voice, self.third):
+            if part is not None:
+                lines += part.digest() if part.readable() else ["missing"]
+        return protocol.text_digest(lines)
+
+    @torch.no_grad()
+    def run(self, tools: Tools) -> Outcome:
+        """Every row of the protocol.
+
+        Raises:
+            Excluded: it is too short.
+            DataError: it cannot be read, or the model draws NaN.
+        """
+        part, how = self.part, tools.how
+        if part.last - part.first < 2:
+            raise Excluded(f"too short ({part.last - part.first} frames)")
+        clip = part.load()
+        voice = self.voice if self.voice is not None and self.voice.readable() else None
+        subject = Subject(clip, how.reference, how.id_every, mask=how.mask, score_reference=how.score_reference,
+                          swapped=None if voice is None else voice.mels())  # fmt: skip
+        verdicts = [
+            verdict
+            for row in possible(how.rows, subject.swapped)
+            for verdict in judge_row(subject, row, tools.generator, tools.expert, how.systems)
+        ]
+        if self.voice is not None and self.third is not None:
+            verdicts += self._revoiced(subject, tools)
+        skipped = {"reference": 1 - int(how.score_reference), "beyond max_frames": part.end - part.last}
+        facts = {"frames": part.end - part.first, "judged": len(subject.frames),
+                 "skipped": {why: count for why, count in skipped.items() if count}}  # fmt: skip
+        picked = subject.frames.numpy()
+        arrays = {"frame": picked} | {name: values[picked] for name, values in part.poses().items()}
+        return Outcome(verdicts, facts, arrays)
+
+    def _revoiced(self, subject: Subject, tools: Tools) -> list[Verdict]:
+        found = []
+        for part in (self.voice, self.third):
+            if part is None or not part.readable() or part.last - part.first <= SHORTEST:
+                return []
+            found.append(part.load())
+        records = revoice_clip(tools.generator, subject.clip, found[0], found[1], tools.expert, tools.how.mask)
+        return [Verdict(record) for record in records]
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What judges, in one process."""
+
+    generator: Generator
+    expert: SyncNet
+    how: Settings
+
+
+def _tools(model: Path, expert: Path, how: Settings) -> Tools:
+    device = choose_device(how.device)
+    return Tools(
+        checkpoint.load_generator(model).to(device).eval(), checkpoint.load_syncnet(expert).to(device).eval(), how
+    )

@@ -1,0 +1,111 @@
+"""What a result folder says about how it came to be, and why figures of another way are not mixed into it.
+
+``protocol.json`` holds the protocol's name and version, every setting, and digests of all that decides the figures:
+weights, expert, the source of this package, versions of the libraries, and the names of the clips. Digests of the
+clips themselves are in their records.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import sidgan
+from sidgan.errors import ConfigError
+from sidgan.evaluation import measures
+from sidgan.files import finished, writing
+
+PROTOCOL = "sidgan-eval-1"  #: counts up whenever the same clips and weights would get other figures by intention
+LIBRARIES = ("torch", "numpy", "scipy", "opencv-python-headless", "dlib-bin", "face_recognition_models", "av", "soxr")
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def text_digest(lines: Iterable[str]) -> str:
+    """SHA-256 of lines of text."""
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+@lru_cache(maxsize=1)
+def code_digest() -> str:
+    """SHA-256 over names and digests of this package's source files."""
+    root = Path(sidgan.__file__).parent
+    return text_digest(f"{p.relative_to(root).as_posix()} {file_digest(p)}" for p in sorted(root.rglob("*.py")))
+
+
+def versions() -> dict[str, str | None]:
+    """Of Python, this package and the libraries that compute."""
+    found: dict[str, str | None] = {"python": sys.version.split()[0], "sidgan": sidgan.__version__}
+    for name in LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = None
+    return found
+
+
+def describe(mode: str, settings: Mapping[str, Any], clips: Mapping[str, Any], **digests: str | None) -> dict[str, Any]:
+    """The content of ``protocol.json``.
+
+    Args:
+        mode: ``model`` or ``videos``.
+        settings: everything that was chosen.
+        clips: where the clips came from, how many there are, the digest of their names.
+        digests: by name, of what else decides the figures.
+    """
+    metrics = {"frame": sorted(measures.FRAME), "sets": sorted(measures.SETS)}
+    return {"protocol": PROTOCOL, "mode": mode, "settings": dict(settings), "metrics": metrics,
+            "clips": dict(clips), **digests, "code": code_digest(), "versions": versions()}  # fmt: skip
+
+
+def settle(out: Path, protocol: Mapping[str, Any]) -> None:
+    """Write ``protocol.json`` into a new result folder, or see that an old one has the same.
+
+    Raises:
+        ConfigError: the folder holds figures that were made in another way; the message names the first difference.
+        OutputError: it cannot be written.
+    """
+    path = out / "protocol.json"
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(protocol, indent=1, sort_keys=True) + "\n"
+    if path.is_file():
+        difference = next(_differences(_read(path), json.loads(text)), None)
+        if difference is not None:
+            raise ConfigError(f"{out} holds figures made in another way: {difference}; choose another --out")
+        return
+    with finished(path) as part:
+        part.write_text(text)
+
+
+def _read(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path} cannot be read ({error}); choose another --out") from None
+
+
+def _differences(old: Any, new: Any, name: str = "") -> Iterator[str]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in sorted({*old, *new}):
+            yield from _differences(old.get(key), new.get(key), f"{name}.{key}" if name else key)
+    elif old != new:
+        yield f"{name} was {_short(old)} and is {_short(new)}"
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:40]}...{text[-12:]}"

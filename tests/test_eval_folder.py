@@ -1,0 +1,226 @@
+"""Result folders: the same bytes however they came about, nothing mixed, nothing averaged in that cannot be judged."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from sidgan import checkpoint, media
+from sidgan.config import GeneratorConfig, SyncNetConfig
+from sidgan.data.dataset import PackedSet
+from sidgan.errors import ConfigError, DataError
+from sidgan.evaluation import Settings, evaluate, evaluate_to, measures, notes, table
+from sidgan.nn import Generator, SyncNet
+
+COUNT, SIZE = 8, 64
+USED = ("truth", "model", "silent", "swapped")
+HOW = Settings(rows=USED)
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A prepared folder of three clips (and one for training), as `sidgan prepare` leaves them; noise for faces."""
+    root = tmp_path_factory.mktemp("prepared")
+    (root / "clips").mkdir()
+    rng = np.random.default_rng(0)
+    lines = []
+    for name, split in (("a/one", "heldout"), ("a/two", "heldout"), ("b/three", "heldout"), ("b/four", "train")):
+        file = name.replace("/", "__")
+        images = rng.integers(0, 256, (1, SIZE, SIZE, 3), np.uint8).repeat(COUNT, 0)
+        images[:, 40:56, 20:44] = rng.integers(0, 256, (COUNT, 1, 1, 1), np.uint8)
+        media.write_clip(root / "clips" / f"{file}.mp4", list(images), Fraction(25), crf=10, chroma444=True)
+        np.savez(
+            root / "clips" / f"{file}.npz", mel=rng.uniform(-4, 4, (80, 60)).astype(np.float16),
+            landmarks=np.tile(rng.uniform(0.2, 0.9, (68, 2)), (COUNT, 1, 1)).astype(np.float32),
+            masks=np.tile(np.float32([0.25, 0.5, 0.75, 1]), (COUNT, 1)), pose=np.full((COUNT, 3), 12.0, np.float32),
+            matrices=np.tile(np.float32([[150, 0, 0], [0, 150, 0]]), (COUNT, 1, 1)),
+        )  # fmt: skip
+        lines.append({"name": name, "file": file, "frames": COUNT, "kept": True, "splits": {split: [0, COUNT]}})
+    (root / "manifest.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return root
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A generator and an expert as small as they get."""
+    folder = tmp_path_factory.mktemp("weights")
+    torch.manual_seed(0)
+    small = GeneratorConfig(size=SIZE, base=2, cmax=4, rgb_levels=(SIZE,), audio_levels=(16,), audio_width=1)
+    checkpoint.save(folder / "model.safetensors", Generator(small))
+    checkpoint.save(folder / "expert.safetensors", SyncNet(SyncNetConfig(face=96, width=1, audio_width=1, blocks=0.0)))
+    return folder / "model.safetensors", folder / "expert.safetensors"
+
+
+@pytest.fixture(scope="module")
+def judged(prepared: Path, weights: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A result folder, made by one process in one go."""
+    out = tmp_path_factory.mktemp("judged") / "out"
+    evaluate_to(out, weights[0], [prepared], expert=weights[1], settings=HOW)
+    return out
+
+
+def contents(out: Path) -> dict[str, bytes]:
+    return {p.relative_to(out).as_posix(): p.read_bytes() for p in sorted(out.rglob("*")) if p.is_file()}
+
+
+def command(prepared: Path, weights: tuple[Path, Path], out: Path) -> list[str]:
+    model, expert = map(str, weights)
+    return [sys.executable, "-m", "sidgan", "eval", model, str(prepared), "--out", str(out), "--expert", expert,
+            "--device", "cpu", "--rows", ",".join(USED)]  # fmt: skip
+
+
+def test_one_process_or_two_give_the_same_bytes(
+    prepared: Path, weights: tuple[Path, Path], judged: Path, tmp_path: Path
+) -> None:
+    evaluate_to(tmp_path, weights[0], [prepared], expert=weights[1], settings=HOW, workers=2)
+    assert contents(tmp_path) == contents(judged)
+
+
+def test_a_killed_run_goes_on_to_the_same_bytes(
+    prepared: Path, weights: tuple[Path, Path], judged: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "killed"
+    process = subprocess.Popen(command(prepared, weights, out), stdout=subprocess.DEVNULL,
+                               env=os.environ | {"OMP_NUM_THREADS": "1"})  # fmt: skip
+    until = time.monotonic() + 60
+    try:
+        while not (out / "records" / "a__one.json").exists() and process.poll() is None and time.monotonic() < until:
+            time.sleep(0.002)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert (out / "records" / "a__one.json").exists()
+    assert not (out / "records.jsonl").exists()
+    stamp = (out / "frames" / "a__one.npz").stat().st_mtime_ns
+    evaluate_to(out, weights[0], [prepared], expert=weights[1], settings=HOW)
+    assert (out / "frames" / "a__one.npz").stat().st_mtime_ns == stamp, "what was done is not done again"
+    assert contents(out) == contents(judged)
+
+
+def test_a_result_folder_says_what_was_found(
+    prepared: Path, weights: tuple[Path, Path], judged: Path
+) -> None:
+    protocol = json.loads((judged / "protocol.json").read_text())
+    assert protocol["protocol"] == "sidgan-eval-1"
+    assert {len(protocol[k]) for k in ("model", "expert", "code")} == {64}
+    assert protocol["clips"] == protocol["clips"] | {"list": "heldout", "count": 3}
+    records = [json.loads(line) for line in (judged / "records.jsonl").read_text().splitlines()]
+    assert [r["name"] for r in records] == ["a/one", "a/two", "b/three"]
+    memory = evaluate(checkpoint.load_generator(weights[0]), PackedSet(prepared, ["heldout"]),
+                      expert=checkpoint.load_syncnet(weights[1]), rows=USED)  # fmt: skip
+    one = {(r.system, r.row): r.values for r in memory.records if r.clip == "a/one"}
+    assert len(one) == 2 * len(USED)
+    for system, rows in records[0]["values"].items():
+        assert list(rows) == list(USED)
+        for row, values in rows.items():
+            np.testing.assert_equal({k: np.nan if v is None else v for k, v in values.items()}, one[system, row])
+    assert (records[0]["frames"], records[0]["judged"]) == (COUNT, COUNT - 1)
+    assert records[0]["counts"]["raw"]["model"] == records[0]["counts"]["raw"]["model"] | {"psnr": 7, "id": 2}
+    with np.load(judged / "frames" / "a__one.npz") as frames:
+        assert frames["frame"].tolist() == list(range(1, COUNT))
+        assert (frames["yaw"] == 12).all()
+        assert (frames["side"] == 150).all()
+        found = records[0]["values"]["composite"]["silent"]["psnr"]
+        assert np.mean(frames["composite/silent/psnr"]) == pytest.approx(found)
+    summary = json.loads((judged / "summary.json").read_text())["heldout"]
+    each = [r["values"]["raw"]["model"]["psnr"] for r in records]
+    assert summary["means"]["raw"]["model"]["psnr"]["mean"] == pytest.approx(np.mean(each))
+    assert notes(judged) == ["heldout: 3 frames not judged: reference"]
+
+
+def test_figures_of_another_way_are_not_mixed_in(
+    prepared: Path, weights: tuple[Path, Path], judged: Path, tmp_path: Path
+) -> None:
+    before = contents(judged)
+    cases = [({"settings": Settings(mask="lower", rows=USED)}, 'settings.mask was "query" and is "lower"'),
+             ({"splits": ["train"]}, "clips.count was 3 and is 1"),
+             ({"expert": "bundled"}, "expert was"),
+             ({"settings": Settings(id_every=0, rows=USED)}, "settings.id_every was 5 and is 0")]  # fmt: skip
+    for other, text in cases:
+        with pytest.raises(ConfigError, match="made in another way") as error:
+            evaluate_to(judged, weights[0], [prepared], **{"expert": weights[1], "settings": HOW} | other)
+        assert text in str(error.value)
+    assert contents(judged) == before
+
+
+def test_clips_that_cannot_be_judged_are_named_and_count_in_no_mean(
+    prepared: Path, weights: tuple[Path, Path], judged: Path, tmp_path: Path
+) -> None:
+    import shutil
+
+    broken = tmp_path / "set"
+    shutil.copytree(prepared, broken)
+    (broken / "clips" / "a__one.mp4").write_bytes(b"nothing")
+    (broken / "clips" / "b__three.npz").unlink()
+    rows = ("truth", "swapped")
+    results = evaluate_to(tmp_path / "out", weights[0], [broken], expert=weights[1], settings=Settings(rows=rows))
+    records = {r["name"]: r for r in map(json.loads, (tmp_path / "out" / "records.jsonl").read_text().splitlines())}
+    assert records["a/one"]["excluded"].startswith("cannot be judged (cannot read")
+    assert "cannot be read" in records["b/three"]["excluded"]
+    assert {r.clip for r in results["heldout"].records} == {"a/two"}
+    assert {r.row for r in results["heldout"].records} == {"truth"}, "whose voice it would get cannot be read"
+    assert "(1 clip)" in table(results)
+    assert sum("clips not judged" in line for line in notes(tmp_path / "out")) == 2
+    shutil.copy(prepared / "clips" / "b__three.npz", broken / "clips")
+    shutil.copy(prepared / "clips" / "a__one.mp4", broken / "clips")
+    mended = evaluate_to(tmp_path / "out", weights[0], [broken], expert=weights[1], settings=Settings(rows=rows))
+    assert {r.clip for r in mended["heldout"].records} == {"a/one", "a/two", "b/three"}, "files that change are judged"
+    (broken / "clips" / "a__one.mp4").write_bytes(b"nothing")
+    with pytest.raises(DataError, match="no clips for test"):
+        evaluate_to(tmp_path / "x", weights[0], [broken], splits=["test"])
+
+
+def test_distances_between_sets_see_all_clips(
+    prepared: Path, weights: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def colours(images: torch.Tensor) -> np.ndarray:
+        return images.double().mean((2, 3)).numpy()
+
+    def apart(mine: list[np.ndarray], true: list[np.ndarray]) -> float:
+        assert [len(m) for m in mine] == [4] * 3, "every second of 7 frames, of three clips"
+        return float(np.abs(np.concatenate(mine).mean(0) - np.concatenate(true).mean(0)).sum())
+
+    monkeypatch.setitem(measures.SETS, "hue", measures.SetMetric(colours, apart, every=2))
+    how = Settings(rows=("truth", "reference"))
+    means = evaluate_to(tmp_path, weights[0], [prepared], expert=weights[1], settings=how)["heldout"].means
+    assert means["composite"]["truth"]["hue"].mean == 0
+    assert means["composite"]["reference"]["hue"].mean > 0
+    with np.load(tmp_path / "features" / "a__two.npz") as kept:
+        assert kept["hue/composite/reference"].shape == (4, 3)
+
+
+def test_revoiced_clips_are_a_system_of_their_own(
+    prepared: Path, weights: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sidgan.evaluation.revoicing.SHORTEST", 5)
+    monkeypatch.setattr("sidgan.evaluation.prepared.SHORTEST", 5)
+    how = Settings(rows=("model",), revoice=True)
+    text = table(evaluate_to(tmp_path, weights[0], [prepared], expert=weights[1], settings=how))
+    assert "heldout, revoiced (3 clips)" in text
+    assert {"donor", "elsewhere"} <= set(text.split())
+
+
+def test_the_command_line_explains_what_is_missing(
+    prepared: Path, weights: tuple[Path, Path], tmp_path: Path
+) -> None:
+    from typer.testing import CliRunner
+
+    from sidgan.cli import app
+
+    for arguments, text in (
+        (["bundled", str(prepared)], "give --out"),
+        (["--out", "x"], "or --videos and --truth"),
+        ([str(prepared), str(prepared), "--out", str(tmp_path / "x")], "is a folder; give a weights file"),
+        (["bundled", str(prepared), "--out", str(tmp_path / "x"), "--rows", "modell"], "unknown row 'modell'"),
+    ):
+        result = CliRunner().invoke(app, ["eval", *arguments])
+        assert text in str(result.exception), arguments
+    assert not (tmp_path / "x").exists()

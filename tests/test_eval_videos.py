@@ -1,0 +1,140 @@
+"""Anybody's videos beside the true ones: drawn people, whose videos are copied, spoilt, cut and shifted."""
+
+import json
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from sidgan import checkpoint, media
+from sidgan.config import SyncNetConfig
+from sidgan.errors import DataError, InputError
+from sidgan.evaluation import EvalResult, VideoSettings, evaluate_videos, notes
+from sidgan.nn import SyncNet
+from sidgan.synth import Person, Scene, random_line
+
+SIDE, COUNT = 200, 30
+HOW = VideoSettings(size=128, id_every=0)
+
+
+def write(path: Path, images: Sequence[np.ndarray], sound: np.ndarray | None, rate: int = 25, crf: int = 10) -> None:
+    media.write_clip(path, images, Fraction(rate), sound, 16000, crf=crf)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[np.ndarray], np.ndarray]:
+    """Pictures and sound of somebody who talks for 1.2 s while the head moves."""
+    line = random_line(np.random.default_rng(3), COUNT / 25)
+    scene = Scene(Person.random(3), line, rate=Fraction(25), size=(SIDE, SIDE))
+    return [shot.image for shot in scene], scene.audio(16000)
+
+
+@pytest.fixture(scope="module")
+def folders(made: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
+    """True videos, results, and an expert."""
+    images, sound = made
+    root = tmp_path_factory.mktemp("videos")
+    true, mine = root / "true", root / "mine"
+    (true / "day").mkdir(parents=True)
+    (mine / "day").mkdir(parents=True)
+    for name in ("day/same", "soft", "late", "short", "fast", "small", "gone", "mute", "wall", "black"):
+        write(true / f"{name}.mp4", images, sound)
+    grey = [np.full((SIDE, SIDE, 3), 90, np.uint8)] * COUNT
+    blurred = [cv2.GaussianBlur(image, (0, 0), 2) for image in images]
+    write(mine / "day" / "same.mkv", images, sound)
+    write(mine / "soft.mov", blurred, sound, crf=20)
+    write(mine / "late.mp4", [images[0]] * 3 + images[:-3], sound)
+    write(mine / "short.mp4", images[:-2], sound)
+    write(mine / "fast.mp4", images, sound, rate=30)
+    write(mine / "small.mp4", [cv2.resize(image, (100, 100)) for image in images], sound)
+    write(mine / "extra.mp4", images[:6], sound)
+    write(mine / "mute.mp4", images, None)
+    write(true / "wall.mp4", grey, sound)
+    write(mine / "wall.mp4", grey, sound)
+    write(mine / "black.mp4", images[:20] + [np.zeros_like(image) for image in images[20:]], sound)
+    torch.manual_seed(0)
+    expert = root / "expert.safetensors"
+    checkpoint.save(expert, SyncNet(SyncNetConfig(face=96, width=1, audio_width=1, blocks=0.0)))
+    return true, mine, expert
+
+
+@pytest.fixture(scope="module")
+def judged(folders: tuple[Path, Path, Path], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, EvalResult]:
+    true, mine, expert = folders
+    out = tmp_path_factory.mktemp("judged") / "out"
+    return out, evaluate_videos(out, mine, true, expert=expert, settings=HOW)["videos"]
+
+
+def records(out: Path) -> dict[str, Any]:
+    return {r["name"]: r for r in map(json.loads, (out / "records.jsonl").read_text().splitlines())}
+
+
+def test_what_cannot_be_compared_is_named_and_never_averaged_in(judged: tuple[Path, EvalResult]) -> None:
+    out, result = judged
+    found = {name: r["excluded"] for name, r in records(out).items()}
+    assert found["late"] == "pictures are shifted (+3 frames)"
+    assert found["short"] == "another length (28 frames, not 30)"
+    assert found["fast"] == "another rate (30.000 fps, not 25.000)"
+    assert found["small"] == "another size (100x100, not 200x200)"
+    assert found["gone"] == "no result of this name"
+    assert found["extra"] == "no true video of this name"
+    assert found["wall"] == "no face in the true video"
+    assert {name for name, why in found.items() if why is None} == {"day/same", "soft", "mute", "black"}
+    assert {r.clip for r in result.records} == {"day/same", "soft", "mute", "black"}
+    assert "videos: 1 clips not judged: pictures are shifted" in notes(out)
+
+
+def test_figures_grow_with_the_damage(judged: tuple[Path, EvalResult]) -> None:
+    values = {(r.clip, r.row): r.values for r in judged[1].records}
+    same, soft = values["day/same", "result"], values["soft", "result"]
+    assert values["day/same", "truth"]["psnr"] == 100
+    assert same["psnr"] > 45, "the same pictures in another container"
+    assert 20 < soft["psnr"] < same["psnr"] - 5
+    assert soft["ssim"] < same["ssim"]
+    assert same["lmd"] < soft["lmd"] < 5
+    assert same["opening"] > 0.95
+    assert same["sync"] == pytest.approx(values["day/same", "truth"]["sync"], abs=0.01)
+
+
+def test_a_result_without_sound_or_face_is_told(judged: tuple[Path, EvalResult]) -> None:
+    found = records(judged[0])
+    values = {(r.clip, r.row): r.values for r in judged[1].records}
+    assert not found["mute"]["sound"]
+    assert math.isnan(values["mute", "result"]["sync"])
+    assert not math.isnan(values["mute", "truth"]["sync"])
+    assert found["black"]["no_face_in_result"] == 10
+    assert found["black"]["counts"]["composite"]["result"]["lmd"] == found["black"]["judged"] - 10
+    assert found["black"]["counts"]["composite"]["result"]["psnr"] == found["black"]["judged"] == COUNT - 1
+    with np.load(judged[0] / "frames" / "black.npz") as frames:
+        assert np.isnan(frames["composite/result/lmd"]).sum() == 10
+        assert frames["side"].shape == frames["yaw"].shape == (COUNT - 1,)
+
+
+def test_two_processes_and_a_second_run_give_the_same(
+    judged: tuple[Path, EvalResult], folders: tuple[Path, Path, Path], tmp_path: Path
+) -> None:
+    true, mine, expert = folders
+    evaluate_videos(tmp_path, mine, true, expert=expert, settings=HOW, workers=2)
+    for name in ("records.jsonl", "summary.json", "protocol.json", "frames/soft.npz"):
+        assert (tmp_path / name).read_bytes() == (judged[0] / name).read_bytes()
+
+
+def test_nothing_to_judge_is_an_error(folders: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    true, _, expert = folders
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="no videos"):
+        evaluate_videos(tmp_path / "out", tmp_path / "empty", true, expert=expert, settings=HOW)
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "x.mp4").write_bytes((true / "soft.mp4").read_bytes()[:3000])
+    (tmp_path / "true").mkdir()
+    (tmp_path / "true" / "x.mp4").write_bytes((true / "soft.mp4").read_bytes())
+    with pytest.raises(DataError, match="none of 1 clips could be judged"):
+        evaluate_videos(tmp_path / "out", tmp_path / "other", tmp_path / "true", expert=expert, settings=HOW)
+    assert records(tmp_path / "out")["x"]["excluded"].startswith("cannot be judged")
