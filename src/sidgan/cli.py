@@ -138,16 +138,38 @@ def prepare(
 
 
 @app.command()
-def inspect(
+def shards(
     data: Annotated[Path, typer.Argument(help="prepared folder", show_default=False)],
+    out: Annotated[Path, typer.Argument(help="folder for the shards; those in it are replaced", show_default=False)],
+    size_mb: Annotated[float, typer.Option(help="size of a shard, MB; each GPU needs one or more", min=0.01)] = 256,
+) -> None:
+    """Pack a prepared folder into tar files that many GPUs can read. Example: sidgan shards data shards."""
+    from sidgan.data import shards as packing
+
+    with bar(console) as show:
+        packing.write_shards(data, out, size_mb, lambda done, total: show(done / total, f"{done} of {total} clips"))
+    print("\n".join(packing.described(out)))
+
+
+@app.command()
+def inspect(
+    data: Annotated[Path, typer.Argument(help="prepared folder, or shards", show_default=False)],
     out: Annotated[Path | None, typer.Option("-o", "--out", help="folder for the pictures; DATA/inspect if not given",
                                              show_default=False)] = None,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
-    """Show what a prepared folder holds and why: counts, histograms, sheets of faces. Example: sidgan inspect data."""
-    from sidgan.data import sheets
+    """Show what a prepared folder holds and why: counts, histograms, sheets of faces. Example: sidgan inspect data.
+
+    Of shards, every byte is checked, and what is damaged is named.
+    """
+    from sidgan.data import shards, sheets
     from sidgan.data import survey as looking
 
+    if shards.is_shards(data):
+        with bar(console) as show:
+            shards.check(data, lambda done, total: show(done / total, f"{done} of {total} shards checked"))
+        print("\n".join(shards.described(data)))
+        return
     found = looking.survey(data)
     pictures = sheets.draw(found, out or data / "inspect")
     lines = [*found.lines(), *(f"see {path}" for path in pictures)]
@@ -156,7 +178,7 @@ def inspect(
 
 @train_app.command("syncnet")
 def train_syncnet(
-    data: Annotated[list[Path], typer.Argument(help="prepared folders", show_default=False)],
+    data: Annotated[list[Path], typer.Argument(help="prepared folders, or folders of shards", show_default=False)],
     config: Annotated[str, typer.Option(help="preset name or TOML file")] = "syncnet",
     steps: Annotated[int, typer.Option(min=1)] = 2000,
     minutes: Annotated[float | None, typer.Option(help="stop after so long, to be resumed")] = None,
@@ -175,7 +197,7 @@ def train_syncnet(
 
 @train_app.command("gan")
 def train_gan(
-    data: Annotated[list[Path], typer.Argument(help="prepared folders", show_default=False)],
+    data: Annotated[list[Path], typer.Argument(help="prepared folders, or folders of shards", show_default=False)],
     expert: Annotated[str, typer.Option(help="weights file of a sync expert, or 'bundled'")] = "bundled",
     config: Annotated[str, typer.Option(help="preset name or TOML file")] = "tiny128",
     steps: Annotated[int, typer.Option(min=1)] = 2000,

@@ -45,6 +45,7 @@ class SyncTrainConfig:
         near: share of negatives only 2 to 4 frames off, in the last third; they teach the exact lag.
         self_test: let a fresh network learn a few windows by heart before the run (`sidgan.train.diagnosis`).
         watch: steps with a loss near 0.69 after which the likely cause is named; 0 never does.
+        pool: clips that each process holds at a time, where data comes in shards (`sidgan.data.shardset`).
         precision: ``auto`` (see `sidgan.engine.choose_precision`), or Lightning's name: ``32-true``, ``bf16-mixed``.
         seed: of everything random.
     """
@@ -61,6 +62,7 @@ class SyncTrainConfig:
     near: float = 0.3
     self_test: bool = True
     watch: int = 500
+    pool: int = 128
     precision: str = "auto"
     seed: int = 0
 
@@ -99,6 +101,7 @@ class SyncTask(Notes):
             group["lr"] = self._rate(index)
         late = index >= 2 * self.config.loop.steps // 3
         strength = self.config.augment * min(1.0, index / max(1.0, self.config.ease * self.config.loop.steps))
+        self.note(*self.train.at(index))
         rng = step_rng(self.config.seed, index, self.fabric)
         video, mels = self._batch(rng, self.config.near if late else 0.0, strength)
         self.net.train()
