@@ -118,18 +118,27 @@ def prepare(
     cut: Annotated[float | None, typer.Option(help="cut longer clips into pieces", min=1, metavar="SECONDS")] = None,
     max_failures: Annotated[float, typer.Option(help="share of unreadable clips or lines that stops", min=0)] = 0.2,
     workers: Annotated[int, typer.Option(help="processes", min=1)] = 1,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            help="work on a Ray cluster: HOST:PORT, 'auto' for the one this machine is in, 'local' to try it; FOLDER "
+            "and OUT must be on a file system that all its machines share", metavar="ADDRESS",
+        ),
+    ] = None,
     settings: Settings = None,
     as_json: AsJson = False,
 ) -> None:
     """Cut faces, mels, landmarks and masks out of videos. Example: sidgan prepare clips data --size 128."""
     from sidgan.config import from_dict, override
+    from sidgan.data import executors
     from sidgan.data import prepare as making
     from sidgan.data import survey as looking
 
+    executor = executors.on_ray(ray, out, workers) if ray else executors.local(workers)
     config = from_dict(making.PrepareConfig, override(making.DEFAULTS[source] | {"size": size}, settings or []))
     with bar(console) as show:
         making.prepare(
-            folder, out, config, source=source, splits=splits, workers=workers, cut=cut, max_failures=max_failures,
+            folder, out, config, source=source, splits=splits, executor=executor, cut=cut, max_failures=max_failures,
             progress=lambda done, total: show(done / total, f"{done} of {total} clips"),
             report=lambda line: console.print(f"  skipped {line}", markup=False, highlight=False, soft_wrap=True),
         )  # fmt: skip
