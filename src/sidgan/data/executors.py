@@ -95,6 +95,7 @@ def on_ray(address: str, shared: Path, workers: int = 1) -> Executor:
         import ray
     except ImportError:
         raise SidganError("preparing on several machines needs Ray; run: pip install 'sidgan[ray]'") from None
+    _knock(address)
 
     def run(function: Callable[[J], R], jobs: Iterable[J]) -> Iterator[R]:
         with _cluster(ray, address, workers), _token(shared) as token:
@@ -106,6 +107,24 @@ def on_ray(address: str, shared: Path, workers: int = 1) -> Executor:
             )  # fmt: skip
 
     return run
+
+
+def _knock(address: str) -> None:
+    """Raise an `InputError` where nobody answers at ``HOST:PORT``; Ray itself would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host, int(port)), 10).close()
+    except OSError as error:
+        raise _absent(address, error.strerror or str(error)) from None
+
+
+def _absent(address: str, why: str) -> InputError:
+    why = " ".join(why.split())[:200]
+    return InputError(
+        f"no Ray cluster at '{address}' ({why}); start one with 'ray start --head', or give --ray local"
+    )
 
 
 @contextmanager
@@ -121,10 +140,7 @@ def _cluster(ray: Any, address: str, workers: int) -> Iterator[None]:
         else:
             ray.init(address=address, **quiet)
     except Exception as error:
-        what = " ".join(str(error).split())[:200]
-        raise InputError(
-            f"no Ray cluster at '{address}' ({what}); start one with 'ray start --head', or give --ray local"
-        ) from None
+        raise _absent(address, str(error)) from None
     try:
         yield
     finally:
