@@ -119,18 +119,27 @@ def prepare(
     cut: Annotated[float | None, typer.Option(help="cut longer clips into pieces", min=1, metavar="SECONDS")] = None,
     max_failures: Annotated[float, typer.Option(help="share of unreadable clips or lines that stops", min=0)] = 0.2,
     workers: Annotated[int, typer.Option(help="processes", min=1)] = 1,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            help="work on a Ray cluster: HOST:PORT, 'auto' for the one this machine is in, 'local' to try it; FOLDER "
+            "and OUT must be on a file system that all its machines share", metavar="ADDRESS",
+        ),
+    ] = None,
     settings: Settings = None,
     as_json: AsJson = False,
 ) -> None:
     """Cut faces, mels, landmarks and masks out of videos. Example: sidgan prepare clips data --size 128."""
     from sidgan.config import from_dict, override
+    from sidgan.data import executors
     from sidgan.data import prepare as making
     from sidgan.data import survey as looking
 
+    executor = executors.on_ray(ray, out, workers) if ray else executors.local(workers)
     config = from_dict(making.PrepareConfig, override(making.DEFAULTS[source] | {"size": size}, settings or []))
     with bar(console) as show:
         making.prepare(
-            folder, out, config, source=source, splits=splits, workers=workers, cut=cut, max_failures=max_failures,
+            folder, out, config, source=source, splits=splits, executor=executor, cut=cut, max_failures=max_failures,
             progress=lambda done, total: show(done / total, f"{done} of {total} clips"),
             report=lambda line: console.print(f"  skipped {line}", markup=False, highlight=False, soft_wrap=True),
         )  # fmt: skip
@@ -139,16 +148,38 @@ def prepare(
 
 
 @app.command()
-def inspect(
+def shards(
     data: Annotated[Path, typer.Argument(help="prepared folder", show_default=False)],
+    out: Annotated[Path, typer.Argument(help="folder for the shards; those in it are replaced", show_default=False)],
+    size_mb: Annotated[float, typer.Option(help="size of a shard, MB; each GPU needs one or more", min=0.01)] = 256,
+) -> None:
+    """Pack a prepared folder into tar files that many GPUs can read. Example: sidgan shards data shards."""
+    from sidgan.data import shards as packing
+
+    with bar(console) as show:
+        packing.write_shards(data, out, size_mb, lambda done, total: show(done / total, f"{done} of {total} clips"))
+    print("\n".join(packing.described(out)))
+
+
+@app.command()
+def inspect(
+    data: Annotated[Path, typer.Argument(help="prepared folder, or shards", show_default=False)],
     out: Annotated[Path | None, typer.Option("-o", "--out", help="folder for the pictures; DATA/inspect if not given",
                                              show_default=False)] = None,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
-    """Show what a prepared folder holds and why: counts, histograms, sheets of faces. Example: sidgan inspect data."""
-    from sidgan.data import sheets
+    """Show what a prepared folder holds and why: counts, histograms, sheets of faces. Example: sidgan inspect data.
+
+    Of shards, every byte is checked, and what is damaged is named.
+    """
+    from sidgan.data import shards, sheets
     from sidgan.data import survey as looking
 
+    if shards.is_shards(data):
+        with bar(console) as show:
+            shards.check(data, lambda done, total: show(done / total, f"{done} of {total} shards checked"))
+        print("\n".join(shards.described(data)))
+        return
     found = looking.survey(data)
     pictures = sheets.draw(found, out or data / "inspect")
     lines = [*found.lines(), *(f"see {path}" for path in pictures)]
@@ -157,7 +188,7 @@ def inspect(
 
 @train_app.command("syncnet")
 def train_syncnet(
-    data: Annotated[list[Path], typer.Argument(help="prepared folders", show_default=False)],
+    data: Annotated[list[Path], typer.Argument(help="prepared folders, or folders of shards", show_default=False)],
     config: Annotated[str, typer.Option(help="preset name or TOML file")] = "syncnet",
     steps: Annotated[int, typer.Option(min=1)] = 2000,
     minutes: Annotated[float | None, typer.Option(help="stop after so long, to be resumed")] = None,
@@ -176,7 +207,7 @@ def train_syncnet(
 
 @train_app.command("gan")
 def train_gan(
-    data: Annotated[list[Path], typer.Argument(help="prepared folders", show_default=False)],
+    data: Annotated[list[Path], typer.Argument(help="prepared folders, or folders of shards", show_default=False)],
     expert: Annotated[str, typer.Option(help="weights file of a sync expert, or 'bundled'")] = "bundled",
     config: Annotated[str, typer.Option(help="preset name or TOML file")] = "tiny128",
     steps: Annotated[int, typer.Option(min=1)] = 2000,

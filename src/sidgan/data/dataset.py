@@ -6,9 +6,10 @@ this layout is meant for are minutes to hours long. The split ranges in the mani
 
 from __future__ import annotations
 
+import io
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -92,23 +93,36 @@ class PackedSet:
     ) -> None:  # fmt: skip
         roots = [root] if isinstance(root, Path) else list(root)
         self.device = torch.device(device)
-        self.clips: list[PackedClip] = []
+        self._clips: list[PackedClip] = []
         wanted = set(splits)
         for folder in roots:
             for record in read_manifest(folder):
                 for split, (first, last) in record.get("splits", {}).items():
                     if split in wanted and last - first >= min_frames:
-                        self.clips.append(_load(folder, record, first, last, self.device))
-        if not self.clips:
+                        self._clips.append(_load(folder, record, first, last, self.device))
+        if not self._clips:
             raise DataError(f"no clips for {', '.join(sorted(wanted))} in {', '.join(map(str, roots))}")
-        self._chances = _chances(self.clips)
+        self._chances = _chances(self._clips)
 
     @classmethod
     def of(cls, clips: Sequence[PackedClip]) -> PackedSet:
         """A set of clips that are in memory already."""
         data = cls.__new__(cls)
-        data.device, data.clips, data._chances = clips[0].images.device, list(clips), _chances(clips)
+        data.device, data._clips, data._chances = clips[0].images.device, list(clips), _chances(clips)
         return data
+
+    def at(self, step: int) -> list[str]:
+        """Hold the clips that a training step draws from: here always the same, see `sidgan.data.shardset`.
+
+        Returns:
+            Lines to log about what could not be read.
+        """
+        return []
+
+    @property
+    def clips(self) -> list[PackedClip]:
+        """The clips that are held."""
+        return self._clips
 
     @property
     def size(self) -> int:
@@ -137,7 +151,7 @@ class PackedSet:
             clip = self.draw(rng)
             start = int(rng.integers(len(clip) - frames + 1))
             picks.append((clip, start, reference_frame(rng, len(clip), start, frames)))
-        return stack_windows(picks, frames, self.size)
+        return stack_windows(picks, frames, self.size, self.device)
 
 
 def reference_frame(rng: np.random.Generator, length: int, start: int, frames: int) -> int:
@@ -147,16 +161,18 @@ def reference_frame(rng: np.random.Generator, length: int, start: int, frames: i
     return int(rng.choice(far)) if far else (0 if middle > length - 1 - middle else length - 1)
 
 
-def stack_windows(picks: Sequence[tuple[PackedClip, int, int]], frames: int, size: int) -> Windows:
-    """Batch windows given as (clip, first frame, reference frame)."""
-    target = torch.stack([c.images[s : s + frames] for c, s, _ in picks]).float() / 255
-    boxes = torch.stack([c.masks[s : s + frames] for c, s, _ in picks])
+def stack_windows(
+    picks: Sequence[tuple[PackedClip, int, int]], frames: int, size: int, device: torch.device | None = None
+) -> Windows:
+    """Batch windows given as (clip, first frame, reference frame), on ``device`` or where the clips are."""
+    target = torch.stack([c.images[s : s + frames] for c, s, _ in picks]).to(device).float() / 255
+    boxes = torch.stack([c.masks[s : s + frames] for c, s, _ in picks]).to(device)
     lips = torch.stack([lip_boxes(c.landmarks[s : s + frames]) for c, s, _ in picks]).to(boxes.device)
-    mels = torch.stack([c.mels[s : s + frames] for c, s, _ in picks]).float()
+    mels = torch.stack([c.mels[s : s + frames] for c, s, _ in picks]).to(device).float()
     return Windows(
         target=target, mask=box_masks(boxes, size), lips=box_masks(lips, size), mels=mels,
         sync_mel=mels[:, frames // 2],
-        reference=torch.stack([c.images[r] for c, _, r in picks]).float() / 255,
+        reference=torch.stack([c.images[r] for c, _, r in picks]).to(device).float() / 255,
     )  # fmt: skip
 
 
@@ -186,33 +202,61 @@ def _chances(clips: Sequence[PackedClip]) -> Float:
 def _load(root: Path, record: dict[str, Any], first: int, last: int, device: torch.device) -> PackedClip:
     base = root / "clips" / record["file"]
     images = read_crops(base.with_name(base.name + ".mp4"))
-    with np.load(base.with_name(base.name + ".npz")) as arrays:
-        mel = arrays["mel"].astype(np.float32)
-        masks, landmarks = arrays["masks"][first:last], arrays["landmarks"][first:last]
     if len(images) != record["frames"]:
         raise DataError(f"{base.name}.mp4 has {len(images)} frames, not {record['frames']}; prepare it again")
-    windows = audio.mel_windows(mel, [Fraction(i, FPS) for i in range(first, last)])
+    with np.load(base.with_name(base.name + ".npz")) as arrays:
+        return packed_clip(record["name"], images[first:last], arrays, first, device)
+
+
+def packed_clip(
+    name: str, images: Byte, arrays: Mapping[str, Any], first: int, device: torch.device | None = None
+) -> PackedClip:
+    """A stretch of a prepared clip.
+
+    Args:
+        name: of the clip.
+        images: (N, S, S, 3) its crops.
+        arrays: of the whole clip, as its ``.npz`` holds them.
+        first: where the stretch begins, in frames of the clip.
+        device: where pictures and mels shall be.
+    """
+    last = first + len(images)
+    windows = audio.mel_windows(arrays["mel"].astype(np.float32), [Fraction(i, FPS) for i in range(first, last)])
     return PackedClip(
-        name=record["name"],
-        images=torch.from_numpy(images[first:last]).permute(0, 3, 1, 2).contiguous().to(device),
+        name=name,
+        images=torch.from_numpy(images).permute(0, 3, 1, 2).contiguous().to(device),
         mels=torch.from_numpy(windows.astype(np.float16)).to(device),
-        masks=torch.from_numpy(masks).to(device),
-        landmarks=landmarks,
+        masks=torch.from_numpy(arrays["masks"][first:last]).to(device),
+        landmarks=arrays["landmarks"][first:last],
     )
 
 
-def read_crops(path: Path) -> Byte:
-    """All crops (N, S, S, 3) RGB of a packed clip. OpenCV decodes them, so that training needs no media library."""
-    video = cv2.VideoCapture(str(path))
-    frames = []
-    while True:
-        ok, image = video.read()
+def read_crops(video: Path | bytes, first: int = 0, last: int | None = None) -> Byte:
+    """Crops (N, S, S, 3) RGB of a packed clip, a file or its bytes, from frame ``first`` to before ``last``.
+
+    OpenCV decodes them, so that training needs no media library.
+
+    Raises:
+        DataError: not one of these frames can be read.
+    """
+    capture = cv2.VideoCapture(str(video)) if isinstance(video, Path) else _from_bytes(video)
+    if first:
+        capture.set(cv2.CAP_PROP_POS_FRAMES, first)
+    frames: list[Byte] = []
+    while last is None or len(frames) < last - first:
+        ok, image = capture.read()
         if not ok:
             break
         frames.append(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
     if not frames:
-        raise DataError(f"cannot read {path}; prepare the data again")
+        raise DataError(f"cannot read {video if isinstance(video, Path) else 'its pictures'}; prepare the data again")
     return np.stack(frames)
+
+
+def _from_bytes(video: bytes) -> cv2.VideoCapture:
+    stream: Any = io.BytesIO(video)  # the stubs know no stream
+    # Several videos are decoded at once where they come as bytes; one with threads of its own takes longer.
+    return cv2.VideoCapture(stream, cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
 
 
 def read_manifest(root: Path) -> list[dict[str, Any]]:
@@ -222,6 +266,8 @@ def read_manifest(root: Path) -> list[dict[str, Any]]:
         DataError: the folder was not prepared, or not to the end.
     """
     path = root / "manifest.jsonl"
+    if (root / "shards.json").is_file():
+        raise DataError(f"{root} holds shards, which are for training; give the prepared folder they were packed from")
     if not path.is_file():
         raise DataError(f"{root} holds no manifest.jsonl; run: sidgan prepare FOLDER {root}")
     return [json.loads(line) for line in path.read_text().splitlines()]

@@ -14,27 +14,23 @@ from __future__ import annotations
 
 import json
 import math
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable
 from dataclasses import asdict, replace
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import cv2
 
 from sidgan import media, yunet
+from sidgan.data.executors import Executor, local
 from sidgan.data.listing import SUFFIXES, ClipSource, Listing
 from sidgan.data.packing import DEFAULTS, KEYS, VERSION, PrepareConfig, prepare_clip, ticks
 from sidgan.data.sources import read_source, unique_names
 from sidgan.data.splits import Splits, by_identity
-from sidgan.errors import InputError, SidganError
+from sidgan.errors import InputError
 from sidgan.files import finished
 
 TOLERATED = 10  #: failures that never stop a run, however small it is
-AHEAD = 8  #: clips a worker that are handed out before their turn
 
 
 def prepare(
@@ -44,7 +40,7 @@ def prepare(
     *,
     source: str = "folder",
     splits: Path | None = None,
-    workers: int = 1,
+    executor: Executor | None = None,
     cut: float | None = None,
     max_failures: float = 0.2,
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -52,7 +48,7 @@ def prepare(
 ) -> list[dict[str, Any]]:
     """Prepare every clip of a data set; returns the manifest's records, sorted by name.
 
-    The result does not depend on ``workers`` nor on being interrupted. Clips that are done are not done again unless
+    The result does not depend on ``executor`` nor on being interrupted. Clips that are done are not done again unless
     their file or the configuration changed.
 
     Args:
@@ -62,7 +58,7 @@ def prepare(
         source: one of `sidgan.data.sources.SOURCES`.
         splits: a TOML file with split rules. Without it, a plain folder gives every 20th clip away (people may be on
             both sides), and a data set is divided by people, see `sidgan.data.splits`.
-        workers: processes.
+        executor: who does the work, see `sidgan.data.executors`; by default this process.
         cut: longer clips are cut into equal pieces of at most so many seconds.
         max_failures: the largest share of lines, and of clips, that may be unreadable; ten always may.
         progress: called with the clips done and the number of all.
@@ -86,7 +82,8 @@ def prepare(
     (out / "clips").mkdir(parents=True, exist_ok=True)
     records: list[dict[str, Any]] = []
     failed = 0
-    for clip, measured in zip(clips, _run([(c, out, config) for c in clips], workers), strict=True):
+    jobs = [(clip, out, config) for clip in clips]
+    for clip, measured in zip(clips, (executor or local())(_job, jobs), strict=True):
         record = measured | _about(clip, folder)
         if record["kept"]:
             whole = {clip.split or "train": (0, record["frames"])}
@@ -151,28 +148,6 @@ def _cut(clips: list[ClipSource], seconds: float) -> list[ClipSource]:
 
 
 Job = tuple[ClipSource, Path, PrepareConfig]
-
-
-def _run(jobs: list[Job], workers: int) -> Iterator[dict[str, Any]]:
-    """The records of all jobs in their order; a million jobs are not handed out at once."""
-    if workers <= 1:
-        yield from map(_job, jobs)
-        return
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
-    waiting: deque[Future[dict[str, Any]]] = deque()
-    try:
-        for job in jobs:
-            waiting.append(pool.submit(_job, job))
-            if len(waiting) >= AHEAD * workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    except BrokenProcessPool:
-        raise SidganError(
-            "a worker process was killed, most likely for memory; start again with fewer --workers to go on"
-        ) from None
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def _job(job: Job) -> dict[str, Any]:

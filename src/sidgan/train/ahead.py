@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -28,3 +28,8 @@ class Ahead(Generic[T]):
         result = waiting[1].result() if waiting and waiting[0] == index else self._make(index)
         self._next = index + 1, self._thread.submit(self._make, index + 1)
         return result
+
+    def wait(self) -> None:
+        """Until the thread is done; what it made is kept."""
+        if self._next is not None:
+            wait([self._next[1]])

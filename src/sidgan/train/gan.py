@@ -109,6 +109,7 @@ class GanTask(Notes):
         self._set_rate(index)
         sync = now.sync > 0 and self.expert is not None and index % self.config.sync_every == 0
         frames = SYNC_FRAMES if sync else 1
+        self.note(*self.train.at(index))
         rng = step_rng(self.config.seed, index, self.fabric)
         windows = self.train.windows(rng, self.share // frames, frames)
         batch = prepare_batch(windows, rng).to(self.fabric.device)

@@ -62,9 +62,9 @@ class Notes:
     def __init__(self) -> None:
         self._notes: list[str] = []
 
-    def note(self, line: str) -> None:
-        """Have a line logged."""
-        self._notes.append(line)
+    def note(self, *lines: str) -> None:
+        """Have lines logged."""
+        self._notes.extend(lines)
 
     def notes(self) -> list[str]:
         """Lines since the last call."""

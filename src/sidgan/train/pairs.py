@@ -50,7 +50,7 @@ def draw_pairs(
         start = int(rng.integers(len(clip) - SYNC_FRAMES + 1))
         faces.append(clip.images[start : start + SYNC_FRAMES])
         mels.append(clip.mels[[start + 2, *(draw_negatives(rng, clip, start, negatives, near) + 2)]])
-    return torch.stack(faces).float() / 255, torch.stack(mels).float()
+    return torch.stack(faces).to(data.device).float() / 255, torch.stack(mels).to(data.device).float()
 
 
 def draw_negatives(rng: np.random.Generator, clip: PackedClip, start: int, count: int, near: float) -> np.ndarray:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,11 @@ import torch
 from lightning.fabric import Fabric
 
 from sidgan import checkpoint, downloads
-from sidgan.config import from_dict, override, read_toml, to_dict
+from sidgan.config import from_dict, override, read_toml, require, to_dict
 from sidgan.data.dataset import PackedSet, read_manifest
+from sidgan.data.shards import is_shards
+from sidgan.data.shardset import ShardSet
+from sidgan.data.splits import ASIDE
 from sidgan.downloads import fetch
 from sidgan.engine import choose_device, choose_precision
 from sidgan.errors import CheckpointError, ConfigError
@@ -50,14 +54,14 @@ def _resolve(name: str, network: str, steps: int, minutes: float | None, changes
 def train_syncnet(
     data: Sequence[Path], config: SyncTrainConfig, folder: Path | None, device: str, start: str | None = None
 ) -> Path:
-    """Train an expert on prepared folders, from the weights ``start`` or from nothing; returns its weights file."""
+    """Train an expert on prepared folders or shards, from weights ``start`` or nothing; returns its weights file."""
     begin = checkpoint.load_syncnet(start) if start else None
     fabric = launch(device, config.precision)
-    train, held = _sets(data, fabric)
+    train, held = _sets(data, fabric, config)
     task = SyncTask(config, train, held, fabric, begin)
     if folder is None or not (folder / "last.pt").is_file():
-        for line in offset_histogram(record for root in data for record in read_manifest(root)):
-            task.note(line)
+        if not isinstance(train, ShardSet):  # which keep no list of all records
+            task.note(*offset_histogram(record for root in data for record in read_manifest(root)))
         if config.self_test:
             task.note(self_test(task))
     return _train(task, config, config.loop, folder, "syncnet")
@@ -67,10 +71,10 @@ def train_gan(
     data: Sequence[Path], config: GanTrainConfig, expert: str, folder: Path | None, device: str,
     start: str | None = None,
 ) -> Path:  # fmt: skip
-    """Train a generator on prepared folders, from the weights ``start`` or from nothing; returns its weights file."""
+    """Train a generator on prepared folders or shards, from weights ``start`` or nothing; returns its weights file."""
     begin = checkpoint.load_generator(start) if start else None
     fabric = launch(device, config.precision)
-    train, held = _sets(data, fabric)
+    train, held = _sets(data, fabric, config)
     task = GanTask(config, train, held, fabric, checkpoint.load_syncnet(expert), begin, vgg=_vgg(config))
     return _train(task, config, config.loop, folder, f"gan{config.generator.size}")
 
@@ -100,11 +104,25 @@ def launch(device: str, precision: str) -> Fabric:
     return fabric
 
 
-def _sets(data: Sequence[Path], fabric: Fabric) -> tuple[PackedSet, dict[str, PackedSet]]:
+def _sets(
+    data: Sequence[Path], fabric: Fabric, config: SyncTrainConfig | GanTrainConfig
+) -> tuple[PackedSet, dict[str, PackedSet]]:
     """The training set and every held-out split that the folders have; ``test`` is left for `sidgan.evaluation`."""
+    unheld = {"train", "test", ASIDE}
+    if any(map(is_shards, data)):
+        require(all(map(is_shards, data)), "give either folders of shards or prepared folders, not both")
+        train = ShardSet(data, seed=config.seed, rank=fabric.global_rank, world=fabric.world_size, pool=config.pool,
+                         device=fabric.device, report=_report(fabric))  # fmt: skip
+        return train, {name: train.sample(name) for name in train.splits if name not in unheld}
     names = {split for folder in data for record in read_manifest(folder) for split in record.get("splits", {})}
-    held = {name: PackedSet(data, [name], device=fabric.device) for name in sorted(names - {"train", "test"})}
+    held = {name: PackedSet(data, [name], device=fabric.device) for name in sorted(names - unheld)}
     return PackedSet(data, ["train"], device=fabric.device), held
+
+
+def _report(fabric: Fabric) -> Callable[[str], None] | None:
+    """Where a process tells what it cannot read: the first one in its log, the others on standard error."""
+    name = f"process {fabric.global_rank}"
+    return None if fabric.is_global_zero else lambda line: print(f"{name} {line}", file=sys.stderr)
 
 
 def _train(task: Task, config: Any, loop: LoopConfig, folder: Path | None, name: str) -> Path:

@@ -41,6 +41,7 @@ class GanTrainConfig:
         recompute: finest blocks of the generator whose activations are computed again for the backward pass instead
             of kept: less memory, more time.
         ema: decay of the averaged weights, which are what is judged and shipped.
+        pool: clips that each process holds at a time, where data comes in shards (`sidgan.data.shardset`).
         precision: ``auto`` (see `sidgan.engine.choose_precision`), or Lightning's name: ``32-true``, ``bf16-mixed``.
         seed: of everything random.
     """
@@ -70,6 +71,7 @@ class GanTrainConfig:
     recon_frames: int = SYNC_FRAMES
     recompute: int = 0
     ema: float = 0.999
+    pool: int = 128
     precision: str = "auto"
     seed: int = 0
 

@@ -46,6 +46,7 @@ class SyncTrainConfig:
         near: share of negatives only 2 to 4 frames off, in the last third; they teach the exact lag.
         self_test: let a fresh network learn a few windows by heart before the run (`sidgan.train.diagnosis`).
         watch: steps with a loss near 0.69 after which the likely cause is named; 0 never does.
+        pool: clips that each process holds at a time, where data comes in shards (`sidgan.data.shardset`).
         precision: ``auto`` (see `sidgan.engine.choose_precision`), or Lightning's name: ``32-true``, ``bf16-mixed``.
         seed: of everything random.
     """
@@ -62,6 +63,7 @@ class SyncTrainConfig:
     near: float = 0.3
     self_test: bool = True
     watch: int = 500
+    pool: int = 128
     precision: str = "auto"
     seed: int = 0
 
@@ -109,6 +111,7 @@ class SyncTask(Notes):
         if agree(self.fabric, bool(torch.isfinite(loss))):
             self.optimiser.step()
         if self.watch.add(loss.item()):
+            self.batches.wait()
             self.note(f"the loss is still near 0.69 after {index + 1} steps; {diagnose(self)}")
         ranked = (cosines[:, :1] > cosines[:, 1:]).float().mean()
         return {"loss": loss.item(), "ranked": ranked.item()}
@@ -121,6 +124,7 @@ class SyncTask(Notes):
 
     def _step_batch(self, index: int) -> tuple[Tensor, Tensor]:
         """What step ``index`` learns from."""
+        self.note(*self.train.at(index))
         late = index >= 2 * self.config.loop.steps // 3
         strength = self.config.augment * min(1.0, index / max(1.0, self.config.ease * self.config.loop.steps))
         rng = step_rng(self.config.seed, index, self.fabric)
@@ -174,6 +178,7 @@ class SyncTask(Notes):
         The running ones trail behind the weights. On footage of one speaker an expert that told 81 % of the pairs
         apart told only 57 % with them.
         """
+        self.batches.wait()  # a pool of clips that moves stays where it is now
         net: SyncNet = copy.deepcopy(self.net.module.net)
         norms = [m for m in net.modules() if isinstance(m, nn.BatchNorm2d)]
         for norm in norms:

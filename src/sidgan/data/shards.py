@@ -1,0 +1,346 @@
+"""Shards: a prepared folder packed into a few large tar files, which `sidgan.data.shardset` trains from.
+
+A folder of shards holds, for each split, tar files of about the same size, and an index::
+
+    OUT/train-000000.tar    NAME.json, NAME.mp4, NAME.npz of one clip, then of the next, in an order that looks random
+    OUT/shards.json         every shard with its samples, frames, bytes, SHA-256, and where in it which frames are
+
+A sample is the part of one clip that belongs to one split. Its ``.mp4`` and ``.npz`` are the prepared clip's own, byte
+for byte; its ``.json`` is the manifest's record with ``split``, the frames ``first`` and ``last`` (one past the end)
+that belong to it, and the digest of all three. The library ``webdataset`` reads these files too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import itertools
+import json
+import math
+import tarfile
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import quote
+from zipfile import BadZipFile
+
+import numpy as np
+
+from sidgan.config import SYNC_FRAMES
+from sidgan.data.dataset import PackedClip, packed_clip, read_crops, read_manifest
+from sidgan.data.listing import rank
+from sidgan.data.splits import ASIDE
+from sidgan.errors import DataError
+from sidgan.files import finished
+from sidgan.types import Float
+
+INDEX, VERSION = "shards.json", 1
+PIECE = 250  #: frames of a clip that are read at once, at the most: so a pool of clips has a size that is known
+SUFFIXES = (".json", ".mp4", ".npz")
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One tar file.
+
+    Attributes:
+        path: where it is.
+        split: what its samples belong to.
+        samples, frames, bytes, sha256: what it holds.
+        pieces: (P, 5) int64, what is read at once: where its sample begins in the file, the sample's length in bytes,
+            first frame, one past the last, and all frames of the split that lie in the clip's folder of names.
+    """
+
+    path: Path
+    split: str
+    samples: int
+    frames: int
+    bytes: int
+    sha256: str
+    pieces: Any
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What becomes one sample: a record of the manifest, its split and frames, and the clip's files without ending."""
+
+    record: dict[str, Any]
+    split: str
+    first: int
+    last: int
+    base: Path
+
+    def __len__(self) -> int:
+        return self.last - self.first
+
+    @property
+    def folder(self) -> str:
+        """Folder of names that the clip is drawn with."""
+        return str(self.record["name"]).rpartition("/")[0]
+
+    @property
+    def size(self) -> int:
+        """Bytes of its pictures and arrays."""
+        return sum(_stat(self.base, suffix) for suffix in SUFFIXES[1:])
+
+
+# ------------------------------------------------------------------------------------------------------------ packing
+
+
+def write_shards(root: Path, out: Path, megabytes: float = 256, progress: Progress = lambda done, total: None) -> None:
+    """Pack a prepared folder. The same folder gives the same bytes; shards that were in ``out`` are replaced.
+
+    Args:
+        root: prepared folder.
+        out: made if it is not there; needs as much space as ``root``.
+        megabytes: about the size of a shard; all of a split are about alike.
+        progress: called with the samples written and the number of all.
+
+    Raises:
+        DataError: ``root`` is not prepared, or a clip of it is missing.
+        OutputError: the shards cannot be written.
+    """
+    samples = _samples(root)
+    sizes = {sample.record.get("size") for sample in samples}
+    if len(sizes) != 1:
+        raise DataError(f"the clips in {root} have several sizes ({sorted(map(str, sizes))}); prepare them with one")
+    out.mkdir(parents=True, exist_ok=True)
+    _clear(out)
+    folders = Counter[tuple[str, str]]()
+    for sample in samples:
+        folders[sample.split, sample.folder] += len(sample)
+    lines, done = [], 0
+    for split, members in itertools.groupby(samples, lambda sample: sample.split):
+        for number, group in enumerate(_groups(list(members), 1e6 * megabytes)):
+            entry = _write_shard(out / f"{split}-{number:06d}.tar", group, folders)
+            lines.append(json.dumps({"split": split} | entry))
+            done += len(group)
+            progress(done, len(samples))
+    head = json.dumps({"version": VERSION, "size": sizes.pop()})[:-1]
+    with finished(out / INDEX) as part:
+        part.write_text(head + ', "shards": [\n' + ",\n".join(lines) + "\n]}\n")
+
+
+def _samples(root: Path) -> list[Sample]:
+    """All samples by split, each split in an order that looks random, so that every shard is a fair draw."""
+    found = [
+        Sample(record, split, first, last, root / "clips" / record["file"])
+        for record in read_manifest(root)
+        for split, (first, last) in record.get("splits", {}).items()
+        if split != ASIDE and last - first >= 2 * SYNC_FRAMES
+    ]
+    if not found:
+        raise DataError(f"no clip in {root} is long enough; look at: sidgan inspect {root}")
+    return sorted(found, key=lambda sample: (sample.split, rank(sample.record["name"])))
+
+
+def _groups(samples: list[Sample], limit: float) -> Iterator[list[Sample]]:
+    """Runs of samples of about the same size in bytes, as many as it takes for none to be much above ``limit``."""
+    ends = np.cumsum([sample.size for sample in samples])
+    count = math.ceil(ends[-1] / limit)
+    turn = [int(count * (end - 1) // ends[-1]) for end in ends]
+    for _, group in itertools.groupby(zip(turn, samples, strict=True), lambda pair: pair[0]):
+        yield [sample for _, sample in group]
+
+
+class _Digested:
+    """A file that is written, with its length and digest."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file, self.sha256, self.length = file, hashlib.sha256(), 0
+
+    def write(self, data: bytes) -> int:
+        self.sha256.update(data)
+        self.length += len(data)
+        return self.file.write(data)
+
+    def tell(self) -> int:
+        return self.length
+
+
+def _write_shard(path: Path, samples: Sequence[Sample], folders: Counter[tuple[str, str]]) -> dict[str, Any]:
+    """Write one tar file; returns its entry in the index."""
+    pieces = []
+    with finished(path) as part, part.open("wb") as plain:
+        file = _Digested(plain)
+        with tarfile.open(fileobj=file, mode="w:", format=tarfile.PAX_FORMAT) as tar:  # type: ignore[call-overload]
+            for sample in samples:
+                begin = file.length
+                for name, data in _members(sample):
+                    info = tarfile.TarInfo(name)  # time 0 and nobody's: the same data is the same file
+                    info.size = len(data)
+                    tar.addfile(info, io.BytesIO(data))
+                count, total = math.ceil(len(sample) / PIECE), folders[sample.split, sample.folder]
+                edges = [sample.first + len(sample) * i // count for i in range(count + 1)]
+                pieces += [(begin, file.length - begin, a, b, total) for a, b in itertools.pairwise(edges)]
+    return {"file": path.name, "samples": len(samples), "frames": sum(map(len, samples)), "bytes": file.length,
+            "sha256": file.sha256.hexdigest(), "pieces": pieces}  # fmt: skip
+
+
+def _members(sample: Sample) -> Iterator[tuple[str, bytes]]:
+    # A name ends at its first dot for webdataset.
+    key = quote(sample.record["file"], safe="").replace(".", "%2E")
+    try:
+        data = [sample.base.with_name(sample.base.name + suffix).read_bytes() for suffix in SUFFIXES[1:]]
+    except OSError as error:
+        raise DataError(f"{error.filename} cannot be read ({error.strerror}); prepare the data again") from None
+    record = sample.record | {"split": sample.split, "first": sample.first, "last": sample.last}
+    yield key + ".json", json.dumps(record | {"digest": _digest(record, data)}, sort_keys=True).encode()
+    yield from zip((key + suffix for suffix in SUFFIXES[1:]), data, strict=True)
+
+
+def _digest(record: dict[str, Any], data: Sequence[bytes]) -> str:
+    digest = hashlib.sha256(json.dumps(record, sort_keys=True).encode())
+    for some in data:
+        digest.update(some)
+    return digest.hexdigest()
+
+
+def _stat(base: Path, suffix: str) -> int:
+    path = base.with_name(base.name + suffix)
+    try:
+        return path.stat().st_size
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}); prepare the data again") from None
+
+
+def _clear(out: Path) -> None:
+    """Remove what an earlier run packed, its index first: without one, nothing there counts."""
+    (out / INDEX).unlink(missing_ok=True)
+    for path in out.glob("*-[0-9][0-9][0-9][0-9][0-9][0-9].tar"):
+        path.unlink()
+
+
+# ------------------------------------------------------------------------------------------------------------ reading
+
+
+def is_shards(root: Path) -> bool:
+    """Whether a folder holds shards."""
+    return (root / INDEX).is_file()
+
+
+def read_index(root: Path) -> tuple[int, list[Shard]]:
+    """Crop side in px and the shards of a folder.
+
+    Raises:
+        DataError: there is no index, or it cannot be understood.
+    """
+    path = root / INDEX
+    try:
+        index = json.loads(path.read_text())
+        if index["version"] != VERSION:
+            raise ValueError(f"version {index['version']}")
+        shards = [_entry(root, dict(entry)) for entry in index["shards"]]
+        return int(index["size"]), shards
+    except OSError:
+        raise DataError(f"{root} holds no {INDEX}; run: sidgan shards DATA {root}") from None
+    except (ValueError, TypeError, KeyError) as error:
+        raise DataError(f"{path} cannot be understood ({error}); pack again: sidgan shards DATA {root}") from None
+
+
+def _entry(root: Path, entry: dict[str, Any]) -> Shard:
+    pieces = np.array(entry.pop("pieces"), np.int64).reshape(-1, 5)
+    return Shard(path=root / entry.pop("file"), pieces=pieces, **entry)
+
+
+def read_piece(shard: Shard, number: int) -> PackedClip:
+    """One of the shard's `Shard.pieces`, on the CPU.
+
+    Raises:
+        DataError: the sample is damaged, or its file is not there.
+    """
+    offset, length, first, last, _ = map(int, shard.pieces[number])
+    record, video, packed = _sample(shard, offset, length)
+    try:
+        with np.load(io.BytesIO(packed)) as arrays:
+            images = read_crops(video, first, last)
+            if len(images) != last - first:
+                raise ValueError(f"{len(images)} pictures from frame {first} on, not {last - first}")
+            return packed_clip(record["name"], images, arrays, first)
+    except (ValueError, KeyError, BadZipFile, DataError) as error:  # packed as it was, so prepared wrongly
+        raise DataError(f"{shard.path}: {record.get('name')} was packed damaged ({error})") from None
+
+
+def _sample(shard: Shard, offset: int, length: int) -> tuple[dict[str, Any], bytes, bytes]:
+    """Record, video and arrays of a sample, once their digest has been found right."""
+    where = f"the sample at byte {offset}"
+    try:
+        with shard.path.open("rb") as file:
+            file.seek(offset)
+            block = file.read(length)
+        if len(block) < length:
+            raise ValueError("the file ends too early")
+        with tarfile.open(fileobj=io.BytesIO(block), mode="r:") as tar:
+            members = {Path(m.name).suffix: (m.name, tar.extractfile(m)) for m in tar if m.isreg()}
+        where = members[".json"][0].removesuffix(".json")
+        json_data, *data = (file.read() for _, file in (members[s] for s in SUFFIXES) if file is not None)
+        record = json.loads(json_data)
+        digest = record.pop("digest")
+        if digest != _digest(record, data):
+            raise ValueError("its digest is another")
+        return record, data[0], data[1]
+    except OSError as error:
+        raise DataError(f"{shard.path} cannot be read: {error.strerror or error}") from None
+    except (tarfile.TarError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{shard.path}: {where} is damaged ({error})") from None
+
+
+def glance(shard: Shard) -> str | None:
+    """What is wrong with a shard as far as its length tells; ``None`` where that is right."""
+    try:
+        length = shard.path.stat().st_size
+    except OSError as error:
+        return f"{shard.path} cannot be read: {error.strerror}"
+    return None if length == shard.bytes else f"{shard.path} has {length} bytes, not {shard.bytes}; copy it again"
+
+
+def damaged(shard: Shard) -> list[str]:
+    """What is wrong with a shard, one line for each thing; reads all of it."""
+    try:
+        with shard.path.open("rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() == shard.sha256:
+                return []
+    except OSError as error:
+        return [f"{shard.path} cannot be read: {error.strerror or error}"]
+    lines = []
+    for offset, length in dict.fromkeys((int(row[0]), int(row[1])) for row in shard.pieces):
+        try:
+            _sample(shard, offset, length)
+        except DataError as error:
+            lines.append(str(error))
+    return lines or [f"{shard.path} is not as it was written, but all its samples are whole"]
+
+
+def check(root: Path, progress: Progress = lambda done, total: None) -> None:
+    """Read all shards of a folder.
+
+    Raises:
+        DataError: some are damaged; the one line names each shard and sample.
+    """
+    _, shards = read_index(root)
+    lines: list[str] = []
+    for done, shard in enumerate(shards, 1):
+        lines += damaged(shard)
+        progress(done, len(shards))
+    if lines:
+        raise DataError("; ".join([*lines, "copy these shards again, or pack them again with sidgan shards"]))
+
+
+def described(root: Path) -> list[str]:
+    """What a folder of shards holds, a line for each split."""
+    lines = []
+    for split, group in itertools.groupby(read_index(root)[1], lambda shard: shard.split):
+        shards = list(group)
+        clips, frames, size = (sum(getattr(s, key) for s in shards) for key in ("samples", "frames", "bytes"))
+        lines.append(f"{split}: {clips} clips, {frames} frames, {size / 1e6:.1f} MB in {len(shards)} shards")
+    return lines
+
+
+def weights(shards: Sequence[Shard]) -> Float:
+    """Weights with which the pieces of some shards are drawn, as `sidgan.data.dataset.PackedSet.draw` does."""
+    pieces = np.concatenate([shard.pieces for shard in shards])
+    return (pieces[:, 3] - pieces[:, 2]) / np.sqrt(pieces[:, 4])
