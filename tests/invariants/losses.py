@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -73,7 +74,7 @@ def l1_grows_with_shifts() -> None:
         costs = [float(masked_l1(x.roll(k, 3), x, mask, weight)) for k in range(9)]
         told = ", ".join(f"{c:.3f}" for c in costs)
         assert costs[0] == 0, f"L1 of a picture and itself is {costs[0]:.3g}"
-        assert all(a < b for a, b in zip(costs, costs[1:], strict=False)), f"over shifts of 0 to 8 px L1 is {told}"
+        assert all(a < b for a, b in itertools.pairwise(costs)), f"over shifts of 0 to 8 px L1 is {told}"
 
 
 # --------------------------------------------------------------------------------------------------- focal frequency

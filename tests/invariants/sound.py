@@ -68,7 +68,7 @@ def mels_agree_with_the_definition() -> None:
 
 def columns_per_length() -> None:
     """1 + n // 200 columns, at the edges of blocks too."""
-    for samples in (1, 199, 200, 16_000, 51_199, 51_200, 51_399, 51_400, 102_400):
+    for samples in (51_200, 51_199, 51_399, 51_400, 102_400, 16_000, 200, 199, 1):
         columns = audio.log_mel(noise(samples)).shape[1]
         assert columns == 1 + samples // 200, f"{samples} samples have {columns} columns, not {1 + samples // 200}"
 
