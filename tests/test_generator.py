@@ -4,7 +4,10 @@ from collections.abc import Iterator
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from invariants import faces, shifts
+from invariants.faces import inputs, meta
+from invariants.shifts import SMALL
+from torch import nn
 
 from sidgan.config import (
     ConfigError,
@@ -15,14 +18,8 @@ from sidgan.config import (
     presets,
     read_toml,
 )
-from sidgan.geometry import mask_image
 from sidgan.losses import lsgan_d, lsgan_g
 from sidgan.nn import Discriminator, FaceEncoder, Generator, SyncNet, count_parameters
-
-# Five blocks; the audio reaches the first two, the last three make pictures.
-SMALL = GeneratorConfig(
-    size=64, base=4, cmax=32, start=4, rgb_levels=(16, 32, 64), audio_levels=(4, 8), audio_width=4, audio_blocks=0.0
-)
 
 
 @pytest.fixture(autouse=True)
@@ -39,30 +36,8 @@ def net() -> Generator:
     return Generator(SMALL).eval()
 
 
-def inputs(n: int = 2, size: int = 64) -> tuple[Tensor, Tensor, Tensor]:
-    query = torch.rand(n, 3, size, size)
-    query[..., size // 2 :, size // 4 : -size // 4] = 0
-    return query, torch.rand(n, 3, size, size), torch.randn(n, 1, 80, 16)
-
-
-def meta(config: GeneratorConfig) -> Generator:
-    with torch.device("meta"):
-        return Generator(config)
-
-
 def test_paper_size() -> None:
-    net = meta(GeneratorConfig())
-    assert {r: count_parameters(b) for r, b in net.blocks.items()} == {
-        "16": 11_031_552, "32": 13_377_024, "64": 4_329_216, "128": 885_888, "256": 221_760, "512": 55_584,
-    }  # fmt: skip
-    assert {r: count_parameters(b) for r, b in net.rgb.items()} == {"128": 3_459, "256": 1_731, "512": 867}
-    for encoder in (net.query, net.reference):
-        assert count_parameters(encoder.stem) == 4_736
-        assert {r: count_parameters(s) for r, s in encoder.stages.items()} == {
-            "256": 92_736, "128": 369_792, "64": 1_476_864, "32": 5_902_848, "16": 7_082_496,
-        }  # fmt: skip
-    assert count_parameters(net.audio) == 3_402_240
-    assert count_parameters(net) - count_parameters(net.audio) == 59_766_025
+    faces.parameters_of_the_paper()
 
 
 @pytest.mark.parametrize(
@@ -86,23 +61,13 @@ def test_encoder_gives_one_map_per_block() -> None:
     assert {r: tuple(f.shape) for r, f in features.items()} == {r: (2, SMALL.channels(r), r, r) for r in SMALL.levels}
 
 
-def test_outputs_are_pictures_at_each_level(net: Generator) -> None:
-    images = net(*inputs())
-    assert list(images) == [16, 32, 64]
-    for r, image in images.items():
-        assert image.shape == (2, 3, r, r)
-        assert image.min() > 0
-        assert image.max() < 1
+def test_outputs_are_pictures_at_each_level() -> None:
+    faces.outputs_are_pictures()
 
 
 @pytest.mark.parametrize("inject", ["adain", "concat"])
 def test_the_sound_alone_changes_the_face(inject: str) -> None:
-    net = Generator(dataclasses.replace(SMALL, audio_inject=inject)).eval()
-    query, reference, mel = inputs()
-    with torch.no_grad():
-        one, other = net(query, reference, mel), net(query, reference, torch.randn_like(mel))
-    for r in SMALL.rgb_levels:
-        assert (one[r] - other[r]).abs().max() > 1e-4
+    faces.sound_changes_the_face(inject)
 
 
 @pytest.mark.parametrize("which", [0, 1])
@@ -115,27 +80,13 @@ def test_query_and_reference_both_matter(net: Generator, which: int) -> None:
     assert (before[64] - after[64]).abs().max() > 1e-3
 
 
-def test_what_the_mask_hides_has_no_influence(net: Generator) -> None:
-    face, reference, mel = torch.rand(1, 3, 64, 64), torch.rand(1, 3, 64, 64), torch.randn(1, 1, 80, 16)
-    mask = torch.from_numpy(mask_image([0.13, 0.53, 0.87, 1.0], 64))  # type: ignore[arg-type]
-    spoken = torch.where(mask > 0, torch.rand_like(face), face)
-    assert not torch.equal(face, spoken)
-    with torch.no_grad():
-        a, b = (net(x * (1 - mask), reference, mel) for x in (face, spoken))
-    assert all(torch.equal(a[r], b[r]) for r in a)
+def test_what_the_mask_hides_has_no_influence() -> None:
+    faces.dubbing_does_not_see_under_the_mask()
+    faces.training_does_not_see_under_the_mask()
 
 
-def test_cached_reference_gives_the_same(net: Generator) -> None:
-    query, reference, mel = inputs(4)
-    with torch.no_grad():
-        shared = net(query, reference[:1].expand(4, -1, -1, -1), mel)
-        cached = net.decode(query, net.encode_reference(reference[:1]), mel)
-        for r in shared:
-            assert torch.allclose(shared[r], cached[r], atol=1e-6)
-        each_two = net.decode(query, net.encode_reference(reference[:2]), mel)
-        expected = net(query, reference[[0, 0, 1, 1]], mel)
-        for r in expected:
-            assert torch.allclose(expected[r], each_two[r], atol=1e-6)
+def test_cached_reference_gives_the_same() -> None:
+    faces.cached_reference_is_the_same()
 
 
 def test_references_that_cannot_be_shared_are_refused(net: Generator) -> None:
@@ -205,33 +156,13 @@ def test_every_parameter_learns() -> None:
 
 
 def test_takes_the_ears_of_an_expert() -> None:
-    expert = SyncNet(SyncNetConfig(width=4, audio_width=4, blocks=0.0))
-    expert.audio.train()(torch.randn(4, 1, 80, 16))  # running statistics count too
-    net = Generator(SMALL).eval()
-    net.load_audio(expert)
-    mel = torch.randn(3, 1, 80, 16)
-    assert torch.equal(net.audio(mel), expert.eval().audio(mel))
+    faces.audio_encoder_is_the_experts()
     with pytest.raises(ConfigError, match="audio_width"):
-        net.load_audio(SyncNet(SyncNetConfig(width=4, audio_width=8, blocks=0.0)))
+        Generator(SMALL).load_audio(SyncNet(SyncNetConfig(width=4, audio_width=8, blocks=0.0)))
 
 
 def test_frozen_ears_stay_as_they_are() -> None:
-    net = Generator(SMALL)
-    net.freeze_audio()
-    before = {k: v.clone() for k, v in net.audio.state_dict().items()}
-    for _ in range(2):
-        net.train()
-        sum(i.mean() for i in net(*inputs()).values()).backward()
-    assert not net.audio.training
-    assert all(not m.training for m in net.audio.modules())
-    assert net.query.training
-    assert all(p.grad is None for p in net.audio.parameters())
-    assert all(torch.equal(v, before[k]) for k, v in net.audio.state_dict().items())
-    net.freeze_audio(False)
-    assert net.audio.training
-    sum(i.mean() for i in net(*inputs()).values()).backward()
-    assert net.audio.head.weight.grad is not None
-    assert not torch.equal(net.audio.units[0].norm.running_mean, before["units.0.norm.running_mean"])
+    faces.frozen_ears_stay()
 
 
 def test_frames_do_not_influence_each_other(net: Generator) -> None:
@@ -258,26 +189,8 @@ def test_reduced_precision_and_memory_format(net: Generator) -> None:
         assert torch.allclose(last[r], image, atol=1e-5)
 
 
-def test_exported_generator_gives_the_same_for_any_batch(net: Generator) -> None:
-    class Dub(nn.Module):
-        """One cached reference, as many frames as there are."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.net = net
-
-        def forward(self, query: Tensor, features: dict[int, Tensor], mel: Tensor) -> Tensor:
-            return self.net.decode(query, features, mel)[64]
-
-    batch = torch.export.Dim("batch", min=1, max=64)
-    query, reference, mel = inputs(3)
-    with torch.no_grad():
-        features = net.encode_reference(reference[:1])
-        shapes = ({0: batch}, dict.fromkeys(features), {0: batch})
-        exported = torch.export.export(Dub(), (query, features, mel), dynamic_shapes=shapes).module()
-        for n in (2, 5):
-            query, _, mel = inputs(n)
-            assert torch.allclose(exported(query, features, mel), Dub()(query, features, mel), atol=1e-6)
+def test_exported_generator_gives_the_same_for_any_batch() -> None:
+    shifts.exported_generator_is_the_same()
 
 
 def test_learns_what_only_the_sound_can_tell() -> None:

@@ -8,41 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from invariants import faces
+from invariants.faces import GRIDS, HEIGHT, WIDTH, pixel_format, smooth_frame, unit, window
 
 from sidgan import geometry
-from sidgan.media.pictures import turned
 from sidgan.types import Frame, PixelFormat, PlaneMap
-
-GRIDS = {"420": PlaneMap(2, 2, 0.0, 0.5), "422": PlaneMap(2, 1), "444": PlaneMap()}
-HEIGHT, WIDTH = 560, 640
-
-
-def pixel_format(chroma: str = "420", bits: int = 8, turns: int = 0, full_range: bool = False) -> PixelFormat:
-    name = f"yuv{chroma}p" + ("10le" if bits == 10 else "")
-    return PixelFormat(name, bits, full_range, "bt709", turned(GRIDS[chroma], turns))
-
-
-def smooth_frame(fmt: PixelFormat) -> Frame:
-    """Gentle waves, sampled where the format says that the samples of each plane lie."""
-    planes = []
-    for grid, (x_wave, y_wave, level, swing) in zip(
-        (PlaneMap(), fmt.chroma, fmt.chroma), ((90, 130, 125, 25), (150, 110, 133, 8), (120, 170, 122, 8)), strict=True
-    ):  # all of it colours that RGB has
-        y, x = np.mgrid[: HEIGHT // grid.step_y, : WIDTH // grid.step_x].astype(np.float64)
-        x, y = x * grid.step_x + grid.offset_x, y * grid.step_y + grid.offset_y
-        value = level + swing * (np.sin(2 * np.pi * x / x_wave) + np.cos(2 * np.pi * y / y_wave))
-        planes.append(np.round(value * 2 ** (fmt.bits - 8)).astype(np.uint8 if fmt.bits == 8 else np.uint16))
-    return Frame(0, Fraction(0), (planes[0], planes[1], planes[2]), fmt, None)
-
-
-def unit(centre_x: float, top: float, side: float) -> np.ndarray:
-    return geometry.square_matrix(np.array([centre_x, top, side], np.float32))
-
-
-def window(size: int, inset: int) -> np.ndarray:
-    alpha = np.zeros((size, size), np.float32)
-    alpha[inset:-inset, inset:-inset] = 1
-    return alpha
 
 
 def face68(rng: np.random.Generator | None = None) -> np.ndarray:
@@ -63,43 +33,12 @@ def face68(rng: np.random.Generator | None = None) -> np.ndarray:
 @pytest.mark.parametrize("bits", [8, 10])
 @pytest.mark.parametrize("side", [300.0, 417.3, 512.0])
 def test_cut_out_and_put_back_is_the_identity(chroma: str, bits: int, side: float) -> None:
-    fmt = pixel_format(chroma, bits)
-    frame, before = smooth_frame(fmt), smooth_frame(fmt)
-    square = unit(318.7, 20.4, side)
-    crop = geometry.crop_face(frame, square, 512)
-    geometry.paste_face(frame, crop.image, window(512, 40), square)
-    peak = 2**bits - 1
-    inner = side * (1 - 2 * 44 / 512) / 2  # where alpha is surely 1
-    outer = side / 2
-    for plane, old, grid in zip(frame.planes, before.planes, (PlaneMap(), fmt.chroma, fmt.chroma), strict=True):
-        y, x = np.mgrid[: plane.shape[0], : plane.shape[1]]
-        away = np.maximum(
-            abs(x * grid.step_x + grid.offset_x - 318.7), abs(y * grid.step_y + grid.offset_y - 20.4 - outer)
-        )
-        inside, outside = away < inner, away > outer
-        error = np.mean((plane[inside].astype(float) - old[inside]) ** 2)
-        assert 10 * np.log10(peak**2 / max(error, 1e-9)) >= 45
-        assert np.array_equal(plane[outside], old[outside])
+    faces.put_back_is_the_identity(chroma, bits, side)
 
 
 @pytest.mark.parametrize("side", [90.0, 300.0, 900.0])
 def test_nothing_changes_where_alpha_is_zero(side: float) -> None:
-    fmt = pixel_format()
-    frame, before = smooth_frame(fmt), smooth_frame(fmt)
-    alpha = np.zeros((256, 256), np.float32)
-    square = unit(300.0, 30.0, side)
-    geometry.paste_face(frame, np.full((256, 256, 3), 255, np.uint8), alpha, square)
-    assert all(np.array_equal(a, b) for a, b in zip(frame.planes, before.planes, strict=True))
-    alpha[128:200, 64:192] = 1
-    geometry.paste_face(frame, np.full((256, 256, 3), 255, np.uint8), alpha, square)
-    changed = frame.planes[0] != before.planes[0]
-    assert changed.any()
-    rows, columns = np.nonzero(changed.any(1))[0], np.nonzero(changed.any(0))[0]
-    step = max(1.0, side / 256)  # alpha may reach one crop pixel further
-    assert rows[0] >= 30 + 128 / 256 * side - 1 - step
-    assert rows[-1] <= 30 + 200 / 256 * side + 1 + step
-    assert columns[0] >= 300 + (64 / 256 - 0.5) * side - 1 - step
-    assert columns[-1] <= 300 + (192 / 256 - 0.5) * side + 1 + step
+    faces.only_alpha_changes(side)
 
 
 @pytest.mark.parametrize(("centre", "top"), [(10.0, -80.0), (630.0, 400.0), (-900.0, 0.0)])
@@ -157,9 +96,7 @@ def test_affines_invert_and_crops_tile_the_square(x: float, y: float, side: floa
     points = np.random.default_rng(1).uniform(-1, 2, (20, 2)).astype(np.float32)
     back = geometry.to_unit(square[None], geometry.transform(square, points)[None])[0]
     assert np.allclose(back, points, atol=1e-3 * (1 + (abs(x) + abs(y)) / side))
-    corners = np.array([[-0.5, -0.5], [size - 0.5, size - 0.5]], np.float32)  # outer corners of the crop's pixels
-    ends = geometry.transform(geometry.crop_matrix(square, size), corners)
-    assert np.allclose(ends, [[x - side / 2, y], [x + side / 2, y + side]], atol=1e-3 * (side + abs(x) + abs(y)))
+    faces.crops_tile_the_square(x, y, side, size)
 
 
 def test_neither_mouth_nor_chin_moves_the_square_or_the_mask() -> None:
@@ -187,3 +124,7 @@ def test_the_mask_hides_mouth_and_chin_and_nothing_above_the_nose_base() -> None
         assert mask[: int(base * 256)].sum() == 0
         assert mask[-1].any()
         assert set(np.unique(mask)) == {0, 1}
+
+
+def test_the_mask_hides_its_box_to_the_last_row() -> None:
+    faces.mask_is_the_box()

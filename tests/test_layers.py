@@ -1,34 +1,17 @@
-import itertools
-
 import pytest
 import torch
-from torch import Tensor
+from invariants import shifts
+from invariants.shifts import is_circular_shift, noise
 
 from sidgan.nn.layers import AdaptivePolyphase, ConvUnit, FeatureNorm, ResidualBlock
 
 STRIDES = [(1, 2), (2, 1), (2, 2), (3, 1), (3, 3)]
 
 
-def noise(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-
-
-def is_circular_shift(a: Tensor, b: Tensor) -> bool:
-    shifts = itertools.product(range(a.shape[2]), range(a.shape[3]))
-    return any(torch.equal(a.roll(s, (2, 3)), b) for s in shifts)
-
-
 @pytest.mark.parametrize("lpf", [1, 3])
 @pytest.mark.parametrize("stride", STRIDES)
 def test_shift_of_the_input_is_a_shift_of_the_output(stride: tuple[int, int], lpf: int) -> None:
-    layer = AdaptivePolyphase(stride, lpf)
-    x = noise(1, 3, 12, 24)
-    still = layer(x)
-    assert still.shape == (1, 3, 12 // stride[0], 24 // stride[1])
-    for shift in itertools.product(range(6), range(6)):
-        moved = layer(x.roll(shift, (2, 3)))
-        assert torch.equal(moved.flatten().sort().values, still.flatten().sort().values), shift
-        assert is_circular_shift(still, moved), shift
+    shifts.shifts_travel(stride, lpf)
 
 
 def test_a_fixed_grid_would_not_pass() -> None:
@@ -38,38 +21,20 @@ def test_a_fixed_grid_would_not_pass() -> None:
 
 @pytest.mark.parametrize("stride", STRIDES)
 def test_output_is_the_strongest_grid(stride: tuple[int, int]) -> None:
-    x = noise(4, 3, 12, 24)
-    sh, sw = stride
-    for sample, chosen in zip(x, AdaptivePolyphase(stride)(x), strict=True):
-        grids = [sample[:, i::sh, j::sw] for i in range(sh) for j in range(sw)]
-        assert torch.equal(chosen, max(grids, key=lambda g: float(g.square().sum())))
+    shifts.strongest_grid(stride)
 
 
 def test_each_sample_chooses_for_itself() -> None:
-    layer = AdaptivePolyphase((2, 2))
-    x = noise(1, 3, 12, 24)
-    batch = torch.cat([x.roll((i, j), (2, 3)) for i in range(2) for j in range(2)])
-    assert len(set(layer.phase(batch).tolist())) == 4
-    together = layer(batch)
-    for i in range(4):
-        assert torch.equal(together[i : i + 1], layer(batch[i : i + 1]))
+    shifts.each_sample_chooses()
 
 
 def test_only_the_chosen_grid_has_a_gradient() -> None:
-    x = noise(2, 3, 12, 24).requires_grad_()
-    AdaptivePolyphase((2, 2))(x).sum().backward()
-    assert x.grad is not None
-    assert (x.grad != 0).float().mean((1, 2, 3)).tolist() == [0.25, 0.25]
-    assert set(x.grad.unique().tolist()) == {0.0, 1.0}
+    shifts.gradient_of_the_chosen_grid()
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
 def test_half_precision_chooses_as_full_precision(dtype: torch.dtype) -> None:
-    x = (noise(32, 64, 8, 8) * 1000).to(dtype)  # squares of these overflow in float16
-    layer = AdaptivePolyphase((2, 2))
-    assert torch.equal(layer.phase(x), layer.phase(x.float()))
-    assert layer(x).dtype == dtype
-    assert torch.isfinite(layer(x)).all()
+    shifts.half_precision_chooses_alike(dtype)
 
 
 def test_grid_is_chosen_before_blurring() -> None:

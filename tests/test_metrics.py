@@ -11,6 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from invariants import sound
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 
@@ -245,6 +246,10 @@ def test_sync_finds_a_known_offset(lag: int) -> None:
     assert match.offset == lag
     assert match.cosines[match.offset + 10] == pytest.approx(1)
     assert match.probability == pytest.approx(1.0 if lag == 0 else 0.5, abs=0.02)
+
+
+def test_sync_offset_is_the_lag_and_equal_features_have_none() -> None:
+    sound.known_lag_is_found()
 
 
 def test_short_clips_search_less() -> None:

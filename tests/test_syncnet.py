@@ -1,12 +1,14 @@
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from invariants import shifts
+from invariants.shifts import calibrated, natural, small
+from torch import nn
 
 from sidgan.config import SyncNetConfig
-from sidgan.losses import sync_bce, sync_loss
+from sidgan.losses import sync_bce
 from sidgan.nn import SyncNet, count_parameters, lower_half_windows
 from sidgan.nn.layers import AdaptivePolyphase
 
@@ -16,7 +18,6 @@ VIDEO = [
     23_616, 51_392, *[37_056] * 2, 74_112, *[147_840] * 3, 295_680, *[590_592] * 2, 1_181_184, *[2_360_832] * 2,
     2_360_832, 2_360_832, 262_656,
 ]  # fmt: skip
-SHIFTS = [(0, 1), (1, 0), (1, 1), (0, 7), (5, 3), (-9, 20), (31, 63)]
 
 
 @pytest.fixture(autouse=True)
@@ -26,56 +27,6 @@ def _seeded() -> Iterator[None]:
     torch.manual_seed(0)
     yield
     torch.set_num_threads(threads)
-
-
-def natural(batch: int, channels: int, rows: int, columns: int) -> Tensor:
-    """Random pictures with the 1/f spectrum of photographs, periodic, in [0, 1]."""
-    fy, fx = torch.fft.fftfreq(rows)[:, None], torch.fft.rfftfreq(columns)[None]
-    falloff = 1 / torch.hypot(fy, fx).clamp(min=1 / columns)
-    x = torch.fft.irfft2(torch.fft.rfft2(torch.randn(batch, channels, rows, columns)) * falloff, (rows, columns))
-    low, high = x.amin((1, 2, 3), keepdim=True), x.amax((1, 2, 3), keepdim=True)
-    return (x - low) / (high - low)
-
-
-def small(**changes: object) -> SyncNetConfig:
-    return SyncNetConfig(**{"width": 4, "audio_width": 4, "blocks": 0.5, **changes})  # type: ignore[arg-type]
-
-
-def calibrated(net: SyncNet) -> SyncNet:
-    """Running statistics as after training, without training."""
-    config = net.config
-    for m in net.modules():
-        if isinstance(m, nn.BatchNorm2d):
-            m.momentum = None
-    with torch.no_grad():
-        net.train()(natural(8, 15, config.face // 2, config.face), torch.randn(8, 1, 80, 16))
-    return net.eval()
-
-
-def shift_error(embed: Callable[[Tensor], Tensor], x: Tensor) -> float:
-    """Largest change of the feature under circular shifts, relative to its largest element."""
-    with torch.no_grad():
-        still = embed(x)
-        change = max(float((embed(x.roll(s, (2, 3))) - still).abs().max()) for s in SHIFTS)
-    return change / float(still.abs().max())
-
-
-def relative_change(embed: Callable[[Tensor], Tensor], x: Tensor, y: Tensor) -> float:
-    """How far the feature moves from x to y, as a share of the distance between different pictures."""
-    with torch.no_grad():
-        a, b = embed(x), embed(y)
-    return float((a - b).norm(dim=1).mean() / (a - a.roll(1, 0)).norm(dim=1).mean())
-
-
-class FixedGrid(nn.Module):
-    """What a stride does: always the same grid."""
-
-    def __init__(self, stride: tuple[int, int]) -> None:
-        super().__init__()
-        self.stride = stride
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x[..., :: self.stride[0], :: self.stride[1]]
 
 
 def samplers(net: nn.Module) -> Iterator[AdaptivePolyphase]:
@@ -123,31 +74,20 @@ def test_one_feature_per_window(kind: str, face: int) -> None:
 
 @pytest.mark.parametrize(("face", "lpf"), [(128, 1), (128, 3), (96, 1)])
 def test_feature_does_not_see_circular_shifts(face: int, lpf: int) -> None:
-    net = calibrated(SyncNet(small(face=face, lpf=lpf)))
-    x = natural(2, 15, face // 2, face)
-    assert shift_error(net.video, x) <= 1e-5
-    assert relative_change(net.video, x, natural(2, 15, face // 2, face)) > 0.1  # and yet it looks
+    shifts.feature_ignores_shifts(face, lpf)
+
+
+@pytest.mark.parametrize("face", [96, 128])
+def test_strides_divide_the_picture_and_make_it_square(face: int) -> None:
+    shifts.maps_keep_their_shape(face)
 
 
 def test_feature_without_adaptive_sampling_sees_shifts() -> None:
-    x = natural(4, 15, 64, 128)
-    vanilla = calibrated(SyncNet(small(kind="vanilla")))
-    fixed = SyncNet(small())
-    for unit in fixed.video.units:
-        if unit.sampling is not None:
-            unit.sampling = FixedGrid(unit.sampling.stride)
-    calibrated(fixed)
-    for net in (vanilla, fixed):
-        assert relative_change(net.video, x, x.roll(1, 3)) > 1e-3
-        assert shift_error(net.video, x) > 1e-3
+    shifts.strides_see_shifts()
 
 
 def test_zero_padding_would_break_it() -> None:
-    net = SyncNet(small())
-    for m in net.video.modules():
-        if isinstance(m, nn.Conv2d):
-            m.padding_mode = "zeros"
-    assert shift_error(calibrated(net).video, natural(2, 15, 64, 128)) > 1e-3
+    shifts.zero_padding_sees_shifts()
 
 
 def test_both_kinds_share_their_weights() -> None:
@@ -156,14 +96,7 @@ def test_both_kinds_share_their_weights() -> None:
 
 
 def test_batch_mates_do_not_matter() -> None:
-    net = calibrated(SyncNet(small()))
-    x, mel = natural(2, 15, 64, 128), torch.randn(2, 1, 80, 16)
-    batch = torch.cat([x, x.roll((3, 5), (2, 3))])
-    with torch.no_grad():
-        together = net(batch, mel.repeat(2, 1, 1, 1))
-        alone = torch.cat([net(x[i : i + 1], mel[i : i + 1]) for i in (0, 1)])
-    assert torch.allclose(together[:2], alone, atol=1e-5)
-    assert torch.allclose(together[2:], alone, atol=1e-5)
+    shifts.batch_mates_do_not_matter()
 
 
 def test_cosine_is_that_of_the_features() -> None:
@@ -197,34 +130,18 @@ def test_windows_are_lower_halves_in_frame_order(size: int) -> None:
 
 
 def test_windows_of_large_faces_are_block_means() -> None:
-    faces = torch.rand(1, 5, 3, 256, 256)
-    blocks = faces.view(1, 15, 128, 2, 128, 2).mean((3, 5))
-    assert torch.allclose(lower_half_windows(faces), blocks[:, :, 64:], atol=1e-6)
-    assert torch.equal(lower_half_windows(blocks.view(1, 5, 3, 128, 128)), blocks[:, :, 64:])
+    shifts.large_faces_are_block_means()
+    faces = torch.rand(1, 5, 3, 128, 128)
+    assert torch.equal(lower_half_windows(faces), faces.flatten(1, 2)[:, :, 64:])
 
 
 def test_shift_by_a_block_at_512_is_invisible() -> None:
-    net = calibrated(SyncNet(small()))
-    faces = natural(2, 15, 512, 512).view(2, 5, 3, 512, 512)
-
-    def change(k: int) -> float:
-        with torch.no_grad():
-            a, b = (net.embed_video(lower_half_windows(f)) for f in (faces, faces.roll(k, 4)))
-        return float((a - b).abs().max())
-
-    assert change(4) <= 1e-5
-    assert change(2) > 1e-5  # half a pixel for the expert is not exact: the bound above means something
+    shifts.adaptive_feature_at_512()
 
 
 @pytest.mark.parametrize("size", [64, 128, 256, 512])
 def test_every_level_gets_a_gradient(size: int) -> None:
-    net = calibrated(SyncNet(small())).requires_grad_(False)
-    faces = natural(1, 15, size, size).view(1, 5, 3, size, size).requires_grad_()
-    sync_loss(net(lower_half_windows(faces), torch.randn(1, 1, 80, 16))).backward()
-    assert faces.grad is not None
-    assert torch.isfinite(faces.grad).all()
-    assert faces.grad.abs().max() > 0
-    assert faces.grad[..., : size // 2 - size // 16, :].abs().max() == 0  # the eyes do not matter
+    shifts.every_level_gets_a_gradient(size)
 
 
 def test_other_sizes_are_refused() -> None:
@@ -234,14 +151,7 @@ def test_other_sizes_are_refused() -> None:
 
 @pytest.mark.parametrize("kind", ["aps", "vanilla"])
 def test_exported_expert_gives_the_same_for_any_batch(kind: str) -> None:
-    net = calibrated(SyncNet(small(kind=kind, blocks=0.0)))
-    batch = torch.export.Dim("batch", min=1, max=64)
-    example = (natural(2, 15, 64, 128), torch.randn(2, 1, 80, 16))
-    exported = torch.export.export(net, example, dynamic_shapes=({0: batch}, {0: batch})).module()
-    for n in (1, 5):
-        inputs = (natural(n, 15, 64, 128), torch.randn(n, 1, 80, 16))
-        with torch.no_grad():
-            assert torch.allclose(exported(*inputs), net(*inputs), atol=1e-6)
+    shifts.exported_expert_is_the_same(kind)
 
 
 def test_a_small_expert_learns_pairs() -> None:

@@ -1,10 +1,9 @@
 """Training: schedules, learning, resuming."""
 
-import json
-
 import numpy as np
 import pytest
 import torch
+from invariants import training
 from lightning.fabric import Fabric
 
 from sidgan import checkpoint
@@ -17,7 +16,7 @@ from sidgan.train.balance import gradient_balance
 from sidgan.train.batch import prepare_batch
 from sidgan.train.gan import GanTask, GanTrainConfig
 from sidgan.train.judging import judge, spread
-from sidgan.train.loop import LoopConfig, run
+from sidgan.train.loop import LoopConfig
 from sidgan.train.pairs import draw_negatives
 from sidgan.train.runs import gan_config as gan_settings
 from sidgan.train.runs import same_run, sync_config
@@ -96,31 +95,21 @@ def test_between_steps_with_the_sync_loss_a_batch_has_other_clips(blob):
     assert [("sync" in task.step(i)) for i in range(1, 5)] == [False, True, False, True]
 
 
-@pytest.mark.parametrize("kind", ["gan", "sync"])
-def test_resumed_is_uninterrupted(kind, blob, tmp_path):
-    expert = SyncNet(TINY_EXPERT).eval()
+@pytest.mark.parametrize("kind", ["gan", "sync", "dice"])
+def test_resumed_is_uninterrupted(kind):
+    training.resumed_is_uninterrupted(kind)
 
-    def task(steps):
-        if kind == "gan":
-            return gan_task(blob, gan_config(
-                steps, sync_from=0.0, gan_from=0.0, weights={64: {"sync": 0.1, "gan": 0.1}},
-                discriminators={64: {"base": 4, "layers": 2}}), expert)  # fmt: skip
-        config = SyncTrainConfig(model=TINY_EXPERT, loop=LoopConfig(steps=steps), batch=4, negatives=2)
-        data = PackedSet.of([blob(128, 40)])
-        return SyncTask(config, data, {}, fabric())
 
-    quiet = {"log_every": 1, "eval_every": 100}
-    whole = task(4)
-    run(whole, tmp_path / "whole", LoopConfig(steps=4, save_every=4, **quiet), lambda s: None)
-    part = task(4)
-    stop = LoopConfig(steps=4, save_every=2, minutes=0.0, **quiet)
-    assert not run(part, tmp_path / "part", stop, lambda s: None)  # out of time after its first step
-    again = task(4)
-    run(again, tmp_path / "part", LoopConfig(steps=4, save_every=4, **quiet), lambda s: None)
-    expected, got = whole.state()["net"], again.state()["net"]
-    assert all(torch.equal(expected[name], got[name]) for name in expected)
-    lines = [json.loads(line) for line in (tmp_path / "part" / "stats.jsonl").read_text().splitlines()]
-    assert {line["step"] for line in lines} == {1, 2, 3, 4}
+def test_one_clip_is_learnt():
+    training.one_clip_is_learnt()
+
+
+def test_critics_learn_which_is_real():
+    training.critics_learn_which_is_real()
+
+
+def test_only_the_generator_learns():
+    training.only_the_generator_learns()
 
 
 def test_runs_begun_before_a_setting_existed_go_on(blob):
