@@ -186,6 +186,29 @@ def inspect(
     _print(found.to_dict() | {"pictures": [str(p) for p in pictures]}, as_json, "\n".join(lines))
 
 
+@app.command()
+def multiply(
+    data: Annotated[Path, typer.Argument(help="prepared folder", show_default=False)],
+    out: Annotated[Path, typer.Argument(help="new folder for the made clips", show_default=False)],
+    count: Annotated[int, typer.Option(help="clips to make", min=1)] = 250,
+    seed: Annotated[int, typer.Option(help="of all that is drawn", min=0)] = 0,
+    workers: Annotated[int, typer.Option(help="processes", min=1)] = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Let people speak with others' mouths, in sync: more speakers to train on. Example: sidgan multiply data more."""
+    from sidgan.data import transfer
+
+    with bar(console) as show:
+        made = transfer.multiply(
+            data, out, count, seed, workers=workers,
+            progress=lambda done, total: show(done / total, f"{done} of {total} clips"),
+        )  # fmt: skip
+    people = len({record["identity"] for record in made})
+    frames = sum(record["frames"] for record in made)
+    facts = {"clips": len(made), "people": people, "frames": frames}
+    _print(facts, as_json, f"{len(made)} clips of {people} people, {frames / 25 / 60:.1f} min -> {out}")
+
+
 @train_app.command("syncnet")
 def train_syncnet(
     data: Annotated[list[Path], typer.Argument(help="prepared folders, or folders of shards", show_default=False)],

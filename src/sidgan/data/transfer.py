@@ -1,0 +1,250 @@
+"""More speakers from few: clips in which one person's mouth moves as another's did, with that other's sound.
+
+Training a sync expert wants many people; a set in which one person speaks for hours and others for seconds has few.
+The mouth's motion of any clip can be carried over to any face (`sidgan.data.carry`), and stays in sync with its sound.
+Only frames of the split ``train`` are used, of both sides, and the results belong to ``train``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import lru_cache
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from sidgan import audio, geometry, media
+from sidgan.data.carry import Motion, View, brightness, destination, redraw
+from sidgan.data.dataset import FPS, read_crops, read_manifest
+from sidgan.errors import ConfigError, DataError
+from sidgan.files import finished, writing
+from sidgan.types import Byte, Float
+
+FRAMES = 75  #: of a new clip, or as many as the donor has
+SHORTEST = 25  #: frames; shorter stretches are not used
+BEAT = 5  #: frames that begin on a whole mel column: 5 / 25 s = 16 columns
+AMPLITUDES = (0.8, 1.3)
+TRIES = 4  #: places in a donor, of which the one with the liveliest mouth is taken
+CLOSED = 0.1  #: share of the frames, those with the smallest openings, from which the lips may be taken
+NOSE_TIP = 30  #: its place between the eyes tells how the head is turned
+GAIN = (0.5, 1.25)  #: limits of the match of colours; beyond, teeth would shine
+SAMPLED = 5  #: frames of a clip whose brightness is measured
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """The training frames ``first`` to ``last`` (one past) of a packed clip."""
+
+    root: Path
+    record: dict[str, Any] = field(hash=False, compare=False)
+    name: str
+    first: int
+    last: int
+
+    def __len__(self) -> int:
+        return self.last - self.first
+
+    @property
+    def person(self) -> str:
+        """Who speaks: the identity, else the inner folder of names such as ``grid/s1/x``, else the clip itself."""
+        known = self.record.get("identity")
+        folder = self.name.rpartition("/")[0]
+        return str(known or (folder if "/" in folder else self.name))
+
+    @property
+    def base(self) -> Path:
+        """Path of its files, without ending."""
+        return self.root / "clips" / str(self.record["file"])
+
+
+Job = tuple[Stretch, Stretch, int, Path, np.random.Generator]
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a stretch of N frames holds.
+
+    Attributes:
+        images: (N, S, S, 3) uint8.
+        arrays: those of the packed clip, cut to the stretch; ``mel`` has only columns of its N frames.
+        pixels: (N, 68, 2) landmarks in px of the crops.
+        motion: of these landmarks.
+    """
+
+    images: Byte
+    arrays: dict[str, Float]
+    pixels: Float
+    motion: Motion
+
+    def view(self, i: int) -> View:
+        """Frame ``i`` of it."""
+        return View(self.images[i], self.pixels[i])
+
+
+def multiply(
+    data: Path, out: Path, count: int, seed: int = 0, *, workers: int = 1,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Make ``count`` new clips of a prepared folder's people and write them as another prepared folder.
+
+    People take turns as targets, in random order; donors are drawn with equal weight per person, never the target.
+    The same arguments give the same clips.
+
+    Args:
+        data: prepared folder.
+        out: new folder.
+        count: clips to make.
+        seed: of all that is drawn.
+        workers: processes; they do not change the result.
+        progress: told (clips done, of how many).
+
+    Raises:
+        ConfigError: ``count`` is not positive, or ``out`` is not a new or empty folder.
+        DataError: fewer than two people with at least a second of training frames.
+    """
+    if count < 1:
+        raise ConfigError(f"the number of clips must be positive, not {count}")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ConfigError(f"{out} is there already; name a new folder")
+    people = by_person(data)
+    with writing(out):
+        (out / "clips").mkdir(parents=True, exist_ok=True)
+    pairs = enumerate(_pairs(people, count, seed))
+    jobs = [(target, donor, number, out, rng) for number, (target, donor, rng) in pairs]
+    records = []
+    for record in _run(jobs, min(workers, count)):
+        records.append(record)
+        progress(len(records), count)
+    with finished(out / "manifest.jsonl") as part:
+        part.write_text("".join(json.dumps(record, sort_keys=True) + "\n" for record in records))
+    return records
+
+
+def by_person(data: Path) -> dict[str, list[Stretch]]:
+    """The stretches of a prepared folder that may be trained on, by person.
+
+    Raises:
+        DataError: as in `multiply`.
+    """
+    people: dict[str, list[Stretch]] = {}
+    for record in read_manifest(data):
+        first, last = record.get("splits", {}).get("train", (0, 0))
+        if record["kept"] and last - first >= SHORTEST:
+            stretch = Stretch(data, record, record["name"], first, last)
+            people.setdefault(stretch.person, []).append(stretch)
+    if len(people) < 2:
+        raise DataError(f"{data}: {len(people)} people to train on; at least two are needed to exchange their speech")
+    return people
+
+
+def _pairs(
+    people: dict[str, list[Stretch]], count: int, seed: int
+) -> Iterator[tuple[Stretch, Stretch, np.random.Generator]]:
+    order: list[str] = []
+    for number in range(count):
+        rng = np.random.default_rng([seed, number])
+        order = order or [str(name) for name in rng.permutation(sorted(people))]
+        who = order.pop()
+        other = str(rng.choice(sorted(set(people) - {who})))
+        target, donor = (people[name][int(rng.integers(len(people[name])))] for name in (who, other))
+        yield target, donor, rng
+
+
+def _run(jobs: list[Job], workers: int) -> Iterator[dict[str, Any]]:
+    if workers == 1:
+        yield from map(_make, jobs)
+        return
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        yield from pool.map(_make, jobs)
+
+
+def _make(job: Job) -> dict[str, Any]:
+    cv2.setNumThreads(1)
+    target, donor, number, out, rng = job
+    face, voice = load(target), load(donor)
+    tries = [_window(len(donor), rng) for _ in range(TRIES)]
+    spoken = max(tries, key=lambda rows: float(voice.motion.opening[rows].std()))
+    shown = _there_and_back(len(target), len(spoken), rng)
+    amplitude = float(rng.uniform(*AMPLITUDES))
+    aims = destination(face.motion[shown], voice.motion.speech()[spoken], amplitude)
+    size = face.images.shape[1]
+    unit = ((aims + 0.5) / size).astype(np.float32)
+    name = f"transfer/{target.name.replace('/', '_')}/{donor.name.replace('/', '_')}_{number:04}"
+    base = out / "clips" / name.replace("/", "__")
+    media.write_clip(base.with_name(base.name + ".mp4"), _pictures(face, voice, shown, spoken, aims), Fraction(FPS),
+                     crf=10, chroma444=True)  # fmt: skip
+    start = spoken[0] * audio.STEPS_PER_SECOND // FPS
+    mel = voice.arrays["mel"][:, start : start + audio.STEPS_PER_SECOND * len(spoken) // FPS + 16]
+    _save(base.with_name(base.name + ".npz"), {
+        "mel": mel, "landmarks": unit, "masks": geometry.mask_boxes(unit),
+        "matrices": face.arrays["matrices"][shown], "pose": face.arrays["pose"][shown],
+    })  # fmt: skip
+    origins = {"side": target, "sharpness": target, "source_rate": target, "loudness": donor}
+    facts = {key: origin.record[key] for key, origin in origins.items() if key in origin.record}
+    return facts | {
+        "name": name, "file": base.name, "kept": True, "size": size, "frames": len(spoken), "start": 0.0,
+        "identity": target.person, "splits": {"train": [0, len(spoken)]},
+        "transfer": {
+            "target": target.name, "target_frames": [int(target.first + i) for i in (shown.min(), shown.max() + 1)],
+            "donor": donor.name, "donor_frames": [int(donor.first + spoken[0]), int(donor.first + spoken[-1] + 1)],
+            "amplitude": round(amplitude, 3),
+        },
+    }  # fmt: skip
+
+
+def _pictures(face: Material, voice: Material, shown: np.ndarray, spoken: np.ndarray, aims: Float) -> Iterator[Byte]:
+    some = [np.linspace(0, len(rows) - 1, SAMPLED).astype(int) for rows in (shown, spoken)]
+    seen, heard = shown[some[0]], spoken[some[1]]
+    gain = brightness(face.images[seen], face.pixels[seen]) / brightness(voice.images[heard], voice.pixels[heard])
+    gain = np.clip(gain, *GAIN)
+    lips = face.view(_closed(face.motion, shown))
+    for i, j, aim in zip(shown, spoken, aims, strict=True):
+        yield redraw(face.view(i), lips, aim, voice.view(j), gain)
+
+
+def _closed(motion: Motion, shown: np.ndarray) -> int:
+    """Of the frames shown with the smallest openings, the one in which the head stands most like in all of them."""
+    rows = np.unique(shown)
+    opening, nose = motion.opening[rows], motion.local[rows, NOSE_TIP]
+    off = np.abs(nose - np.median(nose.real) - 1j * np.median(nose.imag))
+    return int(rows[np.where(opening <= np.quantile(opening, CLOSED), off, np.inf).argmin()])
+
+
+@lru_cache(maxsize=16)
+def load(stretch: Stretch) -> Material:
+    """Read a stretch; nothing outside of it is returned."""
+    rows = slice(stretch.first, stretch.last)
+    images = read_crops(stretch.base.with_name(stretch.base.name + ".mp4"))[rows].copy()
+    with np.load(stretch.base.with_name(stretch.base.name + ".npz")) as packed:
+        arrays = {key: packed[key] for key in ("mel", "landmarks", "matrices", "pose")}
+    mel = arrays.pop("mel")
+    arrays = {key: value[rows] for key, value in arrays.items()}
+    begin = -(-stretch.first * audio.STEPS_PER_SECOND // FPS)
+    whole = stretch.last == stretch.record["frames"]
+    arrays["mel"] = mel[:, begin : None if whole else stretch.last * audio.STEPS_PER_SECOND // FPS]
+    pixels = arrays["landmarks"] * images.shape[1] - 0.5
+    return Material(images, arrays, pixels, Motion.of(pixels))
+
+
+def _window(length: int, rng: np.random.Generator) -> np.ndarray:
+    """Consecutive frames of the donor, from one on which a mel column begins."""
+    count = min(FRAMES, length)
+    return np.arange(count) + BEAT * int(rng.integers((length - count) // BEAT + 1))
+
+
+def _there_and_back(length: int, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Frames of the target: from a random one on, turning round at either end of its stretch."""
+    steps = int(rng.integers(2 * length)) + np.arange(count)
+    return np.asarray(length - 1 - np.abs(length - 1 - steps % (2 * length - 2)))
+
+
+def _save(path: Path, arrays: dict[str, Float]) -> None:
+    with finished(path) as part, part.open("wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)

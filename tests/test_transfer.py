@@ -1,0 +1,185 @@
+"""Speech carried from one drawn person to another."""
+
+from __future__ import annotations
+
+import json
+from fractions import Fraction
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from sidgan import audio, faces, geometry, media
+from sidgan.cli import app
+from sidgan.data import transfer
+from sidgan.data.carry import Motion, View, destination, redraw
+from sidgan.data.dataset import PackedSet, read_crops
+from sidgan.errors import ConfigError, DataError
+from sidgan.synth import Person, Portrait, mouth, pose, random_line
+
+SIZE, COUNT = 128, 40
+TRAIN = {"a": (0, 40), "b": (5, 35), "c": (0, 40), "held": None}  # of the people's frames
+
+
+def film(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Crops, landmarks in px of them, and the matrices of a drawn person who speaks and moves."""
+    times = np.arange(COUNT) / 25 + 0.3
+    shapes = mouth(random_line(np.random.default_rng(seed), COUNT / 25 + 0.6), times)
+    portrait = Portrait(Person.random(seed), (200, 200), face_px=130)
+    images, points, matrices = [], [], []
+    for shape, where in zip(shapes, pose(seed, times, 0.5), strict=True):
+        found = portrait.landmarks(shape, where)
+        square = geometry.square_matrix(geometry.face_square(found))
+        matrix = geometry.crop_matrix(square, SIZE)
+        picture = portrait.render(shape, where)
+        images.append(cv2.warpAffine(picture, matrix, (SIZE, SIZE), flags=cv2.INTER_AREA | cv2.WARP_INVERSE_MAP))
+        points.append(geometry.transform(geometry.invert(matrix), found))
+        matrices.append(square)
+    return np.stack(images), np.stack(points).astype(np.float32), np.stack(matrices)
+
+
+@pytest.fixture(scope="module")
+def filmed() -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    return {name: film(seed) for seed, name in enumerate(("a", "b", "c"), start=3)} | {"held": film(3)}
+
+
+@pytest.fixture(scope="module")
+def data(filmed: dict, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A prepared folder; what lies outside of the training frames is white and loud."""
+    root = tmp_path_factory.mktemp("prepared")
+    (root / "clips").mkdir()
+    records = []
+    for k, (name, (images, points, matrices)) in enumerate(filmed.items()):
+        first, last = TRAIN[name] or (0, 0)
+        shown = images.copy()
+        shown[:first], shown[last:] = 255, 255
+        unit = (points + 0.5) / SIZE
+        mel = np.full((80, 16 * COUNT // 5 + 16), 4.0, np.float16)
+        if TRAIN[name]:
+            end = mel.shape[1] if last == COUNT else last * 16 // 5
+            mel[:, -(-first * 16 // 5) : end] = -3 + 0.01 * np.arange(mel.shape[1])[-(-first * 16 // 5) : end] + k
+        media.write_clip(root / "clips" / f"{name}.mp4", shown, Fraction(25), crf=4, chroma444=True)
+        np.savez(root / "clips" / f"{name}.npz", mel=mel, landmarks=unit, masks=geometry.mask_boxes(unit),
+                 matrices=matrices, pose=np.zeros((COUNT, 3), np.float32))  # fmt: skip
+        splits = {"train": [first, last]} if TRAIN[name] else {"heldout": [0, COUNT]}
+        records.append({"name": name, "file": name, "kept": True, "frames": COUNT, "size": SIZE, "splits": splits})
+    (root / "manifest.jsonl").write_text("".join(json.dumps(r) + "\n" for r in records))
+    return root
+
+
+@pytest.fixture(scope="module")
+def made(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("made")
+    transfer.multiply(data, out, 3, seed=1)
+    return out
+
+
+def records(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / "manifest.jsonl").read_text().splitlines()]
+
+
+def seen_opening(images: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """The opening that a landmark detector sees."""
+    found = []
+    for image, around in zip(images, points, strict=True):
+        grey = cv2.cvtColor(cv2.resize(image, None, fx=2, fy=2), cv2.COLOR_RGB2GRAY)
+        found.append(faces.landmarks(grey, faces.box_of(2 * around + 0.5)))
+    return Motion.of(np.array(found)).opening
+
+
+def test_the_mouth_follows_the_donor_and_not_its_owner(filmed: dict) -> None:
+    (images, points, _), (others, heard, _) = filmed["a"], filmed["c"]
+    target, donor = Motion.of(points), Motion.of(heard)
+    aims = destination(target, donor.speech(), 1.2)
+    closed = View(images[target.opening.argmin()], points[target.opening.argmin()])
+    result = np.stack([redraw(View(images[i], points[i]), closed, aims[i], View(others[i], heard[i]), np.ones(3))
+                       for i in range(COUNT)])  # fmt: skip
+    seen = seen_opening(result, aims)
+    assert np.corrcoef(seen, donor.opening)[0, 1] > 0.85
+    assert abs(np.corrcoef(donor.opening, target.opening)[0, 1]) < 0.6  # or the next line would say nothing
+    assert np.corrcoef(seen, target.opening)[0, 1] < np.corrcoef(seen, donor.opening)[0, 1] - 0.3
+    for i in range(COUNT):
+        nose = int(points[i, geometry.NOSE_BASE, 1])
+        assert (result[i, :nose] == images[i, :nose]).all()
+        assert (result[i, nose:] != images[i, nose:]).any()
+
+
+def test_ones_own_speech_gives_ones_own_landmarks(filmed: dict) -> None:
+    _, points, _ = filmed["a"]
+    motion = Motion.of(points)
+    aims = destination(motion, motion.speech(), 1.0)
+    lips = np.abs(aims - points)[:, geometry.MOUTH]
+    assert np.median(lips) < 0.5  # px; slow nods are told from speech only roughly
+    assert lips.max() < 3
+    still = slice(17, 48)
+    assert np.abs(aims[:, still] - points[:, still]).max() < 1e-3
+
+
+def test_head_motion_is_not_speech(filmed: dict) -> None:
+    _, points, _ = filmed["a"]
+    angle = np.radians(20 * np.sin(np.arange(COUNT) / 5))
+    turn = np.stack([np.cos(angle), -np.sin(angle), np.sin(angle), np.cos(angle)], 1).reshape(-1, 2, 2)
+    moved = 1.7 * points @ turn.transpose(0, 2, 1) + 30 * np.sin(np.arange(COUNT))[:, None, None]
+    assert np.allclose(Motion.of(moved).speech(), Motion.of(points).speech(), atol=1e-4)
+
+
+def test_only_training_frames_are_used(data: Path, made: Path) -> None:
+    people = transfer.by_person(data)
+    assert sorted(people) == ["a", "b", "c"]
+    for name, (stretch,) in people.items():
+        material = transfer.load(stretch)
+        assert (stretch.first, stretch.last) == TRAIN[name]
+        assert len(material.images) == len(stretch)
+        assert material.images.mean() < 200  # nothing of the white frames
+        assert material.arrays["mel"].max() < 4  # nor of their sound
+    for record in records(made):
+        source = record["transfer"]
+        assert set(record["splits"]) == {"train"}
+        assert source["target"] != source["donor"]
+        for side in ("target", "donor"):
+            (first, last), allowed = source[f"{side}_frames"], TRAIN[source[side]]
+            assert allowed[0] <= first < last <= allowed[1]
+
+
+def test_sound_is_the_donors_at_the_same_frames(data: Path, made: Path) -> None:
+    for record in records(made):
+        source = record["transfer"]
+        with np.load(data / "clips" / f"{source['donor']}.npz") as donor:
+            mel = donor["mel"].astype(np.float32)
+        with np.load(made / "clips" / f"{record['file']}.npz") as arrays:
+            ours = arrays["mel"].astype(np.float32)
+            assert np.allclose(arrays["masks"], geometry.mask_boxes(arrays["landmarks"]))
+        for i in range(3, record["frames"] - 3):
+            theirs = audio.mel_window(mel, Fraction(source["donor_frames"][0] + i, 25))
+            assert (audio.mel_window(ours, Fraction(i, 25)) == theirs).all()
+
+
+def test_the_result_trains_and_everyone_takes_a_turn(data: Path, made: Path) -> None:
+    loaded = PackedSet([data, made], ["train"])
+    assert len(loaded.clips) == 6
+    windows = loaded.windows(np.random.default_rng(0), 4, 5)
+    assert windows.target.shape == (4, 5, 3, SIZE, SIZE)
+    assert {record["identity"] for record in records(made)} == {"a", "b", "c"}
+
+
+def test_same_seed_same_clips(data: Path, made: Path, tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["multiply", str(data), str(tmp_path / "x"), "--count", "2", "--seed", "1"])
+    assert result.exit_code == 0, result.output
+    first, again = records(made)[:2], records(tmp_path / "x")
+    assert again == first
+    for record in first:
+        ours, theirs = (read_crops(root / "clips" / f"{record['file']}.mp4") for root in (made, tmp_path / "x"))
+        assert (ours == theirs).all()
+
+
+def test_what_cannot_be_done_is_said(data: Path, made: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="new folder"):
+        transfer.multiply(data, made, 1)
+    with pytest.raises(ConfigError, match="positive"):
+        transfer.multiply(data, tmp_path / "x", 0)
+    (tmp_path / "manifest.jsonl").write_text((data / "manifest.jsonl").read_text().splitlines()[0])
+    with pytest.raises(DataError, match="at least two"):
+        transfer.multiply(tmp_path, tmp_path / "x", 1)
+    assert not (tmp_path / "x").exists()
