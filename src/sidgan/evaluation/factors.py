@@ -148,14 +148,16 @@ def _levels(records: Sequence[dict[str, Any]], factor: str, names: Sequence[str]
     clean, found = names[0], []
     for name in sorted(names, key=lambda n: _place(factor, n, clean)):
         mine = [r for r in records if name in r["values"]]
+        if not mine:  # a size that no clip is larger than
+            continue
         rows = {}
         for row in ("truth", *DUBBED):
-            at = name if mine and row in mine[0]["values"][name] else clean
+            at = name if row in mine[0]["values"][name] else clean
             rows[row] = _means(mine, at, row)
         if name != clean:
             rows[CHANGE] = _changes(mine, name, clean)
         shown = ("1" if factor == "rate" else clean) if name == clean else name.removeprefix(f"{factor} ")
-        found.append(Level(shown, len(mine), sum(_frames(r, name) for r in mine), rows if mine else {}))
+        found.append(Level(shown, len(mine), sum(_frames(r, name) for r in mine), rows))
     return found
 
 

@@ -28,6 +28,7 @@ from sidgan.data.packing import read_sound
 from sidgan.engine import choose_device
 from sidgan.errors import DataError
 from sidgan.evaluation import disturb, protocol
+from sidgan.evaluation.chart import draw
 from sidgan.evaluation.factors import Table, tabulate
 from sidgan.evaluation.folder import Excluded, Outcome, judge_all
 from sidgan.evaluation.judging import Verdict, judge
@@ -79,7 +80,8 @@ def robustness_to(
 ) -> list[Table]:  # fmt: skip
     """Judge a generator under every disturbance, into a result folder that can be gone on with.
 
-    Beside what `sidgan.evaluation.folder` lists, the folder gets ``robustness.json``, and no ``summary.json``.
+    Beside what `sidgan.evaluation.folder` lists, the folder gets ``robustness.json`` and, drawn from it,
+    ``robustness.svg``, but no ``summary.json``.
 
     Args:
         out: result folder.
@@ -120,7 +122,13 @@ def robustness_to(
               "excluded": {r["name"]: r["excluded"] for r in records if r["excluded"] is not None}}  # fmt: skip
     with finished(out / "robustness.json") as path:
         path.write_text(json.dumps(result, indent=1) + "\n")
+    with finished(out / "robustness.svg") as path:
+        path.write_text(draw(tables, f"Where {_short(model)} gets worse ({len(judged)} clips)"))
     return tables
+
+
+def _short(model: Path | str) -> str:
+    return "the bundled model" if str(model) == "bundled" else Path(model).name
 
 
 def level_name(factor: str, value: Any) -> str:

@@ -161,7 +161,7 @@ def _stated_end(container: InputContainer, stream: AudioStream) -> Fraction | No
 def stretch(samples: Float, rate: int, tempo: float) -> Float:
     """Sound at another tempo and the same pitch, by overlapping pieces where they match (FFmpeg's ``atempo``).
 
-    What is heard at time t comes to t / tempo, within half a frame of 25 fps.
+    What is heard at time t comes to t / tempo, within 25 ms.
 
     Args:
         samples: (n,) float32.
