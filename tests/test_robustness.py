@@ -107,6 +107,19 @@ def test_sound_read_again_gives_the_packed_mel_to_the_bit(
     assert torch.equal(disturb.windows(samples, [Fraction(i, 25) for i in range(3, 12)]), part.mels())
 
 
+def test_the_manifest_leads_back_to_the_sound(tmp_path: Path) -> None:
+    from sidgan.data.prepare import _about
+    from sidgan.evaluation.robustness import _sound
+
+    record = {"name": "a", "start": 1.24, "corrected": -1, "frames": 40}
+    for clip in (ClipSource(tmp_path / "x/a.mp4", "a", start=1.2, end=3.0, audio=tmp_path / "y/a.m4a"),
+                 ClipSource(tmp_path / "a.mp4", "a")):  # fmt: skip
+        manifest = json.loads(json.dumps(record | _about(clip, tmp_path)))
+        found = _sound(Part("unused", manifest, 0, 40, 40), tmp_path)
+        assert found == Sound(clip, 1.24, -1, 40)
+        assert found.path == (clip.audio or clip.path)
+
+
 def test_another_sound_in_the_source_is_noticed(
     footage: Path, prepared: Path, weights: tuple[Path, Path], tmp_path: Path
 ) -> None:
