@@ -19,7 +19,7 @@ HEADINGS = {
     "opening": ("opening, correlation", "higher is better"), "sync": ("expert's sync probability", "higher is better"),
 }  # fmt: skip
 SHORT = {
-    "yaw": ("|yaw| of the head", "degrees"), "side": ("face in the source", "px"), "size": ("face reduced to", "px"),
+    "yaw": ("|yaw| of the head", "degrees"), "side": ("face in the source", "px, from ... on"), "size": ("face reduced to", "px"),
     "white": ("white noise", "SNR, dB"), "pink": ("pink noise", "SNR, dB"), "babble": ("other voices", "SNR, dB"),
     "rate": ("speed of speech", "times as fast"),
 }  # fmt: skip
@@ -77,7 +77,7 @@ def _legend() -> Iterator[str]:
                f'<text x="{x + 28}" y="50">{meaning}</text>')  # fmt: skip
         x += 50 + round(6.2 * len(meaning))
     yield (f'<text x="{x}" y="50" fill="#666">bars: 95 % intervals over clips; '
-           'hollow: a single clip, no interval</text>')  # fmt: skip
+           'hollow: a single clip, no interval; n: clips</text>')  # fmt: skip
 
 
 def _dash(row: str) -> str:
@@ -98,7 +98,7 @@ def _axis(tables: Sequence[Table], metric: str) -> Axis:
     room = max(high - low, 1e-6)
     step = 10 ** math.floor(math.log10(room))
     step = next(s for s in (step / 5, step / 2, step, 2 * step) if room / s <= 5)
-    first, last = math.floor(low / step), math.ceil(high / step)
+    first, last = math.floor(low / step + 1e-6), math.ceil(high / step - 1e-6)
     last = max(last, first + 1)
     return Axis(first * step, last * step, [i * step for i in range(first, last + 1)])
 
@@ -142,9 +142,9 @@ def _plot(table: Table, metric: str, axis: Axis, left: float, top: float) -> Ite
 def _levels(table: Table, left: float, top: float) -> Iterator[str]:
     for i, level in enumerate(table.levels):
         x = left + _place(table, i)
-        size = 9 if len(table.levels) > 5 else 10
-        yield f'<text x="{x:.1f}" y="{top + 14}" text-anchor="middle" font-size="{size}">{escape(level.name)}</text>'
+        name = level.name.partition("-")[0] if table.factor == "side" else level.name  # where the bin begins
+        yield f'<text x="{x:.1f}" y="{top + 14}" text-anchor="middle" font-size="10">{escape(name)}</text>'
         yield (f'<text x="{x:.1f}" y="{top + 26}" text-anchor="middle" font-size="9" fill="#888">'
                f"{level.clips}</text>")  # fmt: skip
     yield f'<text x="{left + WIDTH / 2}" y="{top + 41}" text-anchor="middle">{SHORT[table.factor][1]}</text>'
-    yield f'<text x="{left - 4}" y="{top + 26}" text-anchor="end" font-size="9" fill="#888">n</text>'
+    yield f'<text x="{left}" y="{top + 26}" font-size="9" fill="#888">n</text>'

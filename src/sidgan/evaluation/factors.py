@@ -77,12 +77,18 @@ class Table:
         return {"factor": self.factor, "title": self.title, "levels": levels}
 
     def text(self) -> str:
-        """Aligned text: means and half the width of their 95 % intervals; one clip has no interval."""
+        """Aligned text: means and half the width of their 95 % intervals; one clip has no interval.
+
+        Rows that a factor cannot touch are shown once, where nothing is disturbed.
+        """
+        untouched = next((level for level in self.levels if level.rows and CHANGE not in level.rows), None)
         head = [self.title, "clips", "frames", "dubbed by", *(METRICS[m][0] for m in self.metrics)]
         lines = [head]
         for level in self.levels:
             first = [f"  {level.name}", str(level.clips), str(level.frames)]
             for row, values in level.rows.items() or [("-", {})]:
+                if untouched is not None and level is not untouched and untouched.rows.get(row) == values:
+                    continue
                 lines.append([*first, row, *(cell(values.get(m), METRICS[m][1]) for m in self.metrics)])
                 first = ["", "", ""]
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
