@@ -87,7 +87,7 @@ SHIFTS = [
           syncnet.lower_half_windows, "faces.shape[-2] // 2 :]", ": faces.shape[-2] // 2]"),
     Break("T7", "the expert does not see the lowest rows", shifts.every_level_gets_a_gradient,
           syncnet.lower_half_windows, "faces.flatten(1, 2)",
-          "F.pad(faces.flatten(1, 2)[..., :-8, :], (0, 0, 0, 8))"),
+          "F.pad(faces.flatten(1, 2)[..., : -(faces.shape[-1] // 16), :], (0, 0, 0, faces.shape[-1] // 16))"),
     Break("T8", "the index comes from the input's own precision", shifts.half_precision_chooses_alike, APS.phase,
           ".float()", "", (torch.float16,)),
     Break("T8", "the index comes from bfloat16", shifts.half_precision_chooses_alike, APS.phase,

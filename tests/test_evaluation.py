@@ -228,6 +228,13 @@ def test_same_figures_again_and_whatever_else_is_in_the_set() -> None:
     assert values(both, "random")["mouth_psnr"] != next(r for r in again if r.row == "random").values["mouth_psnr"]
 
 
+@pytest.mark.parametrize("count", [2, 34, 35])
+def test_a_last_batch_of_one_frame_is_judged_like_any_other(count: int) -> None:
+    result = evaluate(Oracle(), made_set(made_clip(count=count)), rows=("truth", "reference"))
+    assert values(result, "truth")["lmd"] == 0
+    assert result.records[0].counts["lmd"] == count - 1
+
+
 def test_only_the_beginning_and_without_identities() -> None:
     result = evaluate(Oracle(), made_set(made_clip()), max_frames=6, id_every=0, rows=["reference"])
     assert result.records[0].frames == 5

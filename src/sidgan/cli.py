@@ -301,6 +301,40 @@ def evaluate(
 
 
 @app.command()
+def robustness(
+    model: Annotated[str, typer.Argument(help="weights file of a generator, or 'bundled'", show_default=False)],
+    data: Annotated[list[Path], typer.Argument(help="prepared folders", show_default=False)],
+    out: Annotated[Path, typer.Option("-o", "--out", help="result folder; gone on with if it is there",
+                                      show_default=False)],
+    split: Annotated[list[str] | None, typer.Option(help="splits to judge (heldout), in one table")] = None,
+    clips: Annotated[int | None, typer.Option(help="judge only so many clips, drawn by their names")] = None,
+    factors: Annotated[str | None, typer.Option(help="some of yaw,side,size,white,pink,babble,rate; else all",
+                                                metavar="A,B")] = None,
+    expert: Annotated[str, typer.Option(help="weights file of a sync expert, or 'bundled'")] = "bundled",
+    mask: Annotated[Mask, typer.Option(help="mouth region: between cheeks and below nose, or lower half")] = "query",
+    max_frames: Annotated[int | None, typer.Option(help="judge at most so many frames of each clip")] = None,
+    workers: Annotated[int, typer.Option(help="processes", min=1)] = 1,
+    device: Device = "auto",
+) -> None:  # fmt: skip
+    """Where a model gets worse: pose, size, noise, speed. Example: sidgan robustness bundled data --out limits."""
+    from sidgan import evaluation as judging
+    from sidgan.engine import choose_device
+    from sidgan.evaluation.factors import notes
+
+    how = judging.RobustnessSettings(
+        tuple(factors.split(",")) if factors else judging.FACTORS, mask, max_frames, clips, choose_device(device).type
+    )
+    with bar(console) as show:
+        tables = judging.robustness_to(
+            out, model, data, splits=split or ["heldout"], expert=expert, settings=how, workers=workers,
+            progress=lambda done, total: show(done / total, f"{done} of {total} clips"),
+        )  # fmt: skip
+    print("\n\n".join(table.text() for table in tables))
+    for line in notes(tables):
+        console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command()
 def info(
     downloads: Annotated[
         bool, typer.Option("--downloads", help="list the files that others publish, and where to put them by hand")

@@ -165,7 +165,7 @@ def _pack(source: ClipSource, target: Path, config: PrepareConfig, facts: dict[s
         raise Rejected(f"sound and picture too far apart ({shift:+d} frames)")
     if config.min_evidence is not None and offset.evidence < config.min_evidence:
         raise Rejected(f"sound and picture not seen to belong together ({offset.evidence:.1f})")
-    mel = audio.log_mel(_from(samples, start - before - Fraction(shift, FPS)))
+    mel = audio.log_mel(_packed_part(samples, before, start, shift))
     if shift:  # what the same estimate says of the corrected pair; far from 0, it should not have been believed
         facts["offset_left"] = estimate_offset(landmarks, mel).frames
     unit = geometry.to_unit(matrices, landmarks)
@@ -304,6 +304,25 @@ def _sound(path: Path, source: ClipSource) -> tuple[Float, Fraction]:
         if last is not None and done >= last:
             break
     return np.concatenate(held), Fraction(first, audio.SAMPLE_RATE)
+
+
+def read_sound(source: ClipSource, start: float, shift: int) -> Float:
+    """The samples whose mel was packed with a clip, read again: sample 0 belongs to its first frame.
+
+    Args:
+        source: the clip.
+        start: seconds of the file at which the packed clip begins, as in its record.
+        shift: frames by which its sound was moved, the record's ``corrected``.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    samples, before = _sound(source.audio or source.path, source)
+    return _packed_part(samples, before, Fraction(start).limit_denominator(10**6), shift)
+
+
+def _packed_part(samples: Float, before: Fraction, start: Fraction, shift: int) -> Float:
+    return _from(samples, start - before - Fraction(shift, FPS))
 
 
 def _from(samples: Float, start: Fraction) -> Float:

@@ -103,8 +103,10 @@ def prepare(
 
 def _about(clip: ClipSource, root: Path) -> dict[str, Any]:
     """What the data set says about a clip; it belongs into the manifest and not into what was measured."""
-    facts = {"identity": clip.identity, "source": clip.path.relative_to(root).as_posix(), "span": None,
+    facts: dict[str, Any] = {"identity": clip.identity, "source": clip.path.relative_to(root).as_posix(), "span": None,
              "word": clip.word}  # fmt: skip
+    if clip.audio is not None:
+        facts["audio"] = clip.audio.relative_to(root).as_posix()
     return facts | ({"span": (clip.start, clip.end)} if clip.start or clip.end is not None else {})
 
 

@@ -1,6 +1,7 @@
 """Judging a generator: redraw clips from their own sound (`evaluate`) or from the voice of others (`revoice`).
 
-`evaluate_to` does both into a result folder, versioned and resumable; `evaluate_videos` judges what any tool made.
+`evaluate_to` does both into a result folder, versioned and resumable; `evaluate_videos` judges what any tool made;
+`robustness_to` finds where a model gets worse.
 """
 
 from sidgan.evaluation.folder import notes
@@ -8,10 +9,12 @@ from sidgan.evaluation.prepared import Settings, evaluate_to
 from sidgan.evaluation.reconstruction import evaluate
 from sidgan.evaluation.results import COLUMNS, SYSTEMS, EvalResult, Interval, Record, bootstrap, table
 from sidgan.evaluation.revoicing import revoice
+from sidgan.evaluation.robustness import FACTORS, RobustnessSettings, robustness_to
 from sidgan.evaluation.rows import LEAKS, ROWS
 from sidgan.evaluation.videos import VideoSettings, evaluate_videos
 
 __all__ = [
-    "COLUMNS", "LEAKS", "ROWS", "SYSTEMS", "EvalResult", "Interval", "Record", "Settings", "VideoSettings",
-    "bootstrap", "evaluate", "evaluate_to", "evaluate_videos", "notes", "revoice", "table",
+    "COLUMNS", "FACTORS", "LEAKS", "ROWS", "SYSTEMS", "EvalResult", "Interval", "Record", "RobustnessSettings",
+    "Settings", "VideoSettings", "bootstrap", "evaluate", "evaluate_to", "evaluate_videos", "notes", "revoice",
+    "robustness_to", "table",
 ]  # fmt: skip

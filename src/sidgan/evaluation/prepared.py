@@ -89,8 +89,8 @@ def evaluate_to(
         OutputError: the result cannot be written.
     """
     how = settings or Settings()
-    files = {"model": _weights(model, "generator"), "expert": _weights(expert, "syncnet")}
-    choice = _chosen(data, choose or partial(by_split, splits=splits))
+    files = {"model": weights_file(model, "generator"), "expert": weights_file(expert, "syncnet")}
+    choice = chosen(data, choose or partial(by_split, splits=splits))
     limit = min((n for n in (how.max_frames, choice.max_frames) if n is not None), default=None)
     how = replace(how, max_frames=limit)
     jobs = _jobs(choice, how)
@@ -105,7 +105,8 @@ def evaluate_to(
     return summarise(out, records, asdict(how))
 
 
-def _weights(path: Path | str, kind: str) -> Path:
+def weights_file(path: Path | str, kind: str) -> Path:
+    """What a user gave, or the bundled file; a `SidganError` where it holds no weights of ours."""
     file = checkpoint.bundled(kind) if str(path) == "bundled" else Path(path)
     if file.is_dir():
         raise ConfigError(f"{file} is a folder; give a weights file or 'bundled' first, then the prepared folders")
@@ -113,7 +114,8 @@ def _weights(path: Path | str, kind: str) -> Path:
     return file
 
 
-def _chosen(data: Sequence[Path], choose: Callable[[Sequence[dict[str, Any]]], Choice]) -> Choice:
+def chosen(data: Sequence[Path], choose: Callable[[Sequence[dict[str, Any]]], Choice]) -> Choice:
+    """What is picked from the kept clips of prepared folders, each with its ``folder``; a `DataError` if nothing."""
     records = [r | {"folder": str(folder)} for folder in data for r in read_manifest(folder) if r["kept"]]
     choice = choose(records)
     if not choice.clips:

@@ -61,7 +61,7 @@ def describe(mode: str, settings: Mapping[str, Any], clips: Mapping[str, Any], *
     """The content of ``protocol.json``.
 
     Args:
-        mode: ``model`` or ``videos``.
+        mode: ``model``, ``videos`` or ``robustness``.
         settings: everything that was chosen.
         clips: where the clips came from, how many there are, the digest of their names.
         digests: by name, of what else decides the figures.

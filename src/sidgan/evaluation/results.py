@@ -152,7 +152,7 @@ def _block(title: str, rows: Mapping[str, Mapping[str, Interval]], clips: int) -
     known = {k for values in rows.values() for k, figure in values.items() if not math.isnan(figure.mean)}
     shown = [k for k in names if k in known and k not in HIDDEN]
     head = [f"{title} ({clips} clip{'s' * (clips != 1)})", *(_column(k)[0] for k in shown)]
-    lines = [head] + [[row, *(_cell(values.get(k), _column(k)[1]) for k in shown)] for row, values in rows.items()]
+    lines = [head] + [[row, *(cell(values.get(k), _column(k)[1]) for k in shown)] for row, values in rows.items()]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
         "  ".join([line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))])
@@ -164,7 +164,8 @@ def _column(metric: str) -> tuple[str, int]:
     return COLUMNS.get(metric, (metric, 3))
 
 
-def _cell(figure: Interval | None, decimals: int) -> str:
+def cell(figure: Interval | None, decimals: int) -> str:
+    """A mean and half the width of its interval, as tables show them."""
     if figure is None or math.isnan(figure.mean):
         return "-"
     if math.isnan(figure.low):

@@ -65,8 +65,8 @@ class Subject:
         self.identities = np.full((count, EMBEDDING), np.nan, np.float32)
         for some in torch.split(self.frames, BATCH):
             pictures = judged_size(clip.images[some])
-            self.landmarks[some] = self.find_landmarks(pictures, some)
-            self.identities[some] = self.embed(pictures, some)
+            self.landmarks[some.numpy()] = self.find_landmarks(pictures, some)
+            self.identities[some.numpy()] = self.embed(pictures, some)
 
     @property
     def size(self) -> int:
@@ -80,8 +80,9 @@ class Subject:
     def look(self, images: Tensor, frames: Tensor, mels: Tensor) -> Look:
         """Pictures (n, 3, S, S) uint8 of some frames, drawn from a sound (N, 1, 80, 16), as metrics see them."""
         pictures, truth = judged_size(images), self.clip.images[frames]
+        at = frames.numpy()  # NumPy takes a tensor of one index for a plain number, and drops the axis
         if torch.equal(images, truth):  # found already
-            points, identities = self.landmarks[frames].copy(), self.identities[frames]
+            points, identities = self.landmarks[at].copy(), self.identities[at]
         else:
             points, identities = self.find_landmarks(pictures, frames), self.embed(pictures, frames)
         if self.confirm:
@@ -89,8 +90,8 @@ class Subject:
             points[~np.array(seen)] = np.nan
         return Look(
             frames=frames, images=images, truth=truth, masks=self.masks(frames), pictures=pictures,
-            landmarks=points, true_landmarks=self.landmarks[frames], identities=identities,
-            true_identities=self.identities[frames], mels=mels[frames],
+            landmarks=points, true_landmarks=self.landmarks[at], identities=identities,
+            true_identities=self.identities[at], mels=mels[frames],
         )  # fmt: skip
 
     def find_landmarks(self, pictures: Sequence[Byte], frames: Tensor) -> Float:

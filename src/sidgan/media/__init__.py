@@ -9,7 +9,7 @@ at, so "the voice starts with the picture" needs no arithmetic anywhere else.
 """
 
 from sidgan.media.pictures import editable, probe, read_frames, read_rgb, read_span
-from sidgan.media.sound import decode_audio, read_audio, write_wav
+from sidgan.media.sound import decode_audio, read_audio, stretch, write_wav
 from sidgan.media.writer import Writer, write_clip, write_png
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "read_frames",
     "read_rgb",
     "read_span",
+    "stretch",
     "write_clip",
     "write_png",
     "write_wav",
