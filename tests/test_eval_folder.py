@@ -114,7 +114,7 @@ def test_a_result_folder_says_what_was_found(
     assert protocol["clips"] == protocol["clips"] | {"list": "heldout", "count": 3}
     records = [json.loads(line) for line in (judged / "records.jsonl").read_text().splitlines()]
     assert [r["name"] for r in records] == ["a/one", "a/two", "b/three"]
-    memory = evaluate(checkpoint.load_generator(weights[0]), PackedSet(prepared, ["heldout"]),
+    memory = evaluate(checkpoint.load_generator(weights[0]), PackedSet(prepared, ["heldout"], min_frames=2),
                       expert=checkpoint.load_syncnet(weights[1]), rows=USED)  # fmt: skip
     one = {(r.system, r.row): r.values for r in memory.records if r.clip == "a/one"}
     assert len(one) == 2 * len(USED)
@@ -181,8 +181,9 @@ def test_clips_that_cannot_be_judged_are_named_and_count_in_no_mean(
 def test_distances_between_sets_see_all_clips(
     prepared: Path, weights: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def colours(images: torch.Tensor) -> np.ndarray:
-        return images.double().mean((2, 3)).numpy()
+    def colours(look: measures.Look) -> np.ndarray:
+        assert len(look.pictures) == len(look.images)
+        return look.images.double().mean((2, 3)).numpy()
 
     def apart(mine: list[np.ndarray], true: list[np.ndarray]) -> float:
         assert [len(m) for m in mine] == [4] * 3, "every second of 7 frames, of three clips"
@@ -195,6 +196,8 @@ def test_distances_between_sets_see_all_clips(
     assert means["composite"]["reference"]["hue"].mean > 0
     with np.load(tmp_path / "features" / "a__two.npz") as kept:
         assert kept["hue/composite/reference"].shape == (4, 3)
+        assert kept["face_fd/composite/reference"].shape == (2, 128), "where identities were asked for"
+    assert means["raw"]["truth"]["face_fd"].mean == 0 < means["raw"]["reference"]["face_fd"].mean
 
 
 def test_revoiced_clips_are_a_system_of_their_own(

@@ -120,9 +120,14 @@ def test_two_processes_and_a_second_run_give_the_same(
     judged: tuple[Path, EvalResult], folders: tuple[Path, Path, Path], tmp_path: Path
 ) -> None:
     true, mine, expert = folders
-    evaluate_videos(tmp_path, mine, true, expert=expert, settings=HOW, workers=2)
-    for name in ("records.jsonl", "summary.json", "protocol.json", "frames/soft.npz"):
-        assert (tmp_path / name).read_bytes() == (judged[0] / name).read_bytes()
+    for folder, name in ((true, "soft.mp4"), (mine, "soft.mov"), (true, "wall.mp4"), (mine, "wall.mp4")):
+        (tmp_path / folder.name).mkdir(exist_ok=True)
+        (tmp_path / folder.name / name).symlink_to(folder / name)
+    out = tmp_path / "out"
+    for workers in (2, 1):
+        evaluate_videos(out, tmp_path / mine.name, tmp_path / true.name, expert=expert, settings=HOW, workers=workers)
+        for name in ("records/soft.json", "records/wall.json", "frames/soft.npz"):
+            assert (out / name).read_bytes() == (judged[0] / name).read_bytes()
 
 
 def test_nothing_to_judge_is_an_error(folders: tuple[Path, Path, Path], tmp_path: Path) -> None:

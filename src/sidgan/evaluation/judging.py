@@ -66,9 +66,10 @@ class _Scores:
         for name, metric in (*measures.FRAME.items(), *measures.SERIES.items()):
             self._series[name].append(_numbers(metric(look)))
         for name, sets in measures.SETS.items():
-            wanted = torch.arange(self._frames, self._frames + len(look.frames)) % sets.every == 0
-            if wanted.any():
-                self._features[name].append(sets.features(look.images[wanted.to(look.images.device)]))
+            wanted = np.flatnonzero(np.arange(self._frames, self._frames + len(look.frames)) % sets.every == 0)
+            if len(wanted):
+                found = sets.features(look if sets.every == 1 else look.some(wanted))
+                self._features[name].append(found[~np.isnan(found).any(1)])
         for clip in self._clip:
             clip.update(look)
         self._frames += len(look.frames)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -20,7 +20,7 @@ from torch import Tensor
 from sidgan import metrics
 from sidgan.data.offset import mouth_opening
 from sidgan.nn import SyncNet
-from sidgan.types import Byte, Float
+from sidgan.types import Array, Byte, Float
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,12 @@ class Look:
     true_identities: Float
     mels: Tensor
 
+    def some(self, index: Array) -> Look:
+        """Only the frames at these places (m,) of the n."""
+        picked = {field.name: getattr(self, field.name) for field in fields(self)}
+        pictures = [self.pictures[i] for i in index]
+        return Look(**{name: value[index] for name, value in picked.items() if name != "pictures"}, pictures=pictures)
+
 
 FrameMetric = Callable[[Look], "Tensor | Float"]  #: (n,) values, NaN where undefined
 
@@ -55,8 +61,11 @@ FRAME: Mapping[str, FrameMetric] = {
     "mouth_psnr": lambda look: metrics.psnr(look.images, look.truth, look.masks),
     "psnr": lambda look: metrics.psnr(look.images, look.truth),
     "ssim": lambda look: metrics.ssim(look.images, look.truth),
+    "mouth_ssim": lambda look: metrics.ssim(look.images, look.truth, look.masks),
+    "mouth_l1": lambda look: metrics.l1(look.images, look.truth, look.masks),
     "lmd": lambda look: metrics.lmd(look.landmarks, look.true_landmarks),
     "lmd_c": lambda look: metrics.lmd_centred(look.landmarks, look.true_landmarks),
+    "lmd_n": lambda look: metrics.lmd_normalised(look.landmarks, look.true_landmarks),
     "id": lambda look: metrics.identity_distance(look.identities, look.true_identities),
 }
 
@@ -82,7 +91,7 @@ def clip_metrics(expert: SyncNet | None, samples: Float | None) -> list[ClipMetr
         samples: the sound it was drawn from, at 16 kHz from the first frame on, where it is at hand: a metric that
             listens to more than mels plugs in here.
     """
-    return [Opening(), Sync(expert)]
+    return [Opening(), Tremor(), Sync(expert)]
 
 
 class Opening:
@@ -98,13 +107,15 @@ class Opening:
         self._true.append(mouth_opening(look.true_landmarks))
 
     def values(self) -> dict[str, float]:
-        """Correlation, lag and ratio of `sidgan.metrics.opening_match`."""
+        """Of `sidgan.metrics.opening_match`, and by `sidgan.metrics.leak` the correlation that chance would reach."""
         mine, true = bridged(np.concatenate(self._mine)), bridged(np.concatenate(self._true))
         if mine is None or true is None:
-            return dict.fromkeys(("opening", "opening_lag", "opening_ratio"), math.nan)
+            return dict.fromkeys(("opening", "opening_chance", "opening_lag", "opening_ratio"), math.nan)
         match = metrics.opening_match(mine, true)
+        chance = metrics.leak(mine, true).chance if len(mine) > 2 else math.nan
         lag = float(match.lag) if match.correlations.any() else math.nan
-        return {"opening": match.correlation, "opening_lag": lag, "opening_ratio": match.ratio}
+        return {"opening": match.correlation, "opening_chance": chance, "opening_lag": lag,
+                "opening_ratio": match.ratio}  # fmt: skip
 
 
 def bridged(series: Float) -> Float | None:
@@ -113,6 +124,21 @@ def bridged(series: Float) -> Float | None:
     if 2 * len(known) <= len(series):
         return None
     return np.interp(np.arange(len(series)), known, series[known])
+
+
+class Tremor:
+    """Whether lips tremble more than the true ones."""
+
+    def __init__(self) -> None:
+        self._jitter = metrics.Jitter()
+
+    def update(self, look: Look) -> None:
+        """See the next frames."""
+        self._jitter.update(look.landmarks, look.true_landmarks)
+
+    def values(self) -> dict[str, float]:
+        """Temporal jitter in px at 256 px."""
+        return {"jitter": self._jitter.compute()}
 
 
 class Sync:
@@ -139,14 +165,22 @@ class SetMetric(NamedTuple):
     """A distance between all frames of all clips and the true ones.
 
     Attributes:
-        features: (n, D) of some frames' pictures, (n, 3, S, S) uint8.
+        features: (n, D) of n frames; those with NaN are left out.
         distance: of features of the clips as dubbed and of the true ones, arrays (n, D) in the same order.
         every: only every n-th judged frame is looked at.
     """
 
-    features: Callable[[Tensor], Float]
+    features: Callable[[Look], Float]
     distance: Callable[[Sequence[Float], Sequence[Float]], float]
     every: int = 1
 
 
-SETS: dict[str, SetMetric] = {}  #: nothing yet that needs no downloaded weights
+def frechet(mine: Sequence[Float], true: Sequence[Float]) -> float:
+    """`sidgan.metrics.Frechet` of the features of all clips."""
+    meter = metrics.Frechet()
+    for one, other in zip(mine, true, strict=True):
+        meter.update(one, other)
+    return meter.compute()
+
+
+SETS: dict[str, SetMetric] = {"face_fd": SetMetric(lambda look: look.identities, frechet)}

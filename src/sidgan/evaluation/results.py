@@ -17,18 +17,25 @@ SYSTEMS = (COMPOSITE, RAW)  #: what is judged: pasted inside the hidden box, and
 #: Metric -> (heading, decimals), in the table's order. Metrics that are not named here come after these.
 COLUMNS = {
     "mouth_psnr": ("mouth dB", 2),  # PSNR inside the hidden box
+    "mouth_ssim": ("mouth SSIM", 3),
+    "mouth_l1": ("mouth L1", 2),  # mean absolute difference there, of 255 levels
     "psnr": ("PSNR dB", 2),
     "ssim": ("SSIM", 3),
     "lmd": ("LMD px", 2),
     "lmd_c": ("LMD-c px", 2),
+    "lmd_n": ("LMD-n %", 2),  # of the distance of the outer eye corners
+    "jitter": ("jitter px", 2),  # by how much lips accelerate more than the true ones
     "id": ("ID", 3),
+    "face_fd": ("face FD", 4),  # Frechet distance of the identities of all clips
     "opening": ("opening r", 2),  # correlation of the mouth's opening with the true one
+    "opening_chance": ("chance", 2),  # what that would be in one of twenty unrelated mouths
     "opening_lag": ("lag", 1),  # frames, where that correlation is highest
     "opening_ratio": ("size", 2),  # how far it opens, relative to the true one
     "sync": ("sync p", 3),  # expert's probability, against the sound it was drawn from
     "sync_offset": ("offset", 1),  # frames by which the picture lags, in the expert's eyes
     "sync_near": ("off<=1", 2),  # share of clips with such an offset of at most one frame
 }
+HIDDEN = ("mouth_l1", "lmd_n", "opening_lag", "sync_near")  #: kept with the others, but too many for a table
 
 
 @dataclass(frozen=True)
@@ -131,7 +138,7 @@ def bootstrap(values: Sequence[float]) -> Interval:
 def table(results: Mapping[str, EvalResult]) -> str:
     """Aligned text: a block for each result and system, with means and half the width of their 95 % intervals.
 
-    Columns without a single figure (no expert given, no identities asked for) are left out.
+    Columns without a single figure (no expert given, no identities asked for) are left out, and so is `HIDDEN`.
     """
     return "\n\n".join(
         _block(f"{name}, {system}", rows, len({r.clip for r in result.records if r.system == system}))
@@ -142,7 +149,8 @@ def table(results: Mapping[str, EvalResult]) -> str:
 
 def _block(title: str, rows: Mapping[str, Mapping[str, Interval]], clips: int) -> str:
     names = dict.fromkeys(name for values in rows.values() for name in values)
-    shown = [k for k in names if any(k in row and not math.isnan(row[k].mean) for row in rows.values())]
+    known = {k for values in rows.values() for k, figure in values.items() if not math.isnan(figure.mean)}
+    shown = [k for k in names if k in known and k not in HIDDEN]
     head = [f"{title} ({clips} clip{'s' * (clips != 1)})", *(_column(k)[0] for k in shown)]
     lines = [head] + [[row, *(_cell(values.get(k), _column(k)[1]) for k in shown)] for row, values in rows.items()]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
