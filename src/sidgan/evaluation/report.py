@@ -18,7 +18,7 @@ import numpy as np
 from sidgan.errors import InputError
 from sidgan.evaluation.charts import Bar, curves, intervals
 from sidgan.evaluation.folder import notes
-from sidgan.evaluation.meanings import DUBBERS, LOWER, MEANINGS, SYSTEMS
+from sidgan.evaluation.meanings import DUBBERS, HIGHER, LOWER, MEANINGS, SYSTEMS
 from sidgan.evaluation.results import COLUMNS, HIDDEN, PAPER
 from sidgan.files import finished
 
@@ -81,7 +81,7 @@ def _meanings(summary: Mapping[str, Any]) -> Iterator[str]:
     yield "<tr><td><b>column</b></td><td><b>better</b></td><td></td></tr>"
     for metric in (m for m in COLUMNS if m in known and m in MEANINGS):
         better, text = MEANINGS[metric]
-        yield f"<tr><td>{COLUMNS[metric][0]}</td><td>{better}</td><td>{text}</td></tr>"
+        yield f"<tr><td>{_title(metric)}</td><td>{better}</td><td>{text}</td></tr>"
     yield "<tr><td><b>row</b></td><td></td><td>who dubs</td></tr>"
     for row in dubbers:
         yield f"<tr><td>{escape(row)}</td><td></td><td>{DUBBERS.get(row, '')}</td></tr>"
@@ -106,12 +106,16 @@ def _split(name: str, found: Mapping[str, Any]) -> Iterator[str]:
             capped = [b for b in bars if not (b.label == "truth" and metric in ("psnr", "mouth_psnr"))] or bars
             if any(not math.isnan(bar.mean) for bar in capped):
                 better = MEANINGS[metric][0]
-                yield intervals(f"{COLUMNS[metric][0]} ({better} is better)", capped, _decimals(metric))
+                yield intervals(f"{COLUMNS[metric][0]} ({_aim(better)})", capped, _decimals(metric))
         yield "</div>"
 
 
 def _title(metric: str) -> str:
     return escape(COLUMNS.get(metric, (metric, 3))[0])
+
+
+def _aim(better: str) -> str:
+    return f"{better} is better" if better in (HIGHER, LOWER) else f"aim: {better}"
 
 
 def _decimals(metric: str) -> int:
