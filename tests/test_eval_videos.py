@@ -12,12 +12,14 @@ import numpy as np
 import pytest
 import torch
 
-from sidgan import checkpoint, media
+from sidgan import checkpoint, media, metrics
 from sidgan.config import SyncNetConfig
 from sidgan.errors import DataError, InputError
-from sidgan.evaluation import EvalResult, VideoSettings, evaluate_videos, notes
-from sidgan.nn import SyncNet
+from sidgan.evaluation import EvalResult, NetworkFiles, VideoSettings, evaluate_videos, notes
+from sidgan.evaluation.cuts import Cuts
+from sidgan.nn import SyncNet, SyncNet2016
 from sidgan.synth import Person, Scene, random_line
+from sidgan.types import FaceTrack
 
 SIDE, COUNT = 200, 30
 HOW = VideoSettings(size=128, id_every=0)
@@ -143,3 +145,34 @@ def test_nothing_to_judge_is_an_error(folders: tuple[Path, Path, Path], tmp_path
     with pytest.raises(DataError, match="none of 1 clips could be judged"):
         evaluate_videos(tmp_path / "out", tmp_path / "other", tmp_path / "true", expert=expert, settings=HOW)
     assert records(tmp_path / "out")["x"]["excluded"].startswith("cannot be judged")
+
+
+def test_the_published_judge_sees_whole_frames(folders: tuple[Path, Path, Path], made: Any, tmp_path: Path) -> None:
+    *_, expert = folders
+    (tmp_path / "true").mkdir()
+    images, sound = made
+    write(tmp_path / "true" / "same.mp4", images[:20], sound[: 20 * 640])
+    torch.manual_seed(0)
+    torch.save(SyncNet2016().state_dict(), tmp_path / "lag.model")
+    networks = NetworkFiles(lag_expert=tmp_path / "lag.model")
+    found = evaluate_videos(tmp_path / "out", tmp_path / "true", tmp_path / "true", expert=expert, settings=HOW,
+                            networks=networks)["videos"].means["composite"]  # fmt: skip
+    assert records(tmp_path / "out")["same"]["lag_faces"] == "pipeline"
+    assert found["result"]["lag_d"] == found["truth"]["lag_d"]
+    assert found["result"]["lag_d"].mean > 0
+
+
+def test_what_is_cut_for_it_is_the_face_in_the_whole_frame(made: Any, tmp_path: Path) -> None:
+    write(tmp_path / "a.mp4", made[0][:8], None, crf=1)
+    squares = np.tile([100.0, 105.0, 40.0], (8, 1))
+    matrix = np.float32([[160, 0, 20], [0, 160, 20]])
+    nothing = np.zeros((8, 68, 2))
+    track = FaceTrack(0, np.ones(8, bool), nothing, np.tile(matrix, (8, 1, 1)), np.ones(8), np.zeros((8, 3)))
+    cuts = Cuts(tmp_path / "cuts", track, 8, 64, squares)
+    for index, frame in enumerate(media.read_frames(media.probe(tmp_path / "a.mp4"))):
+        cuts.add(frame, index)
+    assert cuts.faces is not None
+    for i in (0, 7):
+        expected = metrics.pipeline_crop(made[0][i], squares[i])
+        apart = np.abs(cuts.faces[i].permute(1, 2, 0).numpy().astype(int) - expected)
+        assert apart.mean() < 3

@@ -261,12 +261,21 @@ def evaluate(
     truth: Annotated[Path | None, typer.Option(help="the true videos of the same names")] = None,
     size: Annotated[int, typer.Option(help="with --videos: side of the crops that are compared, px")] = 512,
     expert: Annotated[str, typer.Option(help="weights file of a sync expert, or 'bundled'")] = "bundled",
+    published: Annotated[bool, typer.Option("--published", help="also FID and LSE; fetches two published files, "
+                                            "151 MB: see sidgan info --downloads")] = False,
+    inception: Annotated[Path | None, typer.Option(help="TorchScript file for FID; FD custom if not the published one",
+                                                   metavar="FILE")] = None,
+    lag_expert: Annotated[Path | None, typer.Option(help="SyncNet weights for LSE; lag custom if not the published "
+                                                    "ones", metavar="FILE")] = None,
+    fid_every: Annotated[int, typer.Option(help="FID looks at every n-th frame", min=1)] = 1,
+    sounds: Annotated[Path | None, typer.Option(help="for LSE of prepared clips: the folder that was prepared")] = None,
     mask: Annotated[Mask, typer.Option(help="mouth region: between cheeks and below nose, or lower half")] = "query",
     first: Annotated[bool, typer.Option("--first", help="also judge the first frame, which is the reference")] = False,
     rows: Annotated[str | None, typer.Option(help="who dubs: some of all rows, with commas", metavar="A,B")] = None,
     revoice: Annotated[bool, typer.Option("--revoice", help="also give each clip another one's voice")] = False,
     max_frames: Annotated[int | None, typer.Option(help="judge at most so many frames of each clip")] = None,
     workers: Annotated[int, typer.Option(help="processes", min=1)] = 1,
+    report: Annotated[bool, typer.Option(help="write report.html into the result folder")] = True,
     device: Device = "auto",
 ) -> None:  # fmt: skip
     """Judge a model on prepared clips, or anybody's videos. Example: sidgan eval bundled data --out judged."""
@@ -280,7 +289,10 @@ def evaluate(
         raise ConfigError("give --out, a folder for the results")
     where = choose_device(device).type
     with bar(console) as show:
-        shared: dict[str, Any] = {"expert": expert, "workers": workers,
+        networks = judging.NetworkFiles(inception, lag_expert, fid_every)
+        if published:
+            networks = networks.or_published(lambda done, total: show(done / max(total, 1), "published networks"))
+        shared: dict[str, Any] = {"expert": expert, "workers": workers, "networks": networks,
                                   "progress": lambda done, total: show(done / total, f"{done} of {total} clips")}
         if videos is not None and truth is not None and not model:
             look = judging.VideoSettings(size, mask, score_reference=first, max_frames=max_frames, device=where)
@@ -292,12 +304,14 @@ def evaluate(
             )  # fmt: skip
             listed = None if clips is None else partial(choose, clips=clips, splits=split or (), spans=spans)
             results = judging.evaluate_to(out, model, data, splits=split or ["heldout"], choose=listed, settings=how,
-                                          **shared)  # fmt: skip
+                                          sounds=sounds, **shared)  # fmt: skip
         else:
             raise ConfigError("give MODEL (a weights file or 'bundled') and prepared folders, or --videos and --truth")
     print(judging.table(results))
     for line in judging.notes(out):
         console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
+    if report:
+        print(f"see {judging.write_report(out)}")
 
 
 @app.command()

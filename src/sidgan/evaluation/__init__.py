@@ -5,8 +5,10 @@
 """
 
 from sidgan.evaluation.folder import notes
+from sidgan.evaluation.networks import NetworkFiles
 from sidgan.evaluation.prepared import Settings, evaluate_to
 from sidgan.evaluation.reconstruction import evaluate
+from sidgan.evaluation.report import write_report
 from sidgan.evaluation.results import COLUMNS, SYSTEMS, EvalResult, Interval, Record, bootstrap, table
 from sidgan.evaluation.revoicing import revoice
 from sidgan.evaluation.robustness import FACTORS, RobustnessSettings, robustness_to
@@ -14,7 +16,7 @@ from sidgan.evaluation.rows import LEAKS, ROWS
 from sidgan.evaluation.videos import VideoSettings, evaluate_videos
 
 __all__ = [
-    "COLUMNS", "FACTORS", "LEAKS", "ROWS", "SYSTEMS", "EvalResult", "Interval", "Record", "RobustnessSettings",
-    "Settings", "VideoSettings", "bootstrap", "evaluate", "evaluate_to", "evaluate_videos", "notes", "revoice",
-    "robustness_to", "table",
+    "COLUMNS", "FACTORS", "LEAKS", "ROWS", "SYSTEMS", "EvalResult", "Interval", "NetworkFiles", "Record",
+    "RobustnessSettings", "Settings", "VideoSettings", "bootstrap", "evaluate", "evaluate_to", "evaluate_videos", "notes",
+    "revoice", "robustness_to", "table", "write_report",
 ]  # fmt: skip

@@ -19,7 +19,8 @@ HEADINGS = {
     "opening": ("opening, correlation", "higher is better"), "sync": ("expert's sync probability", "higher is better"),
 }  # fmt: skip
 SHORT = {
-    "yaw": ("|yaw| of the head", "degrees"), "side": ("face in the source", "px, from ... on"), "size": ("face reduced to", "px"),
+    "yaw": ("|yaw| of the head", "degrees"), "side": ("face in the source", "px, from ... on"),
+    "size": ("face reduced to", "px"),
     "white": ("white noise", "SNR, dB"), "pink": ("pink noise", "SNR, dB"), "babble": ("other voices", "SNR, dB"),
     "rate": ("speed of speech", "times as fast"),
 }  # fmt: skip

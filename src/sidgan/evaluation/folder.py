@@ -7,6 +7,7 @@
     OUT/summary.json        means over clips with 95 % intervals, means over all frames, what was left out and why
     OUT/frames/NAME.npz     values of each frame, pose, side of the face
     OUT/features/NAME.npz   what distances between sets of pictures need
+    OUT/strips/NAME.jpg     a few frames to look at, see `sidgan.evaluation.strips`
     OUT/records/NAME.json   the clip's line; it is written last and marks the clip as done
 """
 
@@ -28,9 +29,10 @@ import numpy as np
 import torch
 
 from sidgan.errors import DataError, DownloadError, OutputError, SidganError
-from sidgan.evaluation import measures
+from sidgan.evaluation.distances import distances
 from sidgan.evaluation.judging import Verdict
 from sidgan.evaluation.results import EvalResult, Record
+from sidgan.evaluation.strips import write_strip
 from sidgan.files import finished, writing
 from sidgan.types import Float
 
@@ -91,7 +93,7 @@ def judge_all(
         progress: called with the clips done and the number of all.
     """
     with writing(out):
-        for name in ("frames", "features", "records"):
+        for name in ("frames", "features", "strips", "records"):
             (out / name).mkdir(exist_ok=True)
     records = []
     for record in _run(out, jobs, make_tools, workers):
@@ -176,9 +178,9 @@ class _Worker:
             series |= {f"{of.system}/{of.row}/{k}": v for k, v in verdict.series.items()}
             features |= {f"{k}/{of.system}/{of.row}": v for k, v in verdict.features.items()}
         _write_arrays(self._out / "frames" / f"{job.stem}.npz", series)
-        if features:
-            _write_arrays(self._out / "features" / f"{job.stem}.npz", features)
-        return found.facts | {"values": values, "counts": counts}
+        _write_arrays(self._out / "features" / f"{job.stem}.npz", features)
+        shown = write_strip(self._out / "strips" / f"{job.stem}.jpg", found.verdicts)
+        return found.facts | {"values": values, "counts": counts, "strip": shown}
 
 
 _worker: _Worker | None = None
@@ -205,7 +207,7 @@ def summarise(out: Path, records: Sequence[dict[str, Any]], settings: dict[str, 
     for split in dict.fromkeys(record["split"] for record in records):
         mine = [r for r in records if r["split"] == split]
         judged = [r for r in mine if r["excluded"] is None]
-        results[split] = result = EvalResult(settings, tuple(_plain_records(judged)), _distances(out, judged))
+        results[split] = result = EvalResult(settings, tuple(_plain_records(judged)), distances(out, judged))
         skipped = Counter[str]()
         for record in judged:
             skipped.update(record["skipped"])
@@ -225,12 +227,28 @@ def summarise(out: Path, records: Sequence[dict[str, Any]], settings: dict[str, 
 
 
 def notes(out: Path) -> list[str]:
-    """What ``summary.json`` has to say beside the table: lines about clips and frames that were left out."""
+    """What ``summary.json`` has to say beside the table: clips and frames left out, figures that are missing."""
     lines = []
     for split, found in json.loads((out / "summary.json").read_text()).items():
         for key, word in (("excluded_clips", "clips not judged"), ("skipped_frames", "frames not judged")):
             for why, count in found[key].items():
                 lines.append(f"{split}: {count} {word}: {why}")
+    return lines + missing(out)
+
+
+def missing(out: Path) -> list[str]:
+    """How to get those of the paper's figures that are not there."""
+    networks = json.loads((out / "protocol.json").read_text())["networks"]
+    known = {metric for split in json.loads((out / "summary.json").read_text()).values()
+             for rows in split["means"].values() for values in rows.values()
+             for metric, figure in values.items() if figure["mean"] is not None}  # fmt: skip
+    lines = []
+    unasked = [n for n in ("inception", "lag_expert") if not networks.get(n, {}).get("published")]
+    if unasked:
+        names = " and ".join({"inception": "FID", "lag_expert": "LSE"}[n] for n in unasked)
+        lines.append(f"no {names}: --published measures them; the files it needs: sidgan info --downloads")
+    if "lag_expert" in networks and not known & {"lse_d", "lag_d"}:
+        lines.append("no LSE: no clip of 15 frames with sound; packed clips have none, give their videos with --sounds")
     return lines
 
 
@@ -248,34 +266,13 @@ def _plain_records(records: Sequence[dict[str, Any]]) -> Iterator[Record]:
                 yield Record(record["name"], row, record["judged"], known, system, counts)
 
 
-def _distances(out: Path, records: Sequence[dict[str, Any]]) -> dict[str, dict[str, dict[str, float]]]:
-    """System -> row -> set metric -> distance of all clips as dubbed from the true ones."""
-    found: dict[str, dict[str, dict[str, float]]] = {}
-    for name, metric in measures.SETS.items():
-        features: dict[str, list[Float]] = {}
-        for record in records:
-            path = out / "features" / f"{record['stem']}.npz"
-            if not path.is_file():
-                continue
-            with np.load(path) as arrays:
-                for key in arrays.files:
-                    if key.startswith(f"{name}/"):
-                        features.setdefault(key, []).append(arrays[key])
-        for key, mine in features.items():
-            _, system, row = key.split("/")
-            true = features.get(f"{name}/{system}/truth")
-            if true is not None and len(true) == len(mine):
-                found.setdefault(system, {}).setdefault(row, {})[name] = metric.distance(mine, true)
-    return found
-
-
 def _read_record(path: Path, digest: str) -> dict[str, Any] | None:
     try:
         record: dict[str, Any] = json.loads(path.read_text())
     except (OSError, ValueError):
         return None
-    folders = ("frames", "features") if measures.SETS else ("frames",)
-    beside = [path.parents[1] / folder / f"{path.stem}.npz" for folder in folders]
+    beside = [path.parents[1] / folder / f"{path.stem}{end}"
+              for folder, end in (("frames", ".npz"), ("features", ".npz"), ("strips", ".jpg"))]  # fmt: skip
     whole = record.get("excluded") is not None or all(file.is_file() for file in beside)
     return record if record.get("input") == digest and whole else None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,25 +11,27 @@ import torch
 from torch import Tensor
 
 from sidgan.evaluation import measures
-from sidgan.evaluation.measures import Look
+from sidgan.evaluation.measures import ClipMetric, Look, SetMetric
+from sidgan.evaluation.networks import NONE, Networks
 from sidgan.evaluation.results import RAW, Record
 from sidgan.evaluation.subject import BATCH, Dubber, Subject
 from sidgan.nn import SyncNet
-from sidgan.types import Float
+from sidgan.types import Byte, Float
 
 
 @dataclass
 class Verdict:
-    """What is found of one clip: ``record``, values by frame and features by set metric, see `measures`."""
+    """What is found of one clip: ``record``, values by frame, features by set metric, and a few pictures to look at."""
 
     record: Record
     series: dict[str, Float] = field(default_factory=dict)
     features: dict[str, Float] = field(default_factory=dict)
+    pictures: Sequence[Byte] = ()
 
 
 def judge(
     subject: Subject, row: str, dub: Dubber, heard: Tensor, *, systems: Sequence[str], expert: SyncNet | None,
-    samples: Float | None = None, whole: bool = False,
+    samples: Float | None = None, whole: bool = False, networks: Networks = NONE, faces: Tensor | None = None,
 ) -> list[Verdict]:  # fmt: skip
     """Let a dubber redraw a clip and judge the result, as it was drawn and pasted inside the hidden box.
 
@@ -40,10 +42,15 @@ def judge(
         heard: (N, 1, 80, 16), the sound it draws from.
         systems: which of `sidgan.evaluation.results.SYSTEMS` to judge.
         expert: judges synchronisation, in eval mode.
-        samples: see `measures.clip_metrics`.
+        samples, faces: see `sidgan.evaluation.networks.Lag`.
         whole: the dubber's pictures are frames of a finished video: they are judged as they are.
+        networks: those of others that judge too.
     """
-    scores = {system: _Scores(expert, samples) for system in systems}
+    sets, shown = measures.SETS | dict(networks.sets), subject.shown()
+    scores = {
+        system: _Scores([*measures.clip_metrics(expert), *networks.clip_metrics(samples, faces)], sets, shown)
+        for system in systems
+    }
     for frames in torch.split(subject.frames, BATCH):
         raw = dub(frames)
         for system, score in scores.items():
@@ -56,22 +63,24 @@ def judge(
 class _Scores:
     """Accumulates all metrics over one clip."""
 
-    def __init__(self, expert: SyncNet | None, samples: Float | None) -> None:
+    def __init__(self, clip: Sequence[ClipMetric], sets: Mapping[str, SetMetric], shown: Sequence[int]) -> None:
         self._frames = 0
+        self._clip, self._sets, self._shown = clip, sets, shown
+        self._pictures: list[Byte] = []
         self._series: dict[str, list[Float]] = {name: [] for name in (*measures.FRAME, *measures.SERIES)}
-        self._features: dict[str, list[Float]] = {name: [] for name in measures.SETS}
-        self._clip = measures.clip_metrics(expert, samples)
+        self._features: dict[str, list[Float]] = {name: [] for name in sets}
 
     def update(self, look: Look) -> None:
         for name, metric in (*measures.FRAME.items(), *measures.SERIES.items()):
             self._series[name].append(_numbers(metric(look)))
-        for name, sets in measures.SETS.items():
+        for name, sets in self._sets.items():
             wanted = np.flatnonzero(np.arange(self._frames, self._frames + len(look.frames)) % sets.every == 0)
             if len(wanted):
                 found = sets.features(look if sets.every == 1 else look.some(wanted))
                 self._features[name].append(found[~np.isnan(found).any(1)])
         for clip in self._clip:
             clip.update(look)
+        self._pictures += [p for i, p in zip(look.frames.tolist(), look.pictures, strict=True) if i in self._shown]
         self._frames += len(look.frames)
 
     def verdict(self, clip: str, row: str, system: str) -> Verdict:
@@ -84,7 +93,7 @@ class _Scores:
         for metric in self._clip:
             values |= metric.values()
         features = {name: np.concatenate(parts).astype(np.float32) for name, parts in self._features.items()}
-        return Verdict(Record(clip, row, self._frames, values, system, counts), series, features)
+        return Verdict(Record(clip, row, self._frames, values, system, counts), series, features, self._pictures)
 
 
 def _numbers(values: Tensor | Float) -> Float:

@@ -4,7 +4,9 @@ Three kinds, by what they need to see::
 
     FRAME    a function of some frames          -> one value a frame; a record holds their mean
     clip     an object that sees a whole clip   -> values of that clip       (`clip_metrics`)
-    SETS     features of each frame, kept on disk -> one distance between two sets of all clips (Frechet distances)
+    SETS     features of each frame, kept on disk -> one Frechet distance between two sets of all clips
+
+Those that need published networks come from `sidgan.evaluation.networks`.
 """
 
 from __future__ import annotations
@@ -83,13 +85,11 @@ class ClipMetric(Protocol):
         """The clip's values by metric, NaN where undefined."""
 
 
-def clip_metrics(expert: SyncNet | None, samples: Float | None) -> list[ClipMetric]:
+def clip_metrics(expert: SyncNet | None) -> list[ClipMetric]:
     """Fresh metrics for one clip as dubbed by one row.
 
     Args:
         expert: judges synchronisation; ``None`` for nobody to judge, or nothing to hear.
-        samples: the sound it was drawn from, at 16 kHz from the first frame on, where it is at hand: a metric that
-            listens to more than mels plugs in here.
     """
     return [Opening(), Tremor(), Sync(expert)]
 
@@ -162,25 +162,15 @@ class Sync:
 
 
 class SetMetric(NamedTuple):
-    """A distance between all frames of all clips and the true ones.
+    """A distance between all frames of all clips and the true ones, see `sidgan.evaluation.distances`.
 
     Attributes:
         features: (n, D) of n frames; those with NaN are left out.
-        distance: of features of the clips as dubbed and of the true ones, arrays (n, D) in the same order.
         every: only every n-th judged frame is looked at.
     """
 
     features: Callable[[Look], Float]
-    distance: Callable[[Sequence[Float], Sequence[Float]], float]
     every: int = 1
 
 
-def frechet(mine: Sequence[Float], true: Sequence[Float]) -> float:
-    """`sidgan.metrics.Frechet` of the features of all clips."""
-    meter = metrics.Frechet()
-    for one, other in zip(mine, true, strict=True):
-        meter.update(one, other)
-    return meter.compute()
-
-
-SETS: dict[str, SetMetric] = {"face_fd": SetMetric(lambda look: look.identities, frechet)}
+SETS: dict[str, SetMetric] = {"face_fd": SetMetric(lambda look: look.identities)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from functools import partial
@@ -13,20 +13,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sidgan import audio, checkpoint
+from sidgan import audio, checkpoint, media
 from sidgan.config import require
 from sidgan.data.dataset import FPS, PackedClip, read_crops, read_manifest
+from sidgan.data.sources import folder as videos_below
 from sidgan.engine import choose_device
 from sidgan.errors import ConfigError, DataError
 from sidgan.evaluation import protocol
 from sidgan.evaluation.folder import Excluded, Outcome, judge_all, summarise
 from sidgan.evaluation.judging import Verdict
 from sidgan.evaluation.lists import Choice, by_split
+from sidgan.evaluation.networks import NetworkFiles, Networks
 from sidgan.evaluation.reconstruction import check, donor, judge_row, possible
 from sidgan.evaluation.results import SYSTEMS, EvalResult
 from sidgan.evaluation.revoicing import SHORTEST, enough, others, revoice_clip
-from sidgan.evaluation.rows import ROWS
+from sidgan.evaluation.rows import ROWS, heard_samples
 from sidgan.evaluation.subject import Mask, Reference, Subject
+from sidgan.metrics.lag import FRAME_SAMPLES
 from sidgan.nn import Generator, SyncNet
 from sidgan.types import Float
 
@@ -62,6 +65,8 @@ def evaluate_to(
     splits: Sequence[str] = ("heldout",),
     choose: Callable[[Sequence[dict[str, Any]]], Choice] | None = None,
     expert: Path | str = "bundled",
+    networks: NetworkFiles | None = None,
+    sounds: Path | None = None,
     settings: Settings | None = None,
     workers: int = 1,
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -75,6 +80,8 @@ def evaluate_to(
         splits: which clips, unless ``choose`` says.
         choose: picks clips from all manifest records, see `sidgan.evaluation.lists`.
         expert: weights file of a sync expert, or ``bundled``.
+        networks: those behind FID and LSE; by default none.
+        sounds: folder of the videos that were prepared. Packed clips have mels but no sound, which LSE needs.
         settings: how; by default on the CPU.
         workers: processes.
         progress: called with the clips done and the number of all.
@@ -84,7 +91,7 @@ def evaluate_to(
 
     Raises:
         ConfigError: impossible settings, or ``out`` holds figures of other ones.
-        DataError: nothing there for these splits, or no clip can be judged.
+        DataError: nothing there for these splits, no clip can be judged, or one has no file in ``sounds``.
         CheckpointError: no weights, or those of something else.
         OutputError: the result cannot be written.
     """
@@ -93,14 +100,17 @@ def evaluate_to(
     choice = chosen(data, choose or partial(by_split, splits=splits))
     limit = min((n for n in (how.max_frames, choice.max_frames) if n is not None), default=None)
     how = replace(how, max_frames=limit)
-    jobs = _jobs(choice, how)
+    lent = networks or NetworkFiles()
+    require(sounds is None or lent.lag_expert is not None, "sounds are for LSE only; ask for it, with --published")
+    jobs = _jobs(choice, how, {} if sounds is None else _sounds(sounds, choice))
     names = {"list": choice.list, "notes": list(choice.notes), "count": len(jobs),
              "names": protocol.text_digest(f"{job.split} {job.name}" for job in jobs)}  # fmt: skip
     described = protocol.describe(
-        "model", asdict(how), names, **{kind: protocol.file_digest(path) for kind, path in files.items()}
-    )
+        "model", asdict(how) | {"sounds": sounds is not None}, names, lent.describe(),
+        **{kind: protocol.file_digest(path) for kind, path in files.items()},
+    )  # fmt: skip
     protocol.settle(out, described)
-    tools = partial(_tools, files["model"], files["expert"], how)
+    tools = partial(_tools, files["model"], files["expert"], lent, how)
     records = judge_all(out, jobs, tools, workers=workers, progress=progress)
     return summarise(out, records, asdict(how))
 
@@ -123,7 +133,16 @@ def chosen(data: Sequence[Path], choose: Callable[[Sequence[dict[str, Any]]], Ch
     return choice
 
 
-def _jobs(choice: Choice, how: Settings) -> list[PackedJob]:
+def _sounds(folder: Path, choice: Choice) -> dict[str, str]:
+    """Files of these names below a folder, as `sidgan prepare` names them."""
+    held = {clip.name: str(clip.path) for clip in videos_below(folder).clips}
+    lost = sorted({record["name"] for record, _ in choice.clips} - set(held))
+    if lost:
+        raise DataError(f"no file named {lost[0]} below {folder}; --sounds is the folder that was prepared")
+    return held
+
+
+def _jobs(choice: Choice, how: Settings, sounds: Mapping[str, str]) -> list[PackedJob]:
     """One for each clip and split, sorted; within a split every clip is given the voice of another."""
     jobs: list[PackedJob] = []
     seen = set[tuple[str, str]]()
@@ -137,7 +156,8 @@ def _jobs(choice: Choice, how: Settings) -> list[PackedJob]:
             seen.add((split, record["file"]))
             first, last = record["splits"][split]
             last = last if how.max_frames is None else min(last, first + how.max_frames)
-            parts.append(Part(record["folder"], record, first, last, record["splits"][split][1]))
+            parts.append(Part(record["folder"], record, first, last, record["splits"][split][1],
+                              sounds.get(record["name"])))  # fmt: skip
         if how.revoice:
             enough(len(parts))
         for i, part in enumerate(parts):
@@ -150,13 +170,14 @@ def _jobs(choice: Choice, how: Settings) -> list[PackedJob]:
 
 @dataclass(frozen=True)
 class Part:
-    """Frames ``first`` to before ``last`` of a packed clip; ``end`` is where its split ends."""
+    """Frames ``first`` to before ``last`` of a packed clip; ``end`` is where its split ends, ``sound`` a file."""
 
     folder: str
     record: dict[str, Any]
     first: int
     last: int
     end: int
+    sound: str | None = None
 
     def path(self, suffix: str) -> Path:
         """Of one of its files."""
@@ -188,6 +209,17 @@ class Part:
         windows = audio.mel_windows(mel, [Fraction(i, FPS) for i in range(self.first, self.last)])
         return torch.from_numpy(windows.astype(np.float16))
 
+    def samples(self) -> Float | None:
+        """Sound of its frames, 640 samples at 16 kHz for each; the same shift is corrected as in the mels."""
+        if self.sound is None:
+            return None
+        count, begin = self.last - self.first, self.first - self.record.get("corrected", 0)
+        start = round((self.record.get("start", 0.0) + begin / FPS) * audio.SAMPLE_RATE)
+        heard = np.zeros(count * FRAME_SAMPLES, np.float32)
+        part = media.read_audio(Path(self.sound))[max(0, start) :][: len(heard) - max(0, -start)]
+        heard[max(0, -start) :][: len(part)] = part
+        return heard
+
     def poses(self) -> dict[str, Float]:
         """Pose in degrees and side of the crop in source px, (N,) each, as far as they were packed."""
         found = {}
@@ -200,7 +232,8 @@ class Part:
 
     def digest(self) -> list[str]:
         """Digests of its files, and its frames."""
-        return [*(protocol.file_digest(self.path(s)) for s in (".mp4", ".npz")), f"{self.first}-{self.last}"]
+        return [*(protocol.file_digest(self.path(s)) for s in (".mp4", ".npz")), f"{self.first}-{self.last}",
+                *([] if self.sound is None else [protocol.file_digest(Path(self.sound))])]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -241,16 +274,18 @@ class PackedJob:
         voice = self.voice if self.voice is not None and self.voice.readable() else None
         subject = Subject(clip, how.reference, how.id_every, mask=how.mask, score_reference=how.score_reference,
                           swapped=None if voice is None else voice.mels())  # fmt: skip
-        verdicts = [
-            verdict
-            for row in possible(how.rows, subject.swapped)
-            for verdict in judge_row(subject, row, tools.generator, tools.expert, how.systems)
-        ]
+        own, other = part.samples(), None if voice is None else voice.samples()
+        verdicts = []
+        for row in possible(how.rows, subject.swapped):
+            heard = None if own is None else heard_samples(row, clip.name, own, other)
+            verdicts += judge_row(subject, row, tools.generator, tools.expert, how.systems, heard, tools.networks)
         if self.voice is not None and self.third is not None:
             verdicts += self._revoiced(subject, tools)
         skipped = {"reference": 1 - int(how.score_reference), "beyond max_frames": part.end - part.last}
         facts = {"frames": part.end - part.first, "judged": len(subject.frames),
                  "skipped": {why: count for why, count in skipped.items() if count}}  # fmt: skip
+        if tools.networks.judge is not None:
+            facts["lag_faces"] = "direct" if own is not None else "no sound"
         picked = subject.frames.numpy()
         arrays = {"frame": picked} | {name: values[picked] for name, values in part.poses().items()}
         return Outcome(verdicts, facts, arrays)
@@ -271,11 +306,13 @@ class Tools:
 
     generator: Generator
     expert: SyncNet
+    networks: Networks
     how: Settings
 
 
-def _tools(model: Path, expert: Path, how: Settings) -> Tools:
+def _tools(model: Path, expert: Path, networks: NetworkFiles, how: Settings) -> Tools:
     device = choose_device(how.device)
     return Tools(
-        checkpoint.load_generator(model).to(device).eval(), checkpoint.load_syncnet(expert).to(device).eval(), how
-    )
+        checkpoint.load_generator(model).to(device).eval(), checkpoint.load_syncnet(expert).to(device).eval(),
+        networks.load(device), how,
+    )  # fmt: skip

@@ -57,18 +57,23 @@ def versions() -> dict[str, str | None]:
     return found
 
 
-def describe(mode: str, settings: Mapping[str, Any], clips: Mapping[str, Any], **digests: str | None) -> dict[str, Any]:
+def describe(
+    mode: str, settings: Mapping[str, Any], clips: Mapping[str, Any], networks: Mapping[str, Any],
+    **digests: str | None,
+) -> dict[str, Any]:  # fmt: skip
     """The content of ``protocol.json``.
 
     Args:
         mode: ``model``, ``videos`` or ``robustness``.
         settings: everything that was chosen.
         clips: where the clips came from, how many there are, the digest of their names.
+        networks: published or custom networks that judge, see `networks.NetworkFiles.describe`.
         digests: by name, of what else decides the figures.
     """
     metrics = {"frame": sorted(measures.FRAME), "sets": sorted(measures.SETS)}
     return {"protocol": PROTOCOL, "mode": mode, "settings": dict(settings), "metrics": metrics,
-            "clips": dict(clips), **digests, "code": code_digest(), "versions": versions()}  # fmt: skip
+            "clips": dict(clips), "networks": dict(networks), **digests, "code": code_digest(),
+            "versions": versions()}  # fmt: skip
 
 
 def settle(out: Path, protocol: Mapping[str, Any]) -> None:

@@ -14,10 +14,12 @@ from torch import Tensor
 from sidgan.config import require
 from sidgan.data.dataset import PackedSet
 from sidgan.evaluation.judging import Verdict, judge
+from sidgan.evaluation.networks import NONE, Networks
 from sidgan.evaluation.results import SYSTEMS, EvalResult
 from sidgan.evaluation.rows import ROWS, dubber, heard
 from sidgan.evaluation.subject import Mask, Reference, Subject, beginning, evaluating
 from sidgan.nn import Generator, SyncNet
+from sidgan.types import Float
 
 
 @torch.no_grad()
@@ -91,10 +93,12 @@ def possible(rows: Sequence[str], swapped: Tensor | None) -> list[str]:
 
 
 def judge_row(
-    subject: Subject, row: str, generator: Generator, expert: SyncNet | None, systems: Sequence[str]
-) -> list[Verdict]:
+    subject: Subject, row: str, generator: Generator, expert: SyncNet | None, systems: Sequence[str],
+    samples: Float | None = None, networks: Networks = NONE,
+) -> list[Verdict]:  # fmt: skip
     """One clip as dubbed by one row; with silence there is nothing to be in sync with."""
     judges = None if row == "silent" else expert
     return judge(
-        subject, row, dubber(row, subject, generator), heard(row, subject), systems=systems, expert=judges
-    )
+        subject, row, dubber(row, subject, generator), heard(row, subject), systems=systems, expert=judges,
+        samples=samples, networks=networks,
+    )  # fmt: skip

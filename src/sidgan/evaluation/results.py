@@ -14,18 +14,22 @@ RESAMPLES = 2000  #: bootstrap resamples behind an interval
 COMPOSITE, RAW = "composite", "raw"
 SYSTEMS = (COMPOSITE, RAW)  #: what is judged: pasted inside the hidden box, and as it was drawn
 
-#: Metric -> (heading, decimals), in the table's order. Metrics that are not named here come after these.
+#: Metric -> (heading, decimals), in the table's order: first the paper's seven in its order, then ours. Metrics that
+#: are not named here come after these.
 COLUMNS = {
+    "fid": ("FID", 2),  # Frechet distance of all clips' Inception features, published weights
+    "ssim": ("SSIM", 3),
+    "psnr": ("PSNR dB", 2),
+    "id": ("ID", 3),
+    "lmd": ("LMD px", 2),
+    "lse_d": ("LSE-D", 2),  # published weights
+    "lse_c": ("LSE-C", 2),
     "mouth_psnr": ("mouth dB", 2),  # PSNR inside the hidden box
     "mouth_ssim": ("mouth SSIM", 3),
     "mouth_l1": ("mouth L1", 2),  # mean absolute difference there, of 255 levels
-    "psnr": ("PSNR dB", 2),
-    "ssim": ("SSIM", 3),
-    "lmd": ("LMD px", 2),
     "lmd_c": ("LMD-c px", 2),
     "lmd_n": ("LMD-n %", 2),  # of the distance of the outer eye corners
     "jitter": ("jitter px", 2),  # by how much lips accelerate more than the true ones
-    "id": ("ID", 3),
     "face_fd": ("face FD", 4),  # Frechet distance of the identities of all clips
     "opening": ("opening r", 2),  # correlation of the mouth's opening with the true one
     "opening_chance": ("chance", 2),  # what that would be in one of twenty unrelated mouths
@@ -34,7 +38,13 @@ COLUMNS = {
     "sync": ("sync p", 3),  # expert's probability, against the sound it was drawn from
     "sync_offset": ("offset", 1),  # frames by which the picture lags, in the expert's eyes
     "sync_near": ("off<=1", 2),  # share of clips with such an offset of at most one frame
+    "lse_offset": ("LSE offset", 1),  # frames by which the sound comes later
+    "fd_custom": ("FD custom", 2),  # as fid, lse_d, lse_c and lse_offset, with weights that are not the published ones
+    "lag_d": ("lag-D custom", 2),
+    "lag_c": ("lag-C custom", 2),
+    "lag_offset": ("lag offset custom", 1),
 }
+PAPER = tuple(COLUMNS)[:7]  #: Tables 1 and 2 of the paper
 HIDDEN = ("mouth_l1", "lmd_n", "opening_lag", "sync_near")  #: kept with the others, but too many for a table
 
 
@@ -84,9 +94,7 @@ class EvalResult:
             groups.setdefault(record.system, {}).setdefault(record.row, []).append(record)
         return {
             system: {
-                row: {m: bootstrap([r.values.get(m, math.nan) for r in some]) for m in metrics_of(some)}
-                | {m: Interval(v, math.nan, math.nan) for m, v in self.distances.get(system, {}).get(row, {}).items()}
-                for row, some in rows.items()
+                row: _means(some, self.distances.get(system, {}).get(row, {})) for row, some in rows.items()
             }
             for system, rows in groups.items()
         }
@@ -112,9 +120,14 @@ class EvalResult:
         return {"settings": self.settings, "means": self.summary(), "clips": _without_nan(records)}
 
 
-def metrics_of(records: Sequence[Record]) -> list[str]:
-    """Names of all metrics: `COLUMNS` first, then what else the records hold."""
-    return list(dict.fromkeys([*COLUMNS, *(name for record in records for name in record.values)]))
+def _means(records: Sequence[Record], distances: Mapping[str, float]) -> dict[str, Interval]:
+    """By metric, those of `COLUMNS` first and in its order."""
+    held = dict.fromkeys([*(name for record in records for name in record.values), *distances])
+    return {
+        name: Interval(distances[name], math.nan, math.nan) if name in distances
+        else bootstrap([record.values.get(name, math.nan) for record in records])
+        for name in [*(c for c in COLUMNS if c in held), *(n for n in held if n not in COLUMNS)]
+    }  # fmt: skip
 
 
 def _without_nan(value: Any) -> Any:

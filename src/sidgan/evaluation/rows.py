@@ -28,7 +28,9 @@ from torch import Tensor
 from sidgan.audio import SILENCE
 from sidgan.data.dataset import PackedClip
 from sidgan.evaluation.subject import BATCH, Dubber, Subject, generated
+from sidgan.metrics.lag import FRAME_SAMPLES
 from sidgan.nn import Generator
+from sidgan.types import Float
 
 LEAKS = ("silent", "shuffled", "swapped")
 ROWS = ("truth", "model", "wrong", *LEAKS, "reference", "random", "average")
@@ -50,6 +52,25 @@ def heard(row: str, subject: Subject) -> Tensor:
             raise ValueError("a clip without another one has nothing to be swapped with")
         return other[torch.arange(len(mels)) % len(other)]
     return mels
+
+
+def heard_samples(row: str, name: str, own: Float, other: Float | None) -> Float | None:
+    """The samples behind `heard`; ``None`` where nothing is heard, or what is heard is not at hand.
+
+    Args:
+        row: who dubs.
+        name: the clip's.
+        own, other: its sound at 16 kHz and that of the clip it is swapped with, 640 samples for each frame.
+    """
+    mine = own.reshape(-1, FRAME_SAMPLES)
+    if row == "silent" or (row == "swapped" and other is None):
+        return None
+    if row == "swapped" and other is not None:
+        theirs = other.reshape(-1, FRAME_SAMPLES)
+        return theirs[np.arange(len(mine)) % len(theirs)].ravel()
+    if row == "wrong":
+        return np.roll(mine, -(len(mine) // 2), 0).ravel()
+    return mine[shuffled(len(mine), name).numpy()].ravel() if row == "shuffled" else own
 
 
 def shuffled(count: int, name: str) -> Tensor:

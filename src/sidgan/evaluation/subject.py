@@ -22,6 +22,7 @@ from sidgan.nn import Generator
 from sidgan.types import Byte, Float
 
 BATCH = 32  #: frames drawn and judged together
+SHOWN = 6  #: frames of each clip that are kept to be looked at
 EMBEDDING = 128  #: numbers in an identity
 LOWER = (0.0, 0.5, 1.0, 1.0)
 Dubber = Callable[[Tensor], Tensor]  #: frame indices (n,) -> whole pictures (n, 3, S, S) uint8
@@ -72,6 +73,11 @@ class Subject:
     def size(self) -> int:
         """Side of the clip's pictures in px."""
         return int(self.clip.images.shape[-1])
+
+    def shown(self) -> list[int]:
+        """The few frames that are kept to be looked at, spread evenly."""
+        count = min(SHOWN, len(self.frames))
+        return [int(self.frames[(2 * i + 1) * len(self.frames) // (2 * count)]) for i in range(count)]
 
     def masks(self, frames: Tensor) -> Tensor:
         """The hidden boxes of some frames (n, 1, S, S)."""

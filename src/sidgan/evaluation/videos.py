@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sidgan import audio, checkpoint, faces, geometry, media
+from sidgan import audio, checkpoint, faces, geometry, media, metrics
 from sidgan.config import require
 from sidgan.data.dataset import FPS, PackedClip
 from sidgan.data.prepare import ticks
@@ -30,18 +30,20 @@ from sidgan.data.sources import folder as videos_below
 from sidgan.engine import choose_device
 from sidgan.errors import InputError
 from sidgan.evaluation import protocol
+from sidgan.evaluation.cuts import Cuts
 from sidgan.evaluation.folder import Excluded, Outcome, judge_all, summarise
 from sidgan.evaluation.judging import judge
+from sidgan.evaluation.networks import NetworkFiles, Networks
 from sidgan.evaluation.results import COMPOSITE, EvalResult
 from sidgan.evaluation.subject import Mask, Subject
+from sidgan.metrics.lag_crops import FEWEST
 from sidgan.nn import SyncNet
-from sidgan.types import Byte, Clip, FaceTrack, Float, Frame
+from sidgan.types import Clip, FaceTrack, Float, Frame
 
 VIDEOS = "videos"  #: the name of their only table
 MIN_FRAMES = 5  #: at 25 fps; a sync window
 REACH = 5  #: frames by which two videos are shifted against each other
 SHIFTED = 0.7  #: share of the difference that must be left at another shift, before pictures count as late
-THUMB = 32  #: px at which that is looked at
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,7 @@ def evaluate_videos(
     truth: Path,
     *,
     expert: Path | str = "bundled",
+    networks: NetworkFiles | None = None,
     settings: VideoSettings | None = None,
     workers: int = 1,
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -79,6 +82,7 @@ def evaluate_videos(
         videos: what a tool made, in any container and codec; their sound judges synchronisation.
         truth: true videos of the same names (paths below the folder, without ending).
         expert: weights file of a sync expert, or ``bundled``.
+        networks: those behind FID and LSE; by default none.
         settings: how.
         workers: processes.
         progress: called with the clips done and the number of all.
@@ -96,11 +100,12 @@ def evaluate_videos(
     checkpoint.read_meta(judge_file)
     jobs = pairs(videos, truth)
     names = {"list": VIDEOS, "notes": [], "count": len(jobs), "names": protocol.text_digest(j.name for j in jobs)}
+    lent = networks or NetworkFiles()
     described = protocol.describe(
-        VIDEOS, asdict(how), names, model=None, expert=protocol.file_digest(judge_file)
+        VIDEOS, asdict(how), names, lent.describe(), model=None, expert=protocol.file_digest(judge_file)
     )
     protocol.settle(out, described)
-    records = judge_all(out, jobs, partial(_tools, judge_file, how), workers=workers, progress=progress)
+    records = judge_all(out, jobs, partial(_tools, judge_file, lent, how), workers=workers, progress=progress)
     return summarise(out, records, asdict(how))
 
 
@@ -109,11 +114,13 @@ class Tools:
     """What judges, in one process."""
 
     expert: SyncNet
+    networks: Networks
     how: VideoSettings
 
 
-def _tools(expert: Path, how: VideoSettings) -> Tools:
-    return Tools(checkpoint.load_syncnet(expert).to(choose_device(how.device)).eval(), how)
+def _tools(expert: Path, networks: NetworkFiles, how: VideoSettings) -> Tools:
+    device = choose_device(how.device)
+    return Tools(checkpoint.load_syncnet(expert).to(device).eval(), networks.load(device), how)
 
 
 def pairs(videos: Path, truth: Path) -> list[Pair]:
@@ -166,9 +173,10 @@ class Pair:
         if len(pick) < MIN_FRAMES:
             raise Excluded(f"face seen too briefly ({len(pick)} frames)")
         with tempfile.TemporaryDirectory(prefix="sidgan-") as folder:
-            true, mine = _cut(truth, result, times, pick, track, tools.how.size, Path(folder))
-            found = self._judge(tools, track, times, pick, true, mine)
-            del true, mine
+            lag = tools.networks.judge is not None and len(pick) >= FEWEST
+            both = _cut(truth, result, times, pick, track, tools.how.size, Path(folder), lag=lag)
+            found = self._judge(tools, track, times, pick, *both)
+            del both
         found.facts["skipped"] |= {why: count for why, count in (
             ("no face, or not in the longest stretch with it", _outside(times, wanted)),
             ("between the ticks of 25 fps", len(times) - len(set(wanted)) - _outside(times, wanted)),
@@ -178,23 +186,24 @@ class Pair:
         return found
 
     def _judge(
-        self, tools: Tools, track: FaceTrack, times: list[Fraction], pick: list[int], true: Tensor, mine: Tensor
+        self, tools: Tools, track: FaceTrack, times: list[Fraction], pick: list[int], true: Cuts, mine: Cuts
     ) -> Outcome:
         rows = np.array(pick) - track.first
         unit = geometry.to_unit(track.matrices[rows], track.landmarks[rows])
         start = times[pick[0]]
         sounds = {"truth": _sound(str(self.truth), start), "result": _sound(str(self.result), start)}
         mels = {row: _mels(sound, len(pick)) for row, sound in sounds.items()}
-        clip = PackedClip(self.name, true, mels["result"], torch.from_numpy(geometry.mask_boxes(unit)), unit)
+        clip = PackedClip(self.name, true.crops, mels["result"], torch.from_numpy(geometry.mask_boxes(unit)), unit)
         how = tools.how
         subject = Subject(clip, "first", how.id_every, mask=how.mask, score_reference=how.score_reference, confirm=True)
-        images = {"truth": true, "result": mine}
+        cuts = {"truth": true, "result": mine}
         verdicts = [
             verdict
             for row, sound in sounds.items()
             for verdict in judge(
-                subject, row, images[row].__getitem__, mels[row], systems=(COMPOSITE,), samples=sound,
-                expert=None if sound is None else tools.expert, whole=True,
+                subject, row, cuts[row].crops.__getitem__, mels[row], systems=(COMPOSITE,), samples=sound,
+                expert=None if sound is None else tools.expert, whole=True, networks=tools.networks,
+                faces=cuts[row].faces,
             )
         ]  # fmt: skip
         frames = subject.frames.numpy()
@@ -203,6 +212,8 @@ class Pair:
             "judged": len(frames), "skipped": {} if how.score_reference else {"reference": 1},
             "no_face_in_result": missing, "sound": sounds["result"] is not None,
         }  # fmt: skip
+        if tools.networks.judge is not None:
+            facts["lag_faces"] = "pipeline"
         pose = dict(zip(("yaw", "pitch", "roll"), track.pose[rows][frames].T, strict=True))
         side = track.matrices[rows][frames, 0, 0]
         return Outcome(verdicts, facts, {"frame": np.array(pick)[frames], **pose, "side": side})
@@ -222,7 +233,7 @@ def not_shifted(result: Float, truth: Float) -> None:
     The difference of most frames decides, so that a few that are broken do not.
 
     Args:
-        result: (N, ...) what does not move with the face and shows no mouth, see `_brow`.
+        result: (N, ...) what does not move with the face and shows no mouth, see `sidgan.evaluation.cuts`.
         truth: (N, ...) of the same frames.
     """
     count = len(result)
@@ -234,11 +245,6 @@ def not_shifted(result: Float, truth: Float) -> None:
     best = int(np.argmin(errors))
     if shifts[best] and errors[best] < SHIFTED * errors[shifts.index(0)]:
         raise Excluded(f"pictures are shifted ({shifts[best]:+d} frames)")
-
-
-def _brow(frame: Frame, where: Float) -> Float:
-    """(16, 32, 3) of the upper half of a face square that stands still: no dubber has reason to redraw it."""
-    return geometry.crop_face(frame, where, THUMB).image[: THUMB // 2].astype(np.float32)
 
 
 def _followed(clip: Clip) -> tuple[FaceTrack, list[Fraction]]:
@@ -254,30 +260,29 @@ def _followed(clip: Clip) -> tuple[FaceTrack, list[Fraction]]:
 
 
 def _cut(
-    truth: Clip, result: Clip, times: list[Fraction], pick: list[int], track: FaceTrack, size: int, folder: Path
-) -> tuple[Tensor, Tensor]:
-    """Crops of both, (N, 3, S, S) uint8 on disk: minutes at 512 px do not fit into memory.
+    truth: Clip, result: Clip, times: list[Fraction], pick: list[int], track: FaceTrack, size: int, folder: Path,
+    *, lag: bool,
+) -> tuple[Cuts, Cuts]:  # fmt: skip
+    """Cut the picked frames of both.
 
     Raises:
         Excluded: their frames are not the same moments.
     """
-    shape = (len(pick), 3, size, size)
-    held = [np.lib.format.open_memmap(folder / name, "w+", np.uint8, shape) for name in ("true", "mine")]
-    wanted, still = Counter(pick), np.median(track.matrices, 0)
-    brows: tuple[list[Float], list[Float]] = ([], [])
-    done = 0
+    squares = None
+    if lag:
+        squares = metrics.pipeline_squares(np.array([faces.box_of(track.landmarks[i - track.first]) for i in pick]))
+    held = [Cuts(folder / name, track, len(pick), size, squares) for name in ("true", "mine")]
+    wanted = Counter(pick)
     for index, (true, mine) in enumerate(_both(truth, result), 1):
         if true is None or mine is None:
             continue
         if abs(mine.time - true.time) > 0.5 / truth.frame_rate:
             raise Excluded(f"other times (frame {index - 1} at {float(mine.time):.3f} s, not {float(true.time):.3f})")
         for _ in range(wanted[index - 1]):
-            for crops, brow, frame in zip(held, brows, (true, mine), strict=True):
-                brow.append(_brow(frame, still))
-                crops[done] = _crop(frame, track, index - 1, size).transpose(2, 0, 1)
-            done += 1
-    not_shifted(np.stack(brows[1]), np.stack(brows[0]))
-    return torch.from_numpy(held[0]), torch.from_numpy(held[1])
+            for cuts, frame in zip(held, (true, mine), strict=True):
+                cuts.add(frame, index - 1)
+    not_shifted(np.stack(held[1].brows), np.stack(held[0].brows))
+    return held[0], held[1]
 
 
 def _both(truth: Clip, result: Clip) -> Iterator[tuple[Frame | None, Frame | None]]:
@@ -289,10 +294,6 @@ def _both(truth: Clip, result: Clip) -> Iterator[tuple[Frame | None, Frame | Non
         yield true, mine
     if counts[0] != counts[1]:
         raise Excluded(f"another length ({counts[1]} frames, not {counts[0]})")
-
-
-def _crop(frame: Frame, track: FaceTrack, index: int, size: int) -> Byte:
-    return geometry.crop_face(frame, track.matrices[index - track.first], size).image
 
 
 def _outside(times: list[Fraction], wanted: list[int]) -> int:

@@ -1,0 +1,35 @@
+"""A few frames of every judged clip, kept as one small picture: who drew it from top to bottom, time to the right."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from sidgan.errors import OutputError
+from sidgan.evaluation.judging import Verdict
+from sidgan.evaluation.results import SYSTEMS
+from sidgan.files import finished
+from sidgan.types import Byte
+
+ROWS = ("truth", "model", "result", "wrong")  #: those of them that were judged
+SIDE = 128  #: px of each frame
+QUALITY = 85
+
+
+def write_strip(path: Path, verdicts: Sequence[Verdict]) -> list[str]:
+    """Write the strip of a clip's first system; which rows are in it, from top to bottom."""
+    shown = dict[str, Sequence[Byte]]()
+    for system in reversed(SYSTEMS):
+        shown |= {v.record.row: v.pictures for v in verdicts if v.record.system == system and len(v.pictures)}
+    rows = [row for row in ROWS if row in shown] or list(shown)[:1]
+    lines = [np.hstack([cv2.resize(p, (SIDE, SIDE), interpolation=cv2.INTER_AREA) for p in shown[r]]) for r in rows]
+    picture = np.vstack(lines) if lines else np.zeros((SIDE, SIDE, 3), np.uint8)
+    done, data = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+    if not done:
+        raise OutputError(f"{path} cannot be encoded")
+    with finished(path) as part:
+        part.write_bytes(data.tobytes())
+    return rows
