@@ -41,9 +41,7 @@ def made_clip(name: str = "a/clip", count: int = COUNT) -> PackedClip:
 
 
 def made_set(*clips: PackedClip) -> PackedSet:
-    data = PackedSet.__new__(PackedSet)
-    data.clips, data.device = list(clips), torch.device("cpu")
-    return data
+    return PackedSet.of(clips)
 
 
 class Oracle(Generator):

@@ -17,6 +17,6 @@ from sidgan.evaluation.videos import VideoSettings, evaluate_videos
 
 __all__ = [
     "COLUMNS", "FACTORS", "LEAKS", "ROWS", "SYSTEMS", "EvalResult", "Interval", "NetworkFiles", "Record",
-    "RobustnessSettings", "Settings", "VideoSettings", "bootstrap", "evaluate", "evaluate_to", "evaluate_videos", "notes",
-    "revoice", "robustness_to", "table", "write_report",
+    "RobustnessSettings", "Settings", "VideoSettings", "bootstrap", "evaluate", "evaluate_to", "evaluate_videos",
+    "notes", "revoice", "robustness_to", "table", "write_report",
 ]  # fmt: skip

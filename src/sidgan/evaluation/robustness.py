@@ -109,7 +109,7 @@ def robustness_to(
              "names": protocol.text_digest(f"{job.split} {job.name}" for job in jobs)}  # fmt: skip
     shown = asdict(how) | {"levels": {f: [float(v) for v in LEVELS[f]] for f in how.factors}}
     digests = {kind: protocol.file_digest(path) for kind, path in files.items()}
-    described = protocol.describe("robustness", shown, names, **digests)
+    described = protocol.describe("robustness", shown, names, {}, **digests)
     protocol.settle(out, described)
     tools = partial(_tools, files["model"], files["expert"], how)
     records = judge_all(out, jobs, tools, workers=workers, progress=progress)
