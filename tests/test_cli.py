@@ -21,7 +21,7 @@ def sidgan(*arguments, cwd=None):
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, check=False)
 
 
-VERBS = ("dub", "adapt", "demo", "prepare", "eval", "info", "train syncnet", "train gan")
+VERBS = ("dub", "adapt", "demo", "prepare", "shards", "eval", "info", "train syncnet", "train gan")
 
 
 @pytest.mark.parametrize("verb", VERBS)
