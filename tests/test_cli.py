@@ -21,7 +21,9 @@ def sidgan(*arguments, cwd=None):
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, check=False)
 
 
-VERBS = ("dub", "adapt", "demo", "prepare", "multiply", "eval", "robustness", "info", "train syncnet", "train gan")
+VERBS = (
+    "dub", "adapt", "demo", "prepare", "multiply", "shards", "inspect", "eval", "robustness", "info", "train syncnet", "train gan",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -15,7 +15,7 @@ from sidgan.cli import app
 from sidgan.config import SyncNetConfig
 from sidgan.data import shards as packing
 from sidgan.data.dataset import PackedSet
-from sidgan.data.shards import check, read_index, read_piece, write_shards
+from sidgan.data.shards import check, fetch_piece, read_index, write_shards
 from sidgan.data.shardset import AHEAD, ShardSet
 from sidgan.errors import ConfigError, DataError
 from sidgan.train.loop import LoopConfig, run
@@ -175,6 +175,16 @@ def test_processes_share_the_shards_out(many):
     assert sum(map(len, seen)) == 24, "and none in two processes"
 
 
+def test_processes_are_judged_on_the_same_clips(prepared, many, tmp_path):
+    write_shards(prepared, tmp_path, 0.05)
+    counts = [sum(len(s.pieces) for s in ShardSet([many, tmp_path], rank=r, world=5).shards) for r in range(5)]
+    assert len(set(counts)) > 1, "processes have unequal shares"
+    for pool in (2, 50):
+        sets = [ShardSet([many, tmp_path], rank=r, world=5, pool=pool, seed=r).sample("heldout") for r in range(5)]
+        assert {tuple(c.name for c in s.clips) for s in sets} == {tuple(c.name for c in sets[0].clips)}
+        assert len(sets[0].clips) == min(pool, 3)
+
+
 def test_threads_share_the_shards_out(many, monkeypatch):
     import threading
 
@@ -184,9 +194,9 @@ def test_threads_share_the_shards_out(many, monkeypatch):
 
     def spy(shard, number):
         readers.setdefault(shard.path, set()).add(threading.get_ident())
-        return read_piece(shard, number)
+        return fetch_piece(shard, number)
 
-    monkeypatch.setattr(shardset, "read_piece", spy)
+    monkeypatch.setattr(shardset, "fetch_piece", spy)
     assert len(ShardSet([many]).clips) == 24
     assert all(len(threads) == 1 for threads in readers.values())
     assert len(set.union(*readers.values())) == shardset.READERS
@@ -275,7 +285,7 @@ def damage(shard, number):
 
 def test_a_damaged_sample_is_named_skipped_and_counted(copied):
     shard = read_index(copied)[1][2]
-    name = read_piece(shard, 1).name
+    name = fetch_piece(shard, 1).unpack().name
     damage(shard, 1)
     with pytest.raises(DataError, match=r"train-000002\.tar: .*clip%2E\d+ is damaged \(its digest is another\)"):
         check(copied)

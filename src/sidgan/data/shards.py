@@ -34,7 +34,7 @@ from sidgan.data.listing import rank
 from sidgan.data.splits import ASIDE
 from sidgan.errors import DataError
 from sidgan.files import finished
-from sidgan.types import Float
+from sidgan.types import Byte, Float
 
 INDEX, VERSION = "shards.json", 1
 PIECE = 250  #: frames of a clip that are read at once, at the most: so a pool of clips has a size that is known
@@ -247,22 +247,48 @@ def _entry(root: Path, entry: dict[str, Any]) -> Shard:
     return Shard(path=root / entry.pop("file"), pieces=pieces, **entry)
 
 
-def read_piece(shard: Shard, number: int) -> PackedClip:
-    """One of the shard's `Shard.pieces`, on the CPU.
+@dataclass(frozen=True)
+class Fetched:
+    """A piece whose pictures (N, S, S, 3) are decoded and whose arrays, from ``first`` on, are still packed."""
+
+    where: str
+    record: dict[str, Any]
+    images: Byte
+    packed: bytes
+    first: int
+
+    def unpack(self) -> PackedClip:
+        """The finished clip, on the CPU. Only one thread of a process may call this at a time.
+
+        NumPy reads headers with Python's own parser, and Python 3.11 raises a SystemError now and then where two
+        threads parse at once.
+
+        Raises:
+            DataError: the arrays are damaged.
+        """
+        try:
+            with np.load(io.BytesIO(self.packed)) as arrays:
+                return packed_clip(self.record["name"], self.images, arrays, self.first)
+        except (ValueError, KeyError, BadZipFile) as error:
+            raise DataError(f"{self.where} was packed damaged ({error})") from None
+
+
+def fetch_piece(shard: Shard, number: int) -> Fetched:
+    """Read and decode one of the shard's `Shard.pieces`; all that takes long, and what threads may do.
 
     Raises:
         DataError: the sample is damaged, or its file is not there.
     """
     offset, length, first, last, _ = map(int, shard.pieces[number])
     record, video, packed = _sample(shard, offset, length)
+    where = f"{shard.path}: {record.get('name')}"
     try:
-        with np.load(io.BytesIO(packed)) as arrays:
-            images = read_crops(video, first, last)
-            if len(images) != last - first:
-                raise ValueError(f"{len(images)} pictures from frame {first} on, not {last - first}")
-            return packed_clip(record["name"], images, arrays, first)
-    except (ValueError, KeyError, BadZipFile, DataError) as error:  # packed as it was, so prepared wrongly
-        raise DataError(f"{shard.path}: {record.get('name')} was packed damaged ({error})") from None
+        images = read_crops(video, first, last)
+    except DataError as error:  # packed as it was, so prepared wrongly
+        raise DataError(f"{where} was packed damaged ({error})") from None
+    if len(images) != last - first:
+        raise DataError(f"{where} was packed damaged ({len(images)} pictures from {first} on, not {last - first})")
+    return Fetched(where, record, images, packed, first)
 
 
 def _sample(shard: Shard, offset: int, length: int) -> tuple[dict[str, Any], bytes, bytes]:

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from sidgan.data.dataset import PackedClip, PackedSet
-from sidgan.data.shards import Shard, glance, read_index, read_piece, weights
+from sidgan.data.shards import Fetched, Shard, fetch_piece, glance, read_index, weights
 from sidgan.errors import DataError
 
 READERS = 4  #: threads of a process that read, where it has as many shards
@@ -67,12 +67,13 @@ class ShardSet(PackedSet):
         self._pieces = [(n, number) for n, shard in enumerate(self.shards) for number in range(len(shard.pieces))]
         self._weights = weights(self.shards)
         self.pool, self._moves = min(pool, len(self._pieces)), len(self._pieces) > pool
+        self._most = pool
         self._order = lru_cache(maxsize=2)(
             lambda turn: np.random.default_rng((seed, rank, turn)).permutation(len(self._pieces))
         )
         self._threads = [ThreadPoolExecutor(1) for _ in range(min(READERS, len(self.shards)))]
         self._held: dict[int, PackedClip | None] = {}  # by place in the stream
-        self._coming: dict[int, Future[PackedClip]] = {}
+        self._coming: dict[int, Future[Fetched]] = {}
         self._clips: list[PackedClip] = []
         self._lines: list[str] = []
         self._told: set[str] = set()
@@ -103,10 +104,10 @@ class ShardSet(PackedSet):
         return lines
 
     def sample(self, split: str) -> PackedSet:
-        """As many clips of another split as the pool holds, or all of them if they are fewer; the same every time."""
+        """Up to ``pool`` clips of another split, evenly picked: the same every time, and in all processes."""
         pieces = [(shard, number) for shard in self._of(split) for number in range(len(shard.pieces))]
-        picks = np.unique(np.linspace(0, len(pieces) - 1, min(self.pool, len(pieces))).astype(int))
-        return PackedSet.of(self._readable([self._kept(partial(read_piece, *pieces[i])) for i in picks]))
+        picks = np.unique(np.linspace(0, len(pieces) - 1, min(self._most, len(pieces))).astype(int))
+        return PackedSet.of(self._readable([self._kept(partial(fetch_piece, *pieces[i])) for i in picks]))
 
     @property
     def splits(self) -> list[str]:
@@ -135,7 +136,7 @@ class ShardSet(PackedSet):
             if place not in self._held and place not in self._coming:
                 shard, number = self._pieces[self._piece(place)]
                 thread = self._threads[shard % len(self._threads)]
-                self._coming[place] = thread.submit(read_piece, self.shards[shard], number)
+                self._coming[place] = thread.submit(fetch_piece, self.shards[shard], number)
         missing = [place for place in wanted if place not in self._held]
         for place in missing:
             self._held[place] = self._kept(self._coming.pop(place).result)
@@ -150,11 +151,11 @@ class ShardSet(PackedSet):
             raise DataError(f"none of {len(clips)} clips in {self._where} can be read; look at: sidgan inspect SHARDS")
         return found
 
-    def _kept(self, read: Callable[[], PackedClip]) -> PackedClip | None:
-        """What ``read`` gives, or ``None`` where it is damaged, which is told and counted."""
+    def _kept(self, fetch: Callable[[], Fetched]) -> PackedClip | None:
+        """The clip that ``fetch`` gives, or ``None`` where it is damaged, which is told and counted."""
         self._taken += 1
         try:
-            return read()
+            return fetch().unpack()
         except DataError as error:
             self._failed += 1
             self._tell(str(error))

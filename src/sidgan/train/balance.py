@@ -78,7 +78,8 @@ class Calibration:
         due = self._due(task, index, now)
         if not due:
             return
-        measured = gradient_balance(task, now.level, BATCHES)
+        # Processes may hold different clips; all weigh the terms as the first one, whose weights are saved.
+        measured = task.fabric.broadcast(gradient_balance(task, now.level, BATCHES))
         coarsest = task.config.generator.rgb_levels[0]
         for level, term in due:
             ratio = measured.get(level, {}).get(term)

@@ -272,7 +272,8 @@ class GanTask(Notes):
             scores |= {f"{name}_{k}": v for k, v in figures.items()}
             if self.fabric.is_global_zero:
                 write_strip(images / f"{index:06d}-{name}.png", windows, seen.images, 8)
-        scores |= {"coarse": float(np.mean(coarse)), "modulation": modulation(self.ema)}
+        # Processes must open the gate together, though what they have computed may differ a little.
+        scores |= {"coarse": self.fabric.broadcast(float(np.mean(coarse))), "modulation": modulation(self.ema)}
         if self.gate.add(index, scores["coarse"]):
             self.note(f"the validation L1 has stopped falling at {scores['coarse']:.4f}: the sync loss may begin")
         for r, pulls in gradient_balance(self, level).items():

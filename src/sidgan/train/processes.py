@@ -3,7 +3,7 @@
 Each draws its own share of every batch, gradients are averaged (DDP), and all take the same step. What a step draws
 depends on the seed, the step and the process alone, so a run may go on with another number of processes::
 
-    torchrun --nproc-per-node 8 -m sidgan train gan DATA --config full
+    torchrun --nproc-per-node 8 -m -- sidgan train gan DATA --config full
 """
 
 from __future__ import annotations
