@@ -22,7 +22,8 @@ def sidgan(*arguments, cwd=None):
 
 
 VERBS = (
-    "dub", "adapt", "demo", "prepare", "multiply", "shards", "inspect", "eval", "robustness", "info", "train syncnet", "train gan",
+    "dub", "adapt", "demo", "prepare", "multiply", "shards", "inspect", "eval", "robustness", "info",
+    "train syncnet", "train gan",
 )  # fmt: skip
 
 
