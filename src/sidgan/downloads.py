@@ -77,7 +77,13 @@ SYNCNET_V2 = Download(
     purpose="the judge behind LSE-D and LSE-C", stated_by=USERS,
 )  # fmt: skip
 
-KNOWN = (VGG19, YUNET, INCEPTION, SYNCNET_V2)
+FAN = Download(
+    file="2DFAN4-cd938726ad.zip", url="https://www.adrianbulat.com/downloads/python-fan/2DFAN4-cd938726ad.zip",
+    sha256="cd938726ad", megabytes=96, licence="not stated with the file (the program around it is BSD-3-Clause)",
+    purpose="landmarks of turned, dim or partly hidden faces",
+)  # fmt: skip
+
+KNOWN = (VGG19, YUNET, INCEPTION, SYNCNET_V2, FAN)
 
 
 def folder() -> Path:

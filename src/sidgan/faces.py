@@ -8,7 +8,7 @@ between. Landmarks follow by themselves: the box for the next frame is derived f
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -32,6 +32,7 @@ WINDOW_FACE = 100  #: px to which a known face is scaled to be confirmed; the de
 CUT_DISTANCE = 0.45  #: Bhattacharyya distance of luma histograms that makes a shot cut
 
 Box = tuple[float, float, float, float]
+Landmarker = Callable[[Byte, Box], Float]  #: as `landmarks`
 
 
 def model_file(name: str) -> Path:
@@ -193,8 +194,8 @@ class _Hog:
 class Tracker:
     """Follows every face of a video, frame by frame; `finish` gives the tracks. Holds landmarks only, no pixels."""
 
-    def __init__(self, detector: Detector | None = None) -> None:
-        self._detector = detector or _Hog()
+    def __init__(self, detector: Detector | None = None, points: Landmarker | None = None) -> None:
+        self._detector, self._points = detector or _Hog(), points or landmarks
         self._active: list[_Follower] = []
         self._done: list[_Follower] = []
         self._histogram: Float | None = None
@@ -250,9 +251,9 @@ class Tracker:
             follower.score = face.score
             if not follower.ratio:
                 follower.calibrate(face)
-        points = landmarks(luma, box)
+        points = self._points(luma, box)
         if np.linalg.norm(points.mean(0) - last.mean(0)) > 0.04 * (box[2] - box[0]):
-            points = landmarks(luma, follower.predict(points))  # it moved: look again from where it is now
+            points = self._points(luma, follower.predict(points))  # it moved: look again from where it is now
         follower.add(points, follower.score)
 
     def _key_frame(self, luma: Byte, index: int) -> None:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 
-from sidgan import audio, faces, geometry, media, yunet
+from sidgan import audio, faces, fan, geometry, media, yunet
 from sidgan.config import require
 from sidgan.data.listing import ClipSource
 from sidgan.data.offset import estimate_offset
@@ -48,6 +48,7 @@ class PrepareConfig:
         max_offset: frames that sound and picture may be apart, where the estimate can be trusted.
         min_evidence: smallest evidence for the offset, in robust standard deviations; short clips seldom reach 10.
         detector: ``yunet`` looks for faces with `sidgan.yunet`, a download, instead of dlib's detector.
+        landmarks: ``fan`` finds the 68 points with `sidgan.fan`, a download, instead of dlib's model.
     """
 
     size: int = 128
@@ -64,6 +65,7 @@ class PrepareConfig:
     max_offset: int | None = None
     min_evidence: float | None = None
     detector: Literal["yunet"] | None = None
+    landmarks: Literal["fan"] | None = None
 
     def __post_init__(self) -> None:
         require(self.size >= 32 and self.size % 2 == 0, f"size must be even and at least 32 px, not {self.size}")
@@ -78,6 +80,16 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "folder": {}, "avspeech": STRICT, "hdtf": STRICT, "voxceleb2": STRICT,
     "lrw": STRICT | {"min_seconds": 1.0}, "lrs2": STRICT | {"min_seconds": 1.0},
 }  # fmt: skip
+
+
+def helpers(config: PrepareConfig) -> tuple[faces.Detector | None, faces.Landmarker | None]:
+    """The downloads that look for faces and their points, where they are wanted.
+
+    Raises:
+        DownloadError: one is not there and cannot be fetched, or is not the published one.
+    """
+    detector = yunet.detector() if config.detector == "yunet" else None
+    return detector, fan.landmarker() if config.landmarks == "fan" else None
 
 
 class Rejected(Exception):  # noqa: N818  a verdict, not an error
@@ -141,7 +153,7 @@ def _pack(source: ClipSource, target: Path, config: PrepareConfig, facts: dict[s
     if clip.audio_rate is None and source.audio is None:
         raise Rejected("no sound")
     times: list[Fraction] = []
-    tracker = faces.Tracker(yunet.detector() if config.detector == "yunet" else None)
+    tracker = faces.Tracker(*helpers(config))
     for frame in _frames(clip, source):
         if frame.time - source.span[0] > config.max_seconds:
             break

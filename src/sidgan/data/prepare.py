@@ -21,10 +21,10 @@ from typing import Any
 
 import cv2
 
-from sidgan import media, yunet
+from sidgan import media
 from sidgan.data.executors import Executor, local
 from sidgan.data.listing import SUFFIXES, ClipSource, Listing
-from sidgan.data.packing import DEFAULTS, KEYS, VERSION, PrepareConfig, prepare_clip, ticks
+from sidgan.data.packing import DEFAULTS, KEYS, VERSION, PrepareConfig, helpers, prepare_clip, ticks
 from sidgan.data.sources import read_source, unique_names
 from sidgan.data.splits import Splits, by_identity
 from sidgan.errors import InputError
@@ -77,8 +77,7 @@ def prepare(
     _check_names(clips)
     names = [clip.name for clip in clips]
     rules = Splits.read(splits, names) if splits else Splits.default(names)
-    if config.detector == "yunet":
-        yunet.detector()  # what is wrong with its file is told before the workers start
+    helpers(config)  # what is wrong with its file is told before the workers start
     (out / "clips").mkdir(parents=True, exist_ok=True)
     records: list[dict[str, Any]] = []
     failed = 0
