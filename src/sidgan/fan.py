@@ -1,7 +1,8 @@
 """The landmark network FAN in place of `sidgan.faces`' own, for faces that are turned, dim or partly hidden.
 
 The network (Bulat and Tzimiropoulos, "How far are we from solving the 2D & 3D face alignment problem?", 2017) is
-fetched on first use (`sidgan.downloads.FAN`). It draws 68 maps of 64 x 64, in each of which the highest place is one iBUG point.
+fetched on first use (`sidgan.downloads.FAN`). It draws 68 maps of 64 x 64, in each of which the
+highest place is one iBUG point.
 """
 
 from __future__ import annotations
