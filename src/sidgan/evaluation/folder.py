@@ -228,12 +228,20 @@ def summarise(out: Path, records: Sequence[dict[str, Any]], settings: dict[str, 
 
 def notes(out: Path) -> list[str]:
     """What ``summary.json`` has to say beside the table: clips and frames left out, figures that are missing."""
-    lines = []
+    left_out: dict[tuple[str, str], list[str]] = {}
+    for line in (out / "records.jsonl").read_text().splitlines():
+        record = json.loads(line)
+        if record["excluded"] is not None:
+            left_out.setdefault((record["split"], reason(record["excluded"])), []).append(record["name"])
+    lines = [f"{split}: {len(names)} clip{'s' * (len(names) != 1)} not judged: {why} ({_some(names)})"
+             for (split, why), names in left_out.items()]  # fmt: skip
     for split, found in json.loads((out / "summary.json").read_text()).items():
-        for key, word in (("excluded_clips", "clips not judged"), ("skipped_frames", "frames not judged")):
-            for why, count in found[key].items():
-                lines.append(f"{split}: {count} {word}: {why}")
+        lines += [f"{split}: {count} frames not judged: {why}" for why, count in found["skipped_frames"].items()]
     return lines + missing(out)
+
+
+def _some(names: Sequence[str], most: int = 3) -> str:
+    return ", ".join(names[:most]) + (f", and {len(names) - most} more" if len(names) > most else "")
 
 
 def missing(out: Path) -> list[str]:
