@@ -148,9 +148,7 @@ def write_clip(
             picture.pts, picture.time_base, picture.duration = index, 1 / rate, 1
             if output is None:
                 container = stack.enter_context(_muxing(path, part, 1 / rate, tags or {}))
-                # One thread: the same pictures must give the same bytes, and small clips are made many at a time.
-                options = {"crf": str(crf), "preset": preset, "threads": "1"}
-                output = _Output(path, container, picture, rate, options)
+                output = _Output(path, container, picture, rate, {"crf": str(crf), "preset": preset})
                 if audio is not None:
                     output.add_sound(encoded(container, _seconds(audio, audio_rate), audio_rate, "mono", Fraction(0)))
             output.write(picture)
