@@ -11,14 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
+from small import save_networks
 
 from sidgan import checkpoint, media
-from sidgan.config import GeneratorConfig, SyncNetConfig
 from sidgan.data.dataset import PackedSet
 from sidgan.errors import ConfigError, DataError
 from sidgan.evaluation import Settings, evaluate, evaluate_to, measures, notes, table
-from sidgan.nn import Generator, SyncNet
 
 COUNT, SIZE = 8, 64
 USED = ("truth", "model", "silent", "swapped")
@@ -51,12 +49,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A generator and an expert as small as they get."""
-    folder = tmp_path_factory.mktemp("weights")
-    torch.manual_seed(0)
-    small = GeneratorConfig(size=SIZE, base=2, cmax=4, rgb_levels=(SIZE,), audio_levels=(16,), audio_width=1)
-    checkpoint.save(folder / "model.safetensors", Generator(small))
-    checkpoint.save(folder / "expert.safetensors", SyncNet(SyncNetConfig(face=96, width=1, audio_width=1, blocks=0.0)))
-    return folder / "model.safetensors", folder / "expert.safetensors"
+    return save_networks(tmp_path_factory.mktemp("weights"), SIZE)
 
 
 @pytest.fixture(scope="module")

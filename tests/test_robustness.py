@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from small import save_networks
 
-from sidgan import audio, checkpoint, media
-from sidgan.config import GeneratorConfig, SyncNetConfig
+from sidgan import audio, media
 from sidgan.data.listing import ClipSource
 from sidgan.data.packing import PrepareConfig, prepare_clip
 from sidgan.data.prepare import prepare
@@ -20,7 +20,6 @@ from sidgan.evaluation import RobustnessSettings, disturb, robustness_to
 from sidgan.evaluation.factors import Level, Table, notes, pooled
 from sidgan.evaluation.prepared import Part
 from sidgan.evaluation.robustness import Sound
-from sidgan.nn import Generator, SyncNet
 from sidgan.synth import Person, Scene, random_line
 
 RATE = audio.SAMPLE_RATE
@@ -56,12 +55,7 @@ def prepared(footage: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A generator and an expert as small as they get."""
-    folder = tmp_path_factory.mktemp("weights")
-    torch.manual_seed(0)
-    small = GeneratorConfig(size=64, base=2, cmax=4, rgb_levels=(64,), audio_levels=(16,), audio_width=1)
-    checkpoint.save(folder / "model.safetensors", Generator(small))
-    checkpoint.save(folder / "expert.safetensors", SyncNet(SyncNetConfig(face=96, width=1, audio_width=1, blocks=0.0)))
-    return folder / "model.safetensors", folder / "expert.safetensors"
+    return save_networks(tmp_path_factory.mktemp("weights"), 64)
 
 
 @pytest.fixture(scope="module")

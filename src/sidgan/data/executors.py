@@ -1,4 +1,4 @@
-"""Who does the work of preparing clips: this process, several processes of this machine, or a Ray cluster.
+"""Who does the work on many clips: this process, several processes of this machine, or a Ray cluster.
 
 An executor takes a function and its jobs, and yields the results **in the order of the jobs**, whoever was first. It
 hands out a few jobs ahead, not a million at once.
@@ -53,14 +53,14 @@ def in_order(
         yield result(waiting.popleft())
 
 
-def local(workers: int = 1) -> Executor:
-    """Work on one machine: in this process itself, or in so many others."""
+def local(workers: int = 1, begin: Callable[..., None] | None = None, arguments: tuple[Any, ...] = ()) -> Executor:
+    """Work on one machine: in this process itself, or in so many others, each of which calls ``begin`` first."""
 
     def run(function: Callable[[J], R], jobs: Iterable[J]) -> Iterator[R]:
         if workers <= 1:
             yield from map(function, jobs)
             return
-        pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+        pool = ProcessPoolExecutor(workers, get_context("spawn"), begin, arguments)
         try:
             yield from in_order(lambda job: pool.submit(function, job), lambda future: future.result(), jobs,
                                 lambda: AHEAD * workers)  # fmt: skip

@@ -15,12 +15,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -28,6 +25,7 @@ import cv2
 import numpy as np
 import torch
 
+from sidgan.data.executors import local
 from sidgan.errors import DataError, DownloadError, OutputError, SidganError
 from sidgan.evaluation.distances import distances
 from sidgan.evaluation.judging import Verdict
@@ -35,8 +33,6 @@ from sidgan.evaluation.results import EvalResult, Record
 from sidgan.evaluation.strips import write_strip
 from sidgan.files import finished, writing
 from sidgan.types import Float
-
-AHEAD = 8  #: clips a worker that are handed out before their turn
 
 
 class Excluded(SidganError):  # noqa: N818  a verdict, not an error
@@ -114,21 +110,7 @@ def _run(
         finally:
             torch.set_num_threads(threads)
         return
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), _begin, (out, make_tools))
-    waiting: deque[Future[dict[str, Any]]] = deque()
-    try:
-        for job in jobs:
-            waiting.append(pool.submit(_work, job))
-            if len(waiting) >= AHEAD * workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    except BrokenProcessPool:
-        raise SidganError(
-            "a worker process was killed, most likely for memory; start again with fewer --workers to go on"
-        ) from None
-    finally:
-        pool.shutdown(cancel_futures=True)
+    yield from local(workers, _begin, (out, make_tools))(_work, jobs)
 
 
 class _Worker:
@@ -218,12 +200,17 @@ def summarise(out: Path, records: Sequence[dict[str, Any]], settings: dict[str, 
         }  # fmt: skip
     _write(out / "summary.json", json.dumps(summary, indent=1) + "\n")
     if not any(result.records for result in results.values()):
-        first = records[0]
-        raise DataError(
-            f"none of {len(records)} clips could be judged, the first ({first['name']}): {first['excluded']}; "
-            f"see {out / 'records.jsonl'}"
-        )
+        raise nothing_judged(out, records)
     return {split: result for split, result in results.items() if result.records}
+
+
+def nothing_judged(out: Path, records: Sequence[dict[str, Any]]) -> DataError:
+    """What to raise where every clip was left out."""
+    first = records[0]
+    return DataError(
+        f"none of {len(records)} clips could be judged, the first ({first['name']}): {first['excluded']}; "
+        f"see {out / 'records.jsonl'}"
+    )
 
 
 def notes(out: Path) -> list[str]:

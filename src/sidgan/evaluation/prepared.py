@@ -15,7 +15,7 @@ from torch import Tensor
 
 from sidgan import audio, checkpoint, media
 from sidgan.config import require
-from sidgan.data.dataset import FPS, PackedClip, read_crops, read_manifest
+from sidgan.data.dataset import FPS, PackedClip, packed_clip, read_crops, read_manifest
 from sidgan.data.sources import folder as videos_below
 from sidgan.engine import choose_device
 from sidgan.errors import ConfigError, DataError
@@ -198,9 +198,7 @@ class Part:
         if len(images) != self.record["frames"]:
             raise DataError(f"{self.path('.mp4')} has {len(images)} frames, not {self.record['frames']}")
         with np.load(self.path(".npz")) as arrays:
-            masks, landmarks = (arrays[key][self.first : self.last] for key in ("masks", "landmarks"))
-        pictures = torch.from_numpy(images[self.first : self.last]).permute(0, 3, 1, 2).contiguous()
-        return PackedClip(self.record["name"], pictures, self.mels(), torch.from_numpy(masks), landmarks)
+            return packed_clip(self.record["name"], images[self.first : self.last], arrays, self.first)
 
     def mels(self) -> Tensor:
         """(N, 1, 80, 16) float16 windows of its frames."""

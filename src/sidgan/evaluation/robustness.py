@@ -30,7 +30,7 @@ from sidgan.errors import DataError
 from sidgan.evaluation import disturb, protocol
 from sidgan.evaluation.chart import draw
 from sidgan.evaluation.factors import Table, tabulate
-from sidgan.evaluation.folder import Excluded, Outcome, judge_all
+from sidgan.evaluation.folder import Excluded, Outcome, judge_all, nothing_judged
 from sidgan.evaluation.judging import Verdict, judge
 from sidgan.evaluation.lists import by_split
 from sidgan.evaluation.prepared import Part, chosen, weights_file
@@ -115,8 +115,7 @@ def robustness_to(
     records = judge_all(out, jobs, tools, workers=workers, progress=progress)
     judged = [r for r in records if r["excluded"] is None]
     if not judged:
-        raise DataError(f"none of {len(records)} clips could be judged, the first ({records[0]['name']}): "
-                        f"{records[0]['excluded']}; see {out / 'records.jsonl'}")  # fmt: skip
+        raise nothing_judged(out, records)
     tables = tabulate(out, judged, {f: [CLEAN, *(level_name(f, v) for v in LEVELS[f])] for f in how.factors})
     result = {"protocol": described, "tables": [t.to_dict() for t in tables], "clips": [r["name"] for r in judged],
               "excluded": {r["name"]: r["excluded"] for r in records if r["excluded"] is not None}}  # fmt: skip
