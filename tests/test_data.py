@@ -150,12 +150,12 @@ def counting_clip(name: str, count: int) -> PackedClip:
 
 def test_windows_keep_picture_and_sound_together() -> None:
     clip = counting_clip("a", 50)
-    windows = stack_windows([(clip, 7, 40), (clip, 20, 0)], 5, 8)
+    windows = stack_windows([(clip, 7, [40]), (clip, 20, [0])], 5, 8)
     assert windows.target.shape == (2, 5, 3, 8, 8)
     assert (windows.target[0, :, 0, 0, 0] * 255).round().tolist() == [7, 8, 9, 10, 11]
     assert windows.mels[0, :, 0, 0, 0].tolist() == [7, 8, 9, 10, 11]
     assert windows.sync_mel[:, 0, 0, 0].tolist() == [9, 22]
-    assert (windows.reference[:, 0, 0, 0] * 255).round().tolist() == [40, 0]
+    assert (windows.reference[:, 0, 0, 0, 0] * 255).round().tolist() == [40, 0]
     assert windows.mask[0, 0, 0].sum() == 16
 
 

@@ -164,7 +164,7 @@ def test_query_hides_the_mouth_and_reference_is_the_same_person(blob):
         assert float((batch.query * batch.mask).abs().max()) == 0
         assert torch.equal(batch.query * (1 - batch.mask), batch.target * (1 - batch.mask))
         assert batch.query.shape == (20, 3, 64, 64)
-        assert batch.reference.shape == (4, 3, 64, 64)
+        assert batch.reference.shape == (4, 1, 3, 64, 64)
 
 
 def test_expert_learns_a_toy(blob):

@@ -24,9 +24,11 @@ from torch.utils.checkpoint import checkpoint
 from sidgan.config import AUDIO_FEATURES, GeneratorConfig
 from sidgan.errors import ConfigError
 from sidgan.nn.layers import SLOPE, FeatureNorm, ResidualBlock
+from sidgan.nn.motion import Motion, gathered, mixed, shrunk
 from sidgan.nn.syncnet import AudioEncoder, SyncNet
 
-Features = Mapping[int, Tensor]  #: one map (N, C, r, r) for each resolution r
+Features = Mapping[int, Tensor]  #: of K pictures each of M people: maps (M, K, C, r, r) for each r, and `PICTURE`
+PICTURE = 0  #: key of the pictures themselves (M, K, 3, S, S) among their features
 
 
 class FaceEncoder(nn.Module):
@@ -105,13 +107,14 @@ class Generator(nn.Module):
         self.audio = AudioEncoder(config.audio_width, config.audio_blocks, config.aps_audio)
         self.blocks = nn.ModuleDict()
         self.rgb = nn.ModuleDict()
+        self.motion = nn.ModuleDict({str(r): Motion(config.channels(r)) for r in config.warp_levels})
         inputs = 3  # the resized query
         for level in config.levels:
             outputs = config.channels(level)
             audio = config.audio_inject if level in config.audio_levels else None
             self.blocks[str(level)] = GeneratorBlock(inputs, outputs, audio)
             if level in config.rgb_levels:
-                self.rgb[str(level)] = nn.Conv2d(outputs, 3, 3, padding=1)
+                self.rgb[str(level)] = nn.Conv2d(outputs, 6 if config.rgb == "copying" else 3, 3, padding=1)
             inputs = outputs
         self._audio_frozen = False
         self._recomputed: tuple[int, ...] = ()
@@ -136,8 +139,13 @@ class Generator(nn.Module):
         return self.decode(query, self.encode_reference(reference), mel, level, fade)
 
     def encode_reference(self, reference: Tensor) -> dict[int, Tensor]:
-        """Maps of (M, 3, S, S) in [0, 1]; worth keeping where one reference serves many frames."""
-        return self.reference(reference)
+        """Features of (M, 3, S, S) in [0, 1], or of K pictures of each person (M, K, 3, S, S).
+
+        Worth keeping where the same references serve many frames.
+        """
+        pictures = reference if reference.dim() == 5 else reference[:, None]
+        maps = self.reference(pictures.flatten(0, 1))
+        return {PICTURE: pictures, **{r: x.view(*pictures.shape[:2], *x.shape[1:]) for r, x in maps.items()}}
 
     def decode(
         self,
@@ -173,14 +181,22 @@ class Generator(nn.Module):
         skips = self.query(query)
         x = F.avg_pool2d(query, config.size // config.start)
         images: dict[int, Tensor] = {}
+        motion: Tensor | None = None
         for r in config.levels:
-            inputs = (x, skips[r], _repeat(features[r], query.shape[0]), audio)
+            moved, reference = gathered(_repeat(features[r], query.shape[0]), motion)
+            inputs = (x, skips[r], reference, audio)
             if r in self._recomputed and torch.is_grad_enabled():
                 x = checkpoint(self.blocks[str(r)], *inputs, use_reentrant=False, preserve_rng_state=False)
             else:
                 x = self.blocks[str(r)](*inputs)
+            if r in config.warp_levels:
+                motion = self.motion[str(r)](x, moved, motion)
             if r in config.rgb_levels:
-                images[r] = self._image(self.rgb[str(r)](x).float(), images)
+                drawn = self.rgb[str(r)](x).float()
+                if config.rgb == "copying":
+                    images[r] = mixed(drawn, query, _repeat(shrunk(features[PICTURE], r), len(query)), motion)
+                else:
+                    images[r] = self._image(drawn, images)
             if r == level:
                 break
         return images if fade is None else _fade(images, fade)
@@ -229,7 +245,7 @@ def _repeat(feature: Tensor, count: int) -> Tensor:
         return feature
     if count % have:
         raise ValueError(f"{have} references cannot be shared evenly by {count} queries")
-    return feature[:, None].expand(-1, count // have, -1, -1, -1).flatten(0, 1)
+    return feature[:, None].expand(-1, count // have, *feature.shape[1:]).flatten(0, 1)
 
 
 def _fade(images: dict[int, Tensor], t: float) -> dict[int, Tensor]:

@@ -14,8 +14,9 @@ Rng = np.random.Generator
 
 
 def geometric(
-    images: Tensor, rng: Rng, *, shift: float, scale: float, turn: float = 0.0, mirror: float = 0.5, top: float = 0.0
-) -> Tensor:
+    images: Tensor, rng: Rng, *, shift: float, scale: float, turn: float = 0.0, mirror: float = 0.5, top: float = 0.0,
+    bend: float = 0.0,
+) -> Tensor:  # fmt: skip
     """Move, scale, turn and mirror each item of (B, C, H, W); content from outside is replicated.
 
     Args:
@@ -24,6 +25,7 @@ def geometric(
         turn: largest angle, degrees.
         mirror: share of the items that are mirrored.
         top: share of the rows, from above, that the result leaves out.
+        bend: standard deviation of a smooth displacement, as a share of the side: a face of other proportions.
     """
     count = len(images)
     angle = np.radians(rng.uniform(-turn, turn, count))
@@ -33,6 +35,8 @@ def geometric(
     cos, sin = np.cos(angle) * zoom, np.sin(angle) * zoom
     theta = np.stack([np.stack([cos * side, -sin, move[0]], -1), np.stack([sin * side, cos, move[1]], -1)], 1)
     grid = F.affine_grid(_tensor(theta, images), list(images.shape), align_corners=False)
+    if bend:
+        grid = grid + _smooth(rng.normal(0, 2 * bend, (count, 2, 5, 5)), images).permute(0, 2, 3, 1)
     grid = grid[:, round(top * images.shape[-2]) :]
     return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
 
@@ -46,6 +50,29 @@ def colour(images: Tensor, rng: Rng, *, strength: float) -> Tensor:
     mix = gain * (saturation * np.eye(3) + (1 - saturation) / 3)  # one matrix (3, 3) a window: one pass over the pixels
     pixels = torch.matmul(_tensor(mix, images)[:, None], images.flatten(-2))
     return pixels.add_(_tensor(lift, images)).clamp_(0, 1).view_as(images)
+
+
+def repaint(images: Tensor, rng: Rng, *, strength: float) -> Tensor:
+    """Make other people of (B, T, 3, H, W) in [0, 1]: mixed channels, another tone curve, and marks on the skin.
+
+    Args:
+        strength: 0 to 1, of the strongest changes; each item gets a random share of it.
+    """
+    count = len(images)
+    amount = strength * rng.uniform(0, 1, (count, 1, 1))
+    mix = np.eye(3) + amount * rng.uniform(-0.5, 0.5, (count, 3, 3))
+    mix /= mix.sum(2, keepdims=True) * (1 + amount * rng.uniform(-0.3, 0.3, (count, 3, 1)))
+    pixels = torch.matmul(_tensor(mix, images)[:, None], images.flatten(-2))
+    curve = np.exp(amount * rng.uniform(-0.7, 0.7, (count, 1, 1)))[:, None]
+    pixels = pixels.clamp_(1e-3, 1).pow_(_tensor(curve, images)).view_as(images)
+    for side in (4, 12, 32):
+        depth = amount[:, None] * rng.uniform(0, 0.3, (count, 1, 1, 1))
+        pixels *= 1 + _smooth(depth * rng.uniform(-1, 1, (count, 3, side, side)), images[:, 0])[:, None]
+    return pixels.clamp_(0, 1)
+
+
+def _smooth(coarse: np.ndarray, like: Tensor) -> Tensor:
+    return F.interpolate(_tensor(coarse, like), like.shape[-2:], mode="bicubic", align_corners=False)
 
 
 def soften(images: Tensor, rng: Rng, *, chance: float) -> Tensor:

@@ -12,13 +12,14 @@ from torch import Tensor
 from sidgan.data.dataset import Windows
 from sidgan.train import augment
 
+BEND = 0.02  #: standard deviation of the displacement that makes a face another's, as a share of the side
 MASK_JITTER = 8 / 512  #: largest random move of each edge of the hidden box, as a share of the side
 COLOUR = 0.05  #: strength of colour changes. With 0.15 a small generator learns to match colours instead of lips
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What one step sees, N = B T frames: all (N, ...) but ``reference`` and ``sync_mel``, which are (B, ...)."""
+    """What one step sees, N = B T frames: all (N, ...) but ``reference`` (B, K, ...) and ``sync_mel`` (B, ...)."""
 
     query: Tensor
     target: Tensor
@@ -33,21 +34,34 @@ class Batch:
         return Batch(**{f.name: getattr(self, f.name).to(device) for f in fields(self)})
 
 
-def prepare_batch(windows: Windows, rng: np.random.Generator | None) -> Batch:
-    """Hide the mouths; with ``rng``, augment first: one change for a window's frames, masks and reference together."""
+def prepare_batch(windows: Windows, rng: np.random.Generator | None, identity: float = 0.0) -> Batch:
+    """Hide the mouths; with ``rng``, augment first: one change for a window's frames, masks and references together.
+
+    Args:
+        identity: how much people are made others, 0 to 1 (`sidgan.train.augment.repaint`).
+    """
     # A generator that could tell augmented frames from their reference would learn to ignore the reference.
     target, mask, lips, reference = windows.target, windows.mask, windows.lips, windows.reference
     if rng is not None:
         count, frames = target.shape[:2]
-        packed = torch.cat([target.flatten(1, 2), reference, mask.flatten(1, 2), lips.flatten(1, 2)], 1)
-        packed = augment.geometric(packed, rng, shift=0.02, scale=0.03)
-        pictures = packed[:, : 3 * frames + 3].view(count, frames + 1, 3, *packed.shape[2:])
+        shown = frames + reference.shape[1]
+        packed = torch.cat([target.flatten(1, 2), reference.flatten(1, 2), mask.flatten(1, 2), lips.flatten(1, 2)], 1)
+        packed = augment.geometric(packed, rng, shift=0.02, scale=0.03, bend=BEND * identity)
+        pictures = packed[:, : 3 * shown].view(count, shown, 3, *packed.shape[2:])
         pictures = augment.colour(pictures, rng, strength=COLOUR)
-        target, reference = pictures[:, :-1], pictures[:, -1]
-        mask, lips = (part.view_as(mask) for part in (packed[:, 3 * frames + 3 :] > 0.5).float().chunk(2, 1))
-        mask = _jitter_mask(mask, rng)
+        if identity:
+            pictures = augment.repaint(pictures, rng, strength=identity)
+        target, reference = pictures[:, :frames], pictures[:, frames:]
+        mask, lips = (part.view_as(mask) for part in (packed[:, 3 * shown :] > 0.5).float().chunk(2, 1))
+        mask = _jitter_mask(_boxes(mask) if identity else mask, rng)
     target, mask, lips = (part.flatten(0, 1) for part in (target, mask, lips))
     return Batch(target * (1 - mask), target, mask, lips, reference, windows.mels.flatten(0, 1), windows.sync_mel)
+
+
+def _boxes(masks: Tensor) -> Tensor:
+    """The box around each of (B, T, 1, S, S), as large where it is bent."""
+    columns, rows = masks.amax(-2, keepdim=True), masks.amax(-1, keepdim=True)
+    return columns * rows
 
 
 def _jitter_mask(mask: Tensor, rng: np.random.Generator) -> Tensor:

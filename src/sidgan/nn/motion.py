@@ -1,0 +1,97 @@
+"""References that move to fit: a mouth is mostly the person's own, opened, and need not be drawn anew.
+
+The paper's generator blends the reference's features where they lie (Sec. 3.2). With the identities of thousands it
+learns to look for what it needs; with few it learns those few by heart. Here each level says where the reference is to
+be read, from the sound, the query and the reference as it lies now, and corrects what the coarser level said. An output
+may then copy. Several references are read each in its own way, and believed each by its own share, in any order.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sidgan.nn.layers import SLOPE
+
+REACH = 0.25  #: what an output of 1 moves, in halves of the side; small, so that training begins without leaps
+HIDDEN = 32  #: channels in which a level compares itself with a reference
+
+
+class Motion(nn.Module):
+    """How each reference moves to fit, and which is believed where: the coarser level's answer, corrected.
+
+    It starts as no motion and equal belief.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.look = nn.Conv2d(2 * channels, HIDDEN, 3, padding=1)
+        self.head = nn.Conv2d(HIDDEN, 3, 3, padding=1)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(cast(Tensor, self.head.bias))
+
+    def forward(self, x: Tensor, moved: Tensor, motion: Tensor | None) -> Tensor:
+        """Correct a motion, of any resolution or none yet.
+
+        Args:
+            x: (N, C, r, r), of the block at this level.
+            moved: (N, K, C, r, r), the references' maps as the coarser motion moves them.
+            motion: (N, K, 3, ...): where to read, columns and rows in halves of the side, and the logit of belief.
+
+        Returns:
+            (N, K, 3, r, r).
+        """
+        both = torch.cat([x[:, None].expand_as(moved), moved], 2).flatten(0, 1)
+        own = self.head(F.leaky_relu(self.look(both), SLOPE)).float() * REACH
+        own = own.view(*moved.shape[:2], *own.shape[1:])
+        return own if motion is None else own + _resized(motion, x.shape[-1])
+
+
+def mixed(drawn: Tensor, query: Tensor, pictures: Tensor, motion: Tensor | None) -> Tensor:
+    """An output of which each pixel is a mix of what is drawn, what the references show there, and the query.
+
+    Args:
+        drawn: (N, 6, r, r), of an RGB block: logits of three colours and of the three shares.
+        query: (N, 3, S, S).
+        pictures: (N, K, 3, r, r), the references.
+        motion: (N, K, 3, ...), see `Motion`.
+
+    Returns:
+        (N, 3, r, r) in [0, 1].
+    """
+    colours, shares = drawn.chunk(2, 1)
+    _, reference = gathered(pictures, motion)
+    sources = torch.stack([torch.sigmoid(colours), reference, shrunk(query, drawn.shape[-1])], 1)
+    return (shares.softmax(1)[:, :, None] * sources).sum(1)
+
+
+def gathered(maps: Tensor, motion: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Maps of K references (N, K, C, r, r), moved, and one made of them by belief: (N, C, r, r)."""
+    if motion is None:
+        return maps, maps.mean(1)
+    motion = _resized(motion, maps.shape[-1])
+    centres = (torch.arange(maps.shape[-1], device=maps.device) + 0.5) * 2 / maps.shape[-1] - 1
+    rest = torch.stack(torch.meshgrid(centres, centres, indexing="xy"), -1)
+    places = rest + motion[:, :, :2].flatten(0, 1).permute(0, 2, 3, 1)
+    moved = F.grid_sample(maps.flatten(0, 1), places.to(maps.dtype), padding_mode="border", align_corners=False)
+    moved = moved.view_as(maps)
+    if maps.shape[1] == 1:
+        return moved, moved[:, 0]
+    return moved, (motion[:, :, 2:].softmax(1).to(maps.dtype) * moved).sum(1)
+
+
+def _resized(motion: Tensor, side: int) -> Tensor:
+    if motion.shape[-1] == side:
+        return motion
+    flat = F.interpolate(motion.flatten(0, 1), (side, side), mode="bilinear", align_corners=False)
+    return flat.view(*motion.shape[:3], side, side)
+
+
+def shrunk(images: Tensor, side: int) -> Tensor:
+    """(..., S, S) averaged down to (..., side, side)."""
+    if images.shape[-1] == side:
+        return images
+    return F.avg_pool2d(images.flatten(0, -4), images.shape[-1] // side).view(*images.shape[:-2], side, side)

@@ -1,0 +1,113 @@
+"""References that move to fit: where they are read, which is believed, and what an output copies."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from sidgan.config import ConfigError, GeneratorConfig
+from sidgan.nn import Generator
+from sidgan.nn.motion import Motion, gathered, mixed
+from sidgan.train.growth import begun
+
+COPYING = GeneratorConfig(
+    size=64, base=4, cmax=16, start=8, rgb_levels=(32, 64), rgb="copying", warp_levels=(8, 16, 32),
+    audio_levels=(8,), audio_width=2, audio_blocks=0.0,
+)  # fmt: skip
+
+
+@pytest.fixture
+def net():
+    torch.manual_seed(0)
+    net = Generator(COPYING).eval()
+    for motion in net.motion.values():  # as if trained: they start as no motion
+        torch.nn.init.normal_(motion.head.weight, std=0.1)
+    return net
+
+
+def seen(people=2, pictures=1, frames=4):
+    torch.manual_seed(1)
+    return torch.rand(frames, 3, 64, 64), torch.rand(people, pictures, 3, 64, 64), torch.randn(frames, 1, 80, 16)
+
+
+def motion_of(columns, rows, belief=0.0):
+    return torch.tensor([columns, rows, belief]).view(1, 1, 3, 1, 1).expand(1, 1, 3, 8, 8)
+
+
+def test_a_motion_says_where_to_read():
+    maps = torch.arange(256.0).view(1, 1, 1, 16, 16)
+    moved, merged = gathered(maps, motion_of(2 * 3 / 16, -2 * 2 / 16))  # three columns on, two rows back
+    assert torch.allclose(moved[0, 0, 0, 4, 5], maps[0, 0, 0, 2, 8], atol=1e-3)
+    edge = torch.tensor([3.0, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 15, 15, 15])
+    assert torch.allclose(merged[0, 0, 0], edge, atol=1e-3), "what lies outside is the edge's"
+    assert torch.equal(merged, moved[:, 0])
+
+
+def test_the_reference_that_is_believed_is_seen():
+    maps = torch.rand(1, 2, 3, 16, 16)
+    motion = torch.cat([motion_of(0.0, 0.0, -20.0), motion_of(0.0, 0.0, 20.0)], 1)
+    assert torch.allclose(gathered(maps, motion)[1], maps[:, 1], atol=1e-5)
+    assert torch.allclose(gathered(maps, 0 * motion)[1], maps.mean(1), atol=1e-5)
+
+
+def test_a_motion_starts_at_rest_and_corrects_what_it_is_given():
+    motion, x, maps = Motion(8), torch.rand(1, 8, 16, 16), torch.rand(1, 2, 8, 16, 16)
+    assert not motion(x, maps, None).any()
+    assert torch.allclose(motion(x, maps, motion_of(0.2, 0.1).expand(1, 2, -1, -1, -1))[:, :, 0], torch.tensor(0.2))
+
+
+@pytest.mark.parametrize("source", [0, 1, 2])
+def test_an_output_is_made_of_the_source_that_has_the_share(source):
+    drawn = torch.zeros(1, 6, 16, 16)
+    drawn[:, :3] = torch.randn(1, 3, 16, 16)
+    drawn[:, 3 + source] = 30
+    query, picture = torch.rand(1, 3, 32, 32), torch.rand(1, 1, 3, 16, 16)
+    wanted = (drawn[:, :3].sigmoid(), picture[:, 0], torch.nn.functional.avg_pool2d(query, 2))[source]
+    assert torch.allclose(mixed(drawn, query, picture, None), wanted, atol=1e-5)
+
+
+def test_the_order_of_references_does_not_matter_nor_does_saying_one_twice(net):
+    query, pictures, mel = seen(pictures=3)
+    with torch.no_grad():
+        images = net(query, pictures, mel)[64]
+        assert torch.allclose(net(query, pictures.flip(1), mel)[64], images, atol=1e-5)
+        one = net(query, pictures[:, 0], mel)[64]
+        assert torch.allclose(net(query, pictures[:, :1].expand(-1, 2, -1, -1, -1), mel)[64], one, atol=1e-5)
+    assert (images - one).abs().max() > 0.01, "three say more than one"
+
+
+def test_the_sound_moves_the_reference(net):
+    query, pictures, mel = seen()
+    with torch.no_grad():
+        for block in net.rgb.values():  # copy the reference and nothing else
+            block.weight.zero_()
+            block.bias.copy_(torch.tensor([0.0, 0, 0, -30, 30, -30]))
+        right, wrong = (net(query, pictures, m)[64] for m in (mel, mel.flip(0)))
+    assert (right - wrong).abs().mean() > 1e-3
+    assert 0 <= float(right.min()) and float(right.max()) <= 1
+
+
+def test_every_level_learns(net):
+    net.train()(*seen(pictures=2))[64].square().mean().backward()
+    for level, motion in net.motion.items():
+        assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in motion.parameters()), level
+
+
+def test_a_warp_level_must_be_a_level():
+    with pytest.raises(ConfigError, match="48"):
+        dataclasses.replace(COPYING, warp_levels=(48,))
+
+
+def test_a_smaller_generator_goes_on_as_the_coarser_part_of_a_larger_one(net):
+    large = begun(net, dataclasses.replace(COPYING, size=128, base=2, rgb_levels=(32, 64, 128)))
+    mine, its = large.state_dict(), net.state_dict()
+    kept = {k for k in its if k in mine and torch.equal(mine[k], its[k])}
+    assert {k for k in its if k.startswith(("blocks.", "rgb.", "motion.", "audio."))} <= kept
+    assert {k for k in its if k.startswith("query.stages.")} <= kept
+    assert begun(net, COPYING) is net
+    with pytest.raises(ConfigError, match="of another width: .* at 64"):
+        begun(net, dataclasses.replace(COPYING, size=128, rgb_levels=(128,)))
+    with pytest.raises(ConfigError, match="rgb is copying, not direct"):
+        begun(net, dataclasses.replace(COPYING, size=128, base=2, rgb_levels=(128,), rgb="direct"))
+    with pytest.raises(ConfigError, match="size is 64, not 32"):
+        begun(net, dataclasses.replace(COPYING, size=32, base=8, rgb_levels=(32,), warp_levels=(8,)))
