@@ -13,9 +13,10 @@ from scipy.ndimage import gaussian_filter1d
 
 from sidgan import audio, geometry, media
 from sidgan.data.dataset import PackedClip, PackedSet, Windows, box_masks, reference_frame, stack_windows
-from sidgan.data.offset import estimate_offset, mouth_opening
+from sidgan.data.offset import estimate_offset
 from sidgan.data.splits import Splits
 from sidgan.errors import ConfigError, DataError
+from sidgan.geometry import mouth_opening
 
 # ------------------------------------------------------------------------------------------------------------ splits
 

@@ -84,7 +84,8 @@ def test_the_sound_moves_the_reference(net):
             block.bias.copy_(torch.tensor([0.0, 0, 0, -30, 30, -30]))
         right, wrong = (net(query, pictures, m)[64] for m in (mel, mel.flip(0)))
     assert (right - wrong).abs().mean() > 1e-3
-    assert 0 <= float(right.min()) and float(right.max()) <= 1
+    assert float(right.min()) >= 0
+    assert float(right.max()) <= 1
 
 
 def test_every_level_learns(net):
@@ -105,7 +106,7 @@ def test_a_smaller_generator_goes_on_as_the_coarser_part_of_a_larger_one(net):
     assert {k for k in its if k.startswith(("blocks.", "rgb.", "motion.", "audio."))} <= kept
     assert {k for k in its if k.startswith("query.stages.")} <= kept
     assert begun(net, COPYING) is net
-    with pytest.raises(ConfigError, match="of another width: .* at 64"):
+    with pytest.raises(ConfigError, match=r"of another width: .* at 64"):
         begun(net, dataclasses.replace(COPYING, size=128, rgb_levels=(128,)))
     with pytest.raises(ConfigError, match="rgb is copying, not direct"):
         begun(net, dataclasses.replace(COPYING, size=128, base=2, rgb_levels=(128,), rgb="direct"))

@@ -219,7 +219,7 @@ class _Run:
                 # Who is most prominent stays it while out of sight: nobody else gets the voice for half a second.
                 if faces == "all" or not self._people[index]:
                     self._people[index].append(person)
-        self._references = References(media.read_frames(self.clip), usable, self._engine.size)
+        self._references = References(media.read_frames(self.clip), usable, self._engine.size, self._engine.references)
 
     def listen(self, voice: Path) -> None:
         """The spectrogram of the voice, as far as there are pictures."""
@@ -298,7 +298,7 @@ class _Run:
     def _redraw(self, person: Person, jobs: Sequence[_Job]) -> Byte:
         if person.reference is None:
             with self.clock("reference"):
-                person.reference = self._engine.encode_reference(self._references.picture(person))
+                person.reference = self._engine.encode_reference(self._references.pictures(person))
         masks = np.stack([geometry.mask_image(person.boxes[job.row], self._engine.size) for job in jobs])
         crops, mels = np.stack([job.crop for job in jobs]), np.stack([job.mel for job in jobs])
         with self.clock("network"):

@@ -31,12 +31,13 @@ class Engine:
         self.device = choose_device(device)
         self.batch = batch
         self.size = generator.config.size
+        self.references = 2 if generator.config.warp_levels else 1  #: pictures of a person that serve it best
         self._generator = generator.to(self.device).eval()
 
-    def encode_reference(self, image: Byte) -> Features:
-        """Maps of a reference face (S, S, 3) uint8 RGB, to be kept for all frames it serves."""
+    def encode_reference(self, images: Byte) -> Features:
+        """Features of K pictures of a person (K, S, S, 3) uint8 RGB, to be kept for all frames they serve."""
         with torch.inference_mode(), self._precision():
-            return self._generator.encode_reference(self._images(image[None]))
+            return self._generator.encode_reference(self._images(images)[None])
 
     def run(self, faces: Byte, masks: Float, mels: Float, reference: Features) -> Byte:
         """Redraw the hidden part of faces of one person.

@@ -77,6 +77,18 @@ def to_unit(matrices: Float, landmarks: Float) -> Float:
     return transform(invert(matrices), landmarks)
 
 
+def mouth_signals(landmarks: Float) -> Float:
+    """(N, 3) inner opening, outer opening and width of the mouth, in eye distances, from (N, 68, 2) landmarks."""
+    eyes = np.linalg.norm(landmarks[:, 45] - landmarks[:, 36], axis=-1)
+    pairs = ((62, 66), (51, 57), (48, 54))
+    return np.stack([np.linalg.norm(landmarks[:, a] - landmarks[:, b], axis=-1) / eyes for a, b in pairs], 1)
+
+
+def mouth_opening(landmarks: Float) -> Float:
+    """(N,) inner-lip opening in eye distances."""
+    return mouth_signals(landmarks)[:, 0]
+
+
 def mask_boxes(unit_landmarks: Float) -> Float:
     """The hidden region (Sec. 3.4): (N, 4) x0, y0, x1, y1 in unit coordinates, from (N, 68, 2) unit landmarks.
 

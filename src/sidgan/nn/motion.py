@@ -76,8 +76,9 @@ def gathered(maps: Tensor, motion: Tensor | None) -> tuple[Tensor, Tensor]:
     centres = (torch.arange(maps.shape[-1], device=maps.device) + 0.5) * 2 / maps.shape[-1] - 1
     rest = torch.stack(torch.meshgrid(centres, centres, indexing="xy"), -1)
     places = rest + motion[:, :, :2].flatten(0, 1).permute(0, 2, 3, 1)
-    moved = F.grid_sample(maps.flatten(0, 1), places.to(maps.dtype), padding_mode="border", align_corners=False)
-    moved = moved.view_as(maps)
+    # In float32 whatever the maps: places in bfloat16 are a quarter of a pixel apart.
+    moved = F.grid_sample(maps.flatten(0, 1).float(), places, padding_mode="border", align_corners=False)
+    moved = moved.to(maps.dtype).view_as(maps)
     if maps.shape[1] == 1:
         return moved, moved[:, 0]
     return moved, (motion[:, :, 2:].softmax(1).to(maps.dtype) * moved).sum(1)
