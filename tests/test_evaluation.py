@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -338,3 +339,26 @@ def test_a_deaf_generator_follows_nobody() -> None:
 def test_a_new_voice_needs_others_to_come_from() -> None:
     with pytest.raises(ConfigError, match="three clips"):
         revoice(Oracle(), made_set(made_clip(), made_clip("b")))
+
+
+def test_a_pair_shows_the_mouth_closed_and_open_and_judges_neither():
+    seen: list[Tensor] = []
+
+    class Watched(Oracle):
+        def encode_reference(self, reference: Tensor) -> dict[int, Tensor]:
+            seen.append(reference)
+            return super().encode_reference(reference)
+
+    clip = made_clip()
+    landmarks = clip.landmarks.copy()
+    landmarks[:, 66, 1] = landmarks[:, 62, 1] + 0.01
+    landmarks[3, 66, 1] -= 0.01
+    landmarks[5, 66, 1] += 0.05
+    clip = replace(clip, landmarks=landmarks)
+    moving = Watched()
+    moving.config = replace(moving.config, warp_levels=(16,))
+    found = {r.row: r for r in evaluate(moving, made_set(clip), rows=["model"], reference="pair").records}
+    assert found["model"].frames == len(clip) - 2
+    assert torch.equal(seen[0] * 255, clip.images[[3, 5]][None].float())
+    evaluate(Watched(), made_set(clip), rows=["model"], reference="pair")
+    assert seen[1].shape[1] == 1, "who cannot move references is shown one"

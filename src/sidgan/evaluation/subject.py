@@ -17,6 +17,7 @@ from sidgan import faces
 from sidgan.data.dataset import PackedClip, box_masks
 from sidgan.errors import DataError
 from sidgan.evaluation.measures import Look
+from sidgan.geometry import mouth_opening
 from sidgan.metrics.lips import LMD_SIZE
 from sidgan.nn import Generator
 from sidgan.types import Byte, Float
@@ -26,7 +27,7 @@ SHOWN = 6  #: frames of each clip that are kept to be looked at
 EMBEDDING = 128  #: numbers in an identity
 LOWER = (0.0, 0.5, 1.0, 1.0)
 Dubber = Callable[[Tensor], Tensor]  #: frame indices (n,) -> whole pictures (n, 3, S, S) uint8
-Reference = Literal["first", "last"]
+Reference = Literal["first", "last", "pair"]
 Mask = Literal["query", "lower"]
 
 
@@ -35,7 +36,8 @@ class Subject:
 
     Args:
         clip: what is dubbed.
-        reference: the frame that shows the generator the person.
+        reference: the frame that shows the generator the person: ``first`` (the paper's), ``last``, or ``pair``, two
+            as dubbing takes them: lips closed, and open. Their times are all that they tell of the answer.
         id_every: identity, the slowest metric, is measured on every n-th frame; 0 leaves it out.
         mask: what is hidden of the query: the box between the cheeks and below the nose, or the lower half.
         score_reference: whether the reference frame is judged as well. There the reference *is* the answer.
@@ -44,7 +46,7 @@ class Subject:
 
     Attributes:
         frames: indices of the judged frames, consecutive.
-        reference: index of the reference frame.
+        references: indices of the frames that show the person. ``reference`` is the first of them.
     """
 
     def __init__(
@@ -55,10 +57,11 @@ class Subject:
         self.clip = replace(clip, masks=lower.expand(len(clip), 4)) if mask == "lower" else clip
         count = len(clip)
         self.swapped, self.confirm = swapped, confirm
-        self.reference = 0 if reference == "first" else count - 1
+        self.references = _references(clip, reference)
+        self.reference = self.references[0]
         self.frames = torch.arange(count)
         if not score_reference:
-            self.frames = self.frames[self.frames != self.reference]
+            self.frames = self.frames[~torch.isin(self.frames, torch.tensor(self.references))]
         self.id_frames = set(self.frames[::id_every].tolist()) if id_every else set[int]()
         # Packed landmarks are smoothed over time. Others are found frame by frame, so the true ones must be as well.
         self.guides = clip.landmarks * LMD_SIZE - 0.5
@@ -116,6 +119,14 @@ class Subject:
         return faces.confirm(np.asarray(luma), faces.box_of(self.guides[frame])) is not None
 
 
+def _references(clip: PackedClip, reference: str) -> list[int]:
+    if reference != "pair":
+        return [0 if reference == "first" else len(clip) - 1]
+    order = np.argsort(mouth_opening(clip.landmarks), kind="stable")
+    few = len(order) // 40  # the very widest may be a landmark astray
+    return [int(order[few]), int(order[-1 - few])]
+
+
 def beginning(clip: PackedClip, count: int | None) -> PackedClip:
     """The first ``count`` frames; all of them for ``None``."""
     return PackedClip(clip.name, clip.images[:count], clip.mels[:count], clip.masks[:count], clip.landmarks[:count])
@@ -142,7 +153,8 @@ def generated(generator: Generator, subject: Subject, mels: Tensor) -> Dubber:
     def pictures(frames: Tensor | slice) -> Tensor:
         return scaled(subject.clip.images[frames].to(device).float() / 255, size)
 
-    features = generator.encode_reference(pictures(slice(subject.reference, subject.reference + 1)))
+    shown = subject.references if generator.config.warp_levels else subject.references[:1]
+    features = generator.encode_reference(pictures(torch.tensor(shown))[None])
 
     def draw(frames: Tensor) -> Tensor:
         hidden = box_masks(subject.clip.masks[frames].to(device), size)
