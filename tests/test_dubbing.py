@@ -208,6 +208,9 @@ def test_a_perfect_network_would_leave_no_trace(folder: Path, generator: Generat
     class Copy:
         size, batch, references = 512, 4, 1
 
+        def fitting(self, side: float) -> Copy:
+            return self
+
         def encode_reference(self, images: np.ndarray) -> dict[int, torch.Tensor]:
             return {}
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from sidgan.config import ConfigError, GeneratorConfig
+from sidgan.engine import Engine, redrawn
 from sidgan.nn import Generator
 from sidgan.nn.motion import Motion, gathered, mixed
 from sidgan.train.growth import begun
@@ -61,8 +62,8 @@ def test_an_output_is_made_of_the_source_that_has_the_share(source):
     drawn = torch.zeros(1, 6, 16, 16)
     drawn[:, :3] = torch.randn(1, 3, 16, 16)
     drawn[:, 3 + source] = 30
-    query, picture = torch.rand(1, 3, 32, 32), torch.rand(1, 1, 3, 16, 16)
-    wanted = (drawn[:, :3].sigmoid(), picture[:, 0], torch.nn.functional.avg_pool2d(query, 2))[source]
+    query, picture = torch.rand(1, 3, 16, 16), torch.rand(1, 1, 3, 16, 16)
+    wanted = (drawn[:, :3].sigmoid(), picture[:, 0], query)[source]
     assert torch.allclose(mixed(drawn, query, picture, None), wanted, atol=1e-5)
 
 
@@ -112,3 +113,35 @@ def test_a_smaller_generator_goes_on_as_the_coarser_part_of_a_larger_one(net):
         begun(net, dataclasses.replace(COPYING, size=128, base=2, rgb_levels=(128,), rgb="direct"))
     with pytest.raises(ConfigError, match="size is 64, not 32"):
         begun(net, dataclasses.replace(COPYING, size=32, base=8, rgb_levels=(32,), warp_levels=(8,)))
+
+
+def test_what_is_copied_is_as_sharp_as_the_reference(net):
+    torch.manual_seed(2)
+    query, picture = torch.rand(2, 3, 256, 256), torch.rand(2, 1, 3, 256, 256)
+    hidden = torch.zeros(2, 1, 256, 256, dtype=torch.bool)
+    hidden[..., 131:, 60:201] = True  # edges between the pixels of the network's 64
+    mel = torch.randn(2, 1, 80, 16)
+    with torch.no_grad():
+        for motion in net.motion.values():
+            motion.head.weight.zero_()
+        copy = torch.tensor([0.0, 0, 0, -30, 1, 1])  # half reference, half query: as much black, where it is hidden
+        for block in net.rgb.values():
+            block.weight.zero_()
+            block.bias.copy_(copy)
+        features = net.encode_reference(picture)
+        large = redrawn(net, query, hidden, mel, features)
+        small = net.decode(torch.nn.functional.avg_pool2d(query, 4), features, mel)[64]
+    inside = hidden.expand_as(large)
+    assert torch.allclose(large[inside], picture[:, 0][inside], atol=1e-5), "nothing black is mixed in"
+    assert torch.allclose(large[~inside], (picture[:, 0] + query)[~inside] / 2, atol=1e-5)
+    assert small.shape == (2, 3, 64, 64)
+
+
+def test_only_what_copies_can_be_enlarged(net):
+    query, pictures, mel = seen()
+    with pytest.raises(ValueError, match="copies"):
+        net.decode(query, net.encode_reference(pictures), mel, level=32, sharp=torch.rand(4, 3, 128, 128))
+    drawing = Generator(dataclasses.replace(COPYING, rgb="direct"))
+    assert Engine(drawing, "cpu").fitting(500).size == 64
+    engine = Engine(net, "cpu")
+    assert [engine.fitting(side).size for side in (20, 64, 90, 91, 300, 400, 5000)] == [64, 64, 64, 128, 256, 512, 512]

@@ -213,6 +213,7 @@ class _Run:
                 f"{found} found in {self.clip.path}; give a video with a face square of at least {MIN_SIDE} px, "
                 f"turned by less than {MAX_YAW} degrees"
             )
+        self._engine = self._engine.fitting(float(np.median(usable[0].sides)))
         self._people: dict[int, list[Person]] = defaultdict(list)  # by frame; forgotten as frames are done
         for person in usable:
             for index in person.track.frames:

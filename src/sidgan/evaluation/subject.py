@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from sidgan import faces
 from sidgan.data.dataset import PackedClip, box_masks
+from sidgan.engine import redrawn
 from sidgan.errors import DataError
 from sidgan.evaluation.measures import Look
 from sidgan.geometry import mouth_opening
@@ -146,8 +147,12 @@ def evaluating(network: nn.Module | None) -> Iterator[None]:
 
 
 def generated(generator: Generator, subject: Subject, mels: Tensor) -> Dubber:
-    """How a generator redraws a clip from mel windows (N, 1, 80, 16): at its own size, scaled to the clip's."""
-    size = generator.config.size
+    """How a generator redraws a clip from mel windows (N, 1, 80, 16): at its own size, scaled to the clip's.
+
+    One that copies draws at the clip's size, where that is a multiple of its own.
+    """
+    own = generator.config.size
+    size = subject.size if generator.config.rgb == "copying" and subject.size % own == 0 else own
     device = next(generator.parameters()).device
 
     def pictures(frames: Tensor | slice) -> Tensor:
@@ -157,9 +162,8 @@ def generated(generator: Generator, subject: Subject, mels: Tensor) -> Dubber:
     features = generator.encode_reference(pictures(torch.tensor(shown))[None])
 
     def draw(frames: Tensor) -> Tensor:
-        hidden = box_masks(subject.clip.masks[frames].to(device), size)
-        query = pictures(frames) * (1 - hidden)
-        drawn = generator.decode(query, features, mels[frames].to(device).float())[size]
+        hidden = box_masks(subject.clip.masks[frames].to(device), size) > 0
+        drawn = redrawn(generator, pictures(frames), hidden, mels[frames].to(device).float(), features)
         if not bool(torch.isfinite(drawn).all()):
             raise DataError(f"the model draws NaN (in frames {int(frames[0])} to {int(frames[-1])})")
         levels = scaled(drawn, subject.size) * 255

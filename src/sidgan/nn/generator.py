@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -141,10 +141,13 @@ class Generator(nn.Module):
     def encode_reference(self, reference: Tensor) -> dict[int, Tensor]:
         """Features of (M, 3, S, S) in [0, 1], or of K pictures of each person (M, K, 3, S, S).
 
-        Worth keeping where the same references serve many frames.
+        Worth keeping where the same references serve many frames. Pictures may be several times as large as S; what
+        the network looks at is reduced, what it copies is not.
         """
         pictures = reference if reference.dim() == 5 else reference[:, None]
-        maps = self.reference(pictures.flatten(0, 1))
+        if pictures.shape[-1] % self.config.size:
+            raise ValueError(f"this generator sees {self.config.size} px, not {pictures.shape[-1]}")
+        maps = self.reference(shrunk(pictures, self.config.size).flatten(0, 1))
         return {PICTURE: pictures, **{r: x.view(*pictures.shape[:2], *x.shape[1:]) for r, x in maps.items()}}
 
     def decode(
@@ -154,6 +157,7 @@ class Generator(nn.Module):
         mel: Tensor,
         level: int | None = None,
         fade: float | None = None,
+        sharp: Tensor | None = None,
     ) -> dict[int, Tensor]:
         """Draw the faces at all output resolutions up to ``level``.
 
@@ -164,6 +168,8 @@ class Generator(nn.Module):
             level: finest output wanted, one of ``config.rgb_levels``; finer blocks are not computed. All by default.
             fade: share t in [0, 1] of the finest output's own RGB while it is being introduced in training; the rest
                 is the next coarser output, enlarged. 1 by default.
+            sharp: (N, 3, T, T), the query at a multiple T of its size, for ``copying`` outputs only: there is then an
+                output of T px as well. What it copies is as sharp as the references are; what it draws is enlarged.
 
         Returns:
             {r: (N, 3, r, r) float32 in [0, 1]} from coarse to fine.
@@ -173,6 +179,8 @@ class Generator(nn.Module):
         """
         config = self.config
         level = config.size if level is None else level
+        if sharp is not None and (config.rgb != "copying" or level != config.size):
+            raise ValueError("only the finest output of a generator that copies can be enlarged")
         if level not in config.rgb_levels:
             raise ValueError(f"level {level} is not one of the outputs {config.rgb_levels}")
         if query.shape[-1] != config.size:
@@ -194,7 +202,8 @@ class Generator(nn.Module):
             if r in config.rgb_levels:
                 drawn = self.rgb[str(r)](x).float()
                 if config.rgb == "copying":
-                    images[r] = mixed(drawn, query, _repeat(shrunk(features[PICTURE], r), len(query)), motion)
+                    larger = [] if sharp is None or r != config.size else [sharp]
+                    images |= _copied(drawn, [shrunk(query, r), *larger], features[PICTURE], motion)
                 else:
                     images[r] = self._image(drawn, images)
             if r == level:
@@ -236,6 +245,14 @@ class Generator(nn.Module):
         if self._audio_frozen:
             self.audio.eval()
         return self
+
+
+def _copied(
+    drawn: Tensor, queries: Sequence[Tensor], pictures: Tensor, motion: Tensor | None
+) -> dict[int, Tensor]:
+    """An output at the size of each of the queries, which show the same at several sizes."""
+    pictures = _repeat(pictures, len(drawn))
+    return {q.shape[-1]: mixed(drawn, q, shrunk(pictures, q.shape[-1]), motion) for q in queries}
 
 
 def _repeat(feature: Tensor, count: int) -> Tensor:

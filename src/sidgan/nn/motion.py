@@ -55,17 +55,26 @@ def mixed(drawn: Tensor, query: Tensor, pictures: Tensor, motion: Tensor | None)
 
     Args:
         drawn: (N, 6, r, r), of an RGB block: logits of three colours and of the three shares.
-        query: (N, 3, S, S).
-        pictures: (N, K, 3, r, r), the references.
+        query: (N, 3, R, R), R = r, or larger: colours and shares are then enlarged, and nothing is taken from where
+            the query is black, as enlarged shares are a little astray at the edges of what is hidden.
+        pictures: (N, K, 3, R, R), the references.
         motion: (N, K, 3, ...), see `Motion`.
 
     Returns:
-        (N, 3, r, r) in [0, 1].
+        (N, 3, R, R) in [0, 1].
     """
-    colours, shares = drawn.chunk(2, 1)
-    _, reference = gathered(pictures, motion)
-    sources = torch.stack([torch.sigmoid(colours), reference, shrunk(query, drawn.shape[-1])], 1)
-    return (shares.softmax(1)[:, :, None] * sources).sum(1)
+    size = query.shape[-1]
+    enlarged = size != drawn.shape[-1]
+    if enlarged:
+        drawn = F.interpolate(drawn, (size, size), mode="bilinear", align_corners=False)
+    colours, logits = drawn.chunk(2, 1)
+    shares = logits.softmax(1)
+    if enlarged:
+        seen = (query > 0).any(1, keepdim=True)
+        shares = torch.cat([shares[:, :2], shares[:, 2:] * seen], 1)
+        shares = shares / shares.sum(1, keepdim=True).clamp(min=1e-6)
+    sources = torch.stack([torch.sigmoid(colours), gathered(pictures, motion)[1], query], 1)
+    return (shares[:, :, None] * sources).sum(1)
 
 
 def gathered(maps: Tensor, motion: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -34,11 +34,14 @@ class Batch:
         return Batch(**{f.name: getattr(self, f.name).to(device) for f in fields(self)})
 
 
-def prepare_batch(windows: Windows, rng: np.random.Generator | None, identity: float = 0.0) -> Batch:
+def prepare_batch(
+    windows: Windows, rng: np.random.Generator | None, identity: float = 0.0, apart: float = 0.0
+) -> Batch:
     """Hide the mouths; with ``rng``, augment first: one change for a window's frames, masks and references together.
 
     Args:
         identity: how much people are made others, 0 to 1 (`sidgan.train.augment.repaint`).
+        apart: 0 to 1, how differently from the frames the references lie: as if heads had moved more.
     """
     # A generator that could tell augmented frames from their reference would learn to ignore the reference.
     target, mask, lips, reference = windows.target, windows.mask, windows.lips, windows.reference
@@ -52,6 +55,11 @@ def prepare_batch(windows: Windows, rng: np.random.Generator | None, identity: f
         if identity:
             pictures = augment.repaint(pictures, rng, strength=identity)
         target, reference = pictures[:, :frames], pictures[:, frames:]
+        if apart:
+            flat = augment.geometric(
+                reference.flatten(0, 1), rng, shift=0.05 * apart, scale=0.08 * apart, turn=10 * apart, mirror=0
+            )
+            reference = flat.view_as(reference)
         mask, lips = (part.view_as(mask) for part in (packed[:, 3 * shown :] > 0.5).float().chunk(2, 1))
         mask = _jitter_mask(_boxes(mask) if identity else mask, rng)
     target, mask, lips = (part.flatten(0, 1) for part in (target, mask, lips))

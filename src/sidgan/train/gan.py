@@ -112,7 +112,7 @@ class GanTask(Notes):
         rng = step_rng(self.config.seed, index, self.fabric)
         references = int(rng.integers(self.config.references)) + 1 if self.config.references > 1 else 1
         windows = self.train.windows(rng, self.share // frames, frames, references)
-        batch = prepare_batch(windows, rng, self.config.identity).to(self.fabric.device)
+        batch = prepare_batch(windows, rng, self.config.identity, self.config.apart).to(self.fabric.device)
         self.net.train()
         self.net.module.audio.eval()  # its running statistics are the expert's: batches here are small and correlated
         if self.config.calibrate:
