@@ -2,13 +2,18 @@
 
 import dataclasses
 
+import cv2
+import numpy as np
 import pytest
 import torch
 
+from sidgan import geometry
 from sidgan.config import ConfigError, GeneratorConfig
+from sidgan.data.dataset import PackedClip, stack_windows
 from sidgan.engine import Engine, redrawn
 from sidgan.nn import Generator
-from sidgan.nn.motion import Motion, gathered, mixed
+from sidgan.nn.motion import Motion, Reading, gathered, mixed
+from sidgan.train.batch import prepare_batch
 from sidgan.train.growth import begun
 
 COPYING = GeneratorConfig(
@@ -31,13 +36,17 @@ def seen(people=2, pictures=1, frames=4):
     return torch.rand(frames, 3, 64, 64), torch.rand(people, pictures, 3, 64, 64), torch.randn(frames, 1, 80, 16)
 
 
+def reading(motion):
+    return Reading(torch.eye(2, 3).expand(1, motion.shape[1], 2, 3), motion)
+
+
 def motion_of(columns, rows, belief=0.0):
     return torch.tensor([columns, rows, belief]).view(1, 1, 3, 1, 1).expand(1, 1, 3, 8, 8)
 
 
 def test_a_motion_says_where_to_read():
     maps = torch.arange(256.0).view(1, 1, 1, 16, 16)
-    moved, merged = gathered(maps, motion_of(2 * 3 / 16, -2 * 2 / 16))  # three columns on, two rows back
+    moved, merged = gathered(maps, reading(motion_of(2 * 3 / 16, -2 * 2 / 16)))  # three columns on, two rows back
     assert torch.allclose(moved[0, 0, 0, 4, 5], maps[0, 0, 0, 2, 8], atol=1e-3)
     edge = torch.tensor([3.0, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 15, 15, 15])
     assert torch.allclose(merged[0, 0, 0], edge, atol=1e-3), "what lies outside is the edge's"
@@ -47,8 +56,8 @@ def test_a_motion_says_where_to_read():
 def test_the_reference_that_is_believed_is_seen():
     maps = torch.rand(1, 2, 3, 16, 16)
     motion = torch.cat([motion_of(0.0, 0.0, -20.0), motion_of(0.0, 0.0, 20.0)], 1)
-    assert torch.allclose(gathered(maps, motion)[1], maps[:, 1], atol=1e-5)
-    assert torch.allclose(gathered(maps, 0 * motion)[1], maps.mean(1), atol=1e-5)
+    assert torch.allclose(gathered(maps, reading(motion))[1], maps[:, 1], atol=1e-5)
+    assert torch.allclose(gathered(maps, reading(0 * motion))[1], maps.mean(1), atol=1e-5)
 
 
 def test_a_motion_starts_at_rest_and_corrects_what_it_is_given():
@@ -145,3 +154,52 @@ def test_only_what_copies_can_be_enlarged(net):
     assert Engine(drawing, "cpu").fitting(500).size == 64
     engine = Engine(net, "cpu")
     assert [engine.fitting(side).size for side in (20, 64, 90, 91, 300, 400, 5000)] == [64, 64, 64, 128, 256, 512, 512]
+
+
+def test_references_are_placed_by_the_head_and_not_by_the_mouth():
+    rng = np.random.default_rng(0)
+    face = rng.uniform(0.2, 0.8, (68, 2))
+    cos, sin = 1.1 * np.cos(0.2), 1.1 * np.sin(0.2)
+    other = face @ np.array([[cos, sin], [-sin, cos]]) + (0.05, -0.1)
+    placed = geometry.placement(np.stack([face, other]), np.stack([other, face]))
+    assert np.allclose(placed[0, 1], np.eye(2, 3), atol=1e-5)
+    for row, (start, end) in enumerate(((face, other), (other, face))):
+        found = (2 * start - 1) @ placed[row, row, :, :2].T + placed[row, row, :, 2]
+        assert np.allclose(found, 2 * end - 1, atol=1e-5)
+    talking = face.copy()
+    talking[[*range(3, 14), *range(48, 68)]] += 0.1
+    assert np.allclose(geometry.placement(talking[None], other[None]), placed[:1, :1])
+
+
+def test_what_the_head_did_is_undone_before_anything_is_learnt():
+    torch.manual_seed(0)
+    net = Generator(COPYING).eval()
+    with torch.no_grad():
+        for block in net.rgb.values():
+            block.weight.zero_()
+            block.bias.copy_(torch.tensor([0.0, 0, 0, -30, 30, -30]))
+        picture = torch.rand(1, 3, 64, 64)
+        placed = torch.tensor([[1.0, 0, 2 * 5 / 64], [0, 1.0, 0]])[None, None]  # five columns to the right
+        drawn = net(torch.rand(1, 3, 64, 64), picture, torch.randn(1, 1, 80, 16), placed=placed)[64]
+    assert torch.allclose(drawn[..., :59], picture[..., 5:], atol=1e-4)
+
+
+def test_augmented_references_are_placed_as_their_pictures_are_moved():
+    rng = np.random.default_rng(3)
+    smooth = cv2.GaussianBlur(rng.uniform(0, 1, (64, 64, 3)).astype(np.float32), (0, 0), 3)
+    smooth = (smooth - smooth.min()) / np.ptp(smooth)
+    turn = cv2.getRotationMatrix2D((31.5, 31.5), 8, 1.0)
+    frames = np.stack([smooth, cv2.warpAffine(smooth, turn, (64, 64), borderMode=cv2.BORDER_REPLICATE)] * 10)
+    points = rng.uniform(0.3, 0.7, (68, 2)).astype(np.float32)
+    turned = np.concatenate([points * 64 - 0.5, np.ones((68, 1))], 1) @ turn.T
+    images = torch.from_numpy((frames * 255).astype(np.uint8)).permute(0, 3, 1, 2)
+    landmarks = np.stack([points, (turned + 0.5) / 64] * 10).astype(np.float32)
+    boxes = torch.tensor([0.2, 0.5, 0.8, 1.0]).expand(20, 4)
+    clip = PackedClip("a", images, torch.zeros(20, 1, 80, 16), boxes, landmarks)
+    batch = prepare_batch(stack_windows([(clip, 0, [1, 3]), (clip, 5, [2, 6])], 1, 64), rng)
+    grids = torch.nn.functional.affine_grid(batch.placed.flatten(0, 1), [4, 3, 64, 64], align_corners=False)
+    read = torch.nn.functional.grid_sample(batch.reference.flatten(0, 1), grids, align_corners=False)
+    middle = (slice(None), slice(None), slice(20, 44), slice(20, 44))
+    difference = (read - batch.target.repeat_interleave(2, 0))[middle].abs().mean()
+    untouched = (batch.reference.flatten(0, 1) - batch.target.repeat_interleave(2, 0))[middle].abs().mean()
+    assert difference < 0.25 * untouched

@@ -302,8 +302,9 @@ class _Run:
                 person.reference = self._engine.encode_reference(self._references.pictures(person))
         masks = np.stack([geometry.mask_image(person.boxes[job.row], self._engine.size) for job in jobs])
         crops, mels = np.stack([job.crop for job in jobs]), np.stack([job.mel for job in jobs])
+        placed = geometry.placement(person.points[[job.row for job in jobs]], person.points[person.shown])
         with self.clock("network"):
-            return self._engine.run(crops, masks, mels, person.reference)
+            return self._engine.run(crops, masks, mels, person.reference, placed)
 
     def verify(self, out: Path) -> None:
         """Read the output back: it must have every frame at its time. One that has not is removed."""

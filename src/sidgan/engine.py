@@ -53,7 +53,9 @@ class Engine:
         with torch.inference_mode(), self._precision():
             return self._generator.encode_reference(self._images(images)[None])
 
-    def run(self, faces: Byte, masks: Float, mels: Float, reference: Features) -> Byte:
+    def run(
+        self, faces: Byte, masks: Float, mels: Float, reference: Features, placed: Float | None = None
+    ) -> Byte:
         """Redraw the hidden part of faces of one person.
 
         Args:
@@ -61,21 +63,29 @@ class Engine:
             masks: (N, S, S), 1 where hidden, 0 elsewhere (see `sidgan.geometry.mask_image`).
             mels: (N, 1, 80, 16) windows of the new voice.
             reference: from `encode_reference`.
+            placed: (N, K, 2, 3), where the faces' places lie in the references (`sidgan.geometry.placement`).
 
         Returns:
             (N, S, S, 3) uint8 RGB: the finest output.
         """
         parts = [slice(i, i + self.batch) for i in range(0, len(faces), self.batch)]
-        drawn = [self._draw(faces[part], masks[part], mels[part], reference) for part in parts]
+        drawn = [
+            self._draw(faces[part], masks[part], mels[part], reference, None if placed is None else placed[part])
+            for part in parts
+        ]
         return np.concatenate(drawn) if drawn else faces
 
-    def _draw(self, faces: Byte, masks: Float, mels: Float, reference: Features) -> Byte:
+    def _draw(self, faces: Byte, masks: Float, mels: Float, reference: Features, placed: Float | None) -> Byte:
         count = len(faces)
         fill = np.minimum(np.arange(self.batch), count - 1)
-        mel = torch.from_numpy(np.ascontiguousarray(mels[fill], np.float32)).to(self.device)
-        hidden = torch.from_numpy(np.ascontiguousarray(masks[fill] > 0)).to(self.device)[:, None]
+
+        def given(array: np.ndarray) -> Tensor:
+            return torch.from_numpy(np.ascontiguousarray(array[fill])).to(self.device)
+
+        where = None if placed is None else given(placed)
         with torch.inference_mode(), self._precision():
-            finest = redrawn(self._generator, self._images(faces[fill]), hidden, mel, reference)
+            finest = redrawn(self._generator, self._images(faces[fill]), given(masks > 0)[:, None],
+                             given(mels.astype(np.float32)), reference, where)  # fmt: skip
             levels = (finest * 255).round().clamp(0, 255).byte()
         return levels.permute(0, 2, 3, 1)[:count].contiguous().cpu().numpy()
 
@@ -89,7 +99,10 @@ class Engine:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda")
 
 
-def redrawn(generator: Generator, faces: Tensor, hidden: Tensor, mels: Tensor, reference: Features) -> Tensor:
+def redrawn(
+    generator: Generator, faces: Tensor, hidden: Tensor, mels: Tensor, reference: Features,
+    placed: Tensor | None = None,
+) -> Tensor:  # fmt: skip
     """A generator's finest picture of faces, at their size.
 
     Args:
@@ -97,6 +110,7 @@ def redrawn(generator: Generator, faces: Tensor, hidden: Tensor, mels: Tensor, r
         hidden: (N, 1, T, T) bool; what it covers is blacked out before the network sees it.
         mels: (N, 1, 80, 16).
         reference: from `Generator.encode_reference`, of pictures of T px.
+        placed: (N, K, 2, 3), see `Generator.decode`.
 
     Returns:
         (N, 3, T, T) float32 in [0, 1].
@@ -104,11 +118,11 @@ def redrawn(generator: Generator, faces: Tensor, hidden: Tensor, mels: Tensor, r
     own, side = generator.config.size, faces.shape[-1]
     queries = faces.masked_fill(hidden, 0)
     if side == own:
-        return generator.decode(queries, reference, mels)[side]
+        return generator.decode(queries, reference, mels, placed=placed)[side]
     # A reduced pixel that is hidden in part is hidden: its edge must be as hard as in training.
     covered = F.max_pool2d(hidden.float(), side // own) > 0
     small = F.avg_pool2d(faces, side // own).masked_fill(covered, 0)
-    return generator.decode(small, reference, mels, sharp=queries)[side]
+    return generator.decode(small, reference, mels, placed=placed, sharp=queries)[side]
 
 
 def choose_device(name: str) -> torch.device:

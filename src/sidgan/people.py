@@ -33,8 +33,8 @@ class Person:
         boxes: (N, 4) hidden boxes in unit coordinates.
         sides: (N,) side of the face square in px.
         tone: the running correction of the redrawn face's tone.
-        best: for each reference wanted, sharpness and picture (S, S, 3) of the best so far.
-        reference: what the network made of it.
+        best: for each reference wanted, sharpness, picture (S, S, 3) and row of the best so far.
+        reference: what the network made of them. shown: their rows.
     """
 
     track: FaceTrack
@@ -42,8 +42,9 @@ class Person:
     boxes: Float = field(init=False)
     sides: Float = field(init=False)
     tone: ToneMatch = field(default_factory=ToneMatch)
-    best: dict[int, tuple[float, Byte]] = field(default_factory=dict)
+    best: dict[int, tuple[float, Byte, int]] = field(default_factory=dict)
     reference: Features | None = None
+    shown: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.points = geometry.to_unit(self.track.matrices, self.track.landmarks)
@@ -108,12 +109,14 @@ class References:
         while self._wanted and min(self._wanted) <= last:
             frame = next(self._frames)
             for seen, which in self._wanted.pop(frame.index, []):
-                image = geometry.crop_face(frame, seen.track.matrices[seen.row(frame.index)], self._size).image
+                row = seen.row(frame.index)
+                image = geometry.crop_face(frame, seen.track.matrices[row], self._size).image
                 sharp = sharpness(image)
                 if which not in seen.best or sharp > seen.best[which][0]:
-                    seen.best[which] = sharp, image
-        best, person.best = person.best, {}
-        return np.stack([best[which][1] for which in sorted(best)])
+                    seen.best[which] = sharp, image, row
+        best, person.best = [person.best[which] for which in sorted(person.best)], {}
+        person.shown = [row for _, _, row in best]
+        return np.stack([image for _, image, _ in best])
 
 
 def sharpness(image: Byte) -> float:

@@ -23,7 +23,7 @@ from torch import Tensor
 from sidgan import audio
 from sidgan.config import SYNC_FRAMES
 from sidgan.errors import DataError
-from sidgan.geometry import MOUTH
+from sidgan.geometry import MOUTH, placement
 from sidgan.types import Byte, Float
 
 FPS = 25
@@ -64,6 +64,7 @@ class Windows:
         mels: (B, T, 1, 80, 16), the window of each frame.
         sync_mel: (B, 1, 80, 16), the window of the middle frame.
         reference: (B, K, 3, S, S), the same face at K other times.
+        placed: (B, T, K, 2, 3), where the frames' places lie in the references (`sidgan.geometry.placement`).
     """
 
     target: Tensor
@@ -72,6 +73,7 @@ class Windows:
     mels: Tensor
     sync_mel: Tensor
     reference: Tensor
+    placed: Tensor
 
 
 class PackedSet:
@@ -170,10 +172,12 @@ def stack_windows(
     boxes = torch.stack([c.masks[s : s + frames] for c, s, _ in picks]).to(device)
     lips = torch.stack([lip_boxes(c.landmarks[s : s + frames]) for c, s, _ in picks]).to(boxes.device)
     mels = torch.stack([c.mels[s : s + frames] for c, s, _ in picks]).to(device).float()
+    placed = [placement(c.landmarks[s : s + frames], c.landmarks[list(r)]) for c, s, r in picks]
     return Windows(
         target=target, mask=box_masks(boxes, size), lips=box_masks(lips, size), mels=mels,
         sync_mel=mels[:, frames // 2],
         reference=torch.stack([c.images[list(r)] for c, _, r in picks]).to(device).float() / 255,
+        placed=torch.from_numpy(np.stack(placed)).to(boxes.device),
     )  # fmt: skip
 
 

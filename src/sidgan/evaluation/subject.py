@@ -18,7 +18,7 @@ from sidgan.data.dataset import PackedClip, box_masks
 from sidgan.engine import redrawn
 from sidgan.errors import DataError
 from sidgan.evaluation.measures import Look
-from sidgan.geometry import mouth_opening
+from sidgan.geometry import mouth_opening, placement
 from sidgan.metrics.lips import LMD_SIZE
 from sidgan.nn import Generator
 from sidgan.types import Byte, Float
@@ -163,7 +163,9 @@ def generated(generator: Generator, subject: Subject, mels: Tensor) -> Dubber:
 
     def draw(frames: Tensor) -> Tensor:
         hidden = box_masks(subject.clip.masks[frames].to(device), size) > 0
-        drawn = redrawn(generator, pictures(frames), hidden, mels[frames].to(device).float(), features)
+        placed = torch.from_numpy(placement(subject.clip.landmarks[frames.numpy()], subject.clip.landmarks[shown]))
+        heard = mels[frames].to(device).float()
+        drawn = redrawn(generator, pictures(frames), hidden, heard, features, placed.to(device))
         if not bool(torch.isfinite(drawn).all()):
             raise DataError(f"the model draws NaN (in frames {int(frames[0])} to {int(frames[-1])})")
         levels = scaled(drawn, subject.size) * 255

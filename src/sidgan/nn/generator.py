@@ -24,7 +24,7 @@ from torch.utils.checkpoint import checkpoint
 from sidgan.config import AUDIO_FEATURES, GeneratorConfig
 from sidgan.errors import ConfigError
 from sidgan.nn.layers import SLOPE, FeatureNorm, ResidualBlock
-from sidgan.nn.motion import Motion, gathered, mixed, shrunk
+from sidgan.nn.motion import Motion, Reading, gathered, mixed, shrunk
 from sidgan.nn.syncnet import AudioEncoder, SyncNet
 
 Features = Mapping[int, Tensor]  #: of K pictures each of M people: maps (M, K, C, r, r) for each r, and `PICTURE`
@@ -134,9 +134,10 @@ class Generator(nn.Module):
         mel: Tensor,
         level: int | None = None,
         fade: float | None = None,
+        placed: Tensor | None = None,
     ) -> dict[int, Tensor]:
         """Draw the faces: `encode_reference`, then `decode`, where shapes and options are described."""
-        return self.decode(query, self.encode_reference(reference), mel, level, fade)
+        return self.decode(query, self.encode_reference(reference), mel, level, fade, placed)
 
     def encode_reference(self, reference: Tensor) -> dict[int, Tensor]:
         """Features of (M, 3, S, S) in [0, 1], or of K pictures of each person (M, K, 3, S, S).
@@ -157,6 +158,7 @@ class Generator(nn.Module):
         mel: Tensor,
         level: int | None = None,
         fade: float | None = None,
+        placed: Tensor | None = None,
         sharp: Tensor | None = None,
     ) -> dict[int, Tensor]:
         """Draw the faces at all output resolutions up to ``level``.
@@ -168,6 +170,8 @@ class Generator(nn.Module):
             level: finest output wanted, one of ``config.rgb_levels``; finer blocks are not computed. All by default.
             fade: share t in [0, 1] of the finest output's own RGB while it is being introduced in training; the rest
                 is the next coarser output, enlarged. 1 by default.
+            placed: (N, K, 2, 3), where the queries' places lie in the references (`sidgan.geometry.placement`), for
+                generators with ``warp_levels``. Where they lie in the query by default.
             sharp: (N, 3, T, T), the query at a multiple T of its size, for ``copying`` outputs only: there is then an
                 output of T px as well. What it copies is as sharp as the references are; what it draws is enlarged.
 
@@ -179,36 +183,40 @@ class Generator(nn.Module):
         """
         config = self.config
         level = config.size if level is None else level
-        if sharp is not None and (config.rgb != "copying" or level != config.size):
-            raise ValueError("only the finest output of a generator that copies can be enlarged")
-        if level not in config.rgb_levels:
-            raise ValueError(f"level {level} is not one of the outputs {config.rgb_levels}")
-        if query.shape[-1] != config.size:
-            raise ValueError(f"this generator sees {config.size} px, not {query.shape[-1]}")
+        self._check(query, level, sharp)
         audio = F.layer_norm(self.audio(mel).float(), (AUDIO_FEATURES,))
         skips = self.query(query)
         x = F.avg_pool2d(query, config.size // config.start)
         images: dict[int, Tensor] = {}
-        motion: Tensor | None = None
+        reading = Reading.begun(placed, query.shape[0], features[PICTURE]) if config.warp_levels else None
         for r in config.levels:
-            moved, reference = gathered(_repeat(features[r], query.shape[0]), motion)
+            moved, reference = gathered(_repeat(features[r], query.shape[0]), reading)
             inputs = (x, skips[r], reference, audio)
             if r in self._recomputed and torch.is_grad_enabled():
                 x = checkpoint(self.blocks[str(r)], *inputs, use_reentrant=False, preserve_rng_state=False)
             else:
                 x = self.blocks[str(r)](*inputs)
-            if r in config.warp_levels:
-                motion = self.motion[str(r)](x, moved, motion)
+            if reading is not None and r in config.warp_levels:
+                reading = Reading(reading.placed, self.motion[str(r)](x, moved, reading.motion))
             if r in config.rgb_levels:
                 drawn = self.rgb[str(r)](x).float()
                 if config.rgb == "copying":
                     larger = [] if sharp is None or r != config.size else [sharp]
-                    images |= _copied(drawn, [shrunk(query, r), *larger], features[PICTURE], motion)
+                    images |= _copied(drawn, [shrunk(query, r), *larger], features[PICTURE], reading)
                 else:
                     images[r] = self._image(drawn, images)
             if r == level:
                 break
         return images if fade is None else _fade(images, fade)
+
+    def _check(self, query: Tensor, level: int, sharp: Tensor | None) -> None:
+        config = self.config
+        if level not in config.rgb_levels:
+            raise ValueError(f"level {level} is not one of the outputs {config.rgb_levels}")
+        if query.shape[-1] != config.size:
+            raise ValueError(f"this generator sees {config.size} px, not {query.shape[-1]}")
+        if sharp is not None and (config.rgb != "copying" or level != config.size):
+            raise ValueError("only the finest output of a generator that copies can be enlarged")
 
     def _image(self, drawn: Tensor, coarser: Mapping[int, Tensor]) -> Tensor:
         """The output of a level from its RGB block's (N, 3, r, r) and the outputs before it."""
@@ -248,11 +256,11 @@ class Generator(nn.Module):
 
 
 def _copied(
-    drawn: Tensor, queries: Sequence[Tensor], pictures: Tensor, motion: Tensor | None
+    drawn: Tensor, queries: Sequence[Tensor], pictures: Tensor, reading: Reading | None
 ) -> dict[int, Tensor]:
     """An output at the size of each of the queries, which show the same at several sizes."""
-    pictures = _repeat(pictures, len(drawn))
-    return {q.shape[-1]: mixed(drawn, q, shrunk(pictures, q.shape[-1]), motion) for q in queries}
+    pictures = _repeat(pictures, drawn.shape[0])
+    return {q.shape[-1]: mixed(drawn, q, shrunk(pictures, q.shape[-1]), reading) for q in queries}
 
 
 def _repeat(feature: Tensor, count: int) -> Tensor:

@@ -8,7 +8,7 @@ may then copy. Several references are read each in its own way, and believed eac
 
 from __future__ import annotations
 
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +18,25 @@ from sidgan.nn.layers import SLOPE
 
 REACH = 0.25  #: what an output of 1 moves, in halves of the side; small, so that training begins without leaps
 HIDDEN = 32  #: channels in which a level compares itself with a reference
+
+
+class Reading(NamedTuple):
+    """Where references are read.
+
+    Attributes:
+        placed: (N, K, 2, 3) affine from places in the query to places in each reference, -1 to 1 across the square.
+        motion: (N, K, 3, r, r), what the network adds, at any resolution: columns, rows, and the logit of belief.
+    """
+
+    placed: Tensor
+    motion: Tensor | None = None
+
+    @classmethod
+    def begun(cls, placed: Tensor | None, queries: int, pictures: Tensor) -> Reading:
+        """As placed, or where they lie: K ``pictures`` (M, K, ...) of each person for N queries."""
+        if placed is not None:
+            return cls(placed.float())
+        return cls(torch.eye(2, 3, device=pictures.device).expand(queries, pictures.shape[1], 2, 3))
 
 
 class Motion(nn.Module):
@@ -39,7 +58,7 @@ class Motion(nn.Module):
         Args:
             x: (N, C, r, r), of the block at this level.
             moved: (N, K, C, r, r), the references' maps as the coarser motion moves them.
-            motion: (N, K, 3, ...): where to read, columns and rows in halves of the side, and the logit of belief.
+            motion: (N, K, 3, ...), see `Reading`; columns and rows in halves of the side.
 
         Returns:
             (N, K, 3, r, r).
@@ -50,7 +69,7 @@ class Motion(nn.Module):
         return own if motion is None else own + _resized(motion, x.shape[-1])
 
 
-def mixed(drawn: Tensor, query: Tensor, pictures: Tensor, motion: Tensor | None) -> Tensor:
+def mixed(drawn: Tensor, query: Tensor, pictures: Tensor, reading: Reading | None) -> Tensor:
     """An output of which each pixel is a mix of what is drawn, what the references show there, and the query.
 
     Args:
@@ -58,7 +77,7 @@ def mixed(drawn: Tensor, query: Tensor, pictures: Tensor, motion: Tensor | None)
         query: (N, 3, R, R), R = r, or larger: colours and shares are then enlarged, and nothing is taken from where
             the query is black, as enlarged shares are a little astray at the edges of what is hidden.
         pictures: (N, K, 3, R, R), the references.
-        motion: (N, K, 3, ...), see `Motion`.
+        reading: where the references are read.
 
     Returns:
         (N, 3, R, R) in [0, 1].
@@ -73,24 +92,27 @@ def mixed(drawn: Tensor, query: Tensor, pictures: Tensor, motion: Tensor | None)
         seen = (query > 0).any(1, keepdim=True)
         shares = torch.cat([shares[:, :2], shares[:, 2:] * seen], 1)
         shares = shares / shares.sum(1, keepdim=True).clamp(min=1e-6)
-    sources = torch.stack([torch.sigmoid(colours), gathered(pictures, motion)[1], query], 1)
+    sources = torch.stack([torch.sigmoid(colours), gathered(pictures, reading)[1], query], 1)
     return (shares[:, :, None] * sources).sum(1)
 
 
-def gathered(maps: Tensor, motion: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Maps of K references (N, K, C, r, r), moved, and one made of them by belief: (N, C, r, r)."""
-    if motion is None:
+def gathered(maps: Tensor, reading: Reading | None) -> tuple[Tensor, Tensor]:
+    """Maps of K references (N, K, C, r, r) as they are read, and one made of them by belief: (N, C, r, r)."""
+    if reading is None:
         return maps, maps.mean(1)
-    motion = _resized(motion, maps.shape[-1])
-    centres = (torch.arange(maps.shape[-1], device=maps.device) + 0.5) * 2 / maps.shape[-1] - 1
-    rest = torch.stack(torch.meshgrid(centres, centres, indexing="xy"), -1)
-    places = rest + motion[:, :, :2].flatten(0, 1).permute(0, 2, 3, 1)
+    count, pictures, _, side, _ = maps.shape
+    places = F.affine_grid(reading.placed.flatten(0, 1), [count * pictures, 1, side, side], align_corners=False)
+    belief = None
+    if reading.motion is not None:
+        motion = _resized(reading.motion, side)
+        places = places + motion[:, :, :2].flatten(0, 1).permute(0, 2, 3, 1)
+        belief = motion[:, :, 2:].softmax(1).to(maps.dtype)
     # In float32 whatever the maps: places in bfloat16 are a quarter of a pixel apart.
     moved = F.grid_sample(maps.flatten(0, 1).float(), places, padding_mode="border", align_corners=False)
     moved = moved.to(maps.dtype).view_as(maps)
-    if maps.shape[1] == 1:
+    if pictures == 1:
         return moved, moved[:, 0]
-    return moved, (motion[:, :, 2:].softmax(1).to(maps.dtype) * moved).sum(1)
+    return moved, moved.mean(1) if belief is None else (belief * moved).sum(1)
 
 
 def _resized(motion: Tensor, side: int) -> Tensor:

@@ -13,32 +13,47 @@ from torch import Tensor
 Rng = np.random.Generator
 
 
-def geometric(
-    images: Tensor, rng: Rng, *, shift: float, scale: float, turn: float = 0.0, mirror: float = 0.5, top: float = 0.0,
-    bend: float = 0.0,
-) -> Tensor:  # fmt: skip
-    """Move, scale, turn and mirror each item of (B, C, H, W); content from outside is replicated.
+def moves(
+    rng: Rng, count: int, *, shift: float, scale: float, turn: float = 0.0, mirror: float = 0.5
+) -> np.ndarray:
+    """Random affines (count, 2, 3) from places in the result to places in the picture, both -1 to 1 across the square.
 
     Args:
         shift: largest shift, as a share of the side.
         scale: largest relative change of size.
         turn: largest angle, degrees.
         mirror: share of the items that are mirrored.
-        top: share of the rows, from above, that the result leaves out.
-        bend: standard deviation of a smooth displacement, as a share of the side: a face of other proportions.
     """
-    count = len(images)
     angle = np.radians(rng.uniform(-turn, turn, count))
     zoom = 1 + rng.uniform(-scale, scale, count)
     side = np.where(rng.random(count) < mirror, -1.0, 1.0)
     move = 2 * rng.uniform(-shift, shift, (2, count))
     cos, sin = np.cos(angle) * zoom, np.sin(angle) * zoom
-    theta = np.stack([np.stack([cos * side, -sin, move[0]], -1), np.stack([sin * side, cos, move[1]], -1)], 1)
+    return np.stack([np.stack([cos * side, -sin, move[0]], -1), np.stack([sin * side, cos, move[1]], -1)], 1)
+
+
+def moved(images: Tensor, theta: np.ndarray, bent: Tensor | None = None, top: float = 0.0) -> Tensor:
+    """Read each item of (B, C, H, W) where an affine says; content from outside is replicated.
+
+    Args:
+        theta: (B, 2, 3), see `moves`.
+        bent: (B, 2, H, W), added to where the affines say, in halves of the side.
+        top: share of the rows, from above, that the result leaves out.
+    """
     grid = F.affine_grid(_tensor(theta, images), list(images.shape), align_corners=False)
-    if bend:
-        grid = grid + _smooth(rng.normal(0, 2 * bend, (count, 2, 5, 5)), images).permute(0, 2, 3, 1)
+    if bent is not None:
+        grid = grid + bent.permute(0, 2, 3, 1)
     grid = grid[:, round(top * images.shape[-2]) :]
     return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+
+
+def bends(images: Tensor, rng: Rng, *, strength: float) -> Tensor:
+    """Smooth random displacements (B, 2, H, W) for (B, C, H, W): faces of other proportions.
+
+    Args:
+        strength: standard deviation, as a share of the side.
+    """
+    return _smooth(rng.normal(0, 2 * strength, (len(images), 2, 5, 5)), images)
 
 
 def colour(images: Tensor, rng: Rng, *, strength: float) -> Tensor:

@@ -26,6 +26,7 @@ class Batch:
     mask: Tensor
     lips: Tensor
     reference: Tensor
+    placed: Tensor
     mels: Tensor
     sync_mel: Tensor
 
@@ -34,36 +35,48 @@ class Batch:
         return Batch(**{f.name: getattr(self, f.name).to(device) for f in fields(self)})
 
 
-def prepare_batch(
-    windows: Windows, rng: np.random.Generator | None, identity: float = 0.0, apart: float = 0.0
-) -> Batch:
+def prepare_batch(windows: Windows, rng: np.random.Generator | None, identity: float = 0.0) -> Batch:
     """Hide the mouths; with ``rng``, augment first: one change for a window's frames, masks and references together.
 
     Args:
         identity: how much people are made others, 0 to 1 (`sidgan.train.augment.repaint`).
-        apart: 0 to 1, how differently from the frames the references lie: as if heads had moved more.
     """
     # A generator that could tell augmented frames from their reference would learn to ignore the reference.
     target, mask, lips, reference = windows.target, windows.mask, windows.lips, windows.reference
+    placed = windows.placed
     if rng is not None:
         count, frames = target.shape[:2]
         shown = frames + reference.shape[1]
         packed = torch.cat([target.flatten(1, 2), reference.flatten(1, 2), mask.flatten(1, 2), lips.flatten(1, 2)], 1)
-        packed = augment.geometric(packed, rng, shift=0.02, scale=0.03, bend=BEND * identity)
+        theta = augment.moves(rng, count, shift=0.02, scale=0.03)
+        bent = augment.bends(packed, rng, strength=BEND * identity) if identity else None
+        packed = augment.moved(packed, theta, bent)
+        placed = _between(theta, placed)
         pictures = packed[:, : 3 * shown].view(count, shown, 3, *packed.shape[2:])
         pictures = augment.colour(pictures, rng, strength=COLOUR)
         if identity:
             pictures = augment.repaint(pictures, rng, strength=identity)
         target, reference = pictures[:, :frames], pictures[:, frames:]
-        if apart:
-            flat = augment.geometric(
-                reference.flatten(0, 1), rng, shift=0.05 * apart, scale=0.08 * apart, turn=10 * apart, mirror=0
-            )
-            reference = flat.view_as(reference)
         mask, lips = (part.view_as(mask) for part in (packed[:, 3 * shown :] > 0.5).float().chunk(2, 1))
         mask = _jitter_mask(_boxes(mask) if identity else mask, rng)
-    target, mask, lips = (part.flatten(0, 1) for part in (target, mask, lips))
-    return Batch(target * (1 - mask), target, mask, lips, reference, windows.mels.flatten(0, 1), windows.sync_mel)
+    target, mask, lips, placed = (part.flatten(0, 1) for part in (target, mask, lips, placed))
+    mels = windows.mels.flatten(0, 1)
+    return Batch(target * (1 - mask), target, mask, lips, reference, placed, mels, windows.sync_mel)
+
+
+def _between(theta: np.ndarray, placed: Tensor) -> Tensor:
+    """Where places lie in the references (B, T, K, 2, 3) once all pictures of an item are read as (B, 2, 3) says.
+
+    A face that is bent as well is bent alike in all its pictures; what differs by that is left to the network.
+    """
+    whole, inner = _square(torch.from_numpy(theta).to(placed)), _square(placed)
+    return (torch.linalg.inv(whole)[:, None, None] @ inner @ whole[:, None, None])[..., :2, :]
+
+
+def _square(affine: Tensor) -> Tensor:
+    """(..., 2, 3) -> (..., 3, 3)."""
+    last = torch.tensor([0.0, 0.0, 1.0]).to(affine).expand(*affine.shape[:-2], 1, 3)
+    return torch.cat([affine, last], -2)
 
 
 def _boxes(masks: Tensor) -> Tensor:

@@ -112,12 +112,13 @@ class GanTask(Notes):
         rng = step_rng(self.config.seed, index, self.fabric)
         references = int(rng.integers(self.config.references)) + 1 if self.config.references > 1 else 1
         windows = self.train.windows(rng, self.share // frames, frames, references)
-        batch = prepare_batch(windows, rng, self.config.identity, self.config.apart).to(self.fabric.device)
+        batch = prepare_batch(windows, rng, self.config.identity).to(self.fabric.device)
         self.net.train()
         self.net.module.audio.eval()  # its running statistics are the expert's: batches here are small and correlated
         if self.config.calibrate:
             self.calibration.update(self, index, now)
-        images = self.net(batch.query, batch.reference, batch.mels, now.level, now.fade if now.fade < 1 else None)
+        fade = now.fade if now.fade < 1 else None
+        images = self.net(batch.query, batch.reference, batch.mels, now.level, fade, batch.placed)
         some = self._some(rng, len(batch.target))
         losses = self._losses(images, batch, now, sync, some)
         total = torch.stack(list(losses.values())).sum()

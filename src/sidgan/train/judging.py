@@ -52,10 +52,8 @@ def judge(net: Generator, windows: Windows, level: int) -> Judged:
     truth, mask = at_level(batch.target, level), (at_level(batch.mask, level) > 0.5).float()
 
     def draw(mels: Tensor) -> dict[int, Tensor]:
-        parts = [
-            net(q, r, m, level)
-            for q, r, m in zip(batch.query.split(16), batch.reference.split(16), mels.split(16), strict=True)
-        ]
+        given = (part.split(16) for part in (batch.query, batch.reference, mels, batch.placed))
+        parts = [net(query, shown, mel, level, None, placed) for query, shown, mel, placed in zip(*given, strict=True)]
         return {r: torch.cat([part[r] for part in parts]) for r in parts[0]}
 
     def psnr(image: Tensor) -> float:

@@ -42,7 +42,6 @@ class GanTrainConfig:
             of kept: less memory, more time.
         identity: 0 to 1, how much the people of the data are made others: bent, mixed colours, marks on the skin.
         references: a step gives its windows 1 to this many pictures of the person, drawn at random.
-        apart: 0 to 1, how differently from the frames the references lie (turned, scaled, moved).
         ema: decay of the averaged weights, which are what is judged and shipped.
         pool: clips that each process holds at a time, where data comes in shards (`sidgan.data.shardset`).
         precision: ``auto`` (see `sidgan.engine.choose_precision`), or Lightning's name: ``32-true``, ``bf16-mixed``.
@@ -75,7 +74,6 @@ class GanTrainConfig:
     recompute: int = 0
     identity: float = 0.0
     references: int = 1
-    apart: float = 0.0
     ema: float = 0.999
     pool: int = 128
     precision: str = "auto"
