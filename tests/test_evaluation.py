@@ -59,7 +59,7 @@ class Oracle(Generator):
 
     def decode(
         self, query: Tensor, features: Mapping[int, Tensor], mel: Tensor,
-        level: int | None = None, fade: float | None = None,
+        level: int | None = None, fade: float | None = None, placed: Tensor | None = None, sharp: Tensor | None = None,
     ) -> dict[int, Tensor]:  # fmt: skip
         assert not self.training
         self.queries.append(query)
@@ -166,7 +166,7 @@ def test_the_lower_half_and_the_first_frame_can_be_judged() -> None:
 
 def test_a_model_that_draws_nan_is_named_and_not_averaged() -> None:
     class Broken(Oracle):
-        def decode(self, query, features, mel, level=None, fade=None):  # type: ignore[no-untyped-def]
+        def decode(self, query, features, mel, **others):  # type: ignore[no-untyped-def]
             return {k: v * math.nan for k, v in super().decode(query, features, mel).items()}
 
     with pytest.raises(DataError, match="draws NaN"):
@@ -329,8 +329,8 @@ def test_a_deaf_generator_follows_nobody() -> None:
     clips = [speaking(f"a/{i}", rng.integers(0, COUNT, 60)) for i in range(3)]
 
     class Deaf(Oracle):
-        def decode(self, query, features, mel, level=None, fade=None):  # type: ignore[no-untyped-def]
-            return super().decode(query, features, torch.zeros_like(mel), level, fade)
+        def decode(self, query, features, mel, **others):  # type: ignore[no-untyped-def]
+            return super().decode(query, features, torch.zeros_like(mel))
 
     result = revoice(Deaf(), made_set(*clips))
     assert all(r.values["opening"] == 0 for r in result.records)
