@@ -107,5 +107,13 @@ def mel_noise(mels: Tensor, rng: Rng) -> Tensor:
     return torch.where(mels > -4, (mels + gain + noise).clamp(-4, 4), mels)
 
 
+def mel_colour(mels: Tensor, rng: Rng) -> Tensor:
+    """Another microphone and room: a smooth curve over the bands, by +-8 dB at five of them, on (B, ..., 80, 16)."""
+    curve = rng.uniform(-8, 8, (len(mels), 1, 5)) * 8 / 100
+    bands = F.interpolate(_tensor(curve, mels), mels.shape[-2], mode="linear", align_corners=True)
+    changed = (mels + bands.view(len(mels), *[1] * (mels.dim() - 3), -1, 1)).clamp(-4, 4)
+    return torch.where(mels > -4, changed, mels)
+
+
 def _tensor(values: np.ndarray, like: Tensor) -> Tensor:
     return torch.as_tensor(values, dtype=like.dtype, device=like.device)

@@ -36,7 +36,7 @@ class Batch:
 
 
 def prepare_batch(windows: Windows, rng: np.random.Generator | None, identity: float = 0.0) -> Batch:
-    """Hide the mouths; with ``rng``, augment first: one change for a window's frames, masks and references together.
+    """Hide the mouths; with ``rng``, augment first, all pictures of a window alike, and all its sounds.
 
     Args:
         identity: how much people are made others, 0 to 1 (`sidgan.train.augment.repaint`).
@@ -60,7 +60,8 @@ def prepare_batch(windows: Windows, rng: np.random.Generator | None, identity: f
         mask, lips = (part.view_as(mask) for part in (packed[:, 3 * shown :] > 0.5).float().chunk(2, 1))
         mask = _jitter_mask(_boxes(mask) if identity else mask, rng)
     target, mask, lips, placed = (part.flatten(0, 1) for part in (target, mask, lips, placed))
-    mels = windows.mels.flatten(0, 1)
+    mels = windows.mels if rng is None else augment.mel_colour(augment.mel_noise(windows.mels, rng), rng)
+    mels = mels.flatten(0, 1)
     return Batch(target * (1 - mask), target, mask, lips, reference, placed, mels, windows.sync_mel)
 
 
