@@ -11,7 +11,7 @@ from small import save_networks
 
 from sidgan import audio, checkpoint
 from sidgan.adaptation import AdaptConfig, run
-from sidgan.adaptation.judging import Judge, Look, split
+from sidgan.adaptation.judging import Judge, Look, silenced, split
 from sidgan.adaptation.material import Material
 from sidgan.adaptation.run import shared
 from sidgan.adaptation.sound import Sound, foreign_speech, heard, judge_sounds
@@ -177,6 +177,16 @@ def test_without_own_sound_a_mouth_must_not_go_deaf(judge):
     assert not judge(False).better(seen(31.0, answer=4.0), before)
 
 
+def test_without_own_sound_the_held_back_frames_are_silent_and_the_answer_is_to_speech(blob):
+    clip = split(material(blob, 60))[1]
+    silent = silenced(clip)
+    assert (silent.mels == -4).all()
+    look = Judge(silent, False, 1.0).look(small())
+    assert (look.answer > 0).any(), "it hears speech, though its clip is silent"
+    loud = Judge(silent, True, 1.0).look(small())
+    assert not loud.answer.any()
+
+
 def test_without_own_sound_lips_do_not_judge(blob):
     clip = split(material(blob, 60))[1]
     points = np.zeros((len(clip), 68, 2), np.float32)
@@ -217,6 +227,15 @@ def test_a_short_run_is_judged_at_its_end(blob):
     assert list(tuned(blob, AdaptConfig(steps=1))) == [1.0]
 
 
+def test_time_ends_a_run(blob):
+    found = {}
+    steps, spent = tune(small(), [blob(32, 60)], 0.02, AdaptConfig(), hears=True, device="cpu", seed=0,
+                        look=found.__setitem__, progress=lambda *told: None)  # fmt: skip
+    assert list(found)[-1] == 1.0
+    assert steps > 1
+    assert 0.02 <= spent < 1
+
+
 def test_without_own_sound_what_hears_stays(blob):
     base = small()
     changed = differing(tuned(blob, AdaptConfig(steps=3), hears=False, base=base)[1.0], base)
@@ -241,7 +260,8 @@ def test_the_other_terms_can_be_switched_on(blob, tmp_path):
 
 
 def test_replay_takes_its_share(blob):
-    own, others = blob(32, 40), dataclasses.replace(blob(32, 40), name="others", images=torch.zeros(40, 3, 32, 32).byte())
+    own = blob(32, 40)
+    others = dataclasses.replace(own, name="others", images=torch.zeros_like(own.images))
     windows = Mixed(PackedSet.of([own]), PackedSet.of([others]), 0.3).windows(np.random.default_rng(0), 10, 5)
     black = (windows.target.flatten(1) == 0).all(1)
     assert black.sum() == 3
@@ -300,7 +320,8 @@ def kept(tmp_path):
     with torch.no_grad():
         other.rgb["32"].weight += 0.25
         other.rgb["32"].bias -= 0.5
-    checkpoint.save_changes(tmp_path / "me.safetensors", other, tmp_path / "base.safetensors", {"adapted_to": "talk.mp4"})
+    meta = {"adapted_to": "talk.mp4"}
+    checkpoint.save_changes(tmp_path / "me.safetensors", other, tmp_path / "base.safetensors", meta)
     return tmp_path, base, other
 
 

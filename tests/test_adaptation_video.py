@@ -49,9 +49,9 @@ def folder(tmp_path_factory):
 
 def test_adapted_weights_are_kept_and_used_again(folder, tmp_path):
     out = tmp_path / "me.safetensors"
-    net, report = adapt(folder / "talk.mp4", model=folder / "base.safetensors", minutes=0.1, out=out)
+    how = AdaptConfig(steps=20)
+    net, report = adapt(folder / "talk.mp4", model=folder / "base.safetensors", config=how, out=out)
     assert report.sound == "own"
-    assert report.kept == (report.after > report.before)
     assert report.kept, "an untrained network has everything to learn"
     assert report.bytes == out.stat().st_size
     assert checkpoint.read_meta(out)["meta"]["adapted_to"] == "talk.mp4"

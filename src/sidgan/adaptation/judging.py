@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -10,6 +10,8 @@ from torch import Tensor
 
 from sidgan import metrics
 from sidgan.adaptation.material import Material
+from sidgan.adaptation.sound import foreign_speech
+from sidgan.audio import SILENCE
 from sidgan.config import SYNC_FRAMES
 from sidgan.data.dataset import PackedClip, box_masks, lip_boxes
 from sidgan.evaluation.subject import BATCH, Subject, generated, judged_size
@@ -19,6 +21,7 @@ from sidgan.types import Float
 SHARE, FEWEST, MOST = 0.25, 16, 750  #: of the frames, at the end, are held back; no fewer and no more than so many
 JUDGED = 150  #: of these that are looked at, spread evenly
 BLOCK = 10  #: frames that say about the same, as a mouth does not change faster; the unit of what is noise
+SPEAKER = 11  #: who is heard where a video has no sound of its own
 LISTENING = 0.5  #: share of its answer to sound that a mouth must keep where the sound cannot judge
 
 
@@ -51,6 +54,11 @@ def some(clip: PackedClip, frames: Float) -> PackedClip:
     return PackedClip(clip.name, clip.images[frames], clip.mels[frames], clip.masks[frames], clip.landmarks[frames])
 
 
+def silenced(clip: PackedClip) -> PackedClip:
+    """The same in silence."""
+    return replace(clip, mels=torch.full_like(clip.mels, SILENCE))
+
+
 def joined(clips: tuple[PackedClip, ...]) -> PackedClip:
     """One clip after the other."""
     return PackedClip(
@@ -65,7 +73,7 @@ class Look:
 
     Attributes:
         psnr: in the hidden box, dB; beside the lips only, where nobody knows what they should do.
-        gap: how much of it wrong sound costs, dB.
+        gap: how much of it wrong sound costs, dB; of no meaning where there is no right one.
         lmd: distance of the lip landmarks, px at 256 px.
         answer: how much of the picture the sound decides: mean difference inside the box between two sounds, levels.
     """
@@ -93,22 +101,28 @@ class Judge:
     def __init__(self, clip: PackedClip, hears: bool, every: float) -> None:
         self._subject, self.hears = Subject(clip), hears
         self._block = max(1, round(BLOCK / every))
+        speech = clip.mels if hears else torch.from_numpy(foreign_speech(len(clip), SPEAKER)).to(clip.mels)
+        # The first frame is the reference and is not judged.
+        self._sounds = speech, torch.cat([speech[:1], speech[1:].roll(-(len(speech) // 2), 0)])
 
     @torch.no_grad()
     def look(self, generator: Generator) -> Look:
-        """Let a generator redraw the held-back frames, with their sound and with that of half the stretch later."""
+        """Let a generator redraw the held-back frames, with their sound and with that of half the stretch later.
+
+        Without a sound of their own they hear silence, and then, to see whether that moves the mouth, foreign speech.
+        """
         subject, mels = self._subject, self._subject.clip.mels
         right = generated(generator, subject, mels)
-        other = torch.cat([mels[:1], mels[1:].roll(-(len(mels) // 2), 0)])
-        wrong = generated(generator, subject, other)
+        one, other = (generated(generator, subject, sound) for sound in self._sounds)
         found: dict[str, list[Float]] = {"psnr": [], "gap": [], "lmd": [], "answer": []}
         for frames in torch.split(subject.frames, BATCH):
             truth, counts = subject.clip.images[frames], self._counts(frames)
-            mine, its = right(frames), wrong(frames)
+            mine, its = right(frames), other(frames)
+            first = mine if self.hears else one(frames)
             psnr = metrics.psnr(mine, truth, counts)
             found["psnr"].append(psnr.numpy())
             found["gap"].append((psnr - metrics.psnr(its, truth, counts)).numpy())
-            found["answer"].append(metrics.l1(mine, its, subject.masks(frames)).numpy())
+            found["answer"].append(metrics.l1(first, its, subject.masks(frames)).numpy())
             pasted = torch.where(subject.masks(frames) > 0, mine, truth)
             points = subject.find_landmarks(judged_size(pasted), frames)
             found["lmd"].append(metrics.lmd(points, subject.landmarks[frames.numpy()]))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sidgan import checkpoint
-from sidgan.adaptation.judging import Judge, Look, split
+from sidgan.adaptation.judging import Judge, Look, silenced, split
 from sidgan.adaptation.material import Material, Progress, read_material
 from sidgan.adaptation.settings import AdaptConfig
 from sidgan.adaptation.tuning import tune
@@ -213,6 +213,8 @@ def _adapt_one(
 ) -> Adapted:  # fmt: skip
     hears = material.sound.teaches
     train, held, every = split(material)
+    if not hears:  # a sound that belongs to no mouth would teach that sounds mean nothing; silence teaches nothing
+        train, held = [silenced(clip) for clip in train], silenced(held)
     judge = Judge(held, hears, every)
     before = judge.look(base)
     best: tuple[float, Look, Generator] | None = None
