@@ -157,24 +157,24 @@ def judge(blob):
 
 def test_any_gain_is_kept_and_nothing_else(judge):
     before = seen(30.0)
-    assert judge(True).better(seen(30.000001), before), "decided on unrounded figures"
-    assert not judge(True).better(seen(30.0), before)
-    assert not judge(True).better(seen(29.999999), before)
-    assert not judge(True).better(seen(np.nan), before)
+    assert judge(True).refusal(seen(30.000001), before) is None, "decided on unrounded figures"
+    assert judge(True).refusal(seen(30.0), before)
+    assert judge(True).refusal(seen(29.999999), before)
+    assert judge(True).refusal(seen(np.nan), before)
 
 
 def test_a_mouth_that_moves_against_its_sound_is_not_kept(judge):
     listening = seen(30.0, gap=0.5)
-    assert not judge(True).better(seen(33.0, gap=-0.5), listening)
-    assert judge(True).better(seen(33.0, gap=-0.05), listening), "that is noise"
-    assert judge(True).better(seen(33.0, gap=0.1), listening), "a better skin helps whatever is heard"
-    assert judge(True).better(seen(33.0, gap=-0.5), seen(30.0, gap=-1.0)), "it was worse before"
+    assert judge(True).refusal(seen(33.0, gap=-0.5), listening)
+    assert judge(True).refusal(seen(33.0, gap=-0.05), listening) is None, "that is noise"
+    assert judge(True).refusal(seen(33.0, gap=0.1), listening) is None, "a better skin helps whatever is heard"
+    assert judge(True).refusal(seen(33.0, gap=-0.5), seen(30.0, gap=-1.0)) is None, "it was worse before"
 
 
 def test_without_own_sound_a_mouth_must_not_go_deaf(judge):
     before = seen(30.0)
-    assert judge(False).better(seen(31.0, gap=-2.0, answer=6.0), before)
-    assert not judge(False).better(seen(31.0, answer=4.0), before)
+    assert judge(False).refusal(seen(31.0, gap=-2.0, answer=6.0), before) is None
+    assert judge(False).refusal(seen(31.0, answer=4.0), before)
 
 
 def test_without_own_sound_the_held_back_frames_are_silent_and_the_answer_is_to_speech(blob):

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from scipy.stats import t
 from torch import Tensor
 
 from sidgan import metrics
@@ -128,10 +129,10 @@ class Judge:
             found["lmd"].append(metrics.lmd(points, subject.landmarks[frames.numpy()]))
         return Look(**{name: np.concatenate(parts) for name, parts in found.items()})
 
-    def better(self, after: Look, before: Look) -> bool:
-        """Whether the adapted weights may be used.
+    def refusal(self, after: Look, before: Look) -> str | None:
+        """Why the adapted weights may not be used, if so.
 
-        The mouth must be drawn better: any gain counts, since these frames were seen by neither. And it must not have
+        The mouth must be drawn better: any gain counts, since neither has seen these frames. And it must not have
         learnt to move against its sound. Where wrong sound draws it better than right, beyond what noise would do, and
         by more than before, the weights know something about these frames that is not what is said, a lag or a habit;
         what they do with a new voice is then anybody's guess, however sharp the picture. A gap that only shrinks is
@@ -141,16 +142,18 @@ class Judge:
         sound must still move at least half as much of it as before.
         """
         if not after.quality > before.quality:  # NaN is no better either
-            return False
+            return "not better"
         if not self.hears:
-            return float(after.answer.mean()) >= LISTENING * float(before.answer.mean())
-        change = after.gap - before.gap
-        return not (self._negative(after.gap) and self._negative(change))
+            answers = float(after.answer.mean()) >= LISTENING * float(before.answer.mean())
+            return None if answers else "better, but its mouth had gone deaf"
+        against = self._negative(after.gap) and self._negative(after.gap - before.gap)
+        return "better, but it had learnt to move against its sound" if against else None
 
     def _negative(self, series: Float) -> bool:
-        """Whether a mean is below zero by more than two standard errors of the means of blocks."""
-        blocks = [b.mean() for b in np.array_split(series, max(2, len(series) // self._block))]
-        return bool(np.mean(blocks) + 2 * np.std(blocks, ddof=1) / np.sqrt(len(blocks)) < 0)
+        """Whether a mean is below zero beyond doubt: its 95 % interval is, by Student's t over the means of blocks."""
+        blocks = [float(b.mean()) for b in np.array_split(series, max(2, len(series) // self._block))]
+        reach = float(t.ppf(0.975, len(blocks) - 1)) * np.std(blocks, ddof=1) / np.sqrt(len(blocks))
+        return bool(np.mean(blocks) + reach < 0)
 
     def _counts(self, frames: Tensor) -> Tensor:
         """(n, 1, S, S), 1 where pixels count."""

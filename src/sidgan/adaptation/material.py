@@ -19,7 +19,6 @@ from sidgan.errors import InputError
 from sidgan.people import MAX_YAW, MIN_SIDE, Person, redrawn
 from sidgan.types import Byte, Clip, FaceTrack, Float, Frame
 
-LONGEST = 3000  #: seconds of a video that are read at the most; a person's mouth repeats itself long before
 ROOM = 1 << 31  #: bytes of pictures that are kept at the most; of longer videos, each stretch gives its beginning
 SHORTEST = 25  #: frames of a stretch that is worth having
 SAME = 0.5  #: distance of identities below which two shots show one person; strangers are 0.6 and more apart
@@ -76,7 +75,9 @@ class _Stretch:
         )  # fmt: skip
 
 
-def read_material(video: Path, size: int, which: str = "largest", progress: Progress | None = None) -> list[Material]:
+def read_material(
+    video: Path, size: int, which: str = "largest", progress: Progress | None = None, seconds: float | None = None
+) -> list[Material]:
     """Everything that can be learnt from a video.
 
     Args:
@@ -84,6 +85,7 @@ def read_material(video: Path, size: int, which: str = "largest", progress: Prog
         size: side of the crops, px.
         which: ``largest``: the faces that are the most prominent of their moment; ``all``: every face.
         progress: called with the share done and a line of text.
+        seconds: only so much of the beginning is read. Tracks then have other places than in a dub of the whole.
 
     Returns:
         The faces that would be redrawn, the most prominent first. Shots of one person are put together.
@@ -96,7 +98,7 @@ def read_material(video: Path, size: int, which: str = "largest", progress: Prog
     times: list[Fraction] = []
     tracker = faces.Tracker()
     for frame in media.read_frames(clip):
-        if frame.time > LONGEST:
+        if seconds is not None and frame.time > seconds:
             break
         times.append(frame.time)
         tracker.add(frame)
@@ -133,7 +135,7 @@ def read_material(video: Path, size: int, which: str = "largest", progress: Prog
     ]  # fmt: skip
 
 
-def _stretches(people: dict[int, Person], times: Sequence[Fraction], room: int) -> list[_Stretch]:
+def _stretches(people: dict[int, Person], times: list[Fraction], room: int) -> list[_Stretch]:
     """The runs of frames in which faces can be redrawn, in order of time, shortened alike to ``room`` frames in all."""
     found = []
     for i, person in people.items():
@@ -142,7 +144,7 @@ def _stretches(people: dict[int, Person], times: Sequence[Fraction], room: int) 
         edges = np.flatnonzero(np.diff(np.concatenate([[0], good.astype(int), [0]])))
         for begin, end in zip(edges[::2], edges[1::2], strict=True):
             run = replace(track, first=track.first + int(begin), visible=np.ones(end - begin, bool))
-            picks = ticks(list(times), run)
+            picks = ticks(times, run)
             if len(picks) >= SHORTEST:
                 found.append(_Stretch(i, person, [p - track.first for p in picks], times[picks[0]]))
     share = min(1.0, room / max(1, sum(len(s.rows) for s in found)))

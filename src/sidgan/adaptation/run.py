@@ -19,6 +19,7 @@ from sidgan.files import check_target
 from sidgan.nn import Generator
 
 MIN_FRAMES = 50  #: two seconds: with less there is nothing to learn from
+LONGEST = 3000  #: seconds that are read for one face; a mouth repeats itself long before
 LEAST = 0.5  #: of an equal share of the time, that each face gets however short it is on screen
 
 
@@ -40,6 +41,7 @@ class AdaptReport:
         answer: how much a sound moves in the drawn mouth, of what it moved before.
         best_at: share of the run after which the weights were best.
         kept: whether the adapted weights are used.
+        refusal: why not, if not.
         bytes: size of the file written, ``None`` where none was.
     """
 
@@ -60,6 +62,7 @@ class AdaptReport:
     answer: float
     best_at: float
     kept: bool
+    refusal: str | None
     bytes: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -71,7 +74,7 @@ class AdaptReport:
         what = "mouth PSNR" if self.gap_after is not None else "PSNR beside the lips"
         sound = "" if self.sound == "own" else f"; sound {self.sound}"
         deaf = "" if self.gap_after is not None else ": only the appearance was adapted"
-        verdict = "kept" if self.kept else "not better, so the model stays as it was"
+        verdict = "kept" if self.kept else f"{self.refusal}, so the model stays as it was"
         size = "" if self.bytes is None else f"; {self.bytes / 1e6:.1f} MB"
         return (f"held-back {what} {self.before:.1f} -> {self.after:.1f} dB after {self.steps} steps in "
                 f"{self.minutes:.1f} min: {verdict}{sound}{deaf}{size}")  # fmt: skip
@@ -127,7 +130,7 @@ def adapt(
         if out.resolve() == checkpoint.base_file(model).resolve():
             raise OutputError(f"{out} is the model to start from, which its changes need; choose another name")
     base = checkpoint.load_generator(model)
-    found = read_material(Path(video), base.config.size, "all", progress)
+    found = read_material(Path(video), base.config.size, "all", progress, LONGEST)
     material = next((m for m in found if m.number == face), None)
     if material is None:
         there = "; ".join(f"{m.number}: {m.place}" for m in found)
@@ -218,13 +221,14 @@ def _adapt_one(
     judge = Judge(held, hears, every)
     before = judge.look(base)
     best: tuple[float, Look, Generator] | None = None
-    last: tuple[float, Look] | None = None
+    last: tuple[float, Look, str | None] | None = None
 
     def look(share: float, generator: Generator) -> None:
         nonlocal best, last
         seen = judge.look(generator)
-        last = share, seen
-        if judge.better(seen, before) and (best is None or seen.quality > best[1].quality):
+        refusal = judge.refusal(seen, before)
+        last = share, seen, refusal
+        if refusal is None and (best is None or seen.quality > best[1].quality):
             best = share, seen, generator
 
     steps, spent = tune(
@@ -234,7 +238,7 @@ def _adapt_one(
         expert=checkpoint.load_syncnet() if config.sync else None,
     )  # fmt: skip
     assert last is not None
-    share, after = last if best is None else best[:2]
+    share, after = (last if best is None else best)[:2]
 
     def heard(value: float) -> float | None:
         return round(value, 2) if hears else None
@@ -246,6 +250,6 @@ def _adapt_one(
         gap_before=heard(before.gap.mean()), gap_after=heard(after.gap.mean()),
         lmd_before=heard(before.lmd.mean()), lmd_after=heard(after.lmd.mean()),
         answer=round(float(after.answer.mean() / max(before.answer.mean(), 1e-9)), 2),
-        best_at=share, kept=best is not None,
+        best_at=share, kept=best is not None, refusal=last[2] if best is None else None,
     )  # fmt: skip
     return Adapted(material.tracks, base if best is None else best[2], report)
