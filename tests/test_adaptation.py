@@ -174,7 +174,7 @@ def test_a_mouth_that_moves_against_its_sound_is_not_kept(judge):
 def test_without_own_sound_a_mouth_must_not_go_deaf(judge):
     before = seen(30.0)
     assert judge(False).refusal(seen(31.0, gap=-2.0, answer=6.0), before) is None
-    assert judge(False).refusal(seen(31.0, answer=4.0), before)
+    assert judge(False).refusal(seen(31.0, answer=2.0), before)
 
 
 def test_without_own_sound_the_held_back_frames_are_silent_and_the_answer_is_to_speech(blob):

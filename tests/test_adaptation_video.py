@@ -1,15 +1,18 @@
 """Adaptation from a video to weights for its faces; on drawn people."""
 
+import json
 from fractions import Fraction
 
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
 import sidgan
 from sidgan import adaptation, checkpoint, faces, media
 from sidgan.adaptation import AdaptConfig, adapt, adapt_faces, material, networks
 from sidgan.adaptation.material import read_material
+from sidgan.cli import app
 from sidgan.config import GeneratorConfig, from_dict, read_toml
 from sidgan.errors import InputError, OutputError
 from sidgan.nn import Generator
@@ -101,6 +104,19 @@ def test_a_dub_draws_each_face_with_its_own_weights(folder, tmp_path):
     assert not np.array_equal(plain[:, SIDE:], mixed[:, SIDE:])
     assert not np.array_equal(plain[:, :SIDE], swapped[:, :SIDE])
     assert np.array_equal(plain[:, SIDE:], swapped[:, SIDE:])
+
+
+def test_the_command_line_adapts_to_all_faces_and_says_what_became_of_each(folder, tmp_path):
+    result = CliRunner().invoke(app, [
+        "dub", str(folder / "two.mp4"), str(folder / "voice.wav"), "-o", str(tmp_path / "out.mp4"), "--adapt", "0.01",
+        "--faces", "all", "--model", str(folder / "base.safetensors"), "--device", "cpu", "--json",
+    ])  # fmt: skip
+    assert result.exit_code == 0, result.output
+    told = json.loads(result.stdout)
+    assert [one["face"] for one in told["adapted"]] == [1, 2]
+    assert told["dubbed"] > 20
+    lines = [line for line in result.stderr.splitlines() if line.startswith("face ")]
+    assert [line[:12] for line in lines] == ["face 1 (left", "face 2 (righ"]
 
 
 def test_one_face_can_be_chosen(folder):

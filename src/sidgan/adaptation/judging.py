@@ -23,7 +23,7 @@ SHARE, FEWEST, MOST = 0.25, 16, 750  #: of the frames, at the end, are held back
 JUDGED = 150  #: of these that are looked at, spread evenly
 BLOCK = 10  #: frames that say about the same, as a mouth does not change faster; the unit of what is noise
 SPEAKER = 11  #: who is heard where a video has no sound of its own
-LISTENING = 0.5  #: share of its answer to sound that a mouth must keep where the sound cannot judge
+LISTENING = 0.25  #: share of its answer to sound that a mouth must keep where the sound cannot judge
 
 
 def split(material: Material) -> tuple[list[PackedClip], PackedClip, float]:
@@ -138,8 +138,8 @@ class Judge:
         what they do with a new voice is then anybody's guess, however sharp the picture. A gap that only shrinks is
         no such sign: a skin that fits better makes every mouth better, whatever it hears.
 
-        Without a sound that belongs to the picture there is no right one; then the mouth must not have gone deaf: a
-        sound must still move at least half as much of it as before.
+        Without a sound that belongs to the picture there is no right one; then the mouth must not have gone deaf. Some
+        of what sound moves in a face that is drawn badly is noise, which may go; a quarter must stay.
         """
         if not after.quality > before.quality:  # NaN is no better either
             return "not better"
