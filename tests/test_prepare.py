@@ -1,4 +1,4 @@
-"""From footage to packed crops, and from one video to weights that fit it; on drawn people."""
+"""From footage to packed crops; on drawn people."""
 
 import json
 from fractions import Fraction
@@ -6,13 +6,10 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from sidgan import checkpoint, media
-from sidgan.adaptation import adapt
-from sidgan.config import GeneratorConfig, from_dict, read_toml
+from sidgan import media
 from sidgan.data.dataset import PackedSet, read_crops
 from sidgan.data.prepare import PrepareConfig, prepare, ticks
-from sidgan.errors import DataError, InputError
-from sidgan.nn import Generator
+from sidgan.errors import DataError
 from sidgan.synth import Person, Scene, random_line
 from sidgan.types import FaceTrack
 
@@ -77,24 +74,3 @@ def test_ticks_pick_the_nearest_frame():
         assert abs(float(times[pick]) - n / 25) <= 1001 / 60000 + 1e-9
     slow = ticks([Fraction(i, 10) for i in range(20)], FaceTrack(0, np.ones(20, bool), *(np.zeros(1),) * 4))
     assert slow[:6] == [0, 0, 1, 1, 2, 2], "slow footage repeats frames, it does not run faster"
-
-
-def test_adapt_reports_and_never_ends_worse(folder, tmp_path):
-    base = tmp_path / "base.safetensors"
-    checkpoint.save(base, Generator(from_dict(GeneratorConfig, read_toml("nano64")["generator"])))
-    out = tmp_path / "me.safetensors"
-    _, report = adapt(folder / "talk.mp4", model=base, minutes=0.15, out=out)
-    assert report.kept == (report.after > report.before)
-    assert report.after > report.before, "an untrained network has everything to learn"
-    assert checkpoint.read_meta(out)["meta"]["adapted_to"] == "talk.mp4"
-    assert checkpoint.load_generator(out).config.size == 64
-
-
-@pytest.mark.parametrize(
-    ("name", "text"), [("silent.mp4", "no sound"), ("nobody.mp4", "no face"), ("none.mp4", "no file")]
-)
-def test_adapt_refuses_clearly(folder, tmp_path, name, text):
-    base = tmp_path / "base.safetensors"
-    checkpoint.save(base, Generator(from_dict(GeneratorConfig, read_toml("nano64")["generator"])))
-    with pytest.raises(InputError, match=text):
-        adapt(folder / name, model=base, minutes=0.1)

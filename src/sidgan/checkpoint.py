@@ -1,11 +1,15 @@
 """Weights on disk: one safetensors file holds the tensors and, as metadata, everything needed to rebuild the network.
 
-Nothing in such a file is executed. Weights may be stored as fp16 and are loaded as fp32.
+Nothing in such a file is executed. Weights may be stored as fp16 and are loaded as fp32. A generator that was adapted
+to a person is kept as its changes: the tensors that differ from those of its *base*, another such file, and the base's
+digest. It is loaded like any other as long as the base can be found.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
@@ -43,11 +47,53 @@ def save(
     Raises:
         OutputError: it cannot be written.
     """
+    _write(path, network, {k: _stored(v, half) for k, v in network.state_dict().items()}, meta, {})
+
+
+def save_changes(
+    path: Path, network: Generator, base: Path | str = "bundled", meta: Mapping[str, Any] | None = None
+) -> None:
+    """Write, as fp16, only what makes a generator different from weights it was trained from.
+
+    Args:
+        path: ends in ``.safetensors``; appears only when complete.
+        base: ``bundled`` or the weights file. Where that holds changes itself, the result belongs to its base.
+        meta: plain values to keep with it.
+
+    Raises:
+        OutputError: it cannot be written.
+        CheckpointError: ``base`` is no generator of the same shape.
+    """
+    root = base_file(base)
+    before, after = _tensors(root), network.state_dict()
+    if {k: v.shape for k, v in before.items()} != {k: v.shape for k, v in after.items()}:
+        raise CheckpointError(f"{root} is no base of a network of another shape; give the weights it was trained from")
+    changed = {k: _stored(v, half=True) for k, v in after.items() if not torch.equal(v.cpu(), before[k].to(v.dtype))}
+    inside = bundled("generator") == root
+    near = "" if inside else os.path.relpath(root.resolve(), path.resolve().parent)  # other folders' names are private
+    name = "bundled" if inside else root.name
+    _write(path, network, changed, meta, {"base": json.dumps({"name": name, "near": near, "digest": _digest(before)})})
+
+
+def base_file(path: Path | str = "bundled") -> Path:
+    """The file that holds the whole of a generator: ``path`` itself, or the base of the changes in it.
+
+    Raises:
+        CheckpointError: not a weights file of this package, or its base is not there.
+    """
+    file = _file(path, "generator")
+    header = read_meta(file)
+    return _base_of(file, header["base"]) if "base" in header else file
+
+
+def _write(
+    path: Path, network: Generator | SyncNet, tensors: dict[str, torch.Tensor], meta: Mapping[str, Any] | None,
+    more: Mapping[str, str],
+) -> None:  # fmt: skip
     kind, _ = _KINDS[type(network)]
-    tensors = {k: _stored(v, half) for k, v in network.state_dict().items()}
     header = {
         "format": FORMAT, "kind": kind, "config": json.dumps(to_dict(network.config)),
-        "meta": json.dumps(dict(meta or {})),
+        "meta": json.dumps(dict(meta or {})), **more,
     }  # fmt: skip
     with finished(path, SafetensorError) as part, writing(path, SafetensorError):
         save_file(tensors, part, metadata=header)
@@ -58,6 +104,16 @@ def _stored(tensor: torch.Tensor, half: bool) -> torch.Tensor:
     return tensor.half() if half and tensor.is_floating_point() else tensor
 
 
+def _digest(tensors: Mapping[str, torch.Tensor]) -> str:
+    """Of names, types and values, as stored; what else a file says does not change it."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
 def bundled(kind: str) -> Path:
     """Path of the weights that come with the package: ``generator`` or ``syncnet``."""
     return Path(str(resources.files("sidgan") / "weights" / f"{kind}.safetensors"))
@@ -65,6 +121,8 @@ def bundled(kind: str) -> Path:
 
 def read_meta(path: Path) -> dict[str, Any]:
     """What a weights file says about itself: ``kind``, ``config`` and ``meta``; no tensor is read.
+
+    A file of changes also has ``base``: ``name`` and ``digest`` of the weights it belongs to.
 
     Raises:
         CheckpointError: not a weights file of this package.
@@ -78,7 +136,8 @@ def read_meta(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path} is not a safetensors file, or is damaged ({error})") from None
     if header.get("format") != FORMAT:
         raise CheckpointError(f"{path} was not written by sidgan; give a file from 'sidgan train' or the bundled one")
-    return {"kind": header["kind"], "config": json.loads(header["config"]), "meta": json.loads(header["meta"])}
+    found = {"kind": header["kind"], "config": json.loads(header["config"]), "meta": json.loads(header["meta"])}
+    return found | ({"base": json.loads(header["base"])} if "base" in header else {})
 
 
 def load_generator(path: Path | str = "bundled") -> Generator:
@@ -93,16 +152,48 @@ def load_syncnet(path: Path | str = "bundled") -> SyncNet:
 
 def _load(path: Path | str, network: type[N]) -> N:
     kind, config_type = _KINDS[network]
-    file = bundled(kind) if str(path) == "bundled" else Path(path)
+    file = _file(path, kind)
     header = read_meta(file)
     if header["kind"] != kind:
         raise CheckpointError(f"{file} holds a {header['kind']}, not a {kind}")
+    state = _tensors(file)
+    if "base" in header:
+        state = _tensors(_base_of(file, header["base"])) | state
     try:
         model = network(from_dict(config_type, header["config"]))
-        with safe_open(file, "pt") as tensors:
-            state = {name: tensors.get_tensor(name) for name in tensors.keys()}  # noqa: SIM118  not a dict
         model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
-    except (ConfigError, RuntimeError, SafetensorError) as error:
+    except (ConfigError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise CheckpointError(f"{file} does not fit this version of sidgan ({reason})") from None
     return model.eval()
+
+
+def _file(path: Path | str, kind: str) -> Path:
+    return bundled(kind) if str(path) == "bundled" else Path(path)
+
+
+def _tensors(file: Path) -> dict[str, torch.Tensor]:
+    try:
+        with safe_open(file, "pt") as tensors:
+            return {name: tensors.get_tensor(name) for name in tensors.keys()}  # noqa: SIM118  not a dict
+    except SafetensorError as error:
+        raise CheckpointError(f"{file} does not fit this version of sidgan ({error})") from None
+
+
+def _base_of(file: Path, base: Mapping[str, str]) -> Path:
+    """The weights that a file of changes belongs to: the bundled ones, or where they were, or beside the file."""
+    name, short = base["name"], base["digest"][:12]
+    if name == "bundled":
+        candidates = [bundled("generator")]
+    else:
+        candidates = list(dict.fromkeys([file.resolve().parent / base["near"], file.resolve().parent / name]))
+    found = [candidate for candidate in candidates if candidate.is_file()]
+    for candidate in found:
+        if _digest(_tensors(candidate)) == base["digest"]:
+            return candidate
+    what = f"{file} holds the changes that adaptation made to other weights ({name}, digest {short}...)"
+    if name == "bundled":
+        raise CheckpointError(f"{what}, bundled with another version of sidgan; use that version or adapt again")
+    if found:
+        raise CheckpointError(f"{what}, and {found[0]} is not those weights; put the right file there or adapt again")
+    raise CheckpointError(f"{what}, which are not here; put {name} beside it")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -56,21 +57,31 @@ def dub(
     """Dub VIDEO with VOICE. Example: sidgan dub talk.mp4 german.wav -o talk-german.mp4 --adapt 5."""
     from sidgan import dubbing
 
-    generator = None
+    own: Mapping[int, Any] = {}
+    facts: dict[str, Any] = {}
     if strip is not None:
         check_target(strip)
     if adapt is not None:
+        from sidgan import adaptation
+
         dubbing.check(video, voice, out)
-        generator, adapted = _adapt(video, model, adapt, None, device)
-        console.print(_adapted_line(adapted))
+        with bar(console) as show:
+            adapted = adaptation.adapt_faces(
+                video, model=model, minutes=adapt, faces=faces, device=device, progress=show
+            )  # fmt: skip
+        own = adaptation.networks(adapted)
+        facts["adapted"] = [result.report.to_dict() for result in adapted]
+        for face in (result.report for result in adapted):
+            who = f"face {face.face} ({face.place}): " if len(adapted) > 1 else ""
+            console.print(who + face.line(), markup=False, highlight=False, soft_wrap=True)
     with bar(console) as show:
         report = dubbing.dub(
-            video, voice, out, model=model, generator=generator, faces=faces, device=device, crf=crf,
+            video, voice, out, model=model, own=own, faces=faces, device=device, crf=crf,
             progress=lambda stage, done, total: show(done / max(total, 1), stage),
         )  # fmt: skip
     if strip is not None:
         dubbing.strip(video, out, strip)
-    _print(report.to_dict(), as_json, f"{report.dubbed} of {report.frames} frames dubbed -> {out}")
+    _print(report.to_dict() | facts, as_json, f"{report.dubbed} of {report.frames} frames dubbed -> {out}")
     for first, last, reason in report.passed:
         console.print(f"  frames {first}-{last} as they were: {reason}")
 
@@ -80,13 +91,22 @@ def adapt(
     video: Video,
     out: Annotated[Path, typer.Option("-o", "--out", help="weights file to write", show_default=False)],
     minutes: Annotated[float, typer.Option(help="time for training", min=0.05)] = 5.0,
+    face: Annotated[int, typer.Option(help="whose face; 1 is the most prominent", min=1)] = 1,
     model: Model = "bundled",
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Fine-tune the model on one person's VIDEO. Example: sidgan adapt talk.mp4 -o me.safetensors --minutes 5."""
-    _, report = _adapt(video, model, minutes, out, device)
-    _print(report.to_dict(), as_json, _adapted_line(report))
+    """Fine-tune the model on one person's VIDEO. Example: sidgan adapt talk.mp4 -o me.safetensors --minutes 5.
+
+    OUT holds what changed; give it as --model to dub that person again.
+    """
+    from sidgan import adaptation
+
+    with bar(console) as show:
+        _, report = adaptation.adapt(
+            video, model=model, minutes=minutes, out=out, face=face, device=device, progress=show
+        )  # fmt: skip
+    _print(report.to_dict(), as_json, f"{report.line()} -> {out}")
 
 
 @app.command()
@@ -384,19 +404,6 @@ def _root(version: Annotated[bool, typer.Option("--version", help="print the ver
     if version:
         print(__version__)
         raise typer.Exit
-
-
-def _adapt(video: Path, model: str, minutes: float, out: Path | None, device: str) -> Any:
-    from sidgan.adaptation import adapt as run
-
-    with bar(console) as show:
-        return run(video, model=model, minutes=minutes, out=out, device=device, progress=show)
-
-
-def _adapted_line(report: Any) -> str:
-    verdict = "kept" if report.kept else "not better, so the model stays as it was"
-    return (f"held-back mouth PSNR {report.before:.1f} -> {report.after:.1f} dB "
-            f"after {report.steps} steps in {report.minutes:.1f} min: {verdict}")  # fmt: skip
 
 
 def _dry(config: Any) -> None:

@@ -16,7 +16,7 @@ import resource
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from fractions import Fraction
@@ -36,7 +36,7 @@ from sidgan.engine import Engine
 from sidgan.errors import InputError, NoFaceError, OutputError, SidganError
 from sidgan.faces import Tracker, box_of, landmarks, search
 from sidgan.nn import Generator
-from sidgan.people import MAX_YAW, MIN_SIDE, Person, References
+from sidgan.people import MAX_YAW, MIN_SIDE, Person, References, redrawn
 from sidgan.types import Byte, Clip, Float, Frame
 
 MAX_HELD = 4  #: batches of frames that may wait for a batch of one person's faces to fill
@@ -89,6 +89,7 @@ def dub(
     crf: int = 16,
     progress: Progress | None = None,
     generator: Generator | None = None,
+    own: Mapping[int, Generator] | None = None,
     on_frame: OnFrame | None = None,
 ) -> DubReport:
     """Redraw the mouth of a talking face so that it speaks ``audio``, and keep everything else.
@@ -106,6 +107,8 @@ def dub(
         crf: x264's constant quality, 0 (best) to 51.
         progress: told how far it is.
         generator: a network to use in place of ``model``.
+        own: networks of the same size for single faces, by their place among the video's tracks, the most prominent
+            first (`sidgan.adaptation.adapt_faces` makes them); the other faces are drawn by the model.
         on_frame: shown every frame before and after; it must not write into them.
 
     Raises:
@@ -115,7 +118,7 @@ def dub(
         ConfigError, CheckpointError: an impossible setting; weights that cannot be used.
     """
     dubber = Dubber(model, device=device, generator=generator)
-    return dubber.dub(video, audio, out, faces=faces, crf=crf, progress=progress, on_frame=on_frame)
+    return dubber.dub(video, audio, out, faces=faces, crf=crf, progress=progress, own=own, on_frame=on_frame)
 
 
 def check(video: Path, audio: Path, out: Path) -> None:
@@ -135,6 +138,7 @@ class Dubber:
         self, model: Path | str = "bundled", *, device: str = "auto", generator: Generator | None = None, batch: int = 8
     ) -> None:
         self.engine = Engine(load_generator(model) if generator is None else generator, device, batch)
+        self._device = device
         self.model = _model_id(model) if generator is None else "given"
 
     def dub(
@@ -146,6 +150,7 @@ class Dubber:
         faces: Faces = "largest",
         crf: int = 16,
         progress: Progress | None = None,
+        own: Mapping[int, Generator] | None = None,
         on_frame: OnFrame | None = None,
     ) -> DubReport:
         """Dub one video; see `sidgan.dubbing.dub`."""
@@ -154,7 +159,11 @@ class Dubber:
         require(0 <= crf <= 51, f"crf must be 0 to 51, not {crf}")
         if out.resolve() in (video.resolve(), audio.resolve()):
             raise OutputError(f"{out} is one of the inputs; choose another name")
-        run = _Run(self.engine, media.probe(video), progress or (lambda stage, done, total: None))
+        networks = {id(network): network for network in (own or {}).values()}  # one for all shots of a person
+        ready = {i: Engine(network, self._device, self.engine.batch) for i, network in networks.items()}
+        engines = {track: ready[id(network)] for track, network in (own or {}).items()}
+        require(all(e.size == self.engine.size for e in engines.values()), "faces' own networks must be of one size")
+        run = _Run(self.engine, media.probe(video), progress or (lambda stage, done, total: None), engines)
         # Entered first, so that an output or a voice that cannot be used is told before minutes are spent.
         with media.Writer(out, run.clip, audio=audio, crf=crf, tags=TAGS) as writer:
             run.analyse(faces)
@@ -165,7 +174,7 @@ class Dubber:
                 with run.clock("write"):
                     writer.write(after)
         run.verify(out)
-        return run.report(self.model)
+        return run.report(f"{self.model}, adapted" if own else self.model)
 
 
 @dataclass(frozen=True)
@@ -181,8 +190,8 @@ class _Job:
 class _Run:
     """One video on its way; holds a bounded number of frames."""
 
-    def __init__(self, engine: Engine, clip: Clip, progress: Progress) -> None:
-        self.clip, self._engine, self._progress = clip, engine, progress
+    def __init__(self, engine: Engine, clip: Clip, progress: Progress, own: Mapping[int, Engine]) -> None:
+        self.clip, self._engine, self._own, self._progress = clip, engine, own, progress
         self._seconds: dict[str, float] = {}
         self._wall, self._cpu = time.perf_counter(), time.process_time()
         self._times: list[Fraction] = []
@@ -213,13 +222,10 @@ class _Run:
                 f"{found} found in {self.clip.path}; give a video with a face square of at least {MIN_SIDE} px, "
                 f"turned by less than {MAX_YAW} degrees"
             )
-        self._engine = self._engine.fitting(float(np.median(usable[0].sides)))
-        self._people: dict[int, list[Person]] = defaultdict(list)  # by frame; forgotten as frames are done
-        for person in usable:
-            for index in person.track.frames:
-                # Who is most prominent stays it while out of sight: nobody else gets the voice for half a second.
-                if faces == "all" or not self._people[index]:
-                    self._people[index].append(person)
+        side = float(np.median(usable[0].sides))
+        self._engine = self._engine.fitting(side)
+        self._people = redrawn(usable, faces)  # by frame; forgotten as frames are done
+        self._engines = {person: self._own[i].fitting(side) for i, person in enumerate(people) if i in self._own}
         self._references = References(media.read_frames(self.clip), usable, self._engine.size, self._engine.references)
 
     def listen(self, voice: Path) -> None:
@@ -297,14 +303,15 @@ class _Run:
             yield frame, edited
 
     def _redraw(self, person: Person, jobs: Sequence[_Job]) -> Byte:
+        engine = self._engines.get(person, self._engine)
         if person.reference is None:
             with self.clock("reference"):
-                person.reference = self._engine.encode_reference(self._references.pictures(person))
+                person.reference = engine.encode_reference(self._references.pictures(person))
         masks = np.stack([geometry.mask_image(person.boxes[job.row], self._engine.size) for job in jobs])
         crops, mels = np.stack([job.crop for job in jobs]), np.stack([job.mel for job in jobs])
         placed = geometry.placement(person.points[[job.row for job in jobs]], person.points[person.shown])
         with self.clock("network"):
-            return self._engine.run(crops, masks, mels, person.reference, placed)
+            return engine.run(crops, masks, mels, person.reference, placed)
 
     def verify(self, out: Path) -> None:
         """Read the output back: it must have every frame at its time. One that has not is removed."""

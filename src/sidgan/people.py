@@ -84,6 +84,25 @@ class Person:
         return [order[:some], order[-some:]]
 
 
+def redrawn(people: Iterable[Person], faces: str) -> dict[int, list[Person]]:
+    """Who is redrawn in which frame.
+
+    Args:
+        people: those with `Person.candidates`, the most prominent first.
+        faces: ``largest``: the most prominent of each moment; ``all``: everybody.
+
+    Returns:
+        {frame: those who may be redrawn in it}; see `Person.refusal` for whether they are.
+    """
+    by_frame: dict[int, list[Person]] = defaultdict(list)
+    for person in people:
+        for index in person.track.frames:
+            # Who is most prominent stays it while out of sight: nobody else gets the voice for half a second.
+            if faces == "all" or not by_frame[index]:
+                by_frame[index].append(person)
+    return by_frame
+
+
 class References:
     """Finds people's reference pictures with a reader of its own, which runs ahead of the drawing as far as needed.
 

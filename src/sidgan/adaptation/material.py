@@ -1,0 +1,222 @@
+"""What a video holds of each of its faces: crops, masks and sound, 25 frames a second, from every shot they are in."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from sidgan import audio, faces, geometry, media
+from sidgan.adaptation.sound import Sound, judge_sounds
+from sidgan.data.dataset import FPS, PackedClip
+from sidgan.data.packing import ticks
+from sidgan.errors import InputError
+from sidgan.people import MAX_YAW, MIN_SIDE, Person, redrawn
+from sidgan.types import Byte, Clip, FaceTrack, Float, Frame
+
+ROOM = 1 << 31  #: bytes of pictures that are kept at the most; of longer videos, each stretch gives its beginning
+SHORTEST = 25  #: frames of a stretch that is worth having
+SAME = 0.5  #: distance of identities below which two shots show one person; strangers are 0.6 and more apart
+LOOKS = 3  #: frames of a track whose identity is taken
+
+Progress = Callable[[float, str], None]
+
+
+@dataclass(frozen=True)
+class Material:
+    """One face of a video.
+
+    Attributes:
+        number: place among all faces of the video, 1 is the most prominent.
+        tracks: places of its tracks among the video's, the most prominent first.
+        frames: of the video in which it is redrawn.
+        place: where and when it is seen, in words.
+        clips: its stretches in order of time, with the video's sound moved to fit.
+        sound: what that sound is good for.
+    """
+
+    number: int
+    tracks: tuple[int, ...]
+    frames: int
+    place: str
+    clips: tuple[PackedClip, ...]
+    sound: Sound
+
+    def __len__(self) -> int:
+        return sum(len(clip) for clip in self.clips)
+
+
+@dataclass
+class _Stretch:
+    """A run of frames in which a face can be redrawn: the frames at the ticks of a 25-fps clock, and their crops."""
+
+    track: int
+    person: Person
+    rows: list[int]
+    start: Fraction
+    images: list[Byte] = field(default_factory=list)
+
+    @property
+    def points(self) -> Float:
+        return self.person.track.landmarks[self.rows]
+
+    def clip(self, name: str, mel: Float, shift: int) -> PackedClip:
+        times = [self.start + Fraction(i - shift, FPS) for i in range(len(self.rows))]
+        points = self.person.points[self.rows]
+        return PackedClip(
+            name=name, images=torch.from_numpy(np.stack(self.images)).permute(0, 3, 1, 2).contiguous(),
+            mels=torch.from_numpy(audio.mel_windows(mel, times).astype(np.float16)),
+            masks=torch.from_numpy(geometry.mask_boxes(points)), landmarks=points,
+        )  # fmt: skip
+
+
+def read_material(
+    video: Path, size: int, which: str = "largest", progress: Progress | None = None, seconds: float | None = None
+) -> list[Material]:
+    """Everything that can be learnt from a video.
+
+    Args:
+        video: with or without sound.
+        size: side of the crops, px.
+        which: ``largest``: the faces that are the most prominent of their moment; ``all``: every face.
+        progress: called with the share done and a line of text.
+        seconds: only so much of the beginning is read. Tracks then have other places than in a dub of the whole.
+
+    Returns:
+        The faces that would be redrawn, the most prominent first. Shots of one person are put together.
+
+    Raises:
+        InputError: no such file, not a video, or no face that can be redrawn.
+    """
+    tell = progress or (lambda share, text: None)
+    clip = media.probe(video)
+    times: list[Fraction] = []
+    tracker = faces.Tracker()
+    for frame in media.read_frames(clip):
+        if seconds is not None and frame.time > seconds:
+            break
+        times.append(frame.time)
+        tracker.add(frame)
+        tell(0.5 * min(1.0, len(times) / max(clip.frames, 1)), "adapting: looking for faces")
+    people = [Person(track) for track in tracker.finish()]
+    usable = {i: person for i, person in enumerate(people) if person.candidates()}
+    if not usable:
+        found = "only small or turned faces" if people else "no face"
+        raise InputError(
+            f"cannot adapt to {video.name}: {found}; give a video with a face square of at least {MIN_SIDE} px, "
+            f"turned by less than {MAX_YAW} degrees"
+        )
+    wanted = Counter[Person]()  # frames in which each is redrawn
+    for index, chosen in redrawn(usable.values(), which).items():
+        wanted.update(person for person in chosen if person.refusal(index) is None)
+    stretches = _stretches({i: p for i, p in usable.items() if wanted[p]}, times, ROOM // (3 * size * size))
+    identities = _crop(clip, usable, stretches, size, lambda share: tell(0.5 + 0.5 * share, "adapting: reading faces"))
+    groups = _together({i: p.track for i, p in usable.items()}, identities)
+    groups.sort(key=lambda group: -sum(faces.prominence(usable[i].track) for i in group))
+    numbers = [n for n, group in enumerate(groups) if any(wanted[usable[i]] for i in group)]
+    parts = {n: [s for s in stretches if s.track in groups[n]] for n in numbers}
+    samples = media.read_audio(video) if clip.audio_rate is not None else np.zeros(0, np.float32)
+    seen = [n for n in numbers if parts[n]]
+    verdicts = judge_sounds([[(s.points, s.start) for s in parts[n]] for n in seen], samples)
+    sounds, mel = dict(zip(seen, verdicts, strict=True)), audio.log_mel(samples)
+    return [
+        Material(
+            number=n + 1, tracks=tuple(groups[n]), frames=sum(wanted[usable[i]] for i in groups[n]),
+            place=_place([usable[i] for i in groups[n]], times, clip),
+            clips=tuple(s.clip(f"{video.stem}/{n + 1}", mel, sounds[n].shift) for s in parts[n]),
+            sound=sounds.get(n, Sound("silent")),
+        )
+        for n in numbers
+    ]  # fmt: skip
+
+
+def _stretches(people: dict[int, Person], times: list[Fraction], room: int) -> list[_Stretch]:
+    """The runs of frames in which faces can be redrawn, in order of time, shortened alike to ``room`` frames in all."""
+    found = []
+    for i, person in people.items():
+        track = person.track
+        good = np.array([person.refusal(index) is None for index in track.frames])
+        edges = np.flatnonzero(np.diff(np.concatenate([[0], good.astype(int), [0]])))
+        for begin, end in zip(edges[::2], edges[1::2], strict=True):
+            run = replace(track, first=track.first + int(begin), visible=np.ones(end - begin, bool))
+            picks = ticks(times, run)
+            if len(picks) >= SHORTEST:
+                found.append(_Stretch(i, person, [p - track.first for p in picks], times[picks[0]]))
+    share = min(1.0, room / max(1, sum(len(s.rows) for s in found)))
+    for stretch in found:
+        stretch.rows = stretch.rows[: max(SHORTEST, int(len(stretch.rows) * share))]
+    return sorted(found, key=lambda s: (s.start, s.track))
+
+
+def _crop(
+    clip: Clip, people: dict[int, Person], stretches: Sequence[_Stretch], size: int, tell: Callable[[float], None]
+) -> dict[int, Float]:
+    """Cut all crops in one pass through the video; also the mean identity (128,) of each track."""
+    wanted: dict[int, list[tuple[_Stretch, int]]] = defaultdict(list)  # by frame: whose, and how often
+    for stretch in stretches:
+        for row, often in Counter(stretch.rows).items():
+            wanted[stretch.person.track.first + row].append((stretch, often))
+    looks: dict[int, list[int]] = defaultdict(list)  # by frame: the tracks whose identity is taken
+    for i, person in people.items():
+        usable = [index for index in person.track.frames if person.refusal(index) is None]
+        for k in range(LOOKS):
+            looks[usable[len(usable) * (2 * k + 1) // (2 * LOOKS)]].append(i)
+    seen: dict[int, list[Float]] = defaultdict(list)
+    last = max([*wanted, *looks])
+    for frame in media.read_frames(clip):
+        if frame.index > last:
+            break
+        for stretch, often in wanted.get(frame.index, []):
+            row = frame.index - stretch.person.track.first
+            image = geometry.crop_face(frame, stretch.person.track.matrices[row], size).image
+            stretch.images += [image] * often
+        for i in looks.get(frame.index, []):
+            seen[i].append(_identity(frame, people[i]))
+        tell((frame.index + 1) / (last + 1))
+    return {i: np.mean(found, 0) for i, found in seen.items()}
+
+
+def _identity(frame: Frame, person: Person) -> Float:
+    side, row = 256, person.row(frame.index)
+    image = geometry.crop_face(frame, person.track.matrices[row], side).image
+    return faces.embed(image, person.points[row] * side - 0.5)
+
+
+def _together(tracks: dict[int, FaceTrack], identities: dict[int, Float]) -> list[list[int]]:
+    """Group tracks by person: alike, and never seen in one frame. The most prominent tracks begin the groups."""
+    groups: list[list[int]] = []
+    for i in sorted(tracks):
+        strangers = [any(_meet(tracks[i], tracks[j]) for j in group) for group in groups]
+        near = [g for g, s in zip(groups, strangers, strict=True) if not s and _apart(i, g, identities) < SAME]
+        if near:
+            min(near, key=lambda g: _apart(i, g, identities)).append(i)
+        else:
+            groups.append([i])
+    return groups
+
+
+def _apart(i: int, group: Sequence[int], identities: dict[int, Float]) -> float:
+    return float(np.mean([np.linalg.norm(identities[i] - identities[j]) for j in group]))
+
+
+def _meet(one: FaceTrack, other: FaceTrack) -> bool:
+    """Whether both are seen in one frame."""
+    shared = range(max(one.first, other.first), min(one.frames.stop, other.frames.stop))
+    if not shared:
+        return False
+    a, b = (t.visible[shared.start - t.first : shared.stop - t.first] for t in (one, other))
+    return bool((a & b).any())
+
+
+def _place(people: Sequence[Person], times: Sequence[Fraction], clip: Clip) -> str:
+    """Where and when a face is seen, so that a user knows who is meant."""
+    track = max(people, key=lambda p: len(p.track)).track
+    middle = float(np.median(track.matrices[:, 0, 0] / 2 + track.matrices[:, 0, 2])) / clip.width
+    where = "left" if middle < 0.4 else "right" if middle > 0.6 else "in the middle"
+    begin = min(float(times[p.track.first]) for p in people)
+    return f"{where}, {np.median(people[0].sides):.0f} px, from {begin:.1f} s on"

@@ -1,0 +1,255 @@
+"""From a video to weights for its faces, each kept only where it is better."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from sidgan import checkpoint
+from sidgan.adaptation.judging import Judge, Look, silenced, split
+from sidgan.adaptation.material import Material, Progress, read_material
+from sidgan.adaptation.settings import AdaptConfig
+from sidgan.adaptation.tuning import tune
+from sidgan.config import require
+from sidgan.data.dataset import FPS, PackedSet
+from sidgan.errors import InputError, OutputError
+from sidgan.files import check_target
+from sidgan.nn import Generator
+
+MIN_FRAMES = 50  #: two seconds: with less there is nothing to learn from
+LONGEST = 3000  #: seconds that are read for one face; a mouth repeats itself long before
+LEAST = 0.5  #: of an equal share of the time, that each face gets however short it is on screen
+
+
+@dataclass(frozen=True)
+class AdaptReport:
+    """What adaptation did for one face.
+
+    Attributes:
+        face: its number among all faces of the video, 1 is the most prominent.
+        place: where and when it is seen, in words.
+        sound: ``own``, ``shifted by n frames`` (moved to fit the picture), ``silent`` or ``not its own``; with the last
+            two only the appearance is adapted, not what the mouth does.
+        evidence: that sound and picture belong together, in robust standard deviations; 10 is beyond doubt.
+        frames: trained on. held_back: frames that judged.
+        steps, minutes: how long.
+        before, after: mouth PSNR in dB on the held-back stretch; without a sound that belongs to it, beside the lips.
+        gap_before, gap_after: how much worse a wrong sound does there, dB: does the mouth listen? ``None`` without one.
+        lmd_before, lmd_after: mean distance of the lip landmarks there, px at 256 px; ``None`` likewise.
+        answer: how much a sound moves in the drawn mouth, of what it moved before.
+        best_at: share of the run after which the weights were best.
+        kept: whether the adapted weights are used.
+        refusal: why not, if not.
+        bytes: size of the file written, ``None`` where none was.
+    """
+
+    face: int
+    place: str
+    sound: str
+    evidence: float
+    frames: int
+    held_back: int
+    steps: int
+    minutes: float
+    before: float
+    after: float
+    gap_before: float | None
+    gap_after: float | None
+    lmd_before: float | None
+    lmd_after: float | None
+    answer: float
+    best_at: float
+    kept: bool
+    refusal: str | None
+    bytes: int | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return asdict(self)
+
+    def line(self) -> str:
+        """One line for people."""
+        what = "mouth PSNR" if self.gap_after is not None else "PSNR beside the lips"
+        sound = "" if self.sound == "own" else f"; sound {self.sound}"
+        deaf = "" if self.gap_after is not None else ": only the appearance was adapted"
+        verdict = "kept" if self.kept else f"{self.refusal}, so the model stays as it was"
+        size = "" if self.bytes is None else f"; {self.bytes / 1e6:.1f} MB"
+        return (f"held-back {what} {self.before:.1f} -> {self.after:.1f} dB after {self.steps} steps in "
+                f"{self.minutes:.1f} min: {verdict}{sound}{deaf}{size}")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """The weights for one face: ``tracks`` are the places of its tracks among the video's, as `sidgan.dub` takes them.
+
+    ``generator`` is in eval mode on the CPU: the adapted one where it is better, else the one it began from.
+    """
+
+    tracks: tuple[int, ...]
+    generator: Generator
+    report: AdaptReport
+
+
+def adapt(
+    video: Path,
+    *,
+    model: Path | str = "bundled",
+    minutes: float = 5.0,
+    out: Path | None = None,
+    face: int = 1,
+    device: str = "auto",
+    seed: int = 0,
+    progress: Progress = lambda share, text: None,
+    config: AdaptConfig | None = None,
+    replay: PackedSet | None = None,
+) -> tuple[Generator, AdaptReport]:
+    """Fine-tune a generator on one face of a video for ``minutes``.
+
+    Args:
+        video: a talking face, best with its own sound; without one only the appearance is adapted.
+        model: weights to start from.
+        minutes: time for training; preparation comes on top.
+        out: where to keep what changed for later dubs of this person (``.safetensors``). The file is used like any
+            weights file, as long as ``model`` stays where it is or beside it.
+        face: which of the faces, 1 is the most prominent.
+        progress: called with the share done and a line of text.
+        config: for experiments.
+        replay: general clips to be mixed in, of which ``config.replay`` takes a share.
+
+    Returns:
+        The better of the adapted and the original generator, in eval mode on the CPU, and the report.
+
+    Raises:
+        InputError: no face, no such face, or less than two seconds of it.
+        OutputError: ``out`` cannot be written, or is the model.
+    """
+    if out is not None:
+        check_target(out)
+        if out.resolve() == checkpoint.base_file(model).resolve():
+            raise OutputError(f"{out} is the model to start from, which its changes need; choose another name")
+    base = checkpoint.load_generator(model)
+    found = read_material(Path(video), base.config.size, "all", progress, LONGEST)
+    material = next((m for m in found if m.number == face), None)
+    if material is None:
+        there = "; ".join(f"{m.number}: {m.place}" for m in found)
+        raise InputError(f"there is no face {face} in {video}; there are {there}")
+    _enough(material, video)
+    how = config or AdaptConfig()
+    result = _adapt_one(base, material, minutes, how, device=device, seed=seed, progress=progress, replay=replay)
+    report = result.report
+    if out is not None:
+        checkpoint.save_changes(out, result.generator, model, {"adapted_to": Path(video).name, **report.to_dict()})
+        report = replace(report, bytes=out.stat().st_size)
+    return result.generator, report
+
+
+def adapt_faces(
+    video: Path,
+    *,
+    model: Path | str = "bundled",
+    minutes: float = 5.0,
+    faces: str = "largest",
+    device: str = "auto",
+    seed: int = 0,
+    progress: Progress = lambda share, text: None,
+    config: AdaptConfig | None = None,
+    replay: PackedSet | None = None,
+) -> list[Adapted]:
+    """Fine-tune weights of its own for each face that a dub of a video would redraw.
+
+    The time is shared by frames to be redrawn, but nobody gets less than half of an equal share. Faces seen for less
+    than two seconds are left to the model.
+
+    Args:
+        minutes: time for training in total; preparation comes on top.
+        faces: as for `sidgan.dub`.
+
+    The other arguments are those of `adapt`.
+
+    Raises:
+        InputError: no face, or none for two seconds.
+    """
+    base = checkpoint.load_generator(model)
+    require(faces in ("largest", "all"), f"faces must be 'largest' or 'all', not {faces!r}")
+    found = read_material(Path(video), base.config.size, faces, progress)
+    known = [m for m in found if len(m) >= MIN_FRAMES]
+    if not known:
+        _enough(found[0], video)
+    shares = shared([m.frames for m in known])
+    how, done, results = config or AdaptConfig(), 0.0, []
+    for material, share in zip(known, shares, strict=True):
+
+        def told(part: float, text: str, begun: float = done, share: float = share) -> None:
+            progress(begun + share * part, text)
+
+        results.append(_adapt_one(base, material, share * minutes, how, device=device, seed=seed, progress=told,
+                                  replay=replay))  # fmt: skip
+        done += share
+    return results
+
+
+def networks(results: Sequence[Adapted]) -> Mapping[int, Generator]:
+    """The kept weights by track, as `sidgan.dub` takes them for ``own``."""
+    return {track: result.generator for result in results if result.report.kept for track in result.tracks}
+
+
+def shared(frames: Sequence[int]) -> list[float]:
+    """Shares of the time, by frames; the least is at least about half of an equal share. They sum to 1."""
+    equal = LEAST / len(frames)
+    shares = [max(count / sum(frames), equal) for count in frames]
+    return [share / sum(shares) for share in shares]
+
+
+def _enough(material: Material, video: Path) -> None:
+    if len(material) < MIN_FRAMES:
+        raise InputError(
+            f"cannot adapt to {Path(video).name}: face {material.number} is seen for {len(material) / FPS:.1f} s only, "
+            f"{MIN_FRAMES / FPS:.0f} s are needed; dub without --adapt"
+        )
+
+
+def _adapt_one(
+    base: Generator, material: Material, minutes: float, config: AdaptConfig, *, device: str, seed: int,
+    progress: Progress, replay: PackedSet | None,
+) -> Adapted:  # fmt: skip
+    hears = material.sound.teaches
+    train, held, every = split(material)
+    if not hears:  # a sound that belongs to no mouth would teach that sounds mean nothing; silence teaches nothing
+        train, held = [silenced(clip) for clip in train], silenced(held)
+    judge = Judge(held, hears, every)
+    before = judge.look(base)
+    best: tuple[float, Look, Generator] | None = None
+    last: tuple[float, Look, str | None] | None = None
+
+    def look(share: float, generator: Generator) -> None:
+        nonlocal best, last
+        seen = judge.look(generator)
+        refusal = judge.refusal(seen, before)
+        last = share, seen, refusal
+        if refusal is None and (best is None or seen.quality > best[1].quality):
+            best = share, seen, generator
+
+    steps, spent = tune(
+        base, train, minutes, config, hears=hears, device=device, seed=seed, look=look, replay=replay,
+        progress=lambda share, done, total: progress(share, f"adapting face {material.number}: step {done} of "
+                                                            f"about {total}"),
+        expert=checkpoint.load_syncnet() if config.sync else None,
+    )  # fmt: skip
+    assert last is not None
+    share, after = (last if best is None else best)[:2]
+
+    def heard(value: float) -> float | None:
+        return round(value, 2) if hears else None
+
+    report = AdaptReport(
+        face=material.number, place=material.place, sound=material.sound.verdict, evidence=material.sound.evidence,
+        frames=sum(len(clip) for clip in train), held_back=len(held) - 1, steps=steps, minutes=round(spent, 2),
+        before=round(before.quality, 2), after=round(after.quality, 2),
+        gap_before=heard(before.gap.mean()), gap_after=heard(after.gap.mean()),
+        lmd_before=heard(before.lmd.mean()), lmd_after=heard(after.lmd.mean()),
+        answer=round(float(after.answer.mean() / max(before.answer.mean(), 1e-9)), 2),
+        best_at=share, kept=best is not None, refusal=last[2] if best is None else None,
+    )  # fmt: skip
+    return Adapted(material.tracks, base if best is None else best[2], report)

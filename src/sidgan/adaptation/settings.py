@@ -1,0 +1,78 @@
+"""Settings of an adaptation. They are for experiments: a user only says for how long."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sidgan.config import DiscriminatorConfig, GeneratorConfig, LossWeights, require
+from sidgan.train.gan import GanTrainConfig
+from sidgan.train.loop import LoopConfig
+
+
+@dataclass(frozen=True)
+class AdaptConfig:
+    """How a generator is fine-tuned to one face.
+
+    Attributes:
+        rate: Adam's learning rate. Over the last half it falls to a tenth.
+        audio_rate: of the audio encoder, relative to ``rate``; 0 keeps it as it is.
+        tuned: only parameters whose names begin with one of these are trained; none named: all.
+        batch: frames per step.
+        ema: decay of the averaged weights, which are what is judged and used.
+        mouth, lips: how much more L1 counts inside the hidden box, and on the lips (`sidgan.config.LossWeights`).
+        frequency: weight of the focal frequency loss at every level.
+        gan: weight of a critic at the finest level, which begins from nothing.
+        sync: weight of the sync loss at the finest level; needs an expert.
+        replay: share of each batch that comes from a general set of clips, where one is given.
+        looks: shares of the run after which the weights are judged; the best are used.
+        steps: updates; without it the time decides.
+    """
+
+    rate: float = 4e-4
+    audio_rate: float = 0.3
+    tuned: tuple[str, ...] = ()
+    batch: int = 10
+    ema: float = 0.98
+    mouth: float = 5.0
+    lips: float = 2.0
+    frequency: float = 0.0
+    gan: float = 0.0
+    sync: float = 0.0
+    replay: float = 0.0
+    looks: tuple[float, ...] = (0.5, 0.75, 1.0)
+    steps: int | None = None
+
+    def __post_init__(self) -> None:
+        require(0 <= self.replay < 1, f"replay must be a share below 1, not {self.replay}")
+        require(self.steps is None or self.steps > 0, f"steps must be positive, not {self.steps}")
+        require(
+            bool(self.looks) and self.looks[-1] == 1 and list(self.looks) == sorted(set(self.looks)),
+            f"looks must be rising shares that end with 1, not {self.looks}",
+        )
+
+    def training(self, generator: GeneratorConfig, *, hears: bool, seed: int) -> GanTrainConfig:
+        """What the trainer is told.
+
+        Args:
+            generator: the network.
+            hears: whether the sound belongs to the picture. If not, nobody knows what the lips should do.
+            seed: of everything random.
+        """
+        levels = generator.rgb_levels
+        everywhere = LossWeights(mouth=self.mouth, lips=self.lips if hears else DEAF_LIPS, frequency=self.frequency)
+        weights = dict.fromkeys(levels, everywhere)
+        finest = LossWeights(
+            mouth=everywhere.mouth, lips=everywhere.lips, frequency=self.frequency, gan=self.gan,
+            sync=self.sync if hears else 0.0,
+        )  # fmt: skip
+        return GanTrainConfig(
+            generator=generator, weights=weights | {levels[-1]: finest}, loop=LoopConfig(steps=2), batch=self.batch,
+            discriminators={levels[-1]: DiscriminatorConfig(base=32)} if self.gan else {},
+            lr=self.rate, betas=(0.9, 0.999), decay=0.5, audio_lr=self.audio_rate if hears else 0.0,
+            grow=(0.0,) * (len(levels) - 1), fade=0.0, sync_from=0.0 if finest.sync else 2.0, sync_ramp=0.1,
+            gan_from=0.2 if self.gan else 2.0, ema=self.ema, expert_kind="any",
+            references=2 if generator.warp_levels else 1, seed=seed,
+        )  # fmt: skip
+
+
+DEAF_LIPS = -1.0  #: lips count like the face outside the hidden box, a fifth of the box

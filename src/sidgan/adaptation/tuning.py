@@ -1,0 +1,106 @@
+"""The steps of an adaptation: so many as fit into the time, judged a few times on the way."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import fields, replace
+
+import numpy as np
+import torch
+
+from sidgan.adaptation.settings import AdaptConfig
+from sidgan.data.dataset import PackedClip, PackedSet, Windows
+from sidgan.nn import Generator, SyncNet
+from sidgan.train.gan import GanTask
+from sidgan.train.loop import LoopConfig
+from sidgan.train.runs import launch
+
+
+class Mixed(PackedSet):
+    """Windows of one face, with a share of windows of others in every batch, so that old skills are not forgotten."""
+
+    def __init__(self, own: PackedSet, others: PackedSet, share: float) -> None:
+        self.device, self._clips, self._chances = own.device, own._clips, own._chances
+        self._others, self._share = others, share
+
+    def windows(self, rng: np.random.Generator, count: int, frames: int, references: int = 1) -> Windows:
+        """``count`` random windows of ``frames`` frames, the others' share of them rounded."""
+        theirs = min(round(count * self._share), count - 1)
+        mine = super().windows(rng, count - theirs, frames, references)
+        if not theirs:
+            return mine
+        other = self._others.windows(rng, theirs, frames, references)
+        parts = {f.name: (getattr(mine, f.name), getattr(other, f.name).to(self.device)) for f in fields(Windows)}
+        return Windows(**{name: torch.cat(pair) for name, pair in parts.items()})
+
+
+def frozen(base: Generator, hears: bool, config: AdaptConfig) -> list[str]:
+    """Names of the parameters that stay as they are.
+
+    With a sound that does not belong to the picture, what the network knows of sounds and mouths can only get worse. So
+    the audio encoder stays, and every block that it modulates, and what moves references: there mouths get their shape.
+    What is left learns what the person looks like.
+    """
+    deaf = () if hears else ("audio.", "motion.", *(f"blocks.{level}." for level in base.config.audio_levels))
+    names = [name for name, _ in base.named_parameters()]
+    return [n for n in names if n.startswith(deaf) or (config.tuned and not n.startswith(config.tuned))]
+
+
+def tune(
+    base: Generator,
+    clips: Sequence[PackedClip],
+    minutes: float,
+    config: AdaptConfig,
+    *,
+    hears: bool,
+    device: str,
+    seed: int,
+    look: Callable[[float, Generator], None],
+    progress: Callable[[float, int, int], None],
+    replay: PackedSet | None = None,
+    expert: SyncNet | None = None,
+) -> tuple[int, float]:
+    """Train a copy of ``base`` on some clips.
+
+    Args:
+        base: stays as it is.
+        clips: of one face.
+        minutes: time for steps; looking comes on top.
+        hears: whether the clips' sound belongs to their pictures.
+        look: called with the share done and the averaged weights on the CPU, at each of ``config.looks``.
+        progress: called with the share done, the steps done, and about how many there will be.
+        replay: general clips, of which ``config.replay`` takes a share.
+        expert: for the sync loss.
+
+    Returns:
+        Steps, and minutes spent on them.
+    """
+    net = copy.deepcopy(base)
+    still = set(frozen(base, hears, config))
+    for name, parameter in net.named_parameters():
+        parameter.requires_grad_(name not in still)
+    data = PackedSet.of(list(clips))
+    if replay is not None and config.replay:
+        data = Mixed(data, replay, config.replay)
+    settings = config.training(base.config, hears=hears, seed=seed)
+    if all(name in still for name, _ in base.named_parameters() if name.startswith("audio.")):
+        settings = replace(settings, audio_lr=0.0)
+    task = GanTask(settings, data, {}, launch(device, "auto"), start=net, expert=expert if config.sync else None)
+    ahead, spent, index, steps = list(config.looks), 0.0, 0, config.steps or 1
+    while ahead:
+        begun = time.monotonic()
+        task.step(index)
+        index += 1
+        spent += time.monotonic() - begun
+        if config.steps is None:
+            steps = max(index, int(index * 60 * minutes / spent)) if spent < 60 * minutes else index
+        share = index / steps if config.steps else min(1.0, spent / (60 * minutes))
+        task.config = replace(task.config, loop=LoopConfig(steps=max(steps, 2)))  # the rate falls towards this end
+        progress(share, index, steps)
+        due = [at for at in ahead if share >= at]
+        ahead = ahead[len(due) :]
+        if due:
+            look(due[-1], copy.deepcopy(task.ema).cpu().eval())
+    return index, spent / 60

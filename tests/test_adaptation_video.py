@@ -1,0 +1,188 @@
+"""Adaptation from a video to weights for its faces; on drawn people."""
+
+import json
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+import sidgan
+from sidgan import adaptation, checkpoint, faces, media
+from sidgan.adaptation import AdaptConfig, adapt, adapt_faces, material, networks
+from sidgan.adaptation.material import read_material
+from sidgan.cli import app
+from sidgan.config import GeneratorConfig, from_dict, read_toml
+from sidgan.errors import InputError, OutputError
+from sidgan.nn import Generator
+from sidgan.synth import Person, Scene, random_line
+
+SHORT = AdaptConfig(steps=2)
+SIDE, SECONDS = 192, 2.4
+
+
+def pictures(seed, seconds=SECONDS, side=SIDE):
+    scene = Scene(Person.random(seed), random_line(np.random.default_rng(seed), seconds), size=(side, side))
+    return [shot.image for shot in scene], scene.audio(16000)
+
+
+def nano(seed=0):
+    torch.manual_seed(seed)
+    return Generator(from_dict(GeneratorConfig, read_toml("nano64")["generator"])).eval()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """talk.mp4 with its sound, mute.mp4 without; two.mp4: two people beside each other; short.mp4, nobody.mp4."""
+    folder = tmp_path_factory.mktemp("people")
+    left, sound = pictures(3)
+    right, _ = pictures(4, side=160)
+    around = [np.pad(image, ((16, 16), (16, 16), (0, 0)), mode="edge") for image in right]
+    media.write_clip(folder / "talk.mp4", left, Fraction(25), sound, 16000)
+    media.write_clip(folder / "mute.mp4", left, Fraction(25))
+    media.write_clip(folder / "short.mp4", left[:30], Fraction(25), sound, 16000)
+    both = [np.concatenate(pair, 1) for pair in zip(left, around, strict=True)]
+    media.write_clip(folder / "two.mp4", both, Fraction(25), sound, 16000)
+    media.write_clip(folder / "nobody.mp4", [np.full((96, 96, 3), 90, np.uint8)] * 30, Fraction(25))
+    media.write_wav(folder / "voice.wav", pictures(5, 1.0)[1], 16000)
+    checkpoint.save(folder / "base.safetensors", nano())
+    return folder
+
+
+def test_adapted_weights_are_kept_and_used_again(folder, tmp_path):
+    out = tmp_path / "me.safetensors"
+    how = AdaptConfig(steps=20)
+    net, report = adapt(folder / "talk.mp4", model=folder / "base.safetensors", config=how, out=out)
+    assert report.sound == "own"
+    assert report.kept, "an untrained network has everything to learn"
+    assert report.bytes == out.stat().st_size
+    assert checkpoint.read_meta(out)["meta"]["adapted_to"] == "talk.mp4"
+    loaded = checkpoint.load_generator(out)
+    for name, parameter in net.named_parameters():
+        assert torch.allclose(loaded.get_parameter(name), parameter, atol=2e-3), name
+    dubbed = sidgan.dub(folder / "talk.mp4", folder / "voice.wav", tmp_path / "out.mp4", model=out, device="cpu")
+    assert dubbed.dubbed > 20
+
+
+def test_without_sound_only_the_appearance_is_adapted(folder, tmp_path):
+    base = folder / "base.safetensors"
+    net, report = adapt(folder / "mute.mp4", model=base, config=AdaptConfig(steps=12), out=tmp_path / "me.safetensors")
+    assert report.sound == "silent"
+    assert report.gap_after is None
+    assert "sound silent: only the appearance was adapted" in report.line()
+    before = checkpoint.load_generator(base)
+    changed = {n for n, p in net.named_parameters() if not torch.equal(p, before.get_parameter(n))}
+    assert bool(changed) == report.kept
+    assert not [n for n in changed if n.startswith(("audio.", "blocks.8."))]
+
+
+def test_each_face_gets_weights_of_its_own(folder, tmp_path):
+    base = folder / "base.safetensors"
+    both = adapt_faces(folder / "two.mp4", model=base, faces="all", config=AdaptConfig(steps=10))
+    assert [r.report.face for r in both] == [1, 2]
+    assert [r.report.place.split(",")[0] for r in both] == ["left", "right"]
+    assert sorted(t for r in both for t in r.tracks) == list(range(len(both)))
+    (one,) = adapt_faces(folder / "two.mp4", model=base, faces="largest", config=SHORT)
+    assert (one.report.face, one.tracks) == (1, both[0].tracks)
+    own = networks(both)
+    assert set(own) == {t for r in both if r.report.kept for t in r.tracks}
+
+
+def test_a_dub_draws_each_face_with_its_own_weights(folder, tmp_path):
+    tracks = faces.track_faces(media.read_frames(media.probe(folder / "two.mp4")))
+    assert len(tracks) == 2
+
+    def dubbed(**own):
+        after = []
+        sidgan.dub(folder / "two.mp4", folder / "voice.wav", tmp_path / "out.mp4", generator=nano(), device="cpu",
+                   faces="all", on_frame=lambda _, frame: after.append(frame.planes[0].copy()), **own)  # fmt: skip
+        return after[5]
+
+    plain, mixed, swapped = dubbed(), dubbed(own={1: nano(7)}), dubbed(own={0: nano(7)})
+    assert np.array_equal(plain[:, :SIDE], mixed[:, :SIDE])
+    assert not np.array_equal(plain[:, SIDE:], mixed[:, SIDE:])
+    assert not np.array_equal(plain[:, :SIDE], swapped[:, :SIDE])
+    assert np.array_equal(plain[:, SIDE:], swapped[:, SIDE:])
+
+
+def test_the_command_line_adapts_to_all_faces_and_says_what_became_of_each(folder, tmp_path):
+    result = CliRunner().invoke(app, [
+        "dub", str(folder / "two.mp4"), str(folder / "voice.wav"), "-o", str(tmp_path / "out.mp4"), "--adapt", "0.01",
+        "--faces", "all", "--model", str(folder / "base.safetensors"), "--device", "cpu", "--json",
+    ])  # fmt: skip
+    assert result.exit_code == 0, result.output
+    told = json.loads(result.stdout)
+    assert [one["face"] for one in told["adapted"]] == [1, 2]
+    assert told["dubbed"] > 20
+    lines = [line for line in result.stderr.splitlines() if line.startswith("face ")]
+    assert [line[:12] for line in lines] == ["face 1 (left", "face 2 (righ"]
+
+
+def test_one_face_can_be_chosen(folder):
+    _, report = adapt(folder / "two.mp4", model=folder / "base.safetensors", face=2, config=SHORT)
+    assert (report.face, report.place.split(",")[0]) == (2, "right")
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "text"),
+    [
+        ("nobody.mp4", {}, "no face"),
+        ("none.mp4", {}, "no such file"),
+        ("short.mp4", {}, r"seen for 1\.2 s only"),
+        ("two.mp4", {"face": 5}, "no face 5 in .*; there are 1: left, .*; 2: right"),
+    ],
+)
+def test_what_cannot_be_adapted_to_is_refused_clearly(folder, name, more, text):
+    with pytest.raises(InputError, match=text):
+        adapt(folder / name, model=folder / "base.safetensors", config=SHORT, **more)
+    if not more:
+        with pytest.raises(InputError, match=text):
+            adapt_faces(folder / name, model=folder / "base.safetensors", config=SHORT)
+
+
+def test_the_base_is_not_overwritten(folder):
+    before = (folder / "base.safetensors").read_bytes()
+    with pytest.raises(OutputError, match="is the model to start from"):
+        adapt(folder / "talk.mp4", model=folder / "base.safetensors", out=folder / "base.safetensors", config=SHORT)
+    assert (folder / "base.safetensors").read_bytes() == before
+
+
+# -------------------------------------------------------------------------------------------------- the material
+
+
+def test_material_follows_the_clock_and_the_sound(folder):
+    (found,) = read_material(folder / "talk.mp4", 64)
+    (clip,) = found.clips
+    assert abs(len(clip) - SECONDS * 25) <= 1
+    assert clip.images.shape[1:] == (3, 64, 64)
+    assert float(clip.mels.max()) > 0
+    assert found.frames == len(clip)
+
+
+def test_long_material_is_shortened_to_fit(folder, monkeypatch):
+    monkeypatch.setattr(material, "ROOM", 3 * 64 * 64 * 30)
+    (found,) = read_material(folder / "talk.mp4", 64)
+    assert len(found) == 30
+
+
+def test_shots_of_one_person_are_one_face(folder, tmp_path):
+    """Two shots of one person at other places and sizes, a dark frame between them."""
+    images, sound = pictures(3)
+    wide = [np.pad(i, ((40, 0), (60, 20), (0, 0)), mode="edge") for i in images[30:]]
+    first = [np.pad(i, ((20, 20), (20, 60), (0, 0)), mode="edge") for i in images[:30]]
+    cut = [np.zeros_like(first[0])] * 2
+    media.write_clip(tmp_path / "cut.mp4", first + cut + wide, Fraction(25), sound, 16000)
+    (found,) = read_material(tmp_path / "cut.mp4", 64, "all")
+    assert sorted(found.tracks) == [0, 1]
+    assert len(found.clips) == 2
+    assert found.frames == len(found)
+
+
+def test_people_who_meet_are_two_however_alike(folder, monkeypatch):
+    monkeypatch.setattr(material, "SAME", 10.0)
+    assert [m.number for m in read_material(folder / "two.mp4", 64, "all")] == [1, 2]
+
+
+def test_the_public_name_still_works():
+    assert sidgan.adapt is adaptation.adapt
