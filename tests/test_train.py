@@ -333,3 +333,9 @@ def test_another_voice_has_its_formants_elsewhere():
     peaks = augment.mel_voice(mels, np.random.default_rng(0))[:, 0, 0, :, 8].argmax(1)
     assert 34 <= peaks.min() < 38
     assert 42 < peaks.max() <= 46
+
+
+def test_weights_may_be_read_by_whom_the_user_lets_read(tmp_path):
+    (tmp_path / "plain").touch()
+    checkpoint.save(tmp_path / "model.safetensors", SyncNet(SyncNetConfig(width=1, audio_width=1, blocks=0.0)))
+    assert (tmp_path / "model.safetensors").stat().st_mode == (tmp_path / "plain").stat().st_mode
