@@ -387,6 +387,8 @@ def info(
         lines = "\n".join(line for one in found for line in one.lines())
         _print({"downloads": [one.to_dict() for one in found]}, as_json, lines)
         return
+    from hashlib import sha256
+
     import torch
 
     from sidgan import checkpoint
@@ -395,7 +397,9 @@ def info(
                              "device": "cuda" if torch.cuda.is_available() else "cpu"}  # fmt: skip
     for kind in ("generator", "syncnet"):
         path = checkpoint.bundled(kind)
-        facts[kind] = checkpoint.read_meta(path) if path.is_file() else "not bundled"
+        facts[kind] = "not bundled"
+        if path.is_file():
+            facts[kind] = {"sha256": sha256(path.read_bytes()).hexdigest(), **checkpoint.read_meta(path)}
     _print(facts, as_json, json.dumps(facts, indent=1))
 
 
