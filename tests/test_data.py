@@ -13,9 +13,10 @@ from scipy.ndimage import gaussian_filter1d
 
 from sidgan import audio, geometry, media
 from sidgan.data.dataset import PackedClip, PackedSet, Windows, box_masks, reference_frame, stack_windows
-from sidgan.data.offset import estimate_offset, mouth_opening
+from sidgan.data.offset import estimate_offset
 from sidgan.data.splits import Splits
 from sidgan.errors import ConfigError, DataError
+from sidgan.geometry import mouth_opening
 
 # ------------------------------------------------------------------------------------------------------------ splits
 
@@ -150,12 +151,12 @@ def counting_clip(name: str, count: int) -> PackedClip:
 
 def test_windows_keep_picture_and_sound_together() -> None:
     clip = counting_clip("a", 50)
-    windows = stack_windows([(clip, 7, 40), (clip, 20, 0)], 5, 8)
+    windows = stack_windows([(clip, 7, [40]), (clip, 20, [0])], 5, 8)
     assert windows.target.shape == (2, 5, 3, 8, 8)
     assert (windows.target[0, :, 0, 0, 0] * 255).round().tolist() == [7, 8, 9, 10, 11]
     assert windows.mels[0, :, 0, 0, 0].tolist() == [7, 8, 9, 10, 11]
     assert windows.sync_mel[:, 0, 0, 0].tolist() == [9, 22]
-    assert (windows.reference[:, 0, 0, 0] * 255).round().tolist() == [40, 0]
+    assert (windows.reference[:, 0, 0, 0, 0] * 255).round().tolist() == [40, 0]
     assert windows.mask[0, 0, 0].sum() == 16
 
 

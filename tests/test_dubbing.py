@@ -206,9 +206,12 @@ def test_what_is_under_the_mask_has_no_influence(
 
 def test_a_perfect_network_would_leave_no_trace(folder: Path, generator: Generator) -> None:
     class Copy:
-        size, batch = 512, 4
+        size, batch, references = 512, 4, 1
 
-        def encode_reference(self, image: np.ndarray) -> dict[int, torch.Tensor]:
+        def fitting(self, side: float) -> Copy:
+            return self
+
+        def encode_reference(self, images: np.ndarray) -> dict[int, torch.Tensor]:
             return {}
 
         def run(self, crops: np.ndarray, *_: object) -> np.ndarray:
@@ -337,7 +340,8 @@ def test_small_and_turned_faces_are_left_alone(tracks: list[FaceTrack]) -> None:
     assert "turned" in (refusals[4] or "")
     assert "smaller" in (refusals[5] or "")
     assert {r for i, r in enumerate(refusals) if i not in (4, 5)} == {None}
-    assert {104, 105}.isdisjoint(person.candidates())
+    assert {104, 105}.isdisjoint(person.candidates()[0])
+    assert all({104, 105}.isdisjoint(group) for group in person.candidates(2))
 
 
 def test_only_unusable_faces_are_no_faces(
@@ -361,9 +365,23 @@ def test_the_reference_is_the_sharpest_frontal_frame(folder: Path, tracks: list[
                 copy.planes[0][...] = cv2.GaussianBlur(np.ascontiguousarray(copy.planes[0]), (0, 0), 3)
             yield copy
 
-    picture = References(blurred(), [person], 64).picture(person)
+    (picture,) = References(blurred(), [person], 64).pictures(person)
     frame = next(islice(blurred(), 11, None))
     assert np.array_equal(picture, geometry.crop_face(frame, person.track.matrices[11], 64).image)
+
+
+def test_two_references_show_the_lips_closed_and_open(folder: Path, tracks: list[FaceTrack]) -> None:
+    landmarks = tracks[0].landmarks.copy()
+    landmarks[:, 66] = landmarks[:, 62] + (0, 5)
+    landmarks[[4, 9], 66] += np.array([[0, -4], [0, 8]])
+    landmarks[2, 66] += (0, 9)  # the widest, but turned
+    pose = np.zeros_like(tracks[0].pose)
+    pose[2, 0] = 30
+    person = Person(dataclasses.replace(tracks[0], landmarks=landmarks, pose=pose))
+    pictures = References(media.read_frames(media.probe(folder / "film.mp4")), [person], 64, 2).pictures(person)
+    frames = list(islice(media.read_frames(media.probe(folder / "film.mp4")), 10))
+    for picture, index in zip(pictures, (4, 9), strict=True):
+        assert np.array_equal(picture, geometry.crop_face(frames[index], person.track.matrices[index], 64).image)
 
 
 def test_no_more_than_a_few_batches_wait(
@@ -398,7 +416,7 @@ def test_grouping_does_not_change_a_bit(generator: Generator) -> None:
     crops = rng.integers(0, 256, (11, 64, 64, 3)).astype(np.uint8)
     masks = np.stack([geometry.mask_image(np.array([0.2, 0.6, 0.8, 1]), 64)] * 11)
     mels = rng.uniform(-4, 4, (11, 1, 80, 16)).astype(np.float32)
-    reference = engine.encode_reference(crops[0])
+    reference = engine.encode_reference(crops[:1])
     whole = engine.run(crops, masks, mels, reference)
     assert whole.shape == crops.shape
     assert whole.dtype == np.uint8

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -58,7 +59,7 @@ class Oracle(Generator):
 
     def decode(
         self, query: Tensor, features: Mapping[int, Tensor], mel: Tensor,
-        level: int | None = None, fade: float | None = None,
+        level: int | None = None, fade: float | None = None, placed: Tensor | None = None, sharp: Tensor | None = None,
     ) -> dict[int, Tensor]:  # fmt: skip
         assert not self.training
         self.queries.append(query)
@@ -165,7 +166,7 @@ def test_the_lower_half_and_the_first_frame_can_be_judged() -> None:
 
 def test_a_model_that_draws_nan_is_named_and_not_averaged() -> None:
     class Broken(Oracle):
-        def decode(self, query, features, mel, level=None, fade=None):  # type: ignore[no-untyped-def]
+        def decode(self, query, features, mel, **others):  # type: ignore[no-untyped-def]
             return {k: v * math.nan for k, v in super().decode(query, features, mel).items()}
 
     with pytest.raises(DataError, match="draws NaN"):
@@ -328,8 +329,8 @@ def test_a_deaf_generator_follows_nobody() -> None:
     clips = [speaking(f"a/{i}", rng.integers(0, COUNT, 60)) for i in range(3)]
 
     class Deaf(Oracle):
-        def decode(self, query, features, mel, level=None, fade=None):  # type: ignore[no-untyped-def]
-            return super().decode(query, features, torch.zeros_like(mel), level, fade)
+        def decode(self, query, features, mel, **others):  # type: ignore[no-untyped-def]
+            return super().decode(query, features, torch.zeros_like(mel))
 
     result = revoice(Deaf(), made_set(*clips))
     assert all(r.values["opening"] == 0 for r in result.records)
@@ -338,3 +339,26 @@ def test_a_deaf_generator_follows_nobody() -> None:
 def test_a_new_voice_needs_others_to_come_from() -> None:
     with pytest.raises(ConfigError, match="three clips"):
         revoice(Oracle(), made_set(made_clip(), made_clip("b")))
+
+
+def test_a_pair_shows_the_mouth_closed_and_open_and_judges_neither():
+    seen: list[Tensor] = []
+
+    class Watched(Oracle):
+        def encode_reference(self, reference: Tensor) -> dict[int, Tensor]:
+            seen.append(reference)
+            return super().encode_reference(reference)
+
+    clip = made_clip()
+    landmarks = clip.landmarks.copy()
+    landmarks[:, 66, 1] = landmarks[:, 62, 1] + 0.01
+    landmarks[3, 66, 1] -= 0.01
+    landmarks[5, 66, 1] += 0.05
+    clip = replace(clip, landmarks=landmarks)
+    moving = Watched()
+    moving.config = replace(moving.config, warp_levels=(16,))
+    found = {r.row: r for r in evaluate(moving, made_set(clip), rows=["model"], reference="pair").records}
+    assert found["model"].frames == len(clip) - 2
+    assert torch.equal(seen[0] * 255, clip.images[[3, 5]][None].float())
+    evaluate(Watched(), made_set(clip), rows=["model"], reference="pair")
+    assert seen[1].shape[1] == 1, "who cannot move references is shown one"

@@ -164,7 +164,7 @@ def test_query_hides_the_mouth_and_reference_is_the_same_person(blob):
         assert float((batch.query * batch.mask).abs().max()) == 0
         assert torch.equal(batch.query * (1 - batch.mask), batch.target * (1 - batch.mask))
         assert batch.query.shape == (20, 3, 64, 64)
-        assert batch.reference.shape == (4, 3, 64, 64)
+        assert batch.reference.shape == (4, 1, 3, 64, 64)
 
 
 def test_expert_learns_a_toy(blob):
@@ -314,3 +314,14 @@ def test_the_balance_of_gradients_is_in_proportion_to_the_weights(blob):
     assert more[64]["sync"] == pytest.approx(3 * some[64]["sync"], rel=1e-3)
     assert more[64]["frequency"] == pytest.approx(some[64]["frequency"], rel=1e-3)
     assert all(v > 0 for v in some[64].values())
+
+
+def test_sounds_are_coloured_smoothly_and_silence_stays():
+    mels = torch.full((3, 5, 1, 80, 16), 0.0)
+    mels[1] = -4
+    changed = augment.mel_colour(mels, np.random.default_rng(0)) - mels
+    assert not changed[1].any()
+    assert 0.2 < float(changed[0].abs().max()) <= 0.64 + 1e-6
+    assert torch.equal(changed[0, 0], changed[0, 4]), "one microphone for a window"
+    assert not torch.equal(changed[0], changed[2])
+    assert float(changed[0, 0, 0, :, 0].diff().abs().max()) < 0.1

@@ -34,7 +34,7 @@ def steps_on_given_windows(fabric, data):
     """Gradients of a first step, and all weights after a second, on four windows shared out among the processes."""
     task = generator(fabric, data, 10)
     mine = range(fabric.global_rank, 4, fabric.world_size)
-    windows = stack_windows([(data.clips[0], 9 * i, 50) for i in mine], SYNC_FRAMES, 64)
+    windows = stack_windows([(data.clips[0], 9 * i, [50]) for i in mine], SYNC_FRAMES, 64)
     with (
         mock.patch.object(task.train, "windows", return_value=windows),
         mock.patch.object(gan, "prepare_batch", lambda some, rng: prepare_batch(some, None)),

@@ -28,6 +28,7 @@ console = Console(stderr=True)
 
 Which = Literal["largest", "all"]
 Mask = Literal["query", "lower"]
+Reference = Literal["first", "last", "pair"]
 Source = Literal["folder", "avspeech", "hdtf", "lrw", "lrs2", "voxceleb2"]
 Video = Annotated[Path, typer.Argument(help="video with the face to be dubbed", show_default=False)]
 Model = Annotated[str, typer.Option(help="weights file of a generator, or 'bundled'", metavar="FILE")]
@@ -291,6 +292,8 @@ def evaluate(
     sounds: Annotated[Path | None, typer.Option(help="for LSE of prepared clips: the folder that was prepared")] = None,
     mask: Annotated[Mask, typer.Option(help="mouth region: between cheeks and below nose, or lower half")] = "query",
     first: Annotated[bool, typer.Option("--first", help="also judge the first frame, which is the reference")] = False,
+    reference: Annotated[Reference, typer.Option(help="which frame shows the person; pair: lips closed, lips open, as "
+                                                 "dubbing does")] = "first",
     rows: Annotated[str | None, typer.Option(help="who dubs: some of all rows, with commas", metavar="A,B")] = None,
     revoice: Annotated[bool, typer.Option("--revoice", help="also give each clip another one's voice")] = False,
     max_frames: Annotated[int | None, typer.Option(help="judge at most so many frames of each clip")] = None,
@@ -319,7 +322,8 @@ def evaluate(
             results = judging.evaluate_videos(out, videos, truth, settings=look, **shared)
         elif model and data and videos is None and truth is None:
             how = judging.Settings(
-                mask=mask, score_reference=first, max_frames=max_frames, revoice=revoice, device=where,
+                reference=reference, mask=mask, score_reference=first, max_frames=max_frames, revoice=revoice,
+                device=where,
                 rows=tuple(rows.split(",")) if rows else judging.ROWS,
             )  # fmt: skip
             listed = None if clips is None else partial(choose, clips=clips, splits=split or (), spans=spans)

@@ -67,6 +67,9 @@ class GeneratorConfig:
         rgb_levels: resolutions at which an RGB block makes an output, coarse to fine; the last is ``size``.
         rgb: ``direct``: every output is drawn anew from the features. ``laplacian``: each adds detail to the coarser
             output, enlarged (the alternative that Sec. 3.2 rejects, as it cannot undo what is wrong there).
+            ``copying``: each pixel is a mix of three, in learnt shares: drawn anew, the reference's and the query's.
+        warp_levels: resolutions whose blocks say how the reference moves to fit the query and the sound; the blocks
+            after them see it moved, and so does ``copying``. None in the paper.
         audio_levels: resolutions of the blocks that take the audio feature.
         audio_inject: ``adain`` (scale and shift after normalisation) or ``concat`` (tiled and concatenated).
         audio_width: first width of the audio encoder, which comes out of a SyncNet of the same ``audio_width``.
@@ -79,7 +82,8 @@ class GeneratorConfig:
     cmax: int = 512
     start: int = 16
     rgb_levels: tuple[int, ...] = (128, 256, 512)
-    rgb: Literal["direct", "laplacian"] = "direct"
+    rgb: Literal["direct", "laplacian", "copying"] = "direct"
+    warp_levels: tuple[int, ...] = ()
     audio_levels: tuple[int, ...] = (16, 32, 64)
     audio_inject: Literal["adain", "concat"] = "adain"
     audio_width: int = 32
@@ -90,7 +94,7 @@ class GeneratorConfig:
         levels = self.levels
         require(levels[-1] == self.size, f"size {self.size} must be start {self.start} times a power of two")
         require(bool(self.rgb_levels) and self.rgb_levels[-1] == self.size, "the last rgb level must be size")
-        unknown = (set(self.rgb_levels) | set(self.audio_levels)) - set(levels)
+        unknown = (set(self.rgb_levels) | set(self.audio_levels) | set(self.warp_levels)) - set(levels)
         require(not unknown, f"levels {sorted(unknown)} are not among the block resolutions {levels}")
 
     @property

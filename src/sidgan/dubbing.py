@@ -222,9 +222,12 @@ class _Run:
                 f"{found} found in {self.clip.path}; give a video with a face square of at least {MIN_SIDE} px, "
                 f"turned by less than {MAX_YAW} degrees"
             )
+        side = float(np.median(usable[0].sides))
+        self._engine = self._engine.fitting(side)
+        fitting = {id(engine): engine.fitting(side) for engine in self._own.values()}
+        self._engines = {person: fitting[id(self._own[i])] for i, person in enumerate(people) if i in self._own}
         self._people = redrawn(usable, faces)  # by frame; forgotten as frames are done
-        self._engines = {person: self._own[i] for i, person in enumerate(people) if i in self._own}
-        self._references = References(media.read_frames(self.clip), usable, self._engine.size)
+        self._references = References(media.read_frames(self.clip), usable, self._engine.size, self._engine.references)
 
     def listen(self, voice: Path) -> None:
         """The spectrogram of the voice, as far as there are pictures."""
@@ -304,11 +307,12 @@ class _Run:
         engine = self._engines.get(person, self._engine)
         if person.reference is None:
             with self.clock("reference"):
-                person.reference = engine.encode_reference(self._references.picture(person))
+                person.reference = engine.encode_reference(self._references.pictures(person))
         masks = np.stack([geometry.mask_image(person.boxes[job.row], self._engine.size) for job in jobs])
         crops, mels = np.stack([job.crop for job in jobs]), np.stack([job.mel for job in jobs])
+        placed = geometry.placement(person.points[[job.row for job in jobs]], person.points[person.shown])
         with self.clock("network"):
-            return engine.run(crops, masks, mels, person.reference)
+            return engine.run(crops, masks, mels, person.reference, placed)
 
     def verify(self, out: Path) -> None:
         """Read the output back: it must have every frame at its time. One that has not is removed."""

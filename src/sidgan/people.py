@@ -5,18 +5,23 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 
 import cv2
+import numpy as np
 
 from sidgan import geometry
 from sidgan.blend import ToneMatch
+from sidgan.geometry import mouth_opening
 from sidgan.nn import Features
 from sidgan.types import Byte, FaceTrack, Float, Frame
 
 MIN_SIDE = 64  #: px; a smaller face square is left alone
 MAX_YAW = 60  #: degrees; a face turned further is left alone
 FRONTAL = 20  #: degrees of yaw within which a face is a good reference
-REFERENCE_FRAMES = 25  #: usable frames at a track's beginning among which the reference is chosen
+REFERENCE_FRAMES = 25  #: usable frames at a track's beginning among which a single reference is chosen
+PAIR_FRAMES = 250  #: and a pair, whose lips are to be as far closed and opened as they get
+PAIR_SHARE = 0.05  #: of these frames, those with the lips closest (or widest apart) from which the sharpest is taken
 
 
 @dataclass(eq=False)
@@ -28,8 +33,8 @@ class Person:
         boxes: (N, 4) hidden boxes in unit coordinates.
         sides: (N,) side of the face square in px.
         tone: the running correction of the redrawn face's tone.
-        best: sharpness and picture (S, S, 3) of the best reference so far.
-        reference: what the network made of it.
+        best: for each reference wanted, sharpness, picture (S, S, 3) and row of the best so far.
+        reference: what the network made of them. shown: their rows.
     """
 
     track: FaceTrack
@@ -37,8 +42,9 @@ class Person:
     boxes: Float = field(init=False)
     sides: Float = field(init=False)
     tone: ToneMatch = field(default_factory=ToneMatch)
-    best: tuple[float, Byte] | None = None
+    best: dict[int, tuple[float, Byte, int]] = field(default_factory=dict)
     reference: Features | None = None
+    shown: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.points = geometry.to_unit(self.track.matrices, self.track.landmarks)
@@ -60,11 +66,22 @@ class Person:
             return f"face turned by more than {MAX_YAW} degrees"
         return None
 
-    def candidates(self) -> list[int]:
-        """Frames that may be the reference: frontal ones among the first usable ones, or else the least turned."""
-        usable = [i for i in self.track.frames if self.refusal(i) is None][:REFERENCE_FRAMES]
+    def candidates(self, count: int = 1) -> list[list[int]]:
+        """For each of ``count`` references (1 or 2), the frames of which the sharpest is to be taken; none if unusable.
+
+        Frontal ones among the first usable ones, or else the least turned. Of two, one is to show the lips closed and
+        one open: between them they hold what a mouth is made of.
+        """
+        first = PAIR_FRAMES if count > 1 else REFERENCE_FRAMES
+        usable = list(islice((i for i in self.track.frames if self.refusal(i) is None), first))
         yaw = {i: abs(float(self.track.pose[self.row(i), 0])) for i in usable}
-        return [i for i in usable if yaw[i] < FRONTAL] or sorted(usable, key=lambda i: yaw[i])[:1]
+        frontal = [i for i in usable if yaw[i] < FRONTAL] or sorted(usable, key=lambda i: yaw[i])[:1]
+        if count == 1 or not frontal:
+            return [frontal] * bool(frontal)
+        opening = mouth_opening(self.points[[self.row(i) for i in frontal]])
+        order = [frontal[i] for i in np.argsort(opening, kind="stable")]
+        some = max(1, round(PAIR_SHARE * len(order)))
+        return [order[:some], order[-some:]]
 
 
 def redrawn(people: Iterable[Person], faces: str) -> dict[int, list[Person]]:
@@ -93,29 +110,32 @@ class References:
         frames: the video from its beginning.
         people: those with `Person.candidates`.
         size: side of the pictures in px.
+        count: pictures of each person, 1 or 2.
     """
 
-    def __init__(self, frames: Iterable[Frame], people: Iterable[Person], size: int) -> None:
+    def __init__(self, frames: Iterable[Frame], people: Iterable[Person], size: int, count: int = 1) -> None:
         self._frames: Iterator[Frame] = iter(frames)
-        self._size = size
-        self._wanted: dict[int, list[Person]] = defaultdict(list)
+        self._size, self._count = size, count
+        self._wanted: dict[int, list[tuple[Person, int]]] = defaultdict(list)
         for person in people:
-            for index in person.candidates():
-                self._wanted[index].append(person)
+            for which, group in enumerate(person.candidates(count)):
+                for index in group:
+                    self._wanted[index].append((person, which))
 
-    def picture(self, person: Person) -> Byte:
-        """The sharpest candidate (S, S, 3) uint8 RGB of a person whose candidates were not yet passed."""
-        last = person.candidates()[-1]
+    def pictures(self, person: Person) -> Byte:
+        """The sharpest candidates (K, S, S, 3) uint8 RGB of a person whose candidates were not yet passed."""
+        last = max(map(max, person.candidates(self._count)))
         while self._wanted and min(self._wanted) <= last:
             frame = next(self._frames)
-            for seen in self._wanted.pop(frame.index, []):
-                image = geometry.crop_face(frame, seen.track.matrices[seen.row(frame.index)], self._size).image
+            for seen, which in self._wanted.pop(frame.index, []):
+                row = seen.row(frame.index)
+                image = geometry.crop_face(frame, seen.track.matrices[row], self._size).image
                 sharp = sharpness(image)
-                if seen.best is None or sharp > seen.best[0]:
-                    seen.best = sharp, image
-        assert person.best is not None
-        best, person.best = person.best[1], None
-        return best
+                if which not in seen.best or sharp > seen.best[which][0]:
+                    seen.best[which] = sharp, image, row
+        best, person.best = [person.best[which] for which in sorted(person.best)], {}
+        person.shown = [row for _, _, row in best]
+        return np.stack([image for _, image, _ in best])
 
 
 def sharpness(image: Byte) -> float:

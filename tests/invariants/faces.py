@@ -124,7 +124,7 @@ def dubbing_does_not_see_under_the_mask() -> None:
     crops = rng.integers(1, 256, (2, 64, 64, 3)).astype(np.uint8)
     masks = np.stack([geometry.mask_image(np.array([0.13, 0.53, 0.87, 1.0], np.float32), 64)] * 2)
     mels = noise(2, 1, 80, 16).numpy()
-    reference = engine.encode_reference(crops[0])
+    reference = engine.encode_reference(crops[:1])
     seen: list[Tensor] = []
     hook = engine._generator.query.register_forward_pre_hook(lambda _, given: seen.append(given[0].clone()))
     drawn = engine.run(crops, masks, mels, reference)

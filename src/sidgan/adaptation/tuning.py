@@ -25,13 +25,13 @@ class Mixed(PackedSet):
         self.device, self._clips, self._chances = own.device, own._clips, own._chances
         self._others, self._share = others, share
 
-    def windows(self, rng: np.random.Generator, count: int, frames: int) -> Windows:
-        """``count`` random windows of ``frames`` frames, the others' share of them rounded."""
+    def windows(self, rng: np.random.Generator, count: int, frames: int, references: int = 1) -> Windows:
+        """As `PackedSet.windows`; the others' share of them is rounded."""
         theirs = min(round(count * self._share), count - 1)
-        mine = super().windows(rng, count - theirs, frames)
+        mine = super().windows(rng, count - theirs, frames, references)
         if not theirs:
             return mine
-        other = self._others.windows(rng, theirs, frames)
+        other = self._others.windows(rng, theirs, frames, references)
         parts = {f.name: (getattr(mine, f.name), getattr(other, f.name).to(self.device)) for f in fields(Windows)}
         return Windows(**{name: torch.cat(pair) for name, pair in parts.items()})
 
@@ -40,10 +40,10 @@ def frozen(base: Generator, hears: bool, config: AdaptConfig) -> list[str]:
     """Names of the parameters that stay as they are.
 
     With a sound that does not belong to the picture, what the network knows of sounds and mouths can only get worse. So
-    the audio encoder stays, and every block that it modulates: there mouths get their shape. What is left learns what
-    the person looks like.
+    the audio encoder stays, every block that it modulates, and how references move: there mouths get their shape. What
+    is left learns what the person looks like.
     """
-    deaf = () if hears else ("audio.", *(f"blocks.{level}." for level in base.config.audio_levels))
+    deaf = () if hears else ("audio.", "motion.", *(f"blocks.{level}." for level in base.config.audio_levels))
     names = [name for name, _ in base.named_parameters()]
     return [n for n in names if n.startswith(deaf) or (config.tuned and not n.startswith(config.tuned))]
 

@@ -23,7 +23,7 @@ from torch import Tensor
 from sidgan import audio
 from sidgan.config import SYNC_FRAMES
 from sidgan.errors import DataError
-from sidgan.geometry import MOUTH
+from sidgan.geometry import MOUTH, placement
 from sidgan.types import Byte, Float
 
 FPS = 25
@@ -63,7 +63,8 @@ class Windows:
         lips: (B, T, 1, S, S) 1 in a box around the lips of the truth. Losses may look at it, networks must not.
         mels: (B, T, 1, 80, 16), the window of each frame.
         sync_mel: (B, 1, 80, 16), the window of the middle frame.
-        reference: (B, 3, S, S), the same face at another time.
+        reference: (B, K, 3, S, S), the same face at K other times.
+        placed: (B, T, K, 2, 3), where the frames' places lie in the references (`sidgan.geometry.placement`).
     """
 
     target: Tensor
@@ -72,6 +73,7 @@ class Windows:
     mels: Tensor
     sync_mel: Tensor
     reference: Tensor
+    placed: Tensor
 
 
 class PackedSet:
@@ -144,13 +146,14 @@ class PackedSet:
         """A random clip. Folders are drawn by the square root of their size: no one person fills the batches."""
         return self.clips[int(rng.choice(len(self.clips), p=self._chances))]
 
-    def windows(self, rng: np.random.Generator, count: int, frames: int) -> Windows:
-        """``count`` random windows of ``frames`` frames from as many clips."""
+    def windows(self, rng: np.random.Generator, count: int, frames: int, references: int = 1) -> Windows:
+        """``count`` random windows of ``frames`` frames from as many clips, each with so many reference pictures."""
         picks = []
         for _ in range(count):
             clip = self.draw(rng)
             start = int(rng.integers(len(clip) - frames + 1))
-            picks.append((clip, start, reference_frame(rng, len(clip), start, frames)))
+            shown = [reference_frame(rng, len(clip), start, frames) for _ in range(references)]
+            picks.append((clip, start, shown))
         return stack_windows(picks, frames, self.size, self.device)
 
 
@@ -162,17 +165,19 @@ def reference_frame(rng: np.random.Generator, length: int, start: int, frames: i
 
 
 def stack_windows(
-    picks: Sequence[tuple[PackedClip, int, int]], frames: int, size: int, device: torch.device | None = None
+    picks: Sequence[tuple[PackedClip, int, Sequence[int]]], frames: int, size: int, device: torch.device | None = None
 ) -> Windows:
-    """Batch windows given as (clip, first frame, reference frame), on ``device`` or where the clips are."""
+    """Batch windows given as (clip, first frame, K reference frames), on ``device`` or where the clips are."""
     target = torch.stack([c.images[s : s + frames] for c, s, _ in picks]).to(device).float() / 255
     boxes = torch.stack([c.masks[s : s + frames] for c, s, _ in picks]).to(device)
     lips = torch.stack([lip_boxes(c.landmarks[s : s + frames]) for c, s, _ in picks]).to(boxes.device)
     mels = torch.stack([c.mels[s : s + frames] for c, s, _ in picks]).to(device).float()
+    placed = [placement(c.landmarks[s : s + frames], c.landmarks[list(r)]) for c, s, r in picks]
     return Windows(
         target=target, mask=box_masks(boxes, size), lips=box_masks(lips, size), mels=mels,
         sync_mel=mels[:, frames // 2],
-        reference=torch.stack([c.images[r] for c, _, r in picks]).to(device).float() / 255,
+        reference=torch.stack([c.images[list(r)] for c, _, r in picks]).to(device).float() / 255,
+        placed=torch.from_numpy(np.stack(placed)).to(boxes.device),
     )  # fmt: skip
 
 

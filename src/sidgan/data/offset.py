@@ -11,6 +11,7 @@ import numpy as np
 from scipy.ndimage import uniform_filter1d
 
 from sidgan.audio import STEPS_PER_SECOND
+from sidgan.geometry import mouth_signals
 from sidgan.types import Float
 
 FPS = 25
@@ -30,18 +31,6 @@ class Offset(NamedTuple):
     def trusted(self) -> bool:
         """Whether there is enough evidence to act on it."""
         return self.evidence >= TRUST
-
-
-def mouth_signals(landmarks: Float) -> Float:
-    """(N, 3) inner opening, outer opening and width of the mouth, in eye distances, from (N, 68, 2) landmarks."""
-    eyes = np.linalg.norm(landmarks[:, 45] - landmarks[:, 36], axis=-1)
-    pairs = ((62, 66), (51, 57), (48, 54))
-    return np.stack([np.linalg.norm(landmarks[:, a] - landmarks[:, b], axis=-1) / eyes for a, b in pairs], 1)
-
-
-def mouth_opening(landmarks: Float) -> Float:
-    """(N,) inner-lip opening in eye distances."""
-    return mouth_signals(landmarks)[:, 0]
 
 
 def estimate_offset(landmarks: Float, mel: Float) -> Offset:

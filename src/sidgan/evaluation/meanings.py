@@ -45,7 +45,7 @@ DUBBERS = {
     "silent": "the generator with silence",
     "shuffled": "the generator with its sound cut and put in another order",
     "swapped": "the generator with another clip's sound",
-    "reference": "the first frame's mouth, in every frame",
+    "reference": "the mouth of the (first) reference frame, in every frame",
     "random": "the mouth of another frame, drawn anew for each",
     "average": "the clip's average mouth, which knows the answers",
     "donor": "compared with the clip that the voice came from",

@@ -20,7 +20,7 @@ import numpy as np
 from torch import Tensor
 
 from sidgan import metrics
-from sidgan.data.offset import mouth_opening
+from sidgan.geometry import mouth_opening
 from sidgan.nn import SyncNet
 from sidgan.types import Array, Byte, Float
 

@@ -279,7 +279,8 @@ class PackedJob:
             verdicts += judge_row(subject, row, tools.generator, tools.expert, how.systems, heard, tools.networks)
         if self.voice is not None and self.third is not None:
             verdicts += self._revoiced(subject, tools)
-        skipped = {"reference": 1 - int(how.score_reference), "beyond max_frames": part.end - part.last}
+        shown = 0 if how.score_reference else len(subject.references)
+        skipped = {"reference": shown, "beyond max_frames": part.end - part.last}
         facts = {"frames": part.end - part.first, "judged": len(subject.frames),
                  "skipped": {why: count for why, count in skipped.items() if count}}  # fmt: skip
         if tools.networks.judge is not None:

@@ -42,7 +42,7 @@ def evaluate(
         generator: any size; pictures are scaled to it and its pictures back to ``data.size``, where they are judged.
         data: the clips, usually of one split.
         expert: judges synchronisation; without one those columns are undefined.
-        reference: which frame of a clip shows the generator the person; the paper takes the first.
+        reference: which frame of a clip shows the generator the person; the paper takes the first, dubbing a ``pair``.
         mask: what is hidden: the box between the cheeks below the nose, or the lower half of the crop.
         score_reference: judge the reference frame too. There the reference is the answer: it flatters copying.
         id_every: identity, the slowest metric, is measured on every n-th frame; 0 leaves it out.
@@ -76,7 +76,7 @@ def check(
     for word, given, known in (("row", rows, ROWS), ("system", systems, SYSTEMS)):
         unknown = sorted(set(given) - set(known))
         require(not unknown, f"unknown {word} '{', '.join(unknown)}'; {word}s: {', '.join(known)}")
-    require(reference in ("first", "last"), f"reference must be first or last, not '{reference}'")
+    require(reference in ("first", "last", "pair"), f"reference must be first, last or pair, not '{reference}'")
     require(mask in ("query", "lower"), f"mask must be query or lower, not '{mask}'")
     require(id_every >= 0, f"id_every must be 0 or more, not {id_every}")
     require(max_frames is None or max_frames >= 2, f"max_frames must be at least 2, not {max_frames}")

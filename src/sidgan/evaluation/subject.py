@@ -15,8 +15,10 @@ from torch import Tensor, nn
 
 from sidgan import faces
 from sidgan.data.dataset import PackedClip, box_masks
+from sidgan.engine import redrawn
 from sidgan.errors import DataError
 from sidgan.evaluation.measures import Look
+from sidgan.geometry import mouth_opening, placement
 from sidgan.metrics.lips import LMD_SIZE
 from sidgan.nn import Generator
 from sidgan.types import Byte, Float
@@ -26,7 +28,7 @@ SHOWN = 6  #: frames of each clip that are kept to be looked at
 EMBEDDING = 128  #: numbers in an identity
 LOWER = (0.0, 0.5, 1.0, 1.0)
 Dubber = Callable[[Tensor], Tensor]  #: frame indices (n,) -> whole pictures (n, 3, S, S) uint8
-Reference = Literal["first", "last"]
+Reference = Literal["first", "last", "pair"]
 Mask = Literal["query", "lower"]
 
 
@@ -35,7 +37,8 @@ class Subject:
 
     Args:
         clip: what is dubbed.
-        reference: the frame that shows the generator the person.
+        reference: the frame that shows the generator the person: ``first`` (the paper's), ``last``, or ``pair``, two
+            as dubbing takes them: lips closed, and open. Their times are all that they tell of the answer.
         id_every: identity, the slowest metric, is measured on every n-th frame; 0 leaves it out.
         mask: what is hidden of the query: the box between the cheeks and below the nose, or the lower half.
         score_reference: whether the reference frame is judged as well. There the reference *is* the answer.
@@ -44,7 +47,7 @@ class Subject:
 
     Attributes:
         frames: indices of the judged frames, consecutive.
-        reference: index of the reference frame.
+        references: indices of the frames that show the person. ``reference`` is the first of them.
     """
 
     def __init__(
@@ -55,10 +58,11 @@ class Subject:
         self.clip = replace(clip, masks=lower.expand(len(clip), 4)) if mask == "lower" else clip
         count = len(clip)
         self.swapped, self.confirm = swapped, confirm
-        self.reference = 0 if reference == "first" else count - 1
+        self.references = _references(clip, reference)
+        self.reference = self.references[0]
         self.frames = torch.arange(count)
         if not score_reference:
-            self.frames = self.frames[self.frames != self.reference]
+            self.frames = self.frames[~torch.isin(self.frames, torch.tensor(self.references))]
         self.id_frames = set(self.frames[::id_every].tolist()) if id_every else set[int]()
         # Packed landmarks are smoothed over time. Others are found frame by frame, so the true ones must be as well.
         self.guides = clip.landmarks * LMD_SIZE - 0.5
@@ -116,6 +120,14 @@ class Subject:
         return faces.confirm(np.asarray(luma), faces.box_of(self.guides[frame])) is not None
 
 
+def _references(clip: PackedClip, reference: str) -> list[int]:
+    if reference != "pair":
+        return [0 if reference == "first" else len(clip) - 1]
+    order = np.argsort(mouth_opening(clip.landmarks), kind="stable")
+    few = len(order) // 40  # the very widest may be a landmark astray
+    return [int(order[few]), int(order[-1 - few])]
+
+
 def beginning(clip: PackedClip, count: int | None) -> PackedClip:
     """The first ``count`` frames; all of them for ``None``."""
     return PackedClip(clip.name, clip.images[:count], clip.mels[:count], clip.masks[:count], clip.landmarks[:count])
@@ -135,19 +147,25 @@ def evaluating(network: nn.Module | None) -> Iterator[None]:
 
 
 def generated(generator: Generator, subject: Subject, mels: Tensor) -> Dubber:
-    """How a generator redraws a clip from mel windows (N, 1, 80, 16): at its own size, scaled to the clip's."""
-    size = generator.config.size
+    """How a generator redraws a clip from mel windows (N, 1, 80, 16): at its own size, scaled to the clip's.
+
+    One that copies draws at the clip's size, where that is a multiple of its own.
+    """
+    own = generator.config.size
+    size = subject.size if generator.config.rgb == "copying" and subject.size % own == 0 else own
     device = next(generator.parameters()).device
 
     def pictures(frames: Tensor | slice) -> Tensor:
         return scaled(subject.clip.images[frames].to(device).float() / 255, size)
 
-    features = generator.encode_reference(pictures(slice(subject.reference, subject.reference + 1)))
+    shown = subject.references if generator.config.warp_levels else subject.references[:1]
+    features = generator.encode_reference(pictures(torch.tensor(shown))[None])
 
     def draw(frames: Tensor) -> Tensor:
-        hidden = box_masks(subject.clip.masks[frames].to(device), size)
-        query = pictures(frames) * (1 - hidden)
-        drawn = generator.decode(query, features, mels[frames].to(device).float())[size]
+        hidden = box_masks(subject.clip.masks[frames].to(device), size) > 0
+        placed = torch.from_numpy(placement(subject.clip.landmarks[frames.numpy()], subject.clip.landmarks[shown]))
+        heard = mels[frames].to(device).float()
+        drawn = redrawn(generator, pictures(frames), hidden, heard, features, placed.to(device))
         if not bool(torch.isfinite(drawn).all()):
             raise DataError(f"the model draws NaN (in frames {int(frames[0])} to {int(frames[-1])})")
         levels = scaled(drawn, subject.size) * 255

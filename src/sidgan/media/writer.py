@@ -24,6 +24,7 @@ from sidgan.media.source import opened, video_stream
 from sidgan.media.track import SoundTrack, Voice, encoded, voice_packets
 from sidgan.types import Byte, Clip, Float, Frame
 
+SMALL = 80  #: px; x264's macroblock tree reads memory it never wrote in pictures of 64: other bytes every other time
 MUXERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
 
 
@@ -148,7 +149,10 @@ def write_clip(
             picture.pts, picture.time_base, picture.duration = index, 1 / rate, 1
             if output is None:
                 container = stack.enter_context(_muxing(path, part, 1 / rate, tags or {}))
-                output = _Output(path, container, picture, rate, {"crf": str(crf), "preset": preset})
+                options = {"crf": str(crf), "preset": preset}
+                if min(image.shape[:2]) < SMALL:
+                    options["x264-params"] = "mbtree=0"
+                output = _Output(path, container, picture, rate, options)
                 if audio is not None:
                     output.add_sound(encoded(container, _seconds(audio, audio_rate), audio_rate, "mono", Fraction(0)))
             output.write(picture)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -24,9 +24,11 @@ from torch.utils.checkpoint import checkpoint
 from sidgan.config import AUDIO_FEATURES, GeneratorConfig
 from sidgan.errors import ConfigError
 from sidgan.nn.layers import SLOPE, FeatureNorm, ResidualBlock
+from sidgan.nn.motion import Motion, Reading, gathered, mixed, shrunk
 from sidgan.nn.syncnet import AudioEncoder, SyncNet
 
-Features = Mapping[int, Tensor]  #: one map (N, C, r, r) for each resolution r
+Features = Mapping[int, Tensor]  #: of K pictures each of M people: maps (M, K, C, r, r) for each r, and `PICTURE`
+PICTURE = 0  #: key of the pictures themselves (M, K, 3, S, S) among their features
 
 
 class FaceEncoder(nn.Module):
@@ -105,13 +107,14 @@ class Generator(nn.Module):
         self.audio = AudioEncoder(config.audio_width, config.audio_blocks, config.aps_audio)
         self.blocks = nn.ModuleDict()
         self.rgb = nn.ModuleDict()
+        self.motion = nn.ModuleDict({str(r): Motion(config.channels(r)) for r in config.warp_levels})
         inputs = 3  # the resized query
         for level in config.levels:
             outputs = config.channels(level)
             audio = config.audio_inject if level in config.audio_levels else None
             self.blocks[str(level)] = GeneratorBlock(inputs, outputs, audio)
             if level in config.rgb_levels:
-                self.rgb[str(level)] = nn.Conv2d(outputs, 3, 3, padding=1)
+                self.rgb[str(level)] = nn.Conv2d(outputs, 6 if config.rgb == "copying" else 3, 3, padding=1)
             inputs = outputs
         self._audio_frozen = False
         self._recomputed: tuple[int, ...] = ()
@@ -131,13 +134,22 @@ class Generator(nn.Module):
         mel: Tensor,
         level: int | None = None,
         fade: float | None = None,
+        placed: Tensor | None = None,
     ) -> dict[int, Tensor]:
         """Draw the faces: `encode_reference`, then `decode`, where shapes and options are described."""
-        return self.decode(query, self.encode_reference(reference), mel, level, fade)
+        return self.decode(query, self.encode_reference(reference), mel, level, fade, placed)
 
     def encode_reference(self, reference: Tensor) -> dict[int, Tensor]:
-        """Maps of (M, 3, S, S) in [0, 1]; worth keeping where one reference serves many frames."""
-        return self.reference(reference)
+        """Features of (M, 3, S, S) in [0, 1], or of K pictures of each person (M, K, 3, S, S).
+
+        Worth keeping where the same references serve many frames. Pictures may be several times as large as S; what
+        the network looks at is reduced, what it copies is not.
+        """
+        pictures = reference if reference.dim() == 5 else reference[:, None]
+        if pictures.shape[-1] % self.config.size:
+            raise ValueError(f"this generator sees {self.config.size} px, not {pictures.shape[-1]}")
+        maps = self.reference(shrunk(pictures, self.config.size).flatten(0, 1))
+        return {PICTURE: pictures, **{r: x.view(*pictures.shape[:2], *x.shape[1:]) for r, x in maps.items()}}
 
     def decode(
         self,
@@ -146,6 +158,8 @@ class Generator(nn.Module):
         mel: Tensor,
         level: int | None = None,
         fade: float | None = None,
+        placed: Tensor | None = None,
+        sharp: Tensor | None = None,
     ) -> dict[int, Tensor]:
         """Draw the faces at all output resolutions up to ``level``.
 
@@ -156,6 +170,10 @@ class Generator(nn.Module):
             level: finest output wanted, one of ``config.rgb_levels``; finer blocks are not computed. All by default.
             fade: share t in [0, 1] of the finest output's own RGB while it is being introduced in training; the rest
                 is the next coarser output, enlarged. 1 by default.
+            placed: (N, K, 2, 3), where the queries' places lie in the references (`sidgan.geometry.placement`), for
+                generators with ``warp_levels``. Where they lie in the query by default.
+            sharp: (N, 3, T, T), the query at a multiple T of its size, for ``copying`` outputs only: there is then an
+                output of T px as well. What it copies is as sharp as the references are; what it draws is enlarged.
 
         Returns:
             {r: (N, 3, r, r) float32 in [0, 1]} from coarse to fine.
@@ -165,25 +183,40 @@ class Generator(nn.Module):
         """
         config = self.config
         level = config.size if level is None else level
-        if level not in config.rgb_levels:
-            raise ValueError(f"level {level} is not one of the outputs {config.rgb_levels}")
-        if query.shape[-1] != config.size:
-            raise ValueError(f"this generator sees {config.size} px, not {query.shape[-1]}")
+        self._check(query, level, sharp)
         audio = F.layer_norm(self.audio(mel).float(), (AUDIO_FEATURES,))
         skips = self.query(query)
         x = F.avg_pool2d(query, config.size // config.start)
         images: dict[int, Tensor] = {}
+        reading = Reading.begun(placed, query.shape[0], features[PICTURE]) if config.warp_levels else None
         for r in config.levels:
-            inputs = (x, skips[r], _repeat(features[r], query.shape[0]), audio)
+            moved, reference = gathered(_repeat(features[r], query.shape[0]), reading)
+            inputs = (x, skips[r], reference, audio)
             if r in self._recomputed and torch.is_grad_enabled():
                 x = checkpoint(self.blocks[str(r)], *inputs, use_reentrant=False, preserve_rng_state=False)
             else:
                 x = self.blocks[str(r)](*inputs)
+            if reading is not None and r in config.warp_levels:
+                reading = Reading(reading.placed, self.motion[str(r)](x, moved, reading.motion))
             if r in config.rgb_levels:
-                images[r] = self._image(self.rgb[str(r)](x).float(), images)
+                drawn = self.rgb[str(r)](x).float()
+                if config.rgb == "copying":
+                    larger = [] if sharp is None or r != config.size else [sharp]
+                    images |= _copied(drawn, [shrunk(query, r), *larger], features[PICTURE], reading)
+                else:
+                    images[r] = self._image(drawn, images)
             if r == level:
                 break
         return images if fade is None else _fade(images, fade)
+
+    def _check(self, query: Tensor, level: int, sharp: Tensor | None) -> None:
+        config = self.config
+        if level not in config.rgb_levels:
+            raise ValueError(f"level {level} is not one of the outputs {config.rgb_levels}")
+        if query.shape[-1] != config.size:
+            raise ValueError(f"this generator sees {config.size} px, not {query.shape[-1]}")
+        if sharp is not None and (config.rgb != "copying" or level != config.size):
+            raise ValueError("only the finest output of a generator that copies can be enlarged")
 
     def _image(self, drawn: Tensor, coarser: Mapping[int, Tensor]) -> Tensor:
         """The output of a level from its RGB block's (N, 3, r, r) and the outputs before it."""
@@ -222,6 +255,14 @@ class Generator(nn.Module):
         return self
 
 
+def _copied(
+    drawn: Tensor, queries: Sequence[Tensor], pictures: Tensor, reading: Reading | None
+) -> dict[int, Tensor]:
+    """An output at the size of each of the queries, which show the same at several sizes."""
+    pictures = _repeat(pictures, drawn.shape[0])
+    return {q.shape[-1]: mixed(drawn, q, shrunk(pictures, q.shape[-1]), reading) for q in queries}
+
+
 def _repeat(feature: Tensor, count: int) -> Tensor:
     """Each of M maps ``count`` / M times in a row."""
     have = feature.shape[0]
@@ -229,7 +270,7 @@ def _repeat(feature: Tensor, count: int) -> Tensor:
         return feature
     if count % have:
         raise ValueError(f"{have} references cannot be shared evenly by {count} queries")
-    return feature[:, None].expand(-1, count // have, -1, -1, -1).flatten(0, 1)
+    return feature[:, None].expand(-1, count // have, *feature.shape[1:]).flatten(0, 1)
 
 
 def _fade(images: dict[int, Tensor], t: float) -> dict[int, Tensor]:

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from sidgan.data.dataset import FPS, PackedSet
-from sidgan.data.offset import BANDS, MAX_OFFSET, RIDGE, detrend, mouth_signals
+from sidgan.data.offset import BANDS, MAX_OFFSET, RIDGE, detrend
+from sidgan.geometry import mouth_signals
 from sidgan.types import Float
 
 RATES = (FPS, 15, 20, 24, 30, 50, 60)  #: frames per second that footage has, the one it should have here first

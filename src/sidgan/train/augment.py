@@ -13,28 +13,47 @@ from torch import Tensor
 Rng = np.random.Generator
 
 
-def geometric(
-    images: Tensor, rng: Rng, *, shift: float, scale: float, turn: float = 0.0, mirror: float = 0.5, top: float = 0.0
-) -> Tensor:
-    """Move, scale, turn and mirror each item of (B, C, H, W); content from outside is replicated.
+def moves(
+    rng: Rng, count: int, *, shift: float, scale: float, turn: float = 0.0, mirror: float = 0.5
+) -> np.ndarray:
+    """Random affines (count, 2, 3) from places in the result to places in the picture, both -1 to 1 across the square.
 
     Args:
         shift: largest shift, as a share of the side.
         scale: largest relative change of size.
         turn: largest angle, degrees.
         mirror: share of the items that are mirrored.
-        top: share of the rows, from above, that the result leaves out.
     """
-    count = len(images)
     angle = np.radians(rng.uniform(-turn, turn, count))
     zoom = 1 + rng.uniform(-scale, scale, count)
     side = np.where(rng.random(count) < mirror, -1.0, 1.0)
     move = 2 * rng.uniform(-shift, shift, (2, count))
     cos, sin = np.cos(angle) * zoom, np.sin(angle) * zoom
-    theta = np.stack([np.stack([cos * side, -sin, move[0]], -1), np.stack([sin * side, cos, move[1]], -1)], 1)
+    return np.stack([np.stack([cos * side, -sin, move[0]], -1), np.stack([sin * side, cos, move[1]], -1)], 1)
+
+
+def moved(images: Tensor, theta: np.ndarray, bent: Tensor | None = None, top: float = 0.0) -> Tensor:
+    """Read each item of (B, C, H, W) where an affine says; content from outside is replicated.
+
+    Args:
+        theta: (B, 2, 3), see `moves`.
+        bent: (B, 2, H, W), added to where the affines say, in halves of the side.
+        top: share of the rows, from above, that the result leaves out.
+    """
     grid = F.affine_grid(_tensor(theta, images), list(images.shape), align_corners=False)
+    if bent is not None:
+        grid = grid + bent.permute(0, 2, 3, 1)
     grid = grid[:, round(top * images.shape[-2]) :]
     return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+
+
+def bends(images: Tensor, rng: Rng, *, strength: float) -> Tensor:
+    """Smooth random displacements (B, 2, H, W) for (B, C, H, W): faces of other proportions.
+
+    Args:
+        strength: standard deviation, as a share of the side.
+    """
+    return _smooth(rng.normal(0, 2 * strength, (len(images), 2, 5, 5)), images)
 
 
 def colour(images: Tensor, rng: Rng, *, strength: float) -> Tensor:
@@ -46,6 +65,29 @@ def colour(images: Tensor, rng: Rng, *, strength: float) -> Tensor:
     mix = gain * (saturation * np.eye(3) + (1 - saturation) / 3)  # one matrix (3, 3) a window: one pass over the pixels
     pixels = torch.matmul(_tensor(mix, images)[:, None], images.flatten(-2))
     return pixels.add_(_tensor(lift, images)).clamp_(0, 1).view_as(images)
+
+
+def repaint(images: Tensor, rng: Rng, *, strength: float) -> Tensor:
+    """Make other people of (B, T, 3, H, W) in [0, 1]: mixed channels, another tone curve, and marks on the skin.
+
+    Args:
+        strength: 0 to 1, of the strongest changes; each item gets a random share of it.
+    """
+    count = len(images)
+    amount = strength * rng.uniform(0, 1, (count, 1, 1))
+    mix = np.eye(3) + amount * rng.uniform(-0.5, 0.5, (count, 3, 3))
+    mix /= mix.sum(2, keepdims=True) * (1 + amount * rng.uniform(-0.3, 0.3, (count, 3, 1)))
+    pixels = torch.matmul(_tensor(mix, images)[:, None], images.flatten(-2))
+    curve = np.exp(amount * rng.uniform(-0.7, 0.7, (count, 1, 1)))[:, None]
+    pixels = pixels.clamp_(1e-3, 1).pow_(_tensor(curve, images)).view_as(images)
+    for side in (4, 12, 32):
+        depth = amount[:, None] * rng.uniform(0, 0.3, (count, 1, 1, 1))
+        pixels *= 1 + _smooth(depth * rng.uniform(-1, 1, (count, 3, side, side)), images[:, 0])[:, None]
+    return pixels.clamp_(0, 1)
+
+
+def _smooth(coarse: np.ndarray, like: Tensor) -> Tensor:
+    return F.interpolate(_tensor(coarse, like), like.shape[-2:], mode="bicubic", align_corners=False)
 
 
 def soften(images: Tensor, rng: Rng, *, chance: float) -> Tensor:
@@ -63,6 +105,14 @@ def mel_noise(mels: Tensor, rng: Rng) -> Tensor:
     gain = _tensor(rng.uniform(-6, 6, (len(mels),) + (1,) * (mels.dim() - 1)) * 8 / 100, mels)
     noise = _tensor(rng.normal(0, 0.05, mels.shape).astype(np.float32), mels)
     return torch.where(mels > -4, (mels + gain + noise).clamp(-4, 4), mels)
+
+
+def mel_colour(mels: Tensor, rng: Rng) -> Tensor:
+    """Another microphone and room: a smooth curve over the bands, by +-8 dB at five of them, on (B, ..., 80, 16)."""
+    curve = rng.uniform(-8, 8, (len(mels), 1, 5)) * 8 / 100
+    bands = F.interpolate(_tensor(curve, mels), mels.shape[-2], mode="linear", align_corners=True)
+    changed = (mels + bands.view(len(mels), *[1] * (mels.dim() - 3), -1, 1)).clamp(-4, 4)
+    return torch.where(mels > -4, changed, mels)
 
 
 def _tensor(values: np.ndarray, like: Tensor) -> Tensor:

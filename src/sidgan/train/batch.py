@@ -12,19 +12,21 @@ from torch import Tensor
 from sidgan.data.dataset import Windows
 from sidgan.train import augment
 
+BEND = 0.02  #: standard deviation of the displacement that makes a face another's, as a share of the side
 MASK_JITTER = 8 / 512  #: largest random move of each edge of the hidden box, as a share of the side
 COLOUR = 0.05  #: strength of colour changes. With 0.15 a small generator learns to match colours instead of lips
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What one step sees, N = B T frames: all (N, ...) but ``reference`` and ``sync_mel``, which are (B, ...)."""
+    """What one step sees, N = B T frames: all (N, ...) but ``reference`` (B, K, ...) and ``sync_mel`` (B, ...)."""
 
     query: Tensor
     target: Tensor
     mask: Tensor
     lips: Tensor
     reference: Tensor
+    placed: Tensor
     mels: Tensor
     sync_mel: Tensor
 
@@ -33,21 +35,55 @@ class Batch:
         return Batch(**{f.name: getattr(self, f.name).to(device) for f in fields(self)})
 
 
-def prepare_batch(windows: Windows, rng: np.random.Generator | None) -> Batch:
-    """Hide the mouths; with ``rng``, augment first: one change for a window's frames, masks and reference together."""
+def prepare_batch(windows: Windows, rng: np.random.Generator | None, identity: float = 0.0) -> Batch:
+    """Hide the mouths; with ``rng``, augment first, all pictures of a window alike, and all its sounds.
+
+    Args:
+        identity: how much people are made others, 0 to 1 (`sidgan.train.augment.repaint`).
+    """
     # A generator that could tell augmented frames from their reference would learn to ignore the reference.
     target, mask, lips, reference = windows.target, windows.mask, windows.lips, windows.reference
+    placed = windows.placed
     if rng is not None:
         count, frames = target.shape[:2]
-        packed = torch.cat([target.flatten(1, 2), reference, mask.flatten(1, 2), lips.flatten(1, 2)], 1)
-        packed = augment.geometric(packed, rng, shift=0.02, scale=0.03)
-        pictures = packed[:, : 3 * frames + 3].view(count, frames + 1, 3, *packed.shape[2:])
+        shown = frames + reference.shape[1]
+        packed = torch.cat([target.flatten(1, 2), reference.flatten(1, 2), mask.flatten(1, 2), lips.flatten(1, 2)], 1)
+        theta = augment.moves(rng, count, shift=0.02, scale=0.03)
+        bent = augment.bends(packed, rng, strength=BEND * identity) if identity else None
+        packed = augment.moved(packed, theta, bent)
+        placed = _between(theta, placed)
+        pictures = packed[:, : 3 * shown].view(count, shown, 3, *packed.shape[2:])
         pictures = augment.colour(pictures, rng, strength=COLOUR)
-        target, reference = pictures[:, :-1], pictures[:, -1]
-        mask, lips = (part.view_as(mask) for part in (packed[:, 3 * frames + 3 :] > 0.5).float().chunk(2, 1))
-        mask = _jitter_mask(mask, rng)
-    target, mask, lips = (part.flatten(0, 1) for part in (target, mask, lips))
-    return Batch(target * (1 - mask), target, mask, lips, reference, windows.mels.flatten(0, 1), windows.sync_mel)
+        if identity:
+            pictures = augment.repaint(pictures, rng, strength=identity)
+        target, reference = pictures[:, :frames], pictures[:, frames:]
+        mask, lips = (part.view_as(mask) for part in (packed[:, 3 * shown :] > 0.5).float().chunk(2, 1))
+        mask = _jitter_mask(_boxes(mask) if identity else mask, rng)
+    target, mask, lips, placed = (part.flatten(0, 1) for part in (target, mask, lips, placed))
+    mels = windows.mels if rng is None else augment.mel_colour(augment.mel_noise(windows.mels, rng), rng)
+    mels = mels.flatten(0, 1)
+    return Batch(target * (1 - mask), target, mask, lips, reference, placed, mels, windows.sync_mel)
+
+
+def _between(theta: np.ndarray, placed: Tensor) -> Tensor:
+    """Where places lie in the references (B, T, K, 2, 3) once all pictures of an item are read as (B, 2, 3) says.
+
+    A face that is bent as well is bent alike in all its pictures; what differs by that is left to the network.
+    """
+    whole, inner = _square(torch.from_numpy(theta).to(placed)), _square(placed)
+    return (torch.linalg.inv(whole)[:, None, None] @ inner @ whole[:, None, None])[..., :2, :]
+
+
+def _square(affine: Tensor) -> Tensor:
+    """(..., 2, 3) -> (..., 3, 3)."""
+    last = torch.tensor([0.0, 0.0, 1.0]).to(affine).expand(*affine.shape[:-2], 1, 3)
+    return torch.cat([affine, last], -2)
+
+
+def _boxes(masks: Tensor) -> Tensor:
+    """The box around each of (B, T, 1, S, S), as large where it is bent."""
+    columns, rows = masks.amax(-2, keepdim=True), masks.amax(-1, keepdim=True)
+    return columns * rows
 
 
 def _jitter_mask(mask: Tensor, rng: np.random.Generator) -> Tensor:

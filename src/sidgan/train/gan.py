@@ -15,7 +15,7 @@ from lightning.fabric import Fabric
 from torch import Tensor, nn
 
 from sidgan import checkpoint
-from sidgan.config import SYNC_FRAMES, LossWeights, require, require_same
+from sidgan.config import SYNC_FRAMES, LossWeights, require
 from sidgan.data.dataset import PackedSet
 from sidgan.losses import (
     contextual_loss,
@@ -29,6 +29,7 @@ from sidgan.losses import (
 from sidgan.nn import VGG19, Discriminator, Generator, SyncNet, lower_half_windows
 from sidgan.train.balance import BANDS, Calibration, gradient_balance
 from sidgan.train.batch import Batch, at_level, prepare_batch
+from sidgan.train.growth import begun
 from sidgan.train.health import critic_figures, modulation, sync_figures, warnings
 from sidgan.train.judging import judge, spread, write_strip
 from sidgan.train.loop import Notes
@@ -53,7 +54,7 @@ class GanTask(Notes):
 
     Args:
         expert: gives the audio encoder and the sync loss; without one both are learnt from nothing, for tests.
-        start: weights to go on from.
+        start: weights to go on from; of a smaller generator too (`sidgan.train.growth`).
         vgg: needed where a level has a ``features`` weight.
 
     Raises:
@@ -70,9 +71,7 @@ class GanTask(Notes):
         self.share = share(fabric, config.batch, SYNC_FRAMES)
         self.gate, self.calibration = SyncGate(config.sync_gate), Calibration()
         super().__init__()
-        if start is not None:
-            require_same(start.config, config.generator)
-        net = start or Generator(config.generator)
+        net = Generator(config.generator) if start is None else begun(start, config.generator)
         if expert is not None and start is None:
             net.load_audio(expert)
         net.freeze_audio(config.audio_lr == 0)
@@ -111,13 +110,15 @@ class GanTask(Notes):
         frames = SYNC_FRAMES if sync else 1
         self.note(*self.train.at(index))
         rng = step_rng(self.config.seed, index, self.fabric)
-        windows = self.train.windows(rng, self.share // frames, frames)
-        batch = prepare_batch(windows, rng).to(self.fabric.device)
+        references = int(rng.integers(self.config.references)) + 1 if self.config.references > 1 else 1
+        windows = self.train.windows(rng, self.share // frames, frames, references)
+        batch = prepare_batch(windows, rng, self.config.identity).to(self.fabric.device)
         self.net.train()
         self.net.module.audio.eval()  # its running statistics are the expert's: batches here are small and correlated
         if self.config.calibrate:
             self.calibration.update(self, index, now)
-        images = self.net(batch.query, batch.reference, batch.mels, now.level, now.fade if now.fade < 1 else None)
+        fade = now.fade if now.fade < 1 else None
+        images = self.net(batch.query, batch.reference, batch.mels, now.level, fade, batch.placed)
         some = self._some(rng, len(batch.target))
         losses = self._losses(images, batch, now, sync, some)
         total = torch.stack(list(losses.values())).sum()

@@ -41,7 +41,7 @@ def sync_figures(task: GanTask, data: PackedSet, level: int) -> dict[str, float]
         return {}
     windows = data.windows(np.random.default_rng(0), WINDOWS, SYNC_FRAMES)
     batch = prepare_batch(windows, None).to(task.fabric.device)
-    drawn = task.ema(batch.query, batch.reference, batch.mels, level)[level]
+    drawn = task.ema(batch.query, batch.reference, batch.mels, level, None, batch.placed)[level]
     figures: dict[str, float] = {}
     for name, images in (("sync", drawn), ("sync_truth", at_level(batch.target, level))):
         seen = lower_half_windows(images.unflatten(0, (-1, SYNC_FRAMES)), task.expert.config.face)
@@ -58,7 +58,7 @@ def critic_figures(task: GanTask, levels: tuple[int, ...], level: int) -> dict[s
         return {}
     rng = np.random.default_rng(0)
     batch = prepare_batch(task.train.windows(rng, 2 * WINDOWS, 1), rng).to(task.fabric.device)
-    images = task.net.module(batch.query, batch.reference, batch.mels, level)
+    images = task.net.module(batch.query, batch.reference, batch.mels, level, None, batch.placed)
     figures = {}
     with task.critics_asleep():
         for r in (r for r in levels if str(r) in task.critics.module):

@@ -22,7 +22,7 @@ def spread(data: PackedSet, count: int) -> Windows:
     picks = []
     for i in np.linspace(0, len(data) - 1, count).astype(int):
         clip, at = data.locate(int(i))
-        picks.append((clip, at, (at + len(clip) // 2) % len(clip)))
+        picks.append((clip, at, [(at + len(clip) // 2) % len(clip)]))
     return stack_windows(picks, 1, data.size)
 
 
@@ -52,10 +52,8 @@ def judge(net: Generator, windows: Windows, level: int) -> Judged:
     truth, mask = at_level(batch.target, level), (at_level(batch.mask, level) > 0.5).float()
 
     def draw(mels: Tensor) -> dict[int, Tensor]:
-        parts = [
-            net(q, r, m, level)
-            for q, r, m in zip(batch.query.split(16), batch.reference.split(16), mels.split(16), strict=True)
-        ]
+        given = (part.split(16) for part in (batch.query, batch.reference, mels, batch.placed))
+        parts = [net(query, shown, mel, level, None, placed) for query, shown, mel, placed in zip(*given, strict=True)]
         return {r: torch.cat([part[r] for part in parts]) for r in parts[0]}
 
     def psnr(image: Tensor) -> float:
@@ -71,7 +69,7 @@ def judge(net: Generator, windows: Windows, level: int) -> Judged:
         images=image,
         coarse=distance(outputs[coarsest], at_level(batch.target, coarsest), rough),
         to_truth=distance(image, truth, mask),
-        to_reference=distance(image, at_level(batch.reference, level), mask),
+        to_reference=distance(image, at_level(batch.reference[:, 0], level), mask),
     )
 
 
@@ -81,7 +79,7 @@ def write_strip(path: Path, windows: Windows, outputs: Tensor, count: int) -> No
     size = batch.target.shape[-1]
     shown = F.interpolate(outputs.cpu(), (size, size), mode="nearest") if outputs.shape[-1] != size else outputs.cpu()
     rows = np.linspace(0, len(shown) - 1, count).astype(int)
-    columns = [batch.query.cpu(), batch.reference.cpu(), shown, batch.target.cpu()]
+    columns = [batch.query.cpu(), batch.reference[:, 0].cpu(), shown, batch.target.cpu()]
     grid = torch.cat([torch.cat([c[i] for c in columns], 2) for i in rows], 1)
     pixels = (grid.permute(1, 2, 0) * 255 + 0.5).clamp(0, 255).byte().numpy()
     cv2.imwrite(str(path), cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))

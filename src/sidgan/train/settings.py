@@ -40,6 +40,8 @@ class GanTrainConfig:
         recon_frames: of every five frames, how many the features, frequency and gan terms look at; fewer cost less.
         recompute: finest blocks of the generator whose activations are computed again for the backward pass instead
             of kept: less memory, more time.
+        identity: 0 to 1, how much the people of the data are made others: bent, mixed colours, marks on the skin.
+        references: a step gives its windows 1 to this many pictures of the person, drawn at random.
         ema: decay of the averaged weights, which are what is judged and shipped.
         pool: clips that each process holds at a time, where data comes in shards (`sidgan.data.shardset`).
         precision: ``auto`` (see `sidgan.engine.choose_precision`), or Lightning's name: ``32-true``, ``bf16-mixed``.
@@ -70,6 +72,8 @@ class GanTrainConfig:
     calibrate: bool = False
     recon_frames: int = SYNC_FRAMES
     recompute: int = 0
+    identity: float = 0.0
+    references: int = 1
     ema: float = 0.999
     pool: int = 128
     precision: str = "auto"

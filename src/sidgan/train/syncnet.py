@@ -132,10 +132,10 @@ class SyncTask(Notes):
 
     def _batch(self, rng: np.random.Generator, near: float, strength: float) -> tuple[Tensor, Tensor]:
         images, mels = draw_pairs(rng, self.train, self.share, self.config.negatives, near)
-        images = augment.geometric(
-            images.flatten(1, 2), rng, shift=0.02 * strength, scale=0.05 * strength, turn=3 * strength,
-            mirror=0.5 * strength, top=0.5,
-        ).unflatten(1, (SYNC_FRAMES, 3))  # fmt: skip
+        theta = augment.moves(
+            rng, len(images), shift=0.02 * strength, scale=0.05 * strength, turn=3 * strength, mirror=0.5 * strength
+        )
+        images = augment.moved(images.flatten(1, 2), theta, top=0.5).unflatten(1, (SYNC_FRAMES, 3))
         images = augment.colour(images, rng, strength=0.2 * strength)
         images = augment.soften(images, rng, chance=0.1 * strength)
         video = at_expert_size(images.flatten(1, 2), self.config.model.face)

@@ -1,0 +1,129 @@
+"""References that move to fit: a mouth is mostly the person's own, opened, and need not be drawn anew.
+
+The paper's generator blends the reference's features where they lie (Sec. 3.2). With the identities of thousands it
+learns to look for what it needs; with few it learns those few by heart. Here each level says where the reference is to
+be read, from the sound, the query and the reference as it lies now, and corrects what the coarser level said. An output
+may then copy. Several references are read each in its own way, and believed each by its own share, in any order.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sidgan.nn.layers import SLOPE
+
+REACH = 0.25  #: what an output of 1 moves, in halves of the side; small, so that training begins without leaps
+HIDDEN = 32  #: channels in which a level compares itself with a reference
+
+
+class Reading(NamedTuple):
+    """Where references are read.
+
+    Attributes:
+        placed: (N, K, 2, 3) affine from places in the query to places in each reference, -1 to 1 across the square.
+        motion: (N, K, 3, r, r), what the network adds, at any resolution: columns, rows, and the logit of belief.
+    """
+
+    placed: Tensor
+    motion: Tensor | None = None
+
+    @classmethod
+    def begun(cls, placed: Tensor | None, queries: int, pictures: Tensor) -> Reading:
+        """As placed, or where they lie: K ``pictures`` (M, K, ...) of each person for N queries."""
+        if placed is not None:
+            return cls(placed.float())
+        return cls(torch.eye(2, 3, device=pictures.device).expand(queries, pictures.shape[1], 2, 3))
+
+
+class Motion(nn.Module):
+    """How each reference moves to fit, and which is believed where: the coarser level's answer, corrected.
+
+    It starts as no motion and equal belief.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.look = nn.Conv2d(2 * channels, HIDDEN, 3, padding=1)
+        self.head = nn.Conv2d(HIDDEN, 3, 3, padding=1)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(cast(Tensor, self.head.bias))
+
+    def forward(self, x: Tensor, moved: Tensor, motion: Tensor | None) -> Tensor:
+        """Correct a motion, of any resolution or none yet.
+
+        Args:
+            x: (N, C, r, r), of the block at this level.
+            moved: (N, K, C, r, r), the references' maps as the coarser motion moves them.
+            motion: (N, K, 3, ...), see `Reading`; columns and rows in halves of the side.
+
+        Returns:
+            (N, K, 3, r, r).
+        """
+        both = torch.cat([x[:, None].expand_as(moved), moved], 2).flatten(0, 1)
+        own = self.head(F.leaky_relu(self.look(both), SLOPE)).float() * REACH
+        own = own.view(*moved.shape[:2], *own.shape[1:])
+        return own if motion is None else own + _resized(motion, x.shape[-1])
+
+
+def mixed(drawn: Tensor, query: Tensor, pictures: Tensor, reading: Reading | None) -> Tensor:
+    """An output of which each pixel is a mix of what is drawn, what the references show there, and the query.
+
+    Args:
+        drawn: (N, 6, r, r), of an RGB block: logits of three colours and of the three shares.
+        query: (N, 3, R, R), R = r, or larger: colours and shares are then enlarged, and nothing is taken from where
+            the query is black, as enlarged shares are a little astray at the edges of what is hidden.
+        pictures: (N, K, 3, R, R), the references.
+        reading: where the references are read.
+
+    Returns:
+        (N, 3, R, R) in [0, 1].
+    """
+    size = query.shape[-1]
+    enlarged = size != drawn.shape[-1]
+    if enlarged:
+        drawn = F.interpolate(drawn, (size, size), mode="bilinear", align_corners=False)
+    colours, logits = drawn.chunk(2, 1)
+    shares = logits.softmax(1)
+    if enlarged:
+        seen = (query > 0).any(1, keepdim=True)
+        shares = torch.cat([shares[:, :2], shares[:, 2:] * seen], 1)
+        shares = shares / shares.sum(1, keepdim=True).clamp(min=1e-6)
+    sources = torch.stack([torch.sigmoid(colours), gathered(pictures, reading)[1], query], 1)
+    return (shares[:, :, None] * sources).sum(1)
+
+
+def gathered(maps: Tensor, reading: Reading | None) -> tuple[Tensor, Tensor]:
+    """Maps of K references (N, K, C, r, r) as they are read, and one made of them by belief: (N, C, r, r)."""
+    if reading is None:
+        return maps, maps.mean(1)
+    count, pictures, _, side, _ = maps.shape
+    places = F.affine_grid(reading.placed.flatten(0, 1), [count * pictures, 1, side, side], align_corners=False)
+    belief = None
+    if reading.motion is not None:
+        motion = _resized(reading.motion, side)
+        places = places + motion[:, :, :2].flatten(0, 1).permute(0, 2, 3, 1)
+        belief = motion[:, :, 2:].softmax(1).to(maps.dtype)
+    # In float32 whatever the maps: places in bfloat16 are a quarter of a pixel apart.
+    moved = F.grid_sample(maps.flatten(0, 1).float(), places, padding_mode="border", align_corners=False)
+    moved = moved.to(maps.dtype).view_as(maps)
+    if pictures == 1:
+        return moved, moved[:, 0]
+    return moved, moved.mean(1) if belief is None else (belief * moved).sum(1)
+
+
+def _resized(motion: Tensor, side: int) -> Tensor:
+    if motion.shape[-1] == side:
+        return motion
+    flat = F.interpolate(motion.flatten(0, 1), (side, side), mode="bilinear", align_corners=False)
+    return flat.view(*motion.shape[:3], side, side)
+
+
+def shrunk(images: Tensor, side: int) -> Tensor:
+    """(..., S, S) averaged down to (..., side, side)."""
+    if images.shape[-1] == side:
+        return images
+    return F.avg_pool2d(images.flatten(0, -4), images.shape[-1] // side).view(*images.shape[:-2], side, side)

@@ -1,0 +1,31 @@
+"""A warm start between sizes: a generator goes on as the coarser part of a larger one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from sidgan.config import GeneratorConfig, require, require_same
+from sidgan.nn import Generator
+
+
+def begun(start: Generator, config: GeneratorConfig) -> Generator:
+    """A generator of ``config`` that begins with the weights of ``start``.
+
+    Where ``start`` is smaller, its blocks, their motions, RGB blocks, encoder stages and audio encoder are taken over
+    at their resolutions; the finer ones, and the encoders' way down to its size, are new.
+
+    Raises:
+        ConfigError: they differ in more than the size, or are not equally wide where both have a level.
+    """
+    if start.config.size >= config.size:
+        require_same(start.config, config)
+        return start
+    small = start.config
+    require_same(replace(small, size=config.size, base=config.base, rgb_levels=config.rgb_levels), config)
+    widths = {r: (small.channels(r), config.channels(r)) for r in small.levels}
+    differ = ", ".join(f"{mine} at {r} instead of {its}" for r, (mine, its) in widths.items() if mine != its)
+    require(not differ, f"the weights to start from are of another width: {differ}; choose base and cmax to match")
+    net = Generator(config)
+    mine, its = net.state_dict(), start.state_dict()
+    net.load_state_dict({k: its[k] if k in its and its[k].shape == v.shape else v for k, v in mine.items()})
+    return net

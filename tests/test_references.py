@@ -1,0 +1,205 @@
+"""References that move to fit: where they are read, which is believed, and what an output copies."""
+
+import dataclasses
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from sidgan import geometry
+from sidgan.config import ConfigError, GeneratorConfig
+from sidgan.data.dataset import PackedClip, stack_windows
+from sidgan.engine import Engine, redrawn
+from sidgan.nn import Generator
+from sidgan.nn.motion import Motion, Reading, gathered, mixed
+from sidgan.train.batch import prepare_batch
+from sidgan.train.growth import begun
+
+COPYING = GeneratorConfig(
+    size=64, base=4, cmax=16, start=8, rgb_levels=(32, 64), rgb="copying", warp_levels=(8, 16, 32),
+    audio_levels=(8,), audio_width=2, audio_blocks=0.0,
+)  # fmt: skip
+
+
+@pytest.fixture
+def net():
+    torch.manual_seed(0)
+    net = Generator(COPYING).eval()
+    for motion in net.motion.values():  # as if trained: they start as no motion
+        torch.nn.init.normal_(motion.head.weight, std=0.1)
+    return net
+
+
+def seen(people=2, pictures=1, frames=4):
+    torch.manual_seed(1)
+    return torch.rand(frames, 3, 64, 64), torch.rand(people, pictures, 3, 64, 64), torch.randn(frames, 1, 80, 16)
+
+
+def reading(motion):
+    return Reading(torch.eye(2, 3).expand(1, motion.shape[1], 2, 3), motion)
+
+
+def motion_of(columns, rows, belief=0.0):
+    return torch.tensor([columns, rows, belief]).view(1, 1, 3, 1, 1).expand(1, 1, 3, 8, 8)
+
+
+def test_a_motion_says_where_to_read():
+    maps = torch.arange(256.0).view(1, 1, 1, 16, 16)
+    moved, merged = gathered(maps, reading(motion_of(2 * 3 / 16, -2 * 2 / 16)))  # three columns on, two rows back
+    assert torch.allclose(moved[0, 0, 0, 4, 5], maps[0, 0, 0, 2, 8], atol=1e-3)
+    edge = torch.tensor([3.0, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 15, 15, 15])
+    assert torch.allclose(merged[0, 0, 0], edge, atol=1e-3), "what lies outside is the edge's"
+    assert torch.equal(merged, moved[:, 0])
+
+
+def test_the_reference_that_is_believed_is_seen():
+    maps = torch.rand(1, 2, 3, 16, 16)
+    motion = torch.cat([motion_of(0.0, 0.0, -20.0), motion_of(0.0, 0.0, 20.0)], 1)
+    assert torch.allclose(gathered(maps, reading(motion))[1], maps[:, 1], atol=1e-5)
+    assert torch.allclose(gathered(maps, reading(0 * motion))[1], maps.mean(1), atol=1e-5)
+
+
+def test_a_motion_starts_at_rest_and_corrects_what_it_is_given():
+    motion, x, maps = Motion(8), torch.rand(1, 8, 16, 16), torch.rand(1, 2, 8, 16, 16)
+    assert not motion(x, maps, None).any()
+    assert torch.allclose(motion(x, maps, motion_of(0.2, 0.1).expand(1, 2, -1, -1, -1))[:, :, 0], torch.tensor(0.2))
+
+
+@pytest.mark.parametrize("source", [0, 1, 2])
+def test_an_output_is_made_of_the_source_that_has_the_share(source):
+    drawn = torch.zeros(1, 6, 16, 16)
+    drawn[:, :3] = torch.randn(1, 3, 16, 16)
+    drawn[:, 3 + source] = 30
+    query, picture = torch.rand(1, 3, 16, 16), torch.rand(1, 1, 3, 16, 16)
+    wanted = (drawn[:, :3].sigmoid(), picture[:, 0], query)[source]
+    assert torch.allclose(mixed(drawn, query, picture, None), wanted, atol=1e-5)
+
+
+def test_the_order_of_references_does_not_matter_nor_does_saying_one_twice(net):
+    query, pictures, mel = seen(pictures=3)
+    with torch.no_grad():
+        images = net(query, pictures, mel)[64]
+        assert torch.allclose(net(query, pictures.flip(1), mel)[64], images, atol=1e-5)
+        one = net(query, pictures[:, 0], mel)[64]
+        assert torch.allclose(net(query, pictures[:, :1].expand(-1, 2, -1, -1, -1), mel)[64], one, atol=1e-5)
+    assert (images - one).abs().max() > 0.01, "three say more than one"
+
+
+def test_the_sound_moves_the_reference(net):
+    query, pictures, mel = seen()
+    with torch.no_grad():
+        for block in net.rgb.values():  # copy the reference and nothing else
+            block.weight.zero_()
+            block.bias.copy_(torch.tensor([0.0, 0, 0, -30, 30, -30]))
+        right, wrong = (net(query, pictures, m)[64] for m in (mel, mel.flip(0)))
+    assert (right - wrong).abs().mean() > 1e-3
+    assert float(right.min()) >= 0
+    assert float(right.max()) <= 1
+
+
+def test_every_level_learns(net):
+    net.train()(*seen(pictures=2))[64].square().mean().backward()
+    for level, motion in net.motion.items():
+        assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in motion.parameters()), level
+
+
+def test_a_warp_level_must_be_a_level():
+    with pytest.raises(ConfigError, match="48"):
+        dataclasses.replace(COPYING, warp_levels=(48,))
+
+
+def test_a_smaller_generator_goes_on_as_the_coarser_part_of_a_larger_one(net):
+    large = begun(net, dataclasses.replace(COPYING, size=128, base=2, rgb_levels=(32, 64, 128)))
+    mine, its = large.state_dict(), net.state_dict()
+    kept = {k for k in its if k in mine and torch.equal(mine[k], its[k])}
+    assert {k for k in its if k.startswith(("blocks.", "rgb.", "motion.", "audio."))} <= kept
+    assert {k for k in its if k.startswith("query.stages.")} <= kept
+    assert begun(net, COPYING) is net
+    with pytest.raises(ConfigError, match=r"of another width: .* at 64"):
+        begun(net, dataclasses.replace(COPYING, size=128, rgb_levels=(128,)))
+    with pytest.raises(ConfigError, match="rgb is copying, not direct"):
+        begun(net, dataclasses.replace(COPYING, size=128, base=2, rgb_levels=(128,), rgb="direct"))
+    with pytest.raises(ConfigError, match="size is 64, not 32"):
+        begun(net, dataclasses.replace(COPYING, size=32, base=8, rgb_levels=(32,), warp_levels=(8,)))
+
+
+def test_what_is_copied_is_as_sharp_as_the_reference(net):
+    torch.manual_seed(2)
+    query, picture = torch.rand(2, 3, 256, 256), torch.rand(2, 1, 3, 256, 256)
+    hidden = torch.zeros(2, 1, 256, 256, dtype=torch.bool)
+    hidden[..., 131:, 60:201] = True  # edges between the pixels of the network's 64
+    mel = torch.randn(2, 1, 80, 16)
+    with torch.no_grad():
+        for motion in net.motion.values():
+            motion.head.weight.zero_()
+        copy = torch.tensor([0.0, 0, 0, -30, 1, 1])  # half reference, half query: as much black, where it is hidden
+        for block in net.rgb.values():
+            block.weight.zero_()
+            block.bias.copy_(copy)
+        features = net.encode_reference(picture)
+        large = redrawn(net, query, hidden, mel, features)
+        small = net.decode(torch.nn.functional.avg_pool2d(query, 4), features, mel)[64]
+    inside = hidden.expand_as(large)
+    assert torch.allclose(large[inside], picture[:, 0][inside], atol=1e-5), "nothing black is mixed in"
+    assert torch.allclose(large[~inside], (picture[:, 0] + query)[~inside] / 2, atol=1e-5)
+    assert small.shape == (2, 3, 64, 64)
+
+
+def test_only_what_copies_can_be_enlarged(net):
+    query, pictures, mel = seen()
+    with pytest.raises(ValueError, match="copies"):
+        net.decode(query, net.encode_reference(pictures), mel, level=32, sharp=torch.rand(4, 3, 128, 128))
+    drawing = Generator(dataclasses.replace(COPYING, rgb="direct"))
+    assert Engine(drawing, "cpu").fitting(500).size == 64
+    engine = Engine(net, "cpu")
+    assert [engine.fitting(side).size for side in (20, 64, 90, 91, 300, 400, 5000)] == [64, 64, 64, 128, 256, 512, 512]
+
+
+def test_references_are_placed_by_the_head_and_not_by_the_mouth():
+    rng = np.random.default_rng(0)
+    face = rng.uniform(0.2, 0.8, (68, 2))
+    cos, sin = 1.1 * np.cos(0.2), 1.1 * np.sin(0.2)
+    other = face @ np.array([[cos, sin], [-sin, cos]]) + (0.05, -0.1)
+    placed = geometry.placement(np.stack([face, other]), np.stack([other, face]))
+    assert np.allclose(placed[0, 1], np.eye(2, 3), atol=1e-5)
+    for row, (start, end) in enumerate(((face, other), (other, face))):
+        found = (2 * start - 1) @ placed[row, row, :, :2].T + placed[row, row, :, 2]
+        assert np.allclose(found, 2 * end - 1, atol=1e-5)
+    talking = face.copy()
+    talking[[*range(3, 14), *range(48, 68)]] += 0.1
+    assert np.allclose(geometry.placement(talking[None], other[None]), placed[:1, :1])
+
+
+def test_what_the_head_did_is_undone_before_anything_is_learnt():
+    torch.manual_seed(0)
+    net = Generator(COPYING).eval()
+    with torch.no_grad():
+        for block in net.rgb.values():
+            block.weight.zero_()
+            block.bias.copy_(torch.tensor([0.0, 0, 0, -30, 30, -30]))
+        picture = torch.rand(1, 3, 64, 64)
+        placed = torch.tensor([[1.0, 0, 2 * 5 / 64], [0, 1.0, 0]])[None, None]  # five columns to the right
+        drawn = net(torch.rand(1, 3, 64, 64), picture, torch.randn(1, 1, 80, 16), placed=placed)[64]
+    assert torch.allclose(drawn[..., :59], picture[..., 5:], atol=1e-4)
+
+
+def test_augmented_references_are_placed_as_their_pictures_are_moved():
+    rng = np.random.default_rng(3)
+    smooth = cv2.GaussianBlur(rng.uniform(0, 1, (64, 64, 3)).astype(np.float32), (0, 0), 3)
+    smooth = (smooth - smooth.min()) / np.ptp(smooth)
+    turn = cv2.getRotationMatrix2D((31.5, 31.5), 8, 1.0)
+    frames = np.stack([smooth, cv2.warpAffine(smooth, turn, (64, 64), borderMode=cv2.BORDER_REPLICATE)] * 10)
+    points = rng.uniform(0.3, 0.7, (68, 2)).astype(np.float32)
+    turned = np.concatenate([points * 64 - 0.5, np.ones((68, 1))], 1) @ turn.T
+    images = torch.from_numpy((frames * 255).astype(np.uint8)).permute(0, 3, 1, 2)
+    landmarks = np.stack([points, (turned + 0.5) / 64] * 10).astype(np.float32)
+    boxes = torch.tensor([0.2, 0.5, 0.8, 1.0]).expand(20, 4)
+    clip = PackedClip("a", images, torch.zeros(20, 1, 80, 16), boxes, landmarks)
+    batch = prepare_batch(stack_windows([(clip, 0, [1, 3]), (clip, 5, [2, 6])], 1, 64), rng)
+    grids = torch.nn.functional.affine_grid(batch.placed.flatten(0, 1), [4, 3, 64, 64], align_corners=False)
+    read = torch.nn.functional.grid_sample(batch.reference.flatten(0, 1), grids, align_corners=False)
+    middle = (slice(None), slice(None), slice(20, 44), slice(20, 44))
+    difference = (read - batch.target.repeat_interleave(2, 0))[middle].abs().mean()
+    untouched = (batch.reference.flatten(0, 1) - batch.target.repeat_interleave(2, 0))[middle].abs().mean()
+    assert difference < 0.25 * untouched
