@@ -267,7 +267,7 @@ def test_replay_takes_its_share(blob):
     windows = Mixed(PackedSet.of([own]), PackedSet.of([others]), 0.3).windows(np.random.default_rng(0), 10, 5)
     black = (windows.target.flatten(1) == 0).all(1)
     assert black.sum() == 3
-    assert windows.reference.shape == (10, 1, 3, 32, 32)
+    assert windows.reference[:, 0].shape == (10, 3, 32, 32)
     alone = Mixed(PackedSet.of([own]), PackedSet.of([others]), 0.9).windows(np.random.default_rng(0), 1, 5)
     assert not (alone.target == 0).all(), "the face itself is never left out"
 

@@ -42,7 +42,7 @@ def test_paper_size() -> None:
 
 @pytest.mark.parametrize(
     ("name", "millions"),
-    [("full", 59.77), ("lite512", 15.94), ("lite256", 8.66), ("tiny128", 4.28), ("nano64", 0.67)],
+    [("full", 59.77), ("lite512", 15.94), ("lite256", 8.66), ("tiny128", 4.49), ("nano64", 0.67)],
 )
 def test_presets(name: str, millions: float) -> None:
     assert name in presets()

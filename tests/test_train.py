@@ -316,12 +316,26 @@ def test_the_balance_of_gradients_is_in_proportion_to_the_weights(blob):
     assert all(v > 0 for v in some[64].values())
 
 
-def test_sounds_are_coloured_smoothly_and_silence_stays():
-    mels = torch.full((3, 5, 1, 80, 16), 0.0)
+def test_another_voice_is_smooth_and_silence_stays():
+    mels = torch.full((3, 5, 1, 80, 16), -2.0)
     mels[1] = -4
-    changed = augment.mel_colour(mels, np.random.default_rng(0)) - mels
-    assert not changed[1].any()
+    changed = augment.mel_voice(mels, np.random.default_rng(0)) - mels
+    assert changed[1].abs().max() < 1e-5
     assert 0.2 < float(changed[0].abs().max()) <= 0.64 + 1e-6
-    assert torch.equal(changed[0, 0], changed[0, 4]), "one microphone for a window"
+    assert torch.equal(changed[0, 0], changed[0, 4]), "one voice for a window"
     assert not torch.equal(changed[0], changed[2])
     assert float(changed[0, 0, 0, :, 0].diff().abs().max()) < 0.1
+
+
+def test_another_voice_has_its_formants_elsewhere():
+    mels = torch.full((64, 1, 1, 80, 16), -4.0)
+    mels[..., 40, :] = 2
+    peaks = augment.mel_voice(mels, np.random.default_rng(0))[:, 0, 0, :, 8].argmax(1)
+    assert 34 <= peaks.min() < 38
+    assert 42 < peaks.max() <= 46
+
+
+def test_weights_may_be_read_by_whom_the_user_lets_read(tmp_path):
+    (tmp_path / "plain").touch()
+    checkpoint.save(tmp_path / "model.safetensors", SyncNet(SyncNetConfig(width=1, audio_width=1, blocks=0.0)))
+    assert (tmp_path / "model.safetensors").stat().st_mode == (tmp_path / "plain").stat().st_mode

@@ -96,7 +96,9 @@ def _write(
         "meta": json.dumps(dict(meta or {})), **more,
     }  # fmt: skip
     with finished(path, SafetensorError) as part, writing(path, SafetensorError):
+        mode = part.stat().st_mode
         save_file(tensors, part, metadata=header)
+        part.chmod(mode)  # it writes a file that nobody else may read
 
 
 def _stored(tensor: torch.Tensor, half: bool) -> torch.Tensor:

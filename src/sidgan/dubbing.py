@@ -224,9 +224,8 @@ class _Run:
             )
         side = float(np.median(usable[0].sides))
         self._engine = self._engine.fitting(side)
-        fitting = {id(engine): engine.fitting(side) for engine in self._own.values()}
-        self._engines = {person: fitting[id(self._own[i])] for i, person in enumerate(people) if i in self._own}
         self._people = redrawn(usable, faces)  # by frame; forgotten as frames are done
+        self._engines = {person: self._own[i].fitting(side) for i, person in enumerate(people) if i in self._own}
         self._references = References(media.read_frames(self.clip), usable, self._engine.size, self._engine.references)
 
     def listen(self, voice: Path) -> None:

@@ -26,7 +26,7 @@ class Mixed(PackedSet):
         self._others, self._share = others, share
 
     def windows(self, rng: np.random.Generator, count: int, frames: int, references: int = 1) -> Windows:
-        """As `PackedSet.windows`; the others' share of them is rounded."""
+        """``count`` random windows of ``frames`` frames, the others' share of them rounded."""
         theirs = min(round(count * self._share), count - 1)
         mine = super().windows(rng, count - theirs, frames, references)
         if not theirs:
@@ -40,8 +40,8 @@ def frozen(base: Generator, hears: bool, config: AdaptConfig) -> list[str]:
     """Names of the parameters that stay as they are.
 
     With a sound that does not belong to the picture, what the network knows of sounds and mouths can only get worse. So
-    the audio encoder stays, every block that it modulates, and how references move: there mouths get their shape. What
-    is left learns what the person looks like.
+    the audio encoder stays, and every block that it modulates, and what moves references: there mouths get their shape.
+    What is left learns what the person looks like.
     """
     deaf = () if hears else ("audio.", "motion.", *(f"blocks.{level}." for level in base.config.audio_levels))
     names = [name for name, _ in base.named_parameters()]

@@ -107,12 +107,20 @@ def mel_noise(mels: Tensor, rng: Rng) -> Tensor:
     return torch.where(mels > -4, (mels + gain + noise).clamp(-4, 4), mels)
 
 
-def mel_colour(mels: Tensor, rng: Rng) -> Tensor:
-    """Another microphone and room: a smooth curve over the bands, by +-8 dB at five of them, on (B, ..., 80, 16)."""
-    curve = rng.uniform(-8, 8, (len(mels), 1, 5)) * 8 / 100
+def mel_voice(mels: Tensor, rng: Rng) -> Tensor:
+    """Another speaker, microphone and room, on (B, ..., 80, 16) mel windows; silence stays silence.
+
+    The bands are stretched by up to 12 % (a shorter or longer vocal tract), and get a smooth curve of up to +-8 dB.
+    """
+    count, flat = len(mels), mels.reshape(len(mels), -1, *mels.shape[-2:])
+    stretch = rng.uniform(0.88, 1.12, count)
+    theta = np.zeros((count, 2, 3))
+    theta[:, 0, 0], theta[:, 1, 1], theta[:, 1, 2] = 1, stretch, stretch - 1  # the lowest band stays where it is
+    stretched = moved(flat, theta)
+    curve = rng.uniform(-8, 8, (count, 1, 5)) * 8 / 100
     bands = F.interpolate(_tensor(curve, mels), mels.shape[-2], mode="linear", align_corners=True)
-    changed = (mels + bands.view(len(mels), *[1] * (mels.dim() - 3), -1, 1)).clamp(-4, 4)
-    return torch.where(mels > -4, changed, mels)
+    changed = (stretched + bands[..., None]).clamp(-4, 4)
+    return torch.where(stretched > -4 + 1e-3, changed, stretched).view_as(mels)
 
 
 def _tensor(values: np.ndarray, like: Tensor) -> Tensor:

@@ -60,7 +60,7 @@ def prepare_batch(windows: Windows, rng: np.random.Generator | None, identity: f
         mask, lips = (part.view_as(mask) for part in (packed[:, 3 * shown :] > 0.5).float().chunk(2, 1))
         mask = _jitter_mask(_boxes(mask) if identity else mask, rng)
     target, mask, lips, placed = (part.flatten(0, 1) for part in (target, mask, lips, placed))
-    mels = windows.mels if rng is None else augment.mel_colour(augment.mel_noise(windows.mels, rng), rng)
+    mels = windows.mels if rng is None else augment.mel_voice(augment.mel_noise(windows.mels, rng), rng)
     mels = mels.flatten(0, 1)
     return Batch(target * (1 - mask), target, mask, lips, reference, placed, mels, windows.sync_mel)
 
