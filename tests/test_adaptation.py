@@ -19,9 +19,11 @@ from sidgan.adaptation.tuning import Mixed, frozen, tune
 from sidgan.config import GeneratorConfig
 from sidgan.data.dataset import PackedSet
 from sidgan.errors import CheckpointError, ConfigError
+from sidgan.geometry import mouth_opening
 from sidgan.nn import Generator
 from sidgan.synth import Person, mouth, random_line, voice
 
+MOVING = {"rgb": "copying", "warp_levels": (8, 16)}
 SMALL = GeneratorConfig(size=32, base=4, cmax=8, start=8, rgb_levels=(16, 32), audio_levels=(8,), audio_width=1,
                         audio_blocks=0.0)  # fmt: skip
 
@@ -268,6 +270,23 @@ def test_replay_takes_its_share(blob):
     assert windows.reference[:, 0].shape == (10, 3, 32, 32)
     alone = Mixed(PackedSet.of([own]), PackedSet.of([others]), 0.9).windows(np.random.default_rng(0), 1, 5)
     assert not (alone.target == 0).all(), "the face itself is never left out"
+
+
+def test_what_moves_references_is_adapted_and_judged_with_two(blob):
+    torch.manual_seed(0)
+    base = Generator(dataclasses.replace(SMALL, **MOVING)).eval()
+    points = np.random.default_rng(0).uniform(0.3, 0.7, (100, 68, 2)).astype(np.float32)
+    clip = dataclasses.replace(blob(32, 100), landmarks=points)
+    talk = dataclasses.replace(material(blob, 100), clips=(clip,))
+    how = {"device": "cpu", "seed": 0, "progress": lambda *told: None, "replay": None}
+    result = run._adapt_one(base, talk, 1.0, AdaptConfig(steps=2), **how)
+    assert (result.report.held_back, result.report.frames) == (25, 65)
+    _, judged, _ = split(talk, 2)
+    opening = mouth_opening(judged.landmarks)
+    assert opening[0] < np.median(opening) < opening[1]
+    assert any((clip.images[i] == judged.images[1]).all() for i in range(65)), "what is shown was trained on"
+    deaf = frozen(base, False, AdaptConfig())
+    assert {"motion.8.head.bias", "motion.16.look.weight", "blocks.8.blend.weight"} <= set(deaf)
 
 
 @pytest.mark.parametrize(

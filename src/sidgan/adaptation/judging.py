@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,7 +16,8 @@ from sidgan.adaptation.sound import foreign_speech
 from sidgan.audio import SILENCE
 from sidgan.config import SYNC_FRAMES
 from sidgan.data.dataset import PackedClip, box_masks, lip_boxes
-from sidgan.evaluation.subject import BATCH, Subject, generated, judged_size
+from sidgan.evaluation.subject import BATCH, Subject, beginning, generated, judged_size
+from sidgan.geometry import mouth_opening
 from sidgan.nn import Generator
 from sidgan.types import Float
 
@@ -26,10 +28,11 @@ SPEAKER = 11  #: who is heard where a video has no sound of its own
 LISTENING = 0.25  #: share of its answer to sound that a mouth must keep where the sound cannot judge
 
 
-def split(material: Material) -> tuple[list[PackedClip], PackedClip, float]:
+def split(material: Material, references: int = 1) -> tuple[list[PackedClip], PackedClip, float]:
     """What is trained on, and what judges, and how far the judged frames are apart.
 
-    What judges is one clip: the face's first frame, which is the reference, and some of its last ones.
+    What judges is one clip: as many frames of those trained on as the generator is shown (the first one; or one with
+    lips closed and one with lips open, as in dubbing), and some of the face's last ones.
 
     A quarter is held back, but no less than can judge anything and no more than is needed: of ten minutes, half a
     minute judges. Between the two lies a gap of a tenth, from 5 frames (with fewer a frame would share its sound with
@@ -38,34 +41,39 @@ def split(material: Material) -> tuple[list[PackedClip], PackedClip, float]:
     total = len(material)
     held = int(np.clip(total * SHARE, FEWEST, MOST))
     gap = int(np.clip(total // 10, 5, 25))
-    whole = joined(material.clips)
     train: list[PackedClip] = []
-    first = 0
+    first, seen = 0, total - held - gap
     for clip in material.clips:
-        kept = min(len(clip), total - held - gap - first)
+        kept = min(len(clip), seen - first)
         if kept >= 2 * SYNC_FRAMES or not train:
-            train.append(some(clip, np.arange(kept)))
+            train.append(beginning(clip, kept))
         first += len(clip)
     judges = np.linspace(total - held, total - 1, min(held, JUDGED)).astype(int)
-    return train, some(whole, np.concatenate([[0], judges])), held / len(judges)
+    return train, picked(material.clips, [*_shown(material.clips, seen, references), *judges]), held / len(judges)
 
 
-def some(clip: PackedClip, frames: Float) -> PackedClip:
-    """These frames (n,) of a clip."""
-    return PackedClip(clip.name, clip.images[frames], clip.mels[frames], clip.masks[frames], clip.landmarks[frames])
+def _shown(clips: Sequence[PackedClip], frames: int, count: int) -> list[int]:
+    """The references among the first ``frames`` of some clips."""
+    if count == 1:
+        return [0]
+    order = np.argsort(mouth_opening(np.concatenate([c.landmarks for c in clips])[:frames]), kind="stable")
+    few = frames // 40  # the very widest may be a landmark astray
+    return [int(order[few]), int(order[-1 - few])]
+
+
+def picked(clips: Sequence[PackedClip], frames: Sequence[int]) -> PackedClip:
+    """One clip of these frames of some clips, counted through all of them."""
+    starts = np.cumsum([0, *(len(clip) for clip in clips)])
+    places = [(clips[i], int(f - starts[i])) for f in frames for i in [int(np.searchsorted(starts, f, "right")) - 1]]
+    return PackedClip(
+        clips[0].name, torch.stack([c.images[f] for c, f in places]), torch.stack([c.mels[f] for c, f in places]),
+        torch.stack([c.masks[f] for c, f in places]), np.stack([c.landmarks[f] for c, f in places]),
+    )  # fmt: skip
 
 
 def silenced(clip: PackedClip) -> PackedClip:
     """The same in silence."""
     return replace(clip, mels=torch.full_like(clip.mels, SILENCE))
-
-
-def joined(clips: tuple[PackedClip, ...]) -> PackedClip:
-    """One clip after the other."""
-    return PackedClip(
-        clips[0].name, torch.cat([c.images for c in clips]), torch.cat([c.mels for c in clips]),
-        torch.cat([c.masks for c in clips]), np.concatenate([c.landmarks for c in clips]),
-    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -95,16 +103,19 @@ class Judge:
 
     Args:
         clip: from `split`.
+        references: how many of its frames, at the beginning, are shown and not judged.
         hears: whether the clip's sound belongs to its picture.
         every: distance of the judged frames in the video.
     """
 
-    def __init__(self, clip: PackedClip, hears: bool, every: float) -> None:
+    def __init__(self, clip: PackedClip, hears: bool, every: float, references: int = 1) -> None:
         self._subject, self.hears = Subject(clip), hears
+        self._subject.references = list(range(references))
+        self._subject.frames = torch.arange(references, len(clip))
         self._block = max(1, round(BLOCK / every))
         speech = clip.mels if hears else torch.from_numpy(foreign_speech(len(clip), SPEAKER)).to(clip.mels)
-        # The first frame is the reference and is not judged.
-        self._sounds = speech, torch.cat([speech[:1], speech[1:].roll(-(len(speech) // 2), 0)])
+        judged = speech[references:]
+        self._sounds = speech, torch.cat([speech[:references], judged.roll(-(len(judged) // 2), 0)])
 
     @torch.no_grad()
     def look(self, generator: Generator) -> Look:

@@ -10,7 +10,7 @@ from typing import Any
 from sidgan import checkpoint
 from sidgan.adaptation.judging import Judge, Look, silenced, split
 from sidgan.adaptation.material import Material, Progress, read_material
-from sidgan.adaptation.settings import AdaptConfig
+from sidgan.adaptation.settings import AdaptConfig, references
 from sidgan.adaptation.tuning import tune
 from sidgan.config import require
 from sidgan.data.dataset import FPS, PackedSet
@@ -215,10 +215,11 @@ def _adapt_one(
     progress: Progress, replay: PackedSet | None,
 ) -> Adapted:  # fmt: skip
     hears = material.sound.teaches
-    train, held, every = split(material)
+    shown = references(base.config)
+    train, held, every = split(material, shown)
     if not hears:  # a sound that belongs to no mouth would teach that sounds mean nothing; silence teaches nothing
         train, held = [silenced(clip) for clip in train], silenced(held)
-    judge = Judge(held, hears, every)
+    judge = Judge(held, hears, every, shown)
     before = judge.look(base)
     best: tuple[float, Look, Generator] | None = None
     last: tuple[float, Look, str | None] | None = None
@@ -245,7 +246,7 @@ def _adapt_one(
 
     report = AdaptReport(
         face=material.number, place=material.place, sound=material.sound.verdict, evidence=material.sound.evidence,
-        frames=sum(len(clip) for clip in train), held_back=len(held) - 1, steps=steps, minutes=round(spent, 2),
+        frames=sum(len(clip) for clip in train), held_back=len(held) - shown, steps=steps, minutes=round(spent, 2),
         before=round(before.quality, 2), after=round(after.quality, 2),
         gap_before=heard(before.gap.mean()), gap_after=heard(after.gap.mean()),
         lmd_before=heard(before.lmd.mean()), lmd_after=heard(after.lmd.mean()),
