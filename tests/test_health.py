@@ -64,8 +64,8 @@ def test_the_sync_loss_tells_of_ignored_sound_too(blob, tmp_path):
 def test_a_copied_reference_is_noticed(blob, tmp_path):
     copier = task(blob)
 
-    def copy(query, reference, mel, level=None, fade=None):
-        return {r: F.interpolate(reference, (r, r), mode="area") for r in (16, 32, 64)}
+    def copy(query, reference, mel, level=None, fade=None, placed=None):
+        return {r: F.interpolate(reference[:, 0], (r, r), mode="area") for r in (16, 32, 64)}
 
     copier.ema.forward = copy
     assert "the reference is copied" in notes_after_evaluation(copier, tmp_path)

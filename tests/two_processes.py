@@ -37,7 +37,7 @@ def steps_on_given_windows(fabric, data):
     windows = stack_windows([(data.clips[0], 9 * i, [50]) for i in mine], SYNC_FRAMES, 64)
     with (
         mock.patch.object(task.train, "windows", return_value=windows),
-        mock.patch.object(gan, "prepare_batch", lambda some, rng: prepare_batch(some, None)),
+        mock.patch.object(gan, "prepare_batch", lambda some, rng, identity: prepare_batch(some, None)),
     ):
         task.step(0)
         nets = (task.net.module, task.critics.module)
