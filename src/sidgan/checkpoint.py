@@ -83,7 +83,7 @@ def base_file(path: Path | str = "bundled") -> Path:
     """
     file = _file(path, "generator")
     header = read_meta(file)
-    return _base_of(file, header["base"]) if "base" in header else file
+    return _base_of(file, header["base"])[0] if "base" in header else file
 
 
 def _write(
@@ -160,7 +160,7 @@ def _load(path: Path | str, network: type[N]) -> N:
         raise CheckpointError(f"{file} holds a {header['kind']}, not a {kind}")
     state = _tensors(file)
     if "base" in header:
-        state = _tensors(_base_of(file, header["base"])) | state
+        state = _base_of(file, header["base"])[1] | state
     try:
         model = network(from_dict(config_type, header["config"]))
         model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
@@ -182,8 +182,11 @@ def _tensors(file: Path) -> dict[str, torch.Tensor]:
         raise CheckpointError(f"{file} does not fit this version of sidgan ({error})") from None
 
 
-def _base_of(file: Path, base: Mapping[str, str]) -> Path:
-    """The weights that a file of changes belongs to: the bundled ones, or where they were, or beside the file."""
+def _base_of(file: Path, base: Mapping[str, str]) -> tuple[Path, dict[str, torch.Tensor]]:
+    """The weights that a file of changes belongs to, with their tensors.
+
+    They are the bundled ones, or where they were, or beside the file.
+    """
     name, short = base["name"], base["digest"][:12]
     if name == "bundled":
         candidates = [bundled("generator")]
@@ -191,8 +194,9 @@ def _base_of(file: Path, base: Mapping[str, str]) -> Path:
         candidates = list(dict.fromkeys([file.resolve().parent / base["near"], file.resolve().parent / name]))
     found = [candidate for candidate in candidates if candidate.is_file()]
     for candidate in found:
-        if _digest(_tensors(candidate)) == base["digest"]:
-            return candidate
+        tensors = _tensors(candidate)
+        if _digest(tensors) == base["digest"]:
+            return candidate, tensors
     what = f"{file} holds the changes that adaptation made to other weights ({name}, digest {short}...)"
     if name == "bundled":
         raise CheckpointError(f"{what}, bundled with another version of sidgan; use that version or adapt again")

@@ -105,6 +105,11 @@ class GeneratorConfig:
             sizes.append(sizes[-1] * 2)
         return tuple(sizes)
 
+    @property
+    def references(self) -> int:
+        """Pictures of a person that serve the generator best: a pair where it moves them, else one."""
+        return 2 if self.warp_levels else 1
+
     def channels(self, level: int) -> int:
         """Width of the encoder maps and of the generator block at one resolution."""
         return min(self.cmax, self.base * (self.size // level))

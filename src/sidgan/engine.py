@@ -39,7 +39,7 @@ class Engine:
         self.device = choose_device(device)
         self.batch = batch
         self.size = generator.config.size if size is None else size
-        self.references = 2 if generator.config.warp_levels else 1  #: pictures of a person that serve it best
+        self.references = generator.config.references  #: pictures of a person that serve it best
         self._generator = generator.to(self.device).eval()
 
     def fitting(self, side: float) -> Engine:

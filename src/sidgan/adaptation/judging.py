@@ -16,8 +16,7 @@ from sidgan.adaptation.sound import foreign_speech
 from sidgan.audio import SILENCE
 from sidgan.config import SYNC_FRAMES
 from sidgan.data.dataset import PackedClip, box_masks, lip_boxes
-from sidgan.evaluation.subject import BATCH, Subject, beginning, generated, judged_size
-from sidgan.geometry import mouth_opening
+from sidgan.evaluation.subject import BATCH, Subject, beginning, closed_and_open, generated, judged_size
 from sidgan.nn import Generator
 from sidgan.types import Float
 
@@ -56,9 +55,7 @@ def _shown(clips: Sequence[PackedClip], frames: int, count: int) -> list[int]:
     """The references among the first ``frames`` of some clips."""
     if count == 1:
         return [0]
-    order = np.argsort(mouth_opening(np.concatenate([c.landmarks for c in clips])[:frames]), kind="stable")
-    few = frames // 40  # the very widest may be a landmark astray
-    return [int(order[few]), int(order[-1 - few])]
+    return closed_and_open(np.concatenate([c.landmarks for c in clips])[:frames])
 
 
 def picked(clips: Sequence[PackedClip], frames: Sequence[int]) -> PackedClip:

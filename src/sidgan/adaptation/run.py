@@ -10,7 +10,7 @@ from typing import Any
 from sidgan import checkpoint
 from sidgan.adaptation.judging import Judge, Look, silenced, split
 from sidgan.adaptation.material import Material, Progress, read_material
-from sidgan.adaptation.settings import AdaptConfig, references
+from sidgan.adaptation.settings import AdaptConfig
 from sidgan.adaptation.tuning import tune
 from sidgan.config import require
 from sidgan.data.dataset import FPS, PackedSet
@@ -215,7 +215,7 @@ def _adapt_one(
     progress: Progress, replay: PackedSet | None,
 ) -> Adapted:  # fmt: skip
     hears = material.sound.teaches
-    shown = references(base.config)
+    shown = base.config.references
     train, held, every = split(material, shown)
     if not hears:  # a sound that belongs to no mouth would teach that sounds mean nothing; silence teaches nothing
         train, held = [silenced(clip) for clip in train], silenced(held)

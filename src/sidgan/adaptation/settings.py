@@ -70,14 +70,9 @@ class AdaptConfig:
             discriminators={levels[-1]: DiscriminatorConfig(base=32)} if self.gan else {},
             lr=self.rate, betas=(0.9, 0.999), decay=0.5, audio_lr=self.audio_rate if hears else 0.0,
             grow=(0.0,) * (len(levels) - 1), fade=0.0, sync_from=0.0 if finest.sync else 2.0, sync_ramp=0.1,
-            gan_from=0.2 if self.gan else 2.0, references=references(generator), ema=self.ema,
+            gan_from=0.2 if self.gan else 2.0, references=generator.references, ema=self.ema,
             expert_kind="any", seed=seed,
         )  # fmt: skip
-
-
-def references(generator: GeneratorConfig) -> int:
-    """Pictures of a person that serve a generator best, as dubbing gives them: two where they may move."""
-    return 2 if generator.warp_levels else 1
 
 
 DEAF_LIPS = -1.0  #: lips count like the face outside the hidden box, a fifth of the box

@@ -123,7 +123,12 @@ class Subject:
 def _references(clip: PackedClip, reference: str) -> list[int]:
     if reference != "pair":
         return [0 if reference == "first" else len(clip) - 1]
-    order = np.argsort(mouth_opening(clip.landmarks), kind="stable")
+    return closed_and_open(clip.landmarks)
+
+
+def closed_and_open(landmarks: Float) -> list[int]:
+    """A frame with lips closed and one with lips open, of landmarks (N, 68, 2)."""
+    order = np.argsort(mouth_opening(landmarks), kind="stable")
     few = len(order) // 40  # the very widest may be a landmark astray
     return [int(order[few]), int(order[-1 - few])]
 
@@ -158,7 +163,7 @@ def generated(generator: Generator, subject: Subject, mels: Tensor) -> Dubber:
     def pictures(frames: Tensor | slice) -> Tensor:
         return scaled(subject.clip.images[frames].to(device).float() / 255, size)
 
-    shown = subject.references if generator.config.warp_levels else subject.references[:1]
+    shown = subject.references[: generator.config.references]
     features = generator.encode_reference(pictures(torch.tensor(shown))[None])
 
     def draw(frames: Tensor) -> Tensor:

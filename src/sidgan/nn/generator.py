@@ -186,7 +186,7 @@ class Generator(nn.Module):
         self._check(query, level, sharp)
         audio = F.layer_norm(self.audio(mel).float(), (AUDIO_FEATURES,))
         skips = self.query(query)
-        x = F.avg_pool2d(query, config.size // config.start)
+        x = shrunk(query, config.start)
         images: dict[int, Tensor] = {}
         reading = Reading.begun(placed, query.shape[0], features[PICTURE]) if config.warp_levels else None
         for r in config.levels:
@@ -259,8 +259,11 @@ def _copied(
     drawn: Tensor, queries: Sequence[Tensor], pictures: Tensor, reading: Reading | None
 ) -> dict[int, Tensor]:
     """An output at the size of each of the queries, which show the same at several sizes."""
-    pictures = _repeat(pictures, drawn.shape[0])
-    return {q.shape[-1]: mixed(drawn, q, shrunk(pictures, q.shape[-1]), reading) for q in queries}
+    images = {}
+    for query in queries:
+        side = query.shape[-1]
+        images[side] = mixed(drawn, query, _repeat(shrunk(pictures, side), drawn.shape[0]), reading)
+    return images
 
 
 def _repeat(feature: Tensor, count: int) -> Tensor:
