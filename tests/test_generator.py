@@ -158,7 +158,7 @@ def test_every_parameter_learns() -> None:
 def test_takes_the_ears_of_an_expert() -> None:
     faces.audio_encoder_is_the_experts()
     with pytest.raises(ConfigError, match="audio_width"):
-        Generator(SMALL).load_audio(SyncNet(SyncNetConfig(width=4, audio_width=8, blocks=0.0)))
+        Generator(SMALL).audio.take_over(SyncNet(SyncNetConfig(width=4, audio_width=8, blocks=0.0)).audio)
 
 
 def test_frozen_ears_stay_as_they_are() -> None:

@@ -20,10 +20,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from sidgan.config import GeneratorConfig, SyncNetConfig, from_dict, to_dict
+from sidgan.config import GeneratorConfig, ListenerConfig, SyncNetConfig, from_dict, to_dict
 from sidgan.errors import CheckpointError, ConfigError
 from sidgan.files import finished, writing
-from sidgan.nn import Generator, SyncNet
+from sidgan.nn import AudioEncoder, Generator, Listener, SyncNet
 
 FORMAT = "sidgan-1"
 N = TypeVar("N", bound=nn.Module)
@@ -31,11 +31,13 @@ N = TypeVar("N", bound=nn.Module)
 _KINDS: dict[type[nn.Module], tuple[str, type[Any]]] = {
     Generator: ("generator", GeneratorConfig),
     SyncNet: ("syncnet", SyncNetConfig),
+    Listener: ("listener", ListenerConfig),
 }
+Network = Generator | SyncNet | Listener
 
 
 def save(
-    path: Path, network: Generator | SyncNet, meta: Mapping[str, Any] | None = None, *, half: bool = False
+    path: Path, network: Network, meta: Mapping[str, Any] | None = None, *, half: bool = False
 ) -> None:
     """Write a network with its configuration.
 
@@ -87,7 +89,7 @@ def base_file(path: Path | str = "bundled") -> Path:
 
 
 def _write(
-    path: Path, network: Generator | SyncNet, tensors: dict[str, torch.Tensor], meta: Mapping[str, Any] | None,
+    path: Path, network: Network, tensors: dict[str, torch.Tensor], meta: Mapping[str, Any] | None,
     more: Mapping[str, str],
 ) -> None:  # fmt: skip
     kind, _ = _KINDS[type(network)]
@@ -150,6 +152,19 @@ def load_generator(path: Path | str = "bundled") -> Generator:
 def load_syncnet(path: Path | str = "bundled") -> SyncNet:
     """A sync expert in eval mode, fp32, on the CPU. ``bundled`` names the one that comes with the package."""
     return _load(path, SyncNet)
+
+
+def load_listener(path: Path | str) -> Listener:
+    """A listener in eval mode, fp32, on the CPU."""
+    return _load(path, Listener)
+
+
+def load_ears(path: Path | str) -> AudioEncoder:
+    """The audio encoder of any network in a file of this package."""
+    kind = read_meta(Path(path))["kind"]
+    if kind == "generator":
+        return load_generator(path).audio
+    return load_listener(path).audio if kind == "listener" else load_syncnet(path).audio
 
 
 def _load(path: Path | str, network: type[N]) -> N:

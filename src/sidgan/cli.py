@@ -35,6 +35,7 @@ Model = Annotated[str, typer.Option(help="weights file of a generator, or 'bundl
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda")]
 AsJson = Annotated[bool, typer.Option("--json", help="print the result as JSON on standard output")]
 Start = Annotated[str | None, typer.Option(help="weights file to go on from, or 'bundled'", metavar="FILE")]
+Ears = Annotated[str | None, typer.Option(help="listener or expert whose audio encoder to begin with", metavar="FILE")]
 Settings = Annotated[list[str] | None, typer.Option("--set", help="change a setting: a.b=value", metavar="KEY=VALUE")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="print the resolved settings and stop")]
 
@@ -230,6 +231,46 @@ def multiply(
     _print(facts, as_json, f"{len(made)} clips of {people} people, {frames / 25 / 60:.1f} min -> {out}")
 
 
+@app.command()
+def label(
+    folder: Annotated[Path, typer.Argument(help="folder of recordings, a folder in it for each voice",
+                                           show_default=False)],
+    out: Annotated[Path, typer.Argument(help="folder for what is found", show_default=False)],
+    workers: Annotated[int, typer.Option(help="processes", min=1)] = 1,
+    as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Find the speech sounds in recordings, to train listeners on. Example: sidgan label recordings speech."""
+    from sidgan.data import executors, speech
+
+    with bar(console) as show:
+        voices = speech.label(
+            folder, out, executor=executors.local(workers),
+            progress=lambda done, total: show(done / total, f"{done} of {total} recordings"),
+            report=lambda line: console.print(f"  skipped {line}", markup=False, highlight=False, soft_wrap=True),
+        )  # fmt: skip
+    facts = {"voices": len(voices), "minutes": round(sum(voices.values()) / 60, 1)}
+    _print(facts, as_json, f"{facts['minutes']} min of {facts['voices']} voices -> {out}")
+
+
+@train_app.command("listener")
+def train_listener(
+    speech: Annotated[list[Path], typer.Argument(help="folders from sidgan label", show_default=False)],
+    config: Annotated[str, typer.Option(help="preset name or TOML file")] = "listener",
+    steps: Annotated[int, typer.Option(min=1)] = 3000,
+    minutes: Annotated[float | None, typer.Option(help="stop after so long, to be resumed")] = None,
+    run: Annotated[Path | None, typer.Option(help="run folder; an existing one is resumed")] = None,
+    start: Start = None,
+    device: Device = "auto",
+    settings: Settings = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Train ears on speech sounds, for --ears of the others. Example: sidgan train listener speech --steps 3000."""
+    from sidgan.train import runs as training
+
+    resolved = training.listener_config(config, steps, minutes, settings or [])
+    _dry(resolved) if dry_run else print(training.train_listener(speech, resolved, run, device, start))
+
+
 @train_app.command("syncnet")
 def train_syncnet(
     data: Annotated[list[Path], typer.Argument(help="prepared folders, or folders of shards", show_default=False)],
@@ -238,6 +279,7 @@ def train_syncnet(
     minutes: Annotated[float | None, typer.Option(help="stop after so long, to be resumed")] = None,
     run: Annotated[Path | None, typer.Option(help="run folder; an existing one is resumed")] = None,
     start: Start = None,
+    ears: Ears = None,
     device: Device = "auto",
     settings: Settings = None,
     dry_run: DryRun = False,
@@ -246,7 +288,7 @@ def train_syncnet(
     from sidgan.train import runs as training
 
     resolved = training.sync_config(config, steps, minutes, settings or [])
-    _dry(resolved) if dry_run else print(training.train_syncnet(data, resolved, run, device, start))
+    _dry(resolved) if dry_run else print(training.train_syncnet(data, resolved, run, device, start, ears))
 
 
 @train_app.command("gan")
@@ -258,6 +300,7 @@ def train_gan(
     minutes: Annotated[float | None, typer.Option(help="stop after so long, to be resumed")] = None,
     run: Annotated[Path | None, typer.Option(help="run folder; an existing one is resumed")] = None,
     start: Start = None,
+    ears: Ears = None,
     device: Device = "auto",
     settings: Settings = None,
     dry_run: DryRun = False,
@@ -266,7 +309,7 @@ def train_gan(
     from sidgan.train import runs as training
 
     resolved = training.gan_config(config, steps, minutes, settings or [])
-    _dry(resolved) if dry_run else print(training.train_gan(data, resolved, expert, run, device, start))
+    _dry(resolved) if dry_run else print(training.train_gan(data, resolved, expert, run, device, start, ears))
 
 
 @app.command("eval")

@@ -56,6 +56,22 @@ class SyncNetConfig:
 
 
 @dataclass(frozen=True)
+class ListenerConfig:
+    """A network that tells speech sounds apart, whose audio encoder an expert or a generator takes over.
+
+    Attributes:
+        audio_width, blocks, aps_audio: of that encoder, as in `SyncNetConfig`.
+    """
+
+    audio_width: int = 32
+    blocks: float = 1.0
+    aps_audio: Literal["none", "freq", "full"] = "none"
+
+    def __post_init__(self) -> None:
+        require(self.audio_width > 0, "audio_width must be positive")
+
+
+@dataclass(frozen=True)
 class GeneratorConfig:
     """The pyramid generator with its two image encoders and audio encoder (Sec. 3.1, 3.2).
 

@@ -164,7 +164,7 @@ def audio_encoder_is_the_experts() -> None:
     expert = SyncNet(EXPERT)
     expert.audio.train()(2 + 3 * noise(4, 1, 80, 16))
     net = Generator(SMALL).eval()
-    net.load_audio(expert)
+    net.audio.take_over(expert.audio)
     theirs = expert.audio.state_dict()
     other = [name for name, value in net.audio.state_dict().items() if not torch.equal(value, theirs[name])]
     assert not other, f"{len(other)} of {len(theirs)} tensors are not the expert's, {other[0]} first"

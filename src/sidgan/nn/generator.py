@@ -22,10 +22,9 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from sidgan.config import AUDIO_FEATURES, GeneratorConfig
-from sidgan.errors import ConfigError
 from sidgan.nn.layers import SLOPE, FeatureNorm, ResidualBlock
 from sidgan.nn.motion import Motion, Reading, gathered, mixed, shrunk
-from sidgan.nn.syncnet import AudioEncoder, SyncNet
+from sidgan.nn.syncnet import AudioEncoder
 
 Features = Mapping[int, Tensor]  #: of K pictures each of M people: maps (M, K, C, r, r) for each r, and `PICTURE`
 PICTURE = 0  #: key of the pictures themselves (M, K, 3, S, S) among their features
@@ -96,7 +95,7 @@ class Generator(nn.Module):
     """SIDGAN's generator with its two face encoders and its audio encoder (Eq. 1).
 
     Attributes:
-        audio: the `AudioEncoder`; `load_audio` fills it from an expert.
+        audio: the `AudioEncoder`, which `AudioEncoder.take_over` fills from an expert or a listener.
     """
 
     def __init__(self, config: GeneratorConfig) -> None:
@@ -225,21 +224,6 @@ class Generator(nn.Module):
         size = drawn.shape[-2:]
         enlarged = F.interpolate(coarser[max(coarser)], size, mode="bilinear", align_corners=False)
         return (enlarged + torch.tanh(drawn)).clamp(0, 1)
-
-    def load_audio(self, expert: SyncNet) -> None:
-        """Take over the audio encoder of a trained expert (Sec. 3.1).
-
-        Raises:
-            ConfigError: the expert's audio encoder has another shape.
-        """
-        mine = (self.config.audio_width, self.config.audio_blocks, self.config.aps_audio)
-        theirs = (expert.config.audio_width, expert.config.blocks, expert.config.aps_audio)
-        if mine != theirs:
-            raise ConfigError(
-                f"the generator's audio_width, audio_blocks, aps_audio are {mine} but the expert's are {theirs}; "
-                "make the generator's equal to the expert's"
-            )
-        self.audio.load_state_dict(expert.audio.state_dict())
 
     def freeze_audio(self, frozen: bool = True) -> None:
         """Keep the audio encoder as it is: no gradients, and running statistics whatever `train` says."""

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sidgan.config import AUDIO_FEATURES, SYNC_FRAMES, SyncNetConfig
+from sidgan.errors import ConfigError
 from sidgan.nn.layers import AdaptivePolyphase, ConvUnit
 
 AudioSampling = Literal["none", "freq", "full"]
@@ -54,6 +55,7 @@ class AudioEncoder(nn.Module):
 
     def __init__(self, width: int = 32, blocks: float = 1.0, sampling: AudioSampling = "none") -> None:
         super().__init__()
+        self.settings = (width, blocks, sampling)
         units: list[nn.Module] = []
         channels = 1
         for stage in AUDIO_STAGES:
@@ -68,6 +70,19 @@ class AudioEncoder(nn.Module):
     def forward(self, mel: Tensor) -> Tensor:
         """Map (B, 1, 80, 16) log-mel in [-4, 4] to f_A (B, 512), not normalised."""
         return self.head(self.units(mel)).flatten(1)
+
+    def take_over(self, other: AudioEncoder) -> None:
+        """Hear as another encoder does from now on (Sec. 3.1).
+
+        Raises:
+            ConfigError: it has another shape.
+        """
+        if self.settings != other.settings:
+            raise ConfigError(
+                f"this network's audio_width, blocks, aps_audio are {self.settings}, but those of the ears it is to "
+                f"take over are {other.settings}; make them equal"
+            )
+        self.load_state_dict(other.state_dict())
 
 
 class VideoEncoder(nn.Module):

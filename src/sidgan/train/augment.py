@@ -125,3 +125,37 @@ def mel_voice(mels: Tensor, rng: Rng) -> Tensor:
 
 def _tensor(values: np.ndarray, like: Tensor) -> Tensor:
     return torch.as_tensor(values, dtype=like.dtype, device=like.device)
+
+
+def mel_room(mels: Tensor, rng: Rng, *, chance: float) -> Tensor:
+    """Echo, on (B, ..., 80, 16) mel windows: where a band falls silent, it does so slowly."""
+    count, flat = len(mels), mels.reshape(len(mels), -1, *mels.shape[-2:])
+    fall = rng.uniform(0.05, 0.6, (count, 1, 1)) + 8.0 * (rng.random((count, 1, 1)) >= chance)  # a column
+    columns = [flat[..., 0]]
+    for column in flat[..., 1:].unbind(-1):
+        columns.append(torch.maximum(column, columns[-1] - _tensor(fall, mels)))
+    return torch.stack(columns, -1).view_as(mels)
+
+
+def mel_company(mels: Tensor, rng: Rng) -> Tensor:
+    """Noise, or another item's voice, 5 to 45 dB below the loudest of (B, ..., 80, 16) mel windows."""
+    count, shape = len(mels), (len(mels),) + (1,) * (mels.dim() - 1)
+    top = mels.flatten(1).amax(1).view(shape)
+    below = _tensor(rng.uniform(5, 45, shape) * 8 / 100, mels)
+    hue = _tensor(rng.uniform(-2, 0, (count, 1, 6)), mels)  # louder in some bands than in others
+    hue = F.interpolate(hue, mels.shape[-2], mode="linear", align_corners=True).view(*shape[:-2], -1, 1)
+    noise = top + hue + 0.15 * _tensor(rng.standard_normal(mels.shape, np.float32), mels)
+    others = mels[torch.as_tensor(rng.permutation(count), device=mels.device)]
+    voice = others - others.flatten(1).amax(1).view(shape) + top
+    company = torch.where(_tensor(rng.random(shape), mels) < 0.3, voice, noise) - below
+    nepers = np.log(10) * 100 / 8 / 20  # of a unit of the mel: amplitudes are added, not decibels
+    return (torch.logaddexp(mels * nepers, company * nepers) / nepers).clamp(-4, 4)
+
+
+def mel_gaps(mels: Tensor, rng: Rng, *, chance: float) -> Tensor:
+    """Hide some bands of some of (B, ..., 80, 16) mel windows."""
+    out = mels.clone()
+    for i in np.flatnonzero(rng.random(len(mels)) < chance):
+        first, many = rng.integers(0, mels.shape[-2]), rng.integers(2, 14)
+        out[i, ..., first : first + many, :] = mels[i].mean()
+    return out

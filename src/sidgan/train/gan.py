@@ -26,7 +26,7 @@ from sidgan.losses import (
     perceptual_loss,
     sync_loss,
 )
-from sidgan.nn import VGG19, Discriminator, Generator, SyncNet, lower_half_windows
+from sidgan.nn import VGG19, AudioEncoder, Discriminator, Generator, SyncNet, lower_half_windows
 from sidgan.train.balance import BANDS, Calibration, gradient_balance
 from sidgan.train.batch import Batch, at_level, prepare_batch
 from sidgan.train.growth import begun
@@ -56,6 +56,7 @@ class GanTask(Notes):
         expert: gives the audio encoder and the sync loss; without one both are learnt from nothing, for tests.
         start: weights to go on from; of a smaller generator too (`sidgan.train.growth`).
         vgg: needed where a level has a ``features`` weight.
+        ears: audio encoder to begin with; by default that of ``start``, or else the expert's.
 
     Raises:
         ConfigError: ``start`` or the data is of another size than the settings say, or a network is missing.
@@ -64,6 +65,7 @@ class GanTask(Notes):
     def __init__(
         self, config: GanTrainConfig, train: PackedSet, held: Mapping[str, PackedSet], fabric: Fabric,
         expert: SyncNet | None = None, start: Generator | None = None, vgg: VGG19 | None = None,
+        ears: AudioEncoder | None = None,
     ) -> None:  # fmt: skip
         torch.manual_seed(config.seed)
         require(train.size == config.generator.size, f"data is {train.size} px, generator {config.generator.size} px")
@@ -72,8 +74,10 @@ class GanTask(Notes):
         self.gate, self.calibration = SyncGate(config.sync_gate), Calibration()
         super().__init__()
         net = Generator(config.generator) if start is None else begun(start, config.generator)
-        if expert is not None and start is None:
-            net.load_audio(expert)
+        if ears is None and expert is not None and start is None:
+            ears = expert.audio
+        if ears is not None:
+            net.audio.take_over(ears)
         net.freeze_audio(config.audio_lr == 0)
         net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.ema = copy.deepcopy(net).eval().requires_grad_(False)

@@ -17,6 +17,7 @@ from sidgan.config import from_dict, override, read_toml, require, to_dict
 from sidgan.data.dataset import PackedSet, read_manifest
 from sidgan.data.shards import is_shards
 from sidgan.data.shardset import ShardSet
+from sidgan.data.speech import SpeechSet
 from sidgan.data.splits import ASIDE
 from sidgan.downloads import fetch
 from sidgan.engine import choose_device, choose_precision
@@ -24,6 +25,7 @@ from sidgan.errors import CheckpointError, ConfigError
 from sidgan.nn import VGG19
 from sidgan.train.diagnosis import offset_histogram, self_test
 from sidgan.train.gan import GanTask, GanTrainConfig
+from sidgan.train.listener import ListenerTask, ListenerTrainConfig
 from sidgan.train.loop import LoopConfig, Task, new_run, run
 from sidgan.train.processes import topology
 from sidgan.train.syncnet import SyncTask, SyncTrainConfig
@@ -32,6 +34,11 @@ from sidgan.train.syncnet import SyncTask, SyncTrainConfig
 def sync_config(name: str, steps: int, minutes: float | None, changes: Sequence[str]) -> SyncTrainConfig:
     """Settings of an expert's training from a preset or file (tables ``model`` and ``train``) and ``a.b=value``s."""
     return from_dict(SyncTrainConfig, _resolve(name, "model", steps, minutes, changes))
+
+
+def listener_config(name: str, steps: int, minutes: float | None, changes: Sequence[str]) -> ListenerTrainConfig:
+    """Settings of a listener's training from a preset or file (tables ``model`` and ``train``) and ``a.b=value``s."""
+    return from_dict(ListenerTrainConfig, _resolve(name, "model", steps, minutes, changes))
 
 
 def gan_config(name: str, steps: int, minutes: float | None, changes: Sequence[str]) -> GanTrainConfig:
@@ -51,14 +58,29 @@ def _resolve(name: str, network: str, steps: int, minutes: float | None, changes
     return override(values, list(changes))
 
 
-def train_syncnet(
-    data: Sequence[Path], config: SyncTrainConfig, folder: Path | None, device: str, start: str | None = None
+def train_listener(
+    speech: Sequence[Path], config: ListenerTrainConfig, folder: Path | None, device: str, start: str | None = None
 ) -> Path:
-    """Train an expert on prepared folders or shards, from weights ``start`` or nothing; returns its weights file."""
+    """Train a listener on labelled recordings, from weights ``start`` or nothing; returns its weights file."""
+    begin = checkpoint.load_listener(start) if start else None
+    task = ListenerTask(config, SpeechSet.read(speech), launch(device, config.precision), begin)
+    return _train(task, config, config.loop, folder, "listener")
+
+
+def train_syncnet(
+    data: Sequence[Path], config: SyncTrainConfig, folder: Path | None, device: str, start: str | None = None,
+    ears: str | None = None,
+) -> Path:  # fmt: skip
+    """Train an expert on prepared folders or shards, from weights ``start`` or nothing; returns its weights file.
+
+    Args:
+        ears: weights of a listener or expert whose audio encoder it begins with.
+    """
     begin = checkpoint.load_syncnet(start) if start else None
+    hearing = checkpoint.load_ears(ears) if ears else None
     fabric = launch(device, config.precision)
     train, held = _sets(data, fabric, config)
-    task = SyncTask(config, train, held, fabric, begin)
+    task = SyncTask(config, train, held, fabric, begin, hearing)
     if folder is None or not (folder / "last.pt").is_file():
         if not isinstance(train, ShardSet):  # which keep no list of all records
             task.note(*offset_histogram(record for root in data for record in read_manifest(root)))
@@ -69,13 +91,19 @@ def train_syncnet(
 
 def train_gan(
     data: Sequence[Path], config: GanTrainConfig, expert: str, folder: Path | None, device: str,
-    start: str | None = None,
+    start: str | None = None, ears: str | None = None,
 ) -> Path:  # fmt: skip
-    """Train a generator on prepared folders or shards, from weights ``start`` or nothing; returns its weights file."""
+    """Train a generator on prepared folders or shards, from weights ``start`` or nothing; returns its weights file.
+
+    Args:
+        expert: its sync loss, and its audio encoder where neither ``start`` nor ``ears`` brings another.
+        ears: weights of a listener or expert whose audio encoder it begins with.
+    """
     begin = checkpoint.load_generator(start) if start else None
+    hearing = checkpoint.load_ears(ears) if ears else None
     fabric = launch(device, config.precision)
     train, held = _sets(data, fabric, config)
-    task = GanTask(config, train, held, fabric, checkpoint.load_syncnet(expert), begin, vgg=_vgg(config))
+    task = GanTask(config, train, held, fabric, checkpoint.load_syncnet(expert), begin, _vgg(config), hearing)
     return _train(task, config, config.loop, folder, f"gan{config.generator.size}")
 
 

@@ -17,7 +17,7 @@ from sidgan import checkpoint
 from sidgan.config import SYNC_FRAMES, SyncNetConfig, require_same
 from sidgan.data.dataset import PackedClip, PackedSet
 from sidgan.losses import sync_bce
-from sidgan.nn import SyncNet, at_expert_size, lower_half_windows
+from sidgan.nn import AudioEncoder, SyncNet, at_expert_size, lower_half_windows
 from sidgan.train import augment
 from sidgan.train.ahead import Ahead
 from sidgan.train.diagnosis import PlateauWatch, diagnose, too_easy
@@ -73,21 +73,25 @@ class SyncTask(Notes):
 
     Args:
         start: weights to go on from.
+        ears: audio encoder to begin with.
 
     Raises:
-        ConfigError: ``start`` is another network than the settings say.
+        ConfigError: ``start`` or ``ears`` is another network than the settings say.
     """
 
     def __init__(
         self, config: SyncTrainConfig, train: PackedSet, held: Mapping[str, PackedSet], fabric: Fabric,
-        start: SyncNet | None = None,
+        start: SyncNet | None = None, ears: AudioEncoder | None = None,
     ) -> None:  # fmt: skip
         torch.manual_seed(config.seed)
         self.config, self.train, self.held, self.fabric = config, train, held, fabric
         self.share = share(fabric, config.batch)
         if start is not None:
             require_same(start.config, config.model)
-        net = SyncPairs(start or SyncNet(config.model))
+        expert = start or SyncNet(config.model)
+        if ears is not None:
+            expert.audio.take_over(ears)
+        net = SyncPairs(expert)
         self.origin = [p.detach().clone() for p in net.parameters() if p.dim() == 4]  # of the convolutions
         self.watch = PlateauWatch(config.watch)
         super().__init__()

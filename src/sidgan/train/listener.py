@@ -1,0 +1,153 @@
+"""Training a listener: which speech sound is this? Its audio encoder then knows voices that no training video has."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from lightning.fabric import Fabric
+from torch import Tensor
+
+from sidgan import checkpoint
+from sidgan.config import ListenerConfig, require
+from sidgan.data.speech import UNKNOWN, SpeechSet
+from sidgan.nn import Listener
+from sidgan.train import augment
+from sidgan.train.ahead import Ahead
+from sidgan.train.loop import LoopConfig, Notes
+from sidgan.train.processes import agree, normalise_together, share, step_rng
+
+SMOOTHED = 0.1  #: share of certainty that is withheld from labels, as they are often wrong
+JUDGED = 256  #: draws that a held-out figure is made of
+
+
+@dataclass(frozen=True)
+class ListenerTrainConfig:
+    """Training of a listener.
+
+    Attributes:
+        model: the network.
+        loop: steps and intervals.
+        batch: recordings per step.
+        each: windows of each recording; they share a voice, a room and a noise.
+        lr: largest learning rate of AdamW.
+        decay: share of the run over which it falls linearly to almost nothing, at its end.
+        augment: 1 for other voices, rooms, microphones and noise, 0 for the recordings as they are.
+        held: every so manieth voice is not learnt from, but judged on.
+        ema: decay of the averaged weights, which are what is judged and written.
+        precision: ``auto`` (see `sidgan.engine.choose_precision`), or Lightning's name: ``32-true``, ``bf16-mixed``.
+        seed: of everything random.
+    """
+
+    model: ListenerConfig = field(default_factory=ListenerConfig)
+    loop: LoopConfig = field(default_factory=LoopConfig)
+    batch: int = 64
+    each: int = 8
+    lr: float = 2e-3
+    decay: float = 0.7
+    augment: float = 1.0
+    held: int = 12
+    ema: float = 0.998
+    precision: str = "auto"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        require(self.held >= 2, f"held must be 2 or more, not {self.held}: some voices must be left to learn from")
+
+
+class ListenerTask(Notes):
+    """A listener in training; see `sidgan.train.loop.Task`.
+
+    Args:
+        speech: all recordings; those of some voices are held out.
+        start: weights to go on from.
+    """
+
+    def __init__(
+        self, config: ListenerTrainConfig, speech: SpeechSet, fabric: Fabric, start: Listener | None = None
+    ) -> None:
+        torch.manual_seed(config.seed)
+        super().__init__()
+        self.config, self.fabric = config, fabric
+        self.share = share(fabric, config.batch)
+        self.train, self.held = speech.divided(config.held)
+        self.note(f"{len(self.train.voices)} voices, {self.train.seconds / 3600:.1f} h; "
+                  f"held out: {', '.join(sorted(self.held.voices)) or 'none'}")  # fmt: skip
+        net = start or Listener(config.model)
+        self.ema = copy.deepcopy(net).eval().requires_grad_(False).to(fabric.device)
+        optimiser = torch.optim.AdamW(net.parameters(), lr=config.lr, weight_decay=0.01)
+        self.net, self.optimiser = fabric.setup(normalise_together(net, fabric), optimiser)
+        self.batches = Ahead(self._step_batch)
+
+    def step(self, index: int) -> Mapping[str, float]:
+        """One batch of windows, each with the sound in its middle."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = self._rate(index)
+        mels, sounds = self.batches.take(index)
+        self.net.train()
+        scores = self.net(mels)
+        loss = F.cross_entropy(scores, sounds, ignore_index=UNKNOWN, label_smoothing=SMOOTHED)
+        self.optimiser.zero_grad(set_to_none=True)
+        self.fabric.backward(loss)
+        self.fabric.clip_gradients(self.net, self.optimiser, max_norm=1.0, error_if_nonfinite=False)
+        if agree(self.fabric, bool(torch.isfinite(loss))):
+            self.optimiser.step()
+            self._average(index)
+        return {"loss": loss.item(), "right": _right(scores, sounds)}
+
+    def _rate(self, index: int) -> float:
+        left = (1 - index / self.config.loop.steps) / max(self.config.decay, 1e-9)
+        return self.config.lr * min(1.0, (index + 1) / 100) * max(0.02, min(1.0, left))
+
+    def _step_batch(self, index: int) -> tuple[Tensor, Tensor]:
+        rng = step_rng(self.config.seed, index, self.fabric)
+        drawn, sounds = self.train.draw(rng, self.share, self.config.each)
+        mels = torch.from_numpy(drawn)
+        if self.config.augment:
+            mels = augment.mel_voice(augment.mel_noise(mels, rng), rng)
+            mels = augment.mel_room(augment.mel_company(mels, rng), rng, chance=0.4 * self.config.augment)
+            mels = augment.mel_gaps(mels, rng, chance=0.3 * self.config.augment)
+        return self.fabric.to_device((mels.flatten(0, 1), torch.from_numpy(sounds.reshape(-1))))
+
+    @torch.no_grad()
+    def _average(self, index: int) -> None:
+        decay = min(self.config.ema, (1 + index) / (10 + index))
+        for mean, value in zip(self.ema.parameters(), self.net.module.parameters(), strict=True):
+            mean.lerp_(value, 1 - decay)
+        for kept, current in zip(self.ema.buffers(), self.net.module.buffers(), strict=True):
+            kept.copy_(current)
+
+    @torch.no_grad()
+    def evaluate(self, index: int, images: Path) -> Mapping[str, float]:
+        """Share of the sounds of held-out voices that are told right."""
+        if not self.held.voices:
+            return {}
+        rng = np.random.default_rng(self.config.seed)
+        mels, sounds = self.held.draw(rng, JUDGED, self.config.each)
+        scores = self.ema(torch.from_numpy(mels).flatten(0, 1).to(self.fabric.device))
+        return {"held_right": _right(scores.cpu(), torch.from_numpy(sounds.reshape(-1)))}
+
+    def state(self) -> dict[str, Any]:
+        """Weights, their average, and the optimiser."""
+        return {"net": self.net.state_dict(), "ema": self.ema.state_dict(), "optimiser": self.optimiser.state_dict()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from `state`."""
+        self.net.load_state_dict(state["net"])
+        self.ema.load_state_dict(state["ema"])
+        self.optimiser.load_state_dict(state["optimiser"])
+
+    def export(self, path: Path, meta: Mapping[str, Any]) -> None:
+        """Write the averaged listener."""
+        checkpoint.save(path, self.ema, meta)
+
+
+def _right(scores: Tensor, sounds: Tensor) -> float:
+    known = sounds != UNKNOWN
+    return float((scores.argmax(1) == sounds)[known].float().mean()) if known.any() else float("nan")
