@@ -23,7 +23,7 @@ from sidgan.dubbing import Dubber, dub, strip
 from sidgan.engine import Engine
 from sidgan.errors import CheckpointError, ConfigError, InputError, NoFaceError, OutputError, SidganError
 from sidgan.faces import track_faces
-from sidgan.media.pictures import Picture
+from sidgan.media import player
 from sidgan.nn import Generator
 from sidgan.people import Person, References
 from sidgan.synth import LINES, Scene
@@ -61,12 +61,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     clip = media.probe(folder / "even.mp4")
     with media.Writer(folder / "film.mp4", clip, crf=8) as writer:
         for frame in media.read_frames(clip):
-            late = media.editable(frame)
-            picture = late.handle
-            assert isinstance(picture, Picture)
-            picture.video.pts = picture.video.pts * 2 + frame.index % 3  # jitters by half a frame
-            picture.video.time_base = picture.video.time_base / 2
-            writer.write(late)
+            writer.write(dataclasses.replace(frame, time=frame.time + Fraction(frame.index % 3, 120)))  # it jitters
     media.write_wav(folder / "voice.wav", Scene(Drawn(3), LINES["morning"], seconds=3.0).audio(16_000), 16_000)
     (folder / "text.mp4").write_text("this is not a film")
     return folder
@@ -106,7 +101,8 @@ def fake_tracker(monkeypatch: pytest.MonkeyPatch, tracks: list[FaceTrack]) -> No
 def mirror(monkeypatch: pytest.MonkeyPatch, edit: Callable[[Frame], Frame]) -> None:
     """Let every reader of frames see edited ones."""
     read = media.read_frames
-    monkeypatch.setattr(media, "read_frames", lambda clip, **how: (edit(f) for f in read(clip, **how)))
+    for module in (media, player):
+        monkeypatch.setattr(module, "read_frames", lambda clip, **how: (edit(f) for f in read(clip, **how)))
 
 
 def box_in_frame(track: FaceTrack, index: int) -> tuple[float, float, float, float]:

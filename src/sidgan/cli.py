@@ -27,6 +27,7 @@ app.add_typer(paper_app, name="paper")
 console = Console(stderr=True)
 
 Which = Literal["largest", "all"]
+Ends = Literal["cut", "hold", "loop", "pingpong", "keep"]
 Mask = Literal["query", "lower"]
 Reference = Literal["first", "last", "pair"]
 Source = Literal["folder", "avspeech", "hdtf", "lrw", "lrs2", "voxceleb2"]
@@ -50,11 +51,19 @@ def dub(
     adapt: Annotated[
         float | None, typer.Option(help="first fine-tune on the video itself for so many minutes", metavar="MINUTES")
     ] = None,
-    crf: Annotated[int, typer.Option(help="x264 quality, 0 (lossless) to 51", min=0, max=51)] = 16,
+    length: Annotated[
+        Ends, typer.Option(help="a longer voice: cut it, or hold the last frame, loop or pingpong the video until it "
+                           "ends; a shorter voice: keep the original sound after it")
+    ] = "cut",
+    encoder: Annotated[str, typer.Option(help="x264, x265, or FFmpeg's name of another, such as h264_nvenc",
+                                         metavar="NAME")] = "x264",
+    crf: Annotated[int, typer.Option(help="quality, 0 (best) to 51", min=0, max=51)] = 16,
+    lossless: Annotated[bool, typer.Option("--lossless", help="encode without loss: large, and exactly the source "
+                                           "where nothing was redrawn")] = False,
     strip: Annotated[Path | None, typer.Option(help="also write a before/after picture", metavar="PNG")] = None,
     device: Device = "auto",
     as_json: AsJson = False,
-) -> None:
+) -> None:  # fmt: skip
     """Dub VIDEO with VOICE. Example: sidgan dub talk.mp4 german.wav -o talk-german.mp4 --adapt 5."""
     from sidgan import dubbing
 
@@ -65,7 +74,7 @@ def dub(
     if adapt is not None:
         from sidgan import adaptation
 
-        dubbing.check(video, voice, out)
+        dubbing.check(video, voice, out, encoder=encoder, lossless=lossless)
         with bar(console) as show:
             adapted = adaptation.adapt_faces(
                 video, model=model, minutes=adapt, faces=faces, device=device, progress=show
@@ -77,7 +86,8 @@ def dub(
             console.print(who + face.line(), markup=False, highlight=False, soft_wrap=True)
     with bar(console) as show:
         report = dubbing.dub(
-            video, voice, out, model=model, own=own, faces=faces, device=device, crf=crf,
+            video, voice, out, model=model, own=own, faces=faces, length=length, device=device,
+            encoder=encoder, crf=crf, lossless=lossless,
             progress=lambda stage, done, total: show(done / max(total, 1), stage),
         )  # fmt: skip
     if strip is not None:

@@ -3,8 +3,8 @@
 ::
 
     video ─ read ─ track ──────────▶ tracks                                     first pass: where is whose face
-    voice ─ decode ─ mel ──────────▶ spectrogram
-    video ─ read ─┬─ crop ─ hide ─ Engine ─ tone, alpha ─ paste ─┬─ write       second pass: batches of faces,
+    voice ─ decode ─ mel ──────────▶ spectrogram, timeline                      which frame is shown when
+    video ─ play ─┬─ crop ─ hide ─ Engine ─ tone, alpha ─ paste ─┬─ write       second pass: batches of faces,
                   └─ frames without a usable face ───────────────┘              frames in order
 
 Only landmarks and the spectrogram are kept, so memory does not grow with pictures.
@@ -18,10 +18,10 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from hashlib import sha256
-from itertools import chain
+from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any, Literal
 
@@ -37,6 +37,7 @@ from sidgan.errors import InputError, NoFaceError, OutputError, SidganError
 from sidgan.faces import Tracker, box_of, landmarks, search
 from sidgan.nn import Generator
 from sidgan.people import MAX_YAW, MIN_SIDE, Person, References, redrawn
+from sidgan.timeline import LENGTHS, Length, Showing, Timeline
 from sidgan.types import Byte, Clip, Float, Frame
 
 MAX_HELD = 4  #: batches of frames that may wait for a batch of one person's faces to fill
@@ -53,7 +54,7 @@ class DubReport:
     """What was done to a video.
 
     Attributes:
-        frames: frames in the video, every one of which is in the output.
+        frames: frames of the output: all of the video's, and those shown again for a voice that is longer.
         dubbed: of these, the ones with a redrawn mouth.
         passed: (first, last, reason) of stretches that were left alone.
         seconds: wall seconds by stage.
@@ -85,8 +86,11 @@ def dub(
     *,
     model: Path | str = "bundled",
     faces: Faces = "largest",
+    length: Length = "cut",
     device: str = "auto",
+    encoder: str = "x264",
     crf: int = 16,
+    lossless: bool = False,
     progress: Progress | None = None,
     generator: Generator | None = None,
     own: Mapping[int, Generator] | None = None,
@@ -94,8 +98,8 @@ def dub(
 ) -> DubReport:
     """Redraw the mouth of a talking face so that it speaks ``audio``, and keep everything else.
 
-    Time 0 of the voice is put at the first frame. Where the voice is longer than the video it is cut; where it is
-    shorter the rest of the picture passes through. So do frames without a usable face; the report lists them.
+    Time 0 of the voice is put at the first frame. Where the voice is shorter than the video, the rest of the picture
+    passes through. So do frames without a usable face; the report lists them.
 
     Args:
         video: any file with pictures; every frame keeps its timestamp, format and colour tags.
@@ -103,8 +107,13 @@ def dub(
         out: ``.mp4``, ``.mov`` or ``.mkv``.
         model: ``bundled`` or a weights file.
         faces: ``largest`` redraws the most prominent face of each moment, ``all`` every face.
+        length: a voice that is longer than the video is ``cut``, or the video is made to last as long: by ``hold``
+            of its last frame, in a ``loop``, or forwards and backwards (``pingpong``). ``keep`` cuts a longer voice
+            too; after a shorter one the original sound goes on instead of silence.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-        crf: x264's constant quality, 0 (best) to 51.
+        encoder: ``x264``, ``x265`` or any other by FFmpeg's name, such as ``h264_nvenc``.
+        crf: constant quality, 0 (best) to 51.
+        lossless: encode without loss, whatever ``crf`` says: what was not redrawn is exactly the source's.
         progress: told how far it is.
         generator: a network to use in place of ``model``.
         own: networks of the same size for single faces, by their place among the video's tracks, the most prominent
@@ -115,19 +124,24 @@ def dub(
         InputError: the video has no pictures, the voice no sound, or one of them is damaged.
         NoFaceError: there is no usable face in the whole video. No output is made.
         OutputError: ``out`` cannot be written or is one of the inputs.
-        ConfigError, CheckpointError: an impossible setting; weights that cannot be used.
+        ConfigError, CheckpointError: an impossible setting or encoder; weights that cannot be used.
+        SidganError: the output, read back, is not what it should be; it was removed.
     """
     dubber = Dubber(model, device=device, generator=generator)
-    return dubber.dub(video, audio, out, faces=faces, crf=crf, progress=progress, own=own, on_frame=on_frame)
+    return dubber.dub(
+        video, audio, out, faces=faces, length=length, encoder=encoder, crf=crf, lossless=lossless,
+        progress=progress, own=own, on_frame=on_frame,
+    )  # fmt: skip
 
 
-def check(video: Path, audio: Path, out: Path) -> None:
+def check(video: Path, audio: Path, out: Path, *, encoder: str = "x264", lossless: bool = False) -> None:
     """Raise what `dub` would raise about its files, before minutes are spent on adaptation to the video."""
 
     class Enough(Exception):  # noqa: N818  no error
         pass
 
-    with suppress(Enough), media.Writer(out, media.probe(video), audio=audio):
+    encoding = media.Encoding(encoder, lossless=lossless)
+    with suppress(Enough), media.Writer(out, media.probe(video), audio=audio, encoding=encoding):
         raise Enough
 
 
@@ -148,7 +162,10 @@ class Dubber:
         out: Path,
         *,
         faces: Faces = "largest",
+        length: Length = "cut",
+        encoder: str = "x264",
         crf: int = 16,
+        lossless: bool = False,
         progress: Progress | None = None,
         own: Mapping[int, Generator] | None = None,
         on_frame: OnFrame | None = None,
@@ -156,6 +173,7 @@ class Dubber:
         """Dub one video; see `sidgan.dubbing.dub`."""
         video, audio, out = Path(video), Path(audio), Path(out)
         require(faces in ("largest", "all"), f"faces must be 'largest' or 'all', not {faces!r}")
+        require(length in LENGTHS, f"length must be {', '.join(LENGTHS[:-1])} or {LENGTHS[-1]}, not {length!r}")
         require(0 <= crf <= 51, f"crf must be 0 to 51, not {crf}")
         if out.resolve() in (video.resolve(), audio.resolve()):
             raise OutputError(f"{out} is one of the inputs; choose another name")
@@ -165,15 +183,19 @@ class Dubber:
         require(all(e.size == self.engine.size for e in engines.values()), "faces' own networks must be of one size")
         run = _Run(self.engine, media.probe(video), progress or (lambda stage, done, total: None), engines)
         # Entered first, so that an output or a voice that cannot be used is told before minutes are spent.
-        with media.Writer(out, run.clip, audio=audio, crf=crf, tags=TAGS) as writer:
+        encoding, digests = media.Encoding(encoder, crf, lossless=lossless), list[int]()
+        with media.Writer(out, run.clip, audio=audio, encoding=encoding, tags=TAGS) as writer:
             run.analyse(faces)
-            run.listen(audio)
+            run.listen(audio, length)
+            if run.goes_on:
+                writer.go_on_with_own_sound()
             for before, after in run.frames():
                 if on_frame is not None:
                     on_frame(before, after)
                 with run.clock("write"):
                     writer.write(after)
-        run.verify(out)
+                    digests += [media.digest(after)] * lossless
+        run.verify(out, audio, digests)
         return run.report(f"{self.model}, adapted" if own else self.model)
 
 
@@ -194,7 +216,8 @@ class _Run:
         self.clip, self._engine, self._own, self._progress = clip, engine, own, progress
         self._seconds: dict[str, float] = {}
         self._wall, self._cpu = time.perf_counter(), time.process_time()
-        self._times: list[Fraction] = []
+        self._times: list[Fraction] = []  # of the video's frames, and the end of the last
+        self._end = Fraction(0)
         self._dubbed = 0
         self._passed: list[tuple[int, int, str]] = []
         self._sides: list[float] = []
@@ -212,6 +235,7 @@ class _Run:
         with self.clock("analyse"):
             for frame in media.read_frames(self.clip):
                 self._times.append(frame.time)
+                self._end = frame.time + frame.duration
                 tracker.add(frame)
                 self._progress("analyse", len(self._times), max(self.clip.frames, len(self._times)))
             people = [Person(track) for track in tracker.finish()]  # the most prominent first
@@ -224,13 +248,14 @@ class _Run:
             )
         side = float(np.median(usable[0].sides))
         self._engine = self._engine.fitting(side)
-        self._people = redrawn(usable, faces)  # by frame; forgotten as frames are done
+        self._people = redrawn(usable, faces)  # by frame of the video
+        self._shown: set[Person] = set()  # those with a reference, which is forgotten when they are out of sight
         self._engines = {person: self._own[i].fitting(side) for i, person in enumerate(people) if i in self._own}
         self._references = References(media.read_frames(self.clip), usable, self._engine.size, self._engine.references)
 
-    def listen(self, voice: Path) -> None:
-        """The spectrogram of the voice, as far as there are pictures."""
-        enough = (self._times[-1] + 1) * sound.SAMPLE_RATE
+    def listen(self, voice: Path, length: Length) -> None:
+        """The spectrogram of the voice, as far as there may be pictures, and with its end the timeline."""
+        enough = self._end + 1 if length in ("cut", "keep") else None
         samples = 0
 
         def heard() -> Iterator[Float]:
@@ -238,48 +263,61 @@ class _Run:
             for block in media.decode_audio(voice, sound.SAMPLE_RATE):
                 samples += len(block)
                 yield block
-                if samples > enough:
+                if enough is not None and samples > enough * sound.SAMPLE_RATE:
                     return
 
         with self.clock("listen"):
             self._mel = np.concatenate(list(sound.stream_log_mel(heard())), axis=1)
         if not samples:
             raise InputError(f"{voice} has no sound; give a file with speech")
-        self._voice_end = Fraction(samples, sound.SAMPLE_RATE)
+        self._timeline = Timeline(self._times, self._end, Fraction(samples, sound.SAMPLE_RATE), length)
+        own = length == "keep" and self.clip.audio_rate is not None
+        self.goes_on = own and self._timeline.voice < self._end  #: the video's own sound follows the voice
 
     def frames(self) -> Iterator[tuple[Frame, Frame]]:
-        """Second pass: every frame in order, as decoded and as it is to be encoded."""
+        """Second pass: every frame of the output in order, as decoded and as it is to be encoded."""
+        player = media.Player(self.clip, self._times)
         held: list[tuple[Frame, list[_Job]]] = []
         waiting: Counter[Person] = Counter()
-        for frame in media.read_frames(self.clip):
-            jobs = self._jobs(frame)
+        for shown in self._timeline:
+            source = player.frame(shown.source)
+            frame = replace(source, index=shown.index, time=shown.time, duration=shown.duration)
+            jobs = self._jobs(frame, shown)
             held.append((frame, jobs))
             waiting.update(job.person for job in jobs)
             batch = self._engine.batch
             if not waiting or max(waiting.values()) >= batch or len(held) >= MAX_HELD * batch:
                 yield from self._drawn(held)
+                self._forget(shown.source)
                 held, waiting = [], Counter()
-            self._progress("draw", frame.index + 1, len(self._times))
+            self._progress("draw", shown.index + 1, len(self._timeline))
         yield from self._drawn(held)
 
-    def _jobs(self, frame: Frame) -> list[_Job]:
+    def _jobs(self, frame: Frame, shown: Showing) -> list[_Job]:
         """The faces to be redrawn in a frame; where there is none, the reason is noted."""
-        people = self._people.pop(frame.index, [])
-        refusals = [person.refusal(frame.index) for person in people]
+        people = self._people.get(shown.source, [])
+        refusals = [person.refusal(shown.source) for person in people]
         willing = [p for p, refusal in zip(people, refusals, strict=True) if refusal is None]
-        if not willing or frame.time >= self._voice_end:
+        if not willing or frame.time >= self._timeline.voice:
             self._pass(frame.index, next(iter(refusals), None) or ("voice is over" if willing else "no face"))
             return []
         self._dubbed += 1
         mel = sound.mel_window(self._mel, frame.time)[None]
         with self.clock("crop"):
-            return [self._job(frame, person, mel) for person in willing]
+            return [self._job(frame, person, person.row(shown.source), mel) for person in willing]
 
-    def _job(self, frame: Frame, person: Person, mel: Float) -> _Job:
-        row = person.row(frame.index)
+    def _job(self, frame: Frame, person: Person, row: int, mel: Float) -> _Job:
         self._sides.append(float(person.sides[row]))
         crop = geometry.crop_face(frame, person.track.matrices[row], self._engine.size)
         return _Job(person, row, crop.image, mel)
+
+    def _forget(self, source: int) -> None:
+        """Free the references of those who are not near a frame of the video; their pictures if they come no more."""
+        for person in [p for p in self._shown if source not in p.track.frames]:
+            person.reference = None
+            if not self._timeline.repeats:
+                person.pictures = None
+            self._shown.remove(person)
 
     def _pass(self, index: int, reason: str) -> None:
         if self._passed and self._passed[-1][1:] == (index - 1, reason):
@@ -307,31 +345,60 @@ class _Run:
         if person.reference is None:
             with self.clock("reference"):
                 person.reference = engine.encode_reference(self._references.pictures(person))
+            self._shown.add(person)
         masks = np.stack([geometry.mask_image(person.boxes[job.row], self._engine.size) for job in jobs])
         crops, mels = np.stack([job.crop for job in jobs]), np.stack([job.mel for job in jobs])
         placed = geometry.placement(person.points[[job.row for job in jobs]], person.points[person.shown])
         with self.clock("network"):
             return engine.run(crops, masks, mels, person.reference, placed)
 
-    def verify(self, out: Path) -> None:
-        """Read the output back: it must have every frame at its time. One that has not is removed."""
-        count, last = 0, Fraction(0)
+    def verify(self, out: Path, voice: Path, digests: Sequence[int] = ()) -> None:
+        """Read the output back and compare it with what was meant. One that differs is removed.
+
+        Every frame must be there at its time, with the samples of its digest if there are any, and the sound must
+        start and end within one packet of where it should.
+        """
         with self.clock("verify"):
-            for frame in media.read_frames(media.probe(out)):
-                count, last = count + 1, frame.time
-                self._progress("verify", count, len(self._times))
-        if count != len(self._times) or abs(last - self._times[-1]) > ROUNDING:
+            wrong = self._wrong_pictures(out, digests) or self._wrong_sound(out, voice)
+        if wrong:
             out.unlink()
-            raise SidganError(
-                f"{out} came out with {count} frames ending at {float(last):.3f} s instead of {len(self._times)} "
-                f"ending at {float(self._times[-1]):.3f} s; convert {self.clip.path} to mp4 and try again"
+            raise SidganError(f"{out} came out with {wrong}; convert {self.clip.path} to mp4 and try again")
+
+    def _wrong_pictures(self, out: Path, digests: Sequence[int]) -> str | None:
+        count, last = 0, Fraction(0)
+        for shown, frame in zip_longest(self._timeline, media.read_frames(media.probe(out))):
+            if frame is None:
+                break
+            count, last = count + 1, frame.time
+            if shown is not None and abs(frame.time - shown.time) > ROUNDING:
+                return f"frame {shown.index} at {float(frame.time):.3f} s instead of {float(shown.time):.3f} s"
+            if shown is not None and digests and media.digest(frame) != digests[shown.index]:
+                return f"frame {shown.index} not as it went into the encoder"
+            self._progress("verify", count, len(self._timeline))
+        if count != len(self._timeline):
+            return f"{count} frames ending at {float(last):.3f} s instead of {len(self._timeline)}"
+        return None
+
+    def _wrong_sound(self, out: Path, voice: Path) -> str | None:
+        """Where the sound is not where it should be; a packet may be silence, padding or not to be decoded."""
+        said, heard = media.sound_span(voice), media.sound_span(out)
+        ends = [said.end, self._timeline.voice]
+        if self.goes_on:
+            ends = [max(self._timeline.voice, media.sound_span(self.clip.path).end)]
+        first, last = (min(self._timeline.end, end) for end in (min(ends), max(ends)))
+        slack = max(said.packet, heard.packet) + ROUNDING
+        if not -slack <= heard.start <= said.start + slack or not first - slack <= heard.end <= last + slack:
+            return (
+                f"sound from {float(heard.start):.3f} to {float(heard.end):.3f} s instead of "
+                f"{float(said.start):.3f} to {float(last):.3f} s"
             )
+        return None
 
     def report(self, model: str) -> DubReport:
         """What was done, after everything."""
         scale = 1 << 20 if sys.platform == "darwin" else 1 << 10  # systems count in bytes or KiB
         return DubReport(
-            frames=len(self._times), dubbed=self._dubbed, passed=tuple(self._passed),
+            frames=len(self._timeline), dubbed=self._dubbed, passed=tuple(self._passed),
             seconds={stage: round(s, 3) for stage, s in self._seconds.items()},
             wall=round(time.perf_counter() - self._wall, 3), cpu=round(time.process_time() - self._cpu, 3),
             memory=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale, 1),

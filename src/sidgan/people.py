@@ -34,7 +34,8 @@ class Person:
         sides: (N,) side of the face square in px.
         tone: the running correction of the redrawn face's tone.
         best: for each reference wanted, sharpness, picture (S, S, 3) and row of the best so far.
-        reference: what the network made of them. shown: their rows.
+        pictures: these pictures, once they are chosen. shown: their rows.
+        reference: what the network made of them.
     """
 
     track: FaceTrack
@@ -43,8 +44,9 @@ class Person:
     sides: Float = field(init=False)
     tone: ToneMatch = field(default_factory=ToneMatch)
     best: dict[int, tuple[float, Byte, int]] = field(default_factory=dict)
-    reference: Features | None = None
+    pictures: Byte | None = None
     shown: list[int] = field(default_factory=list)
+    reference: Features | None = None
 
     def __post_init__(self) -> None:
         self.points = geometry.to_unit(self.track.matrices, self.track.landmarks)
@@ -123,7 +125,9 @@ class References:
                     self._wanted[index].append((person, which))
 
     def pictures(self, person: Person) -> Byte:
-        """The sharpest candidates (K, S, S, 3) uint8 RGB of a person whose candidates were not yet passed."""
+        """The sharpest candidates (K, S, S, 3) uint8 RGB of a person who has them or whose were not yet passed."""
+        if person.pictures is not None:
+            return person.pictures
         last = max(map(max, person.candidates(self._count)))
         while self._wanted and min(self._wanted) <= last:
             frame = next(self._frames)
@@ -135,7 +139,8 @@ class References:
                     seen.best[which] = sharp, image, row
         best, person.best = [person.best[which] for which in sorted(person.best)], {}
         person.shown = [row for _, _, row in best]
-        return np.stack([image for _, image, _ in best])
+        person.pictures = np.stack([image for _, image, _ in best])
+        return person.pictures
 
 
 def sharpness(image: Byte) -> float:

@@ -81,6 +81,7 @@ class Frame:
     Attributes:
         index: 0-based position in decoding order of presentation.
         time: seconds from the first video frame's presentation time base origin (``pts * time_base``), exact.
+        duration: seconds for which it is shown, as the file says; at its nominal rate where it does not.
         planes: luma and two chroma planes as *upright* views (H, W), ``uint8`` or ``uint16``. Writing into them
             edits the frame that will be encoded; everything not written stays as decoded.
         format: how to read them; ``format.chroma`` already describes the upright view.
@@ -92,6 +93,7 @@ class Frame:
     planes: tuple[Array, Array, Array]
     format: PixelFormat
     handle: object
+    duration: Fraction = Fraction(0)
 
 
 @dataclass(frozen=True)

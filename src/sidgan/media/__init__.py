@@ -5,22 +5,29 @@ alone is its first sound. Frames, samples and the muxer all count from there, wh
 at, so "the voice starts with the picture" needs no arithmetic anywhere else.
 
 **One lossy step.** Frames keep the planes the decoder gave; `editable` copies the ones that are to be changed, and
-`Writer` encodes them with the timestamps, colour tags, rotation and pixel shape they came with.
+`Writer` encodes them with the times, colour tags, rotation and pixel shape they came with.
 """
 
-from sidgan.media.pictures import editable, probe, read_frames, read_rgb, read_span
+from sidgan.media.encoders import Encoding
+from sidgan.media.pictures import digest, editable, probe, read_frames, read_rgb, read_span
+from sidgan.media.player import Player
 from sidgan.media.sound import decode_audio, read_audio, stretch, write_wav
+from sidgan.media.track import sound_span
 from sidgan.media.writer import Writer, write_clip, write_png
 
 __all__ = [
+    "Encoding",
+    "Player",
     "Writer",
     "decode_audio",
+    "digest",
     "editable",
     "probe",
     "read_audio",
     "read_frames",
     "read_rgb",
     "read_span",
+    "sound_span",
     "stretch",
     "write_clip",
     "write_png",

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import reduce
 from pathlib import Path
 from typing import cast
+from zlib import crc32
 
 import av
 import numpy as np
@@ -168,7 +170,8 @@ def _frames(clip: Clip, container: InputContainer, origin: Fraction | None, skip
                 f"{clip.path} changes its picture size at {float(shown):.2f} s; convert it to one size first"
             )
         held = Picture(_planar(picture, clip.format), clip.rotation // 90)
-        yield Frame(index, shown - origin, held.planes(writeable=False), clip.format, held)
+        length = picture.duration * cast(Fraction, picture.time_base)
+        yield Frame(index, shown - origin, held.planes(writeable=False), clip.format, held, length)
 
 
 def editable(frame: Frame) -> Frame:
@@ -178,6 +181,11 @@ def editable(frame: Frame) -> Frame:
     """
     held = cast(Picture, frame.handle).copy()
     return replace(frame, planes=held.planes(writeable=True), handle=held)
+
+
+def digest(frame: Frame) -> int:
+    """A number that differs where any sample of the planes does."""
+    return reduce(lambda value, plane: crc32(np.ascontiguousarray(plane).data, value), frame.planes, 0)
 
 
 def read_rgb(path: Path) -> Iterator[tuple[Fraction, Byte]]:
@@ -252,6 +260,18 @@ def _planar(picture: av.VideoFrame, layout: PixelFormat) -> av.VideoFrame:
     if picture.format.is_rgb or picture.format.has_palette:
         return _from_rgb(picture, layout.name)
     return picture.reformat(format=layout.name)
+
+
+def arranged(picture: av.VideoFrame, pixels: str | None) -> av.VideoFrame:
+    """The same samples, times and tags in the arrangement ``pixels``, as `sidgan.media.encoders.TWINS` lists them."""
+    if pixels in (None, picture.format.name):
+        return picture
+    scale = ColorRange.JPEG if picture.color_range == FULL_RANGE else ColorRange.MPEG  # the same on both sides
+    new = picture.reformat(format=pixels, src_color_range=scale, dst_color_range=scale)
+    new.colorspace, new.color_range = picture.colorspace, picture.color_range
+    new.color_primaries, new.color_trc = picture.color_primaries, picture.color_trc
+    new.pts, new.time_base, new.duration = picture.pts, picture.time_base, picture.duration
+    return new
 
 
 def _from_rgb(picture: av.VideoFrame, name: str) -> av.VideoFrame:

@@ -80,7 +80,7 @@ def samples_from(path: Path, rate: int, layout: str) -> Iterator[Float]:
     origin = first_picture(path)
     with sounding(path) as (container, stream):
         mixer = AudioResampler(format="fltp", layout=layout, rate=rate)
-        end = _stated_end(container, stream)
+        end = stated_end(container, stream)
         done = 0  # samples handed out so far: the place of the next one
         for frame in _mixed(decoded_sound(container, stream, path), mixer, path):
             shown = time_of(frame)
@@ -151,7 +151,7 @@ def _mixed(frames: Iterator[av.AudioFrame], mixer: AudioResampler, path: Path) -
         raise InputError(f"{path} changes its kind of sound on the way; convert it to wav") from error
 
 
-def _stated_end(container: InputContainer, stream: AudioStream) -> Fraction | None:
+def stated_end(container: InputContainer, stream: AudioStream) -> Fraction | None:
     """Where the sound ends without the last packet's padding; only mp4 and its kin state that exactly."""
     if "mp4" not in container.format.name or stream.duration is None or stream.time_base is None:
         return None

@@ -73,8 +73,9 @@ def decoded(container: InputContainer, stream: VideoStream, path: Path) -> Itera
             for frame in frames:
                 if frame.pts is None or (last is not None and frame.pts <= last):
                     frame.pts = 0 if last is None else last + nominal
+                frame.duration = frame.duration or nominal
                 last, first = frame.pts, frame.pts if first is None else first
-                end = last + (frame.duration or nominal)
+                end = last + frame.duration
                 frame.pict_type = PictureType.NONE  # else the encoder would repeat the source's frame types
                 yield frame
     except av.FFmpegError as error:

@@ -17,7 +17,7 @@ from av.packet import Packet
 
 from sidgan.errors import InputError
 from sidgan.media.files import writing
-from sidgan.media.sound import decoded_sound, samples_from, sounding, time_of
+from sidgan.media.sound import decoded_sound, samples_from, sounding, stated_end, time_of
 from sidgan.media.source import first_picture
 from sidgan.types import Float
 
@@ -29,6 +29,7 @@ COPIED = {
 }
 AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
 BIT_RATE = 192_000
+FADE = Fraction(1, 50)  #: seconds in which a recording comes in that is entered in its middle
 LEAD = Fraction(1, 10)  #: seconds before time 0 that a decoder may need to find into the sound
 
 
@@ -50,6 +51,31 @@ class Voice:
             heard = time_of(next(decoded_sound(container, stream, path)))
         shown = first_picture(path)
         return cls(path, shown if shown is not None else heard or Fraction(0))
+
+
+@dataclass(frozen=True)
+class SoundSpan:
+    """From when to when a file is heard, in seconds on its clock, and how long its longest packet is."""
+
+    start: Fraction
+    end: Fraction
+    packet: Fraction
+
+
+def sound_span(path: Path) -> SoundSpan:
+    """When the sound of a file starts and ends, as its packets say; what comes before time 0 is not heard.
+
+    Raises:
+        InputError: it has no sound, or none that can be decoded.
+    """
+    origin = Voice.of(path).origin
+    with sounding(path) as (container, stream):
+        packets = [(_start(p), _length(p)) for p in container.demux(stream) if p.pts is not None and p.size]
+        stated = stated_end(container, stream)
+    last = max(start + length for start, length in packets)
+    end = last if stated is None else min(last, stated)
+    longest = max(length for _, length in packets)
+    return SoundSpan(max(Fraction(0), min(packets)[0] - origin), end - origin, longest or LEAD)
 
 
 class SoundTrack:
@@ -103,8 +129,39 @@ def voice_packets(
         earliest = max(start - LEAD, Fraction(0)) if suffix == ".mkv" else start - LEAD
         return _copied(source.demux(stream), copy, voice, start, earliest)
     rate = stream.rate if stream.rate in AAC_RATES else 48_000
-    layout = {1: "mono", 6: "5.1"}.get(stream.channels, "stereo")
+    layout = _layout(stream.channels)
     return encoded(container, samples_from(voice.path, rate, layout), rate, layout, start)
+
+
+def joined_packets(
+    container: OutputContainer, voice: Voice, own: Path, start: Fraction
+) -> Iterator[Packet[AudioStream]]:
+    """Add an AAC stream to ``container``: ``voice``, and from where it ends the sound of ``own``.
+
+    It has the higher of the two rates and the larger number of channels, so that neither loses anything by it.
+    """
+    with sounding(voice.path) as (_, said), sounding(own) as (_, heard):
+        rate = max((r for r in (said.rate, heard.rate) if r in AAC_RATES), default=48_000)
+        layout = _layout(max(said.channels, heard.channels))
+    blocks = continued(samples_from(voice.path, rate, layout), samples_from(own, rate, layout), round(FADE * rate))
+    return encoded(container, blocks, rate, layout, start)
+
+
+def continued(first: Iterable[Float], then: Iterable[Float], fade: int) -> Iterator[Float]:
+    """(channels, n) blocks of ``first``, and where they end, of what ``then`` has from that sample on.
+
+    It is faded in over ``fade`` samples: a recording that is entered in its middle would click.
+    """
+    done = place = 0
+    for block in first:
+        yield block
+        done += block.shape[1]
+    for block in then:
+        rest = block[:, max(0, done - place) :]
+        place += block.shape[1]
+        if rest.shape[1]:
+            since = np.arange(place - rest.shape[1], place) - done
+            yield rest * np.minimum(1, (since + 1) / fade).astype(np.float32)
 
 
 def encoded(
@@ -139,6 +196,10 @@ def _encoded(stream: AudioStream, blocks: Iterable[Float], layout: str, place: i
         place += block.shape[1]
         yield from stream.encode(frame)
     yield from stream.encode(None)
+
+
+def _layout(channels: int) -> str:
+    return {1: "mono", 6: "5.1"}.get(channels, "stereo")
 
 
 def _start(packet: Packet[AudioStream]) -> Fraction:

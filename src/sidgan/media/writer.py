@@ -13,27 +13,27 @@ import av
 import cv2
 import numpy as np
 from av.audio.stream import AudioStream
-from av.codec.context import Flags
 from av.container import OutputContainer
 from av.packet import Packet
 
 from sidgan.errors import OutputError
+from sidgan.media.encoders import MUXERS, Encoding
 from sidgan.media.files import finished, writing
-from sidgan.media.pictures import Picture, to_yuv
+from sidgan.media.pictures import Picture, arranged, to_yuv
 from sidgan.media.source import opened, video_stream
-from sidgan.media.track import SoundTrack, Voice, encoded, voice_packets
+from sidgan.media.track import SoundTrack, Voice, encoded, joined_packets, voice_packets
 from sidgan.types import Byte, Clip, Float, Frame
 
 SMALL = 80  #: px; x264's macroblock tree reads memory it never wrote in pictures of 64: other bytes every other time
-MUXERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
 
 
 class Writer:
-    """Encode frames to H.264 as they come, and mux a voice beside them in the same pass.
+    """Encode frames as they come, and mux a voice beside them in the same pass.
 
-    Timestamps, pixel format, colour tags, pixel shape and rotation are the source's; the voice's time 0 is put at
-    the first frame, and it ends with the last one at the latest. MP4 and MOV keep timestamps exactly; MKV rounds
-    them to milliseconds. Use it as a context manager: the file appears under its name when the block ends well.
+    Pixel format, colour tags, pixel shape and rotation are the source's, and so is the clock, on which frames are
+    shown at their `Frame.time`. The voice's time 0 is put at the first frame, and it ends with the last one at the
+    latest. MP4 and MOV keep timestamps exactly; MKV rounds them to milliseconds. Use it as a context manager: the
+    file appears under its name when the block ends well.
 
     Args:
         path: output; ``.mp4``, ``.mov`` or ``.mkv``.
@@ -41,13 +41,13 @@ class Writer:
         audio: a sound or video file. Its packets are copied where the container can hold them, else it is
             encoded to AAC at 192 kbit/s with its own sample rate.
         duration: seconds after the first frame at which the sound ends at the latest.
-        crf: x264's constant quality, 0 (best) to 51.
-        preset: x264's trade of time for size.
+        encoding: how pictures are encoded; crf, preset: of x264, in its place.
         tags: metadata of the file, such as ``{"comment": ...}``.
 
     Raises:
         OutputError: the folder is missing, nothing can be written there, or the container is unknown.
         InputError: ``audio`` has no usable sound.
+        ConfigError: the encoder is missing, does not work here, or does not fit the video or the container.
     """
 
     def __init__(
@@ -57,13 +57,15 @@ class Writer:
         *,
         audio: Path | None = None,
         duration: Fraction | None = None,
+        encoding: Encoding | None = None,
         crf: int = 16,
         preset: str = "medium",
         tags: dict[str, str] | None = None,
     ) -> None:
         self._path, self._like, self._duration, self._tags = Path(path), like, duration, tags or {}
-        self._options = {"crf": str(crf), "preset": preset}
+        self._encoding = encoding or Encoding(crf=crf, preset=preset)
         self._audio = None if audio is None else Path(audio)
+        self._goes_on = False
         self._stack = ExitStack()
         self._output: _Output | None = None
 
@@ -71,7 +73,16 @@ class Writer:
         # All that can be wrong is found here, before the first frame has cost anything.
         self._voice = None if self._audio is None else Voice.of(self._audio)
         self._part = self._stack.enter_context(_target(self._path))
+        try:
+            self._encoding.check(self._path.suffix, self._like)
+        except BaseException:
+            self._stack.close()
+            raise
         return self
+
+    def go_on_with_own_sound(self) -> None:
+        """After the voice, let the video's own sound be heard, from where the voice ends; before the first frame."""
+        self._goes_on = True
 
     def write(self, frame: Frame) -> None:
         """Encode one frame, edited or not; frames must come in order.
@@ -81,8 +92,8 @@ class Writer:
         """
         picture = cast(Picture, frame.handle).video
         if self._output is None:
-            self._output = self._begin(picture)
-        self._output.write(picture)
+            self._output = self._begin(picture, frame.time)
+        self._output.write(picture, frame.time, frame.duration)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -95,20 +106,24 @@ class Writer:
                 raise OutputError(f"{self._path}: there was no frame to write")
             self._output.finish()
 
-    def _begin(self, first: av.VideoFrame) -> _Output:
+    def _begin(self, first: av.VideoFrame, time: Fraction) -> _Output:
         with opened(self._like.path) as source:
             stream = video_stream(source)
             shape = stream.sample_aspect_ratio if stream else None
         time_base = cast(Fraction, first.time_base)
         container = self._stack.enter_context(_muxing(self._path, self._part, time_base, self._tags))
-        output = _Output(self._path, container, first, self._like.frame_rate, self._options)
+        output = _Output(self._path, container, first, time, self._like.frame_rate, self._encoding)
         if shape is not None:
             output.stream.codec_context.sample_aspect_ratio = shape
         if self._like.rotation:
             output.stream.set_display_rotation(self._like.rotation)
         if self._voice is not None:
-            packets = voice_packets(container, self._voice, output.start, self._path.suffix, self._stack)
-            output.add_sound(packets, None if self._duration is None else output.start + self._duration)
+            start, suffix = output.start, self._path.suffix
+            if self._goes_on:
+                packets = joined_packets(container, self._voice, self._like.path, start)
+            else:
+                packets = voice_packets(container, self._voice, start, suffix, self._stack)
+            output.add_sound(packets, None if self._duration is None else start + self._duration)
         return output
 
 
@@ -149,13 +164,12 @@ def write_clip(
             picture.pts, picture.time_base, picture.duration = index, 1 / rate, 1
             if output is None:
                 container = stack.enter_context(_muxing(path, part, 1 / rate, tags or {}))
-                options = {"crf": str(crf), "preset": preset}
+                output = _Output(path, container, picture, Fraction(0), rate, Encoding(crf=crf, preset=preset))
                 if min(image.shape[:2]) < SMALL:
-                    options["x264-params"] = "mbtree=0"
-                output = _Output(path, container, picture, rate, options)
+                    output.stream.codec_context.options |= {"x264-params": "mbtree=0"}
                 if audio is not None:
                     output.add_sound(encoded(container, _seconds(audio, audio_rate), audio_rate, "mono", Fraction(0)))
-            output.write(picture)
+            output.write(picture, index / rate, 1 / rate)
         if output is None:
             raise OutputError(f"{path}: there was no image to write")
         output.finish()
@@ -174,42 +188,49 @@ def write_png(path: Path, rgb: Byte) -> None:
 
 
 class _Output:
-    """A container with one picture stream set up like ``first``, and perhaps a sound track."""
+    """A container with one picture stream set up like ``first``, and perhaps a sound track.
+
+    ``time`` is when ``first`` is shown on the frames' clock; the file goes by the clock of ``first`` itself.
+    """
 
     def __init__(
-        self, path: Path, container: OutputContainer, first: av.VideoFrame, rate: Fraction, options: dict[str, str]
+        self,
+        path: Path,
+        container: OutputContainer,
+        first: av.VideoFrame,
+        time: Fraction,
+        rate: Fraction,
+        encoding: Encoding,
     ) -> None:
         self._path, self._container = path, container
         self._time_base = cast(Fraction, first.time_base)
-        self._nominal = 1 / rate
         self._sound: SoundTrack | None = None
-        self.start = self._end = self._shown(first)  #: seconds on the output's own clock
-        self.stream = container.add_stream("libx264", rate=rate, options=options, time_base=self._time_base)
-        self.stream.pix_fmt, self.stream.width, self.stream.height = first.format.name, first.width, first.height
+        self.start = self._end = (first.pts or 0) * self._time_base  #: seconds on the output's own clock
+        self._shift = self.start - time
+        size = first.width, first.height
+        self.stream = encoding.stream(container, first.format.name, size, rate, self._time_base)
         context = self.stream.codec_context
         context.colorspace, context.color_range = first.colorspace, first.color_range
         context.color_primaries, context.color_trc = first.color_primaries, first.color_trc
-        context.flags |= Flags.frame_duration  # so that the last frame lasts as long as it did
 
     def add_sound(self, packets: Iterator[Packet[AudioStream]], limit: Fraction | None = None) -> None:
         self._sound = SoundTrack(self._container, self._path, packets, limit)
 
-    def write(self, picture: av.VideoFrame) -> None:
+    def write(self, picture: av.VideoFrame, time: Fraction, duration: Fraction) -> None:
+        shown = time + self._shift
+        self._end = shown + duration
+        picture.pts = round(shown / self._time_base)
+        picture.duration = round(duration / self._time_base)
         with writing(self._path):
-            self._container.mux(self.stream.encode(picture))
-        length = picture.duration * self._time_base if picture.duration else self._nominal
-        self._end = self._shown(picture) + length
+            self._container.mux(self.stream.encode(arranged(picture, self.stream.pix_fmt)))
         if self._sound is not None:
-            self._sound.mux_until(self._shown(picture))
+            self._sound.mux_until(shown)
 
     def finish(self) -> None:
         with writing(self._path):
             self._container.mux(self.stream.encode(None))
         if self._sound is not None:
             self._sound.finish(self._end)
-
-    def _shown(self, picture: av.VideoFrame) -> Fraction:
-        return (picture.pts or 0) * self._time_base
 
 
 @contextmanager
