@@ -365,19 +365,19 @@ class _Run:
             raise SidganError(f"{out} came out with {wrong}; convert {self.clip.path} to mp4 and try again")
 
     def _wrong_pictures(self, out: Path, digests: Sequence[int]) -> str | None:
-        count, last = 0, Fraction(0)
+        count, wrong = 0, None
         for shown, frame in zip_longest(self._timeline, media.read_frames(media.probe(out))):
             if frame is None:
                 break
-            count, last = count + 1, frame.time
-            if shown is not None and abs(frame.time - shown.time) > ROUNDING:
-                return f"frame {shown.index} at {float(frame.time):.3f} s instead of {float(shown.time):.3f} s"
-            if shown is not None and digests and media.digest(frame) != digests[shown.index]:
-                return f"frame {shown.index} not as it went into the encoder"
+            count += 1
             self._progress("verify", count, len(self._timeline))
-        if count != len(self._timeline):
-            return f"{count} frames ending at {float(last):.3f} s instead of {len(self._timeline)}"
-        return None
+            if shown is None or wrong:
+                continue
+            if abs(frame.time - shown.time) > ROUNDING:
+                wrong = f"frame {shown.index} at {float(frame.time):.3f} s instead of {float(shown.time):.3f} s"
+            elif digests and media.digest(frame) != digests[shown.index]:
+                wrong = f"frame {shown.index} not as it went into the encoder"
+        return wrong if count == len(self._timeline) else f"{count} frames instead of {len(self._timeline)}"
 
     def _wrong_sound(self, out: Path, voice: Path) -> str | None:
         """Where the sound is not where it should be; a packet may be silence, padding or not to be decoded."""

@@ -78,7 +78,10 @@ class Encoding:
             ConfigError: as `stream`, or it does not open on this machine, or the container cannot hold what it makes.
         """
         size = (clip.width, clip.height) if clip.rotation % 180 == 0 else (clip.height, clip.width)
+        unfit = ConfigError(f"{suffix} cannot hold what {self.encoder} makes; use .mkv or x264")
         with av.open(io.BytesIO(), "w", format=MUXERS[suffix]) as container:
+            if self._codec().name not in container.supported_codecs:
+                raise unfit
             stream = self.stream(container, clip.format.name, size, clip.frame_rate, 1 / clip.frame_rate)
             try:
                 stream.codec_context.open()
@@ -88,8 +91,8 @@ class Encoding:
                 ) from error
             try:
                 container.start_encoding()
-            except (av.FFmpegError, ValueError) as error:
-                raise ConfigError(f"{suffix} cannot hold what {self.encoder} makes; use .mkv or x264") from error
+            except av.FFmpegError as error:
+                raise unfit from error
 
     def _codec(self) -> Codec:
         try:
@@ -126,8 +129,9 @@ class Encoding:
 
 
 def working() -> list[str]:
-    """Encoders that open on this machine, of those one may want."""
-    return [name for name in (*SOFTWARE, *HARDWARE) if _opens(SHORT.get(name, name))]
+    """Encoders that can be used here, of those one may want: hardware is tried, as FFmpeg lists what it could drive."""
+    built = [name for name in SOFTWARE if SHORT.get(name, name) in av.codecs_available]
+    return built + [name for name in HARDWARE if _opens(name)]
 
 
 def _opens(name: str) -> bool:

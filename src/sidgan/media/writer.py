@@ -72,12 +72,10 @@ class Writer:
     def __enter__(self) -> Self:
         # All that can be wrong is found here, before the first frame has cost anything.
         self._voice = None if self._audio is None else Voice.of(self._audio)
-        self._part = self._stack.enter_context(_target(self._path))
-        try:
+        with ExitStack() as stack:
+            self._part = stack.enter_context(_target(self._path))
             self._encoding.check(self._path.suffix, self._like)
-        except BaseException:
-            self._stack.close()
-            raise
+            self._stack = stack.pop_all()
         return self
 
     def go_on_with_own_sound(self) -> None:
