@@ -78,7 +78,7 @@ class Encoding:
             ConfigError: as `stream`, or it does not open on this machine, or the container cannot hold what it makes.
         """
         size = (clip.width, clip.height) if clip.rotation % 180 == 0 else (clip.height, clip.width)
-        unfit = ConfigError(f"{suffix} cannot hold what {self.encoder} makes; use .mkv or x264")
+        unfit = ConfigError(f"{suffix} cannot hold what {self.encoder} makes; use another container, or x264")
         with av.open(io.BytesIO(), "w", format=MUXERS[suffix]) as container:
             if self._codec().name not in container.supported_codecs:
                 raise unfit
