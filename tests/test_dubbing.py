@@ -415,7 +415,7 @@ def test_grouping_does_not_change_a_bit(generator: Generator) -> None:
     engine = Engine(generator, "cpu", batch=4)
     crops = rng.integers(0, 256, (11, 64, 64, 3)).astype(np.uint8)
     masks = np.stack([geometry.mask_image(np.array([0.2, 0.6, 0.8, 1]), 64)] * 11)
-    mels = rng.uniform(-4, 4, (11, 1, 80, 16)).astype(np.float32)
+    mels = rng.uniform(-4, 4, (11, 1, 80, 28)).astype(np.float32)
     reference = engine.encode_reference(crops[:1])
     whole = engine.run(crops, masks, mels, reference)
     assert whole.shape == crops.shape
