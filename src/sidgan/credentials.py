@@ -14,7 +14,6 @@ from __future__ import annotations
 import importlib.util
 import io
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -74,7 +73,7 @@ class Credentials:
 
     def __init__(self, certificate: Path, key: Path) -> None:
         _require()
-        self._chain = _read(certificate)
+        self._chain = _certificates(certificate)
         self._algorithm, self._key = _private(key)
         blank = cv2.imencode(".png", np.zeros((8, 8, 3), np.uint8))[1].tobytes()
         made = {"actions": [{"action": "c2pa.created", "digitalSourceType": DRAWN}]}
@@ -125,9 +124,11 @@ class Credentials:
         manifest = _manifest(
             [{"label": "c2pa.actions.v2", "data": {"actions": actions}}, {"label": LABEL, "data": dict(record)}]
         )
-        with finished(out, _failure()) as part, writing(out, _failure()), ExitStack() as stack:
-            files = stack.enter_context(draft.open("rb")), stack.enter_context(part.open("w+b"))
-            self._sign(manifest, KINDS[out.suffix], *files, source)
+        try:
+            with finished(out) as part, writing(out), draft.open("rb") as before, part.open("w+b") as after:
+                self._sign(manifest, KINDS[out.suffix], before, after, source)
+        except _failure() as error:
+            raise OutputError(f"{out} cannot be signed ({_reason(error)}); free space or dub without --sign") from error
 
     def _sign(self, manifest: dict[str, Any], kind: str, before: Any, after: Any, source: Path | None = None) -> None:
         import c2pa
@@ -166,7 +167,7 @@ def read(file: Path, trust: Path | None = None) -> Signature | None:
     _require()
     import c2pa
 
-    settings = SETTINGS if trust is None else SETTINGS | {"trust": {"trust_anchors": _read(trust).decode()}}
+    settings = SETTINGS if trust is None else SETTINGS | {"trust": {"trust_anchors": _certificates(trust).decode()}}
     if not _may_be_signed(file):
         return None
     try:
@@ -225,14 +226,23 @@ def _private(file: Path) -> tuple[str, bytes]:
     raise ConfigError(f"{file} is a kind of key that C2PA does not know; use EC (P-256), RSA or Ed25519")
 
 
+def _certificates(file: Path) -> bytes:
+    from cryptography import x509
+
+    text = _read(file)
+    try:
+        x509.load_pem_x509_certificates(text)
+    except ValueError as error:
+        raise ConfigError(f"{file} holds no certificate; give a text file with BEGIN CERTIFICATE lines") from error
+    return text
+
+
 def _read(file: Path) -> bytes:
     try:
-        text = file.read_bytes()
+        return file.read_bytes()
     except OSError as error:
-        raise ConfigError(f"{file} cannot be read ({(error.strerror or str(error)).lower()}); check the name") from error
-    if b"-----BEGIN " not in text or not text.isascii():
-        raise ConfigError(f"{file} is not PEM; give a text file with BEGIN and END lines")
-    return text
+        reason = (error.strerror or str(error)).lower()
+        raise ConfigError(f"{file} cannot be read ({reason}); check the name") from error
 
 
 def _require() -> None:
@@ -243,8 +253,8 @@ def _require() -> None:
 def _failure() -> type[Exception]:
     import c2pa
 
-    return c2pa.C2paError  # type: ignore[no-any-return]
+    return c2pa.C2paError
 
 
 def _reason(error: Exception) -> str:
-    return str(error).splitlines()[0].strip().rstrip(".")
+    return " ".join(str(error).split()).rstrip(".")

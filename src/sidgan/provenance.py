@@ -35,6 +35,8 @@ HEX = re.compile(r"[0-9a-f]{64}")
 class Stretches:
     """Parts of a video, in seconds from its first picture: a picture at t is in (a, b) where a <= t < b.
 
+    That holds exactly for the times in the source, in mp4 and in mov; mkv rounds its own times, by up to a millisecond.
+
     Attributes:
         spans: the first `MAX_SPANS` of them, in order.
         left_out: how many more there are.
@@ -63,7 +65,7 @@ class Stretches:
         return f"{told} and {more} more" if more else told
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Mark:
     """What an output says about itself.
 
@@ -78,6 +80,7 @@ class Mark:
         signed: whether the file was signed as well.
     """
 
+    sidgan: str = __version__
     model: str
     weights: str
     source: str
@@ -86,7 +89,6 @@ class Mark:
     adapted: tuple[str, ...] = ()
     earlier: Stretches = Stretches()
     signed: bool = False
-    sidgan: str = __version__
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -214,7 +216,7 @@ def verify(
         checks.append(Check("mark", False, "its record is damaged; ask for the file as it was made"))
     for what, (path, found) in given.items():
         stated = getattr(mark, what, None)
-        verb = "is" if stated == found else "is not" if stated else "is not named by a mark, so nobody knows whether it is"
+        verb = "is" if stated == found else "is NOT" if stated else "may or may not be"
         checks.append(Check(what, stated == found, f"{path} {verb} the file it was made from"))
     signature = credentials.read(file, trust) if trust is not None or credentials.available() else None
     checks += _judged(mark, signature, trust)
