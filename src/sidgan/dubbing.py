@@ -213,7 +213,7 @@ class Dubber:
 
 @dataclass(frozen=True)
 class _Job:
-    """One face to be redrawn: whose, in which row of their track, the crop (S, S, 3), and the voice (1, 80, 16)."""
+    """One face to be redrawn: whose, in which row of their track, the crop (S, S, 3), and the voice (1, 80, 28)."""
 
     person: Person
     row: int
@@ -319,7 +319,7 @@ class _Run:
             self._pass(frame.index, willing)
             return []
         self._dubbed += 1
-        mel = sound.mel_window(self._mel, frame.time)[None]
+        mel = sound.mel_windows(self._mel, [frame.time])[0]
         with self.clock("crop"):
             return [self._job(frame, person, mel) for person in willing]
 

@@ -61,7 +61,7 @@ class Engine:
         Args:
             faces: (N, S, S, 3) uint8 RGB crops. What the masks hide is blacked out here, before the network.
             masks: (N, S, S), 1 where hidden, 0 elsewhere (see `sidgan.geometry.mask_image`).
-            mels: (N, 1, 80, 16) windows of the new voice.
+            mels: (N, 1, 80, 28) windows of the new voice.
             reference: from `encode_reference`.
             placed: (N, K, 2, 3), where the faces' places lie in the references (`sidgan.geometry.placement`).
 
@@ -108,7 +108,7 @@ def redrawn(
     Args:
         faces: (N, 3, T, T) in [0, 1], T the generator's size or, for one that copies, a multiple of it.
         hidden: (N, 1, T, T) bool; what it covers is blacked out before the network sees it.
-        mels: (N, 1, 80, 16).
+        mels: (N, 1, 80, 28).
         reference: from `Generator.encode_reference`, of pictures of T px.
         placed: (N, K, 2, 3), see `Generator.decode`.
 
