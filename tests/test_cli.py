@@ -22,7 +22,7 @@ def sidgan(*arguments, cwd=None):
 
 
 VERBS = (
-    "dub", "adapt", "demo", "prepare", "multiply", "shards", "inspect", "eval", "robustness", "info",
+    "dub", "verify", "adapt", "demo", "prepare", "multiply", "shards", "inspect", "eval", "robustness", "info",
     "train syncnet", "train gan",
 )  # fmt: skip
 

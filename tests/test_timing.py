@@ -16,7 +16,7 @@ import torch
 from av.video.frame import PictureType
 from test_media import copy_clip, drawing, lag, make_sound, make_video, sound_packets, speech, timestamps
 
-from sidgan import dubbing, media
+from sidgan import dubbing, media, provenance
 from sidgan.audio import log_mel, mel_windows
 from sidgan.config import GeneratorConfig, from_dict, read_toml
 from sidgan.dubbing import dub
@@ -515,6 +515,25 @@ def test_references_are_forgotten_out_of_sight_and_found_again(
     dubber.dub(tmp_path / "cuts.mp4", folder / "long.wav", out, length="loop")
     assert len(encoded) == 2  # one person, who is seen in every round
     assert len(set(encoded)) == 1
+
+
+def test_repeats_of_an_altered_video_count_as_altered(folder: Path, tmp_path: Path, generator: Generator) -> None:
+    report, _ = dubbed(folder, tmp_path / "once.mp4", generator, "short.wav")
+    source = media.probe(tmp_path / "once.mp4")
+    frames = list(media.read_frames(source))
+    end = frames[-1].time + frames[-1].duration
+    for voice, length in (("long.wav", "loop"), ("long.wav", "cut"), ("short.wav", "loop")):
+        out = tmp_path / "twice.mp4"
+        dub(source.path, folder / voice, out, generator=generator, device="cpu", length=length)  # type: ignore[arg-type]
+        mark = provenance.read(out)
+        assert mark is not None
+        first, *more = mark.earlier.spans
+        assert first[0] == 0
+        assert frames[report.dubbed - 1].time < first[1] <= frames[report.dubbed].time
+        repeats = (voice, length) == ("long.wav", "loop")
+        assert bool(more) == repeats
+        if repeats:
+            assert more == [(pytest.approx(float(end), abs=1e-3), mark.edited.spans[-1][1])]
 
 
 def emptied(frame: Frame) -> Frame:

@@ -20,7 +20,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
-from hashlib import sha256
 from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any, Literal
@@ -28,12 +27,12 @@ from typing import Any, Literal
 import numpy as np
 
 from sidgan import audio as sound
-from sidgan import geometry, media
+from sidgan import checkpoint, geometry, media, provenance
 from sidgan.blend import mouth_alpha
-from sidgan.checkpoint import bundled, load_generator
 from sidgan.config import require
+from sidgan.credentials import Credentials
 from sidgan.engine import Engine
-from sidgan.errors import InputError, NoFaceError, OutputError, SidganError
+from sidgan.errors import InputError, MarkError, NoFaceError, OutputError, SidganError
 from sidgan.faces import Tracker, box_of, landmarks, search
 from sidgan.nn import Generator
 from sidgan.people import MAX_YAW, MIN_SIDE, Person, References, redrawn
@@ -42,7 +41,6 @@ from sidgan.types import Byte, Clip, Float, Frame
 
 MAX_HELD = 4  #: batches of frames that may wait for a batch of one person's faces to fill
 ROUNDING = Fraction(1, 1000)  #: seconds; Matroska counts in milliseconds
-TAGS = {"comment": "altered by sidgan: mouth redrawn to new audio"}
 
 Faces = Literal["largest", "all"]
 Progress = Callable[[str, int, int], None]  #: called with stage, frames done, frames in total (an estimate at first)
@@ -95,11 +93,14 @@ def dub(
     generator: Generator | None = None,
     own: Mapping[int, Generator] | None = None,
     on_frame: OnFrame | None = None,
+    sign: Credentials | None = None,
 ) -> DubReport:
     """Redraw the mouth of a talking face so that it speaks ``audio``, and keep everything else.
 
     Time 0 of the voice is put at the first frame. Where the voice is shorter than the video, the rest of the picture
     passes through. So do frames without a usable face; the report lists them.
+
+    The output says that it was altered, and how (`sidgan.provenance`); `sidgan.verify` reads it.
 
     Args:
         video: any file with pictures; every frame keeps its timestamp, format and colour tags.
@@ -119,6 +120,7 @@ def dub(
         own: networks of the same size for single faces, by their place among the video's tracks, the most prominent
             first (`sidgan.adaptation.adapt_faces` makes them); the other faces are drawn by the model.
         on_frame: shown every frame before and after; it must not write into them.
+        sign: also sign the output, an ``.mp4`` or ``.mov``.
 
     Raises:
         InputError: the video has no pictures, the voice no sound, or one of them is damaged.
@@ -130,18 +132,26 @@ def dub(
     dubber = Dubber(model, device=device, generator=generator)
     return dubber.dub(
         video, audio, out, faces=faces, length=length, encoder=encoder, crf=crf, lossless=lossless,
-        progress=progress, own=own, on_frame=on_frame,
+        progress=progress, own=own, on_frame=on_frame, sign=sign,
     )  # fmt: skip
 
 
-def check(video: Path, audio: Path, out: Path, *, encoder: str = "x264", lossless: bool = False) -> None:
+def check(
+    video: Path,
+    audio: Path,
+    out: Path,
+    sign: Credentials | None = None,
+    *,
+    encoder: str = "x264",
+    lossless: bool = False,
+) -> None:
     """Raise what `dub` would raise about its files, before minutes are spent on adaptation to the video."""
 
     class Enough(Exception):  # noqa: N818  no error
         pass
 
-    encoding = media.Encoding(encoder, lossless=lossless)
-    with suppress(Enough), media.Writer(out, media.probe(video), audio=audio, encoding=encoding):
+    draft, encoding = out if sign is None else sign.draft(out), media.Encoding(encoder, lossless=lossless)
+    with suppress(Enough), media.Writer(draft, media.probe(video), audio=audio, encoding=encoding):
         raise Enough
 
 
@@ -151,9 +161,15 @@ class Dubber:
     def __init__(
         self, model: Path | str = "bundled", *, device: str = "auto", generator: Generator | None = None, batch: int = 8
     ) -> None:
-        self.engine = Engine(load_generator(model) if generator is None else generator, device, batch)
+        self.engine = Engine(checkpoint.load_generator(model) if generator is None else generator, device, batch)
         self._device = device
-        self.model = _model_id(model) if generator is None else "given"
+        if generator is None:
+            file = checkpoint.bundled("generator") if str(model) == "bundled" else Path(model)
+            self._name, self._digest = file.stem, provenance.digest_of(file)
+            self.model = f"{self._name}-{self._digest[:12]}"
+        else:
+            self._name, self._digest = "given", checkpoint.digest(generator.state_dict())
+            self.model = "given"
 
     def dub(
         self,
@@ -169,6 +185,7 @@ class Dubber:
         progress: Progress | None = None,
         own: Mapping[int, Generator] | None = None,
         on_frame: OnFrame | None = None,
+        sign: Credentials | None = None,
     ) -> DubReport:
         """Dub one video; see `sidgan.dubbing.dub`."""
         video, audio, out = Path(video), Path(audio), Path(out)
@@ -182,21 +199,43 @@ class Dubber:
         engines = {track: ready[id(network)] for track, network in (own or {}).items()}
         require(all(e.size == self.engine.size for e in engines.values()), "faces' own networks must be of one size")
         run = _Run(self.engine, media.probe(video), progress or (lambda stage, done, total: None), engines)
-        # Entered first, so that an output or a voice that cannot be used is told before minutes are spent.
+        draft = out if sign is None else sign.draft(out)
         encoding, digests = media.Encoding(encoder, crf, lossless=lossless), list[int]()
-        with media.Writer(out, run.clip, audio=audio, encoding=encoding, tags=TAGS) as writer:
-            run.analyse(faces)
-            run.listen(audio, length)
-            if run.goes_on:
-                writer.go_on_with_own_sound()
-            for before, after in run.frames():
-                if on_frame is not None:
-                    on_frame(before, after)
-                with run.clock("write"):
-                    writer.write(after)
-                    digests += [media.digest(after)] * lossless
-        run.verify(out, audio, digests)
+        try:
+            # Entered first, so that an output or a voice that cannot be used is told before minutes are spent.
+            with media.Writer(draft, run.clip, audio=audio, encoding=encoding) as writer:
+                run.analyse(faces)
+                run.listen(audio, length)
+                if run.goes_on:
+                    writer.go_on_with_own_sound()
+                with run.clock("mark"):
+                    mark = self._mark(run, audio, own, signed=sign is not None)
+                writer.tags = mark.tags()
+                for before, after in run.frames():
+                    if on_frame is not None:
+                        on_frame(before, after)
+                    with run.clock("write"):
+                        writer.write(after)
+                        digests += [media.digest(after)] * lossless
+            run.verify(draft, out, audio, mark, digests)
+            if sign is not None:
+                with run.clock("sign"):
+                    sign.sign(draft, out, video, mark.to_dict(), mark.edited.spans)
+        finally:
+            if sign is not None:
+                draft.unlink(missing_ok=True)
         return run.report(f"{self.model}, adapted" if own else self.model)
+
+    def _mark(
+        self, run: _Run, voice: Path, own: Mapping[int, Generator] | None, *, signed: bool
+    ) -> provenance.Mark:
+        video = run.clip.path
+        return provenance.Mark(
+            model=self._name, weights=self._digest, source=provenance.digest_of(video),
+            voice=provenance.digest_of(voice), edited=provenance.Stretches.of(run.edited()),
+            adapted=tuple(sorted({checkpoint.digest(network.state_dict()) for network in (own or {}).values()})),
+            earlier=run.repeated(provenance.earlier(video, run.clip.duration)), signed=signed,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -216,8 +255,8 @@ class _Run:
         self.clip, self._engine, self._own, self._progress = clip, engine, own, progress
         self._seconds: dict[str, float] = {}
         self._wall, self._cpu = time.perf_counter(), time.process_time()
-        self._times: list[Fraction] = []  # of the video's frames, and the end of the last
-        self._end = Fraction(0)
+        self._times: list[Fraction] = []  # of the video's frames
+        self._end = Fraction(0)  # of the last of them
         self._dubbed = 0
         self._passed: list[tuple[int, int, str]] = []
         self._sides: list[float] = []
@@ -293,13 +332,29 @@ class _Run:
             self._progress("draw", shown.index + 1, len(self._timeline))
         yield from self._drawn(held)
 
-    def _jobs(self, frame: Frame, shown: Showing) -> list[_Job]:
-        """The faces to be redrawn in a frame; where there is none, the reason is noted."""
+    def edited(self) -> list[tuple[Fraction, Fraction]]:
+        """When each frame is shown that is going to be redrawn: known before the first one is."""
+        return [(s.time, s.time + s.duration) for s in self._timeline if not isinstance(self._faces(s), str)]
+
+    def repeated(self, spans: provenance.Stretches) -> provenance.Stretches:
+        """Stretches of the video in the output: all that repeats a video that has any counts as one."""
+        again = [(self._end, self._timeline.end)] * bool(spans and self._timeline.repeats)
+        return provenance.Stretches.of([*spans.spans, *again], spans.left_out)
+
+    def _faces(self, shown: Showing) -> list[Person] | str:
+        """Who is redrawn in a frame of the output, or why nobody is."""
         people = self._people.get(shown.source, [])
         refusals = [person.refusal(shown.source) for person in people]
         willing = [p for p, refusal in zip(people, refusals, strict=True) if refusal is None]
-        if not willing or frame.time >= self._timeline.voice:
-            self._pass(frame.index, next(iter(refusals), None) or ("voice is over" if willing else "no face"))
+        if not willing or shown.time >= self._timeline.voice:
+            return next(iter(refusals), None) or ("voice is over" if willing else "no face")
+        return willing
+
+    def _jobs(self, frame: Frame, shown: Showing) -> list[_Job]:
+        """The faces to be redrawn in a frame; where there is none, the reason is noted."""
+        willing = self._faces(shown)
+        if isinstance(willing, str):
+            self._pass(frame.index, willing)
             return []
         self._dubbed += 1
         mel = sound.mel_windows(self._mel, [frame.time])[0]
@@ -352,17 +407,22 @@ class _Run:
         with self.clock("network"):
             return engine.run(crops, masks, mels, person.reference, placed)
 
-    def verify(self, out: Path, voice: Path, digests: Sequence[int] = ()) -> None:
+    def verify(self, file: Path, out: Path, voice: Path, mark: provenance.Mark, digests: Sequence[int]) -> None:
         """Read the output back and compare it with what was meant. One that differs is removed.
 
-        Every frame must be there at its time, with the samples of its digest if there are any, and the sound must
-        start and end within one packet of where it should.
+        Every frame must be there at its time, with the samples of its digest if there are any, the sound must start
+        and end within one packet of where it should, and the mark must be there.
         """
         with self.clock("verify"):
-            wrong = self._wrong_pictures(out, digests) or self._wrong_sound(out, voice)
+            wrong = self._wrong_pictures(file, digests) or self._wrong_sound(file, voice)
         if wrong:
-            out.unlink()
+            file.unlink()
             raise SidganError(f"{out} came out with {wrong}; convert {self.clip.path} to mp4 and try again")
+        with suppress(MarkError):
+            if provenance.read(file) == mark:
+                return
+        file.unlink()
+        raise SidganError(f"{out} came out without its mark; try another container")
 
     def _wrong_pictures(self, out: Path, digests: Sequence[int]) -> str | None:
         count, wrong = 0, None
@@ -413,11 +473,6 @@ def _paste(frame: Frame, job: _Job, drawn: Byte) -> None:
     new = (landmarks(drawn, box_of(old * size - 0.5)) + 0.5) / size
     image = person.tone(drawn, job.crop, box, old)
     geometry.paste_face(frame, image, mouth_alpha(size, box, old, new), person.track.matrices[row])
-
-
-def _model_id(model: Path | str) -> str:
-    file = bundled("generator") if str(model) == "bundled" else Path(model)
-    return f"{file.stem}-{sha256(file.read_bytes()).hexdigest()[:12]}"
 
 
 def strip(

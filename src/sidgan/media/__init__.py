@@ -12,6 +12,7 @@ from sidgan.media.encoders import Encoding
 from sidgan.media.pictures import digest, editable, probe, read_frames, read_rgb, read_span
 from sidgan.media.player import Player
 from sidgan.media.sound import decode_audio, read_audio, stretch, write_wav
+from sidgan.media.source import metadata
 from sidgan.media.track import sound_span
 from sidgan.media.writer import Writer, write_clip, write_png
 
@@ -22,6 +23,7 @@ __all__ = [
     "decode_audio",
     "digest",
     "editable",
+    "metadata",
     "probe",
     "read_audio",
     "read_frames",

@@ -42,7 +42,8 @@ class Writer:
             encoded to AAC at 192 kbit/s with its own sample rate.
         duration: seconds after the first frame at which the sound ends at the latest.
         encoding: how pictures are encoded; crf, preset: of x264, in its place.
-        tags: metadata of the file, such as ``{"comment": ...}``.
+        tags: metadata of the file, such as ``{"comment": ...}``; the attribute may be set until the first frame is
+            written, since all containers keep what is known by then, and none what is told later.
 
     Raises:
         OutputError: the folder is missing, nothing can be written there, or the container is unknown.
@@ -62,7 +63,7 @@ class Writer:
         preset: str = "medium",
         tags: dict[str, str] | None = None,
     ) -> None:
-        self._path, self._like, self._duration, self._tags = Path(path), like, duration, tags or {}
+        self._path, self._like, self._duration, self.tags = Path(path), like, duration, tags or {}
         self._encoding = encoding or Encoding(crf=crf, preset=preset)
         self._audio = None if audio is None else Path(audio)
         self._goes_on = False
@@ -109,7 +110,7 @@ class Writer:
             stream = video_stream(source)
             shape = stream.sample_aspect_ratio if stream else None
         time_base = cast(Fraction, first.time_base)
-        container = self._stack.enter_context(_muxing(self._path, self._part, time_base, self._tags))
+        container = self._stack.enter_context(_muxing(self._path, self._part, time_base, self.tags))
         output = _Output(self._path, container, first, time, self._like.frame_rate, self._encoding)
         if shape is not None:
             output.stream.codec_context.sample_aspect_ratio = shape
