@@ -529,7 +529,7 @@ def test_repeats_of_an_altered_video_count_as_altered(folder: Path, tmp_path: Pa
         assert mark is not None
         first, *more = mark.earlier.spans
         assert first[0] == 0
-        assert frames[report.dubbed - 1].time < first[1] <= frames[report.dubbed].time
+        assert float(frames[report.dubbed - 1].time) < first[1] <= float(frames[report.dubbed].time)
         repeats = (voice, length) == ("long.wav", "loop")
         assert bool(more) == repeats
         if repeats:
