@@ -28,7 +28,7 @@ class Player:
     def __init__(self, clip: Clip, times: Sequence[Fraction]) -> None:
         self._clip, self._times = clip, times
         self._reader: Iterator[Frame] = iter(())
-        self._next = -1  # the frame that the reader comes to
+        self._at = self._next = -1  # the frame last handed out, and the one that the reader comes to
         self._held: dict[int, Frame] = {}
 
     def frame(self, index: int) -> Frame:
@@ -37,10 +37,11 @@ class Player:
         Raises:
             InputError: as `read_frames`, or the file has changed since its times were taken.
         """
-        if index in self._held:
+        begins, self._at = index == 0 and self._at != 0, index
+        if index in self._held and not begins:
             return self._held[index]
-        if index in (0, self._next):
-            if index == 0:
+        if begins or index == self._next:
+            if begins:
                 self._reader = read_frames(self._clip)
             frames = list(islice(self._reader, 1))
             self._next = index + 1
