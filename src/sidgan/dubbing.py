@@ -30,9 +30,9 @@ import numpy as np
 from sidgan import audio as sound
 from sidgan import geometry, media
 from sidgan.blend import mouth_alpha
-from sidgan.checkpoint import bundled, load_generator
+from sidgan.checkpoint import bundled
 from sidgan.config import require
-from sidgan.engine import Engine
+from sidgan.engine import Engine, check_engine, load
 from sidgan.errors import InputError, NoFaceError, OutputError, SidganError
 from sidgan.faces import Tracker, box_of, landmarks, search
 from sidgan.nn import Generator
@@ -61,6 +61,7 @@ class DubReport:
         memory: peak of this process, MiB.
         face_side: median side of the dubbed face squares, px in the source.
         model: which weights were used.
+        engine: what ran them, in which precision.
     """
 
     frames: int
@@ -72,6 +73,7 @@ class DubReport:
     memory: float
     face_side: float
     model: str
+    engine: str
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -86,6 +88,7 @@ def dub(
     model: Path | str = "bundled",
     faces: Faces = "largest",
     device: str = "auto",
+    engine: str = "torch",
     crf: int = 16,
     progress: Progress | None = None,
     generator: Generator | None = None,
@@ -101,9 +104,11 @@ def dub(
         video: any file with pictures; every frame keeps its timestamp, format and colour tags.
         audio: any file with sound; it becomes the sound track.
         out: ``.mp4``, ``.mov`` or ``.mkv``.
-        model: ``bundled`` or a weights file.
+        model: ``bundled``, a weights file, or an ``.onnx`` file from `sidgan.engine.export`.
         faces: ``largest`` redraws the most prominent face of each moment, ``all`` every face.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        engine: what runs the network: ``torch``, ``onnx``, ``openvino``, or ``auto``, the fastest of them here. The
+            first is the default because another engine, and another choice, may give other bits.
         crf: x264's constant quality, 0 (best) to 51.
         progress: told how far it is.
         generator: a network to use in place of ``model``.
@@ -117,16 +122,17 @@ def dub(
         OutputError: ``out`` cannot be written or is one of the inputs.
         ConfigError, CheckpointError: an impossible setting; weights that cannot be used.
     """
-    dubber = Dubber(model, device=device, generator=generator)
+    dubber = Dubber(model, device=device, engine=engine, generator=generator)
     return dubber.dub(video, audio, out, faces=faces, crf=crf, progress=progress, own=own, on_frame=on_frame)
 
 
-def check(video: Path, audio: Path, out: Path) -> None:
-    """Raise what `dub` would raise about its files, before minutes are spent on adaptation to the video."""
+def check(video: Path, audio: Path, out: Path, engine: str = "torch", device: str = "auto") -> None:
+    """Raise what `dub` would raise about files and engine, before minutes are spent on adaptation to the video."""
 
     class Enough(Exception):  # noqa: N818  no error
         pass
 
+    check_engine(engine, device)
     with suppress(Enough), media.Writer(out, media.probe(video), audio=audio):
         raise Enough
 
@@ -135,9 +141,10 @@ class Dubber:
     """A loaded model that dubs one video after the other; see `dub` for the arguments."""
 
     def __init__(
-        self, model: Path | str = "bundled", *, device: str = "auto", generator: Generator | None = None, batch: int = 8
-    ) -> None:
-        self.engine = Engine(load_generator(model) if generator is None else generator, device, batch)
+        self, model: Path | str = "bundled", *, device: str = "auto", engine: str = "torch",
+        generator: Generator | None = None, batch: int = 8,
+    ) -> None:  # fmt: skip
+        self.engine = Engine(load(model) if generator is None else generator, device, batch, kind=engine)
         self._device = device
         self.model = _model_id(model) if generator is None else "given"
 
@@ -160,7 +167,8 @@ class Dubber:
         if out.resolve() in (video.resolve(), audio.resolve()):
             raise OutputError(f"{out} is one of the inputs; choose another name")
         networks = {id(network): network for network in (own or {}).values()}  # one for all shots of a person
-        ready = {i: Engine(network, self._device, self.engine.batch) for i, network in networks.items()}
+        kind, batch = self.engine.kind, self.engine.batch
+        ready = {i: Engine(network, self._device, batch, kind=kind) for i, network in networks.items()}
         engines = {track: ready[id(network)] for track, network in (own or {}).items()}
         require(all(e.size == self.engine.size for e in engines.values()), "faces' own networks must be of one size")
         run = _Run(self.engine, media.probe(video), progress or (lambda stage, done, total: None), engines)
@@ -225,7 +233,8 @@ class _Run:
         side = float(np.median(usable[0].sides))
         self._engine = self._engine.fitting(side)
         self._people = redrawn(usable, faces)  # by frame; forgotten as frames are done
-        self._engines = {person: self._own[i].fitting(side) for i, person in enumerate(people) if i in self._own}
+        size = self._engine.size
+        self._engines = {person: self._own[i].fitting(size) for i, person in enumerate(people) if i in self._own}
         self._references = References(media.read_frames(self.clip), usable, self._engine.size, self._engine.references)
 
     def listen(self, voice: Path) -> None:
@@ -336,6 +345,7 @@ class _Run:
             wall=round(time.perf_counter() - self._wall, 3), cpu=round(time.process_time() - self._cpu, 3),
             memory=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale, 1),
             face_side=round(float(np.median(self._sides)), 1) if self._sides else 0.0, model=model,
+            engine=self._engine.used,
         )  # fmt: skip
 
 

@@ -102,7 +102,7 @@ def gathered(maps: Tensor, reading: Reading | None) -> tuple[Tensor, Tensor]:
     """Maps of K references (N, K, C, r, r) as they are read, and one made of them by belief: (N, C, r, r)."""
     if reading is None:
         return maps, maps.mean(1)
-    count, pictures, _, side, _ = maps.shape
+    pictures, side = maps.shape[1], maps.shape[-1]
     places = _places(reading.placed.flatten(0, 1), side)
     belief = None
     if reading.motion is not None:
