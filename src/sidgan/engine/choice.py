@@ -20,7 +20,7 @@ from sidgan.errors import SidganError
 from sidgan.nn import Generator
 
 Kind = Literal["torch", "onnx", "openvino", "auto"]
-MEAN, MOST = 0.25, 12.0  #: grey levels by which a picture may differ from torch in fp32: on average, and anywhere
+MEAN, MOST = 0.25, 8.0  #: grey levels by which a picture may differ from torch in fp32: on average, and anywhere
 ROUNDS = 3  #: batches that each engine draws, in turns, to find the fastest
 
 

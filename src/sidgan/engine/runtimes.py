@@ -22,7 +22,7 @@ class GraphPainter:
 
     Args:
         name: see `sidgan.engine.drawing.Painter`.
-        inputs: names of what the engine wants; a graph has no inputs that it does not use.
+        inputs: names of what the engine wants to be given; some drop what a graph does not use.
         compute: the engine.
         generator: makes the references' maps, for a graph that takes them.
     """
