@@ -145,7 +145,7 @@ class Dubber:
         generator: Generator | None = None, batch: int = 8,
     ) -> None:  # fmt: skip
         self.engine = Engine(load(model) if generator is None else generator, device, batch, kind=engine)
-        self._device = device
+        self._device, self._kind = device, engine
         self.model = _model_id(model) if generator is None else "given"
 
     def dub(
@@ -167,8 +167,8 @@ class Dubber:
         if out.resolve() in (video.resolve(), audio.resolve()):
             raise OutputError(f"{out} is one of the inputs; choose another name")
         networks = {id(network): network for network in (own or {}).values()}  # one for all shots of a person
-        kind, batch = self.engine.kind, self.engine.batch
-        ready = {i: Engine(network, self._device, batch, kind=kind) for i, network in networks.items()}
+        batch = self.engine.batch
+        ready = {i: Engine(network, self._device, batch, kind=self._kind) for i, network in networks.items()}
         engines = {track: ready[id(network)] for track, network in (own or {}).items()}
         require(all(e.size == self.engine.size for e in engines.values()), "faces' own networks must be of one size")
         run = _Run(self.engine, media.probe(video), progress or (lambda stage, done, total: None), engines)
