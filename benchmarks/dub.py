@@ -22,6 +22,7 @@ import numpy as np
 import torch
 
 from sidgan import checkpoint, faces, media
+from sidgan.config import MEL_MARGIN, MEL_STEPS
 from sidgan.dubbing import Dubber
 from sidgan.engine import Engine
 
@@ -37,7 +38,7 @@ def network_alone(engine: Engine, size: int, frames: int) -> None:
     """As many frames through the generator as the video has, from memory."""
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (8, size, size, 3), np.uint8)
-    masks, mels = np.zeros((8, size, size), np.float32), np.zeros((8, 1, 80, 16), np.float32)
+    masks, mels = np.zeros((8, size, size), np.float32), np.zeros((8, 1, 80, MEL_STEPS + 2 * MEL_MARGIN), np.float32)
     reference = engine.encode_reference(images[: engine.references])
     for _ in range(-(-frames // 8)):
         engine.run(images, masks, mels, reference)

@@ -24,6 +24,7 @@ import numpy as np
 import torch
 
 from sidgan.checkpoint import load_generator
+from sidgan.config import MEL_BANDS, MEL_MARGIN, MEL_STEPS
 from sidgan.engine.choice import Kind, check_engine, painter
 from sidgan.engine.drawing import Painter, TorchPainter
 from sidgan.errors import SidganError
@@ -57,7 +58,7 @@ def material(size: int, references: int) -> tuple[torch.Tensor, ...]:
     hidden = torch.zeros(BATCH, 1, size, size, dtype=torch.bool)
     hidden[..., size // 2 :, size // 6 : -size // 6] = True
     draw = torch.Generator().manual_seed(0)
-    mels = 2 * torch.randn(BATCH, 1, 80, 16, generator=draw)
+    mels = 2 * torch.randn(BATCH, 1, MEL_BANDS, MEL_STEPS + 2 * MEL_MARGIN, generator=draw)
     moved = 0.01 * torch.randn(BATCH, references, 2, 3, generator=draw)
     return pixels[:BATCH], hidden, mels, torch.eye(2, 3) + moved, pixels[BATCH:][None]
 

@@ -23,9 +23,9 @@ def talking_blob(size: int, frames: int, seed: int = 0) -> PackedClip:
         face = ((x - 0.5) ** 2 + (y - 0.5) ** 2 < 0.2)[..., None] * skin
         mouth = (((x - 0.5) / 0.15) ** 2 + ((y - 0.72) / (0.02 + 0.1 * wide)) ** 2 < 1)[..., None]
         images[i] = 255 * np.where(mouth, 0.1, face)
-    mels = np.full((frames, 1, 80, 16), -4.0, np.float16)
+    mels = np.full((frames, 1, 80, 28), -4.0, np.float16)
     for i, wide in enumerate(opening):
-        mels[i] = -3 + 5 * wide + 0.1 * rng.standard_normal((1, 80, 16))
+        mels[i] = -3 + 5 * wide + 0.1 * rng.standard_normal((1, 80, 28))
     masks = np.tile(np.array([0.2, 0.55, 0.8, 1.0], np.float32), (frames, 1))
     return PackedClip(
         name=f"blob/{seed}", images=torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(),

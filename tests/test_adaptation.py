@@ -115,7 +115,7 @@ def test_sound_beyond_the_recording_is_silence():
 
 def test_foreign_speech_speaks():
     windows = foreign_speech(50, 1)
-    assert windows.shape == (50, 1, 80, 16)
+    assert windows.shape == (50, 1, 80, 28)
     assert windows.max() > 0
 
 

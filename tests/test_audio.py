@@ -93,6 +93,8 @@ def test_windows_of_many_frames() -> None:
     mel = audio.log_mel(noise(16_000))
     times = [Fraction(i, 25) for i in range(25)]
     windows = audio.mel_windows(mel, times)
-    assert windows.shape == (25, 1, 80, 16)
+    assert windows.shape == (25, 1, 80, 28)
     for window, time in zip(windows, times, strict=True):
-        assert np.array_equal(window[0], audio.mel_window(mel, time))
+        assert np.array_equal(window[0, :, 6:-6], audio.mel_window(mel, time)), "the middle is the frame's own window"
+        assert np.array_equal(window[0], audio.mel_window(mel, time, 6))
+    assert (windows[0, 0, :, :12] == audio.SILENCE).all(), "nothing is heard before the recording"

@@ -22,8 +22,8 @@ def sidgan(*arguments, cwd=None):
 
 
 VERBS = (
-    "dub", "adapt", "demo", "export", "prepare", "multiply", "shards", "inspect", "eval", "robustness", "info",
-    "train syncnet", "train gan",
+    "dub", "verify", "adapt", "demo", "export", "prepare", "multiply", "shards", "inspect", "eval", "robustness",
+    "info", "train syncnet", "train gan",
 )  # fmt: skip
 
 

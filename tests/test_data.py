@@ -194,7 +194,7 @@ def test_a_split_holds_its_frames_only(prepared: Path) -> None:
     assert brightness == pytest.approx(4 * np.arange(30, 50), abs=3)
     with np.load(prepared / "clips" / "one.npz") as arrays:
         mel = arrays["mel"].astype(np.float32)
-    expected = audio.mel_window(mel, Fraction(33, 25))  # frame 3 of the split is frame 33 of the clip
+    expected = audio.mel_window(mel, Fraction(33, 25), 6)  # frame 3 of the split is frame 33 of the clip
     np.testing.assert_allclose(held.clips[0].mels[3, 0].float(), expected, atol=0.01)
 
 

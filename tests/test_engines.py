@@ -22,7 +22,7 @@ from sidgan.synth import Mouth, Person, Portrait, pose
 
 SMALL = GeneratorConfig(
     size=32, base=4, cmax=8, start=8, rgb_levels=(32,), rgb="copying", warp_levels=(8, 16), audio_levels=(8,),
-    audio_width=1, audio_blocks=0.0,
+    audio_width=1, audio_blocks=0.0, audio_context=1,
 )  # fmt: skip
 
 
@@ -52,7 +52,7 @@ def material(size, seed=0, frames=5):
     masks = np.zeros((frames, size, size), np.float32)
     masks[:, size // 2 :, size // 5 : -size // 5] = 1
     placed = np.eye(2, 3) + rng.normal(0, 0.03, (frames, 2, 2, 3))
-    mels = rng.uniform(-4, 4, (frames, 1, 80, 16)).astype(np.float32)
+    mels = rng.uniform(-4, 4, (frames, 1, 80, 28)).astype(np.float32)
     return faces[:frames], masks, mels, placed.astype(np.float32), faces[frames:]
 
 
@@ -162,7 +162,7 @@ def test_a_missing_package_is_named(net, monkeypatch, kind, module, tmp_path):
     with pytest.raises(SidganError, match=rf"engine {kind} needs .*pip install 'sidgan\[{kind}\]'"):
         Engine(net, "cpu", kind=kind)
     with pytest.raises(SidganError, match=rf"sidgan\[{kind}\]"):  # before minutes of adaptation
-        dubbing.check(tmp_path / "no.mp4", tmp_path / "no.wav", tmp_path / "out.mp4", kind)
+        dubbing.check(tmp_path / "no.mp4", tmp_path / "no.wav", tmp_path / "out.mp4", engine=kind)
     monkeypatch.setitem(choice._RUNTIMES, "onnx", dataclasses.replace(choice._RUNTIMES["onnx"], modules=("no_such",)))
     monkeypatch.setitem(sys.modules, "openvino", None)
     engine = Engine(net, "cpu", batch=2, kind="auto")

@@ -36,7 +36,7 @@ def made_clip(name: str = "a/clip", count: int = COUNT) -> PackedClip:
     landmarks = np.broadcast_to(rng.uniform(0.2, 0.9, (68, 2)).astype(np.float32), (count, 68, 2)).copy()
     return PackedClip(
         name=name, images=torch.from_numpy(images), landmarks=landmarks,
-        mels=torch.arange(count).half()[:, None, None, None].expand(-1, 1, 80, 16).clone(),
+        mels=torch.arange(count).half()[:, None, None, None].expand(-1, 1, 80, 28).clone(),
         masks=torch.tensor(BOX).expand(count, 4).clone(),
     )  # fmt: skip
 
@@ -300,7 +300,7 @@ def test_table_and_dict() -> None:
 def speaking(name: str, levels: np.ndarray) -> PackedClip:
     """A clip whose mouth is as bright as ``levels``, with sounds that index `LEVELS`."""
     clip = made_clip(name, len(levels))
-    mels = torch.from_numpy(levels).half()[:, None, None, None].expand(-1, 1, 80, 16).clone()
+    mels = torch.from_numpy(levels).half()[:, None, None, None].expand(-1, 1, 80, 28).clone()
     images = clip.images.clone()
     images[:, :, SIZE // 2 :, SIZE // 4 : 3 * SIZE // 4] = torch.from_numpy(LEVELS[levels]).byte()[:, None, None, None]
     return PackedClip(name, images, mels, clip.masks, clip.landmarks)

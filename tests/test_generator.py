@@ -161,6 +161,42 @@ def test_takes_the_ears_of_an_expert() -> None:
         Generator(SMALL).audio.take_over(SyncNet(SyncNetConfig(width=4, audio_width=8, blocks=0.0)).audio)
 
 
+def test_a_generator_may_hear_the_sounds_around_a_frame() -> None:
+    """It hears 0.35 s then and no more; without a context 0.2 s, in whatever window it is given."""
+    query, reference, _ = inputs()
+    mel = faces.noise(len(query), 1, 80, 28)
+
+    def changes(net: Generator, columns: slice) -> bool:
+        other = mel.clone()
+        other[..., columns] += 1
+        with torch.no_grad():
+            return not torch.equal(net(query, reference, mel)[64], net(query, reference, other)[64])
+
+    deaf = Generator(SMALL).eval()
+    assert not changes(deaf, slice(0, 6))
+    assert not changes(deaf, slice(22, 28))
+    assert changes(deaf, slice(6, 22))
+    wide = Generator(dataclasses.replace(SMALL, audio_context=2)).eval()
+    for end in (slice(0, 1), slice(27, 28)):
+        assert changes(wide, end)
+    near = Generator(dataclasses.replace(SMALL, audio_context=1)).eval()
+    assert not changes(near, slice(0, 3))
+    assert changes(near, slice(3, 4))
+    with pytest.raises(ValueError, match="28 columns cannot be the middle of 16"):
+        wide(query, reference, mel[..., 6:22])
+    with pytest.raises(ConfigError, match="0 to 2, not 3"):
+        dataclasses.replace(SMALL, audio_context=3)
+
+
+def test_context_is_learnt() -> None:
+    net = Generator(dataclasses.replace(SMALL, audio_context=2))
+    query, reference, _ = inputs()
+    net(query, reference, faces.noise(len(query), 1, 80, 28))[64].square().mean().backward()
+    assert net.context.grad is not None
+    assert (net.context.grad.abs().sum(1) > 0).all()
+    assert torch.allclose(net.context.sum(0), torch.ones(512)), "it begins as a mean, nearest sounds first"
+
+
 def test_frozen_ears_stay_as_they_are() -> None:
     faces.frozen_ears_stay()
 

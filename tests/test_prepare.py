@@ -56,7 +56,7 @@ def test_packed_mels_fit_their_frames(folder, tmp_path):
     prepare(folder, tmp_path, PrepareConfig(size=64))
     data = PackedSet(tmp_path, ["train"])
     for clip in data.clips:
-        assert clip.mels.shape == (len(clip), 1, 80, 16)
+        assert clip.mels.shape == (len(clip), 1, 80, 28)
         assert float(clip.mels.max()) > 0, "speech is louder than silence"
     windows = data.windows(np.random.default_rng(0), 3, 5)
     assert windows.target.shape == (3, 5, 3, 64, 64)

@@ -128,10 +128,15 @@ def test_a_smaller_generator_goes_on_as_the_coarser_part_of_a_larger_one(net):
     assert {k for k in its if k.startswith(("blocks.", "rgb.", "motion.", "audio."))} <= kept
     assert {k for k in its if k.startswith("query.stages.")} <= kept
     assert begun(net, COPYING) is net
+    listening = begun(net, dataclasses.replace(COPYING, audio_context=2))
+    assert {k for k in listening.state_dict() if k not in its} == {"context"}
+    assert all(torch.equal(value, its[k]) for k, value in listening.state_dict().items() if k != "context")
     with pytest.raises(ConfigError, match=r"of another width: .* at 64"):
         begun(net, dataclasses.replace(COPYING, size=128, rgb_levels=(128,)))
     with pytest.raises(ConfigError, match="rgb is copying, not direct"):
         begun(net, dataclasses.replace(COPYING, size=128, base=2, rgb_levels=(128,), rgb="direct"))
+    with pytest.raises(ConfigError, match="audio_context is 2, not 0"):
+        begun(listening, COPYING)
     with pytest.raises(ConfigError, match="size is 64, not 32"):
         begun(net, dataclasses.replace(COPYING, size=32, base=8, rgb_levels=(32,), warp_levels=(8,)))
 
@@ -207,7 +212,7 @@ def test_augmented_references_are_placed_as_their_pictures_are_moved():
     images = torch.from_numpy((frames * 255).astype(np.uint8)).permute(0, 3, 1, 2)
     landmarks = np.stack([points, (turned + 0.5) / 64] * 10).astype(np.float32)
     boxes = torch.tensor([0.2, 0.5, 0.8, 1.0]).expand(20, 4)
-    clip = PackedClip("a", images, torch.zeros(20, 1, 80, 16), boxes, landmarks)
+    clip = PackedClip("a", images, torch.zeros(20, 1, 80, 28), boxes, landmarks)
     batch = prepare_batch(stack_windows([(clip, 0, [1, 3]), (clip, 5, [2, 6])], 1, 64), rng)
     grids = torch.nn.functional.affine_grid(batch.placed.flatten(0, 1), [4, 3, 64, 64], align_corners=False)
     read = torch.nn.functional.grid_sample(batch.reference.flatten(0, 1), grids, align_corners=False)

@@ -14,7 +14,7 @@ from sidgan.version import __version__
 _HOMES = {
     "dub": "sidgan.dubbing", "Dubber": "sidgan.dubbing", "DubReport": "sidgan.dubbing", "adapt": "sidgan.adaptation",
     "prepare": "sidgan.data.prepare", "evaluate": "sidgan.evaluation", "load_generator": "sidgan.checkpoint",
-    "load_syncnet": "sidgan.checkpoint",
+    "load_syncnet": "sidgan.checkpoint", "Credentials": "sidgan.credentials", "verify": "sidgan.provenance",
 }  # fmt: skip
 
 __all__ = ["__version__", *_HOMES]  # noqa: PLE0604  the names are text

@@ -17,7 +17,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from sidgan.config import MEL_BANDS, MEL_STEPS
+from sidgan.config import MEL_BANDS, MEL_MARGIN, MEL_STEPS
 from sidgan.types import Float
 
 SAMPLE_RATE = 16_000  #: Hz
@@ -116,21 +116,22 @@ def window_start(time: Fraction) -> int:
     return math.floor(STEPS_PER_SECOND * time - Fraction(32, 5))
 
 
-def mel_window(mel: Float, time: Fraction) -> Float:
+def mel_window(mel: Float, time: Fraction, margin: int = 0) -> Float:
     """The (80, 16) slice of a spectrogram that belongs to a frame at ``time``; silence where there is no sound.
 
     Args:
         mel: (80, columns), column 0 centred on time 0.
         time: seconds.
+        margin: so many columns more on each side.
     """
-    start = window_start(time)
-    window = np.full((MEL_BANDS, MEL_STEPS), SILENCE, np.float32)
-    first, last = max(start, 0), min(start + MEL_STEPS, mel.shape[1])
+    start, steps = window_start(time) - margin, MEL_STEPS + 2 * margin
+    window = np.full((MEL_BANDS, steps), SILENCE, np.float32)
+    first, last = max(start, 0), min(start + steps, mel.shape[1])
     if first < last:
         window[:, first - start : last - start] = mel[:, first:last]
     return window
 
 
 def mel_windows(mel: Float, times: Iterable[Fraction]) -> Float:
-    """(N, 1, 80, 16) windows of several frames, as the audio encoder takes them."""
-    return np.stack([mel_window(mel, time) for time in times])[:, None]
+    """(N, 1, 80, 28) windows of several frames, as networks take them: those that hear 0.2 s look at their middle."""
+    return np.stack([mel_window(mel, time, MEL_MARGIN) for time in times])[:, None]

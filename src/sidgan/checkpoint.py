@@ -74,7 +74,7 @@ def save_changes(
     inside = bundled("generator") == root
     near = "" if inside else os.path.relpath(root.resolve(), path.resolve().parent)  # other folders' names are private
     name = "bundled" if inside else root.name
-    _write(path, network, changed, meta, {"base": json.dumps({"name": name, "near": near, "digest": _digest(before)})})
+    _write(path, network, changed, meta, {"base": json.dumps({"name": name, "near": near, "digest": digest(before)})})
 
 
 def base_file(path: Path | str = "bundled") -> Path:
@@ -108,14 +108,14 @@ def _stored(tensor: torch.Tensor, half: bool) -> torch.Tensor:
     return tensor.half() if half and tensor.is_floating_point() else tensor
 
 
-def _digest(tensors: Mapping[str, torch.Tensor]) -> str:
-    """Of names, types and values, as stored; what else a file says does not change it."""
-    digest = hashlib.sha256()
+def digest(tensors: Mapping[str, torch.Tensor]) -> str:
+    """SHA-256 of names, types and values; what else a file says does not change it."""
+    found = hashlib.sha256()
     for name in sorted(tensors):
-        tensor = tensors[name].contiguous()
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.flatten().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
+        tensor = tensors[name].cpu().contiguous()
+        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        found.update(tensor.flatten().view(torch.uint8).numpy().tobytes())
+    return found.hexdigest()
 
 
 def bundled(kind: str) -> Path:
@@ -210,7 +210,7 @@ def _base_of(file: Path, base: Mapping[str, str]) -> tuple[Path, dict[str, torch
     found = [candidate for candidate in candidates if candidate.is_file()]
     for candidate in found:
         tensors = _tensors(candidate)
-        if _digest(tensors) == base["digest"]:
+        if digest(tensors) == base["digest"]:
             return candidate, tensors
     what = f"{file} holds the changes that adaptation made to other weights ({name}, digest {short}...)"
     if name == "bundled":

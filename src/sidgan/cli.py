@@ -56,21 +56,35 @@ def dub(
     ] = None,
     crf: Annotated[int, typer.Option(help="x264 quality, 0 (lossless) to 51", min=0, max=51)] = 16,
     strip: Annotated[Path | None, typer.Option(help="also write a before/after picture", metavar="PNG")] = None,
+    sign: Annotated[
+        Path | None, typer.Option(help="also sign the result with this certificate (C2PA)", metavar="PEM")
+    ] = None,
+    key: Annotated[Path | None, typer.Option(help="the certificate's private key", metavar="PEM")] = None,
     device: Device = "auto",
     engine: EngineKind = "torch",
     as_json: AsJson = False,
 ) -> None:
-    """Dub VIDEO with VOICE. Example: sidgan dub talk.mp4 german.wav -o talk-german.mp4 --adapt 5."""
+    """Dub VIDEO with VOICE. Example: sidgan dub talk.mp4 german.wav -o talk-german.mp4 --adapt 5.
+
+    Use it on footage of yourself or of people who agreed. The result says that it was altered; see sidgan verify.
+    """
     from sidgan import dubbing
 
     own: Mapping[int, Any] = {}
     facts: dict[str, Any] = {}
+    credentials = None
+    if sign is not None and key is not None:
+        from sidgan.credentials import Credentials
+
+        credentials = Credentials(sign, key)
+    elif sign is not None or key is not None:
+        raise ConfigError("--sign and --key belong together: a certificate and its private key")
     if strip is not None:
         check_target(strip)
     if adapt is not None:
         from sidgan import adaptation
 
-        dubbing.check(video, voice, out, engine, device)
+        dubbing.check(video, voice, out, credentials, engine, device)
         with bar(console) as show:
             adapted = adaptation.adapt_faces(
                 video, model=model, minutes=adapt, faces=faces, device=device, progress=show
@@ -83,7 +97,7 @@ def dub(
     with bar(console) as show:
         report = dubbing.dub(
             video, voice, out, model=model, own=own, faces=faces, device=device, engine=engine, crf=crf,
-            progress=lambda stage, done, total: show(done / max(total, 1), stage),
+            sign=credentials, progress=lambda stage, done, total: show(done / max(total, 1), stage),
         )  # fmt: skip
     if strip is not None:
         dubbing.strip(video, out, strip)
@@ -92,6 +106,33 @@ def dub(
         console.print(f"  drawn by {report.engine}", markup=False, highlight=False, soft_wrap=True)
     for first, last, reason in report.passed:
         console.print(f"  frames {first}-{last} as they were: {reason}")
+
+
+@app.command()
+def verify(
+    file: Annotated[Path, typer.Argument(help="any video", show_default=False)],
+    source: Annotated[
+        Path | None, typer.Option(help="was it made from this video?", metavar="VIDEO", show_default=False)
+    ] = None,
+    voice: Annotated[
+        Path | None, typer.Option(help="and with this voice?", metavar="AUDIO", show_default=False)
+    ] = None,
+    trust: Annotated[
+        Path | None, typer.Option(help="certificates to trust: was it signed by one of theirs?", metavar="PEM")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Was FILE altered by sidgan, where, with what, and from what? Example: sidgan verify talk-german.mp4.
+
+    Exit code 0: it says so, and all that was given agrees. 1: it does not say so, or something does not agree; that
+    does not show that nobody altered it. 2: it is no video, or another file cannot be used.
+    """
+    from sidgan import provenance
+
+    verdict = provenance.verify(file, source=source, voice=voice, trust=trust)
+    _print(verdict.to_dict(), as_json, "\n".join(verdict.lines()))
+    if not verdict.holds:
+        raise typer.Exit(1)
 
 
 @app.command()

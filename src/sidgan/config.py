@@ -24,6 +24,8 @@ C = TypeVar("C")
 AUDIO_FEATURES = 512  #: channels of the audio embedding f_A, whatever the width of the encoder (Sec. 3.1)
 MEL_BANDS = 80  #: rows of a mel window (Sec. 3.4)
 MEL_STEPS = 16  #: columns of a mel window: 0.2 s
+MEL_MARGIN = 6  #: columns on each side of it that data and dubbing hand out too: 0.35 s in all
+MEL_HOP = 3  #: columns from one window to the next where a generator listens to several
 SYNC_FRAMES = 5  #: frames of a sync window: 0.2 s at 25 fps (Eq. 2)
 
 
@@ -91,6 +93,8 @@ class GeneratorConfig:
         audio_width: first width of the audio encoder, which comes out of a SyncNet of the same ``audio_width``.
         audio_blocks: the ``blocks`` fraction of that SyncNet.
         aps_audio: the ``aps_audio`` of that SyncNet.
+        audio_context: windows of 0.2 s that are heard on each side of the frame's own, 37.5 ms apart: 0, the paper, to
+            2. Their features are mixed in learnt shares.
     """
 
     size: int = 512
@@ -105,9 +109,11 @@ class GeneratorConfig:
     audio_width: int = 32
     audio_blocks: float = 1.0
     aps_audio: Literal["none", "freq", "full"] = "none"
+    audio_context: int = 0
 
     def __post_init__(self) -> None:
-        levels = self.levels
+        levels, most = self.levels, MEL_MARGIN // MEL_HOP
+        require(0 <= self.audio_context <= most, f"audio_context must be 0 to {most}, not {self.audio_context}")
         require(levels[-1] == self.size, f"size {self.size} must be start {self.start} times a power of two")
         require(bool(self.rgb_levels) and self.rgb_levels[-1] == self.size, "the last rgb level must be size")
         unknown = (set(self.rgb_levels) | set(self.audio_levels) | set(self.warp_levels)) - set(levels)

@@ -20,7 +20,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from fractions import Fraction
-from hashlib import sha256
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
@@ -28,12 +27,12 @@ from typing import Any, Literal
 import numpy as np
 
 from sidgan import audio as sound
-from sidgan import geometry, media
+from sidgan import checkpoint, geometry, media, provenance
 from sidgan.blend import mouth_alpha
-from sidgan.checkpoint import bundled
 from sidgan.config import require
+from sidgan.credentials import Credentials
 from sidgan.engine import Engine, check_engine, load
-from sidgan.errors import InputError, NoFaceError, OutputError, SidganError
+from sidgan.errors import InputError, MarkError, NoFaceError, OutputError, SidganError
 from sidgan.faces import Tracker, box_of, landmarks, search
 from sidgan.nn import Generator
 from sidgan.people import MAX_YAW, MIN_SIDE, Person, References, redrawn
@@ -41,7 +40,6 @@ from sidgan.types import Byte, Clip, Float, Frame
 
 MAX_HELD = 4  #: batches of frames that may wait for a batch of one person's faces to fill
 ROUNDING = Fraction(1, 1000)  #: seconds; Matroska counts in milliseconds
-TAGS = {"comment": "altered by sidgan: mouth redrawn to new audio"}
 
 Faces = Literal["largest", "all"]
 Progress = Callable[[str, int, int], None]  #: called with stage, frames done, frames in total (an estimate at first)
@@ -94,11 +92,14 @@ def dub(
     generator: Generator | None = None,
     own: Mapping[int, Generator] | None = None,
     on_frame: OnFrame | None = None,
+    sign: Credentials | None = None,
 ) -> DubReport:
     """Redraw the mouth of a talking face so that it speaks ``audio``, and keep everything else.
 
     Time 0 of the voice is put at the first frame. Where the voice is longer than the video it is cut; where it is
     shorter the rest of the picture passes through. So do frames without a usable face; the report lists them.
+
+    The output says that it was altered, and how (`sidgan.provenance`); `sidgan.verify` reads it.
 
     Args:
         video: any file with pictures; every frame keeps its timestamp, format and colour tags.
@@ -115,6 +116,7 @@ def dub(
         own: networks of the same size for single faces, by their place among the video's tracks, the most prominent
             first (`sidgan.adaptation.adapt_faces` makes them); the other faces are drawn by the model.
         on_frame: shown every frame before and after; it must not write into them.
+        sign: also sign the output, an ``.mp4`` or ``.mov``.
 
     Raises:
         InputError: the video has no pictures, the voice no sound, or one of them is damaged.
@@ -123,17 +125,22 @@ def dub(
         ConfigError, CheckpointError: an impossible setting; weights that cannot be used.
     """
     dubber = Dubber(model, device=device, engine=engine, generator=generator)
-    return dubber.dub(video, audio, out, faces=faces, crf=crf, progress=progress, own=own, on_frame=on_frame)
+    return dubber.dub(
+        video, audio, out, faces=faces, crf=crf, progress=progress, own=own, on_frame=on_frame, sign=sign
+    )  # fmt: skip
 
 
-def check(video: Path, audio: Path, out: Path, engine: str = "torch", device: str = "auto") -> None:
+def check(
+    video: Path, audio: Path, out: Path, sign: Credentials | None = None, engine: str = "torch", device: str = "auto"
+) -> None:
     """Raise what `dub` would raise about files and engine, before minutes are spent on adaptation to the video."""
 
     class Enough(Exception):  # noqa: N818  no error
         pass
 
     check_engine(engine, device)
-    with suppress(Enough), media.Writer(out, media.probe(video), audio=audio):
+    draft = out if sign is None else sign.draft(out)
+    with suppress(Enough), media.Writer(draft, media.probe(video), audio=audio):
         raise Enough
 
 
@@ -146,7 +153,13 @@ class Dubber:
     ) -> None:  # fmt: skip
         self.engine = Engine(load(model) if generator is None else generator, device, batch, kind=engine)
         self._device, self._kind = device, engine
-        self.model = _model_id(model) if generator is None else "given"
+        if generator is None:
+            file = checkpoint.bundled("generator") if str(model) == "bundled" else Path(model)
+            self._name, self._digest = file.stem, provenance.digest_of(file)
+            self.model = f"{self._name}-{self._digest[:12]}"
+        else:
+            self._name, self._digest = "given", checkpoint.digest(generator.state_dict())
+            self.model = "given"
 
     def dub(
         self,
@@ -159,6 +172,7 @@ class Dubber:
         progress: Progress | None = None,
         own: Mapping[int, Generator] | None = None,
         on_frame: OnFrame | None = None,
+        sign: Credentials | None = None,
     ) -> DubReport:
         """Dub one video; see `sidgan.dubbing.dub`."""
         video, audio, out = Path(video), Path(audio), Path(out)
@@ -172,22 +186,44 @@ class Dubber:
         engines = {track: ready[id(network)] for track, network in (own or {}).items()}
         require(all(e.size == self.engine.size for e in engines.values()), "faces' own networks must be of one size")
         run = _Run(self.engine, media.probe(video), progress or (lambda stage, done, total: None), engines)
-        # Entered first, so that an output or a voice that cannot be used is told before minutes are spent.
-        with media.Writer(out, run.clip, audio=audio, crf=crf, tags=TAGS) as writer:
-            run.analyse(faces)
-            run.listen(audio)
-            for before, after in run.frames():
-                if on_frame is not None:
-                    on_frame(before, after)
-                with run.clock("write"):
-                    writer.write(after)
-        run.verify(out)
+        draft = out if sign is None else sign.draft(out)
+        try:
+            # Entered first, so that an output or a voice that cannot be used is told before minutes are spent.
+            with media.Writer(draft, run.clip, audio=audio, crf=crf) as writer:
+                run.analyse(faces)
+                run.listen(audio)
+                with run.clock("mark"):
+                    mark = self._mark(run, audio, own, signed=sign is not None)
+                writer.tags = mark.tags()
+                for before, after in run.frames():
+                    if on_frame is not None:
+                        on_frame(before, after)
+                    with run.clock("write"):
+                        writer.write(after)
+            run.verify(draft, out, mark)
+            if sign is not None:
+                with run.clock("sign"):
+                    sign.sign(draft, out, video, mark.to_dict(), mark.edited.spans)
+        finally:
+            if sign is not None:
+                draft.unlink(missing_ok=True)
         return run.report(f"{self.model}, adapted" if own else self.model)
+
+    def _mark(
+        self, run: _Run, voice: Path, own: Mapping[int, Generator] | None, *, signed: bool
+    ) -> provenance.Mark:
+        video = run.clip.path
+        return provenance.Mark(
+            model=self._name, weights=self._digest, source=provenance.digest_of(video),
+            voice=provenance.digest_of(voice), edited=provenance.Stretches.of(run.edited()),
+            adapted=tuple(sorted({checkpoint.digest(network.state_dict()) for network in (own or {}).values()})),
+            earlier=provenance.earlier(video, run.clip.duration), signed=signed,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class _Job:
-    """One face to be redrawn: whose, in which row of their track, the crop (S, S, 3), and the voice (1, 80, 16)."""
+    """One face to be redrawn: whose, in which row of their track, the crop (S, S, 3), and the voice (1, 80, 28)."""
 
     person: Person
     row: int
@@ -271,16 +307,30 @@ class _Run:
             self._progress("draw", frame.index + 1, len(self._times))
         yield from self._drawn(held)
 
+    def edited(self) -> list[tuple[Fraction, Fraction]]:
+        """When each frame is shown that is going to be redrawn: known before the first one is."""
+        ends = [*self._times[1:], self._times[-1] + 1 / self.clip.frame_rate]
+        shown = enumerate(zip(self._times, ends, strict=True))
+        return [(time, end) for index, (time, end) in shown if not isinstance(self._faces(index, time), str)]
+
+    def _faces(self, index: int, time: Fraction) -> list[Person] | str:
+        """Who is redrawn in a frame, or why nobody is."""
+        people = self._people.get(index, [])
+        refusals = [person.refusal(index) for person in people]
+        willing = [p for p, refusal in zip(people, refusals, strict=True) if refusal is None]
+        if not willing or time >= self._voice_end:
+            return next(iter(refusals), None) or ("voice is over" if willing else "no face")
+        return willing
+
     def _jobs(self, frame: Frame) -> list[_Job]:
         """The faces to be redrawn in a frame; where there is none, the reason is noted."""
-        people = self._people.pop(frame.index, [])
-        refusals = [person.refusal(frame.index) for person in people]
-        willing = [p for p, refusal in zip(people, refusals, strict=True) if refusal is None]
-        if not willing or frame.time >= self._voice_end:
-            self._pass(frame.index, next(iter(refusals), None) or ("voice is over" if willing else "no face"))
+        willing = self._faces(frame.index, frame.time)
+        self._people.pop(frame.index, None)
+        if isinstance(willing, str):
+            self._pass(frame.index, willing)
             return []
         self._dubbed += 1
-        mel = sound.mel_window(self._mel, frame.time)[None]
+        mel = sound.mel_windows(self._mel, [frame.time])[0]
         with self.clock("crop"):
             return [self._job(frame, person, mel) for person in willing]
 
@@ -322,19 +372,24 @@ class _Run:
         with self.clock("network"):
             return engine.run(crops, masks, mels, person.reference, placed)
 
-    def verify(self, out: Path) -> None:
-        """Read the output back: it must have every frame at its time. One that has not is removed."""
+    def verify(self, file: Path, out: Path, mark: provenance.Mark) -> None:
+        """Read the output back: it must have every frame at its time, and its mark. One that has not is removed."""
         count, last = 0, Fraction(0)
         with self.clock("verify"):
-            for frame in media.read_frames(media.probe(out)):
+            for frame in media.read_frames(media.probe(file)):
                 count, last = count + 1, frame.time
                 self._progress("verify", count, len(self._times))
         if count != len(self._times) or abs(last - self._times[-1]) > ROUNDING:
-            out.unlink()
+            file.unlink()
             raise SidganError(
                 f"{out} came out with {count} frames ending at {float(last):.3f} s instead of {len(self._times)} "
                 f"ending at {float(self._times[-1]):.3f} s; convert {self.clip.path} to mp4 and try again"
             )
+        with suppress(MarkError):
+            if provenance.read(file) == mark:
+                return
+        file.unlink()
+        raise SidganError(f"{out} came out without its mark; try another container")
 
     def report(self, model: str) -> DubReport:
         """What was done, after everything."""
@@ -356,11 +411,6 @@ def _paste(frame: Frame, job: _Job, drawn: Byte) -> None:
     new = (landmarks(drawn, box_of(old * size - 0.5)) + 0.5) / size
     image = person.tone(drawn, job.crop, box, old)
     geometry.paste_face(frame, image, mouth_alpha(size, box, old, new), person.track.matrices[row])
-
-
-def _model_id(model: Path | str) -> str:
-    file = bundled("generator") if str(model) == "bundled" else Path(model)
-    return f"{file.stem}-{sha256(file.read_bytes()).hexdigest()[:12]}"
 
 
 def strip(

@@ -14,6 +14,10 @@ class InputError(SidganError):
     """The file a user gave cannot be used: missing, not a video, no sound, cut off in the middle."""
 
 
+class MarkError(InputError):
+    """A video says that sidgan altered it, but what else it says cannot be read."""
+
+
 class OutputError(SidganError):
     """The result cannot be written: folder missing or read-only, disk full, container unknown."""
 

@@ -100,7 +100,7 @@ def heard(samples: Float, start: Fraction, frames: int) -> Float:
 
 
 def foreign_speech(frames: int, seed: int) -> Float:
-    """(frames, 1, 80, 16) mel windows of speech that nobody in any video said: a drawn person's."""
+    """(frames, 1, 80, 28) mel windows of speech that nobody in any video said: a drawn person's."""
     person = Person.random(seed)
     line = random_line(np.random.default_rng(seed), frames / FPS)
     return audio.mel_windows(audio.log_mel(voice(line, person)), [Fraction(i, FPS) for i in range(frames)])

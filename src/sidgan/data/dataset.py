@@ -38,7 +38,7 @@ class PackedClip:
     Attributes:
         name: as in the manifest.
         images: (N, 3, S, S) uint8.
-        mels: (N, 1, 80, 16) float16, the window of each frame.
+        mels: (N, 1, 80, 28) float16, the window of each frame.
         masks: (N, 4) hidden box in unit coordinates.
         landmarks: (N, 68, 2) unit coordinates.
     """
@@ -61,8 +61,8 @@ class Windows:
         target: (B, T, 3, S, S) float in [0, 1], the truth.
         mask: (B, T, 1, S, S) 1 where the query is hidden.
         lips: (B, T, 1, S, S) 1 in a box around the lips of the truth. Losses may look at it, networks must not.
-        mels: (B, T, 1, 80, 16), the window of each frame.
-        sync_mel: (B, 1, 80, 16), the window of the middle frame.
+        mels: (B, T, 1, 80, 28), the window of each frame.
+        sync_mel: (B, 1, 80, 28), the window of the middle frame.
         reference: (B, K, 3, S, S), the same face at K other times.
         placed: (B, T, K, 2, 3), where the frames' places lie in the references (`sidgan.geometry.placement`).
     """

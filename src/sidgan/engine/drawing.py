@@ -64,7 +64,7 @@ def redrawn(
     Args:
         faces: (N, 3, T, T) in [0, 1], T the generator's size or, for one that copies, a multiple of it.
         hidden: (N, 1, T, T) bool; what it covers is blacked out before the network sees it.
-        mels: (N, 1, 80, 16).
+        mels: (N, 1, 80, 28).
         reference: from `Generator.encode_reference`, of pictures of T px.
         placed: (N, K, 2, 3), see `Generator.decode`.
 

@@ -30,7 +30,7 @@ def export(weights: Path | str, out: Path, *, size: int | None = None, batch: in
     """Write a generator as an ONNX file, with its configuration, origin and terms.
 
     The file takes float32 in [0, 1] and is for one batch and size: ``faces`` (batch, 3, size, size), ``hidden`` (batch,
-    1, size, size) bool, ``mels`` (batch, 1, 80, 16), ``placed`` (batch, K, 2, 3) and ``pictures`` (1, K, 3, size,
+    1, size, size) bool, ``mels`` (batch, 1, 80, 28), ``placed`` (batch, K, 2, 3) and ``pictures`` (1, K, 3, size,
     size); it gives ``drawn`` (batch, 3, size, size). See `sidgan.engine.drawing.redrawn`.
 
     Args:

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sidgan.config import GeneratorConfig, from_dict, require, to_dict
+from sidgan.config import MEL_BANDS, MEL_MARGIN, MEL_STEPS, GeneratorConfig, from_dict, require, to_dict
 from sidgan.engine.drawing import redrawn
 from sidgan.errors import CheckpointError, ConfigError, SidganError
 from sidgan.files import finished, writing
@@ -73,7 +73,7 @@ def example(batch: int, size: int, references: int) -> tuple[Tensor, Tensor, Ten
     n, k = torch.arange(batch).view(-1, 1), torch.arange(references).view(1, -1)
     placed = torch.eye(2, 3).repeat(batch, references, 1, 1)
     placed[..., 0, 1], placed[..., 1, 2] = 0.03 * torch.sin(1.0 + n + k), 0.05 * torch.cos(n + 2.0 * k)
-    band, step = torch.linspace(0, 5, 80).view(-1, 1), torch.linspace(0, 3, 16)
+    band, step = torch.linspace(0, 5, MEL_BANDS).view(-1, 1), torch.linspace(0, 5, MEL_STEPS + 2 * MEL_MARGIN)
     mels = 3 * torch.sin(band + step + torch.arange(batch).view(-1, 1, 1, 1))
     return waves(batch, 0.0), hidden, mels, placed, waves(references, 0.5)[None]
 

@@ -87,7 +87,7 @@ class Engine:
         Args:
             faces: (N, S, S, 3) uint8 RGB crops. What the masks hide is blacked out here, before the network.
             masks: (N, S, S), 1 where hidden, 0 elsewhere (see `sidgan.geometry.mask_image`).
-            mels: (N, 1, 80, 16) windows of the new voice.
+            mels: (N, 1, 80, 28) windows of the new voice.
             reference: from `encode_reference`.
             placed: (N, K, 2, 3), where the faces' places lie in the references (`sidgan.geometry.placement`).
 

@@ -77,7 +77,7 @@ def mixed(samples: Float, disturbance: Float, decibels: float, span: slice) -> F
 
 
 def windows(samples: Float, frames: Sequence[Fraction]) -> Tensor:
-    """(N, 1, 80, 16) float16 mel windows of frames at these times in s, as packed clips give them."""
+    """(N, 1, 80, 28) float16 mel windows of frames at these times in s, as packed clips give them."""
     mel = audio.log_mel(samples).astype(np.float16).astype(np.float32)
     return torch.from_numpy(audio.mel_windows(mel, frames).astype(np.float16))
 

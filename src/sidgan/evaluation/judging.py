@@ -39,7 +39,7 @@ def judge(
         subject: the clip.
         row: the dubber's name.
         dub: draws whole pictures.
-        heard: (N, 1, 80, 16), the sound it draws from.
+        heard: (N, 1, 80, 28), the sound it draws from.
         systems: which of `sidgan.evaluation.results.SYSTEMS` to judge.
         expert: judges synchronisation, in eval mode.
         samples, faces: see `sidgan.evaluation.networks.Lag`.

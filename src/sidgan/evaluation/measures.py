@@ -36,7 +36,7 @@ class Look:
         pictures: n crops (256, 256, 3), in which ``landmarks`` were found.
         landmarks, true_landmarks: (n, 68, 2) px at 256 px; NaN where there was no face.
         identities, true_identities: (n, 128); NaN where they were not asked for.
-        mels: (n, 1, 80, 16), the sound the frames were drawn from.
+        mels: (n, 1, 80, 28), the sound the frames were drawn from.
     """
 
     frames: Tensor

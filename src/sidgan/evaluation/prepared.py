@@ -201,7 +201,7 @@ class Part:
             return packed_clip(self.record["name"], images[self.first : self.last], arrays, self.first)
 
     def mels(self) -> Tensor:
-        """(N, 1, 80, 16) float16 windows of its frames."""
+        """(N, 1, 80, 28) float16 windows of its frames."""
         with np.load(self.path(".npz")) as arrays:
             mel = arrays["mel"].astype(np.float32)
         windows = audio.mel_windows(mel, [Fraction(i, FPS) for i in range(self.first, self.last)])

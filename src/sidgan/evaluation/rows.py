@@ -38,7 +38,7 @@ BLOCK = 5  #: frames that stay together when sound is shuffled; as long as a mel
 
 
 def heard(row: str, subject: Subject) -> Tensor:
-    """The mel windows (N, 1, 80, 16) that a row is drawn from and judged against."""
+    """The mel windows (N, 1, 80, 28) that a row is drawn from and judged against."""
     mels = subject.clip.mels
     if row == "wrong":
         return mels.roll(-(len(mels) // 2), 0)

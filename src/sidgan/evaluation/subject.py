@@ -42,7 +42,7 @@ class Subject:
         id_every: identity, the slowest metric, is measured on every n-th frame; 0 leaves it out.
         mask: what is hidden of the query: the box between the cheeks and below the nose, or the lower half.
         score_reference: whether the reference frame is judged as well. There the reference *is* the answer.
-        swapped: (N, 1, 80, 16) sound of another clip.
+        swapped: (N, 1, 80, 28) sound of another clip.
         confirm: look whether there is a face at all, before its landmarks are believed.
 
     Attributes:
@@ -88,7 +88,7 @@ class Subject:
         return box_masks(self.clip.masks[frames], self.size)
 
     def look(self, images: Tensor, frames: Tensor, mels: Tensor) -> Look:
-        """Pictures (n, 3, S, S) uint8 of some frames, drawn from a sound (N, 1, 80, 16), as metrics see them."""
+        """Pictures (n, 3, S, S) uint8 of some frames, drawn from a sound (N, 1, 80, 28), as metrics see them."""
         pictures, truth = judged_size(images), self.clip.images[frames]
         at = frames.numpy()  # NumPy takes a tensor of one index for a plain number, and drops the axis
         if torch.equal(images, truth):  # found already
@@ -152,7 +152,7 @@ def evaluating(network: nn.Module | None) -> Iterator[None]:
 
 
 def generated(generator: Generator, subject: Subject, mels: Tensor) -> Dubber:
-    """How a generator redraws a clip from mel windows (N, 1, 80, 16): at its own size, scaled to the clip's.
+    """How a generator redraws a clip from mel windows (N, 1, 80, 28): at its own size, scaled to the clip's.
 
     One that copies draws at the clip's size, where that is a multiple of its own.
     """

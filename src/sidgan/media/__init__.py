@@ -10,12 +10,14 @@ at, so "the voice starts with the picture" needs no arithmetic anywhere else.
 
 from sidgan.media.pictures import editable, probe, read_frames, read_rgb, read_span
 from sidgan.media.sound import decode_audio, read_audio, stretch, write_wav
+from sidgan.media.source import metadata
 from sidgan.media.writer import Writer, write_clip, write_png
 
 __all__ = [
     "Writer",
     "decode_audio",
     "editable",
+    "metadata",
     "probe",
     "read_audio",
     "read_frames",

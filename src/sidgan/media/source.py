@@ -44,6 +44,16 @@ def opened(path: Path) -> Iterator[InputContainer]:
         yield container
 
 
+def metadata(path: Path) -> dict[str, str]:
+    """What a file says about itself as a whole, under lower-case names such as ``comment``.
+
+    Raises:
+        InputError: as `opened`.
+    """
+    with opened(Path(path)) as container:
+        return {name.lower(): text for name, text in container.metadata.items()}
+
+
 def video_stream(container: InputContainer) -> VideoStream | None:
     """The first moving picture; cover art, which containers also file under video, does not count."""
     if container.format.name == "tty":  # FFmpeg takes any .txt for a film in terminal colours

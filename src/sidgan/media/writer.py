@@ -43,7 +43,8 @@ class Writer:
         duration: seconds after the first frame at which the sound ends at the latest.
         crf: x264's constant quality, 0 (best) to 51.
         preset: x264's trade of time for size.
-        tags: metadata of the file, such as ``{"comment": ...}``.
+        tags: metadata of the file, such as ``{"comment": ...}``; the attribute may be set until the first frame is
+            written, since all containers keep what is known by then, and none what is told later.
 
     Raises:
         OutputError: the folder is missing, nothing can be written there, or the container is unknown.
@@ -61,7 +62,7 @@ class Writer:
         preset: str = "medium",
         tags: dict[str, str] | None = None,
     ) -> None:
-        self._path, self._like, self._duration, self._tags = Path(path), like, duration, tags or {}
+        self._path, self._like, self._duration, self.tags = Path(path), like, duration, tags or {}
         self._options = {"crf": str(crf), "preset": preset}
         self._audio = None if audio is None else Path(audio)
         self._stack = ExitStack()
@@ -100,7 +101,7 @@ class Writer:
             stream = video_stream(source)
             shape = stream.sample_aspect_ratio if stream else None
         time_base = cast(Fraction, first.time_base)
-        container = self._stack.enter_context(_muxing(self._path, self._part, time_base, self._tags))
+        container = self._stack.enter_context(_muxing(self._path, self._part, time_base, self.tags))
         output = _Output(self._path, container, first, self._like.frame_rate, self._options)
         if shape is not None:
             output.stream.codec_context.sample_aspect_ratio = shape

@@ -72,7 +72,7 @@ class MouthSync:
 
     @torch.no_grad()
     def update(self, faces: Tensor, mels: Tensor) -> None:
-        """Add the next frames: crops (n, 3, S, S) uint8 and the sound of each, (n, 1, 80, 16)."""
+        """Add the next frames: crops (n, 3, S, S) uint8 and the sound of each, (n, 1, 80, 28)."""
         faces, mels = torch.cat([*self._faces, faces]), torch.cat([*self._mels, mels])
         count = len(faces) - SYNC_FRAMES + 1
         if count > 0:

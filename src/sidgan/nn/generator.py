@@ -21,10 +21,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from sidgan.config import AUDIO_FEATURES, GeneratorConfig
+from sidgan.config import AUDIO_FEATURES, MEL_HOP, MEL_STEPS, GeneratorConfig
 from sidgan.nn.layers import SLOPE, FeatureNorm, ResidualBlock
 from sidgan.nn.motion import Motion, Reading, gathered, mixed, shrunk
-from sidgan.nn.syncnet import AudioEncoder
+from sidgan.nn.syncnet import AudioEncoder, middle
 
 Features = Mapping[int, Tensor]  #: of K pictures each of M people: maps (M, K, C, r, r) for each r, and `PICTURE`
 PICTURE = 0  #: key of the pictures themselves (M, K, 3, S, S) among their features
@@ -115,6 +115,9 @@ class Generator(nn.Module):
             if level in config.rgb_levels:
                 self.rgb[str(level)] = nn.Conv2d(outputs, 6 if config.rgb == "copying" else 3, 3, padding=1)
             inputs = outputs
+        if config.audio_context:
+            near = config.audio_context + 1 - torch.arange(-config.audio_context, config.audio_context + 1).abs()
+            self.context = nn.Parameter((near / near.sum())[:, None].repeat(1, AUDIO_FEATURES))
         self._audio_frozen = False
         self._recomputed: tuple[int, ...] = ()
 
@@ -165,7 +168,7 @@ class Generator(nn.Module):
         Args:
             query: (N, 3, S, S) in [0, 1] with the mouth region blacked out. Always full size.
             features: of M references, from `encode_reference`. Each serves N / M consecutive queries.
-            mel: (N, 1, 80, 16), one window per frame.
+            mel: (N, 1, 80, 16), one window per frame, or wider (`sidgan.audio.mel_windows`): the middle is heard.
             level: finest output wanted, one of ``config.rgb_levels``; finer blocks are not computed. All by default.
             fade: share t in [0, 1] of the finest output's own RGB while it is being introduced in training; the rest
                 is the next coarser output, enlarged. 1 by default.
@@ -183,7 +186,7 @@ class Generator(nn.Module):
         config = self.config
         level = config.size if level is None else level
         self._check(query, level, sharp)
-        audio = F.layer_norm(self.audio(mel).float(), (AUDIO_FEATURES,))
+        audio = self._heard(mel)
         skips = self.query(query)
         x = shrunk(query, config.start)
         images: dict[int, Tensor] = {}
@@ -207,6 +210,17 @@ class Generator(nn.Module):
             if r == level:
                 break
         return images if fade is None else _fade(images, fade)
+
+    def _heard(self, mel: Tensor) -> Tensor:
+        """f_A (N, 512) of mel windows, normalised; mixed with those around it where the generator has a context."""
+        reach = self.config.audio_context
+        windows = middle(mel, MEL_STEPS + 2 * MEL_HOP * reach).unfold(-1, MEL_STEPS, MEL_HOP)  # (N, 1, 80, K, 16)
+        heard = self.audio(windows.permute(0, 3, 1, 2, 4).flatten(0, 1)).float()
+        heard = F.layer_norm(heard, (AUDIO_FEATURES,))
+        if not reach:
+            return heard
+        mixed = (heard.unflatten(0, (mel.shape[0], -1)) * self.context).sum(1)
+        return F.layer_norm(mixed, (AUDIO_FEATURES,))
 
     def _check(self, query: Tensor, level: int, sharp: Tensor | None) -> None:
         config = self.config

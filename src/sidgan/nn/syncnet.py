@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sidgan.config import AUDIO_FEATURES, SYNC_FRAMES, SyncNetConfig
+from sidgan.config import AUDIO_FEATURES, MEL_STEPS, SYNC_FRAMES, SyncNetConfig
 from sidgan.errors import ConfigError
 from sidgan.nn.layers import AdaptivePolyphase, ConvUnit
 
@@ -68,8 +68,8 @@ class AudioEncoder(nn.Module):
         self.head = nn.Conv2d(2 * channels, AUDIO_FEATURES, 1)
 
     def forward(self, mel: Tensor) -> Tensor:
-        """Map (B, 1, 80, 16) log-mel in [-4, 4] to f_A (B, 512), not normalised."""
-        return self.head(self.units(mel)).flatten(1)
+        """Map (B, 1, 80, 16) log-mel in [-4, 4] to f_A (B, 512), not normalised; of wider windows, the middle."""
+        return self.head(self.units(middle(mel, MEL_STEPS))).flatten(1)
 
     def take_over(self, other: AudioEncoder) -> None:
         """Hear as another encoder does from now on (Sec. 3.1).
@@ -83,6 +83,18 @@ class AudioEncoder(nn.Module):
                 f"take over are {other.settings}; make them equal"
             )
         self.load_state_dict(other.state_dict())
+
+
+def middle(mel: Tensor, steps: int) -> Tensor:
+    """The middle columns of mel windows (..., columns).
+
+    Raises:
+        ValueError: they have fewer, or an odd number too many.
+    """
+    spare = mel.shape[-1] - steps
+    if spare < 0 or spare % 2:
+        raise ValueError(f"{steps} columns cannot be the middle of {mel.shape[-1]}")
+    return mel[..., spare // 2 : spare // 2 + steps]
 
 
 class VideoEncoder(nn.Module):

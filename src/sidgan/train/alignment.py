@@ -17,6 +17,7 @@ import numpy as np
 from sidgan.data.dataset import FPS, PackedSet
 from sidgan.data.offset import BANDS, MAX_OFFSET, RIDGE, detrend
 from sidgan.geometry import mouth_signals
+from sidgan.nn import middle
 from sidgan.types import Float
 
 RATES = (FPS, 15, 20, 24, 30, 50, 60)  #: frames per second that footage has, the one it should have here first
@@ -78,8 +79,8 @@ def _pieces(data: PackedSet) -> list[Piece]:
     for clip in data.clips:
         with np.errstate(invalid="ignore", divide="ignore"):
             mouth = mouth_signals(clip.landmarks)
-        # Columns 6 to 9 of 16 are the 40 ms around the frame itself.
-        sound = clip.mels[:, 0, :, 6:10].float().mean(-1).reshape(len(clip), BANDS, -1).mean(2).cpu().numpy()
+        # Columns 6 to 9 of a window's 16 are the 40 ms around the frame itself.
+        sound = middle(clip.mels, 4)[:, 0].float().mean(-1).reshape(len(clip), BANDS, -1).mean(2).cpu().numpy()
         if np.isfinite(mouth).all() and mouth.std() > 0:  # a clip without landmarks has nothing to say
             pieces += [(mouth[i : i + PIECE], sound[i : i + PIECE]) for i in range(0, len(clip), PIECE)]
     pieces = [p for p in pieces if len(p[0]) >= SHORTEST]

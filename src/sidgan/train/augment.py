@@ -108,7 +108,7 @@ def mel_noise(mels: Tensor, rng: Rng) -> Tensor:
 
 
 def mel_voice(mels: Tensor, rng: Rng) -> Tensor:
-    """Another speaker, microphone and room, on (B, ..., 80, 16) mel windows; silence stays silence.
+    """Another speaker, microphone and room, on (B, ..., 80, W) mel windows; silence stays silence.
 
     The bands are stretched by up to 12 % (a shorter or longer vocal tract), and get a smooth curve of up to +-8 dB.
     """
@@ -128,7 +128,7 @@ def _tensor(values: np.ndarray, like: Tensor) -> Tensor:
 
 
 def mel_room(mels: Tensor, rng: Rng, *, chance: float) -> Tensor:
-    """Echo, on (B, ..., 80, 16) mel windows: where a band falls silent, it does so slowly."""
+    """Echo, on (B, ..., 80, W) mel windows: where a band falls silent, it does so slowly."""
     count, flat = len(mels), mels.reshape(len(mels), -1, *mels.shape[-2:])
     fall = rng.uniform(0.05, 0.6, (count, 1, 1)) + 8.0 * (rng.random((count, 1, 1)) >= chance)  # a column
     columns = [flat[..., 0]]
@@ -138,7 +138,7 @@ def mel_room(mels: Tensor, rng: Rng, *, chance: float) -> Tensor:
 
 
 def mel_company(mels: Tensor, rng: Rng) -> Tensor:
-    """Noise, or another item's voice, 5 to 45 dB below the loudest of (B, ..., 80, 16) mel windows."""
+    """Noise, or another item's voice, 5 to 45 dB below the loudest of (B, ..., 80, W) mel windows."""
     count, shape = len(mels), (len(mels),) + (1,) * (mels.dim() - 1)
     top = mels.flatten(1).amax(1).view(shape)
     below = _tensor(rng.uniform(5, 45, shape) * 8 / 100, mels)
@@ -153,7 +153,7 @@ def mel_company(mels: Tensor, rng: Rng) -> Tensor:
 
 
 def mel_gaps(mels: Tensor, rng: Rng, *, chance: float) -> Tensor:
-    """Hide some bands of some of (B, ..., 80, 16) mel windows."""
+    """Hide some bands of some of (B, ..., 80, W) mel windows."""
     out = mels.clone()
     for i in np.flatnonzero(rng.random(len(mels)) < chance):
         first, many = rng.integers(0, mels.shape[-2]), rng.integers(2, 14)

@@ -14,6 +14,7 @@ from sidgan.train import augment
 
 BEND = 0.02  #: standard deviation of the displacement that makes a face another's, as a share of the side
 MASK_JITTER = 8 / 512  #: largest random move of each edge of the hidden box, as a share of the side
+ROOMS, GAPS = 0.3, 0.2  #: shares of the sounds that get an echo, and lose some bands
 COLOUR = 0.05  #: strength of colour changes. With 0.15 a small generator learns to match colours instead of lips
 
 
@@ -60,9 +61,15 @@ def prepare_batch(windows: Windows, rng: np.random.Generator | None, identity: f
         mask, lips = (part.view_as(mask) for part in (packed[:, 3 * shown :] > 0.5).float().chunk(2, 1))
         mask = _jitter_mask(_boxes(mask) if identity else mask, rng)
     target, mask, lips, placed = (part.flatten(0, 1) for part in (target, mask, lips, placed))
-    mels = windows.mels if rng is None else augment.mel_voice(augment.mel_noise(windows.mels, rng), rng)
-    mels = mels.flatten(0, 1)
-    return Batch(target * (1 - mask), target, mask, lips, reference, placed, mels, windows.sync_mel)
+    mels = windows.mels if rng is None else _elsewhere(windows.mels, rng)
+    return Batch(target * (1 - mask), target, mask, lips, reference, placed, mels.flatten(0, 1), windows.sync_mel)
+
+
+def _elsewhere(mels: Tensor, rng: np.random.Generator) -> Tensor:
+    """Sounds as they were if said by another voice, with another microphone, in another room, in company."""
+    mels = augment.mel_voice(augment.mel_noise(mels, rng), rng)
+    mels = augment.mel_room(augment.mel_company(mels, rng), rng, chance=ROOMS)
+    return augment.mel_gaps(mels, rng, chance=GAPS)
 
 
 def _between(theta: np.ndarray, placed: Tensor) -> Tensor:

@@ -14,14 +14,18 @@ def begun(start: Generator, config: GeneratorConfig) -> Generator:
     Where ``start`` is smaller, its blocks, their motions, RGB blocks, encoder stages and audio encoder are taken over
     at their resolutions; the finer ones, and the encoders' way down to its size, are new.
 
+    Where only ``config`` hears the sounds around a frame, their shares are new.
+
     Raises:
-        ConfigError: they differ in more than the size, or are not equally wide where both have a level.
+        ConfigError: they differ in more than these, or are not equally wide where both have a level.
     """
-    if start.config.size >= config.size:
-        require_same(start.config, config)
+    small = start.config if start.config.audio_context else replace(start.config, audio_context=config.audio_context)
+    if small.size >= config.size:
+        require_same(small, config)
+    else:
+        require_same(replace(small, size=config.size, base=config.base, rgb_levels=config.rgb_levels), config)
+    if start.config == config:
         return start
-    small = start.config
-    require_same(replace(small, size=config.size, base=config.base, rgb_levels=config.rgb_levels), config)
     widths = {r: (small.channels(r), config.channels(r)) for r in small.levels}
     differ = ", ".join(f"{mine} at {r} instead of {its}" for r, (mine, its) in widths.items() if mine != its)
     require(not differ, f"the weights to start from are of another width: {differ}; choose base and cmax to match")

@@ -23,7 +23,7 @@ class SyncPairs(nn.Module):
         self.net = net
 
     def forward(self, video: Tensor, mels: Tensor) -> Tensor:
-        """(B, 15, H, W) and (B, M, 1, 80, 16) -> cosines (B, M)."""
+        """(B, 15, H, W) and (B, M, 1, 80, 28) -> cosines (B, M)."""
         seen = self.net.embed_video(video)
         heard = self.net.embed_audio(mels.flatten(0, 1)).view(*mels.shape[:2], -1)
         return (seen[:, None] * heard).sum(-1)
@@ -42,7 +42,7 @@ def draw_pairs(
     """Random windows of a set, each with its own sound and ``negatives`` others of its clip.
 
     Returns:
-        Faces (count, 5, 3, S, S) in [0, 1] and mel windows (count, 1 + negatives, 1, 80, 16), the right one first.
+        Faces (count, 5, 3, S, S) in [0, 1] and mel windows (count, 1 + negatives, 1, 80, 28), the right one first.
     """
     faces, mels = [], []
     for _ in range(count):

@@ -1,0 +1,301 @@
+"""What every output says about itself, and the reading of it: altered by sidgan, with what, from what, and where.
+
+The *mark* stands in the file's comment, the one field that mp4, mov and mkv all keep, also when other tools copy the
+streams: a sentence for people, and behind it a JSON object. It is written into the file's beginning, before the first
+picture is drawn; which pictures will be redrawn is known by then. It holds no date and no names of files, so the same
+input gives the same bytes, and nothing private travels with the video.
+
+A mark is a notice, not a proof: anybody can remove it, change it or write one. `sidgan.credentials` signs files.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from sidgan import credentials, media
+from sidgan.downloads import digest
+from sidgan.errors import InputError, MarkError
+from sidgan.version import __version__
+
+SENTENCE = "altered by sidgan: mouth redrawn to new audio"
+MAX_SPANS = 100  #: stretches that are listed; more are counted, so that the comment stays below some 5 kB
+SHOWN = 8  #: stretches that are printed
+LONGEST = 1 << 16  #: characters of a comment that are looked at
+HEX = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class Stretches:
+    """Parts of a video, in seconds from its first picture: a picture at t is in (a, b) where a <= t < b.
+
+    That holds exactly for the times in the source, in mp4 and in mov; mkv rounds its own times, by up to a millisecond.
+
+    Attributes:
+        spans: the first `MAX_SPANS` of them, in order.
+        left_out: how many more there are.
+    """
+
+    spans: tuple[tuple[float, float], ...] = ()
+    left_out: int = 0
+
+    @classmethod
+    def of(cls, spans: Iterable[tuple[Fraction | float, Fraction | float]], left_out: int = 0) -> Stretches:
+        """Spans put in order and joined where they touch, rounded down to ms, which keeps each picture on its side."""
+        joined: list[tuple[float, float]] = []
+        for first, last in sorted((_ms(first), _ms(last)) for first, last in spans):
+            if joined and first <= joined[-1][1]:
+                joined[-1] = joined[-1][0], max(last, joined[-1][1])
+            else:
+                joined.append((first, last))
+        return cls(tuple(joined[:MAX_SPANS]), left_out + len(joined[MAX_SPANS:]))
+
+    def __bool__(self) -> bool:
+        return bool(self.spans) or self.left_out > 0
+
+    def __str__(self) -> str:
+        more = len(self.spans[SHOWN:]) + self.left_out
+        told = ", ".join(f"{first:.2f}-{last:.2f} s" for first, last in self.spans[:SHOWN]) or "nothing"
+        return f"{told} and {more} more" if more else told
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mark:
+    """What an output says about itself.
+
+    Attributes:
+        sidgan: version that made it.
+        model: name of the weights.
+        weights: SHA-256 of the weights file; of the tensors where a network was handed in.
+        adapted: SHA-256 of the tensors of each network that was adapted to a face of the video.
+        source, voice: SHA-256 of the two input files.
+        edited: where faces were redrawn.
+        earlier: where the source itself says that sidgan had redrawn faces.
+        signed: whether the file was signed as well.
+    """
+
+    sidgan: str = __version__
+    model: str
+    weights: str
+    source: str
+    voice: str
+    edited: Stretches
+    adapted: tuple[str, ...] = ()
+    earlier: Stretches = Stretches()
+    signed: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+    def tags(self) -> dict[str, str]:
+        """The metadata of a file that carries this mark: ASCII, about 400 bytes and 40 more for each stretch."""
+        return {"comment": f"{SENTENCE} {json.dumps(self.to_dict(), separators=(',', ':'))}"}
+
+
+def read(file: Path) -> Mark | None:
+    """The mark of a file; ``None`` where it has none.
+
+    Raises:
+        InputError: it cannot be opened.
+        MarkError: it says that it was altered, but the rest cannot be read.
+    """
+    _, found, record = media.metadata(file).get("comment", "")[:LONGEST].partition(SENTENCE)
+    if not found:
+        return None
+    try:
+        return _mark(json.JSONDecoder().raw_decode(record.strip())[0])
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise MarkError(
+            f"{file} says that it was altered by sidgan, but its record is damaged; ask for the file as it was made"
+        ) from error
+
+
+def earlier(file: Path, duration: float) -> Stretches:
+    """Where a file that is to be altered says that it already was: everywhere, where it does not say where."""
+    try:
+        mark = read(file)
+    except MarkError:
+        return Stretches.of([(0, duration)])
+    if mark is None:
+        return Stretches()
+    return Stretches.of(mark.edited.spans + mark.earlier.spans, mark.edited.left_out + mark.earlier.left_out)
+
+
+def digest_of(file: Path) -> str:
+    """SHA-256 of a file that a user gave.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        return digest(file)
+    except OSError as error:
+        raise InputError(f"{file} cannot be read ({(error.strerror or str(error)).lower()}); check the name") from error
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was compared with the mark: ``mark``, ``source``, ``voice`` or ``signature``."""
+
+    what: str
+    holds: bool
+    line: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a file says about itself, and whether it agrees with what it was compared with.
+
+    Attributes:
+        marked: it says that sidgan altered it.
+        mark: what else it says, where that can be read.
+        signature: its signature, if any.
+        checks: all that was compared.
+    """
+
+    file: Path
+    marked: bool
+    mark: Mark | None
+    signature: credentials.Signature | None
+    checks: tuple[Check, ...]
+
+    @property
+    def holds(self) -> bool:
+        """Marked, and everything that was compared agrees."""
+        return self.marked and all(check.holds for check in self.checks)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        signature = None if self.signature is None else asdict(self.signature)
+        return {
+            "file": str(self.file), "holds": self.holds, "marked": self.marked,
+            "mark": None if self.mark is None else self.mark.to_dict(), "signature": signature,
+            "checks": [asdict(check) for check in self.checks],
+        }  # fmt: skip
+
+    def lines(self) -> list[str]:
+        """The same to read."""
+        if not self.marked:
+            head = [f"{self.file} is not marked as altered by sidgan, which does not show that nobody altered it"]
+        elif self.mark is None:
+            head = [f"{self.file} is marked as altered by sidgan"]
+        else:
+            head = [f"{self.file} is marked as altered by sidgan {self.mark.sidgan}: sound replaced, mouth redrawn"]
+            head += _described(self.mark)
+        return [_plain(line) for line in head + [f"  {check.what:<10}{check.line}" for check in self.checks]]
+
+
+def verify(
+    file: Path, *, source: Path | None = None, voice: Path | None = None, trust: Path | None = None
+) -> Verdict:
+    """Read what a video says about itself, and compare it with what is given.
+
+    Args:
+        file: any video.
+        source, voice: the files that it should have been made from.
+        trust: PEM file with certificates; the signer's must be, or lead to, one of them.
+
+    Raises:
+        InputError: ``file`` is no video, or another file cannot be read.
+        ConfigError: ``trust`` holds no certificates, or `c2pa-python`, which it needs, is not installed.
+    """
+    media.probe(file)
+    mark, checks, marked = None, [], True
+    given = {what: (path, digest_of(path)) for what, path in (("source", source), ("voice", voice)) if path is not None}
+    try:
+        mark = read(file)
+        marked = mark is not None
+    except MarkError:
+        checks.append(Check("mark", False, "its record is damaged; ask for the file as it was made"))
+    for what, (path, found) in given.items():
+        stated = getattr(mark, what, None)
+        verb = "is" if stated == found else "is NOT" if stated else "may or may not be"
+        checks.append(Check(what, stated == found, f"{path} {verb} the file it was made from"))
+    signature = credentials.read(file, trust) if trust is not None or credentials.available() else None
+    checks += _judged(mark, signature, trust)
+    return Verdict(file, marked, mark, signature, tuple(checks))
+
+
+def _judged(mark: Mark | None, signature: credentials.Signature | None, trust: Path | None) -> list[Check]:
+    def one(holds: bool, line: str) -> list[Check]:
+        return [Check("signature", holds, line)]
+
+    if signature is None:
+        if mark is not None and mark.signed:
+            if not credentials.available():
+                return one(True, f"not checked; run: {credentials.INSTALL}")
+            return one(False, "lost: the file was signed, and then copied or changed by another program")
+        if trust is not None:
+            return one(False, "none")
+        return one(True, "none: anybody can write such a mark, or change it") if mark is not None else []
+    if signature.state == "broken":
+        return one(False, f"broken, the file is not what was signed: {'; '.join(signature.reasons)}")
+    who = f'"{signature.name}" of "{signature.organisation}"'
+    if mark is not None and (mark.signed or signature.record is not None) and not _same(mark, signature.record):
+        return one(False, f"by {who}, who did not sign what the mark says")
+    if signature.state == "trusted":
+        return one(True, f"intact, by {who}, for whom a certificate in {trust} vouches")
+    if trust is not None:
+        return one(False, f"intact, by {who}, for whom no certificate in {trust} vouches")
+    return one(True, f"intact, by {who}: anybody can choose such a name; --trust checks it")
+
+
+def _same(mark: Mark, record: object) -> bool:
+    try:
+        return _mark(record) == mark
+    except (ValueError, TypeError, KeyError):
+        return False
+
+
+def _described(mark: Mark) -> list[str]:
+    lines = [f"  redrawn   {mark.edited}"]
+    if mark.earlier:
+        lines.append(f"  earlier   {mark.earlier}, in the source already")
+    lines.append(f"  model     {mark.model}, SHA-256 {mark.weights}")
+    lines += [f"  adapted   SHA-256 {one}" for one in mark.adapted]
+    return [*lines, f"  source    SHA-256 {mark.source}", f"  voice     SHA-256 {mark.voice}"]
+
+
+def _mark(values: Any) -> Mark:
+    """A mark from plain values that anybody may have written; keys that are not known are left for later versions."""
+    return Mark(
+        model=_text(values["model"]), weights=_hex(values["weights"]), source=_hex(values["source"]),
+        voice=_hex(values["voice"]), edited=_stretches(values["edited"]),
+        adapted=tuple(_hex(one) for one in values["adapted"]), earlier=_stretches(values["earlier"]),
+        signed=values["signed"] is True, sidgan=_text(values["sidgan"]),
+    )  # fmt: skip
+
+
+def _stretches(values: Any) -> Stretches:
+    spans: Sequence[tuple[float, float]] = [(float(first), float(last)) for first, last in values["spans"]]
+    if not all(0 <= first <= last < math.inf for first, last in spans):
+        raise ValueError("no spans of time")
+    return Stretches(tuple(spans), int(values["left_out"]))
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError("not text")
+    return value
+
+
+def _hex(value: Any) -> str:
+    if not HEX.fullmatch(_text(value)):
+        raise ValueError("no SHA-256")
+    return str(value)
+
+
+def _ms(seconds: Fraction | float) -> float:
+    return math.floor(float(seconds) * 1000 + 1e-6) / 1000  # what is in ms already stays as it is
+
+
+def _plain(line: str) -> str:
+    """Without the control characters by which a file could write anything on the screen."""
+    return "".join(c if c.isprintable() else "?" for c in line)
