@@ -22,8 +22,8 @@ def sidgan(*arguments, cwd=None):
 
 
 VERBS = (
-    "dub", "verify", "adapt", "demo", "prepare", "multiply", "shards", "inspect", "eval", "robustness", "info",
-    "train syncnet", "train gan",
+    "dub", "verify", "adapt", "demo", "export", "prepare", "multiply", "shards", "inspect", "eval", "robustness",
+    "info", "train syncnet", "train gan",
 )  # fmt: skip
 
 
@@ -53,6 +53,7 @@ def test_bad_input_is_one_line_and_exit_code_2(tmp_path):
         (("train", "syncnet", tmp_path / "empty"), "sidgan prepare"),
         (("train", "gan", tmp_path, "--set", "lrr=1"), "did you mean 'lr'"),
         (("train", "gan", tmp_path, "--config", "huge"), "no preset 'huge'"),
+        (("export", "no.safetensors", "-o", "model.onnx"), "no weights file no.safetensors"),
         (("adapt", "no.mp4", "-o", "none/me.safetensors"), "folder none does not exist"),
         (("dub", "no.mp4", "no.wav", "-o", "out.mp4", "--strip", "none/look.png"), "folder none does not exist"),
     ]

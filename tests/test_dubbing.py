@@ -203,7 +203,7 @@ def test_what_is_under_the_mask_has_no_influence(
 
 def test_a_perfect_network_would_leave_no_trace(folder: Path, generator: Generator) -> None:
     class Copy:
-        size, batch, references = 512, 4, 1
+        size, batch, references, used = 512, 4, 1, "copy"
 
         def fitting(self, side: float) -> Copy:
             return self
@@ -221,7 +221,8 @@ def test_a_perfect_network_would_leave_no_trace(folder: Path, generator: Generat
     def look(before: Frame, after: Frame) -> None:
         errors.append(np.abs(before.planes[0].astype(int) - after.planes[0])[before.planes[0] != after.planes[0]])
 
-    dubber.dub(folder / "film.mp4", folder / "voice.wav", folder / "copy.mp4", on_frame=look)
+    report = dubber.dub(folder / "film.mp4", folder / "voice.wav", folder / "copy.mp4", on_frame=look)
+    assert report.engine == "copy"
     changes = np.concatenate(errors)  # resampling softens the grain a little
     assert 0 < changes.mean() < 3
     assert np.percentile(changes, 99) <= 10

@@ -53,6 +53,18 @@ def test_a_motion_says_where_to_read():
     assert torch.equal(merged, moved[:, 0])
 
 
+def test_places_are_exact_in_mixed_precision_too():
+    maps, placed = torch.rand(1, 2, 3, 128, 128), torch.tensor([[1.013, 0.021, 0.207], [-0.021, 1.013, -0.107]])
+    reading = Reading(placed.expand(1, 2, 2, 3))
+    _, exact = gathered(maps, reading)
+    with torch.autocast("cpu", torch.bfloat16):
+        _, mixed = gathered(maps, reading)
+    assert torch.allclose(mixed, exact, atol=1e-5)
+    grid = torch.nn.functional.affine_grid(placed[None], [1, 3, 128, 128], align_corners=False)
+    again = torch.nn.functional.grid_sample(maps[:, 0], grid, padding_mode="border", align_corners=False)
+    assert torch.allclose(gathered(maps[:, :1], Reading(placed.expand(1, 1, 2, 3)))[1], again, atol=1e-4)
+
+
 def test_the_reference_that_is_believed_is_seen():
     maps = torch.rand(1, 2, 3, 16, 16)
     motion = torch.cat([motion_of(0.0, 0.0, -20.0), motion_of(0.0, 0.0, 20.0)], 1)

@@ -30,9 +30,13 @@ Which = Literal["largest", "all"]
 Ends = Literal["cut", "hold", "loop", "pingpong", "keep"]
 Mask = Literal["query", "lower"]
 Reference = Literal["first", "last", "pair"]
+Kind = Literal["torch", "onnx", "openvino", "auto"]
 Source = Literal["folder", "avspeech", "hdtf", "lrw", "lrs2", "voxceleb2"]
 Video = Annotated[Path, typer.Argument(help="video with the face to be dubbed", show_default=False)]
 Model = Annotated[str, typer.Option(help="weights file of a generator, or 'bundled'", metavar="FILE")]
+Runnable = Annotated[str, typer.Option("--model", help="weights file of a generator, 'bundled', or a file of sidgan "
+                                       "export", metavar="FILE")]  # fmt: skip
+EngineKind = Annotated[Kind, typer.Option("--engine", help="what runs the network; auto measures which is fastest")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda")]
 AsJson = Annotated[bool, typer.Option("--json", help="print the result as JSON on standard output")]
 Start = Annotated[str | None, typer.Option(help="weights file to go on from, or 'bundled'", metavar="FILE")]
@@ -46,7 +50,7 @@ def dub(
     video: Video,
     voice: Annotated[Path, typer.Argument(help="the new voice: any file with sound", show_default=False)],
     out: Annotated[Path, typer.Option("-o", "--out", help="result: .mp4, .mov or .mkv", show_default=False)],
-    model: Model = "bundled",
+    model: Runnable = "bundled",
     faces: Annotated[Which, typer.Option(help="whose mouth to redraw")] = "largest",
     adapt: Annotated[
         float | None, typer.Option(help="first fine-tune on the video itself for so many minutes", metavar="MINUTES")
@@ -66,6 +70,7 @@ def dub(
     ] = None,
     key: Annotated[Path | None, typer.Option(help="the certificate's private key", metavar="PEM")] = None,
     device: Device = "auto",
+    engine: EngineKind = "torch",
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Dub VIDEO with VOICE. Example: sidgan dub talk.mp4 german.wav -o talk-german.mp4 --adapt 5.
@@ -88,7 +93,9 @@ def dub(
     if adapt is not None:
         from sidgan import adaptation
 
-        dubbing.check(video, voice, out, credentials, encoder=encoder, lossless=lossless)
+        dubbing.check(
+            video, voice, out, credentials, encoder=encoder, lossless=lossless, engine=engine, device=device
+        )
         with bar(console) as show:
             adapted = adaptation.adapt_faces(
                 video, model=model, minutes=adapt, faces=faces, device=device, progress=show
@@ -100,13 +107,15 @@ def dub(
             console.print(who + face.line(), markup=False, highlight=False, soft_wrap=True)
     with bar(console) as show:
         report = dubbing.dub(
-            video, voice, out, model=model, own=own, faces=faces, length=length, device=device,
+            video, voice, out, model=model, own=own, faces=faces, length=length, device=device, engine=engine,
             encoder=encoder, crf=crf, lossless=lossless, sign=credentials,
             progress=lambda stage, done, total: show(done / max(total, 1), stage),
         )  # fmt: skip
     if strip is not None:
         dubbing.strip(video, out, strip)
     _print(report.to_dict() | facts, as_json, f"{report.dubbed} of {report.frames} frames dubbed -> {out}")
+    if engine != "torch":
+        console.print(f"  drawn by {report.engine}", markup=False, highlight=False, soft_wrap=True)
     for first, last, reason in report.passed:
         console.print(f"  frames {first}-{last} as they were: {reason}")
 
@@ -180,6 +189,22 @@ def demo(
     dubbing.strip(video, out / "dubbed.mp4", out / "before_after.png")
     print(f"{report.dubbed} of {report.frames} frames dubbed in {report.wall:.0f} s; "
           f"see {out / 'dubbed.mp4'} and {out / 'before_after.png'}")  # fmt: skip
+
+
+@app.command()
+def export(
+    out: Annotated[Path, typer.Option("-o", "--out", help="file to write: .onnx", show_default=False)],
+    weights: Annotated[str, typer.Argument(help="weights file of a generator, or 'bundled'")] = "bundled",
+    size: Annotated[int | None, typer.Option(help="side of the faces, px; the generator's if not given")] = None,
+    batch: Annotated[int, typer.Option(help="faces at a time", min=1)] = 8,
+) -> None:
+    """Write a generator for ONNX Runtime and others. Example: sidgan export bundled -o model.onnx --size 256.
+
+    OUT says in its metadata what it was made from and what it may be used for; docs/engines.md tells its inputs.
+    """
+    from sidgan import engine
+
+    print(engine.export(weights, out, size=size, batch=batch))
 
 
 @app.command()

@@ -31,7 +31,7 @@ from sidgan import checkpoint, geometry, media, provenance
 from sidgan.blend import mouth_alpha
 from sidgan.config import require
 from sidgan.credentials import Credentials
-from sidgan.engine import Engine
+from sidgan.engine import Engine, check_engine, load
 from sidgan.errors import InputError, MarkError, NoFaceError, OutputError, SidganError
 from sidgan.faces import Tracker, box_of, landmarks, search
 from sidgan.nn import Generator
@@ -60,6 +60,7 @@ class DubReport:
         memory: peak of this process, MiB.
         face_side: median side of the dubbed face squares, px in the source.
         model: which weights were used.
+        engine: what ran them, in which precision.
     """
 
     frames: int
@@ -71,6 +72,7 @@ class DubReport:
     memory: float
     face_side: float
     model: str
+    engine: str
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -86,6 +88,7 @@ def dub(
     faces: Faces = "largest",
     length: Length = "cut",
     device: str = "auto",
+    engine: str = "torch",
     encoder: str = "x264",
     crf: int = 16,
     lossless: bool = False,
@@ -106,12 +109,14 @@ def dub(
         video: any file with pictures; every frame keeps its timestamp, format and colour tags.
         audio: any file with sound; it becomes the sound track.
         out: ``.mp4``, ``.mov`` or ``.mkv``.
-        model: ``bundled`` or a weights file.
+        model: ``bundled``, a weights file, or an ``.onnx`` file from `sidgan.engine.export`.
         faces: ``largest`` redraws the most prominent face of each moment, ``all`` every face.
         length: a voice that is longer than the video is ``cut``, or the video is made to last as long: by ``hold``
             of its last frame, in a ``loop``, or forwards and backwards (``pingpong``). ``keep`` cuts a longer voice
             too; after a shorter one the original sound goes on instead of silence.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        engine: what runs the network: ``torch``, ``onnx``, ``openvino``, or ``auto``, the fastest of them here. The
+            first is the default because another engine, and another choice, may give other bits.
         encoder: ``x264``, ``x265`` or any other by FFmpeg's name, such as ``h264_nvenc``.
         crf: constant quality, 0 (best) to 51.
         lossless: encode without loss, whatever ``crf`` says: what was not redrawn is exactly the source's.
@@ -129,7 +134,7 @@ def dub(
         ConfigError, CheckpointError: an impossible setting or encoder; weights that cannot be used.
         SidganError: the output, read back, is not what it should be; it was removed.
     """
-    dubber = Dubber(model, device=device, generator=generator)
+    dubber = Dubber(model, device=device, engine=engine, generator=generator)
     return dubber.dub(
         video, audio, out, faces=faces, length=length, encoder=encoder, crf=crf, lossless=lossless,
         progress=progress, own=own, on_frame=on_frame, sign=sign,
@@ -144,12 +149,15 @@ def check(
     *,
     encoder: str = "x264",
     lossless: bool = False,
+    engine: str = "torch",
+    device: str = "auto",
 ) -> None:
-    """Raise what `dub` would raise about its files, before minutes are spent on adaptation to the video."""
+    """Raise what `dub` would raise about files and engine, before minutes are spent on adaptation to the video."""
 
     class Enough(Exception):  # noqa: N818  no error
         pass
 
+    check_engine(engine, device)
     draft, encoding = out if sign is None else sign.draft(out), media.Encoding(encoder, lossless=lossless)
     with suppress(Enough), media.Writer(draft, media.probe(video), audio=audio, encoding=encoding):
         raise Enough
@@ -159,10 +167,11 @@ class Dubber:
     """A loaded model that dubs one video after the other; see `dub` for the arguments."""
 
     def __init__(
-        self, model: Path | str = "bundled", *, device: str = "auto", generator: Generator | None = None, batch: int = 8
-    ) -> None:
-        self.engine = Engine(checkpoint.load_generator(model) if generator is None else generator, device, batch)
-        self._device = device
+        self, model: Path | str = "bundled", *, device: str = "auto", engine: str = "torch",
+        generator: Generator | None = None, batch: int = 8,
+    ) -> None:  # fmt: skip
+        self.engine = Engine(load(model) if generator is None else generator, device, batch, kind=engine)
+        self._device, self._kind = device, engine
         if generator is None:
             file = checkpoint.bundled("generator") if str(model) == "bundled" else Path(model)
             self._name, self._digest = file.stem, provenance.digest_of(file)
@@ -195,7 +204,8 @@ class Dubber:
         if out.resolve() in (video.resolve(), audio.resolve()):
             raise OutputError(f"{out} is one of the inputs; choose another name")
         networks = {id(network): network for network in (own or {}).values()}  # one for all shots of a person
-        ready = {i: Engine(network, self._device, self.engine.batch) for i, network in networks.items()}
+        batch = self.engine.batch
+        ready = {i: Engine(network, self._device, batch, kind=self._kind) for i, network in networks.items()}
         engines = {track: ready[id(network)] for track, network in (own or {}).items()}
         require(all(e.size == self.engine.size for e in engines.values()), "faces' own networks must be of one size")
         run = _Run(self.engine, media.probe(video), progress or (lambda stage, done, total: None), engines)
@@ -289,7 +299,8 @@ class _Run:
         self._engine = self._engine.fitting(side)
         self._people = redrawn(usable, faces)  # by frame of the video
         self._shown: set[Person] = set()  # those with a reference, which is forgotten when they are out of sight
-        self._engines = {person: self._own[i].fitting(side) for i, person in enumerate(people) if i in self._own}
+        size = self._engine.size
+        self._engines = {person: self._own[i].fitting(size) for i, person in enumerate(people) if i in self._own}
         self._references = References(media.read_frames(self.clip), usable, self._engine.size, self._engine.references)
 
     def listen(self, voice: Path, length: Length) -> None:
@@ -463,6 +474,7 @@ class _Run:
             wall=round(time.perf_counter() - self._wall, 3), cpu=round(time.process_time() - self._cpu, 3),
             memory=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale, 1),
             face_side=round(float(np.median(self._sides)), 1) if self._sides else 0.0, model=model,
+            engine=self._engine.used,
         )  # fmt: skip
 
 

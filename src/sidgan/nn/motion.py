@@ -8,6 +8,8 @@ may then copy. Several references are read each in its own way, and believed eac
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Iterable
 from typing import NamedTuple, cast
 
 import torch
@@ -92,16 +94,16 @@ def mixed(drawn: Tensor, query: Tensor, pictures: Tensor, reading: Reading | Non
         seen = (query > 0).any(1, keepdim=True)
         shares = torch.cat([shares[:, :2], shares[:, 2:] * seen], 1)
         shares = shares / shares.sum(1, keepdim=True).clamp(min=1e-6)
-    sources = torch.stack([torch.sigmoid(colours), gathered(pictures, reading)[1], query], 1)
-    return (shares[:, :, None] * sources).sum(1)
+    sources = (torch.sigmoid(colours), gathered(pictures, reading)[1], query)
+    return _sum(share * source for share, source in zip(shares.split(1, 1), sources, strict=True))
 
 
 def gathered(maps: Tensor, reading: Reading | None) -> tuple[Tensor, Tensor]:
     """Maps of K references (N, K, C, r, r) as they are read, and one made of them by belief: (N, C, r, r)."""
     if reading is None:
         return maps, maps.mean(1)
-    count, pictures, _, side, _ = maps.shape
-    places = F.affine_grid(reading.placed.flatten(0, 1), [count * pictures, 1, side, side], align_corners=False)
+    pictures, side = maps.shape[1], maps.shape[-1]
+    places = _places(reading.placed.flatten(0, 1), side)
     belief = None
     if reading.motion is not None:
         motion = _resized(reading.motion, side)
@@ -112,7 +114,24 @@ def gathered(maps: Tensor, reading: Reading | None) -> tuple[Tensor, Tensor]:
     moved = moved.to(maps.dtype).view_as(maps)
     if pictures == 1:
         return moved, moved[:, 0]
-    return moved, moved.mean(1) if belief is None else (belief * moved).sum(1)
+    if belief is None:
+        return moved, moved.mean(1)
+    return moved, _sum(belief[:, k] * moved[:, k] for k in range(pictures))
+
+
+def _places(affine: Tensor, side: int) -> Tensor:
+    """(N, 2, 3) affine to the places (N, side, side, 2) that they bring the centres of a square's pixels to.
+
+    By hand, because ``affine_grid`` multiplies matrices, and mixed precision does that in bfloat16.
+    """
+    centres = (2 * torch.arange(side, device=affine.device) + 1) / side - 1
+    across, down, shift = affine[:, None, None].unbind(-1)
+    return across * centres[None, None, :, None] + down * centres[None, :, None, None] + shift
+
+
+def _sum(parts: Iterable[Tensor]) -> Tensor:
+    """The sum of a few maps, one after the other: runtimes are slow at sums over the axis of a stack of them."""
+    return functools.reduce(torch.add, parts)
 
 
 def _resized(motion: Tensor, side: int) -> Tensor:

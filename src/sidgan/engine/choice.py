@@ -1,0 +1,127 @@
+"""Which engine runs a generator: by name, or whichever is fastest here. None is taken that draws something else."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Literal, get_args
+
+import torch
+import torch.nn.functional as F
+
+from sidgan.config import require
+from sidgan.engine.devices import choose_device
+from sidgan.engine.drawing import Painter, TorchPainter
+from sidgan.engine.graph import Graph, example, traced
+from sidgan.engine.runtimes import GraphPainter, onnx_painter, openvino_painter
+from sidgan.errors import SidganError
+from sidgan.nn import Generator
+
+Kind = Literal["torch", "onnx", "openvino", "auto"]
+MEAN, MOST = 0.25, 8.0  #: grey levels by which a picture may differ from torch in fp32: on average, and anywhere
+ROUNDS = 3  #: batches that each engine draws, in turns, to find the fastest
+
+
+@dataclass(frozen=True)
+class _Runtime:
+    """An engine other than torch: what it is called, the modules it needs, and how it is made."""
+
+    title: str
+    modules: tuple[str, ...]
+    make: Callable[[Graph, Generator | None], GraphPainter]
+
+    def missing(self) -> bool:
+        """Whether one of its packages is not installed."""
+        return any(find_spec(module) is None for module in self.modules)
+
+
+_RUNTIMES = {
+    "onnx": _Runtime("ONNX Runtime", ("onnxruntime", "onnx", "onnxscript"), onnx_painter),
+    "openvino": _Runtime("OpenVINO", ("openvino", "onnx", "onnxscript"), openvino_painter),
+}
+
+
+def check_engine(kind: str, device: str = "auto") -> torch.device:
+    """The device that an engine uses: torch any, the others the CPU.
+
+    Raises:
+        ConfigError: there is no such engine or device, or not the one on the other.
+        SidganError: the engine's packages are missing.
+    """
+    require(kind in get_args(Kind), f"no engine '{kind}'; use {', '.join(get_args(Kind)[:-1])} or auto")
+    chosen = choose_device(device)
+    if kind not in _RUNTIMES:
+        return chosen  # what is missing, auto does without
+    runtime = _RUNTIMES[kind]
+    if runtime.missing():
+        raise SidganError(f"the engine {kind} needs {runtime.title}; run: pip install 'sidgan[{kind}]'")
+    require(device == "auto" or chosen.type == "cpu", f"the engine {kind} runs on cpu, not on {device}; use torch")
+    return torch.device("cpu")
+
+
+def painter(
+    kind: str, source: Generator | Graph, device: torch.device, batch: int, size: int, references: int
+) -> Painter:
+    """A generator, or a graph of one, in the engine of this name, or in the fastest of those that are installed.
+
+    Where another engine cannot be made, or draws something else, torch is taken, and its name says why.
+
+    Args:
+        kind: one of `Kind`.
+        source: a generator on its device, or a graph for this batch and size.
+        device: from `check_engine`.
+        batch, size, references: faces at a time, their side in px, and the reference pictures of a person.
+
+    Raises:
+        SidganError: a graph, which torch cannot run, draws something else or is for other pictures.
+    """
+    if isinstance(source, Graph):
+        require(references == source.references,
+                f"this model was exported for {source.references} reference pictures, not {references}")  # fmt: skip
+        return _fastest([_checked(name, source, None) for name in _wanted(kind)], source)
+    own = TorchPainter(source, device)
+    if kind == "torch" or device.type != "cpu":
+        return own
+    try:
+        graph = traced(source, batch, size, references)
+        others = [_checked(name, graph, source) for name in _wanted(kind)]
+    except SidganError as error:
+        own.name += f" ({error})"
+        return own
+    return _fastest([own, *others] if kind == "auto" else others, graph)
+
+
+def _wanted(kind: str) -> list[str]:
+    return [name for name, one in _RUNTIMES.items() if name == kind or (kind == "auto" and not one.missing())]
+
+
+def _checked(name: str, graph: Graph, generator: Generator | None) -> Painter:
+    made = _RUNTIMES[name].make(graph, generator)
+    mean, most = difference(made, graph)
+    if not (mean <= MEAN and most <= MOST):
+        raise SidganError(f"{name} differs from torch by {mean:.2f} grey levels, up to {most:.0f}")
+    return made
+
+
+def difference(made: Painter, graph: Graph) -> tuple[float, float]:
+    """By how many grey levels a painter differs from torch in fp32 on `example`: on average, and anywhere."""
+    faces, hidden, mels, placed, pictures = example(graph.batch, graph.size, graph.references)
+    drawn = made.draw(faces, hidden, mels, made.encode(pictures), placed).float()
+    apart = 255 * (F.adaptive_avg_pool2d(drawn, graph.expected.shape[-1]) - graph.expected).abs()
+    return float(apart.mean()), float(apart.max())
+
+
+def _fastest(painters: Sequence[Painter], graph: Graph) -> Painter:
+    if len(painters) == 1:
+        return painters[0]
+    faces, hidden, mels, placed, pictures = example(graph.batch, graph.size, graph.references)
+    known = [one.encode(pictures) for one in painters]
+    seconds = [float("inf")] * len(painters)
+    for _ in range(ROUNDS):
+        for i, one in enumerate(painters):
+            start = time.perf_counter()
+            one.draw(faces, hidden, mels, known[i], placed)
+            seconds[i] = min(seconds[i], time.perf_counter() - start)
+    return painters[seconds.index(min(seconds))]

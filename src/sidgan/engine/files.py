@@ -1,0 +1,67 @@
+"""Models in files: what an engine can load, and generators written for others."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from pathlib import Path
+
+from sidgan.checkpoint import bundled, load_generator, read_meta
+from sidgan.config import require
+from sidgan.engine.choice import check_engine, difference
+from sidgan.engine.graph import Graph, read_graph, traced, write_graph
+from sidgan.engine.run import largest_doubling
+from sidgan.engine.runtimes import onnx_painter
+from sidgan.errors import SidganError
+from sidgan.files import check_target
+from sidgan.nn import Generator
+
+
+def load(model: Path | str = "bundled") -> Generator | Graph:
+    """What an engine runs: a generator from weights, ``bundled`` or a file, or a graph from an ``.onnx`` file.
+
+    Raises:
+        CheckpointError: the file is not there or not one of those.
+        SidganError: the package that reads ``.onnx`` is missing.
+    """
+    return read_graph(Path(model)) if str(model).endswith(".onnx") else load_generator(model)
+
+
+def export(weights: Path | str, out: Path, *, size: int | None = None, batch: int = 8) -> str:
+    """Write a generator as an ONNX file, with its configuration, origin and terms.
+
+    The file takes float32 in [0, 1] and is for one batch and size: ``faces`` (batch, 3, size, size), ``hidden`` (batch,
+    1, size, size) bool, ``mels`` (batch, 1, 80, 28), ``placed`` (batch, K, 2, 3) and ``pictures`` (1, K, 3, size,
+    size); it gives ``drawn`` (batch, 3, size, size). See `sidgan.engine.drawing.redrawn`.
+
+    Args:
+        weights: ``bundled`` or the weights file.
+        out: ends in ``.onnx``; appears only when complete.
+        size: side of the faces in px: the generator's, or for one that copies, that times a power of two.
+        batch: faces at a time.
+
+    Returns:
+        One line about what was written.
+
+    Raises:
+        SidganError: packages are missing, or the graph draws something else than torch.
+        CheckpointError, ConfigError, OutputError: unusable weights, an impossible size, or an unwritable file.
+    """
+    check_engine("onnx")
+    require(out.suffix == ".onnx", f"{out} must end in .onnx")
+    require(batch > 0, f"batch must be positive, not {batch}")
+    check_target(out)
+    generator = load_generator(weights)
+    config = generator.config
+    side = config.size if size is None else size
+    sizes = [config.size << i for i in range(largest_doubling(config) + 1)]
+    require(side in sizes, f"this generator draws faces of {', '.join(map(str, sizes))} px, not {side}")
+    file = bundled("generator") if str(weights) == "bundled" else Path(weights)
+    facts = {"weights": {"name": file.name, "sha256": sha256(file.read_bytes()).hexdigest()},
+             "meta": read_meta(file)["meta"]}  # fmt: skip
+    graph = traced(generator, batch, side, config.references, encoded=False, facts=facts)
+    mean, most = difference(onnx_painter(graph, None), graph)
+    if most > 1:
+        raise SidganError(f"this generator cannot be exported: its graph differs from torch by up to {most:.0f} levels")
+    write_graph(out, graph)
+    return (f"{out}: {batch} faces of {side} px at a time, {config.references} reference pictures; "
+            f"differs from torch by {mean:.3f} grey levels, at most {most:.2f}")  # fmt: skip

@@ -1,0 +1,133 @@
+"""The engine: a generator, or a graph of one, that draws any number of faces in batches of one fixed size."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sidgan.config import GeneratorConfig, require
+from sidgan.engine.choice import check_engine, painter
+from sidgan.engine.drawing import Painter
+from sidgan.engine.graph import Graph
+from sidgan.nn import Features, Generator
+from sidgan.nn.generator import PICTURE
+from sidgan.types import Byte, Float
+
+LARGEST = 512  #: px; a copying generator's output is not enlarged beyond the paper's resolution
+
+
+class Engine:
+    """A generator ready to draw.
+
+    The network always sees ``batch`` faces at a time; the last batch is filled up with copies. Numerical libraries
+    choose their algorithm by shape, so this makes a face come out the same, bit for bit, however faces are grouped.
+
+    Engines other than torch are made when the first references come, some seconds for each number of them, and kept
+    for all engines that `fitting` makes of this one.
+
+    Args:
+        generator: is moved to the device and set to evaluation. Or a graph, whose batch and size are fixed.
+        device: ``auto`` (CUDA where there is one and the engine can use it, else the CPU), ``cpu``, ``cuda``, ...
+        batch: faces at a time.
+        size: side of the faces in px: the generator's, or for one that copies, that times a power of two.
+        kind: ``torch``, ``onnx``, ``openvino``, or ``auto``, the fastest of those that are installed.
+
+    Raises:
+        ConfigError: the device or the engine is unknown or absent, or torch is to run a graph.
+        SidganError: the engine's packages are missing.
+    """
+
+    def __init__(
+        self, generator: Generator | Graph, device: str = "auto", batch: int = 8, size: int | None = None,
+        kind: str = "torch",
+    ) -> None:  # fmt: skip
+        require(batch > 0, f"batch must be positive, not {batch}")
+        self.kind, self.device = kind, check_engine(kind, device)
+        self.references = generator.config.references  #: pictures of a person that serve it best
+        self._painters: dict[tuple[int, int], Painter] = {}  # by side and number of references
+        self._generator: Generator | Graph
+        if isinstance(generator, Graph):
+            require(kind != "torch", "an exported model is run by the engines onnx and openvino; choose one or auto")
+            self.device = check_engine(kind, "cpu")
+            self._generator, self.batch, self.size = generator, generator.batch, generator.size
+        else:
+            self._generator, self.batch = generator.to(self.device).eval(), batch
+            self.size = generator.config.size if size is None else size
+
+    def fitting(self, side: float) -> Engine:
+        """An engine for faces of about ``side`` px: the same generator, its output as large as it can be sharp.
+
+        A graph draws faces of its own size, whatever they have in the video.
+        """
+        if isinstance(self._generator, Graph):
+            return self
+        own = self._generator.config.size
+        doublings = min(round(math.log2(max(side / own, 1))), largest_doubling(self._generator.config))
+        fitted = Engine(self._generator, str(self.device), self.batch, own << doublings, self.kind)
+        fitted._painters = self._painters
+        return fitted
+
+    @property
+    def used(self) -> str:
+        """What has drawn faces of this size so far: engine and precision, and why, where it is not the wanted one."""
+        return ", ".join(dict.fromkeys(one.name for (size, _), one in self._painters.items() if size == self.size))
+
+    def encode_reference(self, images: Byte) -> Features:
+        """Features of K pictures of a person (K, S, S, 3) uint8 RGB, to be kept for all frames they serve."""
+        return self._painter(len(images)).encode(self._images(images)[None])
+
+    def run(
+        self, faces: Byte, masks: Float, mels: Float, reference: Features, placed: Float | None = None
+    ) -> Byte:
+        """Redraw the hidden part of faces of one person.
+
+        Args:
+            faces: (N, S, S, 3) uint8 RGB crops. What the masks hide is blacked out here, before the network.
+            masks: (N, S, S), 1 where hidden, 0 elsewhere (see `sidgan.geometry.mask_image`).
+            mels: (N, 1, 80, 28) windows of the new voice.
+            reference: from `encode_reference`.
+            placed: (N, K, 2, 3), where the faces' places lie in the references (`sidgan.geometry.placement`).
+
+        Returns:
+            (N, S, S, 3) uint8 RGB: the finest output.
+        """
+        parts = [slice(i, i + self.batch) for i in range(0, len(faces), self.batch)]
+        drawn = [
+            self._draw(faces[part], masks[part], mels[part], reference, None if placed is None else placed[part])
+            for part in parts
+        ]
+        return np.concatenate(drawn) if drawn else faces
+
+    def _draw(self, faces: Byte, masks: Float, mels: Float, reference: Features, placed: Float | None) -> Byte:
+        count = len(faces)
+        fill = np.minimum(np.arange(self.batch), count - 1)
+
+        def given(array: np.ndarray) -> Tensor:
+            return torch.from_numpy(np.ascontiguousarray(array[fill])).to(self.device)
+
+        where = None if placed is None else given(placed)
+        chosen = self._painter(reference[PICTURE].shape[1])
+        with torch.inference_mode():
+            finest = chosen.draw(self._images(faces[fill]), given(masks > 0)[:, None], given(mels.astype(np.float32)),
+                                 reference, where)  # fmt: skip
+            levels = (finest * 255).round().clamp(0, 255).byte()
+        return levels.permute(0, 2, 3, 1)[:count].contiguous().cpu().numpy()
+
+    def _images(self, images: Byte) -> Tensor:
+        """(N, S, S, 3) uint8 -> (N, 3, S, S) in [0, 1] on the device."""
+        pixels = torch.from_numpy(np.ascontiguousarray(images)).to(self.device)
+        return pixels.permute(0, 3, 1, 2).contiguous().float() / 255
+
+    def _painter(self, references: int) -> Painter:
+        key = self.size, references
+        if key not in self._painters:
+            self._painters[key] = painter(self.kind, self._generator, self.device, self.batch, self.size, references)
+        return self._painters[key]
+
+
+def largest_doubling(config: GeneratorConfig) -> int:
+    """How often the side of a generator's faces can be doubled: only what copies can be enlarged."""
+    return int(math.log2(max(LARGEST / config.size, 1))) if config.rgb == "copying" else 0

@@ -1,0 +1,265 @@
+"""Engines by name: each draws what torch draws, or gives way; and a generator in a file for others."""
+
+import dataclasses
+import functools
+import json
+import sys
+import time
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from sidgan import checkpoint, dubbing
+from sidgan.cli import app
+from sidgan.config import GeneratorConfig
+from sidgan.engine import Engine, choice, load, redrawn
+from sidgan.errors import CheckpointError, ConfigError, OutputError, SidganError
+from sidgan.nn import Generator
+from sidgan.synth import Mouth, Person, Portrait, pose
+
+SMALL = GeneratorConfig(
+    size=32, base=4, cmax=8, start=8, rgb_levels=(32,), rgb="copying", warp_levels=(8, 16), audio_levels=(8,),
+    audio_width=1, audio_blocks=0.0, audio_context=1,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def net():
+    torch.manual_seed(0)
+    net = Generator(SMALL).eval()
+    for motion in net.motion.values():  # as if trained: they start as no motion
+        torch.nn.init.normal_(motion.head.weight, std=0.1)
+    return net
+
+
+@pytest.fixture(autouse=True, scope="module")
+def traced_once():
+    """Writing a graph takes seconds: the same one serves all tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(choice, "traced", functools.cache(choice.traced))
+        yield
+
+
+def material(size, seed=0, frames=5):
+    """Faces, masks, mels, placed, and two reference pictures."""
+    rng = np.random.default_rng(seed)
+    portrait = Portrait(Person.random(seed), (size, size))
+    heads = pose(seed, range(frames + 2))
+    faces = np.stack([portrait.render(Mouth(0.1 * i), head) for i, head in enumerate(heads)])
+    masks = np.zeros((frames, size, size), np.float32)
+    masks[:, size // 2 :, size // 5 : -size // 5] = 1
+    placed = np.eye(2, 3) + rng.normal(0, 0.03, (frames, 2, 2, 3))
+    mels = rng.uniform(-4, 4, (frames, 1, 80, 28)).astype(np.float32)
+    return faces[:frames], masks, mels, placed.astype(np.float32), faces[frames:]
+
+
+def truth(net, faces, masks, mels, placed, pictures):
+    """What torch draws in fp32."""
+
+    def pixels(images):
+        return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
+
+    with torch.no_grad():
+        reference = net.encode_reference(pixels(pictures)[None])
+        drawn = redrawn(net, pixels(faces), torch.from_numpy(masks > 0)[:, None], torch.from_numpy(mels), reference,
+                        torch.from_numpy(placed))  # fmt: skip
+    return (drawn * 255).permute(0, 2, 3, 1).numpy()
+
+
+def apart(drawn, true):
+    """Mean and largest difference in grey levels, rounding aside."""
+    gap = np.maximum(np.abs(drawn - true) - 0.5, 0)
+    return gap.mean(), gap.max()
+
+
+@pytest.mark.parametrize(("kind", "mean", "most"), [("torch", 0.2, 4), ("onnx", 1e-3, 0.1), ("openvino", 0.2, 4)])
+def test_every_engine_draws_what_torch_draws(net, kind, mean, most):
+    engine = Engine(net, "cpu", batch=2, kind=kind)
+    for person in (1, 2):  # five faces leave a batch of one; then come another person's references
+        faces, masks, mels, placed, pictures = material(32, person)
+        reference = engine.encode_reference(pictures)
+        drawn = engine.run(faces, masks, mels, reference, placed)
+        true = truth(net, faces, masks, mels, placed, pictures)
+        found = apart(drawn, true)
+        assert found[0] <= mean, found
+        assert found[1] <= most, found
+        parts = [engine.run(f[None], m[None], s[None], reference, p[None])
+                 for f, m, s, p in zip(faces, masks, mels, placed, strict=True)]  # fmt: skip
+        assert np.array_equal(np.concatenate(parts), drawn), "grouping changes a bit"
+        others = truth(net, faces, masks, mels, placed, material(32, person + 5)[-1])
+        assert apart(others, true)[0] > 5 * mean, "references matter more than engines"
+        scribbled = np.where(masks[..., None] > 0, 255 - faces, faces)
+        assert np.array_equal(engine.run(scribbled, masks, mels, reference, placed), drawn)
+    assert engine.used.startswith(kind)
+    assert "differs" not in engine.used
+
+
+def test_references_need_not_be_placed(net):
+    faces, masks, mels, placed, pictures = material(32)
+    engine = Engine(net, "cpu", batch=2, kind="onnx")
+    as_they_lie = np.broadcast_to(np.eye(2, 3, dtype=np.float32), placed.shape)
+    reference = engine.encode_reference(pictures)
+    drawn = engine.run(faces, masks, mels, reference)
+    assert np.array_equal(drawn, engine.run(faces, masks, mels, reference, as_they_lie))
+
+
+class Odd:
+    """A painter that draws what was expected, but ``brighter`` and after so many ``seconds``."""
+
+    def __init__(self, graph, brighter=0.0, seconds=0.0):
+        self.name, self._graph, self._brighter, self._seconds = f"odd {seconds}", graph, brighter, seconds
+
+    def encode(self, pictures):
+        return {0: pictures}
+
+    def draw(self, *_):
+        time.sleep(self._seconds)
+        return self._graph.expected + self._brighter / 255
+
+
+def odd(monkeypatch, kind, **how):
+    one = dataclasses.replace(choice._RUNTIMES[kind], make=lambda graph, _: Odd(graph, **how))
+    monkeypatch.setitem(choice._RUNTIMES, kind, one)
+
+
+@pytest.mark.parametrize(("brighter", "kept"), [(0.2, True), (0.4, False), (float("nan"), False)])
+def test_an_engine_that_draws_something_else_gives_way_to_torch(net, monkeypatch, brighter, kept):
+    odd(monkeypatch, "onnx", brighter=brighter)
+    engine = Engine(net, "cpu", batch=2, kind="onnx")
+    faces, masks, mels, placed, pictures = material(32)
+    drawn = engine.run(faces, masks, mels, engine.encode_reference(pictures), placed)
+    if kept:
+        assert engine.used == "odd 0.0"
+    else:
+        assert engine.used.startswith("torch")
+        assert "onnx differs from torch by" in engine.used
+        assert apart(drawn, truth(net, faces, masks, mels, placed, pictures))[0] < 0.2
+
+
+@pytest.mark.parametrize(("onnx_takes", "openvino_takes", "chosen"), [(0.3, 0, "odd 0"), (0.3, 0.4, "torch")])
+def test_auto_takes_the_fastest(net, monkeypatch, onnx_takes, openvino_takes, chosen):
+    odd(monkeypatch, "onnx", seconds=onnx_takes)
+    odd(monkeypatch, "openvino", seconds=openvino_takes)
+    engine = Engine(net, "cpu", batch=2, kind="auto")
+    engine.encode_reference(material(32)[-1])
+    assert engine.used.startswith(chosen)
+
+
+def test_an_engine_is_made_once_for_all_videos(net):
+    engine = Engine(net, "cpu", batch=2, kind="onnx").fitting(30)
+    painter = engine._painter(2)
+    assert engine.fitting(20)._painter(2) is painter
+
+
+@pytest.mark.parametrize(
+    ("kind", "module"), [("onnx", "onnxruntime"), ("onnx", "onnxscript"), ("openvino", "openvino")]
+)  # fmt: skip
+def test_a_missing_package_is_named(net, monkeypatch, kind, module, tmp_path):
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(SidganError, match=rf"engine {kind} needs .*pip install 'sidgan\[{kind}\]'"):
+        Engine(net, "cpu", kind=kind)
+    with pytest.raises(SidganError, match=rf"sidgan\[{kind}\]"):  # before minutes of adaptation
+        dubbing.check(tmp_path / "no.mp4", tmp_path / "no.wav", tmp_path / "out.mp4", engine=kind)
+    monkeypatch.setitem(choice._RUNTIMES, "onnx", dataclasses.replace(choice._RUNTIMES["onnx"], modules=("no_such",)))
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    engine = Engine(net, "cpu", batch=2, kind="auto")
+    engine.encode_reference(material(32)[-1])
+    assert engine.used.startswith("torch"), "auto does without"
+
+
+def test_a_wrong_name_is_told(net):
+    with pytest.raises(ConfigError, match="no engine 'onxx'; use torch, onnx, openvino or auto"):
+        Engine(net, "cpu", kind="onxx")
+    result = CliRunner().invoke(app, ["dub", "a.mp4", "a.wav", "-o", "b.mp4", "--engine", "onxx"])
+    assert result.exit_code == 2
+
+
+# -------------------------------------------------------------------------------------------------------------- export
+
+
+@pytest.fixture(scope="module")
+def exported(net, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("export")
+    checkpoint.save(folder / "net.safetensors", net, {"trained_on": "drawn people"})
+    result = CliRunner().invoke(app, ["export", str(folder / "net.safetensors"), "-o", str(folder / "net.onnx"),
+                                      "--size", "64", "--batch", "2"], catch_exceptions=False)  # fmt: skip
+    assert result.exit_code == 0
+    assert "2 faces of 64 px at a time, 2 reference pictures" in result.output
+    return folder / "net.onnx"
+
+
+@pytest.mark.parametrize("kind", ["onnx", "openvino"])
+def test_an_exported_generator_draws_the_same(net, exported, kind):
+    engine = Engine(load(exported), kind=kind).fitting(500)
+    assert (engine.size, engine.batch, engine.references) == (64, 2, 2)
+    faces, masks, mels, placed, pictures = material(64)
+    drawn = engine.run(faces, masks, mels, engine.encode_reference(pictures), placed)
+    mean, most = apart(drawn, truth(net, faces, masks, mels, placed, pictures))
+    assert mean <= (1e-3 if kind == "onnx" else 0.2)
+    assert most <= (0.1 if kind == "onnx" else 6)
+    with pytest.raises(ConfigError, match="exported for 2 reference pictures, not 1"):
+        engine.encode_reference(pictures[:1])
+
+
+def test_a_dub_takes_an_exported_generator(exported):
+    dubber = dubbing.Dubber(exported, engine="onnx")
+    assert dubber.engine.size == 64
+    assert dubber.model.startswith("net-")
+    with pytest.raises(ConfigError, match="run by the engines onnx and openvino"):
+        dubbing.Dubber(exported)
+
+
+def test_an_exported_file_says_what_it_is(exported):
+    model = onnx.load(exported)
+    onnx.checker.check_model(model)
+    said = {p.key: p.value for p in model.metadata_props}
+    assert GeneratorConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in json.loads(said["config"]).items()}
+                           ) == SMALL  # fmt: skip
+    assert json.loads(said["weights"])["name"] == "net.safetensors"
+    assert len(json.loads(said["weights"])["sha256"]) == 64
+    assert json.loads(said["meta"]) == {"trained_on": "drawn people"}
+    assert "agreed" in said["consent"]
+    assert "terms" in said["licence"]
+    assert [one.name for one in model.graph.input] == ["faces", "hidden", "mels", "placed", "pictures"]
+
+
+def test_an_exported_file_that_draws_something_else_is_refused(exported, tmp_path):
+    model = onnx.load(exported)
+    for one in model.metadata_props:
+        if one.key == "expected":
+            one.value = json.dumps([v + 0.1 for v in json.loads(one.value)])
+    onnx.save(model, tmp_path / "spoiled.onnx")
+    with pytest.raises(SidganError, match="differs from torch"):
+        Engine(load(tmp_path / "spoiled.onnx"), kind="onnx").encode_reference(material(64)[-1])
+
+
+def test_what_is_no_exported_file_is_told(tmp_path, exported):
+    with pytest.raises(CheckpointError, match="no model file"):
+        load(tmp_path / "no.onnx")
+    (tmp_path / "text.onnx").write_text("no model")
+    with pytest.raises(CheckpointError, match="not an ONNX file"):
+        load(tmp_path / "text.onnx")
+    other = onnx.load(exported)
+    del other.metadata_props[:]
+    onnx.save(other, tmp_path / "other.onnx")
+    with pytest.raises(CheckpointError, match="not written by sidgan"):
+        load(tmp_path / "other.onnx")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "text"),
+    [
+        (("-o", "net.bin"), ConfigError, "must end in .onnx"),
+        (("-o", "none/net.onnx"), OutputError, "folder none does not exist"),
+        (("-o", "net.onnx", "--size", "100"), ConfigError, "draws faces of 128, 256, 512 px, not 100"),
+    ],
+)
+def test_what_cannot_be_exported_is_told(tmp_path, monkeypatch, arguments, error, text):
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, ["export", *arguments])
+    assert isinstance(result.exception, error)
+    assert text in str(result.exception)
+    assert not list(tmp_path.iterdir())
