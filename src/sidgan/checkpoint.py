@@ -160,8 +160,8 @@ def load_listener(path: Path | str) -> Listener:
 
 
 def load_ears(path: Path | str) -> AudioEncoder:
-    """The audio encoder of any network in a file of this package."""
-    kind = read_meta(Path(path))["kind"]
+    """The audio encoder of any network in a file of this package; ``bundled`` names the bundled generator's."""
+    kind = read_meta(_file(path, "generator"))["kind"]
     if kind == "generator":
         return load_generator(path).audio
     return load_listener(path).audio if kind == "listener" else load_syncnet(path).audio
