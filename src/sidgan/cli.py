@@ -40,7 +40,7 @@ EngineKind = Annotated[Kind, typer.Option("--engine", help="what runs the networ
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda")]
 AsJson = Annotated[bool, typer.Option("--json", help="print the result as JSON on standard output")]
 Start = Annotated[str | None, typer.Option(help="weights file to go on from, or 'bundled'", metavar="FILE")]
-Ears = Annotated[str | None, typer.Option(help="weights file whose audio encoder to begin with, or 'bundled'", metavar="FILE")]
+Ears = Annotated[str | None, typer.Option(help="weights to take the audio encoder from, or 'bundled'", metavar="FILE")]
 Settings = Annotated[list[str] | None, typer.Option("--set", help="change a setting: a.b=value", metavar="KEY=VALUE")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="print the resolved settings and stop")]
 
