@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from sidgan.config import GeneratorConfig, from_dict, read_toml
 from sidgan.data.dataset import PackedClip
+from sidgan.nn import Generator
 
 torch.set_num_threads(1)
 
@@ -31,6 +33,13 @@ def talking_blob(size: int, frames: int, seed: int = 0) -> PackedClip:
         name=f"blob/{seed}", images=torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(),
         mels=torch.from_numpy(mels), masks=torch.from_numpy(masks), landmarks=np.zeros((frames, 68, 2), np.float32),
     )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def generator() -> Generator:
+    """A small one with random weights, the same for all."""
+    torch.manual_seed(0)
+    return Generator(from_dict(GeneratorConfig, read_toml("nano64")["generator"])).eval()
 
 
 @pytest.fixture

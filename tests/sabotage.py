@@ -24,7 +24,7 @@ from sidgan import losses as product_losses
 from sidgan.data import dataset
 from sidgan.metrics import sync as metric_sync
 from sidgan.nn import generator, layers, syncnet
-from sidgan.train import batch, gan, loop, processes
+from sidgan.train import average, batch, gan, loop, processes
 from sidgan.train import syncnet as train_syncnet
 
 HEADER = "| promise | broken so | edit | what the test said |"
@@ -252,8 +252,8 @@ TRAINING = [
           "net.audio.take_over(ears)", "pass"),
     Break("LSGAN", "real and generated change places", training.critics_learn_which_is_real, GAN._train_critics,
           "lsgan_d(real, fake)", "lsgan_d(fake, real)"),
-    Break("Overfit", "the average of the weights stands still", training.one_clip_is_learnt, GAN._average,
-          "mean.lerp_(value, 1 - decay)", "pass"),
+    Break("Overfit", "the average of the weights stands still", training.one_clip_is_learnt, average.average_in,
+          "kept.lerp_(value, 1 - decay)", "pass"),
     Break("Overfit", "steps are not taken", training.one_clip_is_learnt, GAN.step,
           "update(self.fabric, self.optimiser, finite)", "pass"),
     Break("Resume", "the average is not restored", TRAINED, GAN.restore,

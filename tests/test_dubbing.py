@@ -18,7 +18,6 @@ import torch
 
 from sidgan import dubbing, geometry, media, people
 from sidgan.blend import GAIN, ToneMatch, mouth_alpha
-from sidgan.config import GeneratorConfig, from_dict, read_toml
 from sidgan.dubbing import Dubber, dub, strip
 from sidgan.engine import Engine
 from sidgan.errors import CheckpointError, ConfigError, InputError, NoFaceError, OutputError, SidganError
@@ -32,20 +31,6 @@ from sidgan.types import FaceTrack, Frame
 
 FACES, EMPTY = 14, 5  # frames with and then without a face
 SIZE = (256, 320)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def generator() -> Generator:
-    torch.manual_seed(0)
-    return Generator(from_dict(GeneratorConfig, read_toml("nano64")["generator"])).eval()
 
 
 @pytest.fixture(scope="module")

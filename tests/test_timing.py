@@ -12,13 +12,11 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-import torch
 from av.video.frame import PictureType
 from test_media import copy_clip, drawing, lag, make_sound, make_video, sound_packets, speech, timestamps
 
 from sidgan import dubbing, media, provenance
 from sidgan.audio import log_mel, mel_windows
-from sidgan.config import GeneratorConfig, from_dict, read_toml
 from sidgan.dubbing import dub
 from sidgan.engine import Engine
 from sidgan.errors import ConfigError, InputError, SidganError
@@ -378,20 +376,6 @@ def test_a_voice_and_what_follows_it_join_at_a_sample() -> None:
 
 FACES = 12
 SIZE = (256, 320)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def generator() -> Generator:
-    torch.manual_seed(0)
-    return Generator(from_dict(GeneratorConfig, read_toml("nano64")["generator"])).eval()
 
 
 @pytest.fixture(scope="module")

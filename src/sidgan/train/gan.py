@@ -27,6 +27,7 @@ from sidgan.losses import (
     sync_loss,
 )
 from sidgan.nn import VGG19, AudioEncoder, Discriminator, Generator, SyncNet, lower_half_windows
+from sidgan.train.average import average_in
 from sidgan.train.balance import BANDS, Calibration, gradient_balance
 from sidgan.train.batch import Batch, at_level, prepare_batch
 from sidgan.train.growth import begun
@@ -133,7 +134,7 @@ class GanTask(Notes):
         finite = agree(self.fabric, bool(torch.isfinite(total)))
         update(self.fabric, self.optimiser, finite)
         if finite:
-            self._average(index)
+            average_in(self.ema, self.net.module, index, self.config.ema)
             if now.gan_levels and self.critics is not None:
                 report |= self._train_critics(images, batch, now, some)
         return report
@@ -244,14 +245,6 @@ class GanTask(Notes):
         if self.critic_optimiser is not None:
             for group in self.critic_optimiser.param_groups:
                 group["lr"] = rate * self.config.critic_lr
-
-    @torch.no_grad()
-    def _average(self, index: int) -> None:
-        decay = min(self.config.ema, (1 + index) / (10 + index))
-        for mean, value in zip(self.ema.parameters(), self.net.module.parameters(), strict=True):
-            mean.lerp_(value, 1 - decay)
-        for kept, current in zip(self.ema.buffers(), self.net.module.buffers(), strict=True):
-            kept.copy_(current)
 
     # ------------------------------------------------------------------------------------------------ the rest
 

@@ -20,6 +20,7 @@ from sidgan.data.speech import UNKNOWN, SpeechSet
 from sidgan.nn import Listener
 from sidgan.train import augment
 from sidgan.train.ahead import Ahead
+from sidgan.train.average import average_in
 from sidgan.train.loop import LoopConfig, Notes
 from sidgan.train.processes import agree, normalise_together, share, step_rng
 
@@ -98,7 +99,7 @@ class ListenerTask(Notes):
         self.fabric.clip_gradients(self.net, self.optimiser, max_norm=1.0, error_if_nonfinite=False)
         if agree(self.fabric, bool(torch.isfinite(loss))):
             self.optimiser.step()
-            self._average(index)
+            average_in(self.ema, self.net.module, index, self.config.ema)
         return {"loss": loss.item(), "right": _right(scores, sounds)}
 
     def _rate(self, index: int) -> float:
@@ -114,14 +115,6 @@ class ListenerTask(Notes):
             mels = augment.mel_room(augment.mel_company(mels, rng), rng, chance=0.4 * self.config.augment)
             mels = augment.mel_gaps(mels, rng, chance=0.3 * self.config.augment)
         return self.fabric.to_device((mels.flatten(0, 1), torch.from_numpy(sounds.reshape(-1))))
-
-    @torch.no_grad()
-    def _average(self, index: int) -> None:
-        decay = min(self.config.ema, (1 + index) / (10 + index))
-        for mean, value in zip(self.ema.parameters(), self.net.module.parameters(), strict=True):
-            mean.lerp_(value, 1 - decay)
-        for kept, current in zip(self.ema.buffers(), self.net.module.buffers(), strict=True):
-            kept.copy_(current)
 
     @torch.no_grad()
     def evaluate(self, index: int, images: Path) -> Mapping[str, float]:
