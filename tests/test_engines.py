@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from invariants.faces import moving
 from typer.testing import CliRunner
 
 from sidgan import checkpoint, dubbing
@@ -17,7 +18,6 @@ from sidgan.cli import app
 from sidgan.config import GeneratorConfig
 from sidgan.engine import Engine, choice, load, redrawn
 from sidgan.errors import CheckpointError, ConfigError, OutputError, SidganError
-from sidgan.nn import Generator
 from sidgan.synth import Mouth, Person, Portrait, pose
 
 SMALL = GeneratorConfig(
@@ -28,11 +28,7 @@ SMALL = GeneratorConfig(
 
 @pytest.fixture(scope="module")
 def net():
-    torch.manual_seed(0)
-    net = Generator(SMALL).eval()
-    for motion in net.motion.values():  # as if trained: they start as no motion
-        torch.nn.init.normal_(motion.head.weight, std=0.1)
-    return net
+    return moving(SMALL)
 
 
 @pytest.fixture(autouse=True, scope="module")

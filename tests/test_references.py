@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from invariants.faces import moving
 
 from sidgan import geometry
 from sidgan.config import ConfigError, GeneratorConfig
@@ -24,11 +25,7 @@ COPYING = GeneratorConfig(
 
 @pytest.fixture
 def net():
-    torch.manual_seed(0)
-    net = Generator(COPYING).eval()
-    for motion in net.motion.values():  # as if trained: they start as no motion
-        torch.nn.init.normal_(motion.head.weight, std=0.1)
-    return net
+    return moving(COPYING)
 
 
 def seen(people=2, pictures=1, frames=4):

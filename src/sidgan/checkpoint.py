@@ -83,7 +83,7 @@ def base_file(path: Path | str = "bundled") -> Path:
     Raises:
         CheckpointError: not a weights file of this package, or its base is not there.
     """
-    file = _file(path, "generator")
+    file = file_of(path)
     header = read_meta(file)
     return _base_of(file, header["base"])[0] if "base" in header else file
 
@@ -161,7 +161,7 @@ def load_listener(path: Path | str) -> Listener:
 
 def load_ears(path: Path | str) -> AudioEncoder:
     """The audio encoder of any network in a file of this package; ``bundled`` names the bundled generator's."""
-    kind = read_meta(_file(path, "generator"))["kind"]
+    kind = read_meta(file_of(path))["kind"]
     if kind == "generator":
         return load_generator(path).audio
     return load_listener(path).audio if kind == "listener" else load_syncnet(path).audio
@@ -169,7 +169,7 @@ def load_ears(path: Path | str) -> AudioEncoder:
 
 def _load(path: Path | str, network: type[N]) -> N:
     kind, config_type = _KINDS[network]
-    file = _file(path, kind)
+    file = file_of(path, kind)
     header = read_meta(file)
     if header["kind"] != kind:
         raise CheckpointError(f"{file} holds a {header['kind']}, not a {kind}")
@@ -185,7 +185,8 @@ def _load(path: Path | str, network: type[N]) -> N:
     return model.eval()
 
 
-def _file(path: Path | str, kind: str) -> Path:
+def file_of(path: Path | str, kind: str = "generator") -> Path:
+    """The weights file that a user names, by its path or as ``bundled``."""
     return bundled(kind) if str(path) == "bundled" else Path(path)
 
 

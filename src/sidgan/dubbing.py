@@ -173,7 +173,7 @@ class Dubber:
         self.engine = Engine(load(model) if generator is None else generator, device, batch, kind=engine)
         self._device, self._kind = device, engine
         if generator is None:
-            file = checkpoint.bundled("generator") if str(model) == "bundled" else Path(model)
+            file = checkpoint.file_of(model)
             self._name, self._digest = file.stem, provenance.digest_of(file)
             self.model = f"{self._name}-{self._digest[:12]}"
         else:

@@ -23,6 +23,15 @@ from sidgan.types import Frame, PixelFormat, PlaneMap
 # --------------------------------------------------------------------------------------------------------- generator
 
 
+def moving(config: GeneratorConfig) -> Generator:
+    """One that moves its references as if it had been trained; new ones do not move them."""
+    torch.manual_seed(0)
+    net = Generator(config).eval()
+    for motion in net.motion.values():
+        torch.nn.init.normal_(motion.head.weight, std=0.1)
+    return net
+
+
 def inputs(n: int = 2, size: int = 64) -> tuple[Tensor, Tensor, Tensor]:
     """Query with a black mouth, reference, mel window."""
     generator = torch.Generator().manual_seed(n)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from hashlib import sha256
 from pathlib import Path
 
-from sidgan.checkpoint import bundled, load_generator, read_meta
+from sidgan.checkpoint import file_of, load_generator, read_meta
 from sidgan.config import require
+from sidgan.downloads import digest
 from sidgan.engine.choice import check_engine, difference
 from sidgan.engine.graph import Graph, read_graph, traced, write_graph
 from sidgan.engine.run import largest_doubling
@@ -55,9 +55,8 @@ def export(weights: Path | str, out: Path, *, size: int | None = None, batch: in
     side = config.size if size is None else size
     sizes = [config.size << i for i in range(largest_doubling(config) + 1)]
     require(side in sizes, f"this generator draws faces of {', '.join(map(str, sizes))} px, not {side}")
-    file = bundled("generator") if str(weights) == "bundled" else Path(weights)
-    facts = {"weights": {"name": file.name, "sha256": sha256(file.read_bytes()).hexdigest()},
-             "meta": read_meta(file)["meta"]}  # fmt: skip
+    file = file_of(weights)
+    facts = {"weights": {"name": file.name, "sha256": digest(file)}, "meta": read_meta(file)["meta"]}
     graph = traced(generator, batch, side, config.references, encoded=False, facts=facts)
     mean, most = difference(onnx_painter(graph, None), graph)
     if most > 1:
