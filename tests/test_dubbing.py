@@ -18,7 +18,7 @@ import torch
 
 from sidgan import dubbing, geometry, media, people
 from sidgan.blend import GAIN, ToneMatch, mouth_alpha
-from sidgan.dubbing import Dubber, dub, strip
+from sidgan.dubbing import Dubber, analysis, drawing, dub, strip
 from sidgan.engine import Engine
 from sidgan.errors import CheckpointError, ConfigError, InputError, NoFaceError, OutputError, SidganError
 from sidgan.faces import track_faces
@@ -80,7 +80,7 @@ def fake_tracker(monkeypatch: pytest.MonkeyPatch, tracks: list[FaceTrack]) -> No
         def finish(self) -> list[FaceTrack]:
             return tracks
 
-    monkeypatch.setattr(dubbing, "Tracker", Fixed)
+    monkeypatch.setattr(analysis, "Tracker", Fixed)
 
 
 def mirror(monkeypatch: pytest.MonkeyPatch, edit: Callable[[Frame], Frame]) -> None:
@@ -387,7 +387,7 @@ def test_no_more_than_a_few_batches_wait(
     mirror(monkeypatch, count)
     dubber = Dubber(generator=generator, device="cpu", batch=3)
     dubber.dub(folder / "film.mp4", folder / "voice.wav", folder / "held.mp4", on_frame=look)
-    assert 3 < held <= 3 * dubbing.MAX_HELD
+    assert 3 < held <= 3 * drawing.MAX_HELD
 
 
 # -------------------------------------------------------------------------------------------------- engine and blending

@@ -150,7 +150,7 @@ def test_the_demo_is_marked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     read = media.read_frames
     monkeypatch.setattr(media, "read_frames", lambda clip: islice(read(clip), 16))  # enough for the first picture
     assert sidgan("demo", tmp_path)[0] == 0
-    assets = Path(dubbing.__file__).parent / "assets"
+    assets = Path(provenance.__file__).parent / "assets"
     code, said = sidgan(
         "verify", tmp_path / "dubbed.mp4", "--source", assets / "demo.mp4", "--voice", assets / "demo_voice.m4a"
     )

@@ -63,6 +63,7 @@ class Timeline:
         (last,) = deque(self, maxlen=1)
         self._count = last.index + 1
         self.end = last.time + last.duration  #: seconds at which the last frame of the output is over
+        self.repeated = (end, self.end)  #: seconds from and to which frames are shown again
 
     def __len__(self) -> int:
         return self._count

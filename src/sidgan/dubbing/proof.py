@@ -1,0 +1,55 @@
+"""Reading an output back and comparing it with what was meant."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from itertools import zip_longest
+from pathlib import Path
+
+from sidgan import media
+from sidgan.dubbing.report import Progress
+from sidgan.timeline import Timeline
+
+ROUNDING = Fraction(1, 1000)  #: seconds; Matroska counts in milliseconds
+
+
+def wrong_pictures(out: Path, timeline: Timeline, digests: Sequence[int], progress: Progress) -> str | None:
+    """What is wrong with the pictures of an output, in words.
+
+    Every frame must be there at its time, with the samples of its digest if there are any.
+    """
+    count, wrong = 0, None
+    for shown, frame in zip_longest(timeline, media.read_frames(media.probe(out))):
+        if frame is None:
+            break
+        count += 1
+        progress("verify", count, len(timeline))
+        if shown is None or wrong:
+            continue
+        if abs(frame.time - shown.time) > ROUNDING:
+            wrong = f"frame {shown.index} at {float(frame.time):.3f} s instead of {float(shown.time):.3f} s"
+        elif digests and media.digest(frame) != digests[shown.index]:
+            wrong = f"frame {shown.index} not as it went into the encoder"
+    return wrong if count == len(timeline) else f"{count} frames instead of {len(timeline)}"
+
+
+def wrong_sound(out: Path, voice: Path, timeline: Timeline, own: Path | None) -> str | None:
+    """Where the sound of an output is not where it should be, in words.
+
+    It must start and end within one packet of where it should: a packet may be silence, padding or not to be decoded.
+
+    Args:
+        voice: what is heard, as far as the timeline goes.
+        own: the video whose own sound goes on after the voice, if it does.
+    """
+    said, heard = media.sound_span(voice), media.sound_span(out)
+    ends = [said.end, timeline.voice] if own is None else [max(timeline.voice, media.sound_span(own).end)]
+    first, last = (min(timeline.end, end) for end in (min(ends), max(ends)))
+    slack = max(said.packet, heard.packet) + ROUNDING
+    if not -slack <= heard.start <= said.start + slack or not first - slack <= heard.end <= last + slack:
+        return (
+            f"sound from {float(heard.start):.3f} to {float(heard.end):.3f} s instead of "
+            f"{float(said.start):.3f} to {float(last):.3f} s"
+        )
+    return None

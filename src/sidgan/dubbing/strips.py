@@ -1,0 +1,53 @@
+"""A picture that compares a video with its dub."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from sidgan import geometry, media
+from sidgan.errors import InputError
+from sidgan.faces import search
+from sidgan.types import Byte, Float, Frame
+
+
+def strip(
+    before: Path, after: Path, out: Path, times: Sequence[float] | None = None, *, count: int = 6, size: int = 320
+) -> None:
+    """Write a picture that compares the face in two videos of the same frames: ``before`` above, ``after`` below.
+
+    Args:
+        before: the source.
+        after: its dub.
+        out: a ``.png`` file.
+        times: seconds at which to look.
+        count: without ``times``, how many moments spread over the video.
+        size: side of each face in px.
+
+    Raises:
+        InputError: a video cannot be read, or ends before the first of the times.
+        OutputError: ``out`` cannot be written.
+    """
+    source, dubbed = media.probe(before), media.probe(after)
+    moments = sorted(times) if times is not None else [source.duration * (i + 0.5) / count for i in range(count)]
+    columns: list[Byte] = []
+    for pair in zip(media.read_frames(source), media.read_frames(dubbed), strict=False):
+        if len(columns) == len(moments):
+            break
+        if pair[0].time >= moments[len(columns)]:
+            unit = _largest_face(pair[0])
+            columns.append(np.concatenate([geometry.crop_face(frame, unit, size).image for frame in pair]))
+    if not columns:
+        raise InputError(f"{before} ends before {moments[0]} s; give earlier times")
+    media.write_png(out, np.concatenate(columns, axis=1))
+
+
+def _largest_face(frame: Frame) -> Float:
+    """Unit affine of the largest face of a frame; of the largest square in its middle where there is none."""
+    squares = [geometry.face_square(face.landmarks) for face in search(geometry.luma8(frame))]
+    height, width = frame.planes[0].shape
+    side = min(height, width)
+    middle = np.array([width / 2, (height - side) / 2, side], np.float32)
+    return geometry.square_matrix(max(squares, key=lambda square: float(square[2]), default=middle))
