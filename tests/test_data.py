@@ -12,7 +12,7 @@ import torch
 from scipy.ndimage import gaussian_filter1d
 
 from sidgan import audio, geometry, media
-from sidgan.data.dataset import PackedClip, PackedSet, Windows, box_masks, reference_frame, stack_windows
+from sidgan.data.dataset import PackedClip, PackedSet, Windows, box_masks, reference_frames, stack_windows
 from sidgan.data.offset import estimate_offset
 from sidgan.data.splits import Splits
 from sidgan.errors import ConfigError, DataError
@@ -128,25 +128,39 @@ def test_mouth_opening_is_in_eye_distances() -> None:
 # ----------------------------------------------------------------------------------------------------------- windows
 
 
+def counting_clip(name: str, count: int) -> PackedClip:
+    """Picture i and sound i are i all over."""
+    numbers = torch.arange(count)[:, None, None, None]
+    landmarks = np.zeros((count, 68, 2), np.float32)
+    landmarks[:, 45, 0] = 1.0  # how far the eyes are apart
+    return PackedClip(
+        name=name, images=numbers.to(torch.uint8).expand(-1, 3, 8, 8), mels=numbers.half().expand(-1, 1, 80, 16),
+        masks=torch.tensor([0.25, 0.5, 0.75, 1.0]).expand(count, 4), landmarks=landmarks,
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize("length", [10, 26, 40, 200])
-def test_reference_is_never_inside_its_window(length: int) -> None:
-    rng = np.random.default_rng(0)
+@pytest.mark.parametrize("count", [1, 2])
+def test_references_are_never_inside_their_window(length: int, count: int) -> None:
+    rng, clip = np.random.default_rng(0), counting_clip("one", length)
     for start in range(length - 4):
-        for _ in range(3):
-            reference = reference_frame(rng, length, start, 5)
+        for reference in reference_frames(rng, clip, start, 5, count):
             assert 0 <= reference < length
             assert not start <= reference < start + 5
             if length >= 60:
                 assert abs(reference - start - 2) >= 25
 
 
-def counting_clip(name: str, count: int) -> PackedClip:
-    """Picture i and sound i are i all over."""
-    numbers = torch.arange(count)[:, None, None, None]
-    return PackedClip(
-        name=name, images=numbers.to(torch.uint8).expand(-1, 3, 8, 8), mels=numbers.half().expand(-1, 1, 80, 16),
-        masks=torch.tensor([0.25, 0.5, 0.75, 1.0]).expand(count, 4), landmarks=np.zeros((count, 68, 2), np.float32),
-    )  # fmt: skip
+def test_of_two_references_one_has_closed_and_one_open_lips() -> None:
+    rng, clip = np.random.default_rng(0), counting_clip("one", 90)
+    clip.landmarks[:, 66, 1] = opening = rng.permutation(90)
+    drawn = [reference_frames(rng, clip, 20, 5, 2) for _ in range(50)]
+    far = np.sort(opening[48:])
+    closed, wide = np.array([[opening[i] for i in pair] for pair in drawn]).T
+    assert closed.max() < far[len(far) // 3 + 1]
+    assert wide.min() > far[-len(far) // 3 - 1]
+    assert len(set(closed)) > 5  # not always the same ones
+    assert len(set(wide)) > 5
 
 
 def test_windows_keep_picture_and_sound_together() -> None:

@@ -23,11 +23,12 @@ from torch import Tensor
 from sidgan import audio
 from sidgan.config import SYNC_FRAMES
 from sidgan.errors import DataError
-from sidgan.geometry import MOUTH, placement
+from sidgan.geometry import MOUTH, mouth_opening, placement
 from sidgan.types import Byte, Float
 
 FPS = 25
 LIP_MARGIN = 0.015  #: of the side
+THIRD = 1 / 3  #: of the frames in question, those with the lips closest or widest apart that a pair is drawn from
 REFERENCE_DISTANCE = 25  #: frames between a window and its reference picture, where the clip is long enough
 
 
@@ -152,16 +153,24 @@ class PackedSet:
         for _ in range(count):
             clip = self.draw(rng)
             start = int(rng.integers(len(clip) - frames + 1))
-            shown = [reference_frame(rng, len(clip), start, frames) for _ in range(references)]
-            picks.append((clip, start, shown))
+            picks.append((clip, start, reference_frames(rng, clip, start, frames, references)))
         return stack_windows(picks, frames, self.size, self.device)
 
 
-def reference_frame(rng: np.random.Generator, length: int, start: int, frames: int) -> int:
-    """A frame of the same clip at least a second from the window's middle, or else the farthest; never inside it."""
-    middle = start + frames // 2
+def reference_frames(rng: np.random.Generator, clip: PackedClip, start: int, frames: int, count: int) -> list[int]:
+    """Frames of a clip at least a second from a window's middle, or else the farthest; never inside it.
+
+    Of several, one shows the lips rather closed and one rather open, in turns, as in dubbing (`Person.candidates`).
+    """
+    middle, length = start + frames // 2, len(clip)
     far = [i for i in range(length) if abs(i - middle) >= REFERENCE_DISTANCE]
-    return int(rng.choice(far)) if far else (0 if middle > length - 1 - middle else length - 1)
+    if not far:
+        return [0 if middle > length - 1 - middle else length - 1] * count
+    if count == 1:
+        return [int(rng.choice(far))]
+    order = [far[i] for i in np.argsort(mouth_opening(clip.landmarks[far]), kind="stable")]
+    some = max(1, round(THIRD * len(order)))
+    return [int(rng.choice(order[-some:] if k % 2 else order[:some])) for k in range(count)]
 
 
 def stack_windows(

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from sidgan.nn.layers import SLOPE
 
 REACH = 0.25  #: what an output of 1 moves, in halves of the side; small, so that training begins without leaps
+BELIEF = 2.0  #: what an output of 1 adds to the logit of belief; large, so that of two poses one is soon believed
 HIDDEN = 32  #: channels in which a level compares itself with a reference
 
 
@@ -66,7 +67,8 @@ class Motion(nn.Module):
             (N, K, 3, r, r).
         """
         both = torch.cat([x[:, None].expand_as(moved), moved], 2).flatten(0, 1)
-        own = self.head(F.leaky_relu(self.look(both), SLOPE)).float() * REACH
+        own = self.head(F.leaky_relu(self.look(both), SLOPE)).float()
+        own = own * own.new_tensor([REACH, REACH, BELIEF]).view(3, 1, 1)
         own = own.view(*moved.shape[:2], *own.shape[1:])
         return own if motion is None else own + _resized(motion, x.shape[-1])
 
