@@ -65,6 +65,10 @@ def dub(
     lossless: Annotated[bool, typer.Option("--lossless", help="encode without loss: large, and exactly the source "
                                            "where nothing was redrawn")] = False,
     strip: Annotated[Path | None, typer.Option(help="also write a before/after picture", metavar="PNG")] = None,
+    report_to: Annotated[
+        Path | None, typer.Option("--report", help="also write a page about it: what, where, how it looks, how long",
+                                  metavar="HTML")
+    ] = None,
     sign: Annotated[
         Path | None, typer.Option(help="also sign the result with this certificate (C2PA)", metavar="PEM")
     ] = None,
@@ -81,15 +85,9 @@ def dub(
 
     own: Mapping[int, Any] = {}
     facts: dict[str, Any] = {}
-    credentials = None
-    if sign is not None and key is not None:
-        from sidgan.credentials import Credentials
-
-        credentials = Credentials(sign, key)
-    elif sign is not None or key is not None:
-        raise ConfigError("--sign and --key belong together: a certificate and its private key")
-    if strip is not None:
-        check_target(strip)
+    credentials = _credentials(sign, key)
+    for target in filter(None, (strip, report_to)):
+        check_target(target)
     if adapt is not None:
         from sidgan import adaptation
 
@@ -113,6 +111,8 @@ def dub(
         )  # fmt: skip
     if strip is not None:
         dubbing.strip(video, out, strip)
+    if report_to is not None:
+        dubbing.write_page(report.to_dict() | facts, video, voice, out, report_to)
     _print(report.to_dict() | facts, as_json, f"{report.dubbed} of {report.frames} frames dubbed -> {out}")
     if engine != "torch":
         console.print(f"  drawn by {report.engine}", markup=False, highlight=False, soft_wrap=True)
@@ -527,6 +527,16 @@ def _root(version: Annotated[bool, typer.Option("--version", help="print the ver
     if version:
         print(__version__)
         raise typer.Exit
+
+
+def _credentials(certificate: Path | None, key: Path | None) -> Any:
+    if certificate is None and key is None:
+        return None
+    if certificate is None or key is None:
+        raise ConfigError("--sign and --key belong together: a certificate and its private key")
+    from sidgan.credentials import Credentials
+
+    return Credentials(certificate, key)
 
 
 def _dry(config: Any) -> None:

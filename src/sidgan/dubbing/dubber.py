@@ -196,6 +196,7 @@ class Dubber:
             wall=round(clock.wall, 3), cpu=round(clock.cpu, 3), memory=round(peak_memory(), 1),
             face_side=round(float(np.median(drawing.sides)), 1) if drawing.sides else 0.0,
             model=f"{self.model}, adapted" if own else self.model, engine=drawing.used,
+            looks=drawing.looks.stretches(timeline, drawing.passed), **drawing.looks.figures(),
         )  # fmt: skip
 
     def _mark(
