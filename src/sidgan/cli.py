@@ -64,6 +64,8 @@ def dub(
     crf: Annotated[int, typer.Option(help="quality, 0 (best) to 51", min=0, max=51)] = 16,
     lossless: Annotated[bool, typer.Option("--lossless", help="encode without loss: large, and exactly the source "
                                            "where nothing was redrawn")] = False,
+    steady: Annotated[float, typer.Option(help="how calm redrawn skin is made; lips are left as they are", min=0,
+                                          max=1)] = 0.5,
     strip: Annotated[Path | None, typer.Option(help="also write a before/after picture", metavar="PNG")] = None,
     report_to: Annotated[
         Path | None, typer.Option("--report", help="also write a page about it: what, where, how it looks, how long",
@@ -106,7 +108,7 @@ def dub(
     with bar(console) as show:
         report = dubbing.dub(
             video, voice, out, model=model, own=own, faces=faces, length=length, device=device, engine=engine,
-            encoder=encoder, crf=crf, lossless=lossless, sign=credentials,
+            encoder=encoder, crf=crf, lossless=lossless, steady=steady, sign=credentials,
             progress=lambda stage, done, total: show(done / max(total, 1), stage),
         )  # fmt: skip
     if strip is not None:

@@ -13,7 +13,7 @@ cancel. Lips are left out: they are meant to differ. Seam and jitter are in leve
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import groupby
@@ -89,18 +89,17 @@ def doubt(figures: Mapping[str, Any]) -> float:
 
 
 class Looks:
-    """Looks at faces while they are put back, and says at the end how each stretch looks."""
+    """Looks at faces while they are put back; remembers two frames of each, since trembling takes three."""
 
     def __init__(self) -> None:
-        self._samples: list[Sample] = []
         self._last: dict[Person, int] = {}
         self._steps: dict[Person, list[tuple[int, Array]]] = {}
 
-    def add(
+    def __call__(
         self, frame: Frame, source_at: Fraction, person: Person, row: int, source: Byte, luma: Float, drawn: Float,
         alpha: Float, new: Float,
-    ) -> None:  # fmt: skip
-        """Look at a redrawn face, before it is put back.
+    ) -> Sample | None:  # fmt: skip
+        """Look at a redrawn face before it is put back; not at every one.
 
         Args:
             frame: of the output.
@@ -115,10 +114,11 @@ class Looks:
         phase, begins = frame.index % EVERY, self._last.get(person) != frame.index - 1
         self._last[person] = frame.index
         if phase > 2 and not begins:
-            return
+            return None
         size, mouths = len(alpha), (person.points[row, OUTER_LIPS], new[OUTER_LIPS])
         seen = [(i, s) for i, s in self._steps.get(person, []) if i >= frame.index - 2]
-        seen.append((frame.index, steps(*(resized(p, SMALL) for p in (source, drawn, alpha)), around(mouths, SMALL))))
+        small = [resized(picture, SMALL) for picture in (source, drawn, alpha)]
+        seen.append((frame.index, steps(small[0], small[1], small[2], around(mouths, SMALL))))
         self._steps[person] = seen
         now, shake, sharp = seen[-1][1], float("nan"), float("nan")
         if len(seen) == 3:
@@ -131,42 +131,37 @@ class Looks:
                 sharp = (mean_size(fine(dub), skin) + LEAST) / (mean_size(fine(luma), skin) + LEAST)
         matrix = person.track.matrices[row]
         face = (float(matrix[0, 2]), float(matrix[1, 2]), float(matrix[0, 0]))
-        self._samples.append(
-            Sample(frame.index, float(frame.time), float(source_at), face, mean(np.abs(now)), shake, sharp)
-        )
+        return Sample(frame.index, float(frame.time), float(source_at), face, mean(np.abs(now)), shake, sharp)
 
     def forget(self, person: Person) -> None:
         """Free what is held of a person who is out of sight."""
         self._steps.pop(person, None)
         self._last.pop(person, None)
 
-    def stretches(self, timeline: Timeline, passed: Iterable[tuple[int, int, str]]) -> tuple[Look, ...]:
-        """How each stretch of the output looks that is not in ``passed``, frame numbers from first to last."""
-        left_alone = {i for first, last, _ in passed for i in range(first, last + 1)}
-        found = []
-        for alone, run in groupby(timeline, key=lambda shown: shown.index in left_alone):
-            frames = list(run)
-            if not alone:
-                found.append(self._look(frames[0], frames[-1]))
-        return tuple(found)
 
-    def figures(self, first: int = 0, last: int | None = None) -> dict[str, float | None]:
-        """Means of the three figures from one frame of the output to another."""
-        some = self._within(first, last)
-        means = {name: mean(np.array([getattr(sample, name) for sample in some])) for name in LIMITS}
-        return {name: None if np.isnan(value) else round(value, 3) for name, value in means.items()}
+def stretches(samples: Sequence[Sample], timeline: Timeline, passed: Iterable[tuple[int, int, str]]) -> Iterator[Look]:
+    """How each stretch of the output looks that is not in ``passed``, frame numbers from first to last."""
+    left_alone = {i for first, last, _ in passed for i in range(first, last + 1)}
+    for alone, run in groupby(timeline, key=lambda shown: shown.index in left_alone):
+        frames = list(run)
+        if not alone:
+            yield _look([s for s in samples if frames[0].index <= s.frame <= frames[-1].index], frames)
 
-    def _within(self, first: int, last: int | None) -> list[Sample]:
-        return [sample for sample in self._samples if first <= sample.frame and (last is None or sample.frame <= last)]
 
-    def _look(self, first: Showing, last: Showing) -> Look:
-        worst = max(self._within(first.index, last.index), key=lambda sample: doubt(sample._asdict()))
-        return Look(
-            first=first.index, last=last.index, start=round(float(first.time), 3),
-            end=round(float(last.time + last.duration), 3), dubbed=last.index - first.index + 1,
-            **self.figures(first.index, last.index), at=round(worst.at, 3), source_at=round(worst.source_at, 3),
-            face=worst.face,
-        )  # fmt: skip
+def _look(samples: Sequence[Sample], frames: Sequence[Showing]) -> Look:
+    first, last = frames[0], frames[-1]
+    worst = max(samples, key=lambda sample: doubt(sample._asdict()))
+    return Look(
+        first=first.index, last=last.index, start=round(float(first.time), 3),
+        end=round(float(last.time + last.duration), 3), dubbed=len(frames), **figures(samples), at=round(worst.at, 3),
+        source_at=round(worst.source_at, 3), face=worst.face,
+    )  # fmt: skip
+
+
+def figures(samples: Sequence[Sample]) -> dict[str, float | None]:
+    """Means of the three figures; ``None`` where nothing is known."""
+    means = {name: mean(np.array([getattr(sample, name) for sample in samples])) for name in LIMITS}
+    return {name: None if np.isnan(value) else round(value, 3) for name, value in means.items()}
 
 
 def steps(source: Float, dub: Float, alpha: Float, lips: Array) -> Array:
