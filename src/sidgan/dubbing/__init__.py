@@ -8,6 +8,9 @@
                   └─ frames without a usable face ────────┴─ write          frames in order
     output ─ read ─ compare ───────▶ report                     proof       third pass: is it what was meant?
 
+What is drawn goes into its frame calmed (`steady`), with the detail it lacks (`detail`), and is looked at (`looks`); a
+`page` tells what came of it.
+
 Only landmarks and the spectrogram are kept, so memory does not grow with pictures.
 """
 
