@@ -13,6 +13,7 @@ from fractions import Fraction
 from html import escape
 from itertools import islice
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import cv2
@@ -79,7 +80,7 @@ def _head(report: Mapping[str, Any], video: Path, voice: Path, out: Path) -> Ite
     yield f"<title>{name}</title><style>{STYLE}</style></head><body><h1>{name}</h1>"
     yield "<p class='altered'>This video is altered: a mouth was redrawn to another voice. Whoever is seen in it must"
     yield " have agreed to that, and whoever sees it must be told. "
-    yield f"<code>sidgan verify {name}</code> reads its mark.</p>"
+    yield f"<code>sidgan verify {escape(quote(out.name))}</code> reads its mark.</p>"
     yield "<table class='words'>"
     for what, text in _facts(report, video, voice, out):
         yield f"<tr><td>{what}</td><td>{escape(text)}</td></tr>"
