@@ -19,9 +19,9 @@ from sidgan.geometry import JAW, MOUTH, OUTER_LIPS, mask_image
 from sidgan.types import Byte, Float
 
 # Lengths in shares of the crop's side.
-WIDER = 0.06  #: by which the region exceeds the hull of the jaws
+WIDER = 0.16  #: by which the region exceeds the hull of the jaws, so that its edge meets neck and collar, not a chin
 INSET = 0.01  #: rim of the region that stays as it was
-FEATHER = 0.05  #: over which alpha rises from 0 to 1
+FEATHER = 0.08  #: over which alpha rises from 0 to 1
 LIP_RIM = 0.01  #: around the lips, replaced together with them
 RING = 12 / 512  #: width of the ring around the hidden box in which tones are compared
 
@@ -43,8 +43,8 @@ def mouth_alpha(size: int, box: Float, old: Float, new: Float) -> Float:
         (S, S) float32 in [0, 1]: 0 outside the box, hence above the nose base, and on the crop's border; 1 on both
         mouths and both chins as far as they lie inside.
     """
-    hull = _polygon(size, np.concatenate([face[part] for face in (old, new) for part in (JAW, MOUTH)]))
-    lips = _polygon(size, old[OUTER_LIPS]) | _polygon(size, new[OUTER_LIPS])
+    hull = polygon(size, np.concatenate([face[part] for face in (old, new) for part in (JAW, MOUTH)]))
+    lips = polygon(size, old[OUTER_LIPS]) | polygon(size, new[OUTER_LIPS])
     depth = np.minimum(WIDER * size - _distance_to(hull), _depth_in_box(size, box))
     soft = depth - INSET * size
     away = np.maximum(_distance_to(lips) - LIP_RIM * size, 0)
@@ -79,7 +79,7 @@ class ToneMatch:
         width = max(1, round(RING * size))
         hidden = (mask_image(box, size) > 0).astype(np.uint8)
         around = cv2.dilate(hidden, np.ones((2 * width + 1, 2 * width + 1), np.uint8)) > hidden
-        ring = around & _polygon(size, old)
+        ring = around & polygon(size, old)
         if ring.sum() >= 16:
             keep = min(MEMORY, self._seen / (self._seen + 1))
             self._mean = keep * self._mean + (1 - keep) * _fit(drawn[ring], source[ring])
@@ -98,7 +98,7 @@ def _fit(drawn: Byte, source: Byte) -> Float:
     return np.stack([gain, np.clip(y_mean - gain * x_mean, -OFFSET, OFFSET)])
 
 
-def _polygon(size: int, points: Float) -> np.ndarray:
+def polygon(size: int, points: Float) -> np.ndarray:
     """(S, S) bool: the convex hull of unit points (K, 2)."""
     canvas = np.zeros((size, size), np.uint8)
     sixteenths = np.round((np.clip(points, -1, 2) * size - 0.5) * 16).astype(np.int32)

@@ -64,7 +64,13 @@ def dub(
     crf: Annotated[int, typer.Option(help="quality, 0 (best) to 51", min=0, max=51)] = 16,
     lossless: Annotated[bool, typer.Option("--lossless", help="encode without loss: large, and exactly the source "
                                            "where nothing was redrawn")] = False,
+    steady: Annotated[float, typer.Option(help="how calm redrawn skin is made; lips are left as they are", min=0,
+                                          max=1)] = 0.5,
     strip: Annotated[Path | None, typer.Option(help="also write a before/after picture", metavar="PNG")] = None,
+    report_to: Annotated[
+        Path | None, typer.Option("--report", help="also write a page about it: what, where, how it looks, how long",
+                                  metavar="HTML")
+    ] = None,
     sign: Annotated[
         Path | None, typer.Option(help="also sign the result with this certificate (C2PA)", metavar="PEM")
     ] = None,
@@ -81,15 +87,9 @@ def dub(
 
     own: Mapping[int, Any] = {}
     facts: dict[str, Any] = {}
-    credentials = None
-    if sign is not None and key is not None:
-        from sidgan.credentials import Credentials
-
-        credentials = Credentials(sign, key)
-    elif sign is not None or key is not None:
-        raise ConfigError("--sign and --key belong together: a certificate and its private key")
-    if strip is not None:
-        check_target(strip)
+    credentials = _credentials(sign, key)
+    for target in filter(None, (strip, report_to)):
+        check_target(target)
     if adapt is not None:
         from sidgan import adaptation
 
@@ -108,11 +108,13 @@ def dub(
     with bar(console) as show:
         report = dubbing.dub(
             video, voice, out, model=model, own=own, faces=faces, length=length, device=device, engine=engine,
-            encoder=encoder, crf=crf, lossless=lossless, sign=credentials,
+            encoder=encoder, crf=crf, lossless=lossless, steady=steady, sign=credentials,
             progress=lambda stage, done, total: show(done / max(total, 1), stage),
         )  # fmt: skip
     if strip is not None:
         dubbing.strip(video, out, strip)
+    if report_to is not None:
+        dubbing.write_page(report.to_dict() | facts, video, voice, out, report_to)
     _print(report.to_dict() | facts, as_json, f"{report.dubbed} of {report.frames} frames dubbed -> {out}")
     if engine != "torch":
         console.print(f"  drawn by {report.engine}", markup=False, highlight=False, soft_wrap=True)
@@ -527,6 +529,16 @@ def _root(version: Annotated[bool, typer.Option("--version", help="print the ver
     if version:
         print(__version__)
         raise typer.Exit
+
+
+def _credentials(certificate: Path | None, key: Path | None) -> Any:
+    if certificate is None and key is None:
+        return None
+    if certificate is None or key is None:
+        raise ConfigError("--sign and --key belong together: a certificate and its private key")
+    from sidgan.credentials import Credentials
+
+    return Credentials(certificate, key)
 
 
 def _dry(config: Any) -> None:

@@ -217,6 +217,13 @@ def crop_face(frame: Frame, unit: Float, size: int) -> Crop:
     return Crop(ycc_to_rgb(planes, frame.format), matrix)
 
 
+def crop_luma(frame: Frame, unit: Float, size: int) -> Float:
+    """As `crop_face`, brightness only: (size, size) float32, 0 black to 255 white."""
+    black, span, _, _ = _ranges(frame.format)
+    matrix = np.asarray(crop_matrix(unit, size), np.float64)
+    return (_pull(np.ascontiguousarray(frame.planes[0]), matrix, size) - np.float32(black)) * np.float32(255 / span)
+
+
 def paste_face(frame: Frame, image: Byte | Float, alpha: Float, unit: Float) -> None:
     """Blend a generated crop into the frame's own planes, in place.
 

@@ -8,15 +8,20 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import chain
 
+import cv2
 import numpy as np
 
 from sidgan import geometry, media
 from sidgan.blend import mouth_alpha
 from sidgan.dubbing.analysis import Analysis
+from sidgan.dubbing.detail import LARGEST, detailed, resized
+from sidgan.dubbing.looks import Looks, Sample, around
 from sidgan.dubbing.report import Clock, Progress
+from sidgan.dubbing.steady import STEADY, Steady
 from sidgan.dubbing.voice import Voice
 from sidgan.engine import Engine
 from sidgan.faces import box_of, landmarks
+from sidgan.geometry import OUTER_LIPS
 from sidgan.people import Person, References
 from sidgan.timeline import Showing, Timeline
 from sidgan.types import Byte, Clip, Float, Frame
@@ -44,16 +49,18 @@ class Drawing:
         timeline: which frame is shown when.
         engine: the model.
         own: models of single faces, by their place among the video's tracks.
+        steady: how calm redrawn skin is made, 0 to 1.
 
     Attributes:
         passed: (first, last, reason) of stretches that were left alone so far.
         dubbed: frames with a redrawn mouth so far.
         sides: of the face squares that were redrawn so far, px in the source.
+        looks: at some of the redrawn faces so far.
     """
 
     def __init__(
         self, clip: Clip, seen: Analysis, voice: Voice, timeline: Timeline, engine: Engine, own: Mapping[int, Engine],
-        clock: Clock, progress: Progress,
+        clock: Clock, progress: Progress, steady: float = STEADY,
     ) -> None:  # fmt: skip
         self._clip, self._seen, self._voice, self._timeline = clip, seen, voice, timeline
         self._clock, self._progress = clock, progress
@@ -65,6 +72,8 @@ class Drawing:
         self.passed: list[tuple[int, int, str]] = []
         self.dubbed = 0
         self.sides: list[float] = []
+        self.looks: list[Sample] = []
+        self._look, self._steady = Looks(), Steady(steady)
 
     @property
     def used(self) -> str:
@@ -123,6 +132,8 @@ class Drawing:
         """Free the references of those who are not near a frame of the video; their pictures if they come no more."""
         for person in [p for p in self._shown if source not in p.track.frames]:
             person.reference = None
+            self._look.forget(person)
+            self._steady.forget(person)
             if not self._timeline.repeats:
                 person.pictures = None
             self._shown.remove(person)
@@ -145,7 +156,7 @@ class Drawing:
                 with self._clock.stage("blend"):
                     edited = media.editable(frame)
                     for job in jobs:
-                        _paste(edited, job, next(drawn[job.person]))
+                        self._paste(edited, job, next(drawn[job.person]))
             yield frame, edited
 
     def _redraw(self, person: Person, jobs: Sequence[Job]) -> Byte:
@@ -160,11 +171,18 @@ class Drawing:
         with self._clock.stage("network"):
             return engine.run(crops, masks, mels, person.reference, placed)
 
-
-def _paste(frame: Frame, job: Job, drawn: Byte) -> None:
-    """Put a redrawn mouth into an editable frame."""
-    person, row = job.person, job.row
-    old, box, size = person.points[row], person.boxes[row], len(drawn)
-    new = (landmarks(drawn, box_of(old * size - 0.5)) + 0.5) / size
-    image = person.tone(drawn, job.crop, box, old)
-    geometry.paste_face(frame, image, mouth_alpha(size, box, old, new), person.track.matrices[row])
+    def _paste(self, frame: Frame, job: Job, drawn: Byte) -> None:
+        """Put a redrawn mouth into an editable frame."""
+        person, row = job.person, job.row
+        old, box, size = person.points[row], person.boxes[row], len(drawn)
+        new = (landmarks(drawn, box_of(old * size - 0.5)) + 0.5) / size
+        mouths = old[OUTER_LIPS], new[OUTER_LIPS]
+        image = self._steady(person, frame.index, job.crop, person.tone(drawn, job.crop, box, old), mouths)
+        side = max(size, min(round(float(person.sides[row])), LARGEST))
+        image, alpha = resized(image, side), resized(mouth_alpha(size, box, old, new), side, cv2.INTER_LINEAR)
+        luma = geometry.crop_luma(frame, person.track.matrices[row], side)
+        image = detailed(luma, image, alpha * ~around(mouths, side))
+        shown = self._seen.times[person.track.first + row]
+        seen = self._look(frame, shown, person, row, job.crop, luma, image, alpha, new)
+        self.looks += [seen] if seen is not None else []
+        geometry.paste_face(frame, image, alpha, person.track.matrices[row])

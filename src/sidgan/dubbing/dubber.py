@@ -14,8 +14,10 @@ from sidgan.config import require
 from sidgan.credentials import Credentials
 from sidgan.dubbing.analysis import analyse
 from sidgan.dubbing.drawing import Drawing
+from sidgan.dubbing.looks import figures, stretches
 from sidgan.dubbing.proof import wrong_pictures, wrong_sound
 from sidgan.dubbing.report import Clock, DubReport, Progress, peak_memory
+from sidgan.dubbing.steady import STEADY
 from sidgan.dubbing.voice import listen
 from sidgan.engine import Engine, check_engine, load
 from sidgan.errors import MarkError, OutputError, SidganError
@@ -40,6 +42,7 @@ def dub(
     encoder: str = "x264",
     crf: int = 16,
     lossless: bool = False,
+    steady: float = STEADY,
     progress: Progress | None = None,
     generator: Generator | None = None,
     own: Mapping[int, Generator] | None = None,
@@ -68,6 +71,7 @@ def dub(
         encoder: ``x264``, ``x265`` or any other by FFmpeg's name, such as ``h264_nvenc``.
         crf: constant quality, 0 (best) to 51.
         lossless: encode without loss, whatever ``crf`` says: what was not redrawn is exactly the source's.
+        steady: how calm redrawn skin is made, 0 to 1; lips move as they do.
         progress: told how far it is.
         generator: a network to use in place of ``model``.
         own: networks of the same size for single faces, by their place among the video's tracks, the most prominent
@@ -85,7 +89,7 @@ def dub(
     dubber = Dubber(model, device=device, engine=engine, generator=generator)
     return dubber.dub(
         video, audio, out, faces=faces, length=length, encoder=encoder, crf=crf, lossless=lossless,
-        progress=progress, own=own, on_frame=on_frame, sign=sign,
+        steady=steady, progress=progress, own=own, on_frame=on_frame, sign=sign,
     )  # fmt: skip
 
 
@@ -139,6 +143,7 @@ class Dubber:
         encoder: str = "x264",
         crf: int = 16,
         lossless: bool = False,
+        steady: float = STEADY,
         progress: Progress | None = None,
         own: Mapping[int, Generator] | None = None,
         on_frame: OnFrame | None = None,
@@ -149,6 +154,7 @@ class Dubber:
         require(faces in ("largest", "all"), f"faces must be 'largest' or 'all', not {faces!r}")
         require(length in LENGTHS, f"length must be {', '.join(LENGTHS[:-1])} or {LENGTHS[-1]}, not {length!r}")
         require(0 <= crf <= 51, f"crf must be 0 to 51, not {crf}")
+        require(0 <= steady <= 1, f"steady must be 0 to 1, not {steady}")
         if out.resolve() in (video.resolve(), audio.resolve()):
             raise OutputError(f"{out} is one of the inputs; choose another name")
         networks = {id(network): network for network in (own or {}).values()}  # one for all shots of a person
@@ -170,7 +176,7 @@ class Dubber:
                 goes_on = length == "keep" and clip.audio_rate is not None and voice.end < seen.end
                 if goes_on:
                     writer.go_on_with_own_sound()
-                drawing = Drawing(clip, seen, voice, timeline, self.engine, engines, clock, progress)
+                drawing = Drawing(clip, seen, voice, timeline, self.engine, engines, clock, progress, steady)
                 with clock.stage("mark"):
                     mark = self._mark(clip, audio, drawing, timeline, own, signed=sign is not None)
                 writer.tags = mark.tags()
@@ -196,6 +202,7 @@ class Dubber:
             wall=round(clock.wall, 3), cpu=round(clock.cpu, 3), memory=round(peak_memory(), 1),
             face_side=round(float(np.median(drawing.sides)), 1) if drawing.sides else 0.0,
             model=f"{self.model}, adapted" if own else self.model, engine=drawing.used,
+            looks=tuple(stretches(drawing.looks, timeline, drawing.passed)), **figures(drawing.looks),
         )  # fmt: skip
 
     def _mark(

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from sidgan.dubbing.looks import Look
+
 Progress = Callable[[str, int, int], None]  #: called with stage, frames done, frames in total (an estimate at first)
 
 
@@ -27,6 +29,8 @@ class DubReport:
         face_side: median side of the dubbed face squares, px in the source.
         model: which weights were used.
         engine: what ran them, in which precision.
+        looks: how each redrawn stretch looks.
+        seam, jitter, sharpness: of all of them together, see `sidgan.dubbing.looks`.
     """
 
     frames: int
@@ -39,6 +43,10 @@ class DubReport:
     face_side: float
     model: str
     engine: str
+    looks: tuple[Look, ...]
+    seam: float | None
+    jitter: float | None
+    sharpness: float | None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""

@@ -1,0 +1,207 @@
+"""How a redrawn mouth looks in its surroundings: three figures that need no truth, taken while it is put back.
+
+::
+
+    seam       steps that the mask's edge adds, between what is drawn and what was there   0: none
+    jitter     trembling of these steps from frame to frame                                0: as calm as the source
+    sharpness  contrast of fine detail on redrawn skin, over the source's                  1: as sharp as the source
+
+Each compares the same places of the same frame before and after, so light, beards, grain and movement of the source
+cancel. Lips are left out: they are meant to differ. Seam and jitter are in levels of 8 bits, on faces reduced to
+`SMALL` px; sharpness is at the size that a face has in the video.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import groupby
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+
+from sidgan.blend import polygon
+from sidgan.dubbing.detail import brightness, fine, mean_size, resized
+from sidgan.geometry import OUTER_LIPS
+from sidgan.people import Person
+from sidgan.timeline import Showing, Timeline
+from sidgan.types import Array, Byte, Float, Frame
+
+EVERY = 5  #: of so many frames, three in a row are looked at: a fifth for steps and detail, three fifths for trembling
+SMALL = 128  #: px of the side of a face on which seam and jitter are measured
+STEEP = 2  #: px of these, over which a step is seen as one: what is spread over more counts less
+LIPS = 0.03  #: of the side, distance from the lips within which nothing is measured
+SECTORS = 24  #: pieces of the edge; within one, texture averages out and a seam does not
+FEWEST = 1.0  #: px of edge that a piece must hold
+LEAST = 0.02  #: levels of detail that are nothing
+
+#: How far a figure may be from that of an untouched picture before a stretch is worth a look.
+LIMITS = {"seam": 2.0, "jitter": 0.5, "sharpness": 0.3}
+UNTOUCHED = {"seam": 0.0, "jitter": 0.0, "sharpness": 1.0}
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a stretch of redrawn frames looks.
+
+    Attributes:
+        first, last: its frames of the output.
+        start, end: seconds of the output at which it begins and is over.
+        dubbed: frames with a redrawn mouth.
+        seam, jitter, sharpness: means over what was looked at; ``None`` where nothing could be.
+        at, source_at: seconds of the output and of the video at which it looks worst.
+        face: left, top and side of the face square there, px.
+    """
+
+    first: int
+    last: int
+    start: float
+    end: float
+    dubbed: int
+    seam: float | None
+    jitter: float | None
+    sharpness: float | None
+    at: float
+    source_at: float
+    face: tuple[float, float, float]
+
+
+class Sample(NamedTuple):
+    """One redrawn face of one frame; a figure that cannot be told is NaN."""
+
+    frame: int
+    at: float
+    source_at: float
+    face: tuple[float, float, float]
+    seam: float
+    jitter: float
+    sharpness: float
+
+
+def doubt(figures: Mapping[str, Any]) -> float:
+    """How far the worst of some figures is from an untouched picture's, in `LIMITS`: above 1 it is worth a look."""
+    off = {name: figures.get(name) for name in LIMITS}
+    known = {name: value - UNTOUCHED[name] for name, value in off.items() if value is not None and not np.isnan(value)}
+    # Calmer, or with fewer steps than the source, is no fault; sharper is one.
+    return max((abs(v) if name == "sharpness" else v) / LIMITS[name] for name, v in known.items()) if known else 0.0
+
+
+class Looks:
+    """Looks at faces while they are put back; remembers two frames of each, since trembling takes three."""
+
+    def __init__(self) -> None:
+        self._last: dict[Person, int] = {}
+        self._steps: dict[Person, list[tuple[int, Array]]] = {}
+
+    def __call__(
+        self, frame: Frame, source_at: Fraction, person: Person, row: int, source: Byte, luma: Float, drawn: Float,
+        alpha: Float, new: Float,
+    ) -> Sample | None:  # fmt: skip
+        """Look at a redrawn face before it is put back; not at every one.
+
+        Args:
+            frame: of the output.
+            source_at: seconds of the video at which that frame is shown.
+            person, row: whose face, and where in their track.
+            source: (S, S, 3) uint8, the face as it was.
+            luma: (R, R) its brightness in [0, 255], at the face's size in the video.
+            drawn: (R, R, 3) in [0, 255], as it is to be put back.
+            alpha: (R, R) share of each of its pixels.
+            new: (68, 2) its landmarks in unit coordinates.
+        """
+        phase, begins = frame.index % EVERY, self._last.get(person) != frame.index - 1
+        self._last[person] = frame.index
+        if phase > 2 and not begins:
+            return None
+        size, mouths = len(alpha), (person.points[row, OUTER_LIPS], new[OUTER_LIPS])
+        seen = [(i, s) for i, s in self._steps.get(person, []) if i >= frame.index - 2]
+        small = [resized(picture, SMALL) for picture in (source, drawn, alpha)]
+        seen.append((frame.index, steps(small[0], small[1], small[2], around(mouths, SMALL))))
+        self._steps[person] = seen
+        now, shake, sharp = seen[-1][1], float("nan"), float("nan")
+        if len(seen) == 3:
+            a, b, c = (step for _, step in seen)
+            shake = mean(np.abs(a - 2 * b + c))
+        if phase == 0 or begins:
+            skin = (alpha > 0.5) & ~around(mouths, size)
+            dub = luma + alpha * (brightness(drawn) - luma)
+            if skin.any():  # where the source has no detail at all there is nothing to compare with
+                sharp = (mean_size(fine(dub), skin) + LEAST) / (mean_size(fine(luma), skin) + LEAST)
+        matrix = person.track.matrices[row]
+        face = (float(matrix[0, 2]), float(matrix[1, 2]), float(matrix[0, 0]))
+        return Sample(frame.index, float(frame.time), float(source_at), face, mean(np.abs(now)), shake, sharp)
+
+    def forget(self, person: Person) -> None:
+        """Free what is held of a person who is out of sight."""
+        self._steps.pop(person, None)
+        self._last.pop(person, None)
+
+
+def stretches(samples: Sequence[Sample], timeline: Timeline, passed: Iterable[tuple[int, int, str]]) -> Iterator[Look]:
+    """How each stretch of the output looks that is not in ``passed``, frame numbers from first to last."""
+    left_alone = {i for first, last, _ in passed for i in range(first, last + 1)}
+    for alone, run in groupby(timeline, key=lambda shown: shown.index in left_alone):
+        frames = list(run)
+        if not alone:
+            yield _look([s for s in samples if frames[0].index <= s.frame <= frames[-1].index], frames)
+
+
+def _look(samples: Sequence[Sample], frames: Sequence[Showing]) -> Look:
+    first, last = frames[0], frames[-1]
+    worst = max(samples, key=lambda sample: doubt(sample._asdict()))
+    return Look(
+        first=first.index, last=last.index, start=round(float(first.time), 3),
+        end=round(float(last.time + last.duration), 3), dubbed=len(frames), **figures(samples), at=round(worst.at, 3),
+        source_at=round(worst.source_at, 3), face=worst.face,
+    )  # fmt: skip
+
+
+def figures(samples: Sequence[Sample]) -> dict[str, float | None]:
+    """Means of the three figures; ``None`` where nothing is known."""
+    means = {name: mean(np.array([getattr(sample, name) for sample in samples])) for name in LIMITS}
+    return {name: None if np.isnan(value) else round(value, 3) for name, value in means.items()}
+
+
+def steps(source: Float, dub: Float, alpha: Float, lips: Array) -> Array:
+    """The steps that the edge of a mask adds, piece by piece and colour by colour.
+
+    Within a piece, the difference of what is drawn and what was there is averaged over the edge, so that texture and
+    grain cancel. It counts as far as alpha rises within `STEEP` px.
+
+    Args:
+        source, dub: (R, R, 3) in [0, 255].
+        alpha: (R, R) in [0, 1].
+        lips: (R, R) bool, left out.
+
+    Returns:
+        (SECTORS, 3) levels, signed; NaN for pieces that hold no edge.
+    """
+    slope = np.minimum(STEEP * np.hypot(*np.gradient(alpha)), 1) * ~lips
+    rows, columns = np.nonzero(slope)
+    weight = slope[rows, columns]
+    angle = np.arctan2(rows - len(alpha) / 2, columns - len(alpha) / 2)
+    sector = ((angle / (2 * np.pi) + 0.5) * SECTORS).astype(np.int64) % SECTORS
+
+    def total(values: Array) -> Array:
+        return np.bincount(sector, values, SECTORS)
+
+    edge = total(weight)
+    off = (dub - source)[rows, columns]
+    known = np.where(edge >= FEWEST, edge, np.nan)
+    height = np.stack([total(weight * off[:, c]) for c in range(3)], 1) / known[:, None]
+    return np.asarray(height * (total(weight**2) / known)[:, None])
+
+
+def mean(values: Array) -> float:
+    """Of those that are known, NaN where none is."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if known.size else float("nan")
+
+
+def around(mouths: Iterable[Float], size: int) -> Array:
+    """(size, size) bool: mouths of landmarks (12, 2) in unit coordinates, and a rim around them."""
+    shape = np.logical_or.reduce([polygon(size, mouth) for mouth in mouths]).astype(np.uint8)
+    rim = max(1, round(LIPS * size))
+    return np.asarray(cv2.dilate(shape, np.ones((2 * rim + 1, 2 * rim + 1), np.uint8)) > 0)

@@ -1,0 +1,72 @@
+"""Calm for redrawn skin: what the dub changes about its tones may change only slowly.
+
+The difference between what is drawn and what was there is taken in coarse patches, without mouths, and each frame gets
+the running mean of its own and the last frames' differences instead of its own. The head's movement is in the source,
+so it is not smoothed and nothing swims; lips are not touched, so they move as far and as fast as before.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Iterable
+
+import cv2
+import numpy as np
+
+from sidgan.blend import polygon
+from sidgan.dubbing.detail import resized
+from sidgan.people import Person
+from sidgan.types import Byte, Float
+
+STEADY = 0.5  #: how steady, unless told otherwise
+LOOK_BACK = 10  #: frames that count, the present one included: older ones make no difference to a bit
+COARSE = 64  #: px of the side of a face on which differences are held
+PATCH = 3.0  #: px of these, standard deviation of the blur
+NEAR, FAR = 0.05, 0.15  #: of the side, distances from the lips at which smoothing sets in and is complete
+
+
+class Steady:
+    """Smooths faces, each with a memory of its own.
+
+    Args:
+        strength: 0 leaves everything as it is drawn; each frame before counts so many times the one after it.
+    """
+
+    def __init__(self, strength: float = STEADY) -> None:
+        self._strength = strength
+        self._seen: defaultdict[Person, deque[tuple[int, Float]]] = defaultdict(deque)
+
+    def forget(self, person: Person) -> None:
+        """Free what is held of a person who is out of sight."""
+        self._seen.pop(person, None)
+
+    def __call__(self, person: Person, place: int, source: Byte, drawn: Float, mouths: Iterable[Float]) -> Float:
+        """The drawn face (S, S, 3) in [0, 255] with steady skin.
+
+        Args:
+            person: whose face.
+            place: of the frame in the output.
+            source: (S, S, 3) uint8, the face as it was.
+            drawn: (S, S, 3) in [0, 255].
+            mouths: landmarks (12, 2) of outer lips in unit coordinates, before and after.
+        """
+        if self._strength == 0:
+            return drawn
+        skin = _skin(mouths)
+        share = cv2.GaussianBlur(skin, (0, 0), PATCH)[..., None] + 0.02  # the less skin, the less is known of it
+        change = resized(drawn - source, COARSE)
+        change = cv2.GaussianBlur(change * skin[..., None], (0, 0), PATCH) / share
+        seen = self._seen[person]
+        seen.append((place, change))
+        while not place - LOOK_BACK < seen[0][0] <= place:
+            seen.popleft()
+        weights = np.array([self._strength ** (place - one) for one, _ in seen], np.float32)
+        calm = np.tensordot(weights / weights.sum(), np.stack([past for _, past in seen]), 1)
+        return np.asarray(drawn + resized((calm - change) * skin[..., None], len(drawn), cv2.INTER_LINEAR))
+
+
+def _skin(mouths: Iterable[Float]) -> Float:
+    """(COARSE, COARSE): 0 on the lips and near them, 1 far away."""
+    lips = np.logical_or.reduce([polygon(COARSE, mouth) for mouth in mouths])
+    away = cv2.distanceTransform((~lips).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE) / COARSE
+    return np.asarray(np.clip((away - NEAR) / (FAR - NEAR), 0, 1), np.float32)
