@@ -75,6 +75,7 @@ def test_the_gate_opens_when_the_loss_has_stopped_falling():
 
 def test_a_run_with_gate_and_calibration_resumes_as_if_uninterrupted(blob, tmp_path, monkeypatch):
     monkeypatch.setattr(balance, "BATCHES", 1)
+    monkeypatch.setattr(balance, "TOLD", -1.0)
     config = gan_config(8, lr=1e-6, sync_gate=1, calibrate=True, recon_frames=2, settle=0.2, sync_ramp=0.2, **TERMS)
     quiet = {"log_every": 1, "eval_every": 2}
     whole = task(blob, config)
@@ -97,7 +98,8 @@ def test_a_run_with_gate_and_calibration_resumes_as_if_uninterrupted(blob, tmp_p
 # ------------------------------------------------------------------------------------------------------------ balance
 
 
-def test_calibration_brings_each_term_into_its_band_once(blob, tmp_path):
+def test_calibration_brings_each_term_into_its_band_once(blob, tmp_path, monkeypatch):
+    monkeypatch.setattr(balance, "TOLD", -1.0)
     learner = task(blob, gan_config(40, calibrate=True, **TERMS))
     for index in range(4):
         learner.step(index)
@@ -114,6 +116,18 @@ def test_calibration_brings_each_term_into_its_band_once(blob, tmp_path):
     kept = checkpoint.read_meta(tmp_path / "w.safetensors")["meta"]["weights"]
     assert kept["16"]["sync"] == pytest.approx(1e3 * learner.calibration.scales[16]["sync"])
     assert "level 16: the sync term pulls" in " ".join(learner.notes())
+
+
+def test_a_critic_is_weighed_when_it_tells_real_from_generated(blob):
+    learner = task(blob, gan_config(40, calibrate=True, **TERMS))
+    for index in range(4):
+        learner.step(index)
+    assert set(learner.calibration.scales[64]) == {"sync", "frequency"}, "after 4 steps it knows nothing"
+    for _ in range(20):
+        learner.calibration.hear({"real64": 0.7, "fake64": 0.3, "l1": 0.1})
+    for index in range(4, 8):
+        learner.step(index)
+    assert "gan" in learner.calibration.scales[64]
 
 
 def test_without_calibration_weights_are_what_was_set(blob):

@@ -21,6 +21,7 @@ BANDS = {"features": (0.3, 1.0), "frequency": (0.1, 0.5), "gan": (0.1, 0.5), "sy
 COARSEST_SYNC = (0.1, 0.5)
 WAIT = 200  #: steps from when a term joins in until it is measured (a twentieth of a short run); sync: none
 BATCHES = 16  #: it is measured on
+TOLD = 0.1  #: mean score of real minus generated patches from which a critic's pull says how strong it is going to be
 
 
 def gradient_balance(task: GanTask, level: int, batches: int = 8) -> dict[int, dict[str, float]]:
@@ -61,17 +62,28 @@ def gradient_balance(task: GanTask, level: int, batches: int = 8) -> dict[int, d
 class Calibration:
     """Rescales each term of each level once, into the middle of its band, soon after it has joined in.
 
+    A critic is waited for until it tells real from generated: one that does not pulls hardly at all, and a weight that
+    makes up for this would be far too large as soon as it does.
+
     Attributes:
         scales: what the weights are multiplied by, {level: {term: factor}}.
+        told: running mean of how far each level's critic tells them apart.
     """
 
     def __init__(self) -> None:
         self.scales: dict[int, dict[str, float]] = {}
+        self.told: dict[int, float] = {}
         self._since: dict[str, int] = {}
 
     def scale(self, level: int, term: str) -> float:
         """Factor of a weight; 1 for what has not been measured or was right."""
         return self.scales.get(level, {}).get(term, 1.0)
+
+    def hear(self, scores: Mapping[str, float]) -> None:
+        """Take in what the critics said in a step: ``real`` and ``fake`` of each level."""
+        for level in (int(name.removeprefix("real")) for name in scores if name.startswith("real")):
+            apart = scores[f"real{level}"] - scores[f"fake{level}"]
+            self.told[level] = 0.9 * self.told.get(level, 0.0) + 0.1 * apart
 
     def update(self, task: GanTask, index: int, now: Moment) -> None:
         """Measure and rescale what is due at a step. Neither the networks nor the random numbers change."""
@@ -95,7 +107,8 @@ class Calibration:
     def _due(self, task: GanTask, index: int, now: Moment) -> list[tuple[int, str]]:
         """Terms that take part at their full share for long enough and have not been measured."""
         active = [r for r in task.config.generator.rgb_levels if r < now.level or (r == now.level and now.fade == 1)]
-        present = {"features": active, "frequency": active, "gan": [r for r in active if r in now.gan_levels],
+        judged = [r for r in active if r in now.gan_levels and self.told.get(r, 0.0) >= TOLD]
+        present = {"features": active, "frequency": active, "gan": judged,
                    "sync": [r for r in active if now.sync > 0 and r in now.sync_levels]}  # fmt: skip
         wait = min(WAIT, task.config.loop.steps // 20)
         due = []
@@ -109,8 +122,8 @@ class Calibration:
 
     def state(self) -> dict[str, Any]:
         """Plain values for a checkpoint."""
-        return {"scales": self.scales, "since": self._since}
+        return {"scales": self.scales, "since": self._since, "told": self.told}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from `state`."""
-        self.scales, self._since = state["scales"], state["since"]
+        self.scales, self._since, self.told = state["scales"], state["since"], state["told"]

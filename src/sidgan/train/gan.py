@@ -136,7 +136,9 @@ class GanTask(Notes):
         if finite:
             average_in(self.ema, self.net.module, index, self.config.ema)
             if now.gan_levels and self.critics is not None:
-                report |= self._train_critics(images, batch, now, some)
+                scores = self._train_critics(images, batch, now, some)
+                self.calibration.hear(scores)
+                report |= scores
         return report
 
     def _some(self, rng: np.random.Generator, count: int) -> Tensor | None:
