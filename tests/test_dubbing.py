@@ -390,6 +390,24 @@ def test_no_more_than_a_few_batches_wait(
     assert 3 < held <= 3 * drawing.MAX_HELD
 
 
+def test_without_emphasis_the_voice_does_not_matter(folder: Path, generator: Generator, tmp_path: Path) -> None:
+    def drawn(voice: Path, emphasis: float) -> list[np.ndarray]:
+        frames: list[np.ndarray] = []
+        dub(
+            folder / "film.mp4", voice, tmp_path / "out.mp4", generator=generator, device="cpu", emphasis=emphasis,
+            on_frame=lambda before, after: frames.append(after.planes[0].copy()),
+        )  # fmt: skip
+        return frames
+
+    voices = [folder / "voice.wav", tmp_path / "other.wav"]
+    media.write_wav(voices[1], Scene(Drawn(3), LINES["hello"], seconds=3.0).audio(16_000), 16_000)
+    still, moving = ([drawn(voice, emphasis)[:5] for voice in voices] for emphasis in (0.0, 1.0))
+    assert np.array_equal(*still)
+    assert not np.array_equal(*moving)
+    with pytest.raises(ConfigError, match="emphasis must be 0 to 3"):
+        drawn(voices[0], 4.0)
+
+
 # -------------------------------------------------------------------------------------------------- engine and blending
 
 

@@ -295,3 +295,18 @@ def test_laplacian_outputs_add_detail_to_the_enlarged_coarser_one() -> None:
     for coarse, fine in ((16, 32), (32, 64)):
         enlarged = torch.nn.functional.interpolate(images[coarse], (fine, fine), mode="bilinear", align_corners=False)
         assert torch.allclose(images[fine], enlarged, atol=1e-6)
+
+
+def test_emphasis_moves_away_from_the_usual_sound() -> None:
+    net, mel = Generator(SMALL), torch.randn(4, 1, 80, 16)
+    net.train().audio.eval()  # as in training
+    with torch.no_grad():
+        for _ in range(800):
+            net._heard(mel)
+        net.eval()
+        learnt, usual = net._heard(mel), net.usual.clone()
+        assert torch.allclose(usual, learnt.mean(0), atol=1e-2)
+        for emphasis in (0.0, 0.5, 2.0):
+            net.emphasis = emphasis
+            assert torch.allclose(net._heard(mel) - usual, emphasis * (learnt - usual), atol=1e-4)
+    assert torch.equal(net.usual, usual)  # use does not change it

@@ -59,6 +59,9 @@ def dub(
         Ends, typer.Option(help="a longer voice: cut it, or hold the last frame, loop or pingpong the video until it "
                            "ends; a shorter voice: keep the original sound after it")
     ] = "cut",
+    emphasis: Annotated[
+        float, typer.Option(help="how strongly the mouth moves with the voice; 1 as learnt", min=0, max=3)
+    ] = 1.0,
     encoder: Annotated[str, typer.Option(help="x264, x265, or FFmpeg's name of another, such as h264_nvenc",
                                          metavar="NAME")] = "x264",
     crf: Annotated[int, typer.Option(help="quality, 0 (best) to 51", min=0, max=51)] = 16,
@@ -108,7 +111,7 @@ def dub(
     with bar(console) as show:
         report = dubbing.dub(
             video, voice, out, model=model, own=own, faces=faces, length=length, device=device, engine=engine,
-            encoder=encoder, crf=crf, lossless=lossless, steady=steady, sign=credentials,
+            encoder=encoder, crf=crf, lossless=lossless, steady=steady, emphasis=emphasis, sign=credentials,
             progress=lambda stage, done, total: show(done / max(total, 1), stage),
         )  # fmt: skip
     if strip is not None:

@@ -19,7 +19,7 @@ from sidgan.dubbing.proof import wrong_pictures, wrong_sound
 from sidgan.dubbing.report import Clock, DubReport, Progress, peak_memory
 from sidgan.dubbing.steady import STEADY
 from sidgan.dubbing.voice import listen
-from sidgan.engine import Engine, check_engine, load
+from sidgan.engine import Engine, Graph, check_engine, load
 from sidgan.errors import MarkError, OutputError, SidganError
 from sidgan.nn import Generator
 from sidgan.timeline import LENGTHS, Length, Timeline
@@ -43,6 +43,7 @@ def dub(
     crf: int = 16,
     lossless: bool = False,
     steady: float = STEADY,
+    emphasis: float = 1.0,
     progress: Progress | None = None,
     generator: Generator | None = None,
     own: Mapping[int, Generator] | None = None,
@@ -72,6 +73,8 @@ def dub(
         crf: constant quality, 0 (best) to 51.
         lossless: encode without loss, whatever ``crf`` says: what was not redrawn is exactly the source's.
         steady: how calm redrawn skin is made, 0 to 1; lips move as they do.
+        emphasis: how strongly the mouth moves with the voice, 0 to 3; 1 as learnt (`sidgan.nn.Generator`). An exported
+            model moves it as learnt.
         progress: told how far it is.
         generator: a network to use in place of ``model``.
         own: networks of the same size for single faces, by their place among the video's tracks, the most prominent
@@ -86,7 +89,7 @@ def dub(
         ConfigError, CheckpointError: an impossible setting or encoder; weights that cannot be used.
         SidganError: the output, read back, is not what it should be; it was removed.
     """
-    dubber = Dubber(model, device=device, engine=engine, generator=generator)
+    dubber = Dubber(model, device=device, engine=engine, generator=generator, emphasis=emphasis)
     return dubber.dub(
         video, audio, out, faces=faces, length=length, encoder=encoder, crf=crf, lossless=lossless,
         steady=steady, progress=progress, own=own, on_frame=on_frame, sign=sign,
@@ -120,10 +123,11 @@ class Dubber:
 
     def __init__(
         self, model: Path | str = "bundled", *, device: str = "auto", engine: str = "torch",
-        generator: Generator | None = None, batch: int = 8,
+        generator: Generator | None = None, batch: int = 8, emphasis: float = 1.0,
     ) -> None:  # fmt: skip
-        self.engine = Engine(load(model) if generator is None else generator, device, batch, kind=engine)
-        self._device, self._kind = device, engine
+        require(0 <= emphasis <= 3, f"emphasis must be 0 to 3, not {emphasis}")
+        self._device, self._kind, self._emphasis = device, engine, emphasis
+        self.engine = self._ready(load(model) if generator is None else generator, batch)
         if generator is None:
             file = checkpoint.file_of(model)
             self._name, self._digest = file.stem, provenance.digest_of(file)
@@ -159,7 +163,7 @@ class Dubber:
             raise OutputError(f"{out} is one of the inputs; choose another name")
         networks = {id(network): network for network in (own or {}).values()}  # one for all shots of a person
         batch = self.engine.batch
-        ready = {i: Engine(network, self._device, batch, kind=self._kind) for i, network in networks.items()}
+        ready = {i: self._ready(network, batch) for i, network in networks.items()}
         engines = {track: ready[id(network)] for track, network in (own or {}).items()}
         require(all(e.size == self.engine.size for e in engines.values()), "faces' own networks must be of one size")
         clip, clock, progress = media.probe(video), Clock(), progress or (lambda stage, done, total: None)
@@ -204,6 +208,11 @@ class Dubber:
             model=f"{self.model}, adapted" if own else self.model, engine=drawing.used,
             looks=tuple(stretches(drawing.looks, timeline, drawing.passed)), **figures(drawing.looks),
         )  # fmt: skip
+
+    def _ready(self, network: Generator | Graph, batch: int) -> Engine:
+        if isinstance(network, Generator):
+            network.emphasis = self._emphasis
+        return Engine(network, self._device, batch, kind=self._kind)
 
     def _mark(
         self, clip: Clip, voice: Path, drawing: Drawing, timeline: Timeline, own: Mapping[int, Generator] | None, *,

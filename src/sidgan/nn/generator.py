@@ -27,6 +27,7 @@ from sidgan.nn.motion import Motion, Reading, gathered, mixed, shrunk
 from sidgan.nn.syncnet import AudioEncoder, middle
 
 Features = Mapping[int, Tensor]  #: of K pictures each of M people: maps (M, K, C, r, r) for each r, and `PICTURE`
+USUAL = 0.01  #: share of each batch in the average f_A
 PICTURE = 0  #: key of the pictures themselves (M, K, 3, S, S) among their features
 
 
@@ -96,6 +97,10 @@ class Generator(nn.Module):
 
     Attributes:
         audio: the `AudioEncoder`, which `AudioEncoder.take_over` fills from an expert or a listener.
+        usual: (512,), f_A as it is on average, kept up in training.
+        emphasis: how much of what sets a sound apart from the usual the picture gets to hear: 1 as learnt, more moves
+            the mouth more. Where a sound leaves several mouths possible, training ends in their mean, which moves less
+            than any of them. For use, not for training.
     """
 
     def __init__(self, config: GeneratorConfig) -> None:
@@ -118,6 +123,9 @@ class Generator(nn.Module):
         if config.audio_context:
             near = config.audio_context + 1 - torch.arange(-config.audio_context, config.audio_context + 1).abs()
             self.context = nn.Parameter((near / near.sum())[:, None].repeat(1, AUDIO_FEATURES))
+        self.usual: Tensor
+        self.register_buffer("usual", torch.zeros(AUDIO_FEATURES))
+        self.emphasis = 1.0
         self._audio_frozen = False
         self._recomputed: tuple[int, ...] = ()
 
@@ -217,10 +225,12 @@ class Generator(nn.Module):
         windows = middle(mel, MEL_STEPS + 2 * MEL_HOP * reach).unfold(-1, MEL_STEPS, MEL_HOP)  # (N, 1, 80, K, 16)
         heard = self.audio(windows.permute(0, 3, 1, 2, 4).flatten(0, 1)).float()
         heard = F.layer_norm(heard, (AUDIO_FEATURES,))
-        if not reach:
-            return heard
-        mixed = (heard.unflatten(0, (mel.shape[0], -1)) * self.context).sum(1)
-        return F.layer_norm(mixed, (AUDIO_FEATURES,))
+        if reach:
+            mixed = (heard.unflatten(0, (mel.shape[0], -1)) * self.context).sum(1)
+            heard = F.layer_norm(mixed, (AUDIO_FEATURES,))
+        if self.training:
+            self.usual.lerp_(heard.detach().mean(0), USUAL)
+        return heard if self.emphasis == 1 else torch.lerp(self.usual, heard, self.emphasis)
 
     def _check(self, query: Tensor, level: int, sharp: Tensor | None) -> None:
         config = self.config
