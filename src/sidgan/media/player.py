@@ -63,16 +63,18 @@ class Player:
         Raises:
             InputError: as `read_frames`.
         """
-        index = start
-        with suppress(InputError):  # reading from the beginning says what is wrong, if anything is
-            for frame in read_span(self._clip, self._times[start], None) if 0 < start < len(self._times) else ():
-                if index == len(self._times) or not self._same(frame, index):
-                    break
-                yield replace(frame, index=index)
-                index += 1
-        yield from read_frames(self._clip, start=index)
+        return _played(self._clip, self._times, self._glances, start)
 
-    def _same(self, frame: Frame, index: int) -> bool:
-        """Whether a frame that was entered is the one that is there for who comes from the beginning."""
-        known = not self._glances or glance(frame) == self._glances[index]
-        return known and frame.time == self._times[index]
+
+def _played(clip: Clip, times: Sequence[Fraction], glances: Sequence[int], start: int) -> Iterator[Frame]:
+    """See `Player.play`; it must not hold the player that holds it, or files would stay open for long."""
+    index = start
+    with suppress(InputError):  # reading from the beginning says what is wrong, if anything is
+        for frame in read_span(clip, times[start], None) if 0 < start < len(times) else ():
+            same = index < len(times) and frame.time == times[index]
+            if not same or (glances and glance(frame) != glances[index]):
+                break
+            yield replace(frame, index=index)
+            index += 1
+    if index == start or index < len(times):
+        yield from read_frames(clip, start=index)

@@ -16,7 +16,7 @@ import json
 import os
 import struct
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -28,6 +28,7 @@ import av
 from av.packet import Packet
 from av.video.stream import VideoStream
 
+from sidgan.errors import InputError
 from sidgan.media.encoders import MUXERS, Encoding
 from sidgan.media.files import finished, writing
 from sidgan.media.pictures import Picture
@@ -63,7 +64,8 @@ class SegmentWriter:
         with ExitStack() as stack:
             part = stack.enter_context(finished(self._path))
             with writing(self._path):
-                self._file: BinaryIO = stack.enter_context(part.open("wb"))
+                self._file: BinaryIO = part.open("wb")
+            stack.callback(_close, self._file)
             # Nothing is written into it, but encoders are told by a container how they are to be set up.
             self._container = stack.enter_context(av.open(io.BytesIO(), "w", format=self._muxer))
             self._stack = stack.pop_all()
@@ -115,6 +117,12 @@ class SegmentWriter:
         self._sum = crc32(data, self._sum)
 
 
+def _close(file: BinaryIO) -> None:
+    """Close a file that either is all on the disk already, or was given up with an error that is to be told."""
+    with suppress(OSError):
+        file.close()
+
+
 @dataclass(frozen=True)
 class Piece:
     """A packet of a segment: when it is shown and for how long, in ticks, whether it is a key frame, and its bytes."""
@@ -135,7 +143,7 @@ class Segment:
         depth: see `depth`.
 
     Raises:
-        ValueError: the file is missing, damaged or incomplete.
+        InputError: the file is missing, damaged or incomplete.
     """
 
     def __init__(self, path: Path) -> None:
@@ -150,10 +158,10 @@ class Segment:
                     data = file.read(min(left, 1 << 20))
                     left, found = left - len(data), crc32(data, found)
                 self.count, self.depth, stated = FOOT.unpack(file.read())
-        except (OSError, KeyError, TypeError, struct.error) as error:
-            raise ValueError(f"{path} is no segment") from error
+        except (OSError, ValueError, KeyError, TypeError, struct.error) as error:
+            raise InputError(f"{path} is gone or damaged; start again") from error
         if found != stated:
-            raise ValueError(f"{path} is damaged")
+            raise InputError(f"{path} is damaged; start again")
 
     def pieces(self) -> Iterator[Piece]:
         """Its packets in decoding order."""

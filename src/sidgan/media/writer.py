@@ -238,8 +238,8 @@ class _Output:
             times = decoding_times(shown, before)
             for piece, time in zip(segment.pieces(), times, strict=True):
                 packet = Packet(piece.data)
-                packet.stream, packet.time_base = self.stream, tick
-                packet.pts, packet.dts, packet.duration, packet.is_keyframe = piece.shown, time, piece.duration, piece.key
+                packet.stream, packet.time_base, packet.is_keyframe = self.stream, tick, piece.key
+                packet.pts, packet.dts, packet.duration = piece.shown, time, piece.duration
                 with writing(self._path):
                     self._container.mux(packet)
                 self._end = max(self._end, (piece.shown + piece.duration) * tick)
