@@ -33,7 +33,7 @@ from sidgan.timeline import Showing, Timeline
 from sidgan.types import Byte, Clip, Float, Frame
 
 MAX_HELD = 4  #: batches of frames that may wait for a batch of one person's faces to fill
-BEFORE = max(LOOK_BACK, CALM)  #: frames that make a difference to one, itself included
+BEFORE = LOOK_BACK + CALM - 1  #: frames that make a difference to one, itself included: what is calmed has its tone
 
 
 @dataclass(frozen=True)
@@ -172,13 +172,13 @@ class Drawing:
         return Job(person, row, crop.image, mel)
 
     def _forget(self, source: int) -> None:
-        """Free the references of those who are not near a frame of the video; their pictures if they come no more."""
+        """Free the references of those who are not near a frame of the video; all else of them if they come no more."""
         for person in [p for p in self._shown if source not in p.track.frames]:
             person.reference = None
-            self._look.forget(person)
-            self._steady.forget(person)
             if source > person.track.frames[-1] and not self._timeline.repeats:
                 person.pictures = None
+                self._look.forget(person)
+                self._steady.forget(person)
             self._shown.remove(person)
 
     def _drawn(self, held: Sequence[tuple[Frame, list[Job]]]) -> Iterator[tuple[Frame, Frame]]:
