@@ -539,9 +539,9 @@ def test_an_output_that_is_not_what_was_meant_is_told_and_removed(
 ) -> None:
     says = {"late": "sound from 0.2", "early end": "to 0.200 s instead of", "picture": "frame 4 not as it went",
             "moved": "frame 4 at"}  # fmt: skip
-    write = media.Writer.write
+    write = media.SegmentWriter.write
 
-    def spoilt(self: media.Writer, frame: Frame) -> None:
+    def spoilt(self: media.SegmentWriter, frame: Frame) -> None:
         if frame.index == 4 and wrong == "picture":
             frame = media.editable(frame)
             frame.planes[0][3, 3] += 1
@@ -550,7 +550,7 @@ def test_an_output_that_is_not_what_was_meant_is_told_and_removed(
         write(self, frame)
 
     if wrong in ("picture", "moved"):
-        monkeypatch.setattr(media.Writer, "write", spoilt)
+        monkeypatch.setattr(media.SegmentWriter, "write", spoilt)
     else:
         shift, end = (Fraction(3, 10), Fraction(9)) if wrong == "late" else (Fraction(0), Fraction(1, 5))
 

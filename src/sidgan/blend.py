@@ -12,6 +12,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 import cv2
 import numpy as np
 
@@ -27,7 +29,8 @@ RING = 12 / 512  #: width of the ring around the hidden box in which tones are c
 
 GAIN = (0.9, 1.1)  #: a channel's contrast is corrected within these limits
 OFFSET = 25.0  #: and its level by at most this much, of 255
-MEMORY = 0.9  #: share of the correction that is kept from one frame to the next
+MEMORY = 0.9  #: how much less each frame counts in the correction than the one after it
+LOOK_BACK = 16  #: frames of the output that the correction of one is made of, itself included
 
 
 def mouth_alpha(size: int, box: Float, old: Float, new: Float) -> Float:
@@ -59,14 +62,14 @@ class ToneMatch:
     """Fits the redrawn face's contrast and level, channel by channel, to the source around the hidden box.
 
     The network sees that ring, so what differs there is its error of tone. One object follows one face: the correction
-    is a causal running average, or the mouth would flicker.
+    is a causal running mean, or the mouth would flicker. Nothing older than `LOOK_BACK` frames counts, so that a video
+    can be drawn in pieces: what comes before those makes no difference to a bit.
     """
 
     def __init__(self) -> None:
-        self._seen = 0
-        self._mean = np.zeros((2, 3))  # gain and offset of each channel
+        self._seen: deque[tuple[int, Float]] = deque()  # place of a frame; gain and offset (2, 3) of each channel
 
-    def __call__(self, drawn: Byte, source: Byte, box: Float, old: Float) -> Float:
+    def __call__(self, drawn: Byte, source: Byte, box: Float, old: Float, place: int | None = None) -> Float:
         """The redrawn face (S, S, 3) uint8 with corrected tone, float32 in [0, 255].
 
         Args:
@@ -74,19 +77,27 @@ class ToneMatch:
             source: the crop it was drawn for.
             box: (4,) hidden box, unit coordinates.
             old: (68, 2) landmarks of the source face; only skin inside their hull is compared.
+            place: of the frame in the output; the one after the last if not given.
         """
-        size = len(drawn)
-        width = max(1, round(RING * size))
-        hidden = (mask_image(box, size) > 0).astype(np.uint8)
-        around = cv2.dilate(hidden, np.ones((2 * width + 1, 2 * width + 1), np.uint8)) > hidden
-        ring = around & polygon(size, old)
+        place = self._seen[-1][0] + 1 if place is None and self._seen else place or 0
+        ring = _ring(len(drawn), box, old)
         if ring.sum() >= 16:
-            keep = min(MEMORY, self._seen / (self._seen + 1))
-            self._mean = keep * self._mean + (1 - keep) * _fit(drawn[ring], source[ring])
-            self._seen += 1
+            self._seen.append((place, _fit(drawn[ring], source[ring])))
+        while self._seen and self._seen[0][0] <= place - LOOK_BACK:
+            self._seen.popleft()
         if not self._seen:
             return drawn.astype(np.float32)
-        return np.clip(drawn * self._mean[0] + self._mean[1], 0, 255).astype(np.float32)
+        weights = MEMORY ** np.array([place - one for one, _ in self._seen], np.float64)
+        gain, offset = ((weights / weights.sum())[:, None, None] * np.stack([fit for _, fit in self._seen])).sum(0)
+        return np.clip(drawn * gain + offset, 0, 255).astype(np.float32)
+
+
+def _ring(size: int, box: Float, old: Float) -> np.ndarray:
+    """(S, S) bool: skin close to the hidden box."""
+    width = max(1, round(RING * size))
+    hidden = (mask_image(box, size) > 0).astype(np.uint8)
+    around = cv2.dilate(hidden, np.ones((2 * width + 1, 2 * width + 1), np.uint8)) > hidden
+    return np.asarray(around & polygon(size, old))
 
 
 def _fit(drawn: Byte, source: Byte) -> Float:

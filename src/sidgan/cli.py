@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
 
+from sidgan.config import require
 from sidgan.errors import ConfigError, SidganError
-from sidgan.files import check_target
 from sidgan.paper.cli import app as paper_app
 from sidgan.progress import bar
 from sidgan.version import __version__
+
+if TYPE_CHECKING:
+    from sidgan.jobs import Job
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -28,6 +30,7 @@ console = Console(stderr=True)
 
 Which = Literal["largest", "all"]
 Ends = Literal["cut", "hold", "loop", "pingpong", "keep"]
+Damage = Literal["stop", "pass"]
 Mask = Literal["query", "lower"]
 Reference = Literal["first", "last", "pair"]
 Kind = Literal["torch", "onnx", "openvino", "auto"]
@@ -47,9 +50,17 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="print the resolved sett
 
 @app.command()
 def dub(
-    video: Video,
-    voice: Annotated[Path, typer.Argument(help="the new voice: any file with sound", show_default=False)],
-    out: Annotated[Path, typer.Option("-o", "--out", help="result: .mp4, .mov or .mkv", show_default=False)],
+    video: Annotated[Path | None, typer.Argument(help="video with the face to be dubbed", show_default=False)] = None,
+    voice: Annotated[
+        Path | None, typer.Argument(help="the new voice: any file with sound", show_default=False)
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="result: .mp4, .mov or .mkv", show_default=False)
+    ] = None,
+    jobs: Annotated[
+        Path | None, typer.Option(help="instead: many dubs, a CSV file with columns video, voice, out and, if a line "
+                                  "differs from the options, any of them", metavar="CSV", show_default=False)
+    ] = None,
     model: Runnable = "bundled",
     faces: Annotated[Which, typer.Option(help="whose mouth to redraw")] = "largest",
     adapt: Annotated[
@@ -69,6 +80,8 @@ def dub(
                                            "where nothing was redrawn")] = False,
     steady: Annotated[float, typer.Option(help="how calm redrawn skin is made; lips are left as they are", min=0,
                                           max=1)] = 0.5,
+    on_damage: Annotated[Damage, typer.Option(help="where the video is damaged or cut off: stop, or pass over it, "
+                                              "showing the last good picture that much longer")] = "stop",
     strip: Annotated[Path | None, typer.Option(help="also write a before/after picture", metavar="PNG")] = None,
     report_to: Annotated[
         Path | None, typer.Option("--report", help="also write a page about it: what, where, how it looks, how long",
@@ -78,51 +91,69 @@ def dub(
         Path | None, typer.Option(help="also sign the result with this certificate (C2PA)", metavar="PEM")
     ] = None,
     key: Annotated[Path | None, typer.Option(help="the certificate's private key", metavar="PEM")] = None,
+    workers: Annotated[int, typer.Option(help="processes that draw, or of --jobs, dubs at a time", min=1)] = 1,
+    ray: Annotated[
+        str | None, typer.Option(help="do --jobs on a Ray cluster: HOST:PORT, auto or local", metavar="ADDRESS")
+    ] = None,
     device: Device = "auto",
     engine: EngineKind = "torch",
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Dub VIDEO with VOICE. Example: sidgan dub talk.mp4 german.wav -o talk-german.mp4 --adapt 5.
 
+    Stopped or killed, the same command goes on where it was, and ends with the same result.
+
     Use it on footage of yourself or of people who agreed. The result says that it was altered; see sidgan verify.
     """
-    from sidgan import dubbing
+    from sidgan.jobs import Job
 
-    own: Mapping[int, Any] = {}
-    facts: dict[str, Any] = {}
-    credentials = _credentials(sign, key)
-    for target in filter(None, (strip, report_to)):
-        check_target(target)
-    if adapt is not None:
-        from sidgan import adaptation
-
-        dubbing.check(
-            video, voice, out, credentials, encoder=encoder, lossless=lossless, engine=engine, device=device
-        )
+    nothing = Path()
+    job = Job(
+        video or nothing, voice or nothing, out or nothing, model, faces, adapt, length, encoder, crf, lossless,
+        steady, emphasis, on_damage, strip, report_to, sign, key, device, engine, workers,
+    )  # fmt: skip
+    if jobs is not None:
+        require(video is None and out is None, "give VIDEO, VOICE and -o, or --jobs with a list of them, not both")
+        _dub_all(jobs, job, ray, as_json)
+        return
+    require(None not in (video, voice, out), "give VIDEO, VOICE and -o OUT, or --jobs with a list of them")
+    require(ray is None, "--ray is for --jobs; one dub is shared out with --workers")
+    try:
         with bar(console) as show:
-            adapted = adaptation.adapt_faces(
-                video, model=model, minutes=adapt, faces=faces, device=device, progress=show
-            )  # fmt: skip
-        own = adaptation.networks(adapted)
-        facts["adapted"] = [result.report.to_dict() for result in adapted]
-        for face in (result.report for result in adapted):
-            who = f"face {face.face} ({face.place}): " if len(adapted) > 1 else ""
-            console.print(who + face.line(), markup=False, highlight=False, soft_wrap=True)
-    with bar(console) as show:
-        report = dubbing.dub(
-            video, voice, out, model=model, own=own, faces=faces, length=length, device=device, engine=engine,
-            encoder=encoder, crf=crf, lossless=lossless, steady=steady, emphasis=emphasis, sign=credentials,
-            progress=lambda stage, done, total: show(done / max(total, 1), stage),
-        )  # fmt: skip
-    if strip is not None:
-        dubbing.strip(video, out, strip)
-    if report_to is not None:
-        dubbing.write_page(report.to_dict() | facts, video, voice, out, report_to)
+            report, adapted = job.run(show, _say)
+    except KeyboardInterrupt:
+        _say(f"sidgan: stopped; the same command goes on with {job.out} where it was")
+        raise typer.Exit(130) from None
+    facts = {} if adapt is None else {"adapted": [one.to_dict() for one in adapted]}
     _print(report.to_dict() | facts, as_json, f"{report.dubbed} of {report.frames} frames dubbed -> {out}")
     if engine != "torch":
-        console.print(f"  drawn by {report.engine}", markup=False, highlight=False, soft_wrap=True)
+        _say(f"  drawn by {report.engine}")
     for first, last, reason in report.passed:
-        console.print(f"  frames {first}-{last} as they were: {reason}")
+        _say(f"  frames {first}-{last} as they were: {reason}")
+    for begin, end in report.damaged:
+        _say(f"  {begin:.2f}-{end:.2f} s damaged: the picture before is shown that long")
+
+
+def _dub_all(file: Path, like: Job, ray: str | None, as_json: bool) -> None:
+    from sidgan import jobs as dubs
+    from sidgan.data import executors
+
+    wanted, ended = dubs.read(file, like), list[dubs.Outcome]()
+    executor = executors.on_ray(ray, Path.cwd(), like.workers) if ray else executors.local(like.workers)
+    try:
+        with bar(console) as show:
+            for outcome in dubs.run_all(wanted, executor):
+                ended.append(outcome)
+                show(len(ended) / len(wanted), f"{len(ended)} of {len(wanted)} dubs")
+                _say(f"  {outcome.line}" if outcome.done else f"  failed: {outcome.line}")
+    except KeyboardInterrupt:
+        _say(f"sidgan: stopped after {len(ended)} of {len(wanted)} dubs; the same command does the rest")
+        raise typer.Exit(130) from None
+    failed = [outcome for outcome in ended if not outcome.done]
+    told = [{"out": str(o.job.out), "done": o.done, "line": o.line} for o in ended]
+    _print({"jobs": told}, as_json, f"{len(ended) - len(failed)} of {len(ended)} dubs done, {len(failed)} failed")
+    if failed:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -534,20 +565,14 @@ def _root(version: Annotated[bool, typer.Option("--version", help="print the ver
         raise typer.Exit
 
 
-def _credentials(certificate: Path | None, key: Path | None) -> Any:
-    if certificate is None and key is None:
-        return None
-    if certificate is None or key is None:
-        raise ConfigError("--sign and --key belong together: a certificate and its private key")
-    from sidgan.credentials import Credentials
-
-    return Credentials(certificate, key)
-
-
 def _dry(config: Any) -> None:
     from sidgan.config import to_dict
 
     print(json.dumps(to_dict(config), indent=1))
+
+
+def _say(line: str) -> None:
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _print(values: dict[str, Any], as_json: bool, line: str) -> None:

@@ -61,6 +61,7 @@ class Clip:
         duration: seconds.
         rotation: degrees counter-clockwise (0, 90, 180, 270) by which decoded frames must be turned to stand upright.
         audio_rate: Hz of the first audio stream, or ``None`` where there is none.
+        tolerant: pictures that cannot be decoded are left out when it is read, instead of an error.
     """
 
     path: Path
@@ -72,6 +73,7 @@ class Clip:
     rotation: int
     format: PixelFormat
     audio_rate: int | None
+    tolerant: bool = False
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,7 @@ class Frame:
             edits the frame that will be encoded; everything not written stays as decoded.
         format: how to read them; ``format.chroma`` already describes the upright view.
         handle: the video library's own frame. Only `sidgan.media` looks inside.
+        gap: whether pictures before it could not be decoded.
     """
 
     index: int
@@ -94,6 +97,7 @@ class Frame:
     format: PixelFormat
     handle: object
     duration: Fraction = Fraction(0)
+    gap: bool = False
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ The last stretch of each face is never trained on. It judges the result, and the
 they draw that stretch better than the weights they started from.
 """
 
+from sidgan.adaptation.kept import adapt_faces_once
 from sidgan.adaptation.run import Adapted, AdaptReport, adapt, adapt_faces, networks
 from sidgan.adaptation.settings import AdaptConfig
 
-__all__ = ["AdaptConfig", "AdaptReport", "Adapted", "adapt", "adapt_faces", "networks"]
+__all__ = ["AdaptConfig", "AdaptReport", "Adapted", "adapt", "adapt_faces", "adapt_faces_once", "networks"]

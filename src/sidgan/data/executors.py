@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -60,6 +60,7 @@ def local(workers: int = 1, begin: Callable[..., None] | None = None, arguments:
         if workers <= 1:
             yield from map(function, jobs)
             return
+        others = set(active_children())
         pool = ProcessPoolExecutor(workers, get_context("spawn"), begin, arguments)
         try:
             yield from in_order(lambda job: pool.submit(function, job), lambda future: future.result(), jobs,
@@ -68,6 +69,10 @@ def local(workers: int = 1, begin: Callable[..., None] | None = None, arguments:
             raise SidganError(
                 "a worker process was killed, most likely for memory; start again with fewer --workers to go on"
             ) from None
+        except KeyboardInterrupt:
+            for child in set(active_children()) - others:  # else they would finish their jobs first
+                child.terminate()
+            raise
         finally:
             pool.shutdown(cancel_futures=True)
 

@@ -15,8 +15,9 @@ Only landmarks and the spectrogram are kept, so memory does not grow with pictur
 """
 
 from sidgan.dubbing.dubber import Dubber, check, dub
+from sidgan.dubbing.journal import work_folder
 from sidgan.dubbing.page import write_page
 from sidgan.dubbing.report import DubReport
 from sidgan.dubbing.strips import strip
 
-__all__ = ["DubReport", "Dubber", "check", "dub", "strip", "write_page"]
+__all__ = ["DubReport", "Dubber", "check", "dub", "strip", "work_folder", "write_page"]

@@ -1,22 +1,28 @@
-"""The second pass: batches of faces through the network, frames in order, a bounded number of them at a time."""
+"""The second pass: batches of faces through the network, frames in order, a bounded number of them at a time.
+
+A stretch of frames can be drawn by itself. What a frame looks like depends on the first pass, on the person's reference
+and on the `BEFORE` frames that end with it. Those before the stretch are then drawn without being handed out, so where
+it begins makes no difference.
+"""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from itertools import chain
+from itertools import chain, islice
 
 import cv2
 import numpy as np
 
 from sidgan import geometry, media
-from sidgan.blend import mouth_alpha
+from sidgan.blend import LOOK_BACK, ToneMatch, mouth_alpha
 from sidgan.dubbing.analysis import Analysis
 from sidgan.dubbing.detail import LARGEST, detailed, resized
 from sidgan.dubbing.looks import Looks, Sample, around
 from sidgan.dubbing.report import Clock, Progress
+from sidgan.dubbing.steady import LOOK_BACK as CALM
 from sidgan.dubbing.steady import STEADY, Steady
 from sidgan.dubbing.voice import Voice
 from sidgan.engine import Engine
@@ -27,6 +33,7 @@ from sidgan.timeline import Showing, Timeline
 from sidgan.types import Byte, Clip, Float, Frame
 
 MAX_HELD = 4  #: batches of frames that may wait for a batch of one person's faces to fill
+BEFORE = LOOK_BACK + CALM - 1  #: frames that make a difference to one, itself included: what is calmed has its tone
 
 
 @dataclass(frozen=True)
@@ -37,6 +44,29 @@ class Job:
     row: int
     crop: Byte
     mel: Float
+
+
+@dataclass
+class Done:
+    """What was done to a stretch of frames.
+
+    Attributes:
+        dubbed: frames with a redrawn mouth.
+        passed: (first, last, reason) of stretches that were left alone.
+        sides: of the face squares that were redrawn, px in the source.
+        looks: at some of the redrawn faces.
+    """
+
+    dubbed: int = 0
+    passed: list[tuple[int, int, str]] = field(default_factory=list)
+    sides: list[float] = field(default_factory=list)
+    looks: list[Sample] = field(default_factory=list)
+
+    def leave(self, first: int, last: int, reason: str) -> None:
+        """Note frames that are left alone."""
+        if self.passed and self.passed[-1][1:] == (first - 1, reason):
+            first = self.passed.pop()[0]
+        self.passed.append((first, last, reason))
 
 
 class Drawing:
@@ -52,10 +82,7 @@ class Drawing:
         steady: how calm redrawn skin is made, 0 to 1.
 
     Attributes:
-        passed: (first, last, reason) of stretches that were left alone so far.
-        dubbed: frames with a redrawn mouth so far.
-        sides: of the face squares that were redrawn so far, px in the source.
-        looks: at some of the redrawn faces so far.
+        done: what was done to the frames of the last stretch so far.
     """
 
     def __init__(
@@ -67,12 +94,10 @@ class Drawing:
         self._engine = engine.fitting(seen.side)
         size = self._engine.size
         self._engines = {person: own[i].fitting(size) for i, person in enumerate(seen.people) if i in own}
-        self._references = References(media.read_frames(clip), seen.usable, size, self._engine.references)
         self._shown: set[Person] = set()  # those with a reference, which is forgotten when they are out of sight
-        self.passed: list[tuple[int, int, str]] = []
-        self.dubbed = 0
-        self.sides: list[float] = []
-        self.looks: list[Sample] = []
+        self._at = -1  # the frame that would be drawn next
+        self._first = 0  # the first frame of the stretch
+        self.done = Done()
         self._look, self._steady = Looks(), Steady(steady)
 
     @property
@@ -80,13 +105,15 @@ class Drawing:
         """What runs the network, in which precision."""
         return self._engine.used
 
-    def frames(self) -> Iterator[tuple[Frame, Frame]]:
-        """Every frame of the output in order, as decoded and as it is to be encoded."""
-        player = media.Player(self._clip, self._seen.times)
+    def frames(self, first: int, stop: int) -> Iterator[tuple[Frame, Frame]]:
+        """Frames ``first`` to before ``stop`` of the output in order, as decoded and as they are to be encoded."""
+        if first != self._at:
+            self._enter(max(0, first + 1 - BEFORE))
+        self._first, self.done = first, Done()
         held: list[tuple[Frame, list[Job]]] = []
         waiting: Counter[Person] = Counter()
-        for shown in self._timeline:
-            source = player.frame(shown.source)
+        for shown in islice(self._showings, stop - self._at):
+            source = self._player.frame(shown.source)
             frame = replace(source, index=shown.index, time=shown.time, duration=shown.duration)
             jobs = self._jobs(frame, shown)
             held.append((frame, jobs))
@@ -96,8 +123,23 @@ class Drawing:
                 yield from self._drawn(held)
                 self._forget(shown.source)
                 held, waiting = [], Counter()
-            self._progress("draw", shown.index + 1, len(self._timeline))
+            self._progress("draw", max(first, shown.index + 1), len(self._timeline))
         yield from self._drawn(held)
+        self._at = stop
+
+    def _enter(self, index: int) -> None:
+        """Make ready for frame ``index`` of the output, whatever was drawn before."""
+        self._at, self._showings = index, islice(self._timeline, index, None)
+        self._player = media.Player(self._clip, self._seen.times, self._seen.glances)
+        lowest = min(shown.source for shown in islice(self._timeline, index, None))
+        size, count = self._engine.size, self._engine.references
+        coming = [p for p in self._seen.usable if p.pictures is None and p.track.frames[-1] >= lowest]
+        begin = min((min(group) for person in coming for group in person.candidates(count)), default=0)
+        self._references = References(self._player.play(begin), coming, size, count)
+        for person in self._seen.usable:
+            person.tone, person.best = ToneMatch(), {}
+            self._look.forget(person)
+            self._steady.forget(person)
 
     def edited(self) -> list[tuple[Fraction, Fraction]]:
         """When each frame is shown that is going to be redrawn: known before the first one is."""
@@ -114,35 +156,30 @@ class Drawing:
 
     def _jobs(self, frame: Frame, shown: Showing) -> list[Job]:
         """The faces to be redrawn in a frame; where there is none, the reason is noted."""
-        willing = self._faces(shown)
+        willing, counts = self._faces(shown), frame.index >= self._first
         if isinstance(willing, str):
-            self._pass(frame.index, willing)
+            if counts:
+                self.done.leave(frame.index, frame.index, willing)
             return []
-        self.dubbed += 1
+        self.done.dubbed += counts
+        self.done.sides += [float(person.sides[person.row(shown.source)]) for person in willing if counts]
         mel = self._voice.at(frame.time)
         with self._clock.stage("crop"):
             return [self._job(frame, person, person.row(shown.source), mel) for person in willing]
 
     def _job(self, frame: Frame, person: Person, row: int, mel: Float) -> Job:
-        self.sides.append(float(person.sides[row]))
         crop = geometry.crop_face(frame, person.track.matrices[row], self._engine.size)
         return Job(person, row, crop.image, mel)
 
     def _forget(self, source: int) -> None:
-        """Free the references of those who are not near a frame of the video; their pictures if they come no more."""
+        """Free the references of those who are not near a frame of the video; all else of them if they come no more."""
         for person in [p for p in self._shown if source not in p.track.frames]:
             person.reference = None
-            self._look.forget(person)
-            self._steady.forget(person)
-            if not self._timeline.repeats:
+            if source > person.track.frames[-1] and not self._timeline.repeats:
                 person.pictures = None
+                self._look.forget(person)
+                self._steady.forget(person)
             self._shown.remove(person)
-
-    def _pass(self, index: int, reason: str) -> None:
-        if self.passed and self.passed[-1][1:] == (index - 1, reason):
-            self.passed[-1] = (self.passed[-1][0], index, reason)
-        else:
-            self.passed.append((index, index, reason))
 
     def _drawn(self, held: Sequence[tuple[Frame, list[Job]]]) -> Iterator[tuple[Frame, Frame]]:
         """Redraw all faces of some frames, person by person, and hand the frames out in order."""
@@ -157,7 +194,8 @@ class Drawing:
                     edited = media.editable(frame)
                     for job in jobs:
                         self._paste(edited, job, next(drawn[job.person]))
-            yield frame, edited
+            if frame.index >= self._first:
+                yield frame, edited
 
     def _redraw(self, person: Person, jobs: Sequence[Job]) -> Byte:
         engine = self._engines.get(person, self._engine)
@@ -177,12 +215,14 @@ class Drawing:
         old, box, size = person.points[row], person.boxes[row], len(drawn)
         new = (landmarks(drawn, box_of(old * size - 0.5)) + 0.5) / size
         mouths = old[OUTER_LIPS], new[OUTER_LIPS]
-        image = self._steady(person, frame.index, job.crop, person.tone(drawn, job.crop, box, old), mouths)
+        tone = person.tone(drawn, job.crop, box, old, frame.index)
+        image = self._steady(person, frame.index, job.crop, tone, mouths)
         side = max(size, min(round(float(person.sides[row])), LARGEST))
         image, alpha = resized(image, side), resized(mouth_alpha(size, box, old, new), side, cv2.INTER_LINEAR)
         luma = geometry.crop_luma(frame, person.track.matrices[row], side)
         image = detailed(luma, image, alpha * ~around(mouths, side))
         shown = self._seen.times[person.track.first + row]
         seen = self._look(frame, shown, person, row, job.crop, luma, image, alpha, new)
-        self.looks += [seen] if seen is not None else []
+        if seen is not None and frame.index >= self._first:
+            self.done.looks.append(seen)
         geometry.paste_face(frame, image, alpha, person.track.matrices[row])

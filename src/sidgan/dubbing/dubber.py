@@ -3,30 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+from itertools import chain
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+import torch
 
 from sidgan import checkpoint, media, provenance
 from sidgan.config import require
 from sidgan.credentials import Credentials
-from sidgan.dubbing.analysis import analyse
+from sidgan.dubbing.analysis import Analysis, analyse
 from sidgan.dubbing.drawing import Drawing
+from sidgan.dubbing.journal import Journal, joined, surroundings
 from sidgan.dubbing.looks import figures, stretches
 from sidgan.dubbing.proof import wrong_pictures, wrong_sound
 from sidgan.dubbing.report import Clock, DubReport, Progress, peak_memory
+from sidgan.dubbing.segments import OnFrame, Scheme, Studio, complete, engine_of, engines
 from sidgan.dubbing.steady import STEADY
 from sidgan.dubbing.voice import listen
-from sidgan.engine import Engine, Graph, check_engine, load
+from sidgan.engine import check_engine, load
 from sidgan.errors import MarkError, OutputError, SidganError
 from sidgan.nn import Generator
 from sidgan.timeline import LENGTHS, Length, Timeline
-from sidgan.types import Clip, Frame
+from sidgan.types import Clip
 
 Faces = Literal["largest", "all"]
-OnFrame = Callable[[Frame, Frame], None]  #: called with each frame as decoded and as it goes to the encoder
+Damage = Literal["stop", "pass"]
 
 
 def dub(
@@ -49,6 +53,9 @@ def dub(
     own: Mapping[int, Generator] | None = None,
     on_frame: OnFrame | None = None,
     sign: Credentials | None = None,
+    workers: int = 1,
+    on_damage: Damage = "stop",
+    tell: Callable[[str], None] | None = None,
 ) -> DubReport:
     """Redraw the mouth of a talking face so that it speaks ``audio``, and keep everything else.
 
@@ -56,6 +63,9 @@ def dub(
     passes through. So do frames without a usable face; the report lists them.
 
     The output says that it was altered, and how (`sidgan.provenance`); `sidgan.verify` reads it.
+
+    What is done is kept in a hidden folder beside ``out`` until that is complete: after an error, Ctrl-C or a kill at
+    any moment, the same call goes on, and ends with the same bytes (not with engine ``auto``, which may choose anew).
 
     Args:
         video: any file with pictures; every frame keeps its timestamp, format and colour tags.
@@ -79,8 +89,12 @@ def dub(
         generator: a network to use in place of ``model``.
         own: networks of the same size for single faces, by their place among the video's tracks, the most prominent
             first (`sidgan.adaptation.adapt_faces` makes them); the other faces are drawn by the model.
-        on_frame: shown every frame before and after; it must not write into them.
+        on_frame: shown every frame that is drawn, before and after; it must not write into them.
         sign: also sign the output, an ``.mp4`` or ``.mov``.
+        workers: processes that draw, each with a network of its own; the output is the same.
+        on_damage: where a video is damaged or cut off, ``stop``, or ``pass`` over what cannot be decoded: the picture
+            before it is shown that much longer, and the report says so.
+        tell: told in one line what was found of an earlier run.
 
     Raises:
         InputError: the video has no pictures, the voice no sound, or one of them is damaged.
@@ -92,7 +106,8 @@ def dub(
     dubber = Dubber(model, device=device, engine=engine, generator=generator, emphasis=emphasis)
     return dubber.dub(
         video, audio, out, faces=faces, length=length, encoder=encoder, crf=crf, lossless=lossless,
-        steady=steady, progress=progress, own=own, on_frame=on_frame, sign=sign,
+        steady=steady, progress=progress, own=own, on_frame=on_frame, sign=sign, workers=workers, on_damage=on_damage,
+        tell=tell,
     )  # fmt: skip
 
 
@@ -113,9 +128,11 @@ def check(
         pass
 
     check_engine(engine, device)
-    draft, encoding = out if sign is None else sign.draft(out), media.Encoding(encoder, lossless=lossless)
-    with suppress(Enough), media.Writer(draft, media.probe(video), audio=audio, encoding=encoding):
-        raise Enough
+    encoding = media.Encoding(encoder, lossless=lossless)
+    with suppress(Enough), Journal(out):
+        draft = out if sign is None else sign.draft(out)
+        with media.Writer(draft, media.probe(video), audio=audio, encoding=encoding):
+            raise Enough
 
 
 class Dubber:
@@ -126,8 +143,10 @@ class Dubber:
         generator: Generator | None = None, batch: int = 8, emphasis: float = 1.0,
     ) -> None:  # fmt: skip
         require(0 <= emphasis <= 3, f"emphasis must be 0 to 3, not {emphasis}")
+        network = load(model) if generator is None else generator
+        self.engine = engine_of(network, device, batch, engine, emphasis)
         self._device, self._kind, self._emphasis = device, engine, emphasis
-        self.engine = self._ready(load(model) if generator is None else generator, batch)
+        self._network = model if generator is None else generator
         if generator is None:
             file = checkpoint.file_of(model)
             self._name, self._digest = file.stem, provenance.digest_of(file)
@@ -152,89 +171,122 @@ class Dubber:
         own: Mapping[int, Generator] | None = None,
         on_frame: OnFrame | None = None,
         sign: Credentials | None = None,
+        workers: int = 1,
+        on_damage: Damage = "stop",
+        tell: Callable[[str], None] | None = None,
     ) -> DubReport:
         """Dub one video; see `sidgan.dubbing.dub`."""
-        video, audio, out = Path(video), Path(audio), Path(out)
-        require(faces in ("largest", "all"), f"faces must be 'largest' or 'all', not {faces!r}")
-        require(length in LENGTHS, f"length must be {', '.join(LENGTHS[:-1])} or {LENGTHS[-1]}, not {length!r}")
-        require(0 <= crf <= 51, f"crf must be 0 to 51, not {crf}")
-        require(0 <= steady <= 1, f"steady must be 0 to 1, not {steady}")
+        video, audio, out, own = Path(video), Path(audio), Path(out), own or {}
+        _require_possible(faces, length, crf, steady, workers, on_damage)
+        require(workers == 1 or on_frame is None, "frames that other processes draw cannot be shown; take one worker")
         if out.resolve() in (video.resolve(), audio.resolve()):
             raise OutputError(f"{out} is one of the inputs; choose another name")
-        networks = {id(network): network for network in (own or {}).values()}  # one for all shots of a person
-        batch = self.engine.batch
-        ready = {i: self._ready(network, batch) for i, network in networks.items()}
-        engines = {track: ready[id(network)] for track, network in (own or {}).items()}
-        require(all(e.size == self.engine.size for e in engines.values()), "faces' own networks must be of one size")
-        clip, clock, progress = media.probe(video), Clock(), progress or (lambda stage, done, total: None)
-        draft = out if sign is None else sign.draft(out)
-        encoding, digests = media.Encoding(encoder, crf, lossless=lossless), list[int]()
-        try:
+        ready = engines(own, self._device, self.engine.batch, self._kind, self._emphasis)
+        require(all(e.size == self.engine.size for e in ready.values()), "faces' own networks must be of one size")
+        clip, clock = media.probe(video, tolerant=on_damage == "pass"), Clock()
+        show: Progress = progress or (lambda stage, done, total: None)
+        encoding = media.Encoding(encoder, crf, lossless=lossless)
+        with ExitStack() as stack:
+            work = stack.enter_context(Journal(out))
+            draft = out if sign is None else sign.draft(out)
+            if sign is not None:
+                stack.callback(draft.unlink, missing_ok=True)
             # Entered first, so that an output or a voice that cannot be used is told before minutes are spent.
             with media.Writer(draft, clip, audio=audio, encoding=encoding) as writer:
+                with clock.stage("mark"):
+                    inputs = self._inputs(video, audio, own)
+                settings = {"faces": faces, "length": length, "encoding": str(encoding), "steady": steady,
+                            "on_damage": on_damage}  # fmt: skip
+                work.open(inputs | settings | surroundings(self._kind, self._device), tell)
                 with clock.stage("analyse"):
-                    seen = analyse(clip, faces, progress)
+                    seen = _seen(clip, faces, work, show)
+                enough = seen.end + 1 if length in ("cut", "keep") else None
                 with clock.stage("listen"):
-                    voice = listen(audio, seen.end + 1 if length in ("cut", "keep") else None)
+                    voice = listen(audio, enough)
                 timeline = Timeline(seen.times, seen.end, voice.end, length)
                 goes_on = length == "keep" and clip.audio_rate is not None and voice.end < seen.end
                 if goes_on:
                     writer.go_on_with_own_sound()
-                drawing = Drawing(clip, seen, voice, timeline, self.engine, engines, clock, progress, steady)
+                drawing = Drawing(clip, seen, voice, timeline, self.engine, ready, clock, show, steady)
                 with clock.stage("mark"):
-                    mark = self._mark(clip, audio, drawing, timeline, own, signed=sign is not None)
+                    mark = self._mark(clip, inputs, drawing, timeline, signed=sign is not None)
+                studio = Studio(
+                    Scheme(clip, encoding, out.suffix, work.folder), work.analysis, audio, enough, faces, length,
+                    steady, self._emphasis, self._network, own, self._device, self._kind, self.engine.batch,
+                    torch.get_num_threads(),
+                )  # fmt: skip
+                told = complete(work, len(timeline), drawing, studio, workers, clock, show, on_frame)
                 writer.tags = mark.tags()
-                for before, after in drawing.frames():
-                    if on_frame is not None:
-                        on_frame(before, after)
-                    with clock.stage("write"):
-                        writer.write(after)
-                        digests += [media.digest(after)] * lossless
+                with clock.stage("write"):
+                    writer.join([media.Segment(work.segment(record.segment)) for record in told])
             with clock.stage("verify"):
-                wrong = wrong_pictures(draft, timeline, digests, progress)
+                wrong = wrong_pictures(draft, timeline, [*chain(*(r.digests for r in told))], show)
                 wrong = wrong or wrong_sound(draft, audio, timeline, video if goes_on else None)
-                _require_right(draft, out, video, mark, wrong)
+                _require_right(draft, out, video, mark, wrong, work)
             if sign is not None:
                 with clock.stage("sign"):
                     sign.sign(draft, out, video, mark.to_dict(), mark.edited.spans)
-        finally:
-            if sign is not None:
-                draft.unlink(missing_ok=True)
+            work.remove()
+        done = joined(told)
         return DubReport(
-            frames=len(timeline), dubbed=drawing.dubbed, passed=tuple(drawing.passed),
-            seconds={stage: round(s, 3) for stage, s in clock.seconds.items()},
+            frames=len(timeline), dubbed=done.dubbed, passed=tuple(done.passed),
+            damaged=seen.damaged, seconds={stage: round(s, 3) for stage, s in clock.seconds.items()},
             wall=round(clock.wall, 3), cpu=round(clock.cpu, 3), memory=round(peak_memory(), 1),
-            face_side=round(float(np.median(drawing.sides)), 1) if drawing.sides else 0.0,
-            model=f"{self.model}, adapted" if own else self.model, engine=drawing.used,
-            looks=tuple(stretches(drawing.looks, timeline, drawing.passed)), **figures(drawing.looks),
+            face_side=round(float(np.median(done.sides or [0])), 1),
+            model=f"{self.model}, adapted" if own else self.model,
+            engine=", ".join(dict.fromkeys(record.engine for record in told if record.engine)),
+            looks=tuple(stretches(done.looks, timeline, done.passed)), **figures(done.looks), resumed=work.resumed,
         )  # fmt: skip
 
-    def _ready(self, network: Generator | Graph, batch: int) -> Engine:
-        if isinstance(network, Generator):
-            network.emphasis = self._emphasis
-        return Engine(network, self._device, batch, kind=self._kind)
+    def _inputs(self, video: Path, audio: Path, own: Mapping[int, Generator]) -> dict[str, Any]:
+        """Digests of all that a dub is made of."""
+        networks = {id(network): checkpoint.digest(network.state_dict()) for network in own.values()}
+        return {
+            "video": provenance.digest_of(video), "voice": provenance.digest_of(audio), "model": self._digest,
+            "adapted": {str(track): networks[id(network)] for track, network in own.items()},
+        }  # fmt: skip
 
     def _mark(
-        self, clip: Clip, voice: Path, drawing: Drawing, timeline: Timeline, own: Mapping[int, Generator] | None, *,
-        signed: bool,
-    ) -> provenance.Mark:  # fmt: skip
+        self, clip: Clip, inputs: Mapping[str, Any], drawing: Drawing, timeline: Timeline, *, signed: bool
+    ) -> provenance.Mark:
         earlier = provenance.earlier(clip.path, clip.duration)
         again = [timeline.repeated] if earlier and timeline.repeats else []
         return provenance.Mark(
-            model=self._name, weights=self._digest, source=provenance.digest_of(clip.path),
-            voice=provenance.digest_of(voice), edited=provenance.Stretches.of(drawing.edited()),
-            adapted=tuple(sorted({checkpoint.digest(network.state_dict()) for network in (own or {}).values()})),
+            model=self._name, weights=self._digest, source=inputs["video"], voice=inputs["voice"],
+            edited=provenance.Stretches.of(drawing.edited()), adapted=tuple(sorted(set(inputs["adapted"].values()))),
             earlier=provenance.Stretches.of([*earlier.spans, *again], earlier.left_out), signed=signed,
         )  # fmt: skip
 
 
-def _require_right(file: Path, out: Path, video: Path, mark: provenance.Mark, wrong: str | None) -> None:
-    """Remove an output with something wrong, or without its mark, and say so."""
-    if wrong:
-        file.unlink()
-        raise SidganError(f"{out} came out with {wrong}; convert {video} to mp4 and try again")
-    with suppress(MarkError):
-        if provenance.read(file) == mark:
-            return
+def _require_possible(faces: str, length: str, crf: int, steady: float, workers: int, on_damage: str) -> None:
+    require(faces in ("largest", "all"), f"faces must be 'largest' or 'all', not {faces!r}")
+    require(length in LENGTHS, f"length must be {', '.join(LENGTHS[:-1])} or {LENGTHS[-1]}, not {length!r}")
+    require(on_damage in ("stop", "pass"), f"on_damage must be 'stop' or 'pass', not {on_damage!r}")
+    require(0 <= crf <= 51, f"crf must be 0 to 51, not {crf}")
+    require(0 <= steady <= 1, f"steady must be 0 to 1, not {steady}")
+    require(workers > 0, f"workers must be positive, not {workers}")
+
+
+def _seen(clip: Clip, faces: str, work: Journal, progress: Progress) -> Analysis:
+    """What the first pass found: now, or in an earlier run."""
+    if work.analysis.exists():
+        with suppress(ValueError):
+            return Analysis.load(work.analysis, faces)
+    seen = analyse(clip, faces, progress)
+    seen.save(work.analysis)
+    return seen
+
+
+def _require_right(
+    file: Path, out: Path, video: Path, mark: provenance.Mark, wrong: str | None, work: Journal
+) -> None:
+    """Remove an output with something wrong, or without its mark, and the work for it, and say so."""
+    if not wrong:
+        with suppress(MarkError):
+            if provenance.read(file) == mark:
+                return
     file.unlink()
+    work.remove()
+    if wrong:
+        raise SidganError(f"{out} came out with {wrong}; convert {video} to mp4 and try again")
     raise SidganError(f"{out} came out without its mark; try another container")

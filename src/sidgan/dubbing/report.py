@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -23,7 +23,8 @@ class DubReport:
         frames: frames of the output: all of the video's, and those shown again for a voice that is longer.
         dubbed: of these, the ones with a redrawn mouth.
         passed: (first, last, reason) of stretches that were left alone.
-        seconds: wall seconds by stage.
+        damaged: (from, to) seconds of the video that could not be decoded; the picture before it is shown that long.
+        seconds: wall seconds by stage, in this run; of several workers, together.
         wall, cpu: seconds in total, and of processor time.
         memory: peak of this process, MiB.
         face_side: median side of the dubbed face squares, px in the source.
@@ -31,11 +32,13 @@ class DubReport:
         engine: what ran them, in which precision.
         looks: how each redrawn stretch looks.
         seam, jitter, sharpness: of all of them together, see `sidgan.dubbing.looks`.
+        resumed: frames that an earlier run had done.
     """
 
     frames: int
     dubbed: int
     passed: tuple[tuple[int, int, str], ...]
+    damaged: tuple[tuple[float, float], ...]
     seconds: dict[str, float]
     wall: float
     cpu: float
@@ -47,6 +50,7 @@ class DubReport:
     seam: float | None
     jitter: float | None
     sharpness: float | None
+    resumed: int
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -66,6 +70,11 @@ class Clock:
         start = time.perf_counter()
         yield
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+    def add(self, seconds: Mapping[str, float]) -> None:
+        """Add the time of stages that another process went through."""
+        for stage, spent in seconds.items():
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + spent
 
     @property
     def wall(self) -> float:

@@ -9,8 +9,9 @@ at, so "the voice starts with the picture" needs no arithmetic anywhere else.
 """
 
 from sidgan.media.encoders import Encoding
-from sidgan.media.pictures import digest, editable, probe, read_frames, read_rgb, read_span
+from sidgan.media.pictures import digest, editable, glance, probe, read_frames, read_rgb, read_span
 from sidgan.media.player import Player
+from sidgan.media.segments import Segment, SegmentWriter
 from sidgan.media.sound import decode_audio, read_audio, stretch, write_wav
 from sidgan.media.source import metadata
 from sidgan.media.track import sound_span
@@ -19,10 +20,13 @@ from sidgan.media.writer import Writer, write_clip, write_png
 __all__ = [
     "Encoding",
     "Player",
+    "Segment",
+    "SegmentWriter",
     "Writer",
     "decode_audio",
     "digest",
     "editable",
+    "glance",
     "metadata",
     "probe",
     "read_audio",

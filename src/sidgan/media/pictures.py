@@ -60,8 +60,11 @@ class Picture:
         return np.rot90(rows[:, : plane.width], self.turns)
 
 
-def probe(path: Path) -> Clip:
+def probe(path: Path, *, tolerant: bool = False) -> Clip:
     """Look at a video without decoding more than its first pictures.
+
+    Args:
+        tolerant: let damage be passed over when it is read, see `Clip`.
 
     Raises:
         InputError: it cannot be dubbed: missing, damaged, a still picture, or sound without pictures.
@@ -94,6 +97,7 @@ def probe(path: Path) -> Clip:
             rotation=rotation,
             format=_pixel_format(first, rotation),
             audio_rate=container.streams.audio[0].rate if container.streams.audio else None,
+            tolerant=tolerant,
         )
 
 
@@ -106,7 +110,7 @@ def read_frames(clip: Clip, *, start: int = 0) -> Iterator[Frame]:
     converted after that.
 
     Raises:
-        InputError: the file is damaged, is cut off, or changes its picture size on the way.
+        InputError: the file is damaged or cut off, unless the clip is tolerant, or changes its picture size on the way.
     """
     with opened(clip.path) as container:
         yield from _frames(clip, container, None, start)
@@ -158,20 +162,25 @@ def _frames(clip: Clip, container: InputContainer, origin: Fraction | None, skip
     stream = video_stream(container)
     if stream is None:
         raise InputError(f"{clip.path} is not a video any more; it was changed since it was looked at")
-    stream.thread_type = "AUTO"
+    # What threads make of damage depends on which is first; one thread makes the same of it every time.
+    stream.thread_type = "NONE" if clip.tolerant else "AUTO"
+    lost: list[Fraction] | None = [] if clip.tolerant else None
     size = (clip.width, clip.height) if clip.rotation % 180 == 0 else (clip.height, clip.width)
-    for index, picture in enumerate(decoded(container, stream, clip.path)):
+    for index, picture in enumerate(decoded(container, stream, clip.path, lost)):
         shown = (picture.pts or 0) * cast(Fraction, picture.time_base)
         origin = shown if origin is None else origin
         if index < skip:
             continue
+        gap = bool(lost)
+        if lost:
+            lost.clear()
         if (picture.width, picture.height) != size:
             raise InputError(
                 f"{clip.path} changes its picture size at {float(shown):.2f} s; convert it to one size first"
             )
         held = Picture(_planar(picture, clip.format), clip.rotation // 90)
         length = picture.duration * cast(Fraction, picture.time_base)
-        yield Frame(index, shown - origin, held.planes(writeable=False), clip.format, held, length)
+        yield Frame(index, shown - origin, held.planes(writeable=False), clip.format, held, length, gap)
 
 
 def editable(frame: Frame) -> Frame:
@@ -186,6 +195,14 @@ def editable(frame: Frame) -> Frame:
 def digest(frame: Frame) -> int:
     """A number that differs where any sample of the planes does."""
     return reduce(lambda value, plane: crc32(np.ascontiguousarray(plane).data, value), frame.planes, 0)
+
+
+def glance(frame: Frame) -> int:
+    """A number by which a frame can be told from what a decoder makes of it without the frames that it builds on.
+
+    Every eighth row of the luma plane counts: errors come in blocks.
+    """
+    return crc32(np.ascontiguousarray(frame.planes[0][::8]).data)
 
 
 def read_rgb(path: Path) -> Iterator[tuple[Fraction, Byte]]:

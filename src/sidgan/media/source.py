@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -16,6 +17,8 @@ from av.video.stream import VideoStream
 from sidgan.errors import InputError
 
 CUT_OFF = Fraction(1, 2)  #: seconds that may be missing at the end before a file counts as cut off
+MATROSKA_END = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")  #: in the tag that common programs write for each track
+MOST_GAPS = 100  #: places at which what a file says of its own layout may be damaged, where damage is passed over
 
 
 @contextmanager
@@ -61,44 +64,84 @@ def video_stream(container: InputContainer) -> VideoStream | None:
     return next((s for s in container.streams.video if not s.disposition & Disposition.attached_pic), None)
 
 
-def decoded(container: InputContainer, stream: VideoStream, path: Path) -> Iterator[av.VideoFrame]:
+def decoded(
+    container: InputContainer, stream: VideoStream, path: Path, lost: list[Fraction] | None = None
+) -> Iterator[av.VideoFrame]:
     """All pictures in presentation order, with timestamps that exist and strictly increase.
 
     A picture whose timestamp is missing or does not advance is put one nominal frame after the one before it.
 
+    Args:
+        lost: where damage is to be passed over, gets the second after which pictures are missing.
+
     Raises:
-        InputError: no picture decodes, or the file is damaged in the middle, or ends well before its header says.
+        InputError: no picture decodes. Without ``lost`` also if the file is damaged in the middle, or ends well before
+            its header says.
     """
     time_base = stream.time_base or Fraction(1, 1000)
     nominal = max(1, round(1 / ((stream.average_rate or stream.guessed_rate or 25) * time_base)))
     first = last = end = None
-    try:
-        for packet in container.demux(stream):
-            try:
-                frames = packet.decode()
-            except av.FFmpegError:
-                if last is None:  # recordings may begin in the middle of a group of pictures
-                    continue
-                raise
-            for frame in frames:
-                if frame.pts is None or (last is not None and frame.pts <= last):
-                    frame.pts = 0 if last is None else last + nominal
-                frame.duration = frame.duration or nominal
-                last, first = frame.pts, frame.pts if first is None else first
-                end = last + frame.duration
-                frame.pict_type = PictureType.NONE  # else the encoder would repeat the source's frame types
-                yield frame
-    except av.FFmpegError as error:
-        at = float((last or 0) * time_base)
-        raise InputError(f"{path} is damaged near {at:.2f} s; copy it again or convert what plays") from error
+    for frame in _pictures(container, stream, path, lost):
+        if frame.pts is None or (last is not None and frame.pts <= last):
+            frame.pts = 0 if last is None else last + nominal
+        frame.duration = frame.duration or nominal
+        last, first = frame.pts, frame.pts if first is None else first
+        end = last + frame.duration
+        frame.pict_type = PictureType.NONE  # else the encoder would repeat the source's frame types
+        yield frame
     if first is None or end is None:
         raise InputError(f"{path} holds no picture that can be decoded; convert it to mp4 (H.264)")
-    stated = 0 if stream.duration is None else (stream.start_time or 0) + stream.duration
-    if (stated - end) * time_base > CUT_OFF:
+    stated = _stated_end(stream, time_base)
+    if stated - end * time_base > CUT_OFF and lost is None:
         raise InputError(
-            f"{path} ends at {float(end * time_base):.2f} s of {float(stated * time_base):.2f} s; "
-            "it is cut off: copy it again"
+            f"{path} ends at {float(end * time_base):.2f} s of {float(stated):.2f} s; it is cut off: copy it again"
         )
+
+
+def _stated_end(stream: VideoStream, time_base: Fraction) -> Fraction:
+    """When the pictures end, as a file says, s; 0 where it does not say."""
+    if stream.duration is not None:
+        return ((stream.start_time or 0) + stream.duration) * time_base
+    said = MATROSKA_END.fullmatch(stream.metadata.get("DURATION", ""))
+    return Fraction(0) if said is None else 3600 * int(said[1]) + 60 * int(said[2]) + Fraction(said[3])
+
+
+def _pictures(
+    container: InputContainer, stream: VideoStream, path: Path, lost: list[Fraction] | None
+) -> Iterator[av.VideoFrame]:
+    """What the decoder makes of a stream; see `decoded` for damage."""
+    packets, time_base, at, gaps = container.demux(stream), stream.time_base or Fraction(1, 1000), None, 0
+    while True:
+        try:
+            packet = next(packets, None)
+        except av.FFmpegError as error:
+            if lost is None or not isinstance(error, av.InvalidDataError) or gaps == MOST_GAPS:
+                raise _unreadable(path, at, error) from error
+            packets, gaps = container.demux(stream), gaps + 1
+            lost.append(at or Fraction(0))
+            continue
+        if packet is None:
+            return
+        try:
+            frames = packet.decode()
+        except av.FFmpegError as error:
+            if at is None:  # recordings may begin in the middle of a group of pictures
+                continue
+            if lost is None or isinstance(error, OSError):
+                raise _unreadable(path, at, error) from error
+            lost.append(at)
+            continue
+        for frame in frames:
+            at = at or Fraction(0) if frame.pts is None else frame.pts * time_base
+            yield frame
+
+
+def _unreadable(path: Path, at: Fraction | None, error: av.FFmpegError) -> InputError:
+    near = f"{float(at or 0):.2f} s"
+    if isinstance(error, OSError):
+        why = (error.strerror or str(error)).lower()
+        return InputError(f"{path} cannot be read any more after {near} ({why}); check that it is still there")
+    return InputError(f"{path} is damaged near {near}; copy it again or convert what plays")
 
 
 def first_picture(path: Path) -> Fraction | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
@@ -19,8 +19,10 @@ from av.packet import Packet
 from sidgan.errors import OutputError
 from sidgan.media.encoders import MUXERS, Encoding
 from sidgan.media.files import finished, writing
-from sidgan.media.pictures import Picture, arranged, to_yuv
-from sidgan.media.source import opened, video_stream
+from sidgan.media.pictures import Picture, to_yuv
+from sidgan.media.segments import Segment, decoding_times, earlier
+from sidgan.media.source import first_picture
+from sidgan.media.stream import Look, PictureStream
 from sidgan.media.track import SoundTrack, Voice, encoded, joined_packets, voice_packets
 from sidgan.types import Byte, Clip, Float, Frame
 
@@ -91,8 +93,22 @@ class Writer:
         """
         picture = cast(Picture, frame.handle).video
         if self._output is None:
-            self._output = self._begin(picture, frame.time)
+            look = Look.of(picture, self._like)
+            self._output = self._begin(look, (picture.pts or 0) * look.time_base, frame.time)
         self._output.write(picture, frame.time, frame.duration)
+
+    def join(self, segments: Sequence[Segment]) -> None:
+        """Write pictures that were encoded before, as they are, instead of frames.
+
+        Args:
+            segments: in order; they must come from the encoding and the clip that this writer was given.
+
+        Raises:
+            OutputError: the disk is full or went away, or the segments are of another encoder.
+        """
+        start = first_picture(self._like.path) or Fraction(0)
+        self._output = self._begin(segments[0].look, start, Fraction(0))
+        self._output.join(segments)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -105,19 +121,13 @@ class Writer:
                 raise OutputError(f"{self._path}: there was no frame to write")
             self._output.finish()
 
-    def _begin(self, first: av.VideoFrame, time: Fraction) -> _Output:
-        with opened(self._like.path) as source:
-            stream = video_stream(source)
-            shape = stream.sample_aspect_ratio if stream else None
-        time_base = cast(Fraction, first.time_base)
-        container = self._stack.enter_context(_muxing(self._path, self._part, time_base, self.tags))
-        output = _Output(self._path, container, first, time, self._like.frame_rate, self._encoding)
-        if shape is not None:
-            output.stream.codec_context.sample_aspect_ratio = shape
+    def _begin(self, look: Look, start: Fraction, time: Fraction) -> _Output:
+        container = self._stack.enter_context(_muxing(self._path, self._part, look.time_base, self.tags))
+        output = _Output(self._path, container, look, start, time, self._like.frame_rate, self._encoding)
         if self._like.rotation:
             output.stream.set_display_rotation(self._like.rotation)
         if self._voice is not None:
-            start, suffix = output.start, self._path.suffix
+            suffix = self._path.suffix
             if self._goes_on:
                 packets = joined_packets(container, self._voice, self._like.path, start)
             else:
@@ -163,7 +173,8 @@ def write_clip(
             picture.pts, picture.time_base, picture.duration = index, 1 / rate, 1
             if output is None:
                 container = stack.enter_context(_muxing(path, part, 1 / rate, tags or {}))
-                output = _Output(path, container, picture, Fraction(0), rate, Encoding(crf=crf, preset=preset))
+                encoding = Encoding(crf=crf, preset=preset)
+                output = _Output(path, container, Look.of(picture), Fraction(0), Fraction(0), rate, encoding)
                 if min(image.shape[:2]) < SMALL:
                     output.stream.codec_context.options |= {"x264-params": "mbtree=0"}
                 if audio is not None:
@@ -187,47 +198,59 @@ def write_png(path: Path, rgb: Byte) -> None:
 
 
 class _Output:
-    """A container with one picture stream set up like ``first``, and perhaps a sound track.
+    """A container with one picture stream, and perhaps a sound track.
 
-    ``time`` is when ``first`` is shown on the frames' clock; the file goes by the clock of ``first`` itself.
+    The first picture is shown at ``start`` on the file's clock and at ``time`` on the frames'.
     """
 
     def __init__(
-        self,
-        path: Path,
-        container: OutputContainer,
-        first: av.VideoFrame,
-        time: Fraction,
-        rate: Fraction,
+        self, path: Path, container: OutputContainer, look: Look, start: Fraction, time: Fraction, rate: Fraction,
         encoding: Encoding,
-    ) -> None:
+    ) -> None:  # fmt: skip
         self._path, self._container = path, container
-        self._time_base = cast(Fraction, first.time_base)
         self._sound: SoundTrack | None = None
-        self.start = self._end = (first.pts or 0) * self._time_base  #: seconds on the output's own clock
-        self._shift = self.start - time
-        size = first.width, first.height
-        self.stream = encoding.stream(container, first.format.name, size, rate, self._time_base)
-        context = self.stream.codec_context
-        context.colorspace, context.color_range = first.colorspace, first.color_range
-        context.color_primaries, context.color_trc = first.color_primaries, first.color_trc
+        self._fed = False  # whether the encoder was given anything
+        self._end, self._shift = start, start - time
+        self._pictures = PictureStream(container, look, rate, encoding, self._shift)
+        self.stream = self._pictures.stream
 
     def add_sound(self, packets: Iterator[Packet[AudioStream]], limit: Fraction | None = None) -> None:
         self._sound = SoundTrack(self._container, self._path, packets, limit)
 
     def write(self, picture: av.VideoFrame, time: Fraction, duration: Fraction) -> None:
-        shown = time + self._shift
+        shown, self._fed = time + self._shift, True
         self._end = shown + duration
-        picture.pts = round(shown / self._time_base)
-        picture.duration = round(duration / self._time_base)
         with writing(self._path):
-            self._container.mux(self.stream.encode(arranged(picture, self.stream.pix_fmt)))
+            self._container.mux(self._pictures.encode(picture, time, duration))
         if self._sound is not None:
             self._sound.mux_until(shown)
 
-    def finish(self) -> None:
+    def join(self, segments: Sequence[Segment]) -> None:
         with writing(self._path):
-            self._container.mux(self.stream.encode(None))
+            self._container.start_encoding()
+        if any(segment.extradata != (self.stream.codec_context.extradata or b"") for segment in segments):
+            raise OutputError(f"{self._path}: the encoder is not the one that made its parts; start anew")
+        before, tick = list[int](), self._pictures.look.time_base
+        depth = max(segment.depth for segment in segments)
+        for segment in segments:
+            shown = [piece.shown for piece in segment.pieces()]
+            before = before or earlier(shown, next(segment.pieces()).duration, depth)
+            times = decoding_times(shown, before)
+            for piece, time in zip(segment.pieces(), times, strict=True):
+                packet = Packet(piece.data)
+                packet.stream, packet.time_base, packet.is_keyframe = self.stream, tick, piece.key
+                packet.pts, packet.dts, packet.duration = piece.shown, time, piece.duration
+                with writing(self._path):
+                    self._container.mux(packet)
+                self._end = max(self._end, (piece.shown + piece.duration) * tick)
+                if self._sound is not None:
+                    self._sound.mux_until(time * tick)
+            before = [*before, *sorted(shown)][len(shown) :]
+
+    def finish(self) -> None:
+        if self._fed:
+            with writing(self._path):
+                self._container.mux(self._pictures.flush())
         if self._sound is not None:
             self._sound.finish(self._end)
 

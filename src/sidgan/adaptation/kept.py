@@ -1,0 +1,65 @@
+"""Adapted weights that outlive a run: what took minutes is not done again when a dub is gone on with."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sidgan import checkpoint, provenance
+from sidgan.adaptation.run import Adapted, AdaptReport, adapt_faces
+from sidgan.errors import CheckpointError
+from sidgan.files import finished, writing
+from sidgan.version import __version__
+
+FACES = "faces.json"  #: written last: with it, a folder is complete
+
+
+def adapt_faces_once(folder: Path, video: Path, *, model: Path | str, minutes: float, faces: str, device: str,
+                     progress: Callable[[float, str], None]) -> list[Adapted]:  # fmt: skip
+    """`adapt_faces`, or what it gave before for the same video, model and settings, to the last bit.
+
+    Args:
+        folder: where to keep it.
+
+    Raises:
+        InputError: as `adapt_faces`.
+        OutputError: it cannot be kept.
+    """
+    settings = {
+        "version": __version__, "torch": torch.__version__, "video": provenance.digest_of(video), "minutes": minutes,
+        "model": provenance.digest_of(checkpoint.file_of(model)), "faces": faces, "device": device,
+    }  # fmt: skip
+    kept = folder / hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:16]
+    found = _read(kept)
+    if found is None:
+        found = adapt_faces(video, model=model, minutes=minutes, faces=faces, device=device, progress=progress)
+        _write(kept, found)
+    return found
+
+
+def _write(folder: Path, results: Sequence[Adapted]) -> None:
+    with writing(folder):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+    for i, result in enumerate(results):
+        checkpoint.save(folder / f"{i}.safetensors", result.generator)
+    told: list[dict[str, Any]] = [{"tracks": one.tracks, "report": one.report.to_dict()} for one in results]
+    with finished(folder / FACES) as part, writing(part):
+        part.write_text(json.dumps(told))
+
+
+def _read(folder: Path) -> list[Adapted] | None:
+    with suppress(OSError, ValueError, TypeError, KeyError, CheckpointError):
+        return [
+            Adapted(tuple(one["tracks"]), checkpoint.load_generator(folder / f"{i}.safetensors"),
+                    AdaptReport(**one["report"]))
+            for i, one in enumerate(json.loads((folder / FACES).read_text()))
+        ]  # fmt: skip
+    return None

@@ -1,0 +1,241 @@
+"""What was done for an output so far, so that it can be gone on with: a folder beside it, for as long as it takes.
+
+::
+
+    .talk-german.mp4.sidgan/           removed when the output is complete
+        lock                           held by the run that is at work
+        adapted/                       weights adapted to the faces (`sidgan.adaptation.kept`)
+        3f0c.../                       one folder for each set of inputs and settings: what differs is never mixed
+            journal.jsonl              first the settings, then a line for each segment that is complete
+            analysis.npz               the first pass
+            00000.segment ...          encoded pictures
+
+A line is written when its segment lies complete on the disk. What a kill leaves half-written, a line or a segment, is
+found and done again.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack, suppress
+from dataclasses import asdict, dataclass
+from importlib.metadata import distributions
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import torch
+
+from sidgan import media
+from sidgan.dubbing.drawing import BEFORE, Done
+from sidgan.dubbing.looks import Sample
+from sidgan.engine.devices import choose_device
+from sidgan.errors import InputError, OutputError
+from sidgan.files import finished, writing
+from sidgan.version import __version__
+
+LENGTH = 250  #: frames of a segment, about
+#: Packages of which another version may compute other bits.
+LIBRARIES = ("torch", "numpy", "av", "opencv-python-headless", "dlib-bin", "dlib", "onnxruntime", "openvino")
+NAMED = 3  #: settings that are named where two runs differ
+
+
+@dataclass(frozen=True)
+class Record:
+    """A segment that is complete.
+
+    Attributes:
+        segment: its number.
+        first, stop: its frames.
+        dubbed, passed, sides, looks: see `sidgan.dubbing.drawing.Done`.
+        digests: of each frame as it went into the encoder, where that is to come back.
+        engine: what ran the network.
+    """
+
+    segment: int
+    first: int
+    stop: int
+    dubbed: int
+    passed: tuple[tuple[int, int, str], ...]
+    sides: tuple[float, ...]
+    looks: tuple[Sample, ...]
+    digests: tuple[int, ...]
+    engine: str
+
+    @classmethod
+    def read(cls, line: str) -> Record | None:
+        """A line of a journal; ``None`` where it is none, or half of one."""
+        try:
+            values = json.loads(line)
+            passed = tuple((int(first), int(last), str(reason)) for first, last, reason in values.pop("passed"))
+            sides, digests = tuple(values.pop("sides")), tuple(values.pop("digests"))
+            looks = tuple(Sample(one[0], one[1], one[2], tuple(one[3]), *one[4:]) for one in values.pop("looks"))
+            return cls(**values, passed=passed, sides=sides, looks=looks, digests=digests)
+        except (ValueError, TypeError, KeyError, IndexError, AttributeError):
+            return None
+
+
+def joined(records: Iterable[Record]) -> Done:
+    """What was done altogether; stretches are whole again where segments had cut them."""
+    done = Done()
+    for record in records:
+        done.dubbed += record.dubbed
+        done.sides += record.sides
+        done.looks += record.looks
+        for first, last, reason in record.passed:
+            done.leave(first, last, reason)
+    return done
+
+
+def surroundings(engine: str, device: str) -> dict[str, Any]:
+    """What decides bytes beside inputs and settings: program, libraries, processor, and how many threads there are."""
+    installed = {name.lower(): found.version for found in distributions() if (name := found.metadata["Name"])}
+    on = choose_device(device)
+    return {
+        "version": __version__, "segments": [LENGTH, BEFORE], "engine": engine,
+        "libraries": {name: installed[name] for name in LIBRARIES if name in installed},
+        "device": on.type if on.type == "cpu" else torch.cuda.get_device_name(on),
+        "processor": torch.backends.cpu.get_cpu_capability(), "threads": torch.get_num_threads(),
+        "processors": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+    }  # fmt: skip
+
+
+def work_folder(out: Path) -> Path:
+    """Where the work for an output is kept."""
+    return out.with_name(f".{out.name}.sidgan")
+
+
+class Journal:
+    """The work for one output. Use it as a context manager: as long as it is open, no other run writes that output.
+
+    Args:
+        out: the output.
+
+    Attributes:
+        folder: for what belongs to the inputs and settings it was opened for.
+        resumed: frames that an earlier run had done.
+
+    Raises:
+        OutputError: the folder cannot be written, or another run is at work on the same output.
+    """
+
+    def __init__(self, out: Path) -> None:
+        self._out, self._root = out, work_folder(out)
+        self.folder, self.resumed = self._root, 0
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        if not self._out.parent.is_dir():
+            raise OutputError(
+                f"{self._out}: the folder {self._out.parent} does not exist; create it or choose another"
+            )
+        with ExitStack() as stack, writing(self._out):
+            self._root.mkdir(exist_ok=True)
+            lock = stack.enter_context((self._root / "lock").open("w"))
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise OutputError(f"{self._out} is being made by another run; wait for it or stop it") from None
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Leave what is of use to a later run."""
+        if not self.analysis.exists() and self.folder != self._root:
+            shutil.rmtree(self.folder, ignore_errors=True)
+        if {path.name for path in self._root.glob("*")} <= {"lock"}:
+            shutil.rmtree(self._root, ignore_errors=True)
+        self._stack.close()
+
+    def open(self, settings: Mapping[str, Any], tell: Callable[[str], None] | None = None) -> None:
+        """Find what was done under the same inputs and settings.
+
+        Args:
+            settings: plain values that decide the output's bytes, with names for people.
+            tell: told in one line about the work of an earlier run, if there was any.
+
+        Raises:
+            OutputError: the folder cannot be written.
+        """
+        mine = json.loads(json.dumps(settings))
+        self.folder = self._root / hashlib.sha256(json.dumps(mine, sort_keys=True).encode()).hexdigest()[:16]
+        with writing(self.folder):
+            self.folder.mkdir(exist_ok=True)
+        records = self.records()
+        self.resumed = sum(record.stop - record.first for record in records.values())
+        line = f"going on after {self.resumed} frames that were done before" if records else self._others(mine)
+        if tell is not None and line:
+            tell(line)
+        lines = [{"settings": mine}, *map(asdict, records.values())]
+        with finished(self._journal) as part, writing(part):
+            part.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+    @property
+    def analysis(self) -> Path:
+        """The file with the first pass."""
+        return self.folder / "analysis.npz"
+
+    @property
+    def _journal(self) -> Path:
+        return self.folder / "journal.jsonl"
+
+    def segment(self, number: int) -> Path:
+        """The file of a segment."""
+        return self.folder / f"{number:05}.segment"
+
+    def records(self) -> dict[int, Record]:
+        """The segments that are complete, by number."""
+        try:
+            lines = self._journal.read_text().splitlines()[1:]
+        except OSError:
+            return {}
+        found = {record.segment: record for record in map(Record.read, lines) if record is not None}
+        return {number: found[number] for number in sorted(found) if self._whole(number)}
+
+    def remove(self) -> None:
+        """Forget everything: it is of no more use."""
+        shutil.rmtree(self._root, ignore_errors=True)
+
+    def _whole(self, number: int) -> bool:
+        with suppress(InputError):
+            return media.Segment(self.segment(number)).count >= 0
+        return False
+
+    def _others(self, mine: Mapping[str, Any]) -> str:
+        """What the work for other settings differs in, where there is any."""
+        for journal in sorted(self._root.glob("*/journal.jsonl")):
+            with suppress(OSError, ValueError, KeyError, IndexError, AttributeError):
+                theirs = json.loads(journal.read_text().splitlines()[0])["settings"]
+                names = [name for name in mine if mine[name] != theirs.get(name)]
+                told = ", ".join(_change(name, theirs.get(name), mine[name]) for name in names[:NAMED])
+                if told:
+                    return f"starting anew: an unfinished run for {self._out.name} was of other {told}"
+        return ""
+
+
+def add(folder: Path, record: Record) -> None:
+    """Note in a journal's folder a segment whose file is complete; several processes may do so.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    line = (json.dumps(asdict(record)) + "\n").encode()
+    with writing(folder):
+        handle = os.open(folder / "journal.jsonl", os.O_WRONLY | os.O_APPEND)
+        try:
+            os.write(handle, line)  # one call, so that lines of several processes do not mix
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _change(name: str, theirs: Any, mine: Any) -> str:
+    short = not isinstance(mine, dict) and max(len(str(theirs)), len(str(mine))) <= 24
+    return f"{name} ({theirs} then, {mine} now)" if short else name

@@ -1,0 +1,204 @@
+"""The second pass in segments, which several processes may draw: each into a file of its own, in any order.
+
+The processes make everything anew but the first pass, which they read from the journal's folder. They leave when the
+process that began them is gone, however it went.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from fractions import Fraction
+from multiprocessing import parent_process
+from pathlib import Path
+
+import torch
+
+from sidgan import media
+from sidgan.data import executors
+from sidgan.dubbing import journal
+from sidgan.dubbing.analysis import Analysis
+from sidgan.dubbing.drawing import Drawing
+from sidgan.dubbing.journal import LENGTH, Journal, Record
+from sidgan.dubbing.report import Clock, Progress
+from sidgan.dubbing.voice import listen
+from sidgan.engine import Engine, Graph, load
+from sidgan.nn import Generator
+from sidgan.timeline import Length as Ends
+from sidgan.timeline import Timeline
+from sidgan.types import Clip, Frame
+
+OnFrame = Callable[[Frame, Frame], None]  #: called with each frame as decoded and as it goes to the encoder
+
+
+@dataclass(frozen=True)
+class Part:
+    """A segment to be made: its number, and its frames."""
+
+    segment: int
+    first: int
+    stop: int
+
+
+def parts(count: int) -> list[Part]:
+    """``count`` frames in segments of about `LENGTH`; a short one at the end would trouble encoders with B-frames."""
+    many = max(1, round(count / LENGTH))
+    bounds = [count * i // many for i in range(many + 1)]
+    return [Part(i, bounds[i], bounds[i + 1]) for i in range(many)]
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """How segments are encoded, and where to."""
+
+    clip: Clip
+    encoding: media.Encoding
+    suffix: str
+    folder: Path
+
+
+def make(part: Part, drawing: Drawing, scheme: Scheme, clock: Clock, on_frame: OnFrame | None = None) -> Record:
+    """Draw and encode a segment, and note it in the journal.
+
+    Raises:
+        InputError: the video cannot be read any more.
+        OutputError: the segment cannot be written.
+    """
+    digests, path = list[int](), scheme.folder / f"{part.segment:05}.segment"
+    with ExitStack() as stack:
+        writer = stack.enter_context(media.SegmentWriter(path, scheme.clip, scheme.encoding, scheme.suffix))
+        for before, after in drawing.frames(part.first, part.stop):
+            if on_frame is not None:
+                on_frame(before, after)
+            with clock.stage("write"):
+                writer.write(after)
+                digests += [media.digest(after)] * scheme.encoding.lossless
+        with clock.stage("write"):
+            stack.close()
+    done = drawing.done
+    record = Record(
+        part.segment, part.first, part.stop, done.dubbed, tuple(done.passed), tuple(done.sides), tuple(done.looks),
+        tuple(digests), drawing.used,
+    )  # fmt: skip
+    journal.add(scheme.folder, record)
+    return record
+
+
+@dataclass(frozen=True)
+class Studio:
+    """All that a process needs to draw segments by itself; for the attributes see `sidgan.dub`.
+
+    Attributes:
+        enough: seconds of the voice that are wanted, see `sidgan.dubbing.voice.listen`.
+        analysis: file with the first pass.
+        threads: of torch, in each process: with another number, libraries may compute other bits.
+    """
+
+    scheme: Scheme
+    analysis: Path
+    audio: Path
+    enough: Fraction | None
+    faces: str
+    length: Ends
+    steady: float
+    emphasis: float
+    model: Path | str | Generator
+    own: Mapping[int, Generator]
+    device: str
+    kind: str
+    batch: int
+    threads: int
+
+    def drawing(self, clock: Clock) -> Drawing:
+        """Open it."""
+        model = self.model if isinstance(self.model, Generator) else load(self.model)
+        engine = engine_of(model, self.device, self.batch, self.kind, self.emphasis)
+        seen, voice = Analysis.load(self.analysis, self.faces), listen(self.audio, self.enough)
+        timeline = Timeline(seen.times, seen.end, voice.end, self.length)
+        own = engines(self.own, self.device, self.batch, self.kind, self.emphasis)
+        return Drawing(self.scheme.clip, seen, voice, timeline, engine, own, clock, _silent, self.steady)
+
+
+def _silent(stage: str, done: int, total: int) -> None:
+    """Progress that is told by the process that began this one."""
+
+
+def engine_of(network: Generator | Graph, device: str, batch: int, kind: str, emphasis: float) -> Engine:
+    """An engine whose mouths move so strongly; an exported network's move as they were exported."""
+    if isinstance(network, Generator):
+        network.emphasis = emphasis
+    return Engine(network, device, batch, kind=kind)
+
+
+def engines(
+    own: Mapping[int, Generator], device: str, batch: int, kind: str, emphasis: float
+) -> dict[int, Engine]:
+    """An engine for each track, one for all tracks of the same network."""
+    networks = {id(network): network for network in own.values()}
+    ready = {i: engine_of(network, device, batch, kind, emphasis) for i, network in networks.items()}
+    return {track: ready[id(network)] for track, network in own.items()}
+
+
+def complete(
+    work: Journal, count: int, drawing: Drawing, studio: Studio, workers: int, clock: Clock, progress: Progress,
+    on_frame: OnFrame | None,
+) -> list[Record]:  # fmt: skip
+    """Draw the segments of ``count`` frames that the journal lacks, here or in several processes; all of them in order.
+
+    Raises:
+        SidganError: as `make`, or a process was killed.
+    """
+    records = work.records()
+    missing = [part for part in parts(count) if part.segment not in records]
+    if min(workers, len(missing)) > 1:
+        done = count - sum(part.stop - part.first for part in missing)
+        crew = executors.local(min(workers, len(missing)), _begin, (studio,))
+        for record, seconds in crew(_make, missing):
+            records[record.segment] = record
+            done += record.stop - record.first
+            clock.add(seconds)
+            progress("draw", done, count)
+    else:
+        for part in missing:
+            records[part.segment] = make(part, drawing, studio.scheme, clock, on_frame)
+    return [records[number] for number in sorted(records)]
+
+
+class _Worker:
+    def __init__(self, studio: Studio) -> None:
+        torch.set_num_threads(studio.threads)
+        self._studio, self._clock = studio, Clock()
+        self._drawing: Drawing | None = None
+
+    def __call__(self, part: Part) -> tuple[Record, dict[str, float]]:
+        if self._drawing is None:
+            self._drawing = self._studio.drawing(self._clock)
+        self._clock.seconds.clear()
+        return make(part, self._drawing, self._studio.scheme, self._clock), dict(self._clock.seconds)
+
+
+_worker: _Worker | None = None
+
+
+def _begin(studio: Studio) -> None:
+    global _worker  # noqa: PLW0603  a process of the pool has nowhere else to keep its networks
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # who pressed Ctrl-C is told once, by the process that began this one
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
+    _worker = _Worker(studio)
+
+
+def _leave_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _make(part: Part) -> tuple[Record, dict[str, float]]:
+    if _worker is None:
+        raise RuntimeError("a worker was not begun")
+    return _worker(part)

@@ -1,0 +1,196 @@
+"""Dubs as jobs: one with all that belongs to it, or a list of them over several processes."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from sidgan import adaptation, dubbing
+from sidgan.adaptation import AdaptReport
+from sidgan.config import from_dict
+from sidgan.credentials import Credentials
+from sidgan.data.executors import Executor
+from sidgan.dubbing import DubReport
+from sidgan.dubbing.dubber import Damage, Faces
+from sidgan.dubbing.steady import STEADY
+from sidgan.errors import ConfigError, InputError, SidganError
+from sidgan.files import check_target
+from sidgan.nn import Generator
+from sidgan.timeline import Length
+
+NEEDED = ("video", "voice", "out")
+TRUTH = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
+#: How the text of a column becomes a value, where it is not the text itself.
+KINDS: dict[str, Callable[[str], Any]] = {
+    "crf": int, "adapt": float, "steady": float, "emphasis": float, "lossless": lambda text: TRUTH[text.lower()],
+    **dict.fromkeys((*NEEDED, "strip", "report", "sign", "key"), Path),
+}  # fmt: skip
+Show = Callable[[float, str], None]  #: called with the share done and a line of text
+Tell = Callable[[str], None]  #: called with a line that stays
+
+
+@dataclass(frozen=True)
+class Job:
+    """One dub.
+
+    Attributes:
+        adapt: minutes of fine-tuning on the video first.
+        strip: also write a before/after picture here. report: and a page about it.
+        sign, key: certificate and its key, to sign the output with.
+
+    The other attributes are arguments of `sidgan.dub`.
+    """
+
+    video: Path
+    voice: Path
+    out: Path
+    model: str = "bundled"
+    faces: Faces = "largest"
+    adapt: float | None = None
+    length: Length = "cut"
+    encoder: str = "x264"
+    crf: int = 16
+    lossless: bool = False
+    steady: float = STEADY
+    emphasis: float = 1.0
+    on_damage: Damage = "stop"
+    strip: Path | None = None
+    report: Path | None = None
+    sign: Path | None = None
+    key: Path | None = None
+    device: str = "auto"
+    engine: str = "torch"
+    workers: int = 1
+
+    def run(self, show: Show, tell: Tell) -> tuple[DubReport, list[AdaptReport]]:
+        """Do it.
+
+        Raises:
+            SidganError: as `sidgan.dub`, `sidgan.adapt` and `sidgan.Credentials`.
+        """
+        credentials = None
+        if self.sign is not None and self.key is not None:
+            credentials = Credentials(self.sign, self.key)
+        elif self.sign is not None or self.key is not None:
+            raise ConfigError("--sign and --key belong together: a certificate and its private key")
+        for target in filter(None, (self.strip, self.report)):
+            check_target(target)
+        own, adapted = self._adapted(credentials, show, tell)
+        report = dubbing.dub(
+            self.video, self.voice, self.out, model=self.model, own=own, faces=self.faces, length=self.length,
+            device=self.device, engine=self.engine, encoder=self.encoder, crf=self.crf, lossless=self.lossless,
+            steady=self.steady, emphasis=self.emphasis, sign=credentials, workers=self.workers,
+            on_damage=self.on_damage, tell=tell,
+            progress=lambda stage, done, total: show(done / max(total, 1), stage),
+        )  # fmt: skip
+        if self.strip is not None:
+            dubbing.strip(self.video, self.out, self.strip)
+        if self.report is not None:
+            facts = {} if self.adapt is None else {"adapted": [one.to_dict() for one in adapted]}
+            dubbing.write_page(report.to_dict() | facts, self.video, self.voice, self.out, self.report)
+        return report, adapted
+
+    def _adapted(
+        self, credentials: Credentials | None, show: Show, tell: Tell
+    ) -> tuple[Mapping[int, Generator], list[AdaptReport]]:
+        if self.adapt is None:
+            return {}, []
+        dubbing.check(
+            self.video, self.voice, self.out, credentials, encoder=self.encoder, lossless=self.lossless,
+            engine=self.engine, device=self.device,
+        )  # fmt: skip
+        results = adaptation.adapt_faces_once(
+            dubbing.work_folder(self.out) / "adapted", self.video, model=self.model, minutes=self.adapt,
+            faces=self.faces, device=self.device, progress=show,
+        )  # fmt: skip
+        for face in (result.report for result in results):
+            who = f"face {face.face} ({face.place}): " if len(results) > 1 else ""
+            tell(who + face.line())
+        return adaptation.networks(results), [result.report for result in results]
+
+
+def read(file: Path, like: Job) -> list[Job]:
+    """The jobs of a CSV file whose first line names the columns: ``video``, ``voice``, ``out``, and any other setting.
+
+    Args:
+        file: relative paths in it begin at the current folder, as on a command line.
+        like: the settings of those that a line does not give, or gives as nothing.
+
+    Raises:
+        InputError: the file cannot be read, or holds no job, or two jobs with one output.
+        ConfigError: an unknown column, or an impossible value.
+    """
+    try:
+        with file.open(newline="", encoding="utf-8-sig") as text:
+            rows = csv.DictReader(text)
+            columns = [name.strip() for name in rows.fieldnames or ()]
+            _require_known(file, columns)
+            jobs = [_job(f"{file}, line {rows.line_num}", dict(zip(columns, row.values(), strict=False)), like)
+                    for row in rows]  # fmt: skip
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{file} cannot be read as a list of jobs ({error}); give a CSV file") from error
+    if not jobs:
+        raise InputError(f"{file} holds no job; give a line with {', '.join(NEEDED)} for each dub")
+    outputs = [job.out.resolve() for job in jobs]
+    for job, out in zip(jobs, outputs, strict=True):
+        if outputs.count(out) > 1:
+            raise InputError(f"{file} has more than one job for {job.out}; give each an output of its own")
+    return jobs
+
+
+def _require_known(file: Path, columns: Sequence[str]) -> None:
+    known = [one.name for one in fields(Job) if one.name != "workers"]
+    for column in columns:
+        if column not in known:
+            near = difflib.get_close_matches(column, known, 1)
+            hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(known)}"
+            raise ConfigError(f"{file} has an unknown column '{column}'; {hint}")
+    missing = [name for name in NEEDED if name not in columns]
+    if missing:
+        raise ConfigError(f"{file} has no column {' and no column '.join(missing)}; its first line must name them")
+
+
+def _job(where: str, row: Mapping[str, Any], like: Job) -> Job:
+    given = {name: text.strip() for name, text in row.items() if isinstance(text, str) and text.strip()}
+    if any(name not in given for name in NEEDED):
+        raise ConfigError(f"{where} lacks {' or '.join(name for name in NEEDED if name not in given)}")
+    values: dict[str, Any] = {one.name: getattr(like, one.name) for one in fields(Job)}
+    try:
+        for name, text in given.items():
+            values[name] = KINDS.get(name, str)(text)
+        return from_dict(Job, values)
+    except (ConfigError, ValueError, KeyError) as error:
+        raise ConfigError(f"{where}: {name} cannot be '{text}' ({error})") from None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a job ended: what to tell in one line, and whether it did what it should."""
+
+    job: Job
+    done: bool
+    line: str
+
+
+def run_all(jobs: Sequence[Job], executor: Executor) -> Iterator[Outcome]:
+    """Do jobs by an executor of `sidgan.data.executors`, in their order; one that fails does not end the others.
+
+    Raises:
+        SidganError: an executor's own troubles.
+    """
+    yield from executor(attempt, [replace(job, workers=1) for job in jobs])
+
+
+def attempt(job: Job) -> Outcome:
+    """Do a job, and say how it ended instead of raising."""
+    try:
+        report, _ = job.run(lambda share, text: None, lambda line: None)
+    except SidganError as error:
+        return Outcome(job, False, str(error))
+    except Exception as error:  # one odd file must not end the run
+        return Outcome(job, False, " ".join(f"{job.out} failed ({type(error).__name__}: {error})".split()))
+    return Outcome(job, True, f"{report.dubbed} of {report.frames} frames dubbed -> {job.out}")

@@ -1,0 +1,90 @@
+"""A picture stream: an encoder told all that its pictures bring along beside their samples, on their own clock."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from typing import Any, cast
+
+import av
+from av.container import OutputContainer
+from av.packet import Packet
+from av.video.stream import VideoStream
+
+from sidgan.media.encoders import Encoding
+from sidgan.media.pictures import arranged
+from sidgan.media.source import opened, video_stream
+from sidgan.types import Clip
+
+
+@dataclass(frozen=True)
+class Look:
+    """What an encoder must know of pictures beside their samples.
+
+    Attributes:
+        layout: FFmpeg's name of the pixel format.
+        width, height: as stored, before any rotation.
+        time_base: seconds of one tick of their clock.
+        shape: width to height of a pixel, ``None`` where the file does not say.
+        tags: colour space, range, primaries and transfer, numbers of ITU-T H.273.
+    """
+
+    layout: str
+    width: int
+    height: int
+    time_base: Fraction
+    shape: Fraction | None
+    tags: tuple[int, int, int, int]
+
+    @classmethod
+    def of(cls, picture: av.VideoFrame, clip: Clip | None = None) -> Look:
+        """The look of a picture, with the shape of the pixels of the clip it is of."""
+        shape = None
+        if clip is not None:
+            with opened(clip.path) as source:
+                stream = video_stream(source)
+                shape = stream.sample_aspect_ratio if stream else None
+        tags = (picture.colorspace, picture.color_range, picture.color_primaries, picture.color_trc)
+        time_base = cast(Fraction, picture.time_base)
+        return cls(picture.format.name, picture.width, picture.height, time_base, shape or None, tags)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Look:
+        """What `to_dict` gave."""
+        shape = None if values["shape"] is None else Fraction(values["shape"])
+        exact = {"time_base": Fraction(values["time_base"]), "shape": shape, "tags": tuple(values["tags"])}
+        return cls(**(values | exact))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self) | {"time_base": str(self.time_base), "shape": self.shape and str(self.shape)}
+
+
+class PictureStream:
+    """A stream of ``container`` for pictures of one look.
+
+    Args:
+        rate: average frames per second.
+        shift: seconds from the frames' clock to that of the file.
+    """
+
+    def __init__(
+        self, container: OutputContainer, look: Look, rate: Fraction, encoding: Encoding, shift: Fraction
+    ) -> None:
+        self.look, self._shift = look, shift
+        size = look.width, look.height
+        self.stream: VideoStream = encoding.stream(container, look.layout, size, rate, look.time_base)
+        context = self.stream.codec_context
+        context.colorspace, context.color_range, context.color_primaries, context.color_trc = look.tags
+        if look.shape is not None:
+            context.sample_aspect_ratio = look.shape
+
+    def encode(self, picture: av.VideoFrame, time: Fraction, duration: Fraction) -> list[Packet[VideoStream]]:
+        """What comes out of the encoder when a picture, shown at ``time`` for ``duration`` seconds, goes in."""
+        picture.pts = round((time + self._shift) / self.look.time_base)
+        picture.duration = round(duration / self.look.time_base)
+        return self.stream.encode(arranged(picture, self.stream.pix_fmt))
+
+    def flush(self) -> list[Packet[VideoStream]]:
+        """What is left in the encoder, which takes no more."""
+        return self.stream.encode(None)

@@ -1,0 +1,105 @@
+"""Many dubs from a list: each with its own settings, none of which ends the others."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from marked import films
+from marked import sidgan as command
+from small import save_networks
+
+from sidgan import media
+from sidgan.data.executors import local
+from sidgan.errors import ConfigError, InputError
+from sidgan.jobs import Job, Outcome, attempt, read, run_all
+
+LIKE = Job(Path(), Path(), Path(), crf=20, faces="all")
+
+
+def listed(folder: Path, text: str) -> Path:
+    (folder / "list.csv").write_text(text)
+    return folder / "list.csv"
+
+
+def test_a_line_overrides_the_options(tmp_path: Path) -> None:
+    file = listed(
+        tmp_path, "\ufeffvideo,voice, out ,crf,adapt,lossless,strip\na.mp4,a.wav,b.mp4,,,,\n"
+        '"c, d.mp4",c.wav,d.mp4,30,1.5,yes,look.png\n\n',
+    )  # fmt: skip
+    one, other = read(file, LIKE)
+    assert one == replace(LIKE, video=Path("a.mp4"), voice=Path("a.wav"), out=Path("b.mp4"))
+    assert other == replace(
+        LIKE, video=Path("c, d.mp4"), voice=Path("c.wav"), out=Path("d.mp4"), crf=30, adapt=1.5, lossless=True,
+        strip=Path("look.png"),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("video,voice,out,encodr\na,b,c,x265\n", "did you mean 'encoder'"),
+        ("video,voice\na,b\n", "no column out"),
+        ("video,voice,out\na,,c\n", "line 2 lacks voice"),
+        ("video,voice,out,crf\na,b,c,good\n", "crf cannot be 'good'"),
+        ("video,voice,out,faces\na,b,c,smallest\n", "must be one of largest, all"),
+        ("video,voice,out,lossless\na,b,c,perhaps\n", "lossless cannot be 'perhaps'"),
+        ("video,voice,out\na,b,c\nd,e,./c\n", "more than one job for c"),
+        ("video,voice,out\n", "holds no job"),
+        ("", "no column video"),
+    ],
+)
+def test_a_list_that_cannot_be_meant_is_one_line(tmp_path: Path, text: str, says: str) -> None:
+    file = listed(tmp_path, text)
+    with pytest.raises((ConfigError, InputError), match=says) as caught:
+        read(file, LIKE)
+    assert "\n" not in str(caught.value)
+    assert command("dub", "--jobs", file)[0] == 2
+    with pytest.raises(InputError, match=r"no\.csv cannot be read"):
+        read(tmp_path / "no.csv", LIKE)
+
+
+def test_a_job_that_fails_does_not_end_the_others(tmp_path: Path) -> None:
+    folder = films(tmp_path)
+    model, _ = save_networks(folder, 64)
+    rows = [
+        f"{folder / video},{folder / 'voice.wav'},{folder / out}"
+        for video, out in (("no.mp4", "1.mp4"), ("film.mp4", "2.mp4"), ("room.mp4", "3.mp4"), ("film.mp4", "4.mkv"))
+    ]
+    file = listed(folder, "video,voice,out\n" + "\n".join(rows) + "\n")
+    code, said = command("dub", "--jobs", file, "--model", model, "--device", "cpu")
+    assert code == 1
+    assert "2 of 4 dubs done, 2 failed" in said
+    assert "no.mp4: there is no such file" in said
+    assert "no face found in" in said
+    assert [(folder / name).exists() for name in ("1.mp4", "2.mp4", "3.mp4", "4.mkv")] == [False, True, False, True]
+    assert len(list(media.read_frames(media.probe(folder / "4.mkv")))) == 32
+    assert not list(folder.glob(".*"))
+
+
+def test_what_nobody_foresaw_is_a_line_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    def odd(self: Job, *_: Any) -> None:
+        if self.out.name == "odd.mp4":
+            raise ZeroDivisionError("of a\nkind")
+        raise InputError("no such thing")
+
+    monkeypatch.setattr(Job, "run", odd)
+    jobs = [replace(LIKE, out=Path(name)) for name in ("odd.mp4", "bad.mp4")]
+    assert list(run_all(jobs, local(1))) == [
+        Outcome(jobs[0], False, "odd.mp4 failed (ZeroDivisionError: of a kind)"),
+        Outcome(jobs[1], False, "no such thing"),
+    ]
+    assert attempt(jobs[1]).done is False
+
+
+def test_either_a_list_or_one_dub() -> None:
+    for arguments, says in (
+        (("dub",), "or --jobs with a list"),
+        (("dub", "a.mp4", "b.wav"), "give VIDEO, VOICE and -o OUT"),
+        (("dub", "a.mp4", "b.wav", "-o", "c.mp4", "--jobs", "d.csv"), "not both"),
+        (("dub", "a.mp4", "b.wav", "-o", "c.mp4", "--ray", "local"), "--ray is for --jobs"),
+    ):
+        code, said = command(*arguments)
+        assert (code, says in said) == (2, True)
