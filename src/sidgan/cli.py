@@ -26,7 +26,8 @@ app.add_typer(train_app, name="train")
 app.add_typer(paper_app, name="paper")
 console = Console(stderr=True)
 
-Which = Literal["largest", "all"]
+Which = Literal["largest", "all", "speaking"]
+Hush = Literal["close", "keep", "draw"]
 Ends = Literal["cut", "hold", "loop", "pingpong", "keep"]
 Mask = Literal["query", "lower"]
 Reference = Literal["first", "last", "pair"]
@@ -48,10 +49,20 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="print the resolved sett
 @app.command()
 def dub(
     video: Video,
-    voice: Annotated[Path, typer.Argument(help="the new voice: any file with sound", show_default=False)],
     out: Annotated[Path, typer.Option("-o", "--out", help="result: .mp4, .mov or .mkv", show_default=False)],
+    voice: Annotated[Path | None, typer.Argument(
+        help="the new voice: any file with sound; with --speaker, what is heard: their mix if not given",
+        show_default=False,
+    )] = None,
     model: Runnable = "bundled",
-    faces: Annotated[Which, typer.Option(help="whose mouth to redraw")] = "largest",
+    faces: Annotated[Which, typer.Option(help="whose mouth to redraw: the most prominent of each moment, everybody, or "
+                                         "whoever speaks in the video's own sound")] = "largest",
+    face: Annotated[str | None, typer.Option(help="only this person: a number as sidgan faces shows it, or a photo",
+                                             metavar="N|PHOTO")] = None,
+    speaker: Annotated[list[str] | None, typer.Option(
+        help="a voice for one person, by their number; once for each", metavar="N=AUDIO")] = None,
+    silence: Annotated[Hush, typer.Option(help="where the voice pauses: close the mouth, keep it as filmed, or draw "
+                                          "what the network makes of the noise")] = "close",
     adapt: Annotated[
         float | None, typer.Option(help="first fine-tune on the video itself for so many minutes", metavar="MINUTES")
     ] = None,
@@ -81,6 +92,8 @@ def dub(
 ) -> None:  # fmt: skip
     """Dub VIDEO with VOICE. Example: sidgan dub talk.mp4 german.wav -o talk-german.mp4 --adapt 5.
 
+    Two people: sidgan dub two.mp4 -o out.mp4 --speaker 1=anna.wav --speaker 2=ben.wav; sidgan faces shows who is who.
+
     Use it on footage of yourself or of people who agreed. The result says that it was altered; see sidgan verify.
     """
     from sidgan import dubbing
@@ -90,36 +103,69 @@ def dub(
     credentials = _credentials(sign, key)
     for target in filter(None, (strip, report_to)):
         check_target(target)
+    speakers = _speakers(speaker or [])
+    first = voice or next(iter(speakers.values()), None)
+    if first is None:
+        raise ConfigError("give a voice: sidgan dub VIDEO VOICE -o OUT, or --speaker N=AUDIO for each person")
     if adapt is not None:
         from sidgan import adaptation
 
         dubbing.check(
-            video, voice, out, credentials, encoder=encoder, lossless=lossless, engine=engine, device=device
+            video, first, out, credentials, encoder=encoder, lossless=lossless, engine=engine, device=device
         )
         with bar(console) as show:
             adapted = adaptation.adapt_faces(
-                video, model=model, minutes=adapt, faces=faces, device=device, progress=show
+                video, model=model, minutes=adapt, device=device, progress=show,
+                faces="largest" if faces == "largest" and face is None and not speakers else "all",
             )  # fmt: skip
         own = adaptation.networks(adapted)
         facts["adapted"] = [result.report.to_dict() for result in adapted]
-        for face in (result.report for result in adapted):
-            who = f"face {face.face} ({face.place}): " if len(adapted) > 1 else ""
-            console.print(who + face.line(), markup=False, highlight=False, soft_wrap=True)
+        for one in (result.report for result in adapted):
+            who = f"face {one.face} ({one.place}): " if len(adapted) > 1 else ""
+            console.print(who + one.line(), markup=False, highlight=False, soft_wrap=True)
     with bar(console) as show:
         report = dubbing.dub(
-            video, voice, out, model=model, own=own, faces=faces, length=length, device=device, engine=engine,
+            video, voice, out, model=model, own=own, faces=faces, face=_face(face), speakers=speakers,
+            silence=silence, length=length, device=device, engine=engine,
             encoder=encoder, crf=crf, lossless=lossless, steady=steady, sign=credentials,
             progress=lambda stage, done, total: show(done / max(total, 1), stage),
         )  # fmt: skip
     if strip is not None:
         dubbing.strip(video, out, strip)
     if report_to is not None:
-        dubbing.write_page(report.to_dict() | facts, video, voice, out, report_to)
+        dubbing.write_page(report.to_dict() | facts, video, first, out, report_to)
     _print(report.to_dict() | facts, as_json, f"{report.dubbed} of {report.frames} frames dubbed -> {out}")
     if engine != "torch":
         console.print(f"  drawn by {report.engine}", markup=False, highlight=False, soft_wrap=True)
+    for line in report.notes:
+        console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
     for first, last, reason in report.passed:
         console.print(f"  frames {first}-{last} as they were: {reason}")
+
+
+@app.command()
+def faces(
+    video: Annotated[Path, typer.Argument(help="any video", show_default=False)],
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="also write a sheet with pictures of everybody", metavar="PNG")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Who is in VIDEO: numbers for --face and --speaker. Example: sidgan faces talk.mp4 -o people.png.
+
+    1 is the most prominent. Also says when each is seen, and in how many frames they can be redrawn, and why not.
+    """
+    from dataclasses import asdict
+
+    from sidgan import dubbing
+
+    with bar(console) as show:
+        people = dubbing.faces(
+            video, sheet=out, progress=lambda stage, done, total: show(done / max(total, 1), stage)
+        )  # fmt: skip
+    lines = [line for one in people for line in (one.line(), f"     seen {one.when()}")]
+    lines += [] if out is None else [f"see {out}"]
+    _print({"people": [asdict(one) for one in people]}, as_json, "\n".join(lines))
 
 
 @app.command()
@@ -539,6 +585,24 @@ def _credentials(certificate: Path | None, key: Path | None) -> Any:
     from sidgan.credentials import Credentials
 
     return Credentials(certificate, key)
+
+
+def _face(text: str | None) -> int | Path | None:
+    """What --face means."""
+    return None if text is None else int(text) if text.isdecimal() else Path(text)
+
+
+def _speakers(texts: list[str]) -> dict[int, Path]:
+    """What --speaker means."""
+    speakers: dict[int, Path] = {}
+    for text in texts:
+        number, sign, file = text.partition("=")
+        if not sign or not number.isdecimal() or not file:
+            raise ConfigError(f"--speaker {text}: give the number of a person and a file, such as 2=anna.wav")
+        if int(number) in speakers:
+            raise ConfigError(f"--speaker {text}: person {int(number)} has a voice already")
+        speakers[int(number)] = Path(file)
+    return speakers
 
 
 def _dry(config: Any) -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
@@ -13,29 +12,35 @@ from sidgan import checkpoint, media, provenance
 from sidgan.config import require
 from sidgan.credentials import Credentials
 from sidgan.dubbing.analysis import analyse
+from sidgan.dubbing.choice import FACES, Faces
 from sidgan.dubbing.drawing import Drawing
+from sidgan.dubbing.inputs import Inputs
 from sidgan.dubbing.looks import figures, stretches
+from sidgan.dubbing.plan import Plan
 from sidgan.dubbing.proof import wrong_pictures, wrong_sound
 from sidgan.dubbing.report import Clock, DubReport, Progress, peak_memory
+from sidgan.dubbing.silence import SILENCES, Silence
 from sidgan.dubbing.steady import STEADY
-from sidgan.dubbing.voice import listen
+from sidgan.dubbing.voice import voices
 from sidgan.engine import Engine, check_engine, load
-from sidgan.errors import MarkError, OutputError, SidganError
+from sidgan.errors import MarkError, SidganError
 from sidgan.nn import Generator
 from sidgan.timeline import LENGTHS, Length, Timeline
 from sidgan.types import Clip, Frame
 
-Faces = Literal["largest", "all"]
 OnFrame = Callable[[Frame, Frame], None]  #: called with each frame as decoded and as it goes to the encoder
 
 
 def dub(
     video: Path,
-    audio: Path,
+    audio: Path | None,
     out: Path,
     *,
     model: Path | str = "bundled",
     faces: Faces = "largest",
+    face: int | Path | None = None,
+    speakers: Mapping[int, Path] | None = None,
+    silence: Silence = "close",
     length: Length = "cut",
     device: str = "auto",
     engine: str = "torch",
@@ -58,10 +63,17 @@ def dub(
 
     Args:
         video: any file with pictures; every frame keeps its timestamp, format and colour tags.
-        audio: any file with sound; it becomes the sound track.
+        audio: any file with sound; it becomes the sound track. ``None`` with ``speakers``: the mix of their voices.
         out: ``.mp4``, ``.mov`` or ``.mkv``.
         model: ``bundled``, a weights file, or an ``.onnx`` file from `sidgan.engine.export`.
-        faces: ``largest`` redraws the most prominent face of each moment, ``all`` every face.
+        faces: ``largest`` redraws the most prominent face of each moment, ``all`` every face, ``speaking`` whoever
+            speaks in each shot, told by the video's own sound; where that is not clear, the most prominent.
+        face: redraw this person alone: a number as `sidgan.faces` gives it, or a picture of them.
+        speakers: several voices, by the number of the person who is to speak with each; nobody else is redrawn. The
+            timeline goes by the longest.
+        silence: where a voice is silent for 0.3 s and more, or over before the others, the network hears nothing at
+            all and mostly closes the mouth (``close``), the mouth stays as it was filmed (``keep``), or the network
+            draws what it makes of the recording's noise (``draw``).
         length: a voice that is longer than the video is ``cut``, or the video is made to last as long: by ``hold``
             of its last frame, in a ``loop``, or forwards and backwards (``pingpong``). ``keep`` cuts a longer voice
             too; after a shorter one the original sound goes on instead of silence.
@@ -88,8 +100,8 @@ def dub(
     """
     dubber = Dubber(model, device=device, engine=engine, generator=generator)
     return dubber.dub(
-        video, audio, out, faces=faces, length=length, encoder=encoder, crf=crf, lossless=lossless,
-        steady=steady, progress=progress, own=own, on_frame=on_frame, sign=sign,
+        video, audio, out, faces=faces, face=face, speakers=speakers, silence=silence, length=length, encoder=encoder,
+        crf=crf, lossless=lossless, steady=steady, progress=progress, own=own, on_frame=on_frame, sign=sign,
     )  # fmt: skip
 
 
@@ -135,10 +147,13 @@ class Dubber:
     def dub(
         self,
         video: Path,
-        audio: Path,
+        audio: Path | None,
         out: Path,
         *,
         faces: Faces = "largest",
+        face: int | Path | None = None,
+        speakers: Mapping[int, Path] | None = None,
+        silence: Silence = "close",
         length: Length = "cut",
         encoder: str = "x264",
         crf: int = 16,
@@ -150,13 +165,13 @@ class Dubber:
         sign: Credentials | None = None,
     ) -> DubReport:
         """Dub one video; see `sidgan.dubbing.dub`."""
-        video, audio, out = Path(video), Path(audio), Path(out)
-        require(faces in ("largest", "all"), f"faces must be 'largest' or 'all', not {faces!r}")
+        video, out = Path(video), Path(out)
+        require(face is None or not speakers, "choose a face or give speakers, not both: speakers say who is redrawn")
+        require(faces in FACES, f"faces must be {', '.join(FACES[:-1])} or {FACES[-1]}, not {faces!r}")
+        require(silence in SILENCES, f"silence must be {', '.join(SILENCES[:-1])} or {SILENCES[-1]}, not {silence!r}")
         require(length in LENGTHS, f"length must be {', '.join(LENGTHS[:-1])} or {LENGTHS[-1]}, not {length!r}")
         require(0 <= crf <= 51, f"crf must be 0 to 51, not {crf}")
         require(0 <= steady <= 1, f"steady must be 0 to 1, not {steady}")
-        if out.resolve() in (video.resolve(), audio.resolve()):
-            raise OutputError(f"{out} is one of the inputs; choose another name")
         networks = {id(network): network for network in (own or {}).values()}  # one for all shots of a person
         batch = self.engine.batch
         ready = {i: Engine(network, self._device, batch, kind=self._kind) for i, network in networks.items()}
@@ -164,21 +179,24 @@ class Dubber:
         require(all(e.size == self.engine.size for e in engines.values()), "faces' own networks must be of one size")
         clip, clock, progress = media.probe(video), Clock(), progress or (lambda stage, done, total: None)
         draft = out if sign is None else sign.draft(out)
+        given = Inputs(video, audio, speakers, out)
         encoding, digests = media.Encoding(encoder, crf, lossless=lossless), list[int]()
         try:
             # Entered first, so that an output or a voice that cannot be used is told before minutes are spent.
-            with media.Writer(draft, clip, audio=audio, encoding=encoding) as writer:
+            with media.Writer(draft, clip, audio=given.sound, encoding=encoding) as writer:
                 with clock.stage("analyse"):
-                    seen = analyse(clip, faces, progress)
+                    seen = analyse(clip, faces, progress, face, list(given.speakers))
+                enough = seen.end + 1 if length in ("cut", "keep") else None
                 with clock.stage("listen"):
-                    voice = listen(audio, seen.end + 1 if length in ("cut", "keep") else None)
+                    voice = voices(given.sound, given.speakers, silence, enough)
                 timeline = Timeline(seen.times, seen.end, voice.end, length)
                 goes_on = length == "keep" and clip.audio_rate is not None and voice.end < seen.end
                 if goes_on:
                     writer.go_on_with_own_sound()
-                drawing = Drawing(clip, seen, voice, timeline, self.engine, engines, clock, progress, steady)
+                plan = Plan(seen, voice, timeline)
+                drawing = Drawing(clip, plan, self.engine, engines, clock, progress, steady)
                 with clock.stage("mark"):
-                    mark = self._mark(clip, audio, drawing, timeline, own, signed=sign is not None)
+                    mark = self._mark(clip, given.voices, drawing, timeline, own, signed=sign is not None)
                 writer.tags = mark.tags()
                 for before, after in drawing.frames():
                     if on_frame is not None:
@@ -188,16 +206,18 @@ class Dubber:
                         digests += [media.digest(after)] * lossless
             with clock.stage("verify"):
                 wrong = wrong_pictures(draft, timeline, digests, progress)
-                wrong = wrong or wrong_sound(draft, audio, timeline, video if goes_on else None)
+                wrong = wrong or wrong_sound(draft, given.sound, timeline, video if goes_on else None)
                 _require_right(draft, out, video, mark, wrong)
             if sign is not None:
                 with clock.stage("sign"):
                     sign.sign(draft, out, video, mark.to_dict(), mark.edited.spans)
         finally:
+            given.close()
             if sign is not None:
                 draft.unlink(missing_ok=True)
         return DubReport(
             frames=len(timeline), dubbed=drawing.dubbed, passed=tuple(drawing.passed),
+            shots=tuple(plan.shots()), notes=seen.notes,
             seconds={stage: round(s, 3) for stage, s in clock.seconds.items()},
             wall=round(clock.wall, 3), cpu=round(clock.cpu, 3), memory=round(peak_memory(), 1),
             face_side=round(float(np.median(drawing.sides)), 1) if drawing.sides else 0.0,
@@ -206,14 +226,15 @@ class Dubber:
         )  # fmt: skip
 
     def _mark(
-        self, clip: Clip, voice: Path, drawing: Drawing, timeline: Timeline, own: Mapping[int, Generator] | None, *,
-        signed: bool,
+        self, clip: Clip, heard: Sequence[Path], drawing: Drawing, timeline: Timeline,
+        own: Mapping[int, Generator] | None, *, signed: bool,
     ) -> provenance.Mark:  # fmt: skip
         earlier = provenance.earlier(clip.path, clip.duration)
+        voice, *others = (provenance.digest_of(file) for file in heard)
         again = [timeline.repeated] if earlier and timeline.repeats else []
         return provenance.Mark(
             model=self._name, weights=self._digest, source=provenance.digest_of(clip.path),
-            voice=provenance.digest_of(voice), edited=provenance.Stretches.of(drawing.edited()),
+            voice=voice, voices=tuple(others), edited=provenance.Stretches.of(drawing.edited()),
             adapted=tuple(sorted({checkpoint.digest(network.state_dict()) for network in (own or {}).values()})),
             earlier=provenance.Stretches.of([*earlier.spans, *again], earlier.left_out), signed=signed,
         )  # fmt: skip
