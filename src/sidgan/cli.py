@@ -104,14 +104,14 @@ def dub(
     for target in filter(None, (strip, report_to)):
         check_target(target)
     speakers = _speakers(speaker or [])
-    first = voice or next(iter(speakers.values()), None)
-    if first is None:
+    spoken = voice or next(iter(speakers.values()), None)
+    if spoken is None:
         raise ConfigError("give a voice: sidgan dub VIDEO VOICE -o OUT, or --speaker N=AUDIO for each person")
     if adapt is not None:
         from sidgan import adaptation
 
         dubbing.check(
-            video, first, out, credentials, encoder=encoder, lossless=lossless, engine=engine, device=device
+            video, spoken, out, credentials, encoder=encoder, lossless=lossless, engine=engine, device=device
         )
         with bar(console) as show:
             adapted = adaptation.adapt_faces(
@@ -133,7 +133,7 @@ def dub(
     if strip is not None:
         dubbing.strip(video, out, strip)
     if report_to is not None:
-        dubbing.write_page(report.to_dict() | facts, video, first, out, report_to)
+        dubbing.write_page(report.to_dict() | facts, video, spoken, out, report_to)
     _print(report.to_dict() | facts, as_json, f"{report.dubbed} of {report.frames} frames dubbed -> {out}")
     if engine != "torch":
         console.print(f"  drawn by {report.engine}", markup=False, highlight=False, soft_wrap=True)

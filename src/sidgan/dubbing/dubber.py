@@ -68,7 +68,7 @@ def dub(
         model: ``bundled``, a weights file, or an ``.onnx`` file from `sidgan.engine.export`.
         faces: ``largest`` redraws the most prominent face of each moment, ``all`` every face, ``speaking`` whoever
             speaks in each shot, told by the video's own sound; where that is not clear, the most prominent.
-        face: redraw this person alone: a number as `sidgan.faces` gives it, or a picture of them.
+        face: redraw this person alone: a number as `sidgan.dubbing.faces` gives it, or a picture of them.
         speakers: several voices, by the number of the person who is to speak with each; nobody else is redrawn. The
             timeline goes by the longest.
         silence: where a voice is silent for 0.3 s and more, or over before the others, the network hears nothing at
