@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import json
 import os
@@ -396,11 +397,28 @@ def test_what_is_cut_off_or_damaged_stops_or_is_passed_over(folder: Path, tmp_pa
 def test_analysis_comes_back_as_it_was(folder: Path, tmp_path: Path) -> None:
     clip = media.probe(folder / "film.mp4")
     seen = analysis.analyse(clip, "all", lambda *_: None)
+    person = seen.people[0]
+    person.bridged[3], seen.trust[person].confidence[5] = True, 0.1
+    person.doubts = seen.trust[person].spoken()
+    assert 5 in person.doubts
+    seen = dataclasses.replace(seen, cuts=(7, 9), notes=("who speaks is not clear",))
     seen.save(tmp_path / "a.npz")
-    back = analysis.Analysis.load(tmp_path / "a.npz", "all")
-    assert (back.times, back.end, back.glances, back.damaged) == (seen.times, seen.end, seen.glances, seen.damaged)
-    assert back.by_frame.keys() == seen.by_frame.keys()
+    back = analysis.Analysis.load(tmp_path / "a.npz")
+    for name in ("times", "end", "glances", "damaged", "cuts", "notes"):
+        assert getattr(back, name) == getattr(seen, name)
+    mine, theirs = (
+        {i: [one.people.index(p) for p in may] for i, may in one.by_frame.items()} for one in (seen, back)
+    )
+    assert mine == theirs
+    assert [back.people.index(p) for p in back.usable] == [seen.people.index(p) for p in seen.usable]
+    for one, other in zip(back.members, seen.members, strict=True):
+        assert (one.number, one.tracks) == (other.number, other.tracks)
+        assert np.array_equal(one.identity, other.identity)
     for one, other in zip(back.people, seen.people, strict=True):
+        assert one.doubts == other.doubts
+        assert np.array_equal(one.bridged, other.bridged)
+        assert np.array_equal(back.trust[one].confidence, seen.trust[other].confidence)
+        assert [one.refusal(i) for i in one.track.frames] == [other.refusal(i) for i in other.track.frames]
         assert one.track.first == other.track.first
         for name in analysis.KEPT:
             mine, theirs = getattr(one.track, name), getattr(other.track, name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import difflib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,9 @@ from sidgan.config import from_dict
 from sidgan.credentials import Credentials
 from sidgan.data.executors import Executor
 from sidgan.dubbing import DubReport
-from sidgan.dubbing.dubber import Damage, Faces
+from sidgan.dubbing.choice import Faces
+from sidgan.dubbing.dubber import Damage
+from sidgan.dubbing.silence import Silence
 from sidgan.dubbing.steady import STEADY
 from sidgan.errors import ConfigError, InputError, SidganError
 from sidgan.files import check_target
@@ -27,6 +29,7 @@ TRUTH = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0":
 #: How the text of a column becomes a value, where it is not the text itself.
 KINDS: dict[str, Callable[[str], Any]] = {
     "crf": int, "adapt": float, "steady": float, "emphasis": float, "lossless": lambda text: TRUTH[text.lower()],
+    "speakers": lambda text: tuple(one.strip() for one in text.split(";")),
     **dict.fromkeys((*NEEDED, "strip", "report", "sign", "key"), Path),
 }  # fmt: skip
 Show = Callable[[float, str], None]  #: called with the share done and a line of text
@@ -39,6 +42,7 @@ class Job:
 
     Attributes:
         adapt: minutes of fine-tuning on the video first.
+        face: a number, or the path of a picture. speakers: a number and a file each, as ``2=anna.wav``.
         strip: also write a before/after picture here. report: and a page about it.
         sign, key: certificate and its key, to sign the output with.
 
@@ -46,10 +50,13 @@ class Job:
     """
 
     video: Path
-    voice: Path
+    voice: Path | None
     out: Path
     model: str = "bundled"
     faces: Faces = "largest"
+    face: str | None = None
+    speakers: tuple[str, ...] = ()
+    silence: Silence = "close"
     adapt: float | None = None
     length: Length = "cut"
     encoder: str = "x264"
@@ -79,9 +86,14 @@ class Job:
             raise ConfigError("--sign and --key belong together: a certificate and its private key")
         for target in filter(None, (self.strip, self.report)):
             check_target(target)
-        own, adapted = self._adapted(credentials, show, tell)
+        speakers = speakers_of(self.speakers)
+        spoken = self.voice or next(iter(speakers.values()), None)
+        if spoken is None:
+            raise ConfigError("give a voice, or speakers with voices of their own")
+        own, adapted = self._adapted(spoken, credentials, show, tell)
         report = dubbing.dub(
-            self.video, self.voice, self.out, model=self.model, own=own, faces=self.faces, length=self.length,
+            self.video, self.voice, self.out, model=self.model, own=own, faces=self.faces,
+            face=face_of(self.face), speakers=speakers, silence=self.silence, length=self.length,
             device=self.device, engine=self.engine, encoder=self.encoder, crf=self.crf, lossless=self.lossless,
             steady=self.steady, emphasis=self.emphasis, sign=credentials, workers=self.workers,
             on_damage=self.on_damage, tell=tell,
@@ -91,26 +103,49 @@ class Job:
             dubbing.strip(self.video, self.out, self.strip)
         if self.report is not None:
             facts = {} if self.adapt is None else {"adapted": [one.to_dict() for one in adapted]}
-            dubbing.write_page(report.to_dict() | facts, self.video, self.voice, self.out, self.report)
+            dubbing.write_page(report.to_dict() | facts, self.video, spoken, self.out, self.report)
         return report, adapted
 
     def _adapted(
-        self, credentials: Credentials | None, show: Show, tell: Tell
+        self, spoken: Path, credentials: Credentials | None, show: Show, tell: Tell
     ) -> tuple[Mapping[int, Generator], list[AdaptReport]]:
         if self.adapt is None:
             return {}, []
         dubbing.check(
-            self.video, self.voice, self.out, credentials, encoder=self.encoder, lossless=self.lossless,
+            self.video, spoken, self.out, credentials, encoder=self.encoder, lossless=self.lossless,
             engine=self.engine, device=self.device,
         )  # fmt: skip
         results = adaptation.adapt_faces_once(
             dubbing.work_folder(self.out) / "adapted", self.video, model=self.model, minutes=self.adapt,
-            faces=self.faces, device=self.device, progress=show,
+            faces="largest" if self.faces == "largest" and self.face is None and not self.speakers else "all",
+            device=self.device, progress=show,
         )  # fmt: skip
         for face in (result.report for result in results):
             who = f"face {face.face} ({face.place}): " if len(results) > 1 else ""
             tell(who + face.line())
         return adaptation.networks(results), [result.report for result in results]
+
+
+def face_of(text: str | None) -> int | Path | None:
+    """Whose face is meant: a number, or a picture."""
+    return None if text is None else int(text) if text.isdecimal() else Path(text)
+
+
+def speakers_of(texts: Sequence[str]) -> dict[int, Path]:
+    """Voices by person.
+
+    Raises:
+        ConfigError: not a number and a file each, or a number comes twice.
+    """
+    speakers: dict[int, Path] = {}
+    for text in texts:
+        number, sign, file = text.partition("=")
+        if not sign or not number.isdecimal() or not file:
+            raise ConfigError(f"speaker {text}: give the number of a person and a file, such as 2=anna.wav")
+        if int(number) in speakers:
+            raise ConfigError(f"speaker {text}: person {int(number)} has a voice already")
+        speakers[int(number)] = Path(file)
+    return speakers
 
 
 def read(file: Path, like: Job) -> list[Job]:
@@ -149,15 +184,20 @@ def _require_known(file: Path, columns: Sequence[str]) -> None:
             near = difflib.get_close_matches(column, known, 1)
             hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(known)}"
             raise ConfigError(f"{file} has an unknown column '{column}'; {hint}")
-    missing = [name for name in NEEDED if name not in columns]
+    missing = _lacking(columns)
     if missing:
         raise ConfigError(f"{file} has no column {' and no column '.join(missing)}; its first line must name them")
 
 
+def _lacking(names: Collection[str]) -> list[str]:
+    """What a job needs beside what it has; speakers bring voices of their own."""
+    return [name for name in NEEDED if name not in names and not (name == "voice" and "speakers" in names)]
+
+
 def _job(where: str, row: Mapping[str, Any], like: Job) -> Job:
     given = {name: text.strip() for name, text in row.items() if isinstance(text, str) and text.strip()}
-    if any(name not in given for name in NEEDED):
-        raise ConfigError(f"{where} lacks {' or '.join(name for name in NEEDED if name not in given)}")
+    if _lacking(given):
+        raise ConfigError(f"{where} lacks {' or '.join(_lacking(given))}")
     values: dict[str, Any] = {one.name: getattr(like, one.name) for one in fields(Job)}
     try:
         for name, text in given.items():
