@@ -21,6 +21,7 @@ from scipy.ndimage import gaussian_filter1d, median_filter
 
 from sidgan.errors import SidganError
 from sidgan.geometry import JAW, face_square, luma8, square_matrix
+from sidgan.shots import CutFinder
 from sidgan.types import Byte, Face, FaceTrack, Float, Frame
 
 KEY_EVERY = 25  #: frames between searches of the whole frame
@@ -29,7 +30,6 @@ MAX_GAP = 25  #: frames a face may be lost before its track ends
 SEARCH_LINES = (360, 720, 1080)  #: short side in px at which the frame is searched, until a face is found
 MIN_SCORE = 0.0  #: HOG score of a confirmed face; real frontal faces reach 1 to 3
 WINDOW_FACE = 100  #: px to which a known face is scaled to be confirmed; the detector's smallest is 80
-CUT_DISTANCE = 0.45  #: Bhattacharyya distance of luma histograms that makes a shot cut
 
 Box = tuple[float, float, float, float]
 Landmarker = Callable[[Byte, Box], Float]  #: as `landmarks`
@@ -198,14 +198,15 @@ class Tracker:
         self._detector, self._points = detector or _Hog(), points or landmarks
         self._active: list[_Follower] = []
         self._done: list[_Follower] = []
-        self._histogram: Float | None = None
+        self._cuts = CutFinder()
         self._since_key = KEY_EVERY
         self.cuts: list[int] = []
 
     def add(self, frame: Frame) -> None:
         """Look at the next frame."""
         luma = luma8(frame)
-        if self._is_cut(luma):
+        cut = self._cuts.add(frame)
+        if cut or (cut is None and self._all_gone(luma)):
             self.cuts.append(frame.index)
             self._done += self._active
             self._active = []
@@ -227,13 +228,10 @@ class Tracker:
         tracks = [smooth(f.first, np.stack(f.points), np.array(f.scores, np.float32)) for f in followers]
         return sorted(tracks, key=prominence, reverse=True)
 
-    def _is_cut(self, luma: Byte) -> bool:
-        thumb = cv2.resize(luma, (64, 64), interpolation=cv2.INTER_AREA)
-        histogram = np.bincount(thumb.ravel().astype(np.uint8) >> 3, minlength=32).astype(np.float32) / thumb.size
-        before, self._histogram = self._histogram, histogram
-        if before is None:
-            return False
-        return float(np.sqrt(max(0.0, 1.0 - np.sqrt(before * histogram).sum()))) > CUT_DISTANCE
+    def _all_gone(self, luma: Byte) -> bool:
+        """Whether none of the faces of the last frame is where it was."""
+        seen = [f for f in self._active if not f.lost]
+        return bool(seen) and not any(self._detector.confirm(luma, f.predict(f.points[-1])) for f in seen)
 
     def _follow(self, follower: _Follower, luma: Byte, index: int) -> None:
         last = follower.points[-1]
