@@ -9,7 +9,7 @@ import torch
 from typer.testing import CliRunner
 
 import sidgan
-from sidgan import adaptation, checkpoint, faces, media
+from sidgan import adaptation, cast, checkpoint, faces, media
 from sidgan.adaptation import AdaptConfig, adapt, adapt_faces, material, networks
 from sidgan.adaptation.material import read_material
 from sidgan.cli import app
@@ -180,7 +180,7 @@ def test_shots_of_one_person_are_one_face(folder, tmp_path):
 
 
 def test_people_who_meet_are_two_however_alike(folder, monkeypatch):
-    monkeypatch.setattr(material, "SAME", 10.0)
+    monkeypatch.setattr(cast, "SAME", 10.0)
     assert [m.number for m in read_material(folder / "two.mp4", 64, "all")] == [1, 2]
 
 

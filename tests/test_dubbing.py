@@ -18,7 +18,7 @@ import torch
 
 from sidgan import dubbing, geometry, media, people
 from sidgan.blend import GAIN, ToneMatch, mouth_alpha
-from sidgan.dubbing import Dubber, analysis, drawing, dub, strip
+from sidgan.dubbing import Dubber, analysis, drawing, dub, looking, strip
 from sidgan.engine import Engine
 from sidgan.errors import CheckpointError, ConfigError, InputError, NoFaceError, OutputError, SidganError
 from sidgan.faces import track_faces
@@ -74,6 +74,8 @@ def times(path: Path) -> list[Fraction]:
 
 def fake_tracker(monkeypatch: pytest.MonkeyPatch, tracks: list[FaceTrack]) -> None:
     class Fixed:
+        cuts: tuple[int, ...] = ()
+
         def add(self, frame: Frame) -> None:
             pass
 
@@ -295,6 +297,7 @@ def test_largest_stays_with_one_face_and_all_redraws_every_face(
     visible = first.visible.copy()
     visible[6:9] = False
     fake_tracker(monkeypatch, [moved(first, -80, visible=visible), moved(first, 80)])
+    monkeypatch.setattr(looking, "LONGEST_LOSS", 0)  # such a short loss would be bridged
     middle = SIZE[1] // 2
     for faces, expected in (("largest", {(True, False), (False, False)}), ("all", {(True, True), (False, True)})):
         sides = []
@@ -373,6 +376,7 @@ def test_no_more_than_a_few_batches_wait(
     visible = np.zeros_like(tracks[0].visible)
     visible[::9] = True  # a face now and then: the batch never fills
     fake_tracker(monkeypatch, [dataclasses.replace(tracks[0], visible=visible)])
+    monkeypatch.setattr(looking, "LONGEST_LOSS", 0)
     newest = held = 0
 
     def count(frame: Frame) -> Frame:

@@ -17,7 +17,7 @@ from sidgan.progress import bar
 from sidgan.version import __version__
 
 if TYPE_CHECKING:
-    from sidgan.jobs import Job
+    from sidgan.jobs import Job, speakers_of
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -28,7 +28,8 @@ app.add_typer(train_app, name="train")
 app.add_typer(paper_app, name="paper")
 console = Console(stderr=True)
 
-Which = Literal["largest", "all"]
+Which = Literal["largest", "all", "speaking"]
+Hush = Literal["close", "keep", "draw"]
 Ends = Literal["cut", "hold", "loop", "pingpong", "keep"]
 Damage = Literal["stop", "pass"]
 Mask = Literal["query", "lower"]
@@ -51,9 +52,10 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="print the resolved sett
 @app.command()
 def dub(
     video: Annotated[Path | None, typer.Argument(help="video with the face to be dubbed", show_default=False)] = None,
-    voice: Annotated[
-        Path | None, typer.Argument(help="the new voice: any file with sound", show_default=False)
-    ] = None,
+    voice: Annotated[Path | None, typer.Argument(
+        help="the new voice: any file with sound; with --speaker, what is heard: their mix if not given",
+        show_default=False,
+    )] = None,
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="result: .mp4, .mov or .mkv", show_default=False)
     ] = None,
@@ -62,7 +64,14 @@ def dub(
                                   "differs from the options, any of them", metavar="CSV", show_default=False)
     ] = None,
     model: Runnable = "bundled",
-    faces: Annotated[Which, typer.Option(help="whose mouth to redraw")] = "largest",
+    faces: Annotated[Which, typer.Option(help="whose mouth to redraw: the most prominent of each moment, everybody, or "
+                                         "whoever speaks in the video's own sound")] = "largest",
+    face: Annotated[str | None, typer.Option(help="only this person: a number as sidgan faces shows it, or a photo",
+                                             metavar="N|PHOTO")] = None,
+    speaker: Annotated[list[str] | None, typer.Option(
+        help="a voice for one person, by their number; once for each", metavar="N=AUDIO")] = None,
+    silence: Annotated[Hush, typer.Option(help="where the voice pauses: close the mouth, keep it as filmed, or draw "
+                                          "what the network makes of the noise")] = "close",
     adapt: Annotated[
         float | None, typer.Option(help="first fine-tune on the video itself for so many minutes", metavar="MINUTES")
     ] = None,
@@ -101,6 +110,8 @@ def dub(
 ) -> None:  # fmt: skip
     """Dub VIDEO with VOICE. Example: sidgan dub talk.mp4 german.wav -o talk-german.mp4 --adapt 5.
 
+    Two people: sidgan dub two.mp4 -o out.mp4 --speaker 1=anna.wav --speaker 2=ben.wav; sidgan faces shows who is who.
+
     Stopped or killed, the same command goes on where it was, and ends with the same result.
 
     Use it on footage of yourself or of people who agreed. The result says that it was altered; see sidgan verify.
@@ -109,14 +120,16 @@ def dub(
 
     nothing = Path()
     job = Job(
-        video or nothing, voice or nothing, out or nothing, model, faces, adapt, length, encoder, crf, lossless,
-        steady, emphasis, on_damage, strip, report_to, sign, key, device, engine, workers,
+        video or nothing, voice, out or nothing, model, faces, adapt, length, encoder, crf, lossless,
+        steady, emphasis, on_damage, strip, report_to, sign, key, device, engine, workers, face,
+        speakers_of(speaker or ()), silence,
     )  # fmt: skip
     if jobs is not None:
         require(video is None and out is None, "give VIDEO, VOICE and -o, or --jobs with a list of them, not both")
         _dub_all(jobs, job, ray, as_json)
         return
-    require(None not in (video, voice, out), "give VIDEO, VOICE and -o OUT, or --jobs with a list of them")
+    require(None not in (video, voice or speaker, out),
+            "give VIDEO, VOICE and -o OUT, or --jobs with a list of them; --speaker stands in for VOICE")  # fmt: skip
     require(ray is None, "--ray is for --jobs; one dub is shared out with --workers")
     try:
         with bar(console) as show:
@@ -128,6 +141,8 @@ def dub(
     _print(report.to_dict() | facts, as_json, f"{report.dubbed} of {report.frames} frames dubbed -> {out}")
     if engine != "torch":
         _say(f"  drawn by {report.engine}")
+    for line in report.notes:
+        _say(f"  {line}")
     for first, last, reason in report.passed:
         _say(f"  frames {first}-{last} as they were: {reason}")
     for begin, end in report.damaged:
@@ -154,6 +169,31 @@ def _dub_all(file: Path, like: Job, ray: str | None, as_json: bool) -> None:
     _print({"jobs": told}, as_json, f"{len(ended) - len(failed)} of {len(ended)} dubs done, {len(failed)} failed")
     if failed:
         raise typer.Exit(1)
+
+
+@app.command()
+def faces(
+    video: Annotated[Path, typer.Argument(help="any video", show_default=False)],
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="also write a sheet with pictures of everybody", metavar="PNG")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Who is in VIDEO: numbers for --face and --speaker. Example: sidgan faces talk.mp4 -o people.png.
+
+    1 is the most prominent. Also says when each is seen, and in how many frames they can be redrawn, and why not.
+    """
+    from dataclasses import asdict
+
+    from sidgan import dubbing
+
+    with bar(console) as show:
+        people = dubbing.faces(
+            video, sheet=out, progress=lambda stage, done, total: show(done / max(total, 1), stage)
+        )  # fmt: skip
+    lines = [line for one in people for line in (one.line(), f"     seen {one.when()}")]
+    lines += [] if out is None else [f"see {out}"]
+    _print({"people": [asdict(one) for one in people]}, as_json, "\n".join(lines))
 
 
 @app.command()

@@ -30,6 +30,7 @@ MAX_GAP = 25  #: frames a face may be lost before its track ends
 SEARCH_LINES = (360, 720, 1080)  #: short side in px at which the frame is searched, until a face is found
 MIN_SCORE = 0.0  #: HOG score of a confirmed face; real frontal faces reach 1 to 3
 WINDOW_FACE = 100  #: px to which a known face is scaled to be confirmed; the detector's smallest is 80
+SAME_PLACE = 0.25  #: of the face square's side, between two tracks of one face
 
 Box = tuple[float, float, float, float]
 Landmarker = Callable[[Byte, Box], Float]  #: as `landmarks`
@@ -223,10 +224,14 @@ class Tracker:
         self._active = [f for f in self._active if f.lost <= MAX_GAP]
 
     def finish(self, min_frames: int = 5) -> list[FaceTrack]:
-        """The tracks of at least ``min_frames`` seen frames, smoothed, largest times longest first."""
+        """The tracks of at least ``min_frames`` seen frames, smoothed, largest times longest first; each face once."""
         followers = [f for f in self._done + self._active if sum(s > 0 for s in f.scores) >= min_frames]
         tracks = [smooth(f.first, np.stack(f.points), np.array(f.scores, np.float32)) for f in followers]
-        return sorted(tracks, key=prominence, reverse=True)
+        kept: list[FaceTrack] = []
+        for track in sorted(tracks, key=prominence, reverse=True):
+            if not any(_same_place(track, other) for other in kept):
+                kept.append(track)
+        return kept
 
     def _all_gone(self, luma: Byte) -> bool:
         """Whether none of the faces of the last frame is where it was."""
@@ -286,6 +291,16 @@ def smooth(first: int, points: Float, scores: Float) -> FaceTrack:
         first=first, visible=scores > 0, landmarks=steady.astype(np.float32), matrices=square_matrix(square),
         scores=scores, pose=np.stack([head_pose(p) for p in steady]),
     )  # fmt: skip
+
+
+def _same_place(track: FaceTrack, other: FaceTrack) -> bool:
+    """Whether a track mostly lies on a face that another one follows: the detector finds some faces twice."""
+    shared = range(max(track.first, other.first), min(track.frames.stop, other.frames.stop))
+    if 2 * len(shared) < len(track):
+        return False
+    one, two = (t.matrices[shared.start - t.first : shared.stop - t.first] for t in (track, other))
+    centres = [m[:, :, 2] + m[:, 0, :1] / 2 for m in (one, two)]
+    return bool((np.linalg.norm(centres[0] - centres[1], axis=1) < SAME_PLACE * two[:, 0, 0]).mean() > 0.5)
 
 
 def prominence(track: FaceTrack) -> float:

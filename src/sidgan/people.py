@@ -14,7 +14,7 @@ from sidgan import geometry
 from sidgan.blend import ToneMatch
 from sidgan.geometry import mouth_opening
 from sidgan.nn import Features
-from sidgan.types import Byte, FaceTrack, Float, Frame
+from sidgan.types import Array, Byte, FaceTrack, Float, Frame
 
 MIN_SIDE = 64  #: px; a smaller face square is left alone
 MAX_YAW = 60  #: degrees; a face turned further is left alone
@@ -32,6 +32,8 @@ class Person:
         points: (N, 68, 2) landmarks in unit coordinates.
         boxes: (N, 4) hidden boxes in unit coordinates.
         sides: (N,) side of the face square in px.
+        bridged: (N,) bool, frames of a short loss in which the face is taken to have moved on evenly.
+        doubts: {row: what speaks against redrawing the face there}, as far as somebody looked.
         tone: the running correction of the redrawn face's tone.
         best: for each reference wanted, sharpness, picture (S, S, 3) and row of the best so far.
         pictures: these pictures, once they are chosen. shown: their rows.
@@ -42,6 +44,8 @@ class Person:
     points: Float = field(init=False)
     boxes: Float = field(init=False)
     sides: Float = field(init=False)
+    bridged: Array = field(init=False)
+    doubts: dict[int, str] = field(default_factory=dict)
     tone: ToneMatch = field(default_factory=ToneMatch)
     best: dict[int, tuple[float, Byte, int]] = field(default_factory=dict)
     pictures: Byte | None = None
@@ -52,6 +56,7 @@ class Person:
         self.points = geometry.to_unit(self.track.matrices, self.track.landmarks)
         self.boxes = geometry.mask_boxes(self.points)
         self.sides = self.track.matrices[:, 0, 0]
+        self.bridged = np.zeros(len(self.track), bool)
 
     def row(self, index: int) -> int:
         """Where frame ``index`` is in the arrays."""
@@ -60,13 +65,13 @@ class Person:
     def refusal(self, index: int) -> str | None:
         """Why the face cannot be redrawn in a frame, if so."""
         row = self.row(index)
-        if not self.track.visible[row]:
+        if not (self.track.visible[row] or self.bridged[row]):
             return "face not visible"
         if self.sides[row] < MIN_SIDE:
             return f"face smaller than {MIN_SIDE} px"
         if abs(self.track.pose[row, 0]) > MAX_YAW:
             return f"face turned by more than {MAX_YAW} degrees"
-        return None
+        return self.doubts.get(row)
 
     def candidates(self, count: int = 1) -> list[list[int]]:
         """For each of ``count`` references (1 or 2), the frames of which the sharpest is to be taken; none if unusable.

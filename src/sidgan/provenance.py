@@ -75,6 +75,7 @@ class Mark:
         weights: SHA-256 of the weights file; of the tensors where a network was handed in.
         adapted: SHA-256 of the tensors of each network that was adapted to a face of the video.
         source, voice: SHA-256 of the two input files.
+        voices: SHA-256 of the other voices, where several people speak with voices of their own.
         edited: where faces were redrawn.
         earlier: where the source itself says that sidgan had redrawn faces.
         signed: whether the file was signed as well.
@@ -86,6 +87,7 @@ class Mark:
     source: str
     voice: str
     edited: Stretches
+    voices: tuple[str, ...] = ()
     adapted: tuple[str, ...] = ()
     earlier: Stretches = Stretches()
     signed: bool = False
@@ -215,9 +217,9 @@ def verify(
     except MarkError:
         checks.append(Check("mark", False, "its record is damaged; ask for the file as it was made"))
     for what, (path, found) in given.items():
-        stated = getattr(mark, what, None)
-        verb = "is" if stated == found else "is NOT" if stated else "may or may not be"
-        checks.append(Check(what, stated == found, f"{path} {verb} the file it was made from"))
+        stated = () if mark is None else (mark.source,) if what == "source" else (mark.voice, *mark.voices)
+        verb = "is" if found in stated else "is NOT" if stated else "may or may not be"
+        checks.append(Check(what, found in stated, f"{path} {verb} the file it was made from"))
     signature = credentials.read(file, trust) if trust is not None or credentials.available() else None
     checks += _judged(mark, signature, trust)
     return Verdict(file, marked, mark, signature, tuple(checks))
@@ -260,14 +262,16 @@ def _described(mark: Mark) -> list[str]:
         lines.append(f"  earlier   {mark.earlier}, in the source already")
     lines.append(f"  model     {mark.model}, SHA-256 {mark.weights}")
     lines += [f"  adapted   SHA-256 {one}" for one in mark.adapted]
-    return [*lines, f"  source    SHA-256 {mark.source}", f"  voice     SHA-256 {mark.voice}"]
+    lines.append(f"  source    SHA-256 {mark.source}")
+    return lines + [f"  voice     SHA-256 {one}" for one in (mark.voice, *mark.voices)]
 
 
 def _mark(values: Any) -> Mark:
     """A mark from plain values that anybody may have written; keys that are not known are left for later versions."""
     return Mark(
         model=_text(values["model"]), weights=_hex(values["weights"]), source=_hex(values["source"]),
-        voice=_hex(values["voice"]), edited=_stretches(values["edited"]),
+        voice=_hex(values["voice"]), voices=tuple(_hex(one) for one in values.get("voices", ())),
+        edited=_stretches(values["edited"]),
         adapted=tuple(_hex(one) for one in values["adapted"]), earlier=_stretches(values["earlier"]),
         signed=values["signed"] is True, sidgan=_text(values["sidgan"]),
     )  # fmt: skip

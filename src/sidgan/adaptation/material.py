@@ -13,16 +13,15 @@ import torch
 
 from sidgan import audio, faces, geometry, media
 from sidgan.adaptation.sound import Sound, judge_sounds
+from sidgan.cast import Looks, members, place
 from sidgan.data.dataset import FPS, PackedClip
 from sidgan.data.packing import ticks
 from sidgan.errors import InputError
 from sidgan.people import MAX_YAW, MIN_SIDE, Person, redrawn
-from sidgan.types import Byte, Clip, FaceTrack, Float, Frame
+from sidgan.types import Byte, Clip, Float
 
 ROOM = 1 << 31  #: bytes of pictures that are kept at the most; of longer videos, each stretch gives its beginning
 SHORTEST = 25  #: frames of a stretch that is worth having
-SAME = 0.5  #: distance of identities below which two shots show one person; strangers are 0.6 and more apart
-LOOKS = 3  #: frames of a track whose identity is taken
 
 Progress = Callable[[float, str], None]
 
@@ -116,8 +115,7 @@ def read_material(
         wanted.update(person for person in chosen if person.refusal(index) is None)
     stretches = _stretches({i: p for i, p in usable.items() if wanted[p]}, times, ROOM // (3 * size * size))
     identities = _crop(clip, usable, stretches, size, lambda share: tell(0.5 + 0.5 * share, "adapting: reading faces"))
-    groups = _together({i: p.track for i, p in usable.items()}, identities)
-    groups.sort(key=lambda group: -sum(faces.prominence(usable[i].track) for i in group))
+    groups = [member.tracks for member in members(usable, identities)]
     numbers = [n for n, group in enumerate(groups) if any(wanted[usable[i]] for i in group)]
     parts = {n: [s for s in stretches if s.track in groups[n]] for n in numbers}
     samples = media.read_audio(video) if clip.audio_rate is not None else np.zeros(0, np.float32)
@@ -126,8 +124,8 @@ def read_material(
     sounds, mel = dict(zip(seen, verdicts, strict=True)), audio.log_mel(samples)
     return [
         Material(
-            number=n + 1, tracks=tuple(groups[n]), frames=sum(wanted[usable[i]] for i in groups[n]),
-            place=_place([usable[i] for i in groups[n]], times, clip),
+            number=n + 1, tracks=groups[n], frames=sum(wanted[usable[i]] for i in groups[n]),
+            place=place([usable[i] for i in groups[n]], times, clip),
             clips=tuple(s.clip(f"{video.stem}/{n + 1}", mel, sounds[n].shift) for s in parts[n]),
             sound=sounds.get(n, Sound("silent")),
         )
@@ -161,13 +159,8 @@ def _crop(
     for stretch in stretches:
         for row, often in Counter(stretch.rows).items():
             wanted[stretch.person.track.first + row].append((stretch, often))
-    looks: dict[int, list[int]] = defaultdict(list)  # by frame: the tracks whose identity is taken
-    for i, person in people.items():
-        usable = [index for index in person.track.frames if person.refusal(index) is None]
-        for k in range(LOOKS):
-            looks[usable[len(usable) * (2 * k + 1) // (2 * LOOKS)]].append(i)
-    seen: dict[int, list[Float]] = defaultdict(list)
-    last = max([*wanted, *looks])
+    looks = Looks(people)
+    last = max([*wanted, looks.last])
     for frame in media.read_frames(clip):
         if frame.index > last:
             break
@@ -175,48 +168,6 @@ def _crop(
             row = frame.index - stretch.person.track.first
             image = geometry.crop_face(frame, stretch.person.track.matrices[row], size).image
             stretch.images += [image] * often
-        for i in looks.get(frame.index, []):
-            seen[i].append(_identity(frame, people[i]))
+        looks.see(frame)
         tell((frame.index + 1) / (last + 1))
-    return {i: np.mean(found, 0) for i, found in seen.items()}
-
-
-def _identity(frame: Frame, person: Person) -> Float:
-    side, row = 256, person.row(frame.index)
-    image = geometry.crop_face(frame, person.track.matrices[row], side).image
-    return faces.embed(image, person.points[row] * side - 0.5)
-
-
-def _together(tracks: dict[int, FaceTrack], identities: dict[int, Float]) -> list[list[int]]:
-    """Group tracks by person: alike, and never seen in one frame. The most prominent tracks begin the groups."""
-    groups: list[list[int]] = []
-    for i in sorted(tracks):
-        strangers = [any(_meet(tracks[i], tracks[j]) for j in group) for group in groups]
-        near = [g for g, s in zip(groups, strangers, strict=True) if not s and _apart(i, g, identities) < SAME]
-        if near:
-            min(near, key=lambda g: _apart(i, g, identities)).append(i)
-        else:
-            groups.append([i])
-    return groups
-
-
-def _apart(i: int, group: Sequence[int], identities: dict[int, Float]) -> float:
-    return float(np.mean([np.linalg.norm(identities[i] - identities[j]) for j in group]))
-
-
-def _meet(one: FaceTrack, other: FaceTrack) -> bool:
-    """Whether both are seen in one frame."""
-    shared = range(max(one.first, other.first), min(one.frames.stop, other.frames.stop))
-    if not shared:
-        return False
-    a, b = (t.visible[shared.start - t.first : shared.stop - t.first] for t in (one, other))
-    return bool((a & b).any())
-
-
-def _place(people: Sequence[Person], times: Sequence[Fraction], clip: Clip) -> str:
-    """Where and when a face is seen, so that a user knows who is meant."""
-    track = max(people, key=lambda p: len(p.track)).track
-    middle = float(np.median(track.matrices[:, 0, 0] / 2 + track.matrices[:, 0, 2])) / clip.width
-    where = "left" if middle < 0.4 else "right" if middle > 0.6 else "in the middle"
-    begin = min(float(times[p.track.first]) for p in people)
-    return f"{where}, {np.median(people[0].sides):.0f} px, from {begin:.1f} s on"
+    return looks.identities()

@@ -40,17 +40,31 @@ def estimate_offset(landmarks: Float, mel: Float) -> Offset:
         landmarks: (N, 68, 2) at 25 fps, any unit of length.
         mel: (80, T), column 0 at the time of frame 0.
     """
-    motion = mouth_signals(landmarks)
-    speed = np.gradient(motion, axis=0)
-    sound = _sound_at_frames(mel, len(motion))
-    motion = _whiten(detrend(np.concatenate([motion, speed, np.abs(speed)], 1)))
-    sound = _whiten(detrend(np.concatenate([sound, np.gradient(sound, axis=0)], 1)))
+    motion, sound = _signals(landmarks, mel)
     lags = np.arange(-MAX_OFFSET, MAX_OFFSET + 1)
     strength = np.array([_coupling(motion, sound, int(lag)) for lag in lags])
     best = int(strength.argmax())
     rest = np.delete(strength, slice(max(0, best - 2), best + 3))
     spread = 1.4826 * np.median(np.abs(rest - np.median(rest))) + 1e-9
     return Offset(int(lags[best]), float((strength[best] - np.median(rest)) / spread))
+
+
+def coupling(landmarks: Float, mel: Float, slack: int) -> float:
+    """How strongly a mouth moves with a sound at the best shift up to ``slack`` frames; arguments as `estimate_offset`.
+
+    It tells two mouths apart under one sound: unlike the evidence for a lag, it does not ask how bad other lags are.
+    """
+    motion, sound = _signals(landmarks, mel)
+    return max(_coupling(motion, sound, lag) for lag in range(-slack, slack + 1))
+
+
+def _signals(landmarks: Float, mel: Float) -> tuple[Float, Float]:
+    """What the mouth does and what is heard, (N, 9) and (N, 16), whitened."""
+    motion = mouth_signals(landmarks)
+    speed = np.gradient(motion, axis=0)
+    sound = _sound_at_frames(mel, len(motion))
+    motion = _whiten(detrend(np.concatenate([motion, speed, np.abs(speed)], 1)))
+    return motion, _whiten(detrend(np.concatenate([sound, np.gradient(sound, axis=0)], 1)))
 
 
 def _sound_at_frames(mel: Float, count: int) -> Float:

@@ -53,29 +53,29 @@ def draw(found: Survey, out: Path) -> list[Path]:
 def histograms(found: Survey) -> Byte:
     """One panel for each measure: kept and rejected clips stacked, limits as lines."""
     panels = [_panel(found, measure) for measure in MEASURES]
-    panels += [_blank(*PANEL[::-1])] * (-len(panels) % PANELS)
+    panels += [blank(*PANEL[::-1])] * (-len(panels) % PANELS)
     rows = [np.hstack(panels[i : i + PANELS]) for i in range(0, len(panels), PANELS)]
     body = np.vstack(rows)
-    head = _blank(64, body.shape[1])
-    _text(head, f"{found.root}: {found.lines()[0]}", (14, 24), 0.52)
+    head = blank(64, body.shape[1])
+    text(head, f"{found.root}: {found.lines()[0]}", (14, 24), 0.52)
     x = 14
     for colour, label in ((KEPT, "kept"), (REJECTED, "rejected, as far as measured"), (LIMIT, "limit")):
         cv2.rectangle(head, (x, 39), (x + 12, 51), colour, -1)
-        _text(head, label, (x + 18, 50))
+        text(head, label, (x + 18, 50))
         x += 40 + 8 * len(label)
     return np.vstack([head, body])
 
 
 def _panel(found: Survey, measure: Measure) -> Byte:
     width, height = PANEL
-    image = _blank(height, width)
+    image = blank(height, width)
     kept, rejected = (np.array(found.values(measure, kept=k)) for k in (True, False))
     limits = found.limits(measure)
-    _text(image, measure.title + (f" [{measure.unit}]" if measure.unit else ""), (40, 26), 0.46)
+    text(image, measure.title + (f" [{measure.unit}]" if measure.unit else ""), (40, 26), 0.46)
     left, right, top, bottom = 46, width - 24, 44, height - 40
     every = np.concatenate([kept, rejected])
     if not len(every):
-        _text(image, "not measured", (left + 8, (top + bottom) // 2), colour=PALE)
+        text(image, "not measured", (left + 8, (top + bottom) // 2), colour=PALE)
         return image
     edges = _edges(every, limits, whole=measure.key == "offset")
     counts = [np.histogram(np.clip(v, edges[0], edges[-1]), edges)[0] for v in (kept, rejected)]
@@ -120,12 +120,12 @@ def _axis(image: Byte, edges: np.ndarray, at: Callable[[float, float], tuple[int
         x, y = at(value, 0)
         cv2.line(image, (x, y), (x, y + 4), INK, 1)
         label = f"{value + 0.0:.10g}" if abs(value) >= 1e-9 else "0"
-        _text(image, label, (x - 4 * len(label), y + 19))
+        text(image, label, (x - 4 * len(label), y + 19))
         value += step
     x, y = at(float(edges[0]), peak)
-    _text(image, str(peak), (x - 8 * len(str(peak)) - 6, y + 6))
+    text(image, str(peak), (x - 8 * len(str(peak)) - 6, y + 6))
     cv2.line(image, (x - 4, y), (x, y), INK, 1)
-    _text(image, "clips", (x - 42, at(0, 0)[1] + 4), colour=PALE)
+    text(image, "clips", (x - 42, at(0, 0)[1] + 4), colour=PALE)
 
 
 # ------------------------------------------------------------------------------------------------------------- sheets
@@ -211,24 +211,24 @@ def _fitted(picture: Byte) -> Byte:
 
 
 def _tile(picture: Byte | None, name: str, facts: str) -> Byte:
-    tile = _blank(TILE + CAPTION, TILE)
+    tile = blank(TILE + CAPTION, TILE)
     tile[:TILE] = 225 if picture is None else _fitted(picture)
     if picture is None:
-        _text(tile, "no picture", (34, TILE // 2), colour=(130, 130, 130))
+        text(tile, "no picture", (34, TILE // 2), colour=(130, 130, 130))
     short = name if len(name) <= 21 else "~" + name[-20:]
-    _text(tile, short, (1, TILE + 13), 0.36)
-    _text(tile, facts[:24], (1, TILE + 27), 0.36, (110, 110, 110))
+    text(tile, short, (1, TILE + 13), 0.36)
+    text(tile, facts[:24], (1, TILE + 27), 0.36, (110, 110, 110))
     return tile
 
 
 def _section(title: str, tiles: list[Byte]) -> Byte:
     gap = 8
     width = COLUMNS * (TILE + gap) + gap
-    head = _blank(34, width)
-    _text(head, title, (gap, 23), 0.52)
+    head = blank(34, width)
+    text(head, title, (gap, 23), 0.52)
     rows = [head]
     for start in range(0, len(tiles), COLUMNS):
-        row = _blank(TILE + CAPTION, width)
+        row = blank(TILE + CAPTION, width)
         for i, tile in enumerate(tiles[start : start + COLUMNS]):
             x = gap + i * (TILE + gap)
             row[:, x : x + TILE] = tile
@@ -236,12 +236,14 @@ def _section(title: str, tiles: list[Byte]) -> Byte:
     return np.vstack(rows)
 
 
-def _blank(height: int, width: int) -> Byte:
+def blank(height: int, width: int) -> Byte:
+    """An empty piece of paper."""
     return np.full((height, width, 3), PAPER, np.uint8)
 
 
-def _text(
-    image: Byte, text: str, at: tuple[int, int], scale: float = 0.4, colour: tuple[int, int, int] = INK
+def text(
+    image: Byte, words: str, at: tuple[int, int], scale: float = 0.4, colour: tuple[int, int, int] = INK
 ) -> None:
-    plain = text.encode("ascii", "replace").decode()  # the font has no other letters
+    """Write words on a picture, from ``at`` (x, y of the baseline) on."""
+    plain = words.encode("ascii", "replace").decode()  # the font has no other letters
     cv2.putText(image, plain, at, cv2.FONT_HERSHEY_SIMPLEX, scale, colour, 1, cv2.LINE_AA)

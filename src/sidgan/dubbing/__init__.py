@@ -2,7 +2,8 @@
 
 ::
 
-    video ─ read ─ track ──────────▶ tracks                     analysis    first pass: where is whose face
+    video ─ read ─ track ─ look ───▶ tracks, people, doubts     analysis    first passes: where is whose face, how sure
+    ask   ─ number, photo, sound ──▶ who is redrawn             choice
     voice ─ decode ─ mel ──────────▶ spectrogram, timeline      voice       which frame is shown when
     video ─ play ─┬─ crop ─ hide ─ Engine ─ tone ─ paste ─┐     drawing     second pass: batches of faces,
                   └─ frames without a usable face ────────┴─ write          frames in order
@@ -11,13 +12,17 @@
 What is drawn goes into its frame calmed (`steady`), with the detail it lacks (`detail`), and is looked at (`looks`); a
 `page` tells what came of it.
 
-Only landmarks and the spectrogram are kept, so memory does not grow with pictures.
+What becomes of each frame is decided before the first is drawn (`plan`). Only landmarks, tones of skin and spectrograms
+are kept, so memory does not grow with pictures.
 """
 
+from sidgan.dubbing.census import Presence, faces
 from sidgan.dubbing.dubber import Dubber, check, dub
 from sidgan.dubbing.journal import work_folder
 from sidgan.dubbing.page import write_page
-from sidgan.dubbing.report import DubReport
+from sidgan.dubbing.report import DubReport, Shot
 from sidgan.dubbing.strips import strip
 
-__all__ = ["DubReport", "Dubber", "check", "dub", "strip", "work_folder", "write_page"]
+__all__ = [
+    "DubReport", "Dubber", "Presence", "Shot", "check", "dub", "faces", "strip", "work_folder", "write_page",
+]  # fmt: skip

@@ -1,18 +1,24 @@
-"""The first pass over a video: when its frames are shown, whose faces they hold, and who is redrawn where."""
+"""The first passes over a video: when its frames are shown, whose faces they hold, and who is redrawn where."""
 
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
 
 from sidgan import media
+from sidgan.cast import Member
+from sidgan.dubbing.choice import chosen, number_of, speaking
+from sidgan.dubbing.looking import look
 from sidgan.dubbing.report import Progress
+from sidgan.dubbing.trust import Trust
 from sidgan.errors import NoFaceError
 from sidgan.faces import Tracker
 from sidgan.files import finished, writing
@@ -24,41 +30,48 @@ KEPT = ("visible", "landmarks", "matrices", "scores", "pose")  #: of each track,
 
 
 @dataclass(frozen=True)
-class Analysis:
-    """What is known of a video before anything is drawn.
+class Seen:
+    """What is known of a video before anybody is chosen.
 
     Attributes:
         times: seconds at which its frames are shown.
         end: seconds at which the last of them is over.
         glances: of each of them, what `sidgan.media.glance` saw.
         damaged: (from, to) seconds of what could not be decoded; the picture before it is shown that long.
+        cuts: frames at which shots begin, but the first.
         people: every face track, the most prominent first.
-        usable: those who can be redrawn somewhere.
-        by_frame: {frame: those who may be redrawn in it}; see `Person.refusal` for whether they are.
+        numbers: whose track each is, see `sidgan.cast`.
+        trust: how sure each track is.
     """
 
     times: tuple[Fraction, ...]
     end: Fraction
     glances: tuple[int, ...]
     damaged: tuple[tuple[float, float], ...]
+    cuts: tuple[int, ...]
     people: tuple[Person, ...]
+    numbers: dict[Person, int]
+    trust: dict[Person, Trust]
+
+
+@dataclass(frozen=True)
+class Analysis(Seen):
+    """What is known of a video before anything is drawn.
+
+    Attributes:
+        usable: tracks that can be redrawn somewhere.
+        by_frame: {frame: those who may be redrawn in it}; see `Person.refusal` for whether they are.
+        notes: what a user should know about the choice, a line each.
+    """
+
     usable: tuple[Person, ...]
     by_frame: dict[int, list[Person]]
+    notes: tuple[str, ...]
 
     @property
     def side(self) -> float:
         """Median side of the most prominent face's square, px."""
         return float(np.median(self.usable[0].sides))
-
-    @classmethod
-    def of(
-        cls, tracks: Sequence[FaceTrack], faces: str, times: Sequence[Fraction], end: Fraction, glances: Sequence[int],
-        damaged: Sequence[tuple[float, float]],
-    ) -> Analysis:  # fmt: skip
-        """What follows from the tracks and times of a video."""
-        people = tuple(Person(track) for track in tracks)
-        usable = tuple(person for person in people if person.candidates())
-        return cls(tuple(times), end, tuple(glances), tuple(damaged), people, usable, redrawn(usable, faces))
 
     def save(self, file: Path) -> None:
         """Keep it, so that the video need not be searched again.
@@ -66,17 +79,24 @@ class Analysis:
         Raises:
             OutputError: it cannot be written.
         """
-        arrays = {f"{i}/{name}": getattr(person.track, name) for i, person in enumerate(self.people) for name in KEPT}
+        arrays: dict[str, Any] = {}
+        for i, person in enumerate(self.people):
+            arrays |= {f"{i}/{name}": getattr(person.track, name) for name in KEPT}
+            trust, shown = self.trust[person], [person in self.by_frame.get(index, ()) for index in person.track.frames]
+            arrays |= {f"{i}/bridged": person.bridged, f"{i}/chosen": np.array(shown, bool)}
+            arrays |= {f"{i}/confidence": trust.confidence, f"{i}/doubts": trust.doubts}
         arrays["first"] = np.array([person.track.first for person in self.people], np.int64)
+        arrays["numbers"] = np.array([self.numbers[person] for person in self.people], np.int64)
         arrays["times"] = np.array([str(time) for time in (*self.times, self.end)])
         arrays["glances"], arrays["damaged"] = np.array(self.glances, np.uint32), np.array(self.damaged, np.float64)
+        arrays["cuts"], arrays["notes"] = np.array(self.cuts, np.int64), np.array(self.notes, np.str_)
         with finished(file) as part, writing(file), part.open("wb") as target:
             np.savez(target, **arrays)
             target.flush()
             os.fsync(target.fileno())
 
     @classmethod
-    def load(cls, file: Path, faces: str) -> Analysis:
+    def load(cls, file: Path) -> Analysis:
         """What `save` kept.
 
         Raises:
@@ -84,26 +104,30 @@ class Analysis:
         """
         try:
             with np.load(file, allow_pickle=False) as kept:
-                tracks = [
-                    FaceTrack(int(first), *(kept[f"{i}/{name}"] for name in KEPT))
-                    for i, first in enumerate(kept["first"])
-                ]
+                by_frame: dict[int, list[Person]] = defaultdict(list)
+                people, trust = [], {}
+                for i, first in enumerate(kept["first"]):
+                    person = Person(FaceTrack(int(first), *(kept[f"{i}/{name}"] for name in KEPT)))
+                    trust[person] = Trust(kept[f"{i}/confidence"], kept[f"{i}/doubts"])
+                    person.bridged, person.doubts = kept[f"{i}/bridged"], trust[person].refusals()
+                    people.append(person)
+                    for row in np.flatnonzero(kept[f"{i}/chosen"]):
+                        by_frame[person.track.first + int(row)].append(person)
                 *times, end = (Fraction(str(time)) for time in kept["times"])
-                damaged = [(float(first), float(last)) for first, last in kept["damaged"]]
-                return cls.of(tracks, faces, times, end, kept["glances"].tolist(), damaged)
+                return cls(
+                    times=tuple(times), end=end, glances=tuple(kept["glances"].tolist()),
+                    damaged=tuple((float(first), float(last)) for first, last in kept["damaged"]),
+                    cuts=tuple(kept["cuts"].tolist()), people=tuple(people),
+                    numbers=dict(zip(people, kept["numbers"].tolist(), strict=True)), trust=trust,
+                    usable=tuple(person for person in people if person.candidates()), by_frame=by_frame,
+                    notes=tuple(kept["notes"].tolist()),
+                )  # fmt: skip
         except (KeyError, EOFError, BadZipFile) as error:
             raise ValueError(f"{file} is damaged") from error
 
 
-def analyse(clip: Clip, faces: str, progress: Progress) -> Analysis:
-    """Follow the faces of a video.
-
-    Args:
-        faces: ``largest`` or ``all``, see `sidgan.dub`.
-
-    Raises:
-        NoFaceError: no face of the video can be redrawn.
-    """
+def survey(clip: Clip, progress: Progress) -> tuple[Seen, tuple[Member, ...]]:
+    """Follow the faces of a video, and look at them once more; also who they are."""
     tracker, times, glances, damaged, end = Tracker(), list[Fraction](), list[int](), [], Fraction(0)
     for frame in media.read_frames(clip):
         if frame.gap:
@@ -115,11 +139,41 @@ def analyse(clip: Clip, faces: str, progress: Progress) -> Analysis:
         progress("analyse", len(times), max(clip.frames, len(times)))
     if clip.tolerant and clip.duration - end > CUT_OFF:
         damaged.append((float(end), clip.duration))
-    seen = Analysis.of(tracker.finish(), faces, times, end, glances, damaged)
-    if not seen.usable:
-        found = "only small or turned faces" if seen.people else "no face"
+    people = tuple(Person(track) for track in tracker.finish())
+    members, trust = look(clip, people, times, progress)
+    numbers = {people[i]: member.number for member in members for i in member.tracks}
+    cuts = tuple(tracker.cuts)
+    return Seen(tuple(times), end, tuple(glances), tuple(damaged), cuts, people, numbers, trust), members
+
+
+def analyse(
+    clip: Clip, faces: str, progress: Progress, face: int | Path | None = None, speakers: Sequence[int] = ()
+) -> Analysis:
+    """Follow the faces of a video, and choose who is redrawn.
+
+    Args:
+        faces: ``largest``, ``all`` or ``speaking``, see `sidgan.dub`; nothing else chooses then.
+        face: the number of a person, or a picture of one.
+        speakers: the numbers of those who have voices of their own.
+
+    Raises:
+        NoFaceError: no face of the video can be redrawn.
+        InputError: nobody is like that.
+    """
+    seen, members = survey(clip, progress)
+    usable = {i: person for i, person in enumerate(seen.people) if person.candidates()}
+    if not usable:
+        found = "only small, turned or covered faces" if seen.people else "no face"
         raise NoFaceError(
             f"{found} found in {clip.path}; give a video with a face square of at least {MIN_SIDE} px, "
             f"turned by less than {MAX_YAW} degrees"
         )
-    return seen
+    notes: tuple[str, ...] = ()
+    if face is not None or speakers:
+        numbers = speakers or [number_of(face, members) if isinstance(face, Path) else int(face or 0)]
+        by_frame = chosen(usable, members, numbers, clip.path)
+    elif faces == "speaking":
+        by_frame, notes = speaking(list(usable.values()), seen.cuts, clip, seen.times)
+    else:
+        by_frame = redrawn(usable.values(), faces)
+    return Analysis(**vars(seen), usable=tuple(usable.values()), by_frame=by_frame, notes=notes)

@@ -18,18 +18,17 @@ import numpy as np
 
 from sidgan import geometry, media
 from sidgan.blend import LOOK_BACK, ToneMatch, mouth_alpha
-from sidgan.dubbing.analysis import Analysis
 from sidgan.dubbing.detail import LARGEST, detailed, resized
 from sidgan.dubbing.looks import Looks, Sample, around
+from sidgan.dubbing.plan import Plan
 from sidgan.dubbing.report import Clock, Progress
 from sidgan.dubbing.steady import LOOK_BACK as CALM
 from sidgan.dubbing.steady import STEADY, Steady
-from sidgan.dubbing.voice import Voice
 from sidgan.engine import Engine
 from sidgan.faces import box_of, landmarks
 from sidgan.geometry import OUTER_LIPS
 from sidgan.people import Person, References
-from sidgan.timeline import Showing, Timeline
+from sidgan.timeline import Showing
 from sidgan.types import Byte, Clip, Float, Frame
 
 MAX_HELD = 4  #: batches of frames that may wait for a batch of one person's faces to fill
@@ -38,12 +37,16 @@ BEFORE = LOOK_BACK + CALM - 1  #: frames that make a difference to one, itself i
 
 @dataclass(frozen=True)
 class Job:
-    """One face to be redrawn: whose, in which row of their track, the crop (S, S, 3), and the voice (1, 80, 28)."""
+    """One face to be redrawn.
+
+    Whose, in which row of their track, the crop (S, S, 3), the voice (1, 80, 28), and the share that is used, 0 to 1.
+    """
 
     person: Person
     row: int
     crop: Byte
     mel: Float
+    weight: float
 
 
 @dataclass
@@ -74,9 +77,7 @@ class Drawing:
 
     Args:
         clip: the video.
-        seen: what its first pass found.
-        voice: what is said.
-        timeline: which frame is shown when.
+        plan: whose mouth is redrawn in which frame.
         engine: the model.
         own: models of single faces, by their place among the video's tracks.
         steady: how calm redrawn skin is made, 0 to 1.
@@ -86,10 +87,11 @@ class Drawing:
     """
 
     def __init__(
-        self, clip: Clip, seen: Analysis, voice: Voice, timeline: Timeline, engine: Engine, own: Mapping[int, Engine],
-        clock: Clock, progress: Progress, steady: float = STEADY,
+        self, clip: Clip, plan: Plan, engine: Engine, own: Mapping[int, Engine], clock: Clock, progress: Progress,
+        steady: float = STEADY,
     ) -> None:  # fmt: skip
-        self._clip, self._seen, self._voice, self._timeline = clip, seen, voice, timeline
+        self._clip, self._plan, self._timeline = clip, plan, plan.timeline
+        seen = self._seen = plan.seen
         self._clock, self._progress = clock, progress
         self._engine = engine.fitting(seen.side)
         size = self._engine.size
@@ -143,33 +145,24 @@ class Drawing:
 
     def edited(self) -> list[tuple[Fraction, Fraction]]:
         """When each frame is shown that is going to be redrawn: known before the first one is."""
-        return [(s.time, s.time + s.duration) for s in self._timeline if not isinstance(self._faces(s), str)]
-
-    def _faces(self, shown: Showing) -> list[Person] | str:
-        """Who is redrawn in a frame of the output, or why nobody is."""
-        people = self._seen.by_frame.get(shown.source, [])
-        refusals = [person.refusal(shown.source) for person in people]
-        willing = [p for p, refusal in zip(people, refusals, strict=True) if refusal is None]
-        if not willing or shown.time >= self._timeline.voice:
-            return next(iter(refusals), None) or ("voice is over" if willing else "no face")
-        return willing
+        return [(s.time, s.time + s.duration) for s in self._timeline if not isinstance(self._plan.faces(s), str)]
 
     def _jobs(self, frame: Frame, shown: Showing) -> list[Job]:
         """The faces to be redrawn in a frame; where there is none, the reason is noted."""
-        willing, counts = self._faces(shown), frame.index >= self._first
+        willing, counts = self._plan.faces(shown), frame.index >= self._first
         if isinstance(willing, str):
             if counts:
                 self.done.leave(frame.index, frame.index, willing)
             return []
         self.done.dubbed += counts
-        self.done.sides += [float(person.sides[person.row(shown.source)]) for person in willing if counts]
-        mel = self._voice.at(frame.time)
+        self.done.sides += [float(person.sides[person.row(shown.source)]) for person, _ in willing if counts]
         with self._clock.stage("crop"):
-            return [self._job(frame, person, person.row(shown.source), mel) for person in willing]
+            return [self._job(frame, person, person.row(shown.source), weight) for person, weight in willing]
 
-    def _job(self, frame: Frame, person: Person, row: int, mel: Float) -> Job:
+    def _job(self, frame: Frame, person: Person, row: int, weight: float) -> Job:
         crop = geometry.crop_face(frame, person.track.matrices[row], self._engine.size)
-        return Job(person, row, crop.image, mel)
+        mel = self._plan.voices.of(self._seen.numbers[person]).at(frame.time)
+        return Job(person, row, crop.image, mel, weight)
 
     def _forget(self, source: int) -> None:
         """Free the references of those who are not near a frame of the video; all else of them if they come no more."""
@@ -218,7 +211,8 @@ class Drawing:
         tone = person.tone(drawn, job.crop, box, old, frame.index)
         image = self._steady(person, frame.index, job.crop, tone, mouths)
         side = max(size, min(round(float(person.sides[row])), LARGEST))
-        image, alpha = resized(image, side), resized(mouth_alpha(size, box, old, new), side, cv2.INTER_LINEAR)
+        image = resized(image, side)
+        alpha = job.weight * resized(mouth_alpha(size, box, old, new), side, cv2.INTER_LINEAR)
         luma = geometry.crop_luma(frame, person.track.matrices[row], side)
         image = detailed(luma, image, alpha * ~around(mouths, side))
         shown = self._seen.times[person.track.first + row]

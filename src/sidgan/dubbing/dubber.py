@@ -15,31 +15,37 @@ from sidgan import checkpoint, media, provenance
 from sidgan.config import require
 from sidgan.credentials import Credentials
 from sidgan.dubbing.analysis import Analysis, analyse
+from sidgan.dubbing.choice import FACES, Faces
 from sidgan.dubbing.drawing import Drawing
+from sidgan.dubbing.inputs import Inputs
 from sidgan.dubbing.journal import Journal, joined, surroundings
 from sidgan.dubbing.looks import figures, stretches
+from sidgan.dubbing.plan import Plan
 from sidgan.dubbing.proof import wrong_pictures, wrong_sound
 from sidgan.dubbing.report import Clock, DubReport, Progress, peak_memory
 from sidgan.dubbing.segments import OnFrame, Scheme, Studio, complete, engine_of, engines
+from sidgan.dubbing.silence import SILENCES, Silence
 from sidgan.dubbing.steady import STEADY
-from sidgan.dubbing.voice import listen
+from sidgan.dubbing.voice import voices
 from sidgan.engine import check_engine, load
-from sidgan.errors import MarkError, OutputError, SidganError
+from sidgan.errors import MarkError, SidganError
 from sidgan.nn import Generator
 from sidgan.timeline import LENGTHS, Length, Timeline
 from sidgan.types import Clip
 
-Faces = Literal["largest", "all"]
 Damage = Literal["stop", "pass"]
 
 
 def dub(
     video: Path,
-    audio: Path,
+    audio: Path | None,
     out: Path,
     *,
     model: Path | str = "bundled",
     faces: Faces = "largest",
+    face: int | Path | None = None,
+    speakers: Mapping[int, Path] | None = None,
+    silence: Silence = "close",
     length: Length = "cut",
     device: str = "auto",
     engine: str = "torch",
@@ -69,10 +75,17 @@ def dub(
 
     Args:
         video: any file with pictures; every frame keeps its timestamp, format and colour tags.
-        audio: any file with sound; it becomes the sound track.
+        audio: any file with sound; it becomes the sound track. ``None`` with ``speakers``: the mix of their voices.
         out: ``.mp4``, ``.mov`` or ``.mkv``.
         model: ``bundled``, a weights file, or an ``.onnx`` file from `sidgan.engine.export`.
-        faces: ``largest`` redraws the most prominent face of each moment, ``all`` every face.
+        faces: ``largest`` redraws the most prominent face of each moment, ``all`` every face, ``speaking`` whoever
+            speaks in each shot, told by the video's own sound; where that is not clear, the most prominent.
+        face: redraw this person alone: a number as `sidgan.dubbing.faces` gives it, or a picture of them.
+        speakers: several voices, by the number of the person who is to speak with each; nobody else is redrawn. The
+            timeline goes by the longest.
+        silence: where a voice is silent for 0.3 s and more, or over before the others, the network hears nothing at
+            all and mostly closes the mouth (``close``), the mouth stays as it was filmed (``keep``), or the network
+            draws what it makes of the recording's noise (``draw``).
         length: a voice that is longer than the video is ``cut``, or the video is made to last as long: by ``hold``
             of its last frame, in a ``loop``, or forwards and backwards (``pingpong``). ``keep`` cuts a longer voice
             too; after a shorter one the original sound goes on instead of silence.
@@ -105,9 +118,9 @@ def dub(
     """
     dubber = Dubber(model, device=device, engine=engine, generator=generator, emphasis=emphasis)
     return dubber.dub(
-        video, audio, out, faces=faces, length=length, encoder=encoder, crf=crf, lossless=lossless,
-        steady=steady, progress=progress, own=own, on_frame=on_frame, sign=sign, workers=workers, on_damage=on_damage,
-        tell=tell,
+        video, audio, out, faces=faces, face=face, speakers=speakers, silence=silence, length=length, encoder=encoder,
+        crf=crf, lossless=lossless, steady=steady, progress=progress, own=own, on_frame=on_frame, sign=sign,
+        workers=workers, on_damage=on_damage, tell=tell,
     )  # fmt: skip
 
 
@@ -158,10 +171,13 @@ class Dubber:
     def dub(
         self,
         video: Path,
-        audio: Path,
+        audio: Path | None,
         out: Path,
         *,
         faces: Faces = "largest",
+        face: int | Path | None = None,
+        speakers: Mapping[int, Path] | None = None,
+        silence: Silence = "close",
         length: Length = "cut",
         encoder: str = "x264",
         crf: int = 16,
@@ -176,44 +192,45 @@ class Dubber:
         tell: Callable[[str], None] | None = None,
     ) -> DubReport:
         """Dub one video; see `sidgan.dubbing.dub`."""
-        video, audio, out, own = Path(video), Path(audio), Path(out), own or {}
-        _require_possible(faces, length, crf, steady, workers, on_damage)
+        video, out, own = Path(video), Path(out), own or {}
+        _require_possible(faces, silence, length, crf, steady, workers, on_damage)
+        require(face is None or not speakers, "choose a face or give speakers, not both: speakers say who is redrawn")
         require(workers == 1 or on_frame is None, "frames that other processes draw cannot be shown; take one worker")
-        if out.resolve() in (video.resolve(), audio.resolve()):
-            raise OutputError(f"{out} is one of the inputs; choose another name")
         ready = engines(own, self._device, self.engine.batch, self._kind, self._emphasis)
         require(all(e.size == self.engine.size for e in ready.values()), "faces' own networks must be of one size")
         clip, clock = media.probe(video, tolerant=on_damage == "pass"), Clock()
         show: Progress = progress or (lambda stage, done, total: None)
         encoding = media.Encoding(encoder, crf, lossless=lossless)
         with ExitStack() as stack:
+            given = stack.enter_context(Inputs(video, audio, speakers, out))
             work = stack.enter_context(Journal(out))
             draft = out if sign is None else sign.draft(out)
             if sign is not None:
                 stack.callback(draft.unlink, missing_ok=True)
             # Entered first, so that an output or a voice that cannot be used is told before minutes are spent.
-            with media.Writer(draft, clip, audio=audio, encoding=encoding) as writer:
+            with media.Writer(draft, clip, audio=given.sound, encoding=encoding) as writer:
                 with clock.stage("mark"):
-                    inputs = self._inputs(video, audio, own)
-                settings = {"faces": faces, "length": length, "encoding": str(encoding), "steady": steady,
-                            "on_damage": on_damage}  # fmt: skip
+                    inputs = self._inputs(given, face, own)
+                settings = {"faces": faces, "silence": silence, "length": length, "encoding": str(encoding),
+                            "steady": steady, "on_damage": on_damage}  # fmt: skip
                 work.open(inputs | settings | surroundings(self._kind, self._device), tell)
                 with clock.stage("analyse"):
-                    seen = _seen(clip, faces, work, show)
+                    seen = _seen(work, lambda: analyse(clip, faces, show, face, list(given.speakers)))
                 enough = seen.end + 1 if length in ("cut", "keep") else None
                 with clock.stage("listen"):
-                    voice = listen(audio, enough)
+                    voice = voices(given.sound, given.speakers, silence, enough)
                 timeline = Timeline(seen.times, seen.end, voice.end, length)
                 goes_on = length == "keep" and clip.audio_rate is not None and voice.end < seen.end
                 if goes_on:
                     writer.go_on_with_own_sound()
-                drawing = Drawing(clip, seen, voice, timeline, self.engine, ready, clock, show, steady)
+                plan = Plan(seen, voice, timeline)
+                drawing = Drawing(clip, plan, self.engine, ready, clock, show, steady)
                 with clock.stage("mark"):
                     mark = self._mark(clip, inputs, drawing, timeline, signed=sign is not None)
                 studio = Studio(
-                    Scheme(clip, encoding, out.suffix, work.folder), work.analysis, audio, enough, faces, length,
-                    steady, self._emphasis, self._network, own, self._device, self._kind, self.engine.batch,
-                    torch.get_num_threads(),
+                    Scheme(clip, encoding, out.suffix, work.folder), work.analysis, given.sound,
+                    given.speakers, silence, enough, length, steady, self._emphasis, self._network, own, self._device,
+                    self._kind, self.engine.batch, torch.get_num_threads(),
                 )  # fmt: skip
                 told = complete(work, len(timeline), drawing, studio, workers, clock, show, on_frame)
                 writer.tags = mark.tags()
@@ -221,7 +238,7 @@ class Dubber:
                     writer.join([media.Segment(work.segment(record.segment)) for record in told])
             with clock.stage("verify"):
                 wrong = wrong_pictures(draft, timeline, [*chain(*(r.digests for r in told))], show)
-                wrong = wrong or wrong_sound(draft, audio, timeline, video if goes_on else None)
+                wrong = wrong or wrong_sound(draft, given.sound, timeline, video if goes_on else None)
                 _require_right(draft, out, video, mark, wrong, work)
             if sign is not None:
                 with clock.stage("sign"):
@@ -230,7 +247,8 @@ class Dubber:
         done = joined(told)
         return DubReport(
             frames=len(timeline), dubbed=done.dubbed, passed=tuple(done.passed),
-            damaged=seen.damaged, seconds={stage: round(s, 3) for stage, s in clock.seconds.items()},
+            shots=tuple(plan.shots()), notes=seen.notes, damaged=seen.damaged,
+            seconds={stage: round(s, 3) for stage, s in clock.seconds.items()},
             wall=round(clock.wall, 3), cpu=round(clock.cpu, 3), memory=round(peak_memory(), 1),
             face_side=round(float(np.median(done.sides or [0])), 1),
             model=f"{self.model}, adapted" if own else self.model,
@@ -238,11 +256,13 @@ class Dubber:
             looks=tuple(stretches(done.looks, timeline, done.passed)), **figures(done.looks), resumed=work.resumed,
         )  # fmt: skip
 
-    def _inputs(self, video: Path, audio: Path, own: Mapping[int, Generator]) -> dict[str, Any]:
+    def _inputs(self, given: Inputs, face: int | Path | None, own: Mapping[int, Generator]) -> dict[str, Any]:
         """Digests of all that a dub is made of."""
         networks = {id(network): checkpoint.digest(network.state_dict()) for network in own.values()}
         return {
-            "video": provenance.digest_of(video), "voice": provenance.digest_of(audio), "model": self._digest,
+            "video": provenance.digest_of(given.video), "model": self._digest,
+            "voice": [provenance.digest_of(file) for file in given.voices], "speakers": list(given.speakers),
+            "face": provenance.digest_of(face) if isinstance(face, Path) else face,
             "adapted": {str(track): networks[id(network)] for track, network in own.items()},
         }  # fmt: skip
 
@@ -252,14 +272,18 @@ class Dubber:
         earlier = provenance.earlier(clip.path, clip.duration)
         again = [timeline.repeated] if earlier and timeline.repeats else []
         return provenance.Mark(
-            model=self._name, weights=self._digest, source=inputs["video"], voice=inputs["voice"],
-            edited=provenance.Stretches.of(drawing.edited()), adapted=tuple(sorted(set(inputs["adapted"].values()))),
+            model=self._name, weights=self._digest, source=inputs["video"], voice=inputs["voice"][0],
+            voices=tuple(inputs["voice"][1:]), edited=provenance.Stretches.of(drawing.edited()),
+            adapted=tuple(sorted(set(inputs["adapted"].values()))),
             earlier=provenance.Stretches.of([*earlier.spans, *again], earlier.left_out), signed=signed,
         )  # fmt: skip
 
 
-def _require_possible(faces: str, length: str, crf: int, steady: float, workers: int, on_damage: str) -> None:
-    require(faces in ("largest", "all"), f"faces must be 'largest' or 'all', not {faces!r}")
+def _require_possible(
+    faces: str, silence: str, length: str, crf: int, steady: float, workers: int, on_damage: str
+) -> None:
+    require(faces in FACES, f"faces must be {', '.join(FACES[:-1])} or {FACES[-1]}, not {faces!r}")
+    require(silence in SILENCES, f"silence must be {', '.join(SILENCES[:-1])} or {SILENCES[-1]}, not {silence!r}")
     require(length in LENGTHS, f"length must be {', '.join(LENGTHS[:-1])} or {LENGTHS[-1]}, not {length!r}")
     require(on_damage in ("stop", "pass"), f"on_damage must be 'stop' or 'pass', not {on_damage!r}")
     require(0 <= crf <= 51, f"crf must be 0 to 51, not {crf}")
@@ -267,12 +291,12 @@ def _require_possible(faces: str, length: str, crf: int, steady: float, workers:
     require(workers > 0, f"workers must be positive, not {workers}")
 
 
-def _seen(clip: Clip, faces: str, work: Journal, progress: Progress) -> Analysis:
-    """What the first pass found: now, or in an earlier run."""
+def _seen(work: Journal, find: Callable[[], Analysis]) -> Analysis:
+    """What the first passes find: now, or found in an earlier run."""
     if work.analysis.exists():
         with suppress(ValueError):
-            return Analysis.load(work.analysis, faces)
-    seen = analyse(clip, faces, progress)
+            return Analysis.load(work.analysis)
+    seen = find()
     seen.save(work.analysis)
     return seen
 

@@ -57,7 +57,7 @@ def write_page(report: Mapping[str, Any], video: Path, voice: Path, out: Path, p
 
     Args:
         report: of the job, see `DubReport.to_dict`.
-        video, voice, out: its files.
+        video, voice, out: its files; of several voices, the first.
         page: the ``.html`` to write.
 
     Raises:
@@ -94,6 +94,8 @@ def _facts(report: Mapping[str, Any], video: Path, voice: Path, out: Path) -> It
         mark = provenance.read(out)
     yield "video", video.name + (f", SHA-256 {mark.source}" if mark else "")
     yield "voice", voice.name + (f", SHA-256 {mark.voice}" if mark else "")
+    for other in mark.voices if mark else ():
+        yield "another voice", f"SHA-256 {other}"
     yield "model", str(report.get("model", "")) + (f", SHA-256 {mark.weights}" if mark else "")
     if mark:
         yield "mark", f"by sidgan {mark.sidgan}, {'and signed' if mark.signed else 'not signed'}"

@@ -16,6 +16,24 @@ Progress = Callable[[str, int, int], None]  #: called with stage, frames done, f
 
 
 @dataclass(frozen=True)
+class Shot:
+    """What became of one person in one shot.
+
+    Attributes:
+        first, last: frames of the output.
+        person: the number of who was to be redrawn; ``None`` where nobody was.
+        confidence: how sure it was where their mouth is, mean over the frames, 0 to 1.
+        dubbed: frames with their mouth redrawn.
+    """
+
+    first: int
+    last: int
+    person: int | None
+    confidence: float
+    dubbed: int
+
+
+@dataclass(frozen=True)
 class DubReport:
     """What was done to a video.
 
@@ -24,6 +42,8 @@ class DubReport:
         dubbed: of these, the ones with a redrawn mouth.
         passed: (first, last, reason) of stretches that were left alone.
         damaged: (from, to) seconds of the video that could not be decoded; the picture before it is shown that long.
+        shots: shot by shot, who was redrawn.
+        notes: what a user should know about the choice of people, a line each.
         seconds: wall seconds by stage, in this run; of several workers, together.
         wall, cpu: seconds in total, and of processor time.
         memory: peak of this process, MiB.
@@ -39,6 +59,8 @@ class DubReport:
     dubbed: int
     passed: tuple[tuple[int, int, str], ...]
     damaged: tuple[tuple[float, float], ...]
+    shots: tuple[Shot, ...]
+    notes: tuple[str, ...]
     seconds: dict[str, float]
     wall: float
     cpu: float

@@ -24,8 +24,10 @@ from sidgan.dubbing import journal
 from sidgan.dubbing.analysis import Analysis
 from sidgan.dubbing.drawing import Drawing
 from sidgan.dubbing.journal import LENGTH, Journal, Record
+from sidgan.dubbing.plan import Plan
 from sidgan.dubbing.report import Clock, Progress
-from sidgan.dubbing.voice import listen
+from sidgan.dubbing.silence import Silence
+from sidgan.dubbing.voice import voices
 from sidgan.engine import Engine, Graph, load
 from sidgan.nn import Generator
 from sidgan.timeline import Length as Ends
@@ -93,16 +95,18 @@ class Studio:
     """All that a process needs to draw segments by itself; for the attributes see `sidgan.dub`.
 
     Attributes:
-        enough: seconds of the voice that are wanted, see `sidgan.dubbing.voice.listen`.
+        sound: what the output sounds like; speakers, silence: see `sidgan.dubbing.voice.voices`.
+        enough: seconds of the voices that are wanted.
         analysis: file with the first pass.
         threads: of torch, in each process: with another number, libraries may compute other bits.
     """
 
     scheme: Scheme
     analysis: Path
-    audio: Path
+    sound: Path
+    speakers: Mapping[int, Path]
+    silence: Silence
     enough: Fraction | None
-    faces: str
     length: Ends
     steady: float
     emphasis: float
@@ -117,10 +121,11 @@ class Studio:
         """Open it."""
         model = self.model if isinstance(self.model, Generator) else load(self.model)
         engine = engine_of(model, self.device, self.batch, self.kind, self.emphasis)
-        seen, voice = Analysis.load(self.analysis, self.faces), listen(self.audio, self.enough)
-        timeline = Timeline(seen.times, seen.end, voice.end, self.length)
+        seen = Analysis.load(self.analysis)
+        heard = voices(self.sound, self.speakers, self.silence, self.enough)
+        plan = Plan(seen, heard, Timeline(seen.times, seen.end, heard.end, self.length))
         own = engines(self.own, self.device, self.batch, self.kind, self.emphasis)
-        return Drawing(self.scheme.clip, seen, voice, timeline, engine, own, clock, _silent, self.steady)
+        return Drawing(self.scheme.clip, plan, engine, own, clock, _silent, self.steady)
 
 
 def _silent(stage: str, done: int, total: int) -> None:

@@ -1,17 +1,18 @@
-"""The new voice, as the network hears it."""
+"""The new voices, as the network hears them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 
 from sidgan import audio, media
+from sidgan.dubbing.silence import Silence, hushed, silent
 from sidgan.errors import InputError
-from sidgan.types import Float
+from sidgan.types import Array, Float
 
 
 @dataclass(frozen=True)
@@ -21,14 +22,79 @@ class Voice:
     Attributes:
         mel: (80, steps), its log-mel spectrogram.
         end: seconds at which it is over, or at which no more of it was wanted.
+        still: (steps,) bool, columns of silence, in which the mouth is left as it was, as it is after the end; ``None``
+            if it is redrawn all the time.
     """
 
     mel: Float
     end: Fraction
+    still: Array | None = None
 
     def at(self, time: Fraction) -> Float:
         """What is heard around a frame shown at ``time``, (1, 80, 28)."""
         return audio.mel_windows(self.mel, [time])[0]
+
+    def speaks(self, time: Fraction, fade: int) -> float:
+        """Share of the redrawn mouth in a frame shown at ``time``: 0 inside a silence, rising to 1 at its ends.
+
+        Args:
+            fade: columns over which it rises.
+        """
+        if self.still is None:
+            return 1.0
+        column = round(time * audio.STEPS_PER_SECOND)
+        around = np.arange(max(0, column - fade), min(column + fade + 1, len(self.still)))
+        moving = np.abs(around - column)[~self.still[around]]
+        return 1.0 - float(moving.min()) / (fade + 1) if len(moving) else 0.0
+
+    def silences(self, mode: Silence) -> Voice:
+        """The same voice with its silences treated; see `sidgan.dub`."""
+        if mode == "close":
+            return replace(self, mel=hushed(self.mel))
+        return replace(self, still=silent(self.mel)) if mode == "keep" else self
+
+
+@dataclass(frozen=True)
+class Voices:
+    """Whose mouth speaks with which voice.
+
+    Attributes:
+        common: the voice of all who have none of their own.
+        own: voices by the number of their person.
+        end: seconds at which the last of them is over.
+    """
+
+    common: Voice | None
+    own: Mapping[int, Voice]
+    end: Fraction
+
+    def of(self, number: int) -> Voice:
+        """The voice of a person of this number, who has one."""
+        return self.own[number] if number in self.own else self._common()
+
+    def _common(self) -> Voice:
+        assert self.common is not None, "only people with voices are redrawn"
+        return self.common
+
+
+def voices(
+    sound: Path, speakers: Mapping[int, Path], silence: Silence, enough: Fraction | None = None
+) -> Voices:
+    """Read all voices.
+
+    Args:
+        sound: what the output sounds like; also everybody's voice, if nobody has one of their own.
+        speakers: files by person.
+        silence: what becomes of mouths in silence.
+        enough: seconds after which reading may stop.
+    """
+    common = None if speakers else listen(sound, enough).silences(silence)
+    own = {number: listen(file, enough).silences(silence) for number, file in speakers.items()}
+    ends = [voice.end for voice in own.values()] if common is None else [common.end]
+    if speakers:  # the sound track may be a mix of more than their voices, and longer
+        end = media.sound_span(sound).end
+        ends.append(end if enough is None else min(end, enough))
+    return Voices(common, own, max(ends))
 
 
 def listen(file: Path, enough: Fraction | None = None) -> Voice:

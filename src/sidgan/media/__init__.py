@@ -9,11 +9,13 @@ at, so "the voice starts with the picture" needs no arithmetic anywhere else.
 """
 
 from sidgan.media.encoders import Encoding
+from sidgan.media.mix import write_mix
 from sidgan.media.pictures import digest, editable, glance, probe, read_frames, read_rgb, read_span
 from sidgan.media.player import Player
 from sidgan.media.segments import Segment, SegmentWriter
 from sidgan.media.sound import decode_audio, read_audio, stretch, write_wav
 from sidgan.media.source import metadata
+from sidgan.media.stills import read_picture
 from sidgan.media.track import sound_span
 from sidgan.media.writer import Writer, write_clip, write_png
 
@@ -31,11 +33,13 @@ __all__ = [
     "probe",
     "read_audio",
     "read_frames",
+    "read_picture",
     "read_rgb",
     "read_span",
     "sound_span",
     "stretch",
     "write_clip",
+    "write_mix",
     "write_png",
     "write_wav",
 ]

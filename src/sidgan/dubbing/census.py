@@ -1,0 +1,178 @@
+"""Who is in a video: a table of its people, and a sheet of pictures of them."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from sidgan import cast, geometry, media
+from sidgan.data.sheets import blank, text
+from sidgan.dubbing.analysis import Seen, survey
+from sidgan.dubbing.report import Progress
+from sidgan.errors import NoFaceError
+from sidgan.files import check_target
+from sidgan.people import Person, sharpness
+from sidgan.types import Byte, Clip
+
+CROPS = 6  #: pictures of each person
+TRIES = 3  #: frames near each moment, of which the sharpest is shown
+TILE, GAP, HEAD, FOOT = 160, 8, 46, 18  #: px
+SHOWN = 4  #: stretches and reasons that are told in a line
+PAUSE = 1.0  #: seconds out of sight that do not end a stretch
+
+
+@dataclass(frozen=True)
+class Presence:
+    """One person of a video.
+
+    Attributes:
+        number: as ``--face`` and ``--speaker`` take it; 1 is the most prominent.
+        place: where and when they are seen, in words.
+        seen: (first, last) seconds of the stretches in which they are.
+        frames: in which they are seen. redrawable: of these, the ones in which their mouth can be redrawn.
+        reasons: {why not: in how many frames}.
+        confidence: mean over the redrawable frames, 0 to 1.
+        side: median side of the face square, px.
+    """
+
+    number: int
+    place: str
+    seen: tuple[tuple[float, float], ...]
+    frames: int
+    redrawable: int
+    reasons: dict[str, int]
+    confidence: float
+    side: float
+
+    def line(self) -> str:
+        """One line for people."""
+        share = 100 * self.redrawable / self.frames
+        why = ", ".join(f"{reason} ({count})" for reason, count in list(self.reasons.items())[:SHOWN])
+        return (f"{self.number:>3}  {self.place:<40} {self.frames:>6} frames, {share:3.0f} % can be redrawn"
+                + (f"; not: {why}" if why else ""))  # fmt: skip
+
+    def when(self) -> str:
+        """When they are seen."""
+        more = f" and {len(self.seen) - SHOWN} more" if len(self.seen) > SHOWN else ""
+        return ", ".join(f"{first:.1f}-{last:.1f} s" for first, last in self.seen[:SHOWN]) + more
+
+
+def faces(video: Path, *, sheet: Path | None = None, progress: Progress | None = None) -> tuple[Presence, ...]:
+    """Find the people in a video.
+
+    Args:
+        video: any file with pictures.
+        sheet: a ``.png`` to write: for each person some sharp pictures, and what is known of them.
+        progress: told how far it is.
+
+    Returns:
+        The most prominent first, and those who can be redrawn nowhere last.
+
+    Raises:
+        InputError: no video.
+        NoFaceError: nobody in it.
+        OutputError: ``sheet`` cannot be written.
+    """
+    if sheet is not None:
+        check_target(sheet)
+    clip, told = media.probe(Path(video)), progress or (lambda stage, done, total: None)
+    seen, _ = survey(clip, told)
+    if not seen.people:
+        raise NoFaceError(f"no face found in {video}; give a video with a face that is seen from the front")
+    people = tuple(_presence(seen, clip, tracks, number) for number, tracks in _tracks(seen).items())
+    if sheet is not None:
+        media.write_png(sheet, _sheet(seen, clip, people, told))
+    return people
+
+
+def _tracks(seen: Seen) -> dict[int, list[Person]]:
+    """The tracks of each person, both the most prominent first."""
+    return {number: [person for person in seen.people if seen.numbers[person] == number]
+            for number in sorted(set(seen.numbers.values()))}  # fmt: skip
+
+
+def _presence(seen: Seen, clip: Clip, tracks: Sequence[Person], number: int) -> Presence:
+    frames, good, reasons, sure = list[int](), 0, Counter[str](), list[float]()
+    for person in tracks:
+        for row, index in enumerate(person.track.frames):
+            refusal = person.refusal(index)
+            frames.append(index)
+            if refusal is None:
+                good += 1
+                sure.append(float(seen.trust[person].confidence[row]))
+            else:
+                reasons[refusal] += 1
+    return Presence(
+        number=number, place=cast.place(tracks, seen.times, clip), seen=_stretches(seen, frames), frames=len(frames),
+        redrawable=good, reasons=dict(reasons.most_common()), confidence=round(float(np.mean(sure or [0])), 3),
+        side=round(float(np.median(np.concatenate([person.sides for person in tracks]))), 1),
+    )  # fmt: skip
+
+
+def _stretches(seen: Seen, frames: Iterable[int]) -> tuple[tuple[float, float], ...]:
+    ends = [*seen.times[1:], seen.end]
+    order = sorted(set(frames))
+    breaks = [(a, b) for a, b in pairwise(order) if float(seen.times[b] - ends[a]) > PAUSE]
+    starts, stops = [order[0], *(b for _, b in breaks)], [*(a for a, _ in breaks), order[-1]]
+    return tuple((round(float(seen.times[a]), 2), round(float(ends[b]), 2)) for a, b in zip(starts, stops, strict=True))
+
+
+# -------------------------------------------------------------------------------------------------------------- sheet
+
+
+def _sheet(seen: Seen, clip: Clip, people: Sequence[Presence], progress: Progress) -> Byte:
+    tracks = _tracks(seen)
+    pictures = _pictures(clip, {number: list(_moments(one)) for number, one in tracks.items()}, progress)
+    return np.vstack([_row(seen, one, pictures[one.number]) for one in people])
+
+
+def _moments(tracks: Sequence[Person]) -> Iterator[list[tuple[Person, int]]]:
+    """For each picture of a person, the frames of which the sharpest is shown; the ones that can be redrawn, if any."""
+    every = [(p, i) for p in sorted(tracks, key=lambda p: p.track.first) for i in p.track.frames]
+    good = [(p, i) for p, i in every if p.refusal(i) is None] or [(p, i) for p, i in every if p.track.visible[p.row(i)]]
+    for part in np.array_split(np.arange(len(good)), min(CROPS, len(good))):
+        yield [good[k] for k in part[np.linspace(0, len(part) - 1, min(TRIES, len(part))).round().astype(int)]]
+
+
+def _pictures(
+    clip: Clip, wanted: dict[int, list[list[tuple[Person, int]]]], progress: Progress
+) -> dict[int, list[tuple[int, Byte]]]:
+    """By person, the frame and picture (TILE, TILE, 3) of each of their moments."""
+    places: dict[int, list[tuple[int, int, Person]]] = defaultdict(list)  # by frame: number, moment, whose track
+    for number, moments in wanted.items():
+        for k, moment in enumerate(moments):
+            for person, index in moment:
+                places[index].append((number, k, person))
+    best: dict[tuple[int, int], tuple[float, int, Byte]] = {}
+    last = max(places)
+    for frame in media.read_frames(clip):
+        if frame.index > last:
+            break
+        for number, k, person in places.get(frame.index, []):
+            image = geometry.crop_face(frame, person.track.matrices[person.row(frame.index)], TILE).image
+            sharp = sharpness(image)
+            if (number, k) not in best or sharp > best[number, k][0]:
+                best[number, k] = sharp, frame.index, image
+        progress("pictures", frame.index + 1, last + 1)
+    return {n: [best[n, k][1:] for k in range(len(moments))] for n, moments in wanted.items()}
+
+
+def _row(seen: Seen, one: Presence, pictures: Sequence[tuple[int, Byte]]) -> Byte:
+    row = blank(HEAD + TILE + FOOT + GAP, CROPS * (TILE + GAP) + GAP)
+    share = 100 * one.redrawable / one.frames
+    why = ", ".join(f"{reason} ({count})" for reason, count in list(one.reasons.items())[:SHOWN])
+    text(row, f"{one.number}", (GAP, 30), 0.9)
+    text(row, f"{one.place}; seen {one.when()}", (GAP + 40, 18), 0.45)
+    text(row, f"{share:.0f} % of {one.frames} frames can be redrawn" + (f"; not: {why}" if why else ""),
+         (GAP + 40, 37), 0.45, (110, 110, 110))  # fmt: skip
+    for k, (index, picture) in enumerate(pictures):
+        x = GAP + k * (TILE + GAP)
+        row[HEAD : HEAD + TILE, x : x + TILE] = picture
+        text(row, f"{float(seen.times[index]):.1f} s", (x, HEAD + TILE + 13), 0.4, (110, 110, 110))
+    row[-1] = 220
+    return row

@@ -1,0 +1,110 @@
+"""Whose mouth is redrawn: the most prominent, everybody, those who speak, a number, a photo, or those with voices."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Literal, get_args
+
+import cv2
+import numpy as np
+
+from sidgan import audio, cast, faces, media
+from sidgan.cast import SAME, Member
+from sidgan.dubbing.speaking import scores_of, who_speaks
+from sidgan.errors import InputError, NoFaceError
+from sidgan.people import Person, redrawn
+from sidgan.types import Clip, Float
+
+Faces = Literal["largest", "all", "speaking"]
+FACES: tuple[str, ...] = get_args(Faces)
+
+
+def chosen(
+    usable: Mapping[int, Person], who: Sequence[Member], numbers: Sequence[int], video: Path
+) -> dict[int, list[Person]]:
+    """{frame: those who may be redrawn in it} for people of these numbers.
+
+    Args:
+        usable: tracks by their place among the video's, the most prominent first.
+        who: all people of the video.
+        numbers: of those who are wanted.
+
+    Raises:
+        InputError: there is nobody of such a number, or they can be redrawn nowhere.
+    """
+    tracks: list[int] = []
+    for number in numbers:
+        member = next((m for m in who if m.number == number), None)
+        if member is None:
+            raise InputError(f"there is no person {number} in {video}; there are {_listed(len(who))}; see sidgan faces")
+        if not any(i in usable for i in member.tracks):
+            raise NoFaceError(f"person {number} of {video} can be redrawn nowhere; see sidgan faces for why")
+        tracks += member.tracks
+    return redrawn((usable[i] for i in sorted(tracks) if i in usable), "all")
+
+
+def number_of(photo: Path, who: Sequence[Member]) -> int:
+    """The number of the person in a picture.
+
+    Raises:
+        InputError: no picture, no face or several in it, or nobody of the video looks like that.
+    """
+    image = media.read_picture(photo)
+    found = faces.search(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY))
+    if len(found) != 1:
+        there = "no face" if not found else f"{len(found)} faces"
+        raise InputError(f"{there} found in {photo}; give a picture of one person, seen from the front")
+    wanted = faces.embed(image, found[0].landmarks)
+    near = {member.number: cast.distance(wanted, member.identity) for member in who}
+    best = min(near, key=lambda number: near[number])
+    if near[best] >= SAME:
+        raise InputError(
+            f"nobody in the video looks like {photo}: person {best} is nearest, at {near[best]:.2f}, and {SAME} is "
+            f"the limit; choose by number, see sidgan faces"
+        )
+    return best
+
+
+def speaking(
+    usable: Sequence[Person], cuts: Sequence[int], clip: Clip, times: Sequence[Fraction]
+) -> tuple[dict[int, list[Person]], tuple[str, ...]]:
+    """Whoever speaks in each shot, told by the video's own sound; where that is not clear, the most prominent.
+
+    Args:
+        usable: the most prominent first.
+        cuts: frames at which shots begin, but the first.
+
+    Returns:
+        {frame: those who may be redrawn in it}, and a line for each shot in which it could not be told.
+    """
+    mel = _own_sound(clip)
+    shots: dict[int, list[Person]] = defaultdict(list)
+    for person in usable:
+        shots[bisect_right(cuts, person.track.first)].append(person)
+    contested = [person for shot in shots.values() if len(shot) > 1 for person in shot]
+    scores = scores_of(contested, mel, times, clip)
+    by_frame: dict[int, list[Person]] = {}
+    lines = []
+    for shot in sorted(shots):
+        verdict = who_speaks(shots[shot], scores)
+        if verdict.person is None:
+            first = 0 if shot == 0 else cuts[shot - 1]
+            lines.append(f"who speaks from {float(times[first]):.1f} s on is not clear ({verdict.reason}): "
+                         "the most prominent is redrawn")  # fmt: skip
+            by_frame |= redrawn(shots[shot], "largest")
+        else:
+            by_frame |= redrawn([verdict.person], "all")
+    return by_frame, tuple(lines)
+
+
+def _own_sound(clip: Clip) -> Float:
+    blocks = media.decode_audio(clip.path, audio.SAMPLE_RATE) if clip.audio_rate is not None else iter(())
+    return np.concatenate(list(audio.stream_log_mel(blocks)), axis=1)
+
+
+def _listed(count: int) -> str:
+    return "people 1 to " + str(count) if count > 1 else "only person 1"

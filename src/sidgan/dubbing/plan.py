@@ -1,0 +1,102 @@
+"""What becomes of each frame of an output: known before the first is drawn, so that the mark can say it."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import groupby
+
+import numpy as np
+
+from sidgan.audio import STEPS_PER_SECOND
+from sidgan.dubbing.analysis import Analysis
+from sidgan.dubbing.report import Shot
+from sidgan.dubbing.voice import Voices
+from sidgan.people import Person
+from sidgan.timeline import Showing, Timeline
+from sidgan.types import Float
+
+FADE = 3  #: frames over which a redrawn mouth comes and goes beside frames that are left alone; cuts need none
+FADE_SECONDS = 0.12  #: and beside silences in which it is left alone
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Whose mouth is redrawn in which frame.
+
+    Attributes:
+        seen: what is known of the video, and who was chosen.
+        voices: what is said.
+        timeline: which frame is shown when.
+    """
+
+    seen: Analysis
+    voices: Voices
+    timeline: Timeline
+    _weights: dict[Person, Float] = field(default_factory=dict)
+
+    def faces(self, shown: Showing) -> list[tuple[Person, float]] | str:
+        """Who is redrawn in a frame, and the share of it that is used, above 0 to 1; or why nobody is."""
+        people = self.seen.by_frame.get(shown.source, [])
+        refusals = [person.refusal(shown.source) for person in people]
+        willing = [p for p, refusal in zip(people, refusals, strict=True) if refusal is None]
+        if not willing or shown.time >= self.timeline.voice:
+            return next(iter(refusals), None) or ("voice is over" if willing else "no face")
+        weights = [(person, self._weight(person, shown)) for person in willing]
+        return [(person, weight) for person, weight in weights if weight > 0] or "silence"
+
+    def shots(self) -> Iterator[Shot]:
+        """What became of each shot, person by person. The shots of a video that is shown again come again."""
+        cuts = self.seen.cuts
+
+        def shot_of(shown: Showing) -> tuple[int, int]:
+            return bisect_right(cuts, shown.source), shown.index >= len(self.seen.times)
+
+        for (_, _), group in groupby(self.timeline, shot_of):
+            yield from self._shot(list(group))
+
+    def _shot(self, frames: list[Showing]) -> Iterator[Shot]:
+        first, last = frames[0].index, frames[-1].index
+        redrawn: dict[int, int] = {}
+        confidences: dict[int, list[float]] = {}
+        for shown in frames:
+            found = self.faces(shown)
+            drawn = [] if isinstance(found, str) else [person for person, _ in found]
+            for person in self.seen.by_frame.get(shown.source, []):
+                number = self.seen.numbers[person]
+                sure = self.seen.trust[person].confidence[person.row(shown.source)]
+                confidences.setdefault(number, []).append(float(sure))
+                redrawn[number] = redrawn.get(number, 0) + (person in drawn)
+        for number in sorted(confidences):
+            yield Shot(first, last, number, round(float(np.mean(confidences[number])), 3), redrawn[number])
+        if not confidences:
+            yield Shot(first, last, None, 0.0, 0)
+
+    def _weight(self, person: Person, shown: Showing) -> float:
+        if person not in self._weights:
+            self._weights[person] = fades(person, self.seen.cuts, len(self.seen.times))
+        voice = self.voices.of(self.seen.numbers[person])
+        heard = voice.speaks(shown.time, round(FADE_SECONDS * STEPS_PER_SECOND))
+        return min(float(self._weights[person][person.row(shown.source)]), heard)
+
+
+def fades(person: Person, cuts: tuple[int, ...], count: int) -> Float:
+    """(N,) share of the redrawn mouth in each frame of a track: lower near frames of its shot that are left alone.
+
+    Args:
+        cuts: frames at which shots begin, but the first.
+        count: frames of the video.
+    """
+    track = person.track
+    alone = [row for row, index in enumerate(track.frames) if person.refusal(index) is not None]
+    alone += [-1] * (track.first > 0 and track.first not in cuts)
+    alone += [len(track)] * (track.frames.stop < count and track.frames.stop not in cuts)
+    if not alone:
+        return np.ones(len(track), np.float32)
+    rows, places = np.arange(len(track)), np.sort(alone)
+    after = np.searchsorted(places, rows)
+    near = np.minimum(
+        np.abs(rows - places[np.minimum(after, len(places) - 1)]), np.abs(rows - places[np.maximum(after - 1, 0)])
+    )
+    return np.minimum(near / (FADE + 1), 1.0).astype(np.float32)

@@ -1,0 +1,42 @@
+"""Where a voice is silent, and what becomes of the mouth there."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import numpy as np
+from scipy.ndimage import uniform_filter1d
+
+from sidgan.audio import SILENCE, STEPS_PER_SECOND
+from sidgan.types import Array, Float
+
+Silence = Literal["close", "keep", "draw"]
+SILENCES: tuple[str, ...] = get_args(Silence)
+
+PAUSE = 0.3  #: seconds; what is shorter belongs to speech: stops, breaths between words
+DECIBELS = 12.5  #: of one unit of a spectrogram
+BELOW = 25.0  #: dB below loud speech (the 90th percentile of what is heard), mean over the bands, that are silent
+NOTHING = -3.8  #: mean over the bands of what is silent beside any speech, such as digital silence with dither
+
+
+def silent(mel: Float) -> Array:
+    """Which columns of a spectrogram (80, steps) lie in pauses of at least 0.3 s, (steps,) bool.
+
+    Steady noise less than 25 dB under the speech is no silence: nothing is then.
+    """
+    if not mel.shape[1]:
+        return np.zeros(0, bool)
+    level = uniform_filter1d(mel.mean(0), 3, mode="nearest")
+    heard = level[level > NOTHING]
+    limit = max(NOTHING, float(np.quantile(heard, 0.9)) - BELOW / DECIBELS) if len(heard) else np.inf
+    quiet = level <= limit
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], quiet.astype(int), [0]])))
+    for begin, end in zip(edges[::2], edges[1::2], strict=True):
+        if end - begin < PAUSE * STEPS_PER_SECOND:
+            quiet[begin:end] = False
+    return quiet
+
+
+def hushed(mel: Float) -> Float:
+    """The spectrogram with digital silence where it is silent: a network then hears no breath and no hum there."""
+    return np.where(silent(mel), np.float32(SILENCE), mel)

@@ -1,0 +1,144 @@
+"""How sure it is, frame by frame, that a face can be redrawn: what speaks against it, and how much.
+
+Each doubt is a number from 1 (none) to 0, and the confidence of a frame is the smallest of them: reasons are told to
+users, and a product of five would have none. What covers a face is found by its skin: chin and cheeks, seen in the
+face's own steady square, look all the time as they do most of the time. A hand or a microphone does not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from scipy.ndimage import median_filter
+
+from sidgan.geometry import JAW, NOSE_BASE, STEADY
+from sidgan.people import MAX_YAW, MIN_SIDE, Person
+from sidgan.types import Array, Byte, Float
+
+HEAD = list(STEADY)
+SURE = 0.5  #: confidence below which a face is left as it was
+STEADY_OVER = 5  #: frames over which the median of the confidence is taken, so that it does not flicker
+
+GRID = 12  #: cells across a face square
+COMPARED = 300  #: frames, spread over the track, that say how the skin looks
+APART = 12  #: frames that these are away at least: a hand is there for longer than a moment
+NEIGHBOURS = 16  #: of them, those in which the head is held most alike
+FEWEST = 8  #: with fewer, such as in shots under a second, nobody is taken for covered
+FEW = 2  #: of these, that may look like anything: they may be covered themselves
+LIGHTER, REDDER = 20.0, 7.0  #: levels of luma and of either colour by which a cell of skin may differ from it
+LIPS = 0.05  #: of the side; cells so near the lips may look like anything
+
+# Each doubt rises from 0 to 1 between two values; at SURE lies the value that still passes.
+COVERED = (0.36, 0.04)  #: share of chin and cheeks that looks foreign; 0.20 passes
+SLIPPED = (0.024, 0.008)  #: of the side, by which landmarks jump about; 0.016 passes
+TURNED = (2 * MAX_YAW - 35.0, 35.0)  #: degrees of yaw; MAX_YAW passes
+SMALL = (0.0, 2.0 * MIN_SIDE)  #: px of side; MIN_SIDE passes
+UNSURE = (-0.4, 0.4)  #: score of the detector; 0, its own limit, passes
+
+
+@dataclass(frozen=True)
+class Trust:
+    """Of a track of N frames.
+
+    Attributes:
+        confidence: (N,) 0 to 1; 0 where the face was not seen.
+        doubts: (N,) which doubt is the largest, an index into `REASONS`.
+    """
+
+    confidence: Float
+    doubts: Array
+
+    def reason(self, row: int) -> str:
+        """What speaks against the face of a frame, in words."""
+        return REASONS[int(self.doubts[row])]
+
+    def refusals(self) -> dict[int, str]:
+        """{row: what speaks against it} for all frames that are not sure enough."""
+        return {int(row): self.reason(int(row)) for row in np.flatnonzero(self.confidence < SURE)}
+
+
+REASONS = ("face partly covered", "landmarks do not hold", "face turned", "face small", "face hardly recognised")
+
+
+def surface(image: Byte) -> Byte:
+    """What a face looks like, (12, 12, 3) uint8 luma and colours, of its crop (S, S, 3) RGB."""
+    colours = cv2.cvtColor(image, cv2.COLOR_RGB2YCrCb)
+    return np.asarray(cv2.resize(colours, (GRID, GRID), interpolation=cv2.INTER_AREA))
+
+
+def trust(person: Person, surfaces: Byte) -> Trust:
+    """How sure a track's frames are.
+
+    Args:
+        surfaces: (N, 12, 12, 3) of its frames.
+    """
+    track, seen = person.track, person.track.visible | person.bridged
+    scores = np.where(track.visible, track.scores, np.interp(np.arange(len(track)), np.flatnonzero(track.visible),
+                                                             track.scores[track.visible]))  # fmt: skip
+    doubts = np.stack([
+        _ramp(covered(surfaces, person.points, track.visible), COVERED), _ramp(slips(person.points), SLIPPED),
+        _ramp(np.abs(track.pose[:, 0]), TURNED), _ramp(person.sides, SMALL), _ramp(scores, UNSURE),
+    ])  # fmt: skip
+    doubts = median_filter(doubts, (1, STEADY_OVER), mode="nearest")
+    return Trust(np.where(seen, doubts.min(0), 0.0).astype(np.float32), doubts.argmin(0))
+
+
+def covered(surfaces: Byte, points: Float, good: Array) -> Float:
+    """(N,) share of chin and cheeks that looks foreign in each frame; 0 where too little is there to compare with.
+
+    Args:
+        surfaces: (N, 12, 12, 3).
+        points: (N, 68, 2) unit landmarks.
+        good: (N,) bool, the frames that say how the skin looks.
+    """
+    rows = np.flatnonzero(good)
+    rows = rows[np.linspace(0, len(rows) - 1, min(COMPARED, len(rows))).round().astype(int)]
+    head = points[:, HEAD].reshape(len(points), -1)
+    skin, upper = _cells(np.median(points[rows], 0))
+    shares = np.zeros(len(points), np.float32)
+    if not skin.any() or not upper.any():  # landmarks of no face
+        return shares
+    for i, looks in enumerate(surfaces):
+        others = rows[np.abs(rows - i) > APART]
+        if len(others) < FEWEST:
+            continue
+        near = others[np.argsort(np.abs(head[others] - head[i]).sum(1), kind="stable")[:NEIGHBOURS]]
+        usual = surfaces[near].astype(np.float32)
+        light = np.median(looks[upper] - usual[:, upper], 1)  # what changes the whole face is light
+        known = np.sort(usual[:, skin] + light[:, None], 0)
+        beyond = np.maximum(known[FEW] - looks[skin], looks[skin] - known[-1 - FEW])
+        shares[i] = (beyond > (LIGHTER, REDDER, REDDER)).any(-1).mean()
+    return shares
+
+
+def slips(points: Float) -> Float:
+    """(N,) how far the landmarks of the head jump off the middle of their neighbours in time, in shares of the side."""
+    steady = points[:, STEADY]
+    if len(steady) < 3:
+        return np.zeros(len(steady), np.float32)
+    off = np.linalg.norm(steady[1:-1] - (steady[:-2] + steady[2:]) / 2, axis=-1).mean(1)
+    return np.pad(off, 1, mode="edge").astype(np.float32)
+
+
+def _cells(points: Float) -> tuple[Array, Array]:
+    """(12, 12) bool twice: cells of chin and cheeks, and of the face above, of unit landmarks (68, 2)."""
+    centres = ((np.arange(GRID) + 0.5) / GRID).astype(np.float32)
+    hull = cv2.convexHull(points[JAW].astype(np.float32))
+    lips = cv2.convexHull(points[48:60].astype(np.float32))
+    skin, upper = np.zeros((GRID, GRID), bool), np.zeros((GRID, GRID), bool)
+    for i, y in enumerate(centres):
+        for j, x in enumerate(centres):
+            where = float(x), float(y)
+            if cv2.pointPolygonTest(hull, where, True) < 0:
+                continue
+            below = y > points[NOSE_BASE, 1]
+            skin[i, j] = below and cv2.pointPolygonTest(lips, where, True) < -LIPS
+            upper[i, j] = not below
+    return skin, upper
+
+
+def _ramp(values: Float, ends: tuple[float, float]) -> Float:
+    """0 at the first end, 1 at the second."""
+    return np.clip((values - ends[0]) / (ends[1] - ends[0]), 0, 1)

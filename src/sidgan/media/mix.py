@@ -1,0 +1,61 @@
+"""Several voices in one sound track."""
+
+from __future__ import annotations
+
+import wave
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from sidgan.media.files import finished, writing
+from sidgan.media.sound import samples_from
+from sidgan.types import Float
+
+RATE = 48_000  #: Hz
+BLOCK = RATE  #: samples mixed at a time
+LOUDEST = 0.98  #: of full scale; where voices together are louder, all of the mix is turned down
+
+
+def write_mix(path: Path, files: Sequence[Path]) -> None:
+    """Write what files sound like together, all from time 0 on: 16-bit stereo at 48 kHz, as long as the longest.
+
+    Raises:
+        InputError: a file has no sound, or cannot be read.
+        OutputError: ``path`` cannot be written.
+    """
+    peak = max((float(np.abs(block).max()) for block in _mixed(files)), default=0.0)
+    gain = min(1.0, LOUDEST / max(peak, 1e-9))
+    with finished(path) as part, writing(path), wave.open(str(part), "wb") as file:
+        file.setnchannels(2)
+        file.setsampwidth(2)
+        file.setframerate(RATE)
+        for block in _mixed(files):
+            file.writeframes(np.round(np.clip(gain * block, -1, 1) * 32767).astype("<i2").T.tobytes())
+
+
+def _mixed(files: Sequence[Path]) -> Iterator[Float]:
+    """The sum of the files, (2, n) at a time."""
+    sounds = [_blocks(file) for file in files]
+    while True:
+        parts = [part for part in (next(sound, None) for sound in sounds) if part is not None]
+        if not parts:
+            return
+        mix = np.zeros((2, max(part.shape[1] for part in parts)), np.float32)
+        for part in parts:
+            mix[:, : part.shape[1]] += part
+        yield mix
+
+
+def _blocks(file: Path) -> Iterator[Float]:
+    """A file's sound in pieces (2, BLOCK); the last is shorter."""
+    held, count = list[Float](), 0
+    for samples in samples_from(file, RATE, "stereo"):
+        held.append(samples)
+        count += samples.shape[1]
+        while count >= BLOCK:
+            joined = np.concatenate(held, 1)
+            yield joined[:, :BLOCK]
+            held, count = [joined[:, BLOCK:]], count - BLOCK
+    if count:
+        yield np.concatenate(held, 1)

@@ -1,0 +1,429 @@
+"""Who is redrawn, with whose voice, and how sure that is; on two drawn people whose places and sounds are known."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import json
+import wave
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from marked import network, sidgan
+
+from sidgan import audio, dubbing, geometry, jobs, media
+from sidgan.adaptation.material import read_material
+from sidgan.cast import Member
+from sidgan.dubbing import analysis, census, choice, dub, looking, plan, trust
+from sidgan.dubbing.analysis import Seen
+from sidgan.dubbing.choice import number_of
+from sidgan.dubbing.silence import Silence, hushed, silent
+from sidgan.dubbing.speaking import who_speaks
+from sidgan.dubbing.voice import listen, voices
+from sidgan.errors import ConfigError, InputError, NoFaceError, OutputError, SidganError
+from sidgan.faces import Tracker, smooth
+from sidgan.people import Person
+from sidgan.provenance import verify
+from sidgan.synth import PHONES, Scene, bounds, random_line
+from sidgan.synth import Person as Drawn
+from sidgan.timeline import Timeline
+from sidgan.types import Face, Frame
+
+SIDE, TWO, ONE = 192, 65, 15  # px of one person's half; frames of both together, and of the right one alone
+RATE = Fraction(25)
+
+
+def talk(seed: int, seconds: float) -> Any:
+    return random_line(np.random.default_rng(seed), seconds)
+
+
+LINE = talk(5, 1.0)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """two.mp4: left (seed 3) speaks, right (seed 4, smaller) listens; then the right one alone. Also voices, photos."""
+    folder = tmp_path_factory.mktemp("two")
+    left = Scene(Drawn.random(3), talk(1, TWO / 25), seconds=TWO / 25, size=(SIDE, SIDE))
+    right = Scene(Drawn.random(4), (("_", TWO / 25),), seconds=TWO / 25, size=(SIDE, SIDE), face_px=112)
+    alone = Scene(Drawn.random(4), talk(2, ONE / 25), seconds=ONE / 25, size=(SIDE, 2 * SIDE), face_px=140)
+    both = [np.concatenate([a.image, b.image], 1) for a, b in zip(left, right, strict=True)]
+    single = [shot.image for shot in alone]
+    sound = np.concatenate([left.audio(16_000), alone.audio(16_000)])
+    media.write_clip(folder / "two.mp4", both + single, RATE, sound, crf=10)
+    media.write_clip(folder / "mute.mp4", both + single, RATE, crf=10)
+    media.write_png(folder / "right.png", single[4])
+    media.write_png(folder / "stranger.png", next(iter(Scene(Drawn.random(9), talk(1, 1.0), size=(256, 256)))).image)
+    media.write_png(folder / "room.png", np.full((200, 200, 3), 120, np.uint8))
+    for name, seed, seconds in (("a", 5, 1.0), ("b", 6, 3.0), ("c", 7, 3.0)):
+        voice = Scene(Drawn.random(seed), talk(seed, seconds), seconds=seconds).audio(16_000)
+        media.write_wav(folder / f"{name}.wav", voice, 16_000)
+    return folder
+
+
+Known = tuple[Seen, tuple[Member, ...]]
+
+
+@pytest.fixture(scope="module")
+def known(folder: Path) -> Known:
+    """What the first passes find in two.mp4, and who that is: once for all tests."""
+    return analysis.survey(media.probe(folder / "two.mp4"), lambda *_: None)
+
+
+@pytest.fixture(autouse=True)
+def remembered(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if "folder" in request.fixturenames:
+        known = request.getfixturevalue("known")
+        for module in (analysis, census):
+            monkeypatch.setattr(module, "survey", lambda clip, progress: copy.deepcopy(known))
+
+
+Changes = tuple[dubbing.DubReport, list[tuple[bool, bool]], list[Any]]
+
+
+def changes(folder: Path, audio: str | None, **how: Any) -> Changes:
+    """The report of a dub, and for each frame whether its left and right half changed, and what it became."""
+    halves, after = [], []
+
+    def look(before: Frame, edited: Frame) -> None:
+        changed = (before.planes[0] != edited.planes[0]).any(0)
+        halves.append((bool(changed[:SIDE].any()), bool(changed[SIDE:].any())))
+        after.append(edited.planes[0].copy())
+
+    report = dub(
+        folder / "two.mp4", None if audio is None else folder / audio, folder / "out.mp4", generator=network(0),
+        device="cpu", on_frame=look, **how,
+    )  # fmt: skip
+    return report, halves, after
+
+
+# ------------------------------------------------------------------------------------------------------------- people
+
+
+def test_people_are_found_numbered_and_shown(folder: Path, tmp_path: Path) -> None:
+    code, said = sidgan("faces", folder / "two.mp4", "-o", tmp_path / "sheet.png", "--json")
+    assert code == 0
+    people = json.loads(said)["people"]
+    assert [one["number"] for one in people] == [1, 2]
+    by_place = {one["place"].split(",")[0]: one for one in people}
+    assert by_place["left"]["frames"] == TWO
+    assert by_place["right"]["frames"] == TWO + ONE  # two tracks, one person
+    assert all(one["redrawable"] == one["frames"] and not one["reasons"] for one in people)
+    assert by_place["left"]["seen"] == [[0.0, TWO / 25]]
+    sheet = cv2.imread(str(tmp_path / "sheet.png"))
+    assert sheet.shape[0] % 2 == 0
+    assert sheet.std() > 20
+    numbers = {m.number: m.place for m in read_material(folder / "two.mp4", 64, "all")}
+    assert numbers == {one["number"]: one["place"] for one in people}  # as adapt counts them
+
+
+def test_nobody_and_bad_targets_are_told(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(OutputError, match="nowhere"):
+        dubbing.faces(folder / "two.mp4", sheet=folder / "nowhere" / "sheet.png")
+    monkeypatch.undo()
+    media.write_clip(tmp_path / "room.mp4", [np.full((96, 96, 3), 120, np.uint8)] * 3, RATE)
+    with pytest.raises(NoFaceError, match="no face found"):
+        dubbing.faces(tmp_path / "room.mp4")
+
+
+def test_a_number_chooses_a_person_in_every_shot(folder: Path, known: Known) -> None:
+    right = number_at(known, "right")
+    report, halves, _ = changes(folder, "b.wav", face=right)
+    assert set(halves[:TWO]) == {(False, True)}
+    assert report.dubbed == 75  # the voice lasts for 3 s
+    assert [(s.first, s.last, s.person, s.dubbed) for s in report.shots] == [
+        (0, TWO - 1, right, TWO), (TWO, TWO + ONE - 1, right, 75 - TWO),
+    ]  # fmt: skip
+    assert all(shot.confidence > 0.7 for shot in report.shots)
+
+
+def test_a_photo_chooses_the_same(folder: Path, known: Known) -> None:
+    assert number_of(folder / "right.png", known[1]) == number_at(known, "right")
+
+
+def test_a_stranger_is_nobody(folder: Path, known: Known, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choice, "SAME", 0.2)  # drawn people are more alike than real ones
+    assert number_of(folder / "right.png", known[1]) == number_at(known, "right")
+    with pytest.raises(InputError, match=r"nobody .* looks like .*stranger.png: person \d is nearest, at 0\.[2-5]"):
+        number_of(folder / "stranger.png", known[1])
+
+
+def test_who_is_not_in_a_shot_is_not_redrawn_there(folder: Path, known: Known) -> None:
+    shots = list(planned(folder, "b.wav", face=number_at(known, "left")).shots())
+    assert [(shot.person, shot.dubbed) for shot in shots] == [(number_at(known, "left"), TWO), (None, 0)]
+
+
+def number_at(known: Known, side: str) -> int:
+    """The number of the person who is on this side of the first shot."""
+    middles = {n: p.track.landmarks[0, :, 0].mean() for p, n in known[0].numbers.items() if p.track.first == 0}
+    return (min if side == "left" else max)(middles, key=lambda number: middles[number])
+
+
+def planned(folder: Path, voice: str, silence: Silence = "close", **how: Any) -> plan.Plan:
+    """What would become of each frame."""
+    chosen = {"faces": "largest", "progress": lambda *_: None} | how
+    seen = analysis.analyse(media.probe(folder / "two.mp4"), **chosen)
+    heard = voices(folder / voice, {}, silence)
+    return plan.Plan(seen, heard, Timeline(seen.times, seen.end, heard.end, "cut"))
+
+
+@pytest.mark.parametrize(
+    ("how", "error", "words"),
+    [
+        ({"face": 5}, InputError, "no person 5 .* people 1 to 2"),
+        ({"face": Path("room.png")}, InputError, "no face found in .*room.png"),
+        ({"face": Path("gone.png")}, InputError, "gone.png"),
+        ({"speakers": {3: Path("b.wav")}}, InputError, "no person 3"),
+        ({"speakers": {1: Path("gone.wav")}}, InputError, "gone.wav"),
+        ({"speakers": {1: Path("b.wav")}, "face": 1}, ConfigError, "not both"),
+        ({"faces": "loudest"}, ConfigError, "speaking"),
+        ({"silence": "mumble"}, ConfigError, "close, keep or draw"),
+        ({"audio": None}, ConfigError, "give a voice"),
+    ],
+)
+def test_who_cannot_be_chosen_is_told(how: dict[str, Any], error: type[SidganError], words: str, folder: Path) -> None:
+    def placed(value: Any) -> Any:
+        return folder / value if isinstance(value, Path) else value
+
+    told = {key: {n: placed(f) for n, f in v.items()} if isinstance(v, dict) else placed(v) for key, v in how.items()}
+    with pytest.raises(error, match=words):
+        dub(folder / "two.mp4", told.pop("audio", folder / "b.wav"), folder / "no.mp4", generator=network(0),
+            device="cpu", **told)  # fmt: skip
+    assert not (folder / "no.mp4").exists()
+
+
+@pytest.mark.parametrize("text", ["anna.wav", "one=a.wav", "1="])
+def test_speakers_are_numbers_and_files(text: str, folder: Path) -> None:
+    code, said = sidgan("dub", folder / "two.mp4", "-o", folder / "no.mp4", "--speaker", text)
+    assert code == 2
+    assert "2=anna.wav" in said
+
+
+def test_a_face_that_is_found_twice_is_one(tmp_path: Path) -> None:
+    points = next(iter(Scene(Drawn.random(6), LINE, size=(SIDE, SIDE)))).landmarks
+    away = points + np.float32([90, -40])
+    boxes = [(40.0, 40.0, 90.0, 90.0), (80.0, 80.0, 150.0, 150.0)]
+
+    class Twice:
+        def search(self, luma: np.ndarray) -> list[Face]:
+            return [Face(box, 1.0, points) for box in boxes] + [Face((150, 0, 180, 30), 1.0, away)]
+
+        def confirm(self, luma: np.ndarray, box: Any) -> Face:
+            return Face(box, 1.0, points)
+
+    tracker = Tracker(Twice(), lambda luma, box: away if box[0] > 145 else points)
+    media.write_clip(tmp_path / "film.mp4", [np.full((SIDE, SIDE, 3), 120, np.uint8)] * 4, RATE)
+    for frame in media.read_frames(media.probe(tmp_path / "film.mp4")):
+        tracker.add(frame)
+    assert len(tracker.finish(min_frames=3)) == 2
+
+
+def test_a_list_of_jobs_gives_voices_too(tmp_path: Path) -> None:
+    (tmp_path / "jobs.csv").write_text("video,speakers,out,face\nv.mp4,1=a.wav;2=b.wav,o.mp4,\n")
+    (job,) = jobs.read(tmp_path / "jobs.csv", jobs.Job(Path(), None, Path()))
+    assert (job.voice, job.speakers) == (None, {1: Path("a.wav"), 2: Path("b.wav")})
+    (tmp_path / "jobs.csv").write_text("video,speakers,out\nv.mp4,,o.mp4\n")
+    with pytest.raises(ConfigError, match="lacks voice"):
+        jobs.read(tmp_path / "jobs.csv", jobs.Job(Path(), None, Path()))
+
+
+# ------------------------------------------------------------------------------------------------------ several voices
+
+
+def test_everybody_speaks_with_their_own_voice_and_the_mark_lists_them(folder: Path, known: Known) -> None:
+    a, b, c = (folder / f"{name}.wav" for name in "abc")
+    report, halves, first = changes(folder, None, speakers={1: b, 2: a}, length="hold")
+    assert report.frames == 80  # 3.2 s of video; b lasts 3 s, a 1 s
+    assert set(halves[3:20]) == {(True, True)}
+    heard, mixed = media.read_audio(folder / "out.mp4"), np.zeros(48_000)
+    for file in (a, b):
+        voice = media.read_audio(file)
+        mixed[: len(voice)] += voice
+    count = min(len(heard), len(mixed))
+    assert np.corrcoef(heard[:count], mixed[:count])[0, 1] > 0.98
+    assert verify(folder / "out.mp4", source=folder / "two.mp4", voice=a).holds
+    assert verify(folder / "out.mp4", voice=b).holds
+    assert not verify(folder / "out.mp4", voice=c).holds
+    _, _, second = changes(folder, None, speakers={1: c, 2: a})
+    one, other = (slice(0, SIDE), slice(SIDE, None))[:: 1 if number_at(known, "left") == 1 else -1]
+    assert any(not np.array_equal(x[:, one], y[:, one]) for x, y in zip(first[5:20], second[5:20], strict=True))
+    assert all(np.array_equal(x[:, other], y[:, other]) for x, y in zip(first[5:20], second[5:20], strict=True))
+
+
+def test_a_given_sound_track_is_heard_and_only_speakers_move(folder: Path) -> None:
+    _, halves, _ = changes(folder, "c.wav", speakers={1: folder / "a.wav"})
+    assert len(set(halves[5:20])) == 1
+    assert sum(halves[5]) == 1
+    heard, said = media.read_audio(folder / "out.mp4"), media.read_audio(folder / "c.wav")
+    count = min(len(heard), len(said))
+    assert np.corrcoef(heard[:count], said[:count])[0, 1] > 0.95
+
+
+def test_a_mix_is_as_long_as_the_longest_and_never_too_loud(folder: Path, tmp_path: Path) -> None:
+    media.write_wav(tmp_path / "loud.wav", 0.9 * np.ones(16_000, np.float32), 16_000)
+    media.write_mix(tmp_path / "mix.wav", [tmp_path / "loud.wav", tmp_path / "loud.wav", folder / "b.wav"])
+    with wave.open(str(tmp_path / "mix.wav")) as file:
+        assert (file.getnchannels(), file.getframerate()) == (2, 48_000)
+        mix = np.frombuffer(file.readframes(file.getnframes()), "<i2").reshape(-1, 2) / 32768
+    assert len(mix) == pytest.approx(3 * 48_000, abs=64)
+    assert np.abs(mix).max() == pytest.approx(0.98, abs=0.01)
+    assert np.abs(mix[60_000:]).max() > 0.05  # the longest goes on alone
+
+
+def test_segments_drawn_by_other_processes_go_by_the_same_plan(folder: Path) -> None:
+    seen = analysis.analyse(media.probe(folder / "two.mp4"), "speaking", lambda *_: None)
+    seen.people[0].bridged[7] = True
+    seen.save(folder / "kept.npz")
+    again = analysis.Analysis.load(folder / "kept.npz")
+    assert list(again.numbers.values()) == list(seen.numbers.values())
+    assert (again.cuts, again.notes, again.times) == (seen.cuts, seen.notes, seen.times)
+    for one, other in zip(seen.people, again.people, strict=True):
+        assert one.doubts == other.doubts
+        assert np.array_equal(one.bridged, other.bridged)
+        assert np.array_equal(seen.trust[one].confidence, again.trust[other].confidence)
+    place = {person: i for i, person in enumerate(seen.people)} | {person: i for i, person in enumerate(again.people)}
+    chosen = [{i: [place[p] for p in people] for i, people in a.by_frame.items() if people} for a in (seen, again)]
+    assert chosen[0] == chosen[1]
+
+
+# ------------------------------------------------------------------------------------------------------------ speaking
+
+
+def test_whoever_speaks_is_redrawn_and_what_is_unclear_is_told(folder: Path, known: Known) -> None:
+    seen = analysis.analyse(media.probe(folder / "two.mp4"), "speaking", lambda *_: None)
+    assert {seen.numbers[p] for i in range(TWO) for p in seen.by_frame[i]} == {number_at(known, "left")}
+    assert {seen.numbers[p] for i in range(TWO, TWO + ONE) for p in seen.by_frame[i]} == {number_at(known, "right")}
+    assert seen.notes == ()
+    seen = analysis.analyse(media.probe(folder / "mute.mp4"), "speaking", lambda *_: None)
+    assert {p for i in range(TWO) for p in seen.by_frame[i]} == {seen.people[0]}
+    assert len(seen.notes) == 1
+    assert "from 0.0 s on is not clear" in seen.notes[0]
+    assert "the most prominent is redrawn" in seen.notes[0]
+
+
+def test_a_close_race_is_not_guessed() -> None:
+    one, other, third = object(), object(), object()
+    assert who_speaks([one], {}).person is one  # type: ignore[list-item]
+    assert who_speaks([one, other], {one: 1.0, other: 2.5}).person is other  # type: ignore
+    assert who_speaks([one, other], {one: 1.0, other: 1.5}).person is None  # type: ignore
+    assert who_speaks([one, other, third], {one: 1.0, other: 2.5}).person is other  # type: ignore
+    assert who_speaks([one, other], {one: 9.0}).person is None  # type: ignore
+
+
+# ---------------------------------------------------------------------------------------------------------- confidence
+
+
+@pytest.fixture(scope="module")
+def face() -> tuple[Person, list[np.ndarray]]:
+    """A drawn person's true track of 60 frames, and the crops of its face."""
+    scene = Scene(Drawn.random(6), talk(3, 2.4), seconds=2.4, size=(SIDE, SIDE))
+    shots = list(scene)
+    person = Person(smooth(0, np.stack([s.landmarks for s in shots]), np.full(len(shots), 1.5, np.float32)))
+    crops = [
+        cv2.warpAffine(s.image, geometry.crop_matrix(m, 96).astype(np.float64), (96, 96),
+                       flags=cv2.INTER_AREA | cv2.WARP_INVERSE_MAP)
+        for s, m in zip(shots, person.track.matrices, strict=True)
+    ]  # fmt: skip
+    return person, crops
+
+
+@pytest.mark.parametrize(("colour", "name"), [((30, 30, 34), "microphone"), ((120, 80, 60), "hand")])
+def test_what_covers_the_chin_lowers_the_confidence(face: Any, colour: tuple[int, ...], name: str) -> None:
+    person, crops = face
+    covered = [crop.copy() for crop in crops]
+    for i in range(20, 32):
+        cv2.ellipse(covered[i], (44, 82), (26, 17), 10, 0, 360, colour, -1)
+    free, doubted = (trust.trust(person, np.stack([trust.surface(c) for c in some])) for some in (crops, covered))
+    assert (free.confidence > trust.SURE).all()
+    assert (doubted.confidence[21:31] < trust.SURE).all(), name
+    assert (doubted.confidence[[*range(17), *range(35, 60)]] > trust.SURE).all()
+    assert doubted.reason(25) == "face partly covered"
+
+
+def test_landmarks_that_jump_are_doubted(face: Any) -> None:
+    person, crops = face
+    points = person.track.landmarks.copy()
+    points[30:40] += np.random.default_rng(0).normal(0, 0.04 * person.sides[0], points[30:40].shape)
+    shaken = Person(dataclasses.replace(person.track, landmarks=points))
+    found = trust.trust(shaken, np.stack([trust.surface(crop) for crop in crops]))
+    assert (found.confidence[32:38] < trust.SURE).all()
+    assert found.reason(35) == "landmarks do not hold"
+    assert (found.confidence[:25] > trust.SURE).all()
+
+
+def test_a_doubted_stretch_is_left_alone_and_faded(face: Any) -> None:
+    person = Person(face[0].track)
+    person.doubts = dict.fromkeys(range(20, 30), "face partly covered")
+    weights = plan.fades(person, (), 60)
+    assert weights[20:30].max() == 0
+    assert weights[16:20].tolist() == weights[30:34][::-1].tolist() == [1.0, 0.75, 0.5, 0.25]
+    assert weights[:16].min() == weights[34:].min() == 1
+    assert plan.fades(Person(face[0].track), (60,), 90)[-1] == 1  # nothing fades at a cut
+    assert plan.fades(Person(face[0].track), (), 90)[-1] == 0.25
+
+
+def test_short_losses_are_bridged_where_the_face_stays_near(face: Any) -> None:
+    track = face[0].track
+    times = [Fraction(i, 25) for i in range(60)]
+
+    def bridged(first: int, last: int, moved: float = 0.0) -> int:
+        visible, landmarks = track.visible.copy(), track.landmarks.copy()
+        visible[first:last] = False
+        landmarks[last:] += moved
+        person = Person(dataclasses.replace(track, visible=visible, landmarks=landmarks))
+        return int(looking.bridges(person, times).sum())
+
+    assert bridged(20, 32) == 12
+    assert bridged(20, 33) == 0  # longer than half a second
+    assert bridged(20, 25, moved=60.0) == 0
+    assert bridged(55, 60) == 0  # nobody knows where it goes
+
+
+# ------------------------------------------------------------------------------------------------------------- silence
+
+
+def pausing(tmp_path: Path, noise: float) -> Path:
+    """Speech, 0.6 s of nothing but noise from 1.0 s on, and speech."""
+    said = Scene(Drawn.random(5), LINE, seconds=1.0).audio(16_000)
+    samples = np.concatenate([said, np.zeros(9600, np.float32), said])
+    samples += noise * np.random.default_rng(0).standard_normal(len(samples)).astype(np.float32)
+    media.write_wav(tmp_path / "pausing.wav", samples, 16_000)
+    return tmp_path / "pausing.wav"
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.001])
+def test_pauses_are_found_and_hushed(noise: float, tmp_path: Path) -> None:
+    mel = listen(pausing(tmp_path, noise)).mel
+    quiet = silent(mel)
+    steps = audio.STEPS_PER_SECOND
+    assert quiet[round(1.1 * steps) : round(1.5 * steps)].all()
+    vowels = [(a + b) / 2 for (name, _), a, b in zip(LINE, *bounds(LINE), strict=True) if PHONES[name].kind == "vowel"]
+    assert len(vowels) > 1
+    assert not quiet[[round(vowel * steps) for vowel in vowels]].any()
+    assert (hushed(mel)[:, round(1.2 * steps)] == audio.SILENCE).all()
+    assert np.array_equal(hushed(mel)[:, ~quiet], mel[:, ~quiet])
+
+
+def test_loud_noise_and_short_stops_are_no_silence(tmp_path: Path) -> None:
+    assert not silent(listen(pausing(tmp_path, 0.08)).mel)[90:110].any()
+    mel = np.zeros((80, 200), np.float32)
+    mel[:, 50:70] = audio.SILENCE  # 0.25 s
+    mel[:, 100:130] = audio.SILENCE
+    assert np.flatnonzero(silent(mel)).tolist() == pytest.approx(list(range(100, 130)), abs=2)
+
+
+def test_in_silence_the_mouth_can_stay_as_it_was_filmed(folder: Path, tmp_path: Path) -> None:
+    voice = str(pausing(tmp_path, 0.0))
+    kept, closed = (planned(folder, voice, silence) for silence in ("keep", "close"))
+    frames = list(kept.timeline)
+    assert all(kept.faces(frame) == "silence" for frame in frames[30:36])  # 1.2 to 1.44 s
+    shares = [found[0][1] for found in map(kept.faces, frames[:60]) if not isinstance(found, str)]
+    assert {0.0 < share < 1.0 for share in shares} == {True, False}  # it comes and goes softly
+    assert not any(isinstance(closed.faces(frame), str) for frame in frames[:60])
+    (person, _), *_ = closed.faces(frames[32])
+    heard = closed.voices.of(closed.seen.numbers[person]).at(frames[32].time)
+    assert (heard[0, :, 12:16] == audio.SILENCE).all()
