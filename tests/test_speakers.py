@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 from marked import network, sidgan
 
-from sidgan import audio, dubbing, geometry, media
+from sidgan import audio, dubbing, geometry, jobs, media
 from sidgan.adaptation.material import read_material
+from sidgan.cast import Member
 from sidgan.dubbing import analysis, census, choice, dub, looking, plan, trust
 from sidgan.dubbing.analysis import Seen
 from sidgan.dubbing.choice import number_of
@@ -64,9 +65,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+Known = tuple[Seen, tuple[Member, ...]]
+
+
 @pytest.fixture(scope="module")
-def known(folder: Path) -> Seen:
-    """What the first passes find in two.mp4: once for all tests."""
+def known(folder: Path) -> Known:
+    """What the first passes find in two.mp4, and who that is: once for all tests."""
     return analysis.survey(media.probe(folder / "two.mp4"), lambda *_: None)
 
 
@@ -126,7 +130,7 @@ def test_nobody_and_bad_targets_are_told(folder: Path, tmp_path: Path, monkeypat
         dubbing.faces(tmp_path / "room.mp4")
 
 
-def test_a_number_chooses_a_person_in_every_shot(folder: Path, known: Seen) -> None:
+def test_a_number_chooses_a_person_in_every_shot(folder: Path, known: Known) -> None:
     right = number_at(known, "right")
     report, halves, _ = changes(folder, "b.wav", face=right)
     assert set(halves[:TWO]) == {(False, True)}
@@ -137,25 +141,25 @@ def test_a_number_chooses_a_person_in_every_shot(folder: Path, known: Seen) -> N
     assert all(shot.confidence > 0.7 for shot in report.shots)
 
 
-def test_a_photo_chooses_the_same(folder: Path, known: Seen) -> None:
-    assert number_of(folder / "right.png", known.members) == number_at(known, "right")
+def test_a_photo_chooses_the_same(folder: Path, known: Known) -> None:
+    assert number_of(folder / "right.png", known[1]) == number_at(known, "right")
 
 
-def test_a_stranger_is_nobody(folder: Path, known: Seen, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stranger_is_nobody(folder: Path, known: Known, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choice, "SAME", 0.2)  # drawn people are more alike than real ones
-    assert number_of(folder / "right.png", known.members) == number_at(known, "right")
+    assert number_of(folder / "right.png", known[1]) == number_at(known, "right")
     with pytest.raises(InputError, match=r"nobody .* looks like .*stranger.png: person \d is nearest, at 0\.[2-5]"):
-        number_of(folder / "stranger.png", known.members)
+        number_of(folder / "stranger.png", known[1])
 
 
-def test_who_is_not_in_a_shot_is_not_redrawn_there(folder: Path, known: Seen) -> None:
+def test_who_is_not_in_a_shot_is_not_redrawn_there(folder: Path, known: Known) -> None:
     shots = list(planned(folder, "b.wav", face=number_at(known, "left")).shots())
     assert [(shot.person, shot.dubbed) for shot in shots] == [(number_at(known, "left"), TWO), (None, 0)]
 
 
-def number_at(known: Seen, side: str) -> int:
+def number_at(known: Known, side: str) -> int:
     """The number of the person who is on this side of the first shot."""
-    middles = {known.number(p): p.track.landmarks[0, :, 0].mean() for p in known.people if p.track.first == 0}
+    middles = {n: p.track.landmarks[0, :, 0].mean() for p, n in known[0].numbers.items() if p.track.first == 0}
     return (min if side == "left" else max)(middles, key=lambda number: middles[number])
 
 
@@ -218,10 +222,19 @@ def test_a_face_that_is_found_twice_is_one(tmp_path: Path) -> None:
     assert len(tracker.finish(min_frames=3)) == 2
 
 
+def test_a_list_of_jobs_gives_voices_too(tmp_path: Path) -> None:
+    (tmp_path / "jobs.csv").write_text("video,speakers,out,face\nv.mp4,1=a.wav;2=b.wav,o.mp4,\n")
+    (job,) = jobs.read(tmp_path / "jobs.csv", jobs.Job(Path(), None, Path()))
+    assert (job.voice, job.speakers) == (None, {1: Path("a.wav"), 2: Path("b.wav")})
+    (tmp_path / "jobs.csv").write_text("video,speakers,out\nv.mp4,,o.mp4\n")
+    with pytest.raises(ConfigError, match="lacks voice"):
+        jobs.read(tmp_path / "jobs.csv", jobs.Job(Path(), None, Path()))
+
+
 # ------------------------------------------------------------------------------------------------------ several voices
 
 
-def test_everybody_speaks_with_their_own_voice_and_the_mark_lists_them(folder: Path, known: Seen) -> None:
+def test_everybody_speaks_with_their_own_voice_and_the_mark_lists_them(folder: Path, known: Known) -> None:
     a, b, c = (folder / f"{name}.wav" for name in "abc")
     report, halves, first = changes(folder, None, speakers={1: b, 2: a}, length="hold")
     assert report.frames == 80  # 3.2 s of video; b lasts 3 s, a 1 s
@@ -261,13 +274,29 @@ def test_a_mix_is_as_long_as_the_longest_and_never_too_loud(folder: Path, tmp_pa
     assert np.abs(mix[60_000:]).max() > 0.05  # the longest goes on alone
 
 
+def test_segments_drawn_by_other_processes_go_by_the_same_plan(folder: Path) -> None:
+    seen = analysis.analyse(media.probe(folder / "two.mp4"), "speaking", lambda *_: None)
+    seen.people[0].bridged[7] = True
+    seen.save(folder / "kept.npz")
+    again = analysis.Analysis.load(folder / "kept.npz")
+    assert [again.numbers[p] for p in again.people] == [seen.numbers[p] for p in seen.people]
+    assert (again.cuts, again.notes, again.times) == (seen.cuts, seen.notes, seen.times)
+    for one, other in zip(seen.people, again.people, strict=True):
+        assert one.doubts == other.doubts
+        assert np.array_equal(one.bridged, other.bridged)
+        assert np.array_equal(seen.trust[one].confidence, again.trust[other].confidence)
+    place = {person: i for i, person in enumerate(seen.people)} | {person: i for i, person in enumerate(again.people)}
+    chosen = [{i: [place[p] for p in people] for i, people in a.by_frame.items() if people} for a in (seen, again)]
+    assert chosen[0] == chosen[1]
+
+
 # ------------------------------------------------------------------------------------------------------------ speaking
 
 
-def test_whoever_speaks_is_redrawn_and_what_is_unclear_is_told(folder: Path, known: Seen) -> None:
+def test_whoever_speaks_is_redrawn_and_what_is_unclear_is_told(folder: Path, known: Known) -> None:
     seen = analysis.analyse(media.probe(folder / "two.mp4"), "speaking", lambda *_: None)
-    assert {seen.number(p) for i in range(TWO) for p in seen.by_frame[i]} == {number_at(known, "left")}
-    assert {seen.number(p) for i in range(TWO, TWO + ONE) for p in seen.by_frame[i]} == {number_at(known, "right")}
+    assert {seen.numbers[p] for i in range(TWO) for p in seen.by_frame[i]} == {number_at(known, "left")}
+    assert {seen.numbers[p] for i in range(TWO, TWO + ONE) for p in seen.by_frame[i]} == {number_at(known, "right")}
     assert seen.notes == ()
     seen = analysis.analyse(media.probe(folder / "mute.mp4"), "speaking", lambda *_: None)
     assert {p for i in range(TWO) for p in seen.by_frame[i]} == {seen.people[0]}
@@ -312,7 +341,7 @@ def test_what_covers_the_chin_lowers_the_confidence(face: Any, colour: tuple[int
     assert (free.confidence > trust.SURE).all()
     assert (doubted.confidence[21:31] < trust.SURE).all(), name
     assert (doubted.confidence[[*range(17), *range(35, 60)]] > trust.SURE).all()
-    assert doubted.spoken()[25] == "face partly covered"
+    assert doubted.reason(25) == "face partly covered"
 
 
 def test_landmarks_that_jump_are_doubted(face: Any) -> None:
@@ -322,7 +351,7 @@ def test_landmarks_that_jump_are_doubted(face: Any) -> None:
     shaken = Person(dataclasses.replace(person.track, landmarks=points))
     found = trust.trust(shaken, np.stack([trust.surface(crop) for crop in crops]))
     assert (found.confidence[32:38] < trust.SURE).all()
-    assert found.spoken()[35] == "landmarks do not hold"
+    assert found.reason(35) == "landmarks do not hold"
     assert (found.confidence[:25] > trust.SURE).all()
 
 
@@ -396,5 +425,5 @@ def test_in_silence_the_mouth_can_stay_as_it_was_filmed(folder: Path, tmp_path: 
     assert {0.0 < share < 1.0 for share in shares} == {True, False}  # it comes and goes softly
     assert not any(isinstance(closed.faces(frame), str) for frame in frames[:60])
     (person, _), *_ = closed.faces(frames[32])
-    heard = closed.voices.of(closed.numbers[person]).at(frames[32].time)
+    heard = closed.voices.of(closed.seen.numbers[person]).at(frames[32].time)
     assert (heard[0, :, 12:16] == audio.SILENCE).all()

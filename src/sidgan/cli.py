@@ -52,9 +52,10 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="print the resolved sett
 @app.command()
 def dub(
     video: Annotated[Path | None, typer.Argument(help="video with the face to be dubbed", show_default=False)] = None,
-    voice: Annotated[
-        Path | None, typer.Argument(help="the new voice: any file with sound", show_default=False)
-    ] = None,
+    voice: Annotated[Path | None, typer.Argument(
+        help="the new voice: any file with sound; with --speaker, what is heard: their mix if not given",
+        show_default=False,
+    )] = None,
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="result: .mp4, .mov or .mkv", show_default=False)
     ] = None,
@@ -109,27 +110,26 @@ def dub(
 ) -> None:  # fmt: skip
     """Dub VIDEO with VOICE. Example: sidgan dub talk.mp4 german.wav -o talk-german.mp4 --adapt 5.
 
-    Stopped or killed, the same command goes on where it was, and ends with the same result.
-
     Two people: sidgan dub two.mp4 -o out.mp4 --speaker 1=anna.wav --speaker 2=ben.wav; sidgan faces shows who is who.
+
+    Stopped or killed, the same command goes on where it was, and ends with the same result.
 
     Use it on footage of yourself or of people who agreed. The result says that it was altered; see sidgan verify.
     """
-    from sidgan.jobs import Job
+    from sidgan.jobs import Job, speakers_of
 
     nothing = Path()
     job = Job(
-        video or nothing, voice, out or nothing, model, faces, face, tuple(speaker or ()), silence, adapt, length,
-        encoder, crf, lossless, steady, emphasis, on_damage, strip, report_to, sign, key, device, engine, workers,
+        video or nothing, voice, out or nothing, model, faces, adapt, length, encoder, crf, lossless,
+        steady, emphasis, on_damage, strip, report_to, sign, key, device, engine, workers, face,
+        speakers_of(speaker or ()), silence,
     )  # fmt: skip
     if jobs is not None:
         require(video is None and out is None, "give VIDEO, VOICE and -o, or --jobs with a list of them, not both")
         _dub_all(jobs, job, ray, as_json)
         return
-    require(
-        None not in (video, out) and (voice is not None or bool(speaker)),
-        "give VIDEO, VOICE (or --speaker N=AUDIO for each person) and -o OUT, or --jobs with a list of them",
-    )
+    require(None not in (video, voice or speaker, out),
+            "give VIDEO, VOICE and -o OUT, or --jobs with a list of them; --speaker stands in for VOICE")  # fmt: skip
     require(ray is None, "--ray is for --jobs; one dub is shared out with --workers")
     try:
         with bar(console) as show:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import csv
 import difflib
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +24,31 @@ from sidgan.files import check_target
 from sidgan.nn import Generator
 from sidgan.timeline import Length
 
-NEEDED = ("video", "voice", "out")
+NEEDED = ("video", "voice", "out")  #: speakers may stand in for a voice
 TRUTH = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
+
+
+def speakers_of(texts: Sequence[str]) -> dict[int, Path]:
+    """Voices by the number of their person, from texts such as ``1=anna.wav``.
+
+    Raises:
+        ConfigError: it says something else.
+    """
+    speakers: dict[int, Path] = {}
+    for part in texts:
+        number, sign, file = part.strip().partition("=")
+        if not sign or not number.isdecimal() or not file:
+            raise ConfigError(f"speaker {part}: give the number of a person and a file, such as 2=anna.wav")
+        if int(number) in speakers:
+            raise ConfigError(f"speaker {part}: person {int(number)} has a voice already")
+        speakers[int(number)] = Path(file)
+    return speakers
+
+
 #: How the text of a column becomes a value, where it is not the text itself.
 KINDS: dict[str, Callable[[str], Any]] = {
-    "crf": int, "adapt": float, "steady": float, "emphasis": float, "lossless": lambda text: TRUTH[text.lower()],
-    "speakers": lambda text: tuple(one.strip() for one in text.split(";")),
+    "crf": int, "adapt": float, "steady": float, "emphasis": float,
+    "speakers": lambda text: speakers_of(text.split(";")), "lossless": lambda text: TRUTH[text.lower()],
     **dict.fromkeys((*NEEDED, "strip", "report", "sign", "key"), Path),
 }  # fmt: skip
 Show = Callable[[float, str], None]  #: called with the share done and a line of text
@@ -41,8 +60,9 @@ class Job:
     """One dub.
 
     Attributes:
+        voice: what is heard and, without ``speakers``, spoken; with them, ``None`` for their mix.
+        face: the number of a person, or the name of a photo.
         adapt: minutes of fine-tuning on the video first.
-        face: a number, or the path of a picture. speakers: a number and a file each, as ``2=anna.wav``.
         strip: also write a before/after picture here. report: and a page about it.
         sign, key: certificate and its key, to sign the output with.
 
@@ -54,9 +74,6 @@ class Job:
     out: Path
     model: str = "bundled"
     faces: Faces = "largest"
-    face: str | None = None
-    speakers: tuple[str, ...] = ()
-    silence: Silence = "close"
     adapt: float | None = None
     length: Length = "cut"
     encoder: str = "x264"
@@ -72,6 +89,21 @@ class Job:
     device: str = "auto"
     engine: str = "torch"
     workers: int = 1
+    face: str | None = None
+    speakers: dict[int, Path] = field(default_factory=dict)
+    silence: Silence = "close"
+
+    @property
+    def spoken(self) -> Path:
+        """The voice, or the first of several.
+
+        Raises:
+            ConfigError: there is none.
+        """
+        spoken = self.voice or next(iter(self.speakers.values()), None)
+        if spoken is None:
+            raise ConfigError("give a voice, or --speaker N=AUDIO for each person")
+        return spoken
 
     def run(self, show: Show, tell: Tell) -> tuple[DubReport, list[AdaptReport]]:
         """Do it.
@@ -86,14 +118,12 @@ class Job:
             raise ConfigError("--sign and --key belong together: a certificate and its private key")
         for target in filter(None, (self.strip, self.report)):
             check_target(target)
-        speakers = speakers_of(self.speakers)
-        spoken = self.voice or next(iter(speakers.values()), None)
-        if spoken is None:
-            raise ConfigError("give a voice, or speakers with voices of their own")
-        own, adapted = self._adapted(spoken, credentials, show, tell)
+        own, adapted = self._adapted(credentials, show, tell)
+        face = self.face
         report = dubbing.dub(
-            self.video, self.voice, self.out, model=self.model, own=own, faces=self.faces,
-            face=face_of(self.face), speakers=speakers, silence=self.silence, length=self.length,
+            self.video, self.voice, self.out, model=self.model, own=own, faces=self.faces, length=self.length,
+            face=int(face) if face and face.isdecimal() else Path(face) if face else None, speakers=self.speakers,
+            silence=self.silence,
             device=self.device, engine=self.engine, encoder=self.encoder, crf=self.crf, lossless=self.lossless,
             steady=self.steady, emphasis=self.emphasis, sign=credentials, workers=self.workers,
             on_damage=self.on_damage, tell=tell,
@@ -103,16 +133,16 @@ class Job:
             dubbing.strip(self.video, self.out, self.strip)
         if self.report is not None:
             facts = {} if self.adapt is None else {"adapted": [one.to_dict() for one in adapted]}
-            dubbing.write_page(report.to_dict() | facts, self.video, spoken, self.out, self.report)
+            dubbing.write_page(report.to_dict() | facts, self.video, self.spoken, self.out, self.report)
         return report, adapted
 
     def _adapted(
-        self, spoken: Path, credentials: Credentials | None, show: Show, tell: Tell
+        self, credentials: Credentials | None, show: Show, tell: Tell
     ) -> tuple[Mapping[int, Generator], list[AdaptReport]]:
         if self.adapt is None:
             return {}, []
         dubbing.check(
-            self.video, spoken, self.out, credentials, encoder=self.encoder, lossless=self.lossless,
+            self.video, self.spoken, self.out, credentials, encoder=self.encoder, lossless=self.lossless,
             engine=self.engine, device=self.device,
         )  # fmt: skip
         results = adaptation.adapt_faces_once(
@@ -120,32 +150,10 @@ class Job:
             faces="largest" if self.faces == "largest" and self.face is None and not self.speakers else "all",
             device=self.device, progress=show,
         )  # fmt: skip
-        for face in (result.report for result in results):
-            who = f"face {face.face} ({face.place}): " if len(results) > 1 else ""
-            tell(who + face.line())
+        for one in (result.report for result in results):
+            who = f"face {one.face} ({one.place}): " if len(results) > 1 else ""
+            tell(who + one.line())
         return adaptation.networks(results), [result.report for result in results]
-
-
-def face_of(text: str | None) -> int | Path | None:
-    """Whose face is meant: a number, or a picture."""
-    return None if text is None else int(text) if text.isdecimal() else Path(text)
-
-
-def speakers_of(texts: Sequence[str]) -> dict[int, Path]:
-    """Voices by person.
-
-    Raises:
-        ConfigError: not a number and a file each, or a number comes twice.
-    """
-    speakers: dict[int, Path] = {}
-    for text in texts:
-        number, sign, file = text.partition("=")
-        if not sign or not number.isdecimal() or not file:
-            raise ConfigError(f"speaker {text}: give the number of a person and a file, such as 2=anna.wav")
-        if int(number) in speakers:
-            raise ConfigError(f"speaker {text}: person {int(number)} has a voice already")
-        speakers[int(number)] = Path(file)
-    return speakers
 
 
 def read(file: Path, like: Job) -> list[Job]:
@@ -184,20 +192,16 @@ def _require_known(file: Path, columns: Sequence[str]) -> None:
             near = difflib.get_close_matches(column, known, 1)
             hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(known)}"
             raise ConfigError(f"{file} has an unknown column '{column}'; {hint}")
-    missing = _lacking(columns)
+    missing = [name for name in NEEDED if name not in columns and not (name == "voice" and "speakers" in columns)]
     if missing:
         raise ConfigError(f"{file} has no column {' and no column '.join(missing)}; its first line must name them")
 
 
-def _lacking(names: Collection[str]) -> list[str]:
-    """What a job needs beside what it has; speakers bring voices of their own."""
-    return [name for name in NEEDED if name not in names and not (name == "voice" and "speakers" in names)]
-
-
 def _job(where: str, row: Mapping[str, Any], like: Job) -> Job:
     given = {name: text.strip() for name, text in row.items() if isinstance(text, str) and text.strip()}
-    if _lacking(given):
-        raise ConfigError(f"{where} lacks {' or '.join(_lacking(given))}")
+    lacking = [name for name in NEEDED if name not in given and not (name == "voice" and "speakers" in given)]
+    if lacking:
+        raise ConfigError(f"{where} lacks {' or '.join(lacking)}")
     values: dict[str, Any] = {one.name: getattr(like, one.name) for one in fields(Job)}
     try:
         for name, text in given.items():

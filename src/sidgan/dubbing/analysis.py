@@ -1,9 +1,10 @@
-"""The first pass over a video: when its frames are shown, whose faces they hold, and who is redrawn where."""
+"""The first passes over a video: when its frames are shown, whose faces they hold, and who is redrawn where."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -30,7 +31,7 @@ KEPT = ("visible", "landmarks", "matrices", "scores", "pose")  #: of each track,
 
 @dataclass(frozen=True)
 class Seen:
-    """What a video holds.
+    """What is known of a video before anybody is chosen.
 
     Attributes:
         times: seconds at which its frames are shown.
@@ -39,7 +40,7 @@ class Seen:
         damaged: (from, to) seconds of what could not be decoded; the picture before it is shown that long.
         cuts: frames at which shots begin, but the first.
         people: every face track, the most prominent first.
-        members: the people they belong to.
+        numbers: whose track each is, see `sidgan.cast`.
         trust: how sure each track is.
     """
 
@@ -49,13 +50,8 @@ class Seen:
     damaged: tuple[tuple[float, float], ...]
     cuts: tuple[int, ...]
     people: tuple[Person, ...]
-    members: tuple[Member, ...]
+    numbers: dict[Person, int]
     trust: dict[Person, Trust]
-
-    def number(self, person: Person) -> int:
-        """Whose track it is."""
-        track = self.people.index(person)
-        return next(member.number for member in self.members if track in member.tracks)
 
 
 @dataclass(frozen=True)
@@ -83,20 +79,17 @@ class Analysis(Seen):
         Raises:
             OutputError: it cannot be written.
         """
-        places = {person: i for i, person in enumerate(self.people)}
         arrays: dict[str, Any] = {}
-        for person, i in places.items():
+        for i, person in enumerate(self.people):
             arrays |= {f"{i}/{name}": getattr(person.track, name) for name in KEPT}
-            sure = self.trust[person]
-            arrays |= {f"{i}/bridged": person.bridged, f"{i}/confidence": sure.confidence, f"{i}/doubts": sure.doubts}
-        for member in self.members:
-            arrays |= {f"member {member.number}": np.array(member.tracks), f"identity {member.number}": member.identity}
+            trust, shown = self.trust[person], [person in self.by_frame.get(index, ()) for index in person.track.frames]
+            arrays |= {f"{i}/bridged": person.bridged, f"{i}/chosen": np.array(shown, bool)}
+            arrays |= {f"{i}/confidence": trust.confidence, f"{i}/doubts": trust.doubts}
         arrays["first"] = np.array([person.track.first for person in self.people], np.int64)
+        arrays["numbers"] = np.array([self.numbers[person] for person in self.people], np.int64)
         arrays["times"] = np.array([str(time) for time in (*self.times, self.end)])
         arrays["glances"], arrays["damaged"] = np.array(self.glances, np.uint32), np.array(self.damaged, np.float64)
         arrays["cuts"], arrays["notes"] = np.array(self.cuts, np.int64), np.array(self.notes, np.str_)
-        may = [(frame, places[person]) for frame, people in self.by_frame.items() for person in people]
-        arrays["may"] = np.array(may, np.int64).reshape(-1, 2)
         with finished(file) as part, writing(file), part.open("wb") as target:
             np.savez(target, **arrays)
             target.flush()
@@ -111,40 +104,30 @@ class Analysis(Seen):
         """
         try:
             with np.load(file, allow_pickle=False) as kept:
-                return cls(**_unpacked(kept))
+                by_frame: dict[int, list[Person]] = defaultdict(list)
+                people, trust = [], {}
+                for i, first in enumerate(kept["first"]):
+                    person = Person(FaceTrack(int(first), *(kept[f"{i}/{name}"] for name in KEPT)))
+                    trust[person] = Trust(kept[f"{i}/confidence"], kept[f"{i}/doubts"])
+                    person.bridged, person.doubts = kept[f"{i}/bridged"], trust[person].refusals()
+                    people.append(person)
+                    for row in np.flatnonzero(kept[f"{i}/chosen"]):
+                        by_frame[person.track.first + int(row)].append(person)
+                *times, end = (Fraction(str(time)) for time in kept["times"])
+                return cls(
+                    times=tuple(times), end=end, glances=tuple(kept["glances"].tolist()),
+                    damaged=tuple((float(first), float(last)) for first, last in kept["damaged"]),
+                    cuts=tuple(kept["cuts"].tolist()), people=tuple(people),
+                    numbers=dict(zip(people, kept["numbers"].tolist(), strict=True)), trust=trust,
+                    usable=tuple(person for person in people if person.candidates()), by_frame=by_frame,
+                    notes=tuple(kept["notes"].tolist()),
+                )  # fmt: skip
         except (KeyError, EOFError, BadZipFile) as error:
             raise ValueError(f"{file} is damaged") from error
 
 
-def _unpacked(kept: Mapping[str, Any]) -> dict[str, Any]:
-    """Attributes of an `Analysis` from the arrays that it saved."""
-    people, trust = list[Person](), dict[Person, Trust]()
-    for i, first in enumerate(kept["first"]):
-        person = Person(FaceTrack(int(first), *(kept[f"{i}/{name}"] for name in KEPT)))
-        person.bridged = kept[f"{i}/bridged"]
-        trust[person] = Trust(kept[f"{i}/confidence"], kept[f"{i}/doubts"])
-        person.doubts = trust[person].spoken()
-        people.append(person)
-    numbers = sorted(int(name.removeprefix("member ")) for name in kept if name.startswith("member "))
-    by_frame: dict[int, list[Person]] = {}
-    for frame, track in kept["may"].tolist():
-        by_frame.setdefault(frame, []).append(people[track])
-    *times, end = (Fraction(str(time)) for time in kept["times"])
-    return {
-        "times": tuple(times), "end": end, "glances": tuple(kept["glances"].tolist()),
-        "damaged": tuple((float(first), float(last)) for first, last in kept["damaged"]),
-        "cuts": tuple(kept["cuts"].tolist()), "people": tuple(people), "trust": trust,
-        "members": tuple(Member(n, tuple(kept[f"member {n}"].tolist()), kept[f"identity {n}"]) for n in numbers),
-        "usable": _usable(people), "by_frame": by_frame, "notes": tuple(map(str, kept["notes"])),
-    }  # fmt: skip
-
-
-def _usable(people: Iterable[Person]) -> tuple[Person, ...]:
-    return tuple(person for person in people if person.candidates())
-
-
-def survey(clip: Clip, progress: Progress) -> Seen:
-    """Follow the faces of a video, and look at them once more."""
+def survey(clip: Clip, progress: Progress) -> tuple[Seen, tuple[Member, ...]]:
+    """Follow the faces of a video, and look at them once more; also who they are."""
     tracker, times, glances, damaged, end = Tracker(), list[Fraction](), list[int](), [], Fraction(0)
     for frame in media.read_frames(clip):
         if frame.gap:
@@ -158,8 +141,9 @@ def survey(clip: Clip, progress: Progress) -> Seen:
         damaged.append((float(end), clip.duration))
     people = tuple(Person(track) for track in tracker.finish())
     members, trust = look(clip, people, times, progress)
+    numbers = {people[i]: member.number for member in members for i in member.tracks}
     cuts = tuple(tracker.cuts)
-    return Seen(tuple(times), end, tuple(glances), tuple(damaged), cuts, people, members, trust)
+    return Seen(tuple(times), end, tuple(glances), tuple(damaged), cuts, people, numbers, trust), members
 
 
 def analyse(
@@ -176,8 +160,8 @@ def analyse(
         NoFaceError: no face of the video can be redrawn.
         InputError: nobody is like that.
     """
-    seen = survey(clip, progress)
-    usable = _usable(seen.people)
+    seen, members = survey(clip, progress)
+    usable = {i: person for i, person in enumerate(seen.people) if person.candidates()}
     if not usable:
         found = "only small, turned or covered faces" if seen.people else "no face"
         raise NoFaceError(
@@ -186,11 +170,10 @@ def analyse(
         )
     notes: tuple[str, ...] = ()
     if face is not None or speakers:
-        numbers = speakers or [number_of(face, seen.members) if isinstance(face, Path) else int(face or 0)]
-        tracks = {i: person for i, person in enumerate(seen.people) if person in usable}
-        by_frame = chosen(tracks, seen.members, numbers, clip.path)
+        numbers = speakers or [number_of(face, members) if isinstance(face, Path) else int(face or 0)]
+        by_frame = chosen(usable, members, numbers, clip.path)
     elif faces == "speaking":
-        by_frame, notes = speaking(usable, seen.cuts, clip, seen.times)
+        by_frame, notes = speaking(list(usable.values()), seen.cuts, clip, seen.times)
     else:
-        by_frame = redrawn(usable, faces)
-    return Analysis(**vars(seen), usable=usable, by_frame=by_frame, notes=notes)
+        by_frame = redrawn(usable.values(), faces)
+    return Analysis(**vars(seen), usable=tuple(usable.values()), by_frame=by_frame, notes=notes)

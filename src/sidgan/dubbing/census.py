@@ -81,13 +81,19 @@ def faces(video: Path, *, sheet: Path | None = None, progress: Progress | None =
     if sheet is not None:
         check_target(sheet)
     clip, told = media.probe(Path(video)), progress or (lambda stage, done, total: None)
-    seen = survey(clip, told)
-    if not seen.members:
+    seen, _ = survey(clip, told)
+    if not seen.people:
         raise NoFaceError(f"no face found in {video}; give a video with a face that is seen from the front")
-    people = tuple(_presence(seen, clip, [seen.people[i] for i in m.tracks], m.number) for m in seen.members)
+    people = tuple(_presence(seen, clip, tracks, number) for number, tracks in _tracks(seen).items())
     if sheet is not None:
         media.write_png(sheet, _sheet(seen, clip, people, told))
     return people
+
+
+def _tracks(seen: Seen) -> dict[int, list[Person]]:
+    """The tracks of each person, both the most prominent first."""
+    return {number: [person for person in seen.people if seen.numbers[person] == number]
+            for number in sorted(set(seen.numbers.values()))}  # fmt: skip
 
 
 def _presence(seen: Seen, clip: Clip, tracks: Sequence[Person], number: int) -> Presence:
@@ -120,7 +126,7 @@ def _stretches(seen: Seen, frames: Iterable[int]) -> tuple[tuple[float, float], 
 
 
 def _sheet(seen: Seen, clip: Clip, people: Sequence[Presence], progress: Progress) -> Byte:
-    tracks = {m.number: [seen.people[i] for i in m.tracks] for m in seen.members}
+    tracks = _tracks(seen)
     pictures = _pictures(clip, {number: list(_moments(one)) for number, one in tracks.items()}, progress)
     return np.vstack([_row(seen, one, pictures[one.number]) for one in people])
 

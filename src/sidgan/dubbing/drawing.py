@@ -161,7 +161,7 @@ class Drawing:
 
     def _job(self, frame: Frame, person: Person, row: int, weight: float) -> Job:
         crop = geometry.crop_face(frame, person.track.matrices[row], self._engine.size)
-        mel = self._plan.voices.of(self._plan.numbers[person]).at(frame.time)
+        mel = self._plan.voices.of(self._seen.numbers[person]).at(frame.time)
         return Job(person, row, crop.image, mel, weight)
 
     def _forget(self, source: int) -> None:
@@ -211,8 +211,8 @@ class Drawing:
         tone = person.tone(drawn, job.crop, box, old, frame.index)
         image = self._steady(person, frame.index, job.crop, tone, mouths)
         side = max(size, min(round(float(person.sides[row])), LARGEST))
-        alpha = job.weight * resized(mouth_alpha(size, box, old, new), side, cv2.INTER_LINEAR)
         image = resized(image, side)
+        alpha = job.weight * resized(mouth_alpha(size, box, old, new), side, cv2.INTER_LINEAR)
         luma = geometry.crop_luma(frame, person.track.matrices[row], side)
         image = detailed(luma, image, alpha * ~around(mouths, side))
         shown = self._seen.times[person.track.first + row]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, closing, suppress
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, suppress
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
@@ -202,7 +202,7 @@ class Dubber:
         show: Progress = progress or (lambda stage, done, total: None)
         encoding = media.Encoding(encoder, crf, lossless=lossless)
         with ExitStack() as stack:
-            given = stack.enter_context(closing(Inputs(video, audio, speakers, out)))
+            given = stack.enter_context(Inputs(video, audio, speakers, out))
             work = stack.enter_context(Journal(out))
             draft = out if sign is None else sign.draft(out)
             if sign is not None:
@@ -210,14 +210,12 @@ class Dubber:
             # Entered first, so that an output or a voice that cannot be used is told before minutes are spent.
             with media.Writer(draft, clip, audio=given.sound, encoding=encoding) as writer:
                 with clock.stage("mark"):
-                    inputs = self._inputs(video, given, own)
-                choice = {"faces": faces, "face": provenance.digest_of(face) if isinstance(face, Path) else face,
-                          "silence": silence, "speakers": list(given.speakers)}  # fmt: skip
-                settings = {"length": length, "encoding": str(encoding), "steady": steady,
-                            "on_damage": on_damage}  # fmt: skip
-                work.open(inputs | choice | settings | surroundings(self._kind, self._device), tell)
+                    inputs = self._inputs(given, face, own)
+                settings = {"faces": faces, "silence": silence, "length": length, "encoding": str(encoding),
+                            "steady": steady, "on_damage": on_damage}  # fmt: skip
+                work.open(inputs | settings | surroundings(self._kind, self._device), tell)
                 with clock.stage("analyse"):
-                    seen = _seen(clip, faces, face, list(given.speakers), work, show)
+                    seen = _seen(work, lambda: analyse(clip, faces, show, face, list(given.speakers)))
                 enough = seen.end + 1 if length in ("cut", "keep") else None
                 with clock.stage("listen"):
                     voice = voices(given.sound, given.speakers, silence, enough)
@@ -230,9 +228,9 @@ class Dubber:
                 with clock.stage("mark"):
                     mark = self._mark(clip, inputs, drawing, timeline, signed=sign is not None)
                 studio = Studio(
-                    Scheme(clip, encoding, out.suffix, work.folder), work.analysis, given.sound, given.speakers,
-                    silence, enough, length, steady, self._emphasis, self._network, own, self._device, self._kind,
-                    self.engine.batch, torch.get_num_threads(),
+                    Scheme(clip, encoding, out.suffix, work.folder), work.analysis, given.sound,
+                    given.speakers, silence, enough, length, steady, self._emphasis, self._network, own, self._device,
+                    self._kind, self.engine.batch, torch.get_num_threads(),
                 )  # fmt: skip
                 told = complete(work, len(timeline), drawing, studio, workers, clock, show, on_frame)
                 writer.tags = mark.tags()
@@ -249,7 +247,7 @@ class Dubber:
         done = joined(told)
         return DubReport(
             frames=len(timeline), dubbed=done.dubbed, passed=tuple(done.passed),
-            damaged=seen.damaged, shots=tuple(plan.shots()), notes=seen.notes,
+            shots=tuple(plan.shots()), notes=seen.notes, damaged=seen.damaged,
             seconds={stage: round(s, 3) for stage, s in clock.seconds.items()},
             wall=round(clock.wall, 3), cpu=round(clock.cpu, 3), memory=round(peak_memory(), 1),
             face_side=round(float(np.median(done.sides or [0])), 1),
@@ -258,12 +256,13 @@ class Dubber:
             looks=tuple(stretches(done.looks, timeline, done.passed)), **figures(done.looks), resumed=work.resumed,
         )  # fmt: skip
 
-    def _inputs(self, video: Path, given: Inputs, own: Mapping[int, Generator]) -> dict[str, Any]:
+    def _inputs(self, given: Inputs, face: int | Path | None, own: Mapping[int, Generator]) -> dict[str, Any]:
         """Digests of all that a dub is made of."""
         networks = {id(network): checkpoint.digest(network.state_dict()) for network in own.values()}
         return {
-            "video": provenance.digest_of(video), "voices": [provenance.digest_of(file) for file in given.voices],
-            "model": self._digest,
+            "video": provenance.digest_of(given.video), "model": self._digest,
+            "voice": [provenance.digest_of(file) for file in given.voices], "speakers": list(given.speakers),
+            "face": provenance.digest_of(face) if isinstance(face, Path) else face,
             "adapted": {str(track): networks[id(network)] for track, network in own.items()},
         }  # fmt: skip
 
@@ -271,11 +270,11 @@ class Dubber:
         self, clip: Clip, inputs: Mapping[str, Any], drawing: Drawing, timeline: Timeline, *, signed: bool
     ) -> provenance.Mark:
         earlier = provenance.earlier(clip.path, clip.duration)
-        voice, *others = inputs["voices"]
         again = [timeline.repeated] if earlier and timeline.repeats else []
         return provenance.Mark(
-            model=self._name, weights=self._digest, source=inputs["video"], voice=voice, voices=tuple(others),
-            edited=provenance.Stretches.of(drawing.edited()), adapted=tuple(sorted(set(inputs["adapted"].values()))),
+            model=self._name, weights=self._digest, source=inputs["video"], voice=inputs["voice"][0],
+            voices=tuple(inputs["voice"][1:]), edited=provenance.Stretches.of(drawing.edited()),
+            adapted=tuple(sorted(set(inputs["adapted"].values()))),
             earlier=provenance.Stretches.of([*earlier.spans, *again], earlier.left_out), signed=signed,
         )  # fmt: skip
 
@@ -292,14 +291,12 @@ def _require_possible(
     require(workers > 0, f"workers must be positive, not {workers}")
 
 
-def _seen(
-    clip: Clip, faces: str, face: int | Path | None, speakers: Sequence[int], work: Journal, progress: Progress
-) -> Analysis:
-    """What the first pass found: now, or in an earlier run."""
+def _seen(work: Journal, find: Callable[[], Analysis]) -> Analysis:
+    """What the first passes find: now, or found in an earlier run."""
     if work.analysis.exists():
         with suppress(ValueError):
             return Analysis.load(work.analysis)
-    seen = analyse(clip, faces, progress, face, speakers)
+    seen = find()
     seen.save(work.analysis)
     return seen
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import TracebackType
+from typing import Self
 
 from sidgan import media
 from sidgan.config import require
@@ -12,7 +15,7 @@ from sidgan.errors import OutputError
 
 
 class Inputs:
-    """What goes into a dub.
+    """What goes into a dub. Use it as a context manager: a mix is there for as long as it is open.
 
     Args:
         video: the video.
@@ -21,9 +24,9 @@ class Inputs:
         out: the output, which must be none of them.
 
     Attributes:
-        speakers: as given, in order.
+        video: as given. speakers: as given, in order.
         voices: all files with sound; the one that is heard comes first, if it is one of them.
-        sound: what the output sounds like. A mix lies in a folder of its own, until `close`.
+        sound: what the output sounds like; a mix lies in a folder of its own.
 
     Raises:
         ConfigError: there is no voice.
@@ -37,14 +40,19 @@ class Inputs:
         require(bool(self.voices), "give a voice, or speakers with voices of their own")
         if out.resolve() in (file.resolve() for file in [video, *self.voices]):
             raise OutputError(f"{out} is one of the inputs; choose another name")
-        self._folder: TemporaryDirectory[str] | None = None
-        self.sound = self.voices[0]
-        if audio is None and len(self.voices) > 1:
-            self._folder = TemporaryDirectory(prefix="sidgan-")
-            self.sound = Path(self._folder.name) / "mix.wav"
-            media.write_mix(self.sound, self.voices)
+        self.video, self.sound, self._stack = video, self.voices[0], ExitStack()
+        self._mixed = audio is None and len(self.voices) > 1
 
-    def close(self) -> None:
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            if self._mixed:
+                self.sound = Path(stack.enter_context(TemporaryDirectory(prefix="sidgan-"))) / "mix.wav"
+                media.write_mix(self.sound, self.voices)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """Remove the mix."""
-        if self._folder is not None:
-            self._folder.cleanup()
+        self._stack.close()

@@ -54,7 +54,7 @@ def look(
     who = members(dict(enumerate(people)), looks.identities())
     sure = {person: trust(person, surfaces[person]) for person in people}
     for person, verdict in sure.items():
-        person.doubts = verdict.spoken()
+        person.doubts = verdict.refusals()
     return who, sure
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
 from itertools import groupby
 
 import numpy as np
@@ -47,11 +46,6 @@ class Plan:
         weights = [(person, self._weight(person, shown)) for person in willing]
         return [(person, weight) for person, weight in weights if weight > 0] or "silence"
 
-    @cached_property
-    def numbers(self) -> dict[Person, int]:
-        """Whose track each is."""
-        return {person: self.seen.number(person) for person in self.seen.people}
-
     def shots(self) -> Iterator[Shot]:
         """What became of each shot, person by person. The shots of a video that is shown again come again."""
         cuts = self.seen.cuts
@@ -70,7 +64,7 @@ class Plan:
             found = self.faces(shown)
             drawn = [] if isinstance(found, str) else [person for person, _ in found]
             for person in self.seen.by_frame.get(shown.source, []):
-                number = self.numbers[person]
+                number = self.seen.numbers[person]
                 sure = self.seen.trust[person].confidence[person.row(shown.source)]
                 confidences.setdefault(number, []).append(float(sure))
                 redrawn[number] = redrawn.get(number, 0) + (person in drawn)
@@ -82,7 +76,7 @@ class Plan:
     def _weight(self, person: Person, shown: Showing) -> float:
         if person not in self._weights:
             self._weights[person] = fades(person, self.seen.cuts, len(self.seen.times))
-        voice = self.voices.of(self.numbers[person])
+        voice = self.voices.of(self.seen.numbers[person])
         heard = voice.speaks(shown.time, round(FADE_SECONDS * STEPS_PER_SECOND))
         return min(float(self._weights[person][person.row(shown.source)]), heard)
 

@@ -95,7 +95,8 @@ class Studio:
     """All that a process needs to draw segments by itself; for the attributes see `sidgan.dub`.
 
     Attributes:
-        sound, speakers, silence, enough: of the voices, see `sidgan.dubbing.voice.voices`.
+        sound: what the output sounds like; speakers, silence: see `sidgan.dubbing.voice.voices`.
+        enough: seconds of the voices that are wanted.
         analysis: file with the first pass.
         threads: of torch, in each process: with another number, libraries may compute other bits.
     """
@@ -120,7 +121,8 @@ class Studio:
         """Open it."""
         model = self.model if isinstance(self.model, Generator) else load(self.model)
         engine = engine_of(model, self.device, self.batch, self.kind, self.emphasis)
-        seen, heard = Analysis.load(self.analysis), voices(self.sound, self.speakers, self.silence, self.enough)
+        seen = Analysis.load(self.analysis)
+        heard = voices(self.sound, self.speakers, self.silence, self.enough)
         plan = Plan(seen, heard, Timeline(seen.times, seen.end, heard.end, self.length))
         own = engines(self.own, self.device, self.batch, self.kind, self.emphasis)
         return Drawing(self.scheme.clip, plan, engine, own, clock, _silent, self.steady)

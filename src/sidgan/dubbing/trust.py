@@ -50,9 +50,13 @@ class Trust:
     confidence: Float
     doubts: Array
 
-    def spoken(self) -> dict[int, str]:
-        """{row: what speaks against the face, in words} of the frames that are not sure enough."""
-        return {int(row): REASONS[int(self.doubts[row])] for row in np.flatnonzero(self.confidence < SURE)}
+    def reason(self, row: int) -> str:
+        """What speaks against the face of a frame, in words."""
+        return REASONS[int(self.doubts[row])]
+
+    def refusals(self) -> dict[int, str]:
+        """{row: what speaks against it} for all frames that are not sure enough."""
+        return {int(row): self.reason(int(row)) for row in np.flatnonzero(self.confidence < SURE)}
 
 
 REASONS = ("face partly covered", "landmarks do not hold", "face turned", "face small", "face hardly recognised")
