@@ -1,9 +1,18 @@
-"""The second pass: batches of faces through the network, frames in order, a bounded number of them at a time."""
+"""The second pass: batches of faces through the network, frames in order, a bounded number of them at a time.
+
+::
+
+    thread   decode, crop ──▶ network ──▶ blend ──▶ the caller, who encodes
+    holds    a batch          a batch     8 frames
+
+Each stage works alone on what is its own: the first on the lists of what was passed, the second on references, the
+third on tones and looks. So the order of everything is the same as if they took turns, and so are the bytes.
+"""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import chain
@@ -12,6 +21,7 @@ import cv2
 import numpy as np
 
 from sidgan import geometry, media
+from sidgan.ahead import ahead
 from sidgan.blend import mouth_alpha
 from sidgan.dubbing.analysis import Analysis
 from sidgan.dubbing.detail import LARGEST, detailed, resized
@@ -37,6 +47,23 @@ class Job:
     row: int
     crop: Byte
     mel: Float
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Frames of the output with the faces to be redrawn in each, and which frame of the video the last is made of."""
+
+    frames: list[tuple[Frame, list[Job]]]
+    source: int
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A batch, the redrawn faces (N, S, S, 3) of each person in it, in order, and who is out of sight after it."""
+
+    batch: Batch
+    faces: dict[Person, Byte]
+    gone: list[Person]
 
 
 class Drawing:
@@ -80,8 +107,23 @@ class Drawing:
         """What runs the network, in which precision."""
         return self._engine.used
 
-    def frames(self) -> Iterator[tuple[Frame, Frame]]:
-        """Every frame of the output in order, as decoded and as it is to be encoded."""
+    def frames(self) -> Generator[tuple[Frame, Frame]]:
+        """Every frame of the output in order, as decoded and as it is to be encoded.
+
+        While one is encoded, the next ones are blended, the next batch goes through the network, and the one after
+        that is decoded and cropped. Close it (`contextlib.closing`) where not all frames are taken.
+        """
+        with (
+            ahead(self._batches()) as batches,
+            ahead(map(self._drawn, batches)) as drawn,
+            ahead(self._blended(drawn), self._engine.batch) as blended,
+        ):
+            for before, after in blended:
+                yield before, after
+                self._progress("draw", before.index + 1, len(self._timeline))
+
+    def _batches(self) -> Iterator[Batch]:
+        """Frames of the output, together until there is a batch of one person's faces."""
         player = media.Player(self._clip, self._seen.times)
         held: list[tuple[Frame, list[Job]]] = []
         waiting: Counter[Person] = Counter()
@@ -93,11 +135,10 @@ class Drawing:
             waiting.update(job.person for job in jobs)
             batch = self._engine.batch
             if not waiting or max(waiting.values()) >= batch or len(held) >= MAX_HELD * batch:
-                yield from self._drawn(held)
-                self._forget(shown.source)
+                yield Batch(held, shown.source)
                 held, waiting = [], Counter()
-            self._progress("draw", shown.index + 1, len(self._timeline))
-        yield from self._drawn(held)
+        if held:
+            yield Batch(held, shown.source)
 
     def edited(self) -> list[tuple[Fraction, Fraction]]:
         """When each frame is shown that is going to be redrawn: known before the first one is."""
@@ -128,15 +169,15 @@ class Drawing:
         crop = geometry.crop_face(frame, person.track.matrices[row], self._engine.size)
         return Job(person, row, crop.image, mel)
 
-    def _forget(self, source: int) -> None:
+    def _forget(self, source: int) -> list[Person]:
         """Free the references of those who are not near a frame of the video; their pictures if they come no more."""
-        for person in [p for p in self._shown if source not in p.track.frames]:
+        gone = [p for p in self._shown if source not in p.track.frames]
+        for person in gone:
             person.reference = None
-            self._look.forget(person)
-            self._steady.forget(person)
             if not self._timeline.repeats:
                 person.pictures = None
             self._shown.remove(person)
+        return gone
 
     def _pass(self, index: int, reason: str) -> None:
         if self.passed and self.passed[-1][1:] == (index - 1, reason):
@@ -144,20 +185,29 @@ class Drawing:
         else:
             self.passed.append((index, index, reason))
 
-    def _drawn(self, held: Sequence[tuple[Frame, list[Job]]]) -> Iterator[tuple[Frame, Frame]]:
-        """Redraw all faces of some frames, person by person, and hand the frames out in order."""
+    def _drawn(self, batch: Batch) -> Drawn:
+        """A batch with its faces redrawn, person by person."""
         by_person: dict[Person, list[Job]] = defaultdict(list)
-        for job in chain.from_iterable(jobs for _, jobs in held):
+        for job in chain.from_iterable(jobs for _, jobs in batch.frames):
             by_person[job.person].append(job)
-        drawn = {person: iter(self._redraw(person, jobs)) for person, jobs in by_person.items()}
-        for frame, jobs in held:
-            edited = frame
-            if jobs:
-                with self._clock.stage("blend"):
-                    edited = media.editable(frame)
-                    for job in jobs:
-                        self._paste(edited, job, next(drawn[job.person]))
-            yield frame, edited
+        faces = {person: self._redraw(person, jobs) for person, jobs in by_person.items()}
+        return Drawn(batch, faces, self._forget(batch.source))
+
+    def _blended(self, batches: Iterable[Drawn]) -> Iterator[tuple[Frame, Frame]]:
+        """Every frame in order, as decoded and with its redrawn faces put in."""
+        for drawn in batches:
+            faces = {person: iter(images) for person, images in drawn.faces.items()}
+            for frame, jobs in drawn.batch.frames:
+                edited = frame
+                if jobs:
+                    with self._clock.stage("blend"):
+                        edited = media.editable(frame)
+                        for job in jobs:
+                            self._paste(edited, job, next(faces[job.person]))
+                yield frame, edited
+            for person in drawn.gone:
+                self._look.forget(person)
+                self._steady.forget(person)
 
     def _redraw(self, person: Person, jobs: Sequence[Job]) -> Byte:
         engine = self._engines.get(person, self._engine)

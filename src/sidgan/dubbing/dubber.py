@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Literal
 
@@ -180,12 +180,13 @@ class Dubber:
                 with clock.stage("mark"):
                     mark = self._mark(clip, audio, drawing, timeline, own, signed=sign is not None)
                 writer.tags = mark.tags()
-                for before, after in drawing.frames():
-                    if on_frame is not None:
-                        on_frame(before, after)
-                    with clock.stage("write"):
-                        writer.write(after)
-                        digests += [media.digest(after)] * lossless
+                with closing(drawing.frames()) as frames:
+                    for before, after in frames:
+                        if on_frame is not None:
+                            on_frame(before, after)
+                        with clock.stage("write"):
+                            writer.write(after)
+                            digests += [media.digest(after)] * lossless
             with clock.stage("verify"):
                 wrong = wrong_pictures(draft, timeline, digests, progress)
                 wrong = wrong or wrong_sound(draft, audio, timeline, video if goes_on else None)

@@ -23,7 +23,7 @@ class DubReport:
         frames: frames of the output: all of the video's, and those shown again for a voice that is longer.
         dubbed: of these, the ones with a redrawn mouth.
         passed: (first, last, reason) of stretches that were left alone.
-        seconds: wall seconds by stage.
+        seconds: wall seconds by stage; stages overlap, so they may add up to more than ``wall``.
         wall, cpu: seconds in total, and of processor time.
         memory: peak of this process, MiB.
         face_side: median side of the dubbed face squares, px in the source.
