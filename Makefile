@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint bench clean
 
 demo: .venv/installed  ## install, dub the bundled clip, say where the result is
 	@$(BIN)/sidgan demo demo
@@ -15,6 +15,9 @@ test: .venv/dev  ## lint, types and tests
 lint: .venv/dev
 	$(BIN)/ruff check src tests tools benchmarks
 	$(BIN)/mypy
+
+bench: .venv/dev  ## how close to its bound, how far from the field's design, memory, engines: a table
+	$(BIN)/python benchmarks/bench.py --out build/bench.json
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
