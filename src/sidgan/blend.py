@@ -88,7 +88,8 @@ class ToneMatch:
             self._seen += 1
         if not self._seen:
             return drawn.astype(np.float32)
-        return np.clip(drawn * self._mean[0] + self._mean[1], 0, 255).astype(np.float32)
+        levels = np.arange(256)[:, None] * self._mean[0] + self._mean[1]  # once for each of 256, not for each pixel
+        return np.asarray(cv2.LUT(drawn, np.clip(levels, 0, 255).astype(np.float32)[None]))
 
 
 def _fit(drawn: Byte, source: Byte) -> Float:
