@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from sidgan.ahead import ahead
+from sidgan.ahead import ahead, meanwhile
 
 
 @pytest.fixture(autouse=True)
@@ -129,3 +129,48 @@ def test_an_interrupt_ends_a_wait() -> None:
         go.set()
     other.join()
     signal.signal(signal.SIGINT, before)
+
+
+def test_work_is_done_while_the_next_item_is_made() -> None:
+    worked = threading.Event()
+
+    def items() -> Iterator[int]:
+        yield 0
+        assert worked.wait(5)  # on the first one, which nobody has taken yet
+        yield from range(1, 20)
+
+    def work(item: int) -> int:
+        worked.set()
+        return item * item
+
+    with within(5):
+        assert list(meanwhile(work, items())) == [i * i for i in range(20)]
+
+
+def test_items_are_made_in_the_callers_thread_and_worked_on_in_another() -> None:
+    names = set(meanwhile(lambda name: (name, threading.current_thread().name),
+                          (threading.current_thread().name for _ in range(3))))  # fmt: skip
+    assert len(names) == 1
+    made, worked = names.pop()
+    assert made == threading.current_thread().name != worked
+
+
+@pytest.mark.parametrize("broken", ["items", "work"])
+def test_errors_come_where_the_result_would_have(broken: str) -> None:
+    def items() -> Iterator[int]:
+        yield from range(4)
+        raise ZeroDivisionError
+
+    def work(item: int) -> float:
+        return 1 / (2 - item) if broken == "work" else item
+
+    results = meanwhile(work, items())
+    assert len([next(results) for _ in range(2)]) == 2
+    with pytest.raises(ZeroDivisionError):
+        list(results)
+
+
+def test_whoever_leaves_early_waits_for_the_thread() -> None:
+    results = meanwhile(str, iter(int, 1))
+    assert next(results) == "0"
+    results.close()

@@ -1,22 +1,24 @@
-"""Stages that work at the same time: a thread makes the next items of an iterator while the last one is used.
+"""Stages that work at the same time, each in a thread of its own.
 
 Decoders, OpenCV, torch and encoders let go of Python while they work, so threads are enough, and nothing is copied.
-Stages follow each other like the iterators they are::
+Stages follow each other like the iterators they are; the one in the middle stays in the caller's own thread::
 
-    with ahead(read()) as frames, ahead(map(draw, frames)) as drawn:
-        for frame in drawn:
+    with ahead(read()) as frames:
+        for frame in meanwhile(finish, map(draw, frames)):
             write(frame)
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from queue import SimpleQueue
 from threading import Event, Semaphore, Thread
 from typing import TypeVar
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 
 class _Over:
@@ -76,3 +78,19 @@ def _taken(made: SimpleQueue[T | _Over], room: Semaphore) -> Iterator[T]:
         yield item
     if item.error is not None:
         raise item.error
+
+
+def meanwhile(work: Callable[[T], R], items: Iterable[T]) -> Generator[R]:
+    """What ``work`` makes of each item, in order; a thread does it while the caller's own makes the next item.
+
+    What it raises is raised where its result would have come. Close it (`contextlib.closing`) where not all results are
+    taken: that waits for the one being made.
+    """
+    with ThreadPoolExecutor(1, thread_name_prefix="meanwhile") as thread:
+        waiting: Future[R] | None = None
+        for item in items:
+            done, waiting = waiting, thread.submit(work, item)
+            if done is not None:
+                yield done.result()
+        if waiting is not None:
+            yield waiting.result()

@@ -2,8 +2,10 @@
 
 ::
 
-    thread   decode, crop ──▶ network ──▶ blend ──▶ the caller, who encodes
-    holds    a batch          a batch     8 frames
+    a thread        decode, crop                       batch n + 2
+    the caller's    network                            batch n + 1, then
+                    whatever is done with the frames   batch n - 1; encoders have threads of their own
+    a thread        blend                              batch n
 
 Each stage works alone on what is its own: the first on the lists of what was passed, the second on references, the
 third on tones and looks. So the order of everything is the same as if they took turns, and so are the bytes.
@@ -12,7 +14,8 @@ third on tones and looks. So the order of everything is the same as if they took
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import chain
@@ -21,7 +24,7 @@ import cv2
 import numpy as np
 
 from sidgan import geometry, media
-from sidgan.ahead import ahead
+from sidgan.ahead import ahead, meanwhile
 from sidgan.blend import mouth_alpha
 from sidgan.dubbing.analysis import Analysis
 from sidgan.dubbing.detail import LARGEST, detailed, resized
@@ -110,17 +113,13 @@ class Drawing:
     def frames(self) -> Generator[tuple[Frame, Frame]]:
         """Every frame of the output in order, as decoded and as it is to be encoded.
 
-        While one is encoded, the next ones are blended, the next batch goes through the network, and the one after
-        that is decoded and cropped. Close it (`contextlib.closing`) where not all frames are taken.
+        Close it (`contextlib.closing`) where not all are taken.
         """
-        with (
-            ahead(self._batches()) as batches,
-            ahead(map(self._drawn, batches)) as drawn,
-            ahead(self._blended(drawn), self._engine.batch) as blended,
-        ):
-            for before, after in blended:
-                yield before, after
-                self._progress("draw", before.index + 1, len(self._timeline))
+        with ahead(self._batches()) as batches, closing(meanwhile(self._blended, map(self._drawn, batches))) as blended:
+            for frames in blended:
+                for before, after in frames:
+                    yield before, after
+                    self._progress("draw", before.index + 1, len(self._timeline))
 
     def _batches(self) -> Iterator[Batch]:
         """Frames of the output, together until there is a batch of one person's faces."""
@@ -193,21 +192,22 @@ class Drawing:
         faces = {person: self._redraw(person, jobs) for person, jobs in by_person.items()}
         return Drawn(batch, faces, self._forget(batch.source))
 
-    def _blended(self, batches: Iterable[Drawn]) -> Iterator[tuple[Frame, Frame]]:
-        """Every frame in order, as decoded and with its redrawn faces put in."""
-        for drawn in batches:
-            faces = {person: iter(images) for person, images in drawn.faces.items()}
-            for frame, jobs in drawn.batch.frames:
-                edited = frame
-                if jobs:
-                    with self._clock.stage("blend"):
-                        edited = media.editable(frame)
-                        for job in jobs:
-                            self._paste(edited, job, next(faces[job.person]))
-                yield frame, edited
-            for person in drawn.gone:
-                self._look.forget(person)
-                self._steady.forget(person)
+    def _blended(self, drawn: Drawn) -> list[tuple[Frame, Frame]]:
+        """The frames of a batch in order, as decoded and with their redrawn faces put in."""
+        faces = {person: iter(images) for person, images in drawn.faces.items()}
+        frames = []
+        for frame, jobs in drawn.batch.frames:
+            edited = frame
+            if jobs:
+                with self._clock.stage("blend"):
+                    edited = media.editable(frame)
+                    for job in jobs:
+                        self._paste(edited, job, next(faces[job.person]))
+            frames.append((frame, edited))
+        for person in drawn.gone:
+            self._look.forget(person)
+            self._steady.forget(person)
+        return frames
 
     def _redraw(self, person: Person, jobs: Sequence[Job]) -> Byte:
         engine = self._engines.get(person, self._engine)
