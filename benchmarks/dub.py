@@ -1,9 +1,17 @@
-"""How close a dub comes to its bound: the network alone, or decode + track + encode shared out over the cores.
+"""How close a dub comes to its bound, and how much less it takes than the way other systems go (`field`).
 
-    python benchmarks/dub.py VIDEO VOICE [--rounds 5]
+    python benchmarks/dub.py [VIDEO VOICE] [--hd] [--frames 40] [--rounds 3]
 
-All parts of a round run one after another on the same file (A B A B ...); the first round is dropped. The last line is
-one JSON object. Absolute times depend on the machine and its load; the ratio is what to quote.
+Without a video it is the one in the package, or with ``--hd`` that one in the middle of 1920 x 1080. In each round all
+parts run one after another on the same file (A B C A B C ...); the first round is dropped. Ratios are taken within each
+round; the middle one is given with the range of all.
+
+- dub / bound in wall time: the bound is the network alone, or decode + track + encode shared out over the cores,
+  whichever is longer. In processor time: a dub over the sum of both.
+- field / dub: for the whole, and for everything but the network, which both have in common.
+
+The last line is one JSON object. Absolute times depend on the machine and its load; ratios are what to quote, and where
+other work goes on, those of processor time.
 """
 
 from __future__ import annotations
@@ -11,36 +19,28 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
-import statistics
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 
+import field
 import numpy as np
-import torch
+from material import FULL_HD, excerpt, voice
+from timing import Spent, machine, spent, spread
 
 from sidgan import checkpoint, faces, media
 from sidgan.config import MEL_MARGIN, MEL_STEPS
-from sidgan.dubbing import Dubber
+from sidgan.dubbing import Dubber, DubReport
 from sidgan.engine import Engine
 
 
-def timed(work: Callable[[], object]) -> tuple[float, float, object]:
-    """Wall seconds, CPU seconds and result of one call."""
-    wall, cpu = time.perf_counter(), time.process_time()
-    result = work()
-    return time.perf_counter() - wall, time.process_time() - cpu, result
-
-
-def network_alone(engine: Engine, size: int, frames: int) -> None:
-    """As many frames through the generator as the video has, from memory."""
-    rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (8, size, size, 3), np.uint8)
-    masks, mels = np.zeros((8, size, size), np.float32), np.zeros((8, 1, 80, MEL_STEPS + 2 * MEL_MARGIN), np.float32)
+def network_alone(engine: Engine, frames: int) -> None:
+    """As many faces through the generator as the video has frames, from memory."""
+    rng, size = np.random.default_rng(0), engine.size
+    images = rng.integers(0, 256, (engine.batch, size, size, 3), np.uint8)
+    masks = np.zeros((engine.batch, size, size), np.float32)
+    mels = np.zeros((engine.batch, 1, 80, MEL_STEPS + 2 * MEL_MARGIN), np.float32)
     reference = engine.encode_reference(images[: engine.references])
-    for _ in range(-(-frames // 8)):
+    for _ in range(-(-frames // engine.batch)):
         engine.run(images, masks, mels, reference)
 
 
@@ -55,36 +55,57 @@ def pixels_alone(video: Path, out: Path) -> None:
     tracker.finish()
 
 
+def one_round(dubber: Dubber, video: Path, said: Path, folder: Path) -> tuple[DubReport, dict[str, Spent]]:
+    """A dub, its parts, and the field's dub."""
+    whole, report = spent(lambda: dubber.dub(video, said, folder / "dub.mp4"))
+    engine = dubber.engine.fitting(report.face_side)
+    network, _ = spent(lambda: network_alone(engine, report.dubbed))
+    pixels, _ = spent(lambda: pixels_alone(video, folder / "same.mp4"))
+    theirs, inside = spent(lambda: field.dub(video, said, folder / "field.mp4", engine))
+    return report, {"dub": whole, "network": network, "pixels": pixels, "field": theirs, "field_network": inside}
+
+
+def ratios(rows: list[dict[str, Spent]]) -> dict[str, dict[str, float | list[float]]]:
+    """What is quoted, from the parts of each round."""
+    cores = os.cpu_count() or 1
+    return {
+        "dub / bound, wall": spread([r["dub"].wall / max(r["network"].wall, r["pixels"].cpu / cores) for r in rows]),
+        "dub / bound, cpu": spread([r["dub"].cpu / (r["network"].cpu + r["pixels"].cpu) for r in rows]),
+        "field / dub, wall": spread([r["field"].wall / r["dub"].wall for r in rows]),
+        "field / dub, cpu": spread([r["field"].cpu / r["dub"].cpu for r in rows]),
+        "field / dub but for the network, cpu": spread([
+            (r["field"].cpu - r["field_network"].cpu) / (r["dub"].cpu - r["network"].cpu) for r in rows
+        ]),
+    }  # fmt: skip
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("video", type=Path)
-    parser.add_argument("voice", type=Path)
+    parser.add_argument("video", type=Path, nargs="?")
+    parser.add_argument("voice", type=Path, nargs="?", default=voice())
+    parser.add_argument("--hd", action="store_true", help="without a video: in the middle of 1920 x 1080")
+    parser.add_argument("--frames", type=int, default=40, help="without a video: of the one in the package")
     parser.add_argument("--model", default="bundled")
     parser.add_argument("--rounds", type=int, default=3)
     args = parser.parse_args()
-    generator = checkpoint.load_generator(args.model)
-    dubber, engine = Dubber(generator=generator), Engine(generator)
+    dubber = Dubber(generator=checkpoint.load_generator(args.model))
     rows = []
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        video = args.video or excerpt(folder / "clip.mp4", args.frames, FULL_HD if args.hd else None)
         for turn in range(args.rounds + 1):
-            wall, cpu, report = timed(lambda: dubber.dub(args.video, args.voice, Path(folder) / "dub.mp4"))
-            frames = report.dubbed  # type: ignore[attr-defined]
-            network, _, _ = timed(lambda n=frames: network_alone(engine, generator.config.size, n))
-            _, pixels, _ = timed(lambda: pixels_alone(args.video, Path(folder) / "same.mp4"))
-            bound = max(network, pixels / (os.cpu_count() or 1))
-            row = {"wall": wall, "cpu": cpu, "network_wall": network, "pixels_cpu": pixels, "ratio": wall / bound}
-            print(f"round {turn}{' (dropped)' if turn == 0 else ''}: "
-                  + "  ".join(f"{k} {v:.2f}" for k, v in row.items()), flush=True)  # fmt: skip
-            if turn:
-                rows.append(row)
-    ratios = [row["ratio"] for row in rows]
+            report, row = one_round(dubber, video, args.voice, folder)
+            told = "  ".join(f"{k} {v.wall:.2f} s wall {v.cpu:.2f} s cpu" for k, v in row.items())
+            print(f"round {turn}{' (dropped)' if turn == 0 else ''}: {told}", flush=True)
+            rows += [row] * (turn > 0)
+        clip = media.probe(video)
+    per_frame = {k: round(1000 * float(np.median([r[k].cpu for r in rows])) / report.frames, 1) for k in rows[0]}
     card = {
-        "benchmark": "dub / bound", "ratio": round(statistics.median(ratios), 3),
-        "ratio_min_max": [round(min(ratios), 3), round(max(ratios), 3)],
-        "cpu_ms_per_frame": round(1000 * statistics.median(r["cpu"] for r in rows) / report.frames, 1),  # type: ignore[attr-defined]
-        "stages": report.seconds, "frames": report.frames, "peak_mib": report.memory,  # type: ignore[attr-defined]
-        "cores": os.cpu_count(), "torch": torch.__version__, "python": platform.python_version(),
+        "benchmark": "dub", "picture": f"{clip.width}x{clip.height}", "frames": report.frames,
+        "face": [report.face_side, dubber.engine.fitting(report.face_side).size], "rounds": args.rounds,
+        "ratios": ratios(rows), "cpu_ms_per_frame": per_frame, "stages_wall": report.seconds,
+        "peak_mib": report.memory, "engine": report.engine, **machine(),
     }  # fmt: skip
     print(json.dumps(card))
 

@@ -1,8 +1,8 @@
 """Whether memory grows with length: dub a clip, dub the same clip repeated, compare the peaks.
 
-    python benchmarks/memory.py VIDEO VOICE [--times 10]
+    python benchmarks/memory.py [VIDEO VOICE] [--times 10] [--frames 50] [--model bundled]
 
-Each dub runs in a process of its own. The last line is one JSON object.
+Without a video it is the one in the package. Each dub runs in a process of its own. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -14,27 +14,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-import av
+from material import excerpt, repeat, voice
+from timing import machine
 
-
-def repeat(source: Path, out: Path, times: int, kind: str) -> None:
-    """Copy the packets of the first video or audio stream ``times`` times in a row, without decoding them."""
-    with av.open(str(out), "w") as target:
-        stream = None
-        offset = 0
-        for _ in range(times):
-            with av.open(str(source)) as file:
-                template = file.streams.video[0] if kind == "video" else file.streams.audio[0]
-                stream = stream or target.add_stream_from_template(template)
-                packets = [p for p in file.demux(template) if p.pts is not None and p.dts is not None]
-                length = packets[0].duration or int(1 / (template.average_rate * template.time_base))
-                begin = packets[0].dts
-                span = max(p.pts for p in packets) + length - min(p.pts for p in packets)
-                for packet in packets:
-                    packet.pts, packet.dts = packet.pts - begin + offset, packet.dts - begin + offset
-                    packet.stream = stream
-                    target.mux(packet)
-                offset += span
+from sidgan import media
 
 
 def peak(video: Path, voice: Path, out: Path, model: str) -> tuple[float, int, int]:
@@ -47,20 +30,24 @@ def peak(video: Path, voice: Path, out: Path, model: str) -> tuple[float, int, i
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("video", type=Path)
-    parser.add_argument("voice", type=Path)
+    parser.add_argument("video", type=Path, nargs="?")
+    parser.add_argument("voice", type=Path, nargs="?", default=voice())
     parser.add_argument("--times", type=int, default=10)
+    parser.add_argument("--frames", type=int, default=50, help="without a video: of the one in the package")
     parser.add_argument("--model", default="bundled")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        long_video, long_voice = folder / f"long{args.video.suffix}", folder / "long.mka"
-        repeat(args.video, long_video, args.times, "video")
+        video = args.video or excerpt(folder / "clip.mp4", args.frames)
+        long_video, long_voice = folder / f"long{video.suffix}", folder / "long.mka"
+        repeat(video, long_video, args.times, "video")
         repeat(args.voice, long_voice, args.times, "audio")
-        short, frames, _ = peak(args.video, args.voice, folder / "short.mp4", args.model)
+        clip = media.probe(video)
+        short, frames, _ = peak(video, args.voice, folder / "short.mp4", args.model)
         long, more, dubbed = peak(long_video, long_voice, folder / "out.mp4", args.model)
-    card = {"benchmark": "memory", "times": args.times, "frames": [frames, more], "dubbed": dubbed,
-            "peak_mib": [short, long], "ratio": round(long / short, 3)}  # fmt: skip
+    card = {"benchmark": "memory", "picture": f"{clip.width}x{clip.height}", "times": args.times,
+            "frames": [frames, more], "dubbed": dubbed, "peak_mib": [short, long], "ratio": round(long / short, 3),
+            **machine()}  # fmt: skip
     print(json.dumps(card))
 
 

@@ -182,7 +182,7 @@ SOUND = [
 FACES = [
     Break("Outputs", "no sigmoid", faces.outputs_are_pictures, NET._image, "torch.sigmoid(drawn)", "drawn"),
     Break("Outputs", "only the finest output", faces.outputs_are_pictures, NET.decode,
-          "if r in config.rgb_levels:", "if r == level:"),
+          "if r in wanted:", "if r == level:"),
     Break("Outputs", "one layer without its bias", faces.parameters_of_the_paper,
           generator.GeneratorBlock.__init__, "tiled, outputs, 3,", "tiled, outputs, 3, bias=False,"),
     Break("Outputs", "one residual unit fewer in the audio encoder", faces.parameters_of_the_paper,

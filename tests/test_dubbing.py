@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import threading
+import time
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from itertools import islice, pairwise
@@ -119,7 +121,8 @@ def test_the_report_says_what_it_cost(dubbed: Any) -> None:
     told = report.to_dict()
     stages = {"analyse", "listen", "mark", "crop", "reference", "network", "blend", "write", "verify"}
     assert stages == set(told["seconds"])
-    assert sum(told["seconds"].values()) <= told["wall"]
+    assert max(told["seconds"].values()) <= told["wall"]
+    assert sum(told["seconds"][stage] for stage in ("analyse", "listen", "mark", "network", "verify")) <= told["wall"]
     assert told["memory"] > 10
     assert told["cpu"] > 0
     assert told["face_side"] == pytest.approx(145, abs=25)
@@ -386,12 +389,44 @@ def test_no_more_than_a_few_batches_wait(
 
     def look(before: Frame, after: Frame) -> None:
         nonlocal held
+        time.sleep(1.0 if before.index == 0 else 0)  # the stages before this one work ahead as far as they may
         held = max(held, newest - before.index + 1)
 
     mirror(monkeypatch, count)
-    dubber = Dubber(generator=generator, device="cpu", batch=3)
+    dubber = Dubber(generator=generator, device="cpu", batch=1)
     dubber.dub(folder / "film.mp4", folder / "voice.wav", folder / "held.mp4", on_frame=look)
-    assert 3 < held <= 3 * drawing.MAX_HELD
+    stages = 4
+    assert 1 < held <= stages * drawing.MAX_HELD
+
+
+def test_an_error_in_any_stage_ends_the_dub_and_all_threads(folder: Path, generator: Generator) -> None:
+    dubber = Dubber(generator=generator, device="cpu")
+    threads = threading.active_count()
+
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    for place in ("sidgan.geometry.crop_face", "sidgan.engine.Engine.run", "sidgan.geometry.paste_face"):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(place, fail)
+            with pytest.raises(ZeroDivisionError):
+                dubber.dub(folder / "film.mp4", folder / "voice.wav", folder / "broken.mp4")
+        assert threading.active_count() == threads
+        assert not list(folder.glob("broken*"))
+
+
+def test_whoever_watches_may_stop_the_dub(folder: Path, generator: Generator) -> None:
+    threads = threading.active_count()
+
+    def stop(before: Frame, after: Frame) -> None:
+        if before.index == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        dub(folder / "film.mp4", folder / "voice.wav", folder / "stopped.mp4", generator=generator, device="cpu",
+            on_frame=stop)  # fmt: skip
+    assert threading.active_count() == threads
+    assert not list(folder.glob("stopped*"))
 
 
 def test_without_emphasis_the_voice_does_not_matter(folder: Path, generator: Generator, tmp_path: Path) -> None:

@@ -46,16 +46,18 @@ def mouth_alpha(size: int, box: Float, old: Float, new: Float) -> Float:
         (S, S) float32 in [0, 1]: 0 outside the box, hence above the nose base, and on the crop's border; 1 on both
         mouths and both chins as far as they lie inside.
     """
-    hull = polygon(size, np.concatenate([face[part] for face in (old, new) for part in (JAW, MOUTH)]))
-    lips = polygon(size, old[OUTER_LIPS]) | polygon(size, new[OUTER_LIPS])
-    depth = np.minimum(WIDER * size - _distance_to(hull), _depth_in_box(size, box))
+    near = _around(size, box)
+    hull = polygon(size, np.concatenate([face[part] for face in (old, new) for part in (JAW, MOUTH)]))[near]
+    lips = (polygon(size, old[OUTER_LIPS]) | polygon(size, new[OUTER_LIPS]))[near]
+    depth = np.minimum(WIDER * size - _distance_to(hull), _depth_in_box(size, box)[near])
     soft = depth - INSET * size
     away = np.maximum(_distance_to(lips) - LIP_RIM * size, 0)
     rise = np.minimum(FEATHER * size, np.maximum(soft, 0) + away)
     share = np.clip(soft / np.maximum(rise, 1e-6), 0, 1)
-    alpha = share * share * (3 - 2 * share)  # no visible edge at either end
-    alpha[lips & (depth > 0)] = 1
-    return alpha.astype(np.float32)
+    alpha = np.zeros((size, size), np.float32)
+    alpha[near] = share * share * (3 - 2 * share)  # no visible edge at either end
+    alpha[near][lips & (depth > 0)] = 1
+    return alpha
 
 
 class ToneMatch:
@@ -89,7 +91,8 @@ class ToneMatch:
             return drawn.astype(np.float32)
         weights = MEMORY ** np.array([place - one for one, _ in self._seen], np.float64)
         gain, offset = ((weights / weights.sum())[:, None, None] * np.stack([fit for _, fit in self._seen])).sum(0)
-        return np.clip(drawn * gain + offset, 0, 255).astype(np.float32)
+        levels = np.arange(256)[:, None] * gain + offset  # once for each of 256, not for each pixel
+        return np.asarray(cv2.LUT(drawn, np.clip(levels, 0, 255).astype(np.float32)[None]))
 
 
 def _ring(size: int, box: Float, old: Float) -> np.ndarray:
@@ -120,6 +123,14 @@ def polygon(size: int, points: Float) -> np.ndarray:
 def _distance_to(shape: np.ndarray) -> Float:
     """(S, S) px from each pixel to the nearest one of ``shape``; 0 inside it."""
     return np.asarray(cv2.distanceTransform((~shape).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE))
+
+
+def _around(size: int, box: Float) -> tuple[slice, slice]:
+    """Rows and columns of the box, and of all around it whose distance to a pixel of the box can matter."""
+    reach = max(WIDER, FEATHER + LIP_RIM) * size + 2
+    low = [max(0, int(v * size - reach)) for v in box[:2]]
+    high = [min(size, int(v * size + reach) + 1) for v in box[2:]]
+    return slice(low[1], high[1]), slice(low[0], high[0])
 
 
 def _depth_in_box(size: int, box: Float) -> Float:

@@ -168,7 +168,7 @@ def rgb_to_ycc(image: Float, fmt: PixelFormat) -> list[Float]:
     """(S, S, 3) RGB in [0, 255] -> three float planes in code values."""
     red, blue = _LUMA_WEIGHTS[fmt.matrix]
     black, luma_span, middle, chroma_span = _ranges(fmt)
-    r, g, b = (np.asarray(image, np.float32) / 255).transpose(2, 0, 1)
+    r, g, b = (np.ascontiguousarray(image[..., i], np.float32) / 255 for i in range(3))
     y = red * r + (1 - red - blue) * g + blue * b
     cb, cr = (b - y) / (2 * (1 - blue)), (r - y) / (2 * (1 - red))
     return [y * luma_span + black, cb * chroma_span + middle, cr * chroma_span + middle]
@@ -183,6 +183,8 @@ def luma8(frame: Frame) -> Byte:
 
 
 # ------------------------------------------------------------------------------------------------- cut out, put back
+
+BEYOND = 4  #: px of a crop around what is used of it that a cubic look-up may read
 
 
 def _plane_matrix(matrix: Float, grid: PlaneMap) -> np.ndarray:
@@ -240,19 +242,24 @@ def paste_face(frame: Frame, image: Byte | Float, alpha: Float, unit: Float) -> 
         image = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
         alpha = cv2.resize(alpha, (size, size), interpolation=cv2.INTER_AREA)
     matrix = crop_matrix(unit, size)
-    sources = rgb_to_ycc(image, frame.format)
+    used = _used(alpha)
+    if used is None:
+        return
+    left, upper = (max(0, v - BEYOND) for v in used[:2])
+    sources = rgb_to_ycc(image[upper : used[3] + BEYOND + 1, left : used[2] + BEYOND + 1], frame.format)
     top = (1 << frame.format.bits) - 1
     for plane, source, grid in zip(
         frame.planes, sources, (PlaneMap(), frame.format.chroma, frame.format.chroma), strict=True
     ):
         to_plane = _plane_matrix(matrix, grid)
-        x0, y0, x1, y1 = _bounds(to_plane, alpha, plane.shape)
+        x0, y0, x1, y1 = _bounds(to_plane, used, plane.shape)
         if x0 >= x1 or y0 >= y1:
             continue
         local = invert(to_plane.astype(np.float32)).astype(np.float64)  # plane px -> crop px
         local[:, 2] += local[:, :2] @ (x0, y0)
         extent = (x1 - x0, y1 - y0)
         weight = _look_up(alpha, local, extent, cv2.INTER_LINEAR, cv2.BORDER_CONSTANT)
+        local[:, 2] -= (left, upper)
         colour = _look_up(source, local, extent, cv2.INTER_CUBIC, cv2.BORDER_REPLICATE)
         region: Any = plane[y0:y1, x0:x1]
         mixed = np.clip(region + weight * (colour - region), 0, top) + 0.5
@@ -266,13 +273,18 @@ def _look_up(source: Float, matrix: np.ndarray, extent: tuple[int, int], how: in
     return np.asarray(warped, np.float32)
 
 
-def _bounds(matrix: np.ndarray, alpha: Float, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
-    """Rectangle of a plane, clipped to it, outside which the warped alpha is surely 0."""
+def _used(alpha: Float) -> tuple[int, int, int, int] | None:
+    """First column and row, last column and row of a picture that are not all 0."""
     rows, columns = np.nonzero(alpha.max(1) > 0)[0], np.nonzero(alpha.max(0) > 0)[0]
-    if len(rows) == 0:
-        return 0, 0, 0, 0
-    xs, ys = (columns[0] - 1, columns[-1] + 1), (rows[0] - 1, rows[-1] + 1)
-    corners = np.array([[x, y] for x in xs for y in ys], np.float64)
+    return (int(columns[0]), int(rows[0]), int(columns[-1]), int(rows[-1])) if len(rows) else None
+
+
+def _bounds(
+    matrix: np.ndarray, used: tuple[int, int, int, int], shape: tuple[int, ...]
+) -> tuple[int, int, int, int]:  # fmt: skip
+    """Rectangle of a plane, clipped to it, outside which the warped alpha is surely 0."""
+    left, upper, right, lower = used
+    corners = np.array([[x, y] for x in (left - 1, right + 1) for y in (upper - 1, lower + 1)], np.float64)
     moved = corners @ matrix[:, :2].T + matrix[:, 2]
     low, high = np.floor(moved.min(0)).astype(int), np.ceil(moved.max(0)).astype(int) + 1
     return max(0, low[0]), max(0, low[1]), min(shape[1], high[0]), min(shape[0], high[1])

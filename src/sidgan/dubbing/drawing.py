@@ -3,12 +3,23 @@
 A stretch of frames can be drawn by itself. What a frame looks like depends on the first pass, on the person's reference
 and on the `BEFORE` frames that end with it. Those before the stretch are then drawn without being handed out, so where
 it begins makes no difference.
+
+::
+
+    a thread        decode, crop                       batch n + 2
+    the caller's    network                            batch n + 1, then
+                    whatever is done with the frames   batch n - 1; encoders have threads of their own
+    a thread        blend                              batch n
+
+Each stage works alone on what is its own: the first on the lists of what was passed, the second on references, the
+third on tones and looks. So the order of everything is the same as if they took turns, and so are the bytes.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import chain, islice
@@ -17,6 +28,7 @@ import cv2
 import numpy as np
 
 from sidgan import geometry, media
+from sidgan.ahead import ahead, meanwhile
 from sidgan.blend import LOOK_BACK, ToneMatch, mouth_alpha
 from sidgan.dubbing.detail import LARGEST, detailed, resized
 from sidgan.dubbing.looks import Looks, Sample, around
@@ -72,6 +84,23 @@ class Done:
         self.passed.append((first, last, reason))
 
 
+@dataclass(frozen=True)
+class Batch:
+    """Frames of the output with the faces to be redrawn in each, and which frame of the video the last is made of."""
+
+    frames: list[tuple[Frame, list[Job]]]
+    source: int
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A batch, the redrawn faces (N, S, S, 3) of each person in it, in order, and who comes no more after it."""
+
+    batch: Batch
+    faces: dict[Person, Byte]
+    over: list[Person]
+
+
 class Drawing:
     """The frames of an output.
 
@@ -107,14 +136,30 @@ class Drawing:
         """What runs the network, in which precision."""
         return self._engine.used
 
-    def frames(self, first: int, stop: int) -> Iterator[tuple[Frame, Frame]]:
-        """Frames ``first`` to before ``stop`` of the output in order, as decoded and as they are to be encoded."""
+    def frames(self, first: int, stop: int) -> Generator[tuple[Frame, Frame]]:
+        """Frames ``first`` to before ``stop`` of the output in order, as decoded and as they are to be encoded.
+
+        Close it (`contextlib.closing`) where not all are taken.
+        """
         if first != self._at:
             self._enter(max(0, first + 1 - BEFORE))
+        begin, self._at = self._at, -1  # what is closed before its end must be entered anew
         self._first, self.done = first, Done()
+        with (
+            ahead(self._batches(stop - begin)) as batches,
+            closing(meanwhile(self._blended, map(self._drawn, batches))) as blended,
+        ):
+            for frames in blended:
+                for before, after in frames:
+                    yield before, after
+                    self._progress("draw", before.index + 1, len(self._timeline))
+        self._at = stop
+
+    def _batches(self, count: int) -> Iterator[Batch]:
+        """The next frames of the output, together until there is a batch of one person's faces."""
         held: list[tuple[Frame, list[Job]]] = []
         waiting: Counter[Person] = Counter()
-        for shown in islice(self._showings, stop - self._at):
+        for shown in islice(self._showings, count):
             source = self._player.frame(shown.source)
             frame = replace(source, index=shown.index, time=shown.time, duration=shown.duration)
             jobs = self._jobs(frame, shown)
@@ -122,12 +167,10 @@ class Drawing:
             waiting.update(job.person for job in jobs)
             batch = self._engine.batch
             if not waiting or max(waiting.values()) >= batch or len(held) >= MAX_HELD * batch:
-                yield from self._drawn(held)
-                self._forget(shown.source)
+                yield Batch(held, shown.source)
                 held, waiting = [], Counter()
-            self._progress("draw", max(first, shown.index + 1), len(self._timeline))
-        yield from self._drawn(held)
-        self._at = stop
+        if held:
+            yield Batch(held, shown.source)
 
     def _enter(self, index: int) -> None:
         """Make ready for frame ``index`` of the output, whatever was drawn before."""
@@ -164,31 +207,42 @@ class Drawing:
         mel = self._plan.voices.of(self._seen.numbers[person]).at(frame.time)
         return Job(person, row, crop.image, mel, weight)
 
-    def _forget(self, source: int) -> None:
-        """Free the references of those who are not near a frame of the video; all else of them if they come no more."""
+    def _forget(self, source: int) -> list[Person]:
+        """Free the references of those who are not near a frame of the video; who comes no more, to forget all else."""
+        over = []
         for person in [p for p in self._shown if source not in p.track.frames]:
             person.reference = None
             if source > person.track.frames[-1] and not self._timeline.repeats:
                 person.pictures = None
-                self._look.forget(person)
-                self._steady.forget(person)
+                over.append(person)
             self._shown.remove(person)
+        return over
 
-    def _drawn(self, held: Sequence[tuple[Frame, list[Job]]]) -> Iterator[tuple[Frame, Frame]]:
-        """Redraw all faces of some frames, person by person, and hand the frames out in order."""
+    def _drawn(self, batch: Batch) -> Drawn:
+        """A batch with its faces redrawn, person by person."""
         by_person: dict[Person, list[Job]] = defaultdict(list)
-        for job in chain.from_iterable(jobs for _, jobs in held):
+        for job in chain.from_iterable(jobs for _, jobs in batch.frames):
             by_person[job.person].append(job)
-        drawn = {person: iter(self._redraw(person, jobs)) for person, jobs in by_person.items()}
-        for frame, jobs in held:
+        faces = {person: self._redraw(person, jobs) for person, jobs in by_person.items()}
+        return Drawn(batch, faces, self._forget(batch.source))
+
+    def _blended(self, drawn: Drawn) -> list[tuple[Frame, Frame]]:
+        """The frames of a batch in order, as decoded and with their redrawn faces put in."""
+        faces = {person: iter(images) for person, images in drawn.faces.items()}
+        frames = []
+        for frame, jobs in drawn.batch.frames:
             edited = frame
             if jobs:
                 with self._clock.stage("blend"):
                     edited = media.editable(frame)
                     for job in jobs:
-                        self._paste(edited, job, next(drawn[job.person]))
+                        self._paste(edited, job, next(faces[job.person]))
             if frame.index >= self._first:
-                yield frame, edited
+                frames.append((frame, edited))
+        for person in drawn.over:
+            self._look.forget(person)
+            self._steady.forget(person)
+        return frames
 
     def _redraw(self, person: Person, jobs: Sequence[Job]) -> Byte:
         engine = self._engines.get(person, self._engine)

@@ -44,7 +44,8 @@ class DubReport:
         damaged: (from, to) seconds of the video that could not be decoded; the picture before it is shown that long.
         shots: shot by shot, who was redrawn.
         notes: what a user should know about the choice of people, a line each.
-        seconds: wall seconds by stage, in this run; of several workers, together.
+        seconds: wall seconds by stage, in this run; stages overlap, and those of several workers are added, so they may
+            be more than ``wall``.
         wall, cpu: seconds in total, and of processor time.
         memory: peak of this process, MiB.
         face_side: median side of the dubbed face squares, px in the source.

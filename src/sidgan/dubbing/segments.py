@@ -10,7 +10,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from fractions import Fraction
 from multiprocessing import parent_process
@@ -73,7 +73,7 @@ def make(part: Part, drawing: Drawing, scheme: Scheme, clock: Clock, on_frame: O
     digests, path = list[int](), scheme.folder / f"{part.segment:05}.segment"
     with ExitStack() as stack:
         writer = stack.enter_context(media.SegmentWriter(path, scheme.clip, scheme.encoding, scheme.suffix))
-        for before, after in drawing.frames(part.first, part.stop):
+        for before, after in stack.enter_context(closing(drawing.frames(part.first, part.stop))):
             if on_frame is not None:
                 on_frame(before, after)
             with clock.stage("write"):

@@ -74,8 +74,8 @@ def redrawn(
     own, side = generator.config.size, faces.shape[-1]
     queries = faces.masked_fill(hidden, 0)
     if side == own:
-        return generator.decode(queries, reference, mels, placed=placed)[side]
+        return generator.decode(queries, reference, mels, placed=placed, finest=True)[side]
     # A reduced pixel that is hidden in part is hidden: its edge must be as hard as in training.
     covered = F.max_pool2d(hidden.float(), side // own) > 0
     small = F.avg_pool2d(faces, side // own).masked_fill(covered, 0)
-    return generator.decode(small, reference, mels, placed=placed, sharp=queries)[side]
+    return generator.decode(small, reference, mels, placed=placed, sharp=queries, finest=True)[side]

@@ -170,6 +170,7 @@ class Generator(nn.Module):
         fade: float | None = None,
         placed: Tensor | None = None,
         sharp: Tensor | None = None,
+        finest: bool = False,
     ) -> dict[int, Tensor]:
         """Draw the faces at all output resolutions up to ``level``.
 
@@ -184,6 +185,7 @@ class Generator(nn.Module):
                 generators with ``warp_levels``. Where they lie in the query by default.
             sharp: (N, 3, T, T), the query at a multiple T of its size, for ``copying`` outputs only: there is then an
                 output of T px as well. What it copies is as sharp as the references are; what it draws is enlarged.
+            finest: only the finest output is wanted; coarser ones are made where it builds on them.
 
         Returns:
             {r: (N, 3, r, r) float32 in [0, 1]} from coarse to fine.
@@ -199,6 +201,7 @@ class Generator(nn.Module):
         x = shrunk(query, config.start)
         images: dict[int, Tensor] = {}
         reading = Reading.begun(placed, query.shape[0], features[PICTURE]) if config.warp_levels else None
+        wanted = (level,) if finest and config.rgb == "copying" else config.rgb_levels
         for r in config.levels:
             moved, reference = gathered(_repeat(features[r], query.shape[0]), reading)
             inputs = (x, skips[r], reference, audio)
@@ -208,11 +211,11 @@ class Generator(nn.Module):
                 x = self.blocks[str(r)](*inputs)
             if reading is not None and r in config.warp_levels:
                 reading = Reading(reading.placed, self.motion[str(r)](x, moved, reading.motion))
-            if r in config.rgb_levels:
+            if r in wanted:
                 drawn = self.rgb[str(r)](x).float()
                 if config.rgb == "copying":
-                    larger = [] if sharp is None or r != config.size else [sharp]
-                    images |= _copied(drawn, [shrunk(query, r), *larger], features[PICTURE], reading)
+                    queries = [shrunk(query, r)] + ([] if sharp is None or r != config.size else [sharp])
+                    images |= _copied(drawn, queries[-1:] if finest else queries, features[PICTURE], reading)
                 else:
                     images[r] = self._image(drawn, images)
             if r == level:

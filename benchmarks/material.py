@@ -1,0 +1,67 @@
+"""Short clips to measure with, made of the one in the package: nothing has to be found or fetched."""
+
+from __future__ import annotations
+
+from importlib import resources
+from itertools import islice
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+
+from sidgan import media
+
+FULL_HD = (1080, 1920)  #: lines, columns
+
+
+def voice() -> Path:
+    """The voice in the package."""
+    return Path(str(resources.files("sidgan") / "assets" / "demo_voice.m4a"))
+
+
+def excerpt(out: Path, frames: int, size: tuple[int, int] | None = None) -> Path:
+    """The first frames of the clip in the package, 640 px square.
+
+    Args:
+        size: (H, W) of a picture whose middle the clip fills at its own size. Its border rows and columns go on to
+            the edges, under noise of two grey levels, as cameras have.
+    """
+    clip = media.probe(Path(str(resources.files("sidgan") / "assets" / "demo.mp4")))
+    if size is None:
+        with media.Writer(out, clip, crf=12, preset="superfast") as writer:
+            for frame in islice(media.read_frames(clip), frames):
+                writer.write(frame)
+        return out
+    rng = np.random.default_rng(0)
+    noise = [rng.normal(0, 2, size).astype(np.float32) for _ in range(4)]
+
+    def grown(index: int, picture: np.ndarray) -> np.ndarray:
+        down, across = ((want - have) // 2 for want, have in zip(size, picture.shape[:2], strict=True))
+        wide = cv2.copyMakeBorder(picture, down, size[0] - picture.shape[0] - down, across,
+                                  size[1] - picture.shape[1] - across, cv2.BORDER_REPLICATE)  # fmt: skip
+        return np.clip(wide + noise[index % 4][..., None] + 0.5, 0, 255).astype(np.uint8)
+
+    images = (grown(i, picture) for i, (_, picture) in enumerate(islice(media.read_rgb(clip.path), frames)))
+    media.write_clip(out, images, clip.frame_rate, crf=18, preset="superfast")
+    return out
+
+
+def repeat(source: Path, out: Path, times: int, kind: str) -> None:
+    """Copy the packets of the first video or audio stream ``times`` times in a row, without decoding them."""
+    with av.open(str(out), "w") as target:
+        stream = None
+        offset = 0
+        for _ in range(times):
+            with av.open(str(source)) as file:
+                template = file.streams.video[0] if kind == "video" else file.streams.audio[0]
+                stream = stream or target.add_stream_from_template(template)
+                packets = [p for p in file.demux(template) if p.pts is not None and p.dts is not None]
+                length = packets[0].duration or int(1 / (template.average_rate * template.time_base))
+                begin = packets[0].dts
+                span = max(p.pts for p in packets) + length - min(p.pts for p in packets)
+                for packet in packets:
+                    packet.pts, packet.dts = packet.pts - begin + offset, packet.dts - begin + offset
+                    packet.stream = stream
+                    target.mux(packet)
+                offset += span
