@@ -1,4 +1,4 @@
-"""All benchmarks that a CPU can show, small enough for a coffee: one table, and one JSON object as the last line.
+"""All benchmarks that a CPU can show, at a small size: one table, and one JSON object as the last line.
 
     python benchmarks/bench.py [--frames 24] [--rounds 3] [--out build/bench.json]
 
@@ -59,7 +59,7 @@ def main() -> None:
     cards = {
         "dub": card("dub.py", *sizes),
         "dub_hd": card("dub.py", "--hd", *sizes),
-        "memory": card("memory.py", "--frames", 2 * args.frames),
+        "memory": card("memory.py", "--frames", 4 * args.frames),  # queues are full by then
         "engines": card("engines.py", "--rounds", args.rounds),
     }
     print(f"\n{'ratio':<42}{'picture':<12}{'median':>8}   {'range':<16}aim")

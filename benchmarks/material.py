@@ -25,7 +25,7 @@ def excerpt(out: Path, frames: int, size: tuple[int, int] | None = None) -> Path
 
     Args:
         size: (H, W) of a picture whose middle the clip fills at its own size. Its border rows and columns go on to
-            the edges, under noise of two grey levels, as cameras have.
+            the edges, under noise of a grey level.
     """
     clip = media.probe(Path(str(resources.files("sidgan") / "assets" / "demo.mp4")))
     if size is None:
@@ -34,7 +34,7 @@ def excerpt(out: Path, frames: int, size: tuple[int, int] | None = None) -> Path
                 writer.write(frame)
         return out
     rng = np.random.default_rng(0)
-    noise = [rng.normal(0, 2, size).astype(np.float32) for _ in range(4)]
+    noise = [rng.normal(0, 1, size).astype(np.float32) for _ in range(4)]
 
     def grown(index: int, picture: np.ndarray) -> np.ndarray:
         down, across = ((want - have) // 2 for want, have in zip(size, picture.shape[:2], strict=True))
