@@ -231,7 +231,7 @@ class Generator(nn.Module):
         if reach:
             mixed = (heard.unflatten(0, (mel.shape[0], -1)) * self.context).sum(1)
             heard = F.layer_norm(mixed, (AUDIO_FEATURES,))
-        if self.training:
+        if self.training and torch.is_grad_enabled():  # not while it is only looked at
             self.usual.lerp_(heard.detach().mean(0), USUAL)
         return heard if self.emphasis == 1 else torch.lerp(self.usual, heard, self.emphasis)
 
