@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from marked import network, sidgan
 
-from sidgan import audio, dubbing, geometry, jobs, media
+from sidgan import audio, cast, dubbing, geometry, jobs, media
 from sidgan.adaptation.material import read_material
 from sidgan.cast import Member
 from sidgan.dubbing import analysis, census, choice, dub, looking, plan, trust
@@ -79,7 +79,7 @@ def remembered(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
     if "folder" in request.fixturenames:
         known = request.getfixturevalue("known")
         for module in (analysis, census):
-            monkeypatch.setattr(module, "survey", lambda clip, progress: copy.deepcopy(known))
+            monkeypatch.setattr(module, "survey", lambda clip, progress, **how: copy.deepcopy(known))
 
 
 Changes = tuple[dubbing.DubReport, list[tuple[bool, bool]], list[Any]]
@@ -139,6 +139,22 @@ def test_a_number_chooses_a_person_in_every_shot(folder: Path, known: Known) -> 
         (0, TWO - 1, right, TWO), (TWO, TWO + ONE - 1, right, 75 - TWO),
     ]  # fmt: skip
     assert all(shot.confidence > 0.7 for shot in report.shots)
+
+
+def test_a_single_track_is_not_asked_who_it_is(
+    folder: Path, known: Known, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def asked(*args: object) -> None:
+        raise AssertionError("asked")
+
+    monkeypatch.setattr(cast, "identity", asked)
+    clip, (seen, _) = media.probe(folder / "two.mp4"), known
+    members, sure = looking.look(clip, seen.people[:1], seen.times, lambda *_: None)
+    assert [(member.number, member.tracks) for member in members] == [(1, (0,))]
+    assert set(sure) == {seen.people[0]}
+    for people, identify in ((seen.people[:2], False), (seen.people[:1], True)):
+        with pytest.raises(AssertionError, match="asked"):
+            looking.look(clip, people, seen.times, lambda *_: None, identify=identify)
 
 
 def test_a_photo_chooses_the_same(folder: Path, known: Known) -> None:

@@ -99,6 +99,11 @@ def members(people: Mapping[int, Person], identities: Mapping[int, Float]) -> tu
     )
 
 
+def unknown() -> Member:
+    """Whose is the only track of a video, where nobody asks who that is."""
+    return Member(1, (0,), np.full(128, np.inf, np.float32))
+
+
 def distance(one: Float, other: Float) -> float:
     """How unlike two identities are."""
     return float(np.linalg.norm(one - other))

@@ -126,8 +126,12 @@ class Analysis(Seen):
             raise ValueError(f"{file} is damaged") from error
 
 
-def survey(clip: Clip, progress: Progress) -> tuple[Seen, tuple[Member, ...]]:
-    """Follow the faces of a video, and look at them once more; also who they are."""
+def survey(clip: Clip, progress: Progress, *, identify: bool = False) -> tuple[Seen, tuple[Member, ...]]:
+    """Follow the faces of a video, and look at them once more; also who they are.
+
+    Args:
+        identify: see `sidgan.dubbing.looking.look`.
+    """
     tracker, times, glances, damaged, end = Tracker(), list[Fraction](), list[int](), [], Fraction(0)
     for frame in media.read_frames(clip):
         if frame.gap:
@@ -140,7 +144,7 @@ def survey(clip: Clip, progress: Progress) -> tuple[Seen, tuple[Member, ...]]:
     if clip.tolerant and clip.duration - end > CUT_OFF:
         damaged.append((float(end), clip.duration))
     people = tuple(Person(track) for track in tracker.finish())
-    members, trust = look(clip, people, times, progress)
+    members, trust = look(clip, people, times, progress, identify=identify)
     numbers = {people[i]: member.number for member in members for i in member.tracks}
     cuts = tuple(tracker.cuts)
     return Seen(tuple(times), end, tuple(glances), tuple(damaged), cuts, people, numbers, trust), members
@@ -160,7 +164,7 @@ def analyse(
         NoFaceError: no face of the video can be redrawn.
         InputError: nobody is like that.
     """
-    seen, members = survey(clip, progress)
+    seen, members = survey(clip, progress, identify=isinstance(face, Path))
     usable = {i: person for i, person in enumerate(seen.people) if person.candidates()}
     if not usable:
         found = "only small, turned or covered faces" if seen.people else "no face"

@@ -9,7 +9,7 @@ from fractions import Fraction
 import numpy as np
 
 from sidgan import geometry, media
-from sidgan.cast import Looks, Member, members
+from sidgan.cast import Looks, Member, members, unknown
 from sidgan.dubbing.report import Progress
 from sidgan.dubbing.trust import GRID, Trust, surface, trust
 from sidgan.people import Person
@@ -22,20 +22,22 @@ TURNED = 15.0  #: degrees of yaw by which it may have turned
 
 
 def look(
-    clip: Clip, people: Sequence[Person], times: Sequence[Fraction], progress: Progress
+    clip: Clip, people: Sequence[Person], times: Sequence[Fraction], progress: Progress, *, identify: bool = False
 ) -> tuple[tuple[Member, ...], dict[Person, Trust]]:
     """Look at every face of a video; `Person.bridged` and `Person.doubts` are filled.
 
     Args:
         people: all tracks, the most prominent first.
         times: seconds at which the video's frames are shown.
+        identify: also take the identity of a single track, which there is nobody to tell apart from.
 
     Returns:
         The people they belong to, and how sure each track is.
     """
     for person in people:
         person.bridged = bridges(person, times)
-    looks = Looks(dict(enumerate(people)))
+    alone = len(people) == 1 and not identify
+    looks = Looks({} if alone else dict(enumerate(people)))
     surfaces = {person: np.zeros((len(person.track), GRID, GRID, 3), np.uint8) for person in people}
     here: dict[int, list[Person]] = defaultdict(list)
     for person in people:
@@ -51,7 +53,7 @@ def look(
             image = geometry.crop_face(frame, person.track.matrices[row], SEEN).image
             surfaces[person][row] = surface(image)
         progress("look", frame.index + 1, last + 1)
-    who = members(dict(enumerate(people)), looks.identities())
+    who = (unknown(),) if alone else members(dict(enumerate(people)), looks.identities())
     sure = {person: trust(person, surfaces[person]) for person in people}
     for person, verdict in sure.items():
         person.doubts = verdict.refusals()
