@@ -61,7 +61,8 @@ class Steady:
         while not place - LOOK_BACK < seen[0][0] <= place:
             seen.popleft()
         weights = np.array([self._strength ** (place - one) for one, _ in seen], np.float32)
-        calm = np.tensordot(weights / weights.sum(), np.stack([past for _, past in seen]), 1)
+        # Summed one by one: a matrix product may round otherwise where memory happens to be aligned otherwise.
+        calm = sum(weight * past for weight, (_, past) in zip(weights / weights.sum(), seen, strict=True))
         return np.asarray(drawn + resized((calm - change) * skin[..., None], len(drawn), cv2.INTER_LINEAR))
 
 
