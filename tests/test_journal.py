@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import gc
+import inspect
 import json
 import os
 import random
@@ -246,6 +247,30 @@ def test_other_settings_begin_anew_and_nothing_is_mixed(
     assert dub(folder, out, **change).resumed == 2 * SHORT
     assert out.read_bytes() == (tmp_path / "fresh.mp4").read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["fresh.mp4", "out.mp4"]
+
+
+def test_every_setting_that_decides_bytes_is_noted(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noted: list[dict[str, Any]] = []
+
+    def note(self: Journal, settings: dict[str, Any], tell: Any) -> None:
+        noted.append(json.loads(json.dumps(settings)))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Journal, "open", note)
+    changes: dict[str, Any] = {
+        "faces": "all", "face": 1, "speakers": {1: folder / "voice.wav"}, "silence": "keep", "length": "hold",
+        "crf": 20, "encoder": "x265", "lossless": True, "steady": 0.0, "emphasis": 1.5, "on_damage": "pass",
+        "own": {0: network(2)}, "generator": network(3),
+    }  # fmt: skip
+    for how in ({}, *({name: value} for name, value in changes.items())):
+        with pytest.raises(KeyboardInterrupt):
+            dub(folder, tmp_path / "out.mp4", **how)
+    assert all(noted[0] != other for other in noted[1:])
+    inputs, unimportant = {"video", "audio", "out", "model"}, {"progress", "on_frame", "sign", "workers", "tell"}
+    surroundings = {"device", "engine"}
+    assert set(inspect.signature(dubbing.dub).parameters) == inputs | unimportant | surroundings | set(changes)
 
 
 def test_what_two_runs_differ_in_is_named_and_each_keeps_its_own(tmp_path: Path) -> None:

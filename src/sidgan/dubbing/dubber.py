@@ -212,7 +212,7 @@ class Dubber:
                 with clock.stage("mark"):
                     inputs = self._inputs(given, face, own)
                 settings = {"faces": faces, "silence": silence, "length": length, "encoding": str(encoding),
-                            "steady": steady, "on_damage": on_damage}  # fmt: skip
+                            "steady": steady, "emphasis": self._emphasis, "on_damage": on_damage}  # fmt: skip
                 work.open(inputs | settings | surroundings(self._kind, self._device), tell)
                 with clock.stage("analyse"):
                     seen = _seen(work, lambda: analyse(clip, faces, show, face, list(given.speakers)))
