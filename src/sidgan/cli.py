@@ -120,9 +120,10 @@ def dub(
 
     nothing = Path()
     job = Job(
-        video or nothing, voice, out or nothing, model, faces, adapt, length, encoder, crf, lossless,
-        steady, emphasis, on_damage, strip, report_to, sign, key, device, engine, workers, face,
-        speakers_of(speaker or ()), silence,
+        video=video or nothing, voice=voice, out=out or nothing, model=model, faces=faces, face=face,
+        speakers=speakers_of(speaker or ()), silence=silence, adapt=adapt, length=length, encoder=encoder, crf=crf,
+        lossless=lossless, steady=steady, emphasis=emphasis, on_damage=on_damage, strip=strip, report=report_to,
+        sign=sign, key=key, device=device, engine=engine, workers=workers,
     )  # fmt: skip
     if jobs is not None:
         require(video is None and out is None, "give VIDEO, VOICE and -o, or --jobs with a list of them, not both")

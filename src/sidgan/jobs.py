@@ -123,9 +123,8 @@ class Job:
         report = dubbing.dub(
             self.video, self.voice, self.out, model=self.model, own=own, faces=self.faces, length=self.length,
             face=int(face) if face and face.isdecimal() else Path(face) if face else None, speakers=self.speakers,
-            silence=self.silence,
-            device=self.device, engine=self.engine, encoder=self.encoder, crf=self.crf, lossless=self.lossless,
-            steady=self.steady, emphasis=self.emphasis, sign=credentials, workers=self.workers,
+            silence=self.silence, device=self.device, engine=self.engine, encoder=self.encoder, crf=self.crf,
+            lossless=self.lossless, steady=self.steady, emphasis=self.emphasis, sign=credentials, workers=self.workers,
             on_damage=self.on_damage, tell=tell,
             progress=lambda stage, done, total: show(done / max(total, 1), stage),
         )  # fmt: skip
