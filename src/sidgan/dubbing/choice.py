@@ -40,7 +40,7 @@ def chosen(
     for number in numbers:
         member = next((m for m in who if m.number == number), None)
         if member is None:
-            raise InputError(f"there is no person {number} in {video}; there are {_listed(len(who))}; see sidgan faces")
+            raise InputError(f"there is no person {number} in {video}; it shows {_listed(len(who))}; see sidgan faces")
         if not any(i in usable for i in member.tracks):
             raise NoFaceError(f"person {number} of {video} can be redrawn nowhere; see sidgan faces for why")
         tracks += member.tracks
