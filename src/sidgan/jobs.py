@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import difflib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from sidgan.files import check_target
 from sidgan.nn import Generator
 from sidgan.timeline import Length
 
-NEEDED = ("video", "voice", "out")  #: speakers may stand in for a voice
+NEEDED = ("video", "voice", "out")
 TRUTH = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
 
 
@@ -191,14 +191,19 @@ def _require_known(file: Path, columns: Sequence[str]) -> None:
             near = difflib.get_close_matches(column, known, 1)
             hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(known)}"
             raise ConfigError(f"{file} has an unknown column '{column}'; {hint}")
-    missing = [name for name in NEEDED if name not in columns and not (name == "voice" and "speakers" in columns)]
+    missing = _lacking(columns)
     if missing:
         raise ConfigError(f"{file} has no column {' and no column '.join(missing)}; its first line must name them")
 
 
+def _lacking(names: Collection[str]) -> list[str]:
+    """What a job needs and these names do not give; speakers bring voices of their own."""
+    return [name for name in NEEDED if name not in names and not (name == "voice" and "speakers" in names)]
+
+
 def _job(where: str, row: Mapping[str, Any], like: Job) -> Job:
     given = {name: text.strip() for name, text in row.items() if isinstance(text, str) and text.strip()}
-    lacking = [name for name in NEEDED if name not in given and not (name == "voice" and "speakers" in given)]
+    lacking = _lacking(given)
     if lacking:
         raise ConfigError(f"{where} lacks {' or '.join(lacking)}")
     values: dict[str, Any] = {one.name: getattr(like, one.name) for one in fields(Job)}
