@@ -283,6 +283,16 @@ def test_discriminator_learns_to_tell_apart() -> None:
     assert lsgan_g(critic(F.avg_pool2d(sharp, 3, 1, 1))) > 0.4
 
 
+def test_a_critic_of_detail_hears_neither_brightness_nor_the_upper_half() -> None:
+    critic = Discriminator(DiscriminatorConfig(base=8, layers=2, sees="detail"))
+    face = 0.2 + 0.5 * torch.rand(2, 3, 64, 64)
+    other = face.clone()
+    other[:, :, :32] = 0
+    torch.testing.assert_close(critic(other), critic(face))
+    torch.testing.assert_close(critic(face + 0.2), critic(face), atol=1e-4, rtol=0)
+    assert not torch.allclose(critic(F.avg_pool2d(face, 3, 1, 1)), critic(face), atol=1e-3)
+
+
 def test_laplacian_outputs_add_detail_to_the_enlarged_coarser_one() -> None:
     config = from_dict(GeneratorConfig, {**read_toml("nano64")["generator"], "rgb": "laplacian"})
     net = Generator(config).eval()

@@ -139,11 +139,19 @@ class GeneratorConfig:
 
 @dataclass(frozen=True)
 class DiscriminatorConfig:
-    """A patch discriminator for one level (Sec. 3.4). ``layers`` strided convolutions, ``base`` channels first."""
+    """A patch discriminator for one level (Sec. 3.4).
+
+    Attributes:
+        base, cmax: channels of its first layer, and at most.
+        layers: convolutions that halve the picture.
+        sees: ``face``, the whole picture; or ``detail``, what is fine in its lower half, where the mouth is. Faces that
+            are mostly copied differ from true ones in little else, which a critic of faces finds only after very long.
+    """
 
     base: int = 64
     cmax: int = 512
     layers: int = 3
+    sees: Literal["face", "detail"] = "face"
 
 
 @dataclass(frozen=True)
