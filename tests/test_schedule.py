@@ -130,6 +130,15 @@ def test_a_critic_is_weighed_when_it_tells_real_from_generated(blob):
     assert "gan" in learner.calibration.scales[64]
 
 
+def test_a_critic_of_detail_keeps_its_weight(blob, monkeypatch):
+    monkeypatch.setattr(balance, "TOLD", -1.0)
+    critics = {r: {**c, "sees": "detail"} for r, c in TERMS["discriminators"].items()}
+    learner = task(blob, gan_config(40, calibrate=True, **{**TERMS, "discriminators": critics}))
+    for index in range(4):
+        learner.step(index)
+    assert set(learner.calibration.scales[64]) == {"sync", "frequency"}
+
+
 def test_without_calibration_weights_are_what_was_set(blob):
     plain = task(blob, gan_config(40, **TERMS))
     plain.step(0)

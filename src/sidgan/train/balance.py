@@ -63,7 +63,8 @@ class Calibration:
     """Rescales each term of each level once, into the middle of its band, soon after it has joined in.
 
     A critic is waited for until it tells real from generated: one that does not pulls hardly at all, and a weight that
-    makes up for this would be far too large as soon as it does.
+    makes up for this would be far too large as soon as it does. A critic of detail keeps the weight it is given: what
+    it pulls at is fine, and sums up to much more than L1's pull where mouths have just become good.
 
     Attributes:
         scales: what the weights are multiplied by, {level: {term: factor}}.
@@ -107,7 +108,8 @@ class Calibration:
     def _due(self, task: GanTask, index: int, now: Moment) -> list[tuple[int, str]]:
         """Terms that take part at their full share for long enough and have not been measured."""
         active = [r for r in task.config.generator.rgb_levels if r < now.level or (r == now.level and now.fade == 1)]
-        judged = [r for r in active if r in now.gan_levels and self.told.get(r, 0.0) >= TOLD]
+        of_faces = [r for r, critic in task.config.critics.items() if critic.sees == "face"]
+        judged = [r for r in active if r in now.gan_levels and r in of_faces and self._tells(r)]
         present = {"features": active, "frequency": active, "gan": judged,
                    "sync": [r for r in active if now.sync > 0 and r in now.sync_levels]}  # fmt: skip
         wait = min(WAIT, task.config.loop.steps // 20)
@@ -119,6 +121,9 @@ class Calibration:
                 if waited and term not in self.scales.get(level, {}) and getattr(task.weights_at(level), term):
                     due.append((level, term))
         return due
+
+    def _tells(self, level: int) -> bool:
+        return self.told.get(level, 0.0) >= TOLD
 
     def state(self) -> dict[str, Any]:
         """Plain values for a checkpoint."""
