@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from pathlib import Path
@@ -573,9 +574,18 @@ def info(
     downloads: Annotated[
         bool, typer.Option("--downloads", help="list the files that others publish, and where to put them by hand")
     ] = False,
+    fetch: Annotated[str | None, typer.Option(help="download one of them, by its file's name", metavar="FILE",
+                                              show_default=False)] = None,
     as_json: AsJson = False,
-) -> None:
+) -> None:  # fmt: skip
     """What is installed, and what the bundled models say about themselves. Example: sidgan info --downloads."""
+    if fetch is not None:
+        from sidgan import downloads as published
+
+        with bar(console) as show:
+            path = published.fetch(published.named(fetch), lambda done, total: show(done / max(total, 1), fetch))
+        _print({"file": str(path)}, as_json, str(path))
+        return
     if downloads:
         from sidgan.downloads import survey
 
@@ -597,6 +607,26 @@ def info(
         if path.is_file():
             facts[kind] = {"sha256": sha256(path.read_bytes()).hexdigest(), **checkpoint.read_meta(path)}
     _print(facts, as_json, json.dumps(facts, indent=1))
+
+
+@app.command()
+def doctor(
+    device: Device = "auto",
+    timed: Annotated[bool, typer.Option(help="also dub some frames, to tell how fast this computer is")] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Can this computer dub, with what, and how fast? Example: sidgan doctor.
+
+    Names what is missing and the command that adds it. Exit code 0: it can dub, whatever else is missing. 1: something
+    that dubbing needs is missing or broken.
+    """
+    from sidgan import doctor as medicine
+
+    with bar(console) as show:
+        checkup = medicine.examine(device=device, timed=timed, progress=show)
+    _print(checkup.to_dict(), as_json, "\n".join(checkup.lines()))
+    if not checkup.fit:
+        raise typer.Exit(1)
 
 
 @app.callback(invoke_without_command=True)
@@ -622,6 +652,9 @@ def _print(values: dict[str, Any], as_json: bool, line: str) -> None:
 
 def main() -> None:
     """Entry point: one clear line and exit code 2 for everything a user can mend."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a name that a console cannot show must not end the work
     try:
         app(standalone_mode=True)
     except SidganError as error:

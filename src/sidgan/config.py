@@ -246,9 +246,9 @@ def read_toml(path_or_name: str | Path) -> dict[str, Any]:
         preset = resources.files("sidgan") / "configs" / f"{path}.toml"
         if not preset.is_file():
             raise ConfigError(f"no preset '{path_or_name}'; presets: {', '.join(presets())}; or give a .toml file")
-        text = preset.read_text()
+        text = preset.read_text(encoding="utf-8")
     elif path.is_file():
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
     else:
         raise ConfigError(f"no config file {path}")
     try:

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from sidgan.errors import DownloadError
+from sidgan.errors import ConfigError, DownloadError
 from sidgan.files import finished
 
 TIMEOUT = 30.0  #: seconds without a byte
@@ -84,6 +84,18 @@ FAN = Download(
 )  # fmt: skip
 
 KNOWN = (VGG19, YUNET, INCEPTION, SYNCNET_V2, FAN)
+
+
+def named(file: str) -> Download:
+    """The published file of this name.
+
+    Raises:
+        ConfigError: none of `KNOWN` has it.
+    """
+    for one in KNOWN:
+        if one.file == file:
+            return one
+    raise ConfigError(f"no published file '{file}'; there are {', '.join(one.file for one in KNOWN)}")
 
 
 def folder() -> Path:

@@ -52,7 +52,7 @@ def _write(folder: Path, results: Sequence[Adapted]) -> None:
         checkpoint.save(folder / f"{i}.safetensors", result.generator)
     told: list[dict[str, Any]] = [{"tracks": one.tracks, "report": one.report.to_dict()} for one in results]
     with finished(folder / FACES) as part, writing(part):
-        part.write_text(json.dumps(told))
+        part.write_text(json.dumps(told), encoding="utf-8")
 
 
 def _read(folder: Path) -> list[Adapted] | None:
@@ -60,6 +60,6 @@ def _read(folder: Path) -> list[Adapted] | None:
         return [
             Adapted(tuple(one["tracks"]), checkpoint.load_generator(folder / f"{i}.safetensors"),
                     AdaptReport(**one["report"]))
-            for i, one in enumerate(json.loads((folder / FACES).read_text()))
+            for i, one in enumerate(json.loads((folder / FACES).read_text(encoding="utf-8")))
         ]  # fmt: skip
     return None

@@ -284,4 +284,4 @@ def read_manifest(root: Path) -> list[dict[str, Any]]:
         raise DataError(f"{root} holds shards, which are for training; give the prepared folder they were packed from")
     if not path.is_file():
         raise DataError(f"{root} holds no manifest.jsonl; run: sidgan prepare FOLDER {root}")
-    return [json.loads(line) for line in path.read_text().splitlines()]
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]

@@ -114,7 +114,7 @@ def prepare_clip(source: ClipSource, out: Path, config: PrepareConfig) -> dict[s
         done.unlink(missing_ok=True)  # from here on to the end, what lies there may be of two kinds
         record = _judge(source, target, config, signature)
         with finished(done) as part:
-            part.write_text(json.dumps(record, sort_keys=True))
+            part.write_text(json.dumps(record, sort_keys=True), encoding="utf-8")
     return record | {"sha256": digest}
 
 
@@ -140,7 +140,7 @@ def _judge(source: ClipSource, target: Path, config: PrepareConfig, signature: s
 
 def _read_record(path: Path, signature: str) -> dict[str, Any] | None:
     try:
-        record: dict[str, Any] = json.loads(path.read_text())
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     whole = not record.get("kept") or all(_beside(path.with_suffix(""), s).is_file() for s in (".mp4", ".npz"))

@@ -158,7 +158,7 @@ def _job(job: Job) -> dict[str, Any]:
 
 def _write(path: Path, lines: list[str]) -> None:
     with finished(path) as part:
-        part.write_text("".join(line + "\n" for line in lines))
+        part.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
 
 
 __all__ = ["DEFAULTS", "KEYS", "SUFFIXES", "VERSION", "PrepareConfig", "prepare", "prepare_clip", "ticks",

@@ -122,7 +122,7 @@ def write_shards(root: Path, out: Path, megabytes: float = 256, progress: Progre
             progress(done, len(samples))
     head = json.dumps({"version": VERSION, "size": sizes.pop()})[:-1]
     with finished(out / INDEX) as part:
-        part.write_text(head + ', "shards": [\n' + ",\n".join(lines) + "\n]}\n")
+        part.write_text(head + ', "shards": [\n' + ",\n".join(lines) + "\n]}\n", encoding="utf-8")
 
 
 def _samples(root: Path) -> list[Sample]:
@@ -231,7 +231,7 @@ def read_index(root: Path) -> tuple[int, list[Shard]]:
     """
     path = root / INDEX
     try:
-        index = json.loads(path.read_text())
+        index = json.loads(path.read_text(encoding="utf-8"))
         if index["version"] != VERSION:
             raise ValueError(f"version {index['version']}")
         shards = [_entry(root, dict(entry)) for entry in index["shards"]]

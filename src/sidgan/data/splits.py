@@ -52,7 +52,7 @@ class Splits:
             ConfigError: no such file, or not TOML.
         """
         try:
-            return cls(tomllib.loads(path.read_text()), names)
+            return cls(tomllib.loads(path.read_text(encoding="utf-8")), names)
         except OSError as error:
             raise ConfigError(f"cannot read the split file {path}: {error.strerror}") from None
         except tomllib.TOMLDecodeError as error:

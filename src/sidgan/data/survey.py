@@ -130,8 +130,9 @@ def survey(root: Path) -> Survey:
     records = [_completed(root, record) for record in read_manifest(root)]
     settings = root / "prepare.json"
     skipped = root / "skipped.jsonl"
-    kinds = [json.loads(line)["kind"] for line in skipped.read_text().splitlines()] if skipped.is_file() else []
-    return Survey(root, records, json.loads(settings.read_text()) if settings.is_file() else {}, dict(Counter(kinds)))
+    lines = skipped.read_text(encoding="utf-8").splitlines() if skipped.is_file() else []
+    made_with = json.loads(settings.read_text(encoding="utf-8")) if settings.is_file() else {}
+    return Survey(root, records, made_with, dict(Counter(json.loads(line)["kind"] for line in lines)))
 
 
 def described(facts: Record) -> str:

@@ -123,7 +123,7 @@ def multiply(
         records.append(record)
         progress(len(records), count)
     with finished(out / "manifest.jsonl") as part:
-        part.write_text("".join(json.dumps(record, sort_keys=True) + "\n" for record in records))
+        part.write_text("".join(json.dumps(record, sort_keys=True) + "\n" for record in records), encoding="utf-8")
     return records
 
 

@@ -22,7 +22,7 @@ from sidgan.dubbing.journal import Journal, joined, surroundings
 from sidgan.dubbing.looks import figures, stretches
 from sidgan.dubbing.plan import Plan
 from sidgan.dubbing.proof import wrong_pictures, wrong_sound
-from sidgan.dubbing.report import Clock, DubReport, Progress, peak_memory
+from sidgan.dubbing.report import Clock, DubReport, Progress
 from sidgan.dubbing.segments import OnFrame, Scheme, Studio, complete, engine_of, engines
 from sidgan.dubbing.silence import SILENCES, Silence
 from sidgan.dubbing.steady import STEADY
@@ -30,6 +30,7 @@ from sidgan.dubbing.voice import voices
 from sidgan.engine import check_engine, load
 from sidgan.errors import MarkError, SidganError
 from sidgan.nn import Generator
+from sidgan.portable import peak_memory
 from sidgan.timeline import LENGTHS, Length, Timeline
 from sidgan.types import Clip
 

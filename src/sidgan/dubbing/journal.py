@@ -16,7 +16,6 @@ found and done again.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -31,7 +30,7 @@ from typing import Any, Self
 
 import torch
 
-from sidgan import media
+from sidgan import media, portable
 from sidgan.dubbing.drawing import BEFORE, Done
 from sidgan.dubbing.looks import Sample
 from sidgan.engine.devices import choose_device
@@ -139,9 +138,9 @@ class Journal:
             )
         with ExitStack() as stack, writing(self._out):
             self._root.mkdir(exist_ok=True)
-            lock = stack.enter_context((self._root / "lock").open("w"))
+            lock = stack.enter_context((self._root / "lock").open("w", encoding="utf-8"))
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                portable.hold(lock)
             except BlockingIOError:
                 raise OutputError(f"{self._out} is being made by another run; wait for it or stop it") from None
             self._stack = stack.pop_all()
@@ -156,6 +155,8 @@ class Journal:
         if {path.name for path in self._root.glob("*")} <= {"lock"}:
             shutil.rmtree(self._root, ignore_errors=True)
         self._stack.close()
+        if os.name == "nt" and {path.name for path in self._root.glob("*")} <= {"lock"}:
+            shutil.rmtree(self._root, ignore_errors=True)  # where a file that is open cannot be removed
 
     def open(self, settings: Mapping[str, Any], tell: Callable[[str], None] | None = None) -> None:
         """Find what was done under the same inputs and settings.
@@ -178,7 +179,7 @@ class Journal:
             tell(line)
         lines = [{"settings": mine}, *map(asdict, records.values())]
         with finished(self._journal) as part, writing(part):
-            part.write_text("".join(json.dumps(line) + "\n" for line in lines))
+            part.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
 
     @property
     def analysis(self) -> Path:
@@ -196,7 +197,7 @@ class Journal:
     def records(self) -> dict[int, Record]:
         """The segments that are complete, by number."""
         try:
-            lines = self._journal.read_text().splitlines()[1:]
+            lines = self._journal.read_text(encoding="utf-8").splitlines()[1:]
         except OSError:
             return {}
         found = {record.segment: record for record in map(Record.read, lines) if record is not None}
@@ -215,7 +216,7 @@ class Journal:
         """What the work for other settings differs in, where there is any."""
         for journal in sorted(self._root.glob("*/journal.jsonl")):
             with suppress(OSError, ValueError, KeyError, IndexError, AttributeError):
-                theirs = json.loads(journal.read_text().splitlines()[0])["settings"]
+                theirs = json.loads(journal.read_text(encoding="utf-8").splitlines()[0])["settings"]
                 names = [name for name in mine if mine[name] != theirs.get(name)]
                 told = ", ".join(_change(name, theirs.get(name), mine[name]) for name in names[:NAMED])
                 if told:

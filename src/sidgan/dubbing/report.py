@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import resource
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -108,9 +106,3 @@ class Clock:
     def cpu(self) -> float:
         """Seconds of processor time since the beginning."""
         return time.process_time() - self._cpu
-
-
-def peak_memory() -> float:
-    """The most memory that this process has held, MiB."""
-    scale = 1 << 20 if sys.platform == "darwin" else 1 << 10  # systems count in bytes or KiB
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale

@@ -216,13 +216,13 @@ def nothing_judged(out: Path, records: Sequence[dict[str, Any]]) -> DataError:
 def notes(out: Path) -> list[str]:
     """What ``summary.json`` has to say beside the table: clips and frames left out, figures that are missing."""
     left_out: dict[tuple[str, str], list[str]] = {}
-    for line in (out / "records.jsonl").read_text().splitlines():
+    for line in (out / "records.jsonl").read_text(encoding="utf-8").splitlines():
         record = json.loads(line)
         if record["excluded"] is not None:
             left_out.setdefault((record["split"], reason(record["excluded"])), []).append(record["name"])
     lines = [f"{split}: {len(names)} clip{'s' * (len(names) != 1)} not judged: {why} ({_some(names)})"
              for (split, why), names in left_out.items()]  # fmt: skip
-    for split, found in json.loads((out / "summary.json").read_text()).items():
+    for split, found in json.loads((out / "summary.json").read_text(encoding="utf-8")).items():
         lines += [f"{split}: {count} frames not judged: {why}" for why, count in found["skipped_frames"].items()]
     return lines + missing(out)
 
@@ -233,8 +233,8 @@ def _some(names: Sequence[str], most: int = 3) -> str:
 
 def missing(out: Path) -> list[str]:
     """How to get those of the paper's figures that are not there."""
-    networks = json.loads((out / "protocol.json").read_text())["networks"]
-    known = {metric for split in json.loads((out / "summary.json").read_text()).values()
+    networks = json.loads((out / "protocol.json").read_text(encoding="utf-8"))["networks"]
+    known = {metric for split in json.loads((out / "summary.json").read_text(encoding="utf-8")).values()
              for rows in split["means"].values() for values in rows.values()
              for metric, figure in values.items() if figure["mean"] is not None}  # fmt: skip
     lines = []
@@ -263,7 +263,7 @@ def _plain_records(records: Sequence[dict[str, Any]]) -> Iterator[Record]:
 
 def _read_record(path: Path, digest: str) -> dict[str, Any] | None:
     try:
-        record: dict[str, Any] = json.loads(path.read_text())
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     beside = [path.parents[1] / folder / f"{path.stem}{end}"
@@ -278,7 +278,7 @@ def _plain(value: float) -> float | None:
 
 def _write(path: Path, text: str) -> None:
     with finished(path) as part:
-        part.write_text(text)
+        part.write_text(text, encoding="utf-8")
 
 
 def _write_arrays(path: Path, arrays: dict[str, Float]) -> None:

@@ -93,12 +93,12 @@ def settle(out: Path, protocol: Mapping[str, Any]) -> None:
             raise ConfigError(f"{out} holds figures made in another way: {difference}; choose another --out")
         return
     with finished(path) as part:
-        part.write_text(text)
+        part.write_text(text, encoding="utf-8")
 
 
 def _read(path: Path) -> Any:
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path} cannot be read ({error}); choose another --out") from None
 

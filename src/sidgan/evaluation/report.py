@@ -49,8 +49,9 @@ def write_report(out: Path) -> Path:
         OutputError: the page cannot be written.
     """
     try:
-        protocol, summary = (json.loads((out / f"{name}.json").read_text()) for name in ("protocol", "summary"))
-        records = [json.loads(line) for line in (out / "records.jsonl").read_text().splitlines()]
+        texts = [(out / f"{name}.json").read_text(encoding="utf-8") for name in ("protocol", "summary")]
+        protocol, summary = map(json.loads, texts)
+        records = [json.loads(line) for line in (out / "records.jsonl").read_text(encoding="utf-8").splitlines()]
     except (OSError, ValueError) as error:
         raise InputError(f"{out} holds no finished result ({error}); run sidgan eval to the end") from None
     parts = [*_head(out, protocol, summary), *_meanings(summary)]
@@ -59,7 +60,7 @@ def write_report(out: Path) -> Path:
         parts += _clips(out, split, [r for r in records if r["split"] == split and r["excluded"] is None])
     parts += [*_excluded(records), *_protocol(protocol)]
     with finished(out / "report.html") as part:
-        part.write_text("\n".join(parts) + "\n")
+        part.write_text("\n".join(parts) + "\n", encoding="utf-8")
     return out / "report.html"
 
 

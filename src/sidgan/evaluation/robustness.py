@@ -120,9 +120,9 @@ def robustness_to(
     result = {"protocol": described, "tables": [t.to_dict() for t in tables], "clips": [r["name"] for r in judged],
               "excluded": {r["name"]: r["excluded"] for r in records if r["excluded"] is not None}}  # fmt: skip
     with finished(out / "robustness.json") as path:
-        path.write_text(json.dumps(result, indent=1) + "\n")
+        path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     with finished(out / "robustness.svg") as path:
-        path.write_text(draw(tables, f"Where {_short(model)} gets worse ({len(judged)} clips)"))
+        path.write_text(draw(tables, f"Where {_short(model)} gets worse ({len(judged)} clips)"), encoding="utf-8")
     return tables
 
 
@@ -192,7 +192,7 @@ def _root(folder: str) -> Path:
     """Where the clips of a prepared folder came from."""
     path = Path(folder) / "prepare.json"
     try:
-        root = Path(json.loads(path.read_text())["root"])
+        root = Path(json.loads(path.read_text(encoding="utf-8"))["root"])
     except (OSError, ValueError, KeyError):
         raise DataError(f"{path} does not say where the clips came from; {LEAVE_OUT}") from None
     if not root.is_dir():

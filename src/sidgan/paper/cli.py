@@ -102,7 +102,7 @@ class _Figure:
 
         text = json.dumps(values, indent=1)
         with finished(self.numbers) as part:
-            part.write_text(text)
+            part.write_text(text, encoding="utf-8")
         if as_json:
             print(text)
 

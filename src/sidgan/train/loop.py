@@ -147,7 +147,7 @@ class _Log:
         if self._say is None:
             return
         self._say(line)
-        with (self._folder / "log.txt").open("a") as file:
+        with (self._folder / "log.txt").open("a", encoding="utf-8") as file:
             file.write(line + "\n")
 
     def texts(self, lines: Iterable[str]) -> None:
@@ -158,7 +158,7 @@ class _Log:
         if self._say is None:
             return
         record = {"step": step, "seconds": round(elapsed, 1)} | {k: float(f"{v:.5g}") for k, v in values.items()}
-        with (self._folder / "stats.jsonl").open("a") as file:
+        with (self._folder / "stats.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
         self.text(f"{step:7d} {elapsed / 60:6.1f} min  " + "  ".join(f"{k} {v:.4g}" for k, v in values.items()))
 

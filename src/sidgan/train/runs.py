@@ -157,11 +157,11 @@ def _train(task: Task, config: Any, loop: LoopConfig, folder: Path | None, name:
     folder = task.fabric.broadcast(folder or new_run(Path("runs"), name))
     folder.mkdir(parents=True, exist_ok=True)
     text, path = json.dumps(to_dict(config), indent=1, sort_keys=True), folder / "config.json"
-    if path.is_file() and not same_run(config, json.loads(path.read_text())):
+    if path.is_file() and not same_run(config, json.loads(path.read_text(encoding="utf-8"))):
         raise CheckpointError(f"{folder} was begun with other settings; give another --run folder")
     task.fabric.barrier()  # all have read what was there
     if task.fabric.is_global_zero:
-        path.write_text(text)
+        path.write_text(text, encoding="utf-8")
     run(task, folder, loop)
     return folder / "weights.safetensors"
 

@@ -1,0 +1,156 @@
+"""One by one: packages, extras, weights, published files, encoders. Each says what it is for and what adds it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+
+State = Literal["ok", "missing", "broken"]
+MARKS = {"ok": "ok", "missing": "--", "broken": "!!"}
+SPACE = 1.0  #: GiB free, below which a dub of some minutes may not end
+
+#: What dubbing cannot do without: module -> distribution.
+NEEDED = {
+    "torch": "torch", "numpy": "numpy", "scipy": "scipy", "av": "av", "cv2": "opencv-python-headless",
+    "dlib": "dlib-bin", "soxr": "soxr", "safetensors": "safetensors",
+}  # fmt: skip
+#: What comes with an extra: its modules, and what it is for.
+EXTRAS = {
+    "train": (("lightning",), "training and adaptation"),
+    "paper": (("matplotlib",), "figures of the paper"),
+    "openvino": (("onnx", "onnxscript", "openvino"), "the engine openvino, faster on CPUs"),
+    "onnx": (("onnx", "onnxscript", "onnxruntime"), "the engine onnx, and sidgan export"),
+    "speech": (("pocketsphinx",), "sidgan label"),
+    "c2pa": (("c2pa", "cryptography"), "signed results (dub --sign)"),
+    "ray": (("ray",), "work on several machines (--ray)"),
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is there, or is not.
+
+    Attributes:
+        name: what was looked for.
+        state: ``ok``, ``missing``, or ``broken``: it is there and does not work.
+        detail: its version, or what it is for, or what it says.
+        needed: whether dubbing needs it.
+        remedy: the command that adds or mends it; empty where there is nothing to do.
+    """
+
+    name: str
+    state: State
+    detail: str
+    needed: bool = False
+    remedy: str = ""
+
+    def lines(self, width: int = 0) -> list[str]:
+        """To read, the name in a column of ``width``."""
+        told = [f"  {MARKS[self.state]}  {self.name:<{width}}  {self.detail}"]
+        return told + ([f"      {'':<{width}}  to add it: {self.remedy}"] if self.remedy else [])
+
+
+def packages() -> Iterator[Finding]:
+    """Every package that dubbing needs, by importing it."""
+    for module, distribution in NEEDED.items():
+        yield _imported(distribution, (module,), _version(distribution), f"pip install {distribution}", needed=True)
+    spec = find_spec("face_recognition_models")  # must not be imported: it needs what setuptools no longer has
+    found = spec is not None
+    yield Finding("face models", "ok" if found else "missing", _version("face_recognition_models"), True,
+                  "" if found else "pip install face_recognition_models")  # fmt: skip
+
+
+def extras() -> Iterator[Finding]:
+    """Every extra, by importing what comes with it."""
+    for extra, (modules, purpose) in EXTRAS.items():
+        yield _imported(extra, modules, purpose, f"pip install 'sidgan[{extra}]'")
+
+
+def conflicts() -> Iterator[Finding]:
+    """Packages that break others by being there."""
+    try:
+        version("torchvision")
+    except PackageNotFoundError:
+        pass
+    else:
+        yield _imported("torchvision", ("torchvision",), "not needed, and fits this torch", "pip uninstall torchvision")
+    for distribution in ("opencv-python", "opencv-contrib-python", "opencv-contrib-python-headless"):
+        if _version(distribution) != NOTHING:
+            yield Finding(distribution, "broken", "lies over opencv-python-headless", False,
+                          f"pip uninstall {distribution} && pip install --force-reinstall opencv-python-headless")
+
+
+def weights() -> Iterator[Finding]:
+    """The bundled networks, by reading what they say about themselves."""
+    from sidgan import checkpoint
+    from sidgan.errors import CheckpointError
+
+    for kind, purpose in (("generator", "draws mouths"), ("syncnet", "judges them")):
+        needed, remedy = kind == "generator", "pip install --force-reinstall --no-deps sidgan"
+        path = checkpoint.bundled(kind)
+        try:
+            checkpoint.read_meta(path)
+        except CheckpointError as error:
+            state: State = "broken" if path.is_file() else "missing"
+            yield Finding(kind, state, str(error), needed, remedy)
+        else:
+            yield Finding(kind, "ok", f"{purpose}; {path.stat().st_size / 1e6:.1f} MB", needed)
+
+
+def downloads() -> Iterator[Finding]:
+    """Files that others publish; the cache is looked into, nothing is fetched."""
+    from sidgan.downloads import survey
+
+    states: dict[str, State] = {"present": "ok", "absent": "missing", "wrong": "broken"}
+    for one in survey():
+        file, detail = one.download.file, f"{one.download.purpose}; {one.download.megabytes} MB"
+        remedy = "" if one.state == "present" else f"sidgan info --fetch {file}"
+        if one.state == "wrong":
+            detail = f"{one.path} is another file; remove it first"
+        yield Finding(file, states[one.state], detail, False, remedy)
+
+
+def encoders() -> Finding:
+    """Which encoders work here; x264 must."""
+    from sidgan.media.encoders import working
+
+    names = working()
+    found = "x264" in names
+    return Finding("encoders", "ok" if found else "missing", ", ".join(names), True,
+                   "" if found else "pip install --force-reinstall av")  # fmt: skip
+
+
+def space(folder: Path) -> Finding:
+    """Free space where results would go."""
+    free = shutil.disk_usage(folder).free / (1 << 30)
+    enough = free >= SPACE
+    return Finding("disk", "ok" if enough else "missing", f"{free:.1f} GiB free in {folder}", False,
+                   "" if enough else "remove what is not needed, or work in another folder")  # fmt: skip
+
+
+NOTHING = "not installed"
+
+
+def _imported(name: str, modules: tuple[str, ...], detail: str, remedy: str, *, needed: bool = False) -> Finding:
+    if any(find_spec(module) is None for module in modules):
+        return Finding(name, "missing", detail, needed, remedy)
+    try:
+        for module in modules:
+            import_module(module)
+    except Exception as error:  # a package that is broken may raise anything
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        return Finding(name, "broken", f"cannot be imported: {reason[0][:100]}", needed, remedy)
+    return Finding(name, "ok", detail, needed)
+
+
+def _version(distribution: str) -> str:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return NOTHING

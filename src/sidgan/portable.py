@@ -1,0 +1,50 @@
+"""What operating systems do each in their own way: locking a file, and counting the memory of a process."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from typing import IO
+
+
+def hold(file: IO[str]) -> None:
+    """Lock an open file for this process alone, until it is closed or the process ends, however it ends.
+
+    Raises:
+        BlockingIOError: another process, or another handle of this one, holds it.
+    """
+    if sys.platform == "win32":
+        import msvcrt
+
+        try:
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        except OSError as error:  # it says "permission denied", whatever the reason
+            raise BlockingIOError(str(error)) from error
+    else:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+class _Counters(ctypes.Structure):
+    """PROCESS_MEMORY_COUNTERS of the Windows API."""
+
+    _fields_ = (
+        ("size", ctypes.c_uint32), ("faults", ctypes.c_uint32), ("peak", ctypes.c_size_t),
+        *((f"other{i}", ctypes.c_size_t) for i in range(7)),
+    )  # fmt: skip
+
+
+def peak_memory() -> float:
+    """The most memory that this process has held, MiB."""
+    if sys.platform == "win32":
+        counters, system = _Counters(), ctypes.windll.kernel32
+        counters.size = ctypes.sizeof(counters)
+        system.GetCurrentProcess.restype = ctypes.c_void_p  # a handle is as long as a pointer
+        system.K32GetProcessMemoryInfo.argtypes = ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint32
+        system.K32GetProcessMemoryInfo(system.GetCurrentProcess(), ctypes.byref(counters), counters.size)
+        return float(counters.peak) / (1 << 20)
+    import resource
+
+    scale = 1 << 20 if sys.platform == "darwin" else 1 << 10  # systems count in bytes or KiB
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale
