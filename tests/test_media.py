@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -660,6 +659,7 @@ def test_impossible_targets_are_refused_before_any_work(tmp_path: Path, talk: Pa
 @contextmanager
 def room_for(size: int) -> Iterator[None]:
     """No file may grow beyond ``size`` bytes: as near to a full disk as one gets without one."""
+    resource = pytest.importorskip("resource", reason="this system has no limits of resources")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))

@@ -19,9 +19,9 @@ import cv2
 import matplotlib
 import numpy as np
 import torch
+from PIL import Image
 
 from sidgan import blend, geometry, media
-from sidgan.adaptation import adapt
 from sidgan.audio import log_mel
 from sidgan.config import SyncNetConfig
 from sidgan.dubbing import Dubber, dub, faces
@@ -87,7 +87,7 @@ def stages() -> None:
 
 
 def sound() -> None:
-    """A voice as the network hears it, and how a mouth moves to it: in truth, and as drawn."""
+    """A voice as the network hears it, and how a mouth moves to it: in truth, and as dubbed."""
     person, line = Person.random(14), LINES["seven"]
     samples = voice(_fitted(line, 4.0), Person.random(11), RATE)
     mel = log_mel(samples)
@@ -96,27 +96,23 @@ def sound() -> None:
         folder = Path(name)
         media.write_wav(folder / "voice.wav", samples, RATE)
         _cut(ASSETS / "demo.mp4", folder / "in.mp4", 100)
-        opened: dict[str, list[float]] = {}
-        for title, weights in (("as it comes", None), ("adapted for a minute and a half", 1.5)):
-            network = None if weights is None else adapt(folder / "in.mp4", minutes=weights)[0]
-            dub(folder / "in.mp4", folder / "voice.wav", folder / "out.mp4", generator=network)
-            (track,) = track_faces(media.read_frames(media.probe(folder / "out.mp4")))
-            opened[title] = list(geometry.mouth_opening(track.landmarks))
+        dub(folder / "in.mp4", folder / "voice.wav", folder / "out.mp4")
+        (track,) = track_faces(media.read_frames(media.probe(folder / "out.mp4")))
+    opened = geometry.mouth_opening(track.landmarks)
     figure, (top, bottom) = plt.subplots(2, 1, figsize=(9, 4.6), sharex=True, height_ratios=(1, 1.1))
     top.imshow(mel, origin="lower", aspect="auto", extent=(0, mel.shape[1] / 80, 0, 80), cmap="magma")
+    top.set_xlim(0, 4)
     top.set_ylabel("mel band")
     top.axvspan(1.4, 1.6, color="white", alpha=0.35)
-    top.text(1.62, 70, "what one frame hears first: 0.2 s", color="white", fontsize=9)
+    top.text(1.62, 70, "what one frame hears: 0.2 s", color="white", fontsize=9)
     at = np.arange(100) / 25
     bottom.plot(at, truth, color=GREY, label="the drawn person saying it", lw=1.2)
-    for (title, values), colour in zip(opened.items(), (BLUE, RED), strict=True):
-        found = np.asarray(values[: len(at)])
-        match = np.corrcoef(found, truth[: len(found)])[0, 1]
-        bottom.plot(at[: len(found)], found, color=colour, lw=1.2, label=f"dubbed, {title} (r {match:.2f})")
+    match = np.corrcoef(opened, truth)[0, 1]
+    bottom.plot(at, opened, color=BLUE, lw=1.4, label=f"as dubbed (correlation {match:.2f})")
     bottom.set_ylabel("opening, eye distances")
     bottom.set_xlabel("seconds")
-    bottom.set_ylim(0, max(truth.max(), 0.25) * 1.35)
-    bottom.legend(fontsize=8, loc="upper center", ncol=3, frameon=False)
+    bottom.set_ylim(0, truth.max() * 1.3)
+    bottom.legend(fontsize=8, loc="upper center", ncol=2, frameon=False)
     _save(figure, "sound.png", colours=64)
 
 
@@ -200,7 +196,7 @@ def _save(figure: plt.Figure, name: str, colours: int | None = None) -> None:
     if colours is None:
         cv2.imwrite(str(path), cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 82])
     else:
-        cv2.imwrite(str(path), cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_PNG_COMPRESSION, 9])
+        Image.fromarray(image).quantize(colours).save(path, optimize=True)
     print(f"{path}: {path.stat().st_size / 1e3:.0f} KB")
 
 

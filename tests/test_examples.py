@@ -1,0 +1,78 @@
+"""The programs of examples/ run as they are, on as little as shows that they work."""
+
+import os
+import subprocess
+import sys
+from itertools import islice
+from pathlib import Path
+
+import pytest
+
+import sidgan
+from sidgan import media
+
+ROOT = Path(__file__).parents[1]
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+SOURCE = str(Path(sidgan.__file__).parents[1])
+
+
+@pytest.fixture(scope="module")
+def short(tmp_path_factory) -> Path:
+    """A folder with the first 12 frames of the bundled clip, and half a second of the bundled voice."""
+    folder = tmp_path_factory.mktemp("short")
+    assets = Path(sidgan.__file__).parent / "assets"
+    clip = media.probe(assets / "demo.mp4")
+    media.write_clip(folder / "talk.mp4", (rgb for _, rgb in islice(media.read_rgb(clip.path), 12)), clip.frame_rate)
+    media.write_wav(folder / "german.wav", media.read_audio(assets / "demo_voice.m4a", 16_000)[:8_000], 16_000)
+    return folder
+
+
+def run(name, *arguments, cwd):
+    """An example, as a user starts it, in a folder of its own."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": SOURCE}
+    command = [sys.executable, str(ROOT / "examples" / f"{name}.py"), *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_every_example_is_run_here():
+    text = Path(__file__).read_text(encoding="utf-8")
+    for path in EXAMPLES:
+        assert f'run("{path.stem}"' in text, f"no test runs {path.name}"
+
+
+def test_dub_in_three_lines(short, tmp_path):
+    told = run("dub_in_three_lines", short / "talk.mp4", short / "german.wav", "out.mp4", cwd=tmp_path)
+    assert told.startswith("12 of 12 frames dubbed")
+    assert media.probe(tmp_path / "out.mp4").audio_rate
+
+
+def test_watch_frames(short, tmp_path):
+    lines = run("watch_frames", short / "talk.mp4", short / "german.wav", cwd=tmp_path).splitlines()
+    assert len(lines) == 13
+    assert all("of the picture" in line for line in lines[:12])
+    assert "drawn by generator" in lines[-1]
+
+
+def test_several_speakers(tmp_path):
+    told = run("several_speakers", "--seconds", 0.6, "--out", tmp_path, cwd=tmp_path)
+    assert "person 1" in told
+    assert "person 2" in told
+    assert {"people.png", "dubbed.mp4"} <= {path.name for path in tmp_path.iterdir()}
+
+
+def test_train_tiny(tmp_path):
+    told = run("train_tiny", "--people", 2, "--seconds", 1.2, "--steps", 2, "--out", "tiny", cwd=tmp_path)
+    assert "held out: ['person_0']" in told
+    assert "average" in told
+    assert (tmp_path / "tiny" / "run" / "weights.safetensors").is_file()
+
+
+def test_judge_videos(short, tmp_path):
+    for name in ("results", "originals"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "talk.mp4").write_bytes((short / "talk.mp4").read_bytes())
+    told = run("judge_videos", "results", "originals", "judged", cwd=tmp_path)
+    assert "result" in told
+    assert (tmp_path / "judged" / "report.html").is_file()
