@@ -32,15 +32,16 @@ def main() -> None:
         images = (shot.image for shot in scene)
         write_clip(footage / f"person_{k}.mp4", images, scene.rate, scene.audio(RATE), RATE)
 
-    records = prepare(footage, args.out / "data", PrepareConfig(size=64, min_side=32))
-    print(f"{len(records)} clips; held out: {[r['name'] for r in records if 'heldout' in r['splits']]}")
+    # Nobody may be on two sides: the first person is kept for the judge.
+    (args.out / "splits.toml").write_text('[unseen]\npeople = ["person_0"]\n', encoding="utf-8")
+    prepare(footage, args.out / "data", PrepareConfig(size=64, min_side=32), splits=args.out / "splits.toml")
 
     config = runs.gan_config("nano64", args.steps, None, ["batch=5"])
     weights = runs.train_gan([args.out / "data"], config, "bundled", args.out / "run", "cpu")
 
-    unseen = PackedSet(args.out / "data", ["heldout"])
+    unseen = PackedSet(args.out / "data", ["unseen_people"])
     result = evaluate(checkpoint.load_generator(weights), unseen, rows=("model", "wrong", "average"), max_frames=10)
-    print(table({"heldout": result}))
+    print(table({"unseen people": result}))
 
 
 if __name__ == "__main__":
