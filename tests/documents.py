@@ -16,19 +16,19 @@ from sidgan.cli import app
 
 ROOT = Path(__file__).parents[1]
 PAGES = [*map(ROOT.joinpath, ("README.md", "MODEL_CARD.md", "CONTRIBUTING.md")), *sorted((ROOT / "docs").glob("*.md"))]
-MARK = re.compile(r"<!-- (run|check)((?: [a-z]+)*) -->")
+MARK = re.compile(r"<!-- run( slow)? -->")
 RUNNERS = re.compile(r"^torchrun .*?-m -- ")  #: what may stand before a command
 
 
 @dataclass(frozen=True)
 class Block:
-    """A block that is marked: on which page and line, its text, its language, and the words of its mark."""
+    """A block that is to be run: on which page and line, its text, its language, and whether it takes long."""
 
     page: Path
     line: int
     text: str
     language: str
-    words: tuple[str, ...]
+    slow: bool
 
     @property
     def name(self) -> str:
@@ -44,8 +44,7 @@ def marked(page: Path) -> Iterator[Block]:
             begin = next(k for k in range(i + 1, len(lines)) if lines[k])
             assert lines[begin].startswith("```"), f"{page.name}:{i + 1}: no block follows the mark"
             end = next(k for k in range(begin + 1, len(lines)) if lines[k] == "```")
-            yield Block(page, begin + 1, "\n".join(lines[begin + 1 : end]), lines[begin][3:].strip(),
-                        (found[1], *found[2].split()))  # fmt: skip
+            yield Block(page, begin + 1, "\n".join(lines[begin + 1 : end]), lines[begin][3:].strip(), bool(found[1]))
 
 
 def code_lines(text: str) -> Iterator[tuple[int, str]]:

@@ -23,7 +23,7 @@ def sidgan(*arguments, cwd=None):
 
 VERBS = (
     "dub", "verify", "adapt", "demo", "export", "prepare", "multiply", "shards", "inspect", "eval", "robustness",
-    "info", "train syncnet", "train gan",
+    "info", "doctor", "train syncnet", "train gan",
 )  # fmt: skip
 
 

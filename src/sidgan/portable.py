@@ -43,8 +43,10 @@ def peak_memory() -> float:
         system.GetCurrentProcess.restype = ctypes.c_void_p  # a handle is as long as a pointer
         system.K32GetProcessMemoryInfo.argtypes = ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint32
         system.K32GetProcessMemoryInfo(system.GetCurrentProcess(), ctypes.byref(counters), counters.size)
-        return float(counters.peak) / (1 << 20)
-    import resource
+        most = float(counters.peak) / (1 << 20)
+    else:
+        import resource
 
-    scale = 1 << 20 if sys.platform == "darwin" else 1 << 10  # systems count in bytes or KiB
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale
+        scale = 1 << 20 if sys.platform == "darwin" else 1 << 10  # systems count in bytes or KiB
+        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale
+    return most
