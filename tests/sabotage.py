@@ -251,7 +251,7 @@ TRAINING = [
     Break("Audio weights", "training starts with ears of its own", training.only_the_generator_learns, GAN.__init__,
           "net.audio.take_over(ears)", "pass"),
     Break("LSGAN", "real and generated change places", training.critics_learn_which_is_real, GAN._train_critics,
-          "lsgan_d(real, fake)", "lsgan_d(fake, real)"),
+          "told(real, fake)", "told(fake, real)"),
     Break("Overfit", "the average of the weights stands still", training.one_clip_is_learnt, average.average_in,
           "kept.lerp_(value, 1 - decay)", "pass"),
     Break("Overfit", "steps are not taken", training.one_clip_is_learnt, GAN.step,

@@ -10,10 +10,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -24,14 +24,16 @@ from sidgan.config import GeneratorConfig, ListenerConfig, SyncNetConfig, from_d
 from sidgan.errors import CheckpointError, ConfigError
 from sidgan.files import finished, writing
 from sidgan.nn import AudioEncoder, Generator, Listener, SyncNet
+from sidgan.nn.baselines import build
 
 FORMAT = "sidgan-1"
 N = TypeVar("N", bound=nn.Module)
 
-_KINDS: dict[type[nn.Module], tuple[str, type[Any]]] = {
-    Generator: ("generator", GeneratorConfig),
-    SyncNet: ("syncnet", SyncNetConfig),
-    Listener: ("listener", ListenerConfig),
+#: What a file calls each kind of network, its configuration, and what makes it; generators are of several kinds again.
+_KINDS: dict[type[nn.Module], tuple[str, type[Any], Callable[[Any], nn.Module]]] = {
+    Generator: ("generator", GeneratorConfig, build),
+    SyncNet: ("syncnet", SyncNetConfig, SyncNet),
+    Listener: ("listener", ListenerConfig, Listener),
 }
 Network = Generator | SyncNet | Listener
 
@@ -92,7 +94,7 @@ def _write(
     path: Path, network: Network, tensors: dict[str, torch.Tensor], meta: Mapping[str, Any] | None,
     more: Mapping[str, str],
 ) -> None:  # fmt: skip
-    kind, _ = _KINDS[type(network)]
+    kind = next(name for one, (name, *_) in _KINDS.items() if isinstance(network, one))
     header = {
         "format": FORMAT, "kind": kind, "config": json.dumps(to_dict(network.config)),
         "meta": json.dumps(dict(meta or {})), **more,
@@ -163,12 +165,15 @@ def load_ears(path: Path | str) -> AudioEncoder:
     """The audio encoder of any network in a file of this package; ``bundled`` names the bundled generator's."""
     kind = read_meta(file_of(path))["kind"]
     if kind == "generator":
-        return load_generator(path).audio
+        ears = load_generator(path).ears
+        if ears is None:
+            raise CheckpointError(f"{path} holds a generator that hears in its own way; others cannot take that over")
+        return ears
     return load_listener(path).audio if kind == "listener" else load_syncnet(path).audio
 
 
 def _load(path: Path | str, network: type[N]) -> N:
-    kind, config_type = _KINDS[network]
+    kind, config_type, make = _KINDS[network]
     file = file_of(path, kind)
     header = read_meta(file)
     if header["kind"] != kind:
@@ -177,7 +182,7 @@ def _load(path: Path | str, network: type[N]) -> N:
     if "base" in header:
         state = _base_of(file, header["base"])[1] | state
     try:
-        model = network(from_dict(config_type, header["config"]))
+        model = cast("N", make(from_dict(config_type, header["config"])))
         model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
     except (ConfigError, RuntimeError) as error:
         reason = str(error).splitlines()[0]

@@ -75,9 +75,12 @@ class ListenerConfig:
 
 @dataclass(frozen=True)
 class GeneratorConfig:
-    """The pyramid generator with its two image encoders and audio encoder (Sec. 3.1, 3.2).
+    """The pyramid generator with its encoders (Sec. 3.1, 3.2), or one of the systems it is compared with (Sec. 4).
 
     Attributes:
+        kind: ``sidgan``, or one of `sidgan.nn.baselines`: ``lipgan``, ``wav2lip``, ``wav2lip384`` (the same network,
+            made for larger faces), ``pcavs``. These have ``size``, ``base``, ``cmax``, ``start``, the side of the
+            coarsest map, and ``audio_width``; they have no choice in the rest.
         size: side S of query, reference and finest output in px.
         base: channels at resolution ``size``; doubled with every halving up to ``cmax``.
         cmax: most channels anywhere.
@@ -97,6 +100,7 @@ class GeneratorConfig:
             2. Their features are mixed in learnt shares.
     """
 
+    kind: Literal["sidgan", "lipgan", "wav2lip", "wav2lip384", "pcavs"] = "sidgan"
     size: int = 512
     base: int = 32
     cmax: int = 512
@@ -118,6 +122,19 @@ class GeneratorConfig:
         require(bool(self.rgb_levels) and self.rgb_levels[-1] == self.size, "the last rgb level must be size")
         unknown = (set(self.rgb_levels) | set(self.audio_levels) | set(self.warp_levels)) - set(levels)
         require(not unknown, f"levels {sorted(unknown)} are not among the block resolutions {levels}")
+        if self.kind != "sidgan":
+            plain = GeneratorConfig(
+                size=self.size, base=self.base, cmax=self.cmax, start=self.start, rgb_levels=(self.size,),
+                audio_levels=(), audio_width=self.audio_width,
+            )  # fmt: skip
+            wanted = to_dict(plain) | {"kind": self.kind}
+            other = [f"{name} = {json.dumps(wanted[name])}" for name, v in to_dict(self).items() if v != wanted[name]]
+            require(not other, f"for a {self.kind} generator, set {', '.join(other)}")
+
+    @property
+    def sees_mouth(self) -> bool:
+        """Whether queries are shown unmasked, as PC-AVS takes nothing but the pose from them."""
+        return self.kind == "pcavs"
 
     @property
     def levels(self) -> tuple[int, ...]:
@@ -139,18 +156,23 @@ class GeneratorConfig:
 
 @dataclass(frozen=True)
 class DiscriminatorConfig:
-    """A patch discriminator for one level (Sec. 3.4).
+    """A discriminator for one level (Sec. 3.4).
 
     Attributes:
         base, cmax: channels of its first layer, and at most.
         layers: convolutions that halve the picture.
-        sees: ``face``, the whole picture; or ``detail``, what is fine in its lower half, where the mouth is. Faces that
-            are mostly copied differ from true ones in little else, which a critic of faces finds only after very long.
+        kind: ``patch``, the paper's, or that of a compared system (`sidgan.nn.baselines.critics`): ``sound`` (LipGAN:
+            do face and sound belong together), ``half`` (Wav2Lip: is the lower half real), ``scales`` (PC-AVS: patches
+            of the picture and of its half). The kind decides the loss as well.
+        sees: of patches: ``face``, the whole picture; or ``detail``, what is fine in its lower half, where the mouth
+            is. Faces that are mostly copied differ from true ones in little else, which a critic of faces finds only
+            after very long.
     """
 
     base: int = 64
     cmax: int = 512
     layers: int = 3
+    kind: Literal["patch", "sound", "half", "scales"] = "patch"
     sees: Literal["face", "detail"] = "face"
 
 
@@ -165,6 +187,7 @@ class LossWeights:
         frequency: gamma, of the focal frequency loss. It is some fifty times smaller than L1.
         gan: mu.
         sync: lambda.
+        content: of the contrastive loss between what PC-AVS hears and what it reads from lips.
     """
 
     l1: float = 1.0
@@ -174,6 +197,7 @@ class LossWeights:
     sync: float = 0.0
     mouth: float = 5.0
     lips: float = 0.0
+    content: float = 0.0
 
 
 def require(condition: bool, message: str) -> None:

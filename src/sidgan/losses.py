@@ -5,6 +5,8 @@ Images are (N, 3, S, S) in [0, 1]. Everything here is computed in float32, whate
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -75,6 +77,66 @@ def lsgan_g(fake: Tensor) -> Tensor:
     """What the generator minimises against a discriminator: its patches should score 1 (L_GAN of Eq. 4)."""
     with _full_precision(fake):
         return (fake.float() - 1).square().mean()
+
+
+# ---------------------------------------------------------------------------------------------- compared systems
+
+SHARPNESS = 1 / 0.07  #: what cosines are multiplied by before they compete
+
+
+def contrastive_d(real: Tensor, fake: Tensor) -> Tensor:
+    """What LipGAN's discriminator minimises: distances of what belongs together to 0, of what does not beyond 1.
+
+    Args:
+        real, fake: one minus the distances.
+    """
+    with _full_precision(real):
+        return ((real.float() - 1).square().mean() + fake.float().relu().square().mean()) / 2
+
+
+def entropy_d(real: Tensor, fake: Tensor) -> Tensor:
+    """What Wav2Lip's visual discriminator minimises: binary cross-entropy of probabilities that pictures are real."""
+    return (entropy_g(real) + entropy_g(1 - fake)) / 2
+
+
+def entropy_g(fake: Tensor) -> Tensor:
+    """What its generator minimises: minus the logarithm of the probability."""
+    with _full_precision(fake):
+        return -fake.float().clamp(PROBABILITY_FLOOR, 1).log().mean()
+
+
+def hinge_d(real: Tensor, fake: Tensor) -> Tensor:
+    """What PC-AVS's discriminators minimise: scores of real patches above 1, of generated ones below 0."""
+    with _full_precision(real):
+        return (1 - real.float()).relu().mean() + fake.float().relu().mean()
+
+
+def hinge_g(fake: Tensor) -> Tensor:
+    """What its generator minimises: scores, however high, should be higher."""
+    with _full_precision(fake):
+        return -fake.float().mean()
+
+
+def content_loss(seen: Tensor, heard: Tensor) -> Tensor:
+    """How hard it is to find, among all of a batch, the sound that a mouth says, and the mouth that says a sound.
+
+    The contrastive loss of PC-AVS: cross-entropy over cosines, both ways. 0 where each has its own; log N by chance.
+
+    Args:
+        seen, heard: (N, C), of the same moments in the same order.
+    """
+    with _full_precision(seen):
+        cosines = F.normalize(seen.float(), dim=1) @ F.normalize(heard.float(), dim=1).T
+        own = torch.arange(len(cosines), device=cosines.device)
+        return (F.cross_entropy(SHARPNESS * cosines, own) + F.cross_entropy(SHARPNESS * cosines.T, own)) / 2
+
+
+Rule = tuple[Callable[[Tensor, Tensor], Tensor], Callable[[Tensor], Tensor]]
+#: What discriminator and generator minimise, by the kind of discriminator (`sidgan.config.DiscriminatorConfig`).
+RIVALRY: dict[str, Rule] = {
+    "patch": (lsgan_d, lsgan_g), "sound": (contrastive_d, lsgan_g), "half": (entropy_d, entropy_g),
+    "scales": (hinge_d, hinge_g),
+}  # fmt: skip
 
 
 # ------------------------------------------------------------------------------------------------- reconstruction

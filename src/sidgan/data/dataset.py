@@ -10,14 +10,16 @@ import io
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import cv2
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from sidgan import audio
@@ -90,6 +92,8 @@ class PackedSet:
         DataError: nothing there for these splits.
     """
 
+    _shown: int | None = None
+
     def __init__(
         self, root: Path | Sequence[Path], splits: Iterable[str], *, min_frames: int = 2 * SYNC_FRAMES,
         device: str | torch.device = "cpu",
@@ -132,6 +136,17 @@ class PackedSet:
         """Crop side S in px."""
         return int(self.clips[0].images.shape[-1])
 
+    @property
+    def shown(self) -> int:
+        """Side in px of the pictures that windows are handed out with."""
+        return self._shown or self.size
+
+    def shown_at(self, size: int) -> Self:
+        """The same clips, whose windows are averaged down to ``size`` px."""
+        smaller = copy(self)
+        smaller._shown = size
+        return smaller
+
     def __len__(self) -> int:
         return sum(len(clip) for clip in self.clips)
 
@@ -154,7 +169,7 @@ class PackedSet:
             clip = self.draw(rng)
             start = int(rng.integers(len(clip) - frames + 1))
             picks.append((clip, start, reference_frames(rng, clip, start, frames, references)))
-        return stack_windows(picks, frames, self.size, self.device)
+        return stack_windows(picks, frames, self.shown, self.device)
 
 
 def reference_frames(rng: np.random.Generator, clip: PackedClip, start: int, frames: int, count: int) -> list[int]:
@@ -176,8 +191,18 @@ def reference_frames(rng: np.random.Generator, clip: PackedClip, start: int, fra
 def stack_windows(
     picks: Sequence[tuple[PackedClip, int, Sequence[int]]], frames: int, size: int, device: torch.device | None = None
 ) -> Windows:
-    """Batch windows given as (clip, first frame, K reference frames), on ``device`` or where the clips are."""
-    target = torch.stack([c.images[s : s + frames] for c, s, _ in picks]).to(device).float() / 255
+    """Batch windows given as (clip, first frame, K reference frames), on ``device`` or where the clips are.
+
+    Pictures larger than ``size`` are averaged down.
+    """
+
+    def pictures(images: Sequence[Tensor]) -> Tensor:
+        found = torch.stack(list(images)).to(device).float() / 255
+        if found.shape[-1] == size:
+            return found
+        return F.interpolate(found.flatten(0, 1), (size, size), mode="area").unflatten(0, found.shape[:2])
+
+    target = pictures([c.images[s : s + frames] for c, s, _ in picks])
     boxes = torch.stack([c.masks[s : s + frames] for c, s, _ in picks]).to(device)
     lips = torch.stack([lip_boxes(c.landmarks[s : s + frames]) for c, s, _ in picks]).to(boxes.device)
     mels = torch.stack([c.mels[s : s + frames] for c, s, _ in picks]).to(device).float()
@@ -185,7 +210,7 @@ def stack_windows(
     return Windows(
         target=target, mask=box_masks(boxes, size), lips=box_masks(lips, size), mels=mels,
         sync_mel=mels[:, frames // 2],
-        reference=torch.stack([c.images[list(r)] for c, _, r in picks]).to(device).float() / 255,
+        reference=pictures([c.images[list(r)] for c, _, r in picks]),
         placed=torch.from_numpy(np.stack(placed)).to(boxes.device),
     )  # fmt: skip
 

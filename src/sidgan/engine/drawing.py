@@ -72,7 +72,7 @@ def redrawn(
         (N, 3, T, T) float32 in [0, 1].
     """
     own, side = generator.config.size, faces.shape[-1]
-    queries = faces.masked_fill(hidden, 0)
+    queries = faces if generator.config.sees_mouth else faces.masked_fill(hidden, 0)
     if side == own:
         return generator.decode(queries, reference, mels, placed=placed, finest=True)[side]
     # A reduced pixel that is hidden in part is hidden: its edge must be as hard as in training.

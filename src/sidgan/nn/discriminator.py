@@ -38,8 +38,8 @@ class Discriminator(nn.Module):
     def _bounded(self, layer: nn.Conv2d) -> nn.Module:
         return layer if self.detail else spectral_norm(layer)
 
-    def forward(self, image: Tensor) -> Tensor:
-        """Map (N, 3, S, S) in [0, 1] to unbounded scores (N, 1, H, W) of overlapping patches."""
+    def forward(self, image: Tensor, mel: Tensor | None = None) -> Tensor:
+        """Map (N, 3, S, S) in [0, 1] to unbounded scores (N, 1, H, W) of overlapping patches, whatever is heard."""
         return self.units(mouth_detail(image) if self.detail else image)
 
 

@@ -129,6 +129,16 @@ class Generator(nn.Module):
         self._audio_frozen = False
         self._recomputed: tuple[int, ...] = ()
 
+    @property
+    def ears(self) -> AudioEncoder | None:
+        """The audio encoder, where it may be taken over from an expert; ``None`` where it is learnt with the rest."""
+        return self.audio
+
+    @property
+    def read(self) -> tuple[Tensor, Tensor] | None:
+        """(N, C) what the last pass in training read from lips, and what it heard, for generators that do both."""
+        return None
+
     def recompute(self, blocks: int) -> None:
         """Compute the activations of the finest ``blocks`` blocks again in the backward pass, instead of keeping them.
 
@@ -231,8 +241,12 @@ class Generator(nn.Module):
         if reach:
             mixed = (heard.unflatten(0, (mel.shape[0], -1)) * self.context).sum(1)
             heard = F.layer_norm(mixed, (AUDIO_FEATURES,))
+        return self._emphasised(heard)
+
+    def _emphasised(self, heard: Tensor) -> Tensor:
+        """Sounds (N, C) set apart from the usual as strongly as wanted; in training the usual is kept up."""
         if self.training and torch.is_grad_enabled():  # not while it is only looked at
-            self.usual.lerp_(heard.detach().mean(0), USUAL)
+            self.usual.lerp_(heard.detach().float().mean(0), USUAL)
         return heard if self.emphasis == 1 else torch.lerp(self.usual, heard, self.emphasis)
 
     def _check(self, query: Tensor, level: int, sharp: Tensor | None) -> None:

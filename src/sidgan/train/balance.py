@@ -45,8 +45,9 @@ def gradient_balance(task: GanTask, level: int, batches: int = 8) -> dict[int, d
     for _ in range(batches):
         windows = task.train.windows(rng, task.config.batch // SYNC_FRAMES, SYNC_FRAMES)
         batch = prepare_batch(windows, rng).to(task.fabric.device)
+        queries = batch.shown_to(task.config.generator)
         with torch.no_grad():
-            images = task.net.module(batch.query, batch.reference, batch.mels, level, None, batch.placed)
+            images = task.net.module(queries, batch.reference, batch.mels, level, None, batch.placed)
         for r, image in images.items():
             leaf = image.detach().requires_grad_()
             hidden = at_level(batch.mask, r)

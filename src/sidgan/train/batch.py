@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sidgan.config import GeneratorConfig
 from sidgan.data.dataset import Windows
 from sidgan.train import augment
 
@@ -30,6 +31,10 @@ class Batch:
     placed: Tensor
     mels: Tensor
     sync_mel: Tensor
+
+    def shown_to(self, config: GeneratorConfig) -> Tensor:
+        """(N, 3, S, S), the queries as a generator sees them: unmasked where only their pose is looked at."""
+        return self.target if config.sees_mouth else self.query
 
     def to(self, device: torch.device) -> Batch:
         """The same on a device."""

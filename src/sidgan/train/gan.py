@@ -18,15 +18,16 @@ from sidgan import checkpoint
 from sidgan.config import SYNC_FRAMES, LossWeights, require
 from sidgan.data.dataset import PackedSet
 from sidgan.losses import (
+    RIVALRY,
+    content_loss,
     contextual_loss,
     focal_frequency_loss,
-    lsgan_d,
-    lsgan_g,
     masked_l1,
     perceptual_loss,
     sync_loss,
 )
-from sidgan.nn import VGG19, AudioEncoder, Discriminator, Generator, SyncNet, lower_half_windows
+from sidgan.nn import VGG19, AudioEncoder, Generator, SyncNet, lower_half_windows
+from sidgan.nn.baselines import build, critic
 from sidgan.train.average import average_in
 from sidgan.train.balance import BANDS, Calibration, gradient_balance
 from sidgan.train.batch import Batch, at_level, prepare_batch
@@ -45,9 +46,9 @@ __all__ = ["GanTask", "GanTrainConfig"]
 class Critics(nn.ModuleDict):
     """The discriminators by level; one forward for all, as distributed training wants it."""
 
-    def forward(self, images: Mapping[int, Tensor]) -> dict[int, Tensor]:
-        """{level: (N, 3, r, r)} -> {level: (N, 1, h, w)}, patch scores."""
-        return {level: self[str(level)](image) for level, image in images.items()}
+    def forward(self, seen: Mapping[int, tuple[Tensor, Tensor]]) -> dict[int, Tensor]:
+        """{level: pictures (N, 3, r, r) and mel windows (N, 1, 80, 28)} -> {level: scores (N, ...)}."""
+        return {level: self[str(level)](image, mels) for level, (image, mels) in seen.items()}
 
 
 class GanTask(Notes):
@@ -69,13 +70,17 @@ class GanTask(Notes):
         ears: AudioEncoder | None = None,
     ) -> None:  # fmt: skip
         torch.manual_seed(config.seed)
-        require(train.size == config.generator.size, f"data is {train.size} px, generator {config.generator.size} px")
-        self.config, self.train, self.held, self.fabric = config, train, held, fabric
+        size = config.generator.size
+        require(train.size >= size, f"data is {train.size} px, generator {size} px")
+        self.config, self.train, self.fabric = config, train.shown_at(size), fabric
+        self.held = {name: data.shown_at(size) for name, data in held.items()}
         self.share = share(fabric, config.batch, SYNC_FRAMES)
         self.gate, self.calibration = SyncGate(config.sync_gate), Calibration()
         super().__init__()
-        net = Generator(config.generator) if start is None else begun(start, config.generator)
-        if ears is None and expert is not None and start is None:
+        net = build(config.generator) if start is None else begun(start, config.generator)
+        if net.ears is None:
+            require(ears is None, f"a {config.generator.kind} generator learns to hear by itself; leave out the ears")
+        elif ears is None and expert is not None and start is None:
             ears = expert.audio
         if ears is not None:
             net.audio.take_over(ears)
@@ -95,13 +100,14 @@ class GanTask(Notes):
         drawing = [p for n, p in net.named_parameters() if not n.startswith("audio.")]
         groups: list[dict[str, Any]] = [{"params": drawing, "scale": 1.0}]
         if config.audio_lr:
-            groups.append({"params": list(net.audio.parameters()), "scale": config.audio_lr})
+            hearing = [p for n, p in net.named_parameters() if n.startswith("audio.")]
+            groups.append({"params": hearing, "scale": config.audio_lr})
         optimiser = torch.optim.Adam(groups, lr=config.lr, betas=betas)
         self.net, self.optimiser = fabric.setup(net, optimiser)
         self.critics: Any = None
         self.critic_optimiser: Any = None
         if config.critics:
-            critics = Critics({str(k): Discriminator(c) for k, c in config.critics.items()})
+            critics = Critics({str(k): critic(c, k) for k, c in config.critics.items()})
             critic_optimiser = torch.optim.Adam(critics.parameters(), lr=config.critic_lr * config.lr, betas=betas)
             self.critics, self.critic_optimiser = fabric.setup(critics, critic_optimiser)
 
@@ -119,11 +125,13 @@ class GanTask(Notes):
         windows = self.train.windows(rng, self.share // frames, frames, references)
         batch = prepare_batch(windows, rng, self.config.identity).to(self.fabric.device)
         self.net.train()
-        self.net.module.audio.eval()  # its running statistics are the expert's: batches here are small and correlated
+        if self.net.module.ears is not None:
+            self.net.module.ears.eval()  # its statistics are the expert's: batches here are small and correlated
         if self.config.calibrate:
             self.calibration.update(self, index, now)
         fade = now.fade if now.fade < 1 else None
-        images = self.net(batch.query, batch.reference, batch.mels, now.level, fade, batch.placed)
+        queries = batch.shown_to(self.config.generator)
+        images = self.net(queries, batch.reference, batch.mels, now.level, fade, batch.placed)
         some = self._some(rng, len(batch.target))
         losses = self._losses(images, batch, now, sync, some)
         total = torch.stack(list(losses.values())).sum()
@@ -160,6 +168,9 @@ class GanTask(Notes):
             ramp = now.sync if sync and level in now.sync_levels else 0.0
             for name, value in self.terms(level, image, batch, ramp, level in now.gan_levels, some).items():
                 losses[name] = losses.get(name, torch.zeros_like(value)) + share * value
+        content, read = self.weights_at(now.level).content, self.net.module.read
+        if content and read is not None:
+            losses["content"] = content * content_loss(*read)
         return losses
 
     def terms(
@@ -189,7 +200,9 @@ class GanTask(Notes):
         if weights.frequency:
             losses["frequency"] = weights.frequency * focal_frequency_loss(part, true_part)
         if gan and self.critics is not None and str(level) in self.critics.module:
-            losses["gan"] = weights.gan * lsgan_g(self._score(level, part))
+            wants = RIVALRY[self.config.critics[level].kind][1]
+            heard = batch.mels if some is None else batch.mels[some]
+            losses["gan"] = weights.gan * wants(self._score(level, part, heard))
         if sync and weights.sync and self.expert is not None:
             seen = lower_half_windows(image.view(-1, SYNC_FRAMES, *image.shape[1:]), self.expert.config.face)
             with self.fabric.autocast():
@@ -214,25 +227,31 @@ class GanTask(Notes):
         finally:
             self.critics.train()
 
-    def _score(self, level: int, image: Tensor) -> Tensor:
+    def _score(self, level: int, image: Tensor, mels: Tensor) -> Tensor:
         with self.fabric.autocast():
-            return self.critics.module[str(level)](image)
+            return self.critics.module[str(level)](image, mels)
 
     def _train_critics(
         self, images: dict[int, Tensor], batch: Batch, now: Moment, some: Tensor | None
     ) -> dict[str, float]:
         self.critic_optimiser.zero_grad(set_to_none=True)
-        pairs: dict[int, Tensor] = {}
+        pairs: dict[int, tuple[Tensor, Tensor]] = {}
         for level in (r for r in now.gan_levels if str(r) in self.critics.module):
-            both = (at_level(batch.target, level), images[level].detach())
-            pairs[level] = torch.cat([x if some is None else x[some] for x in both])
+            both = (at_level(batch.target, level), images[level].detach(), batch.mels)
+            real, fake, mels = (x if some is None else x[some] for x in both)
+            shown, heard = [real, fake], [mels, mels]
+            if self.config.critics[level].kind == "sound":  # another's sound makes a real face as wrong
+                shown, heard = [*shown, real], [*heard, mels.roll(len(mels) // 2, 0)]
+            pairs[level] = torch.cat(shown), torch.cat(heard)
         if not pairs:
             return {}
         scores: dict[str, float] = {}
         total = torch.zeros((), device=batch.target.device)
+        count = len(batch.target if some is None else some)
         for level, score in self.critics(pairs).items():
-            real, fake = score.chunk(2)
-            total = total + lsgan_d(real, fake)
+            real, fake = score[:count], score[count:]
+            told = RIVALRY[self.config.critics[level].kind][0]
+            total = total + told(real, fake)
             scores |= {f"real{level}": real.mean().item(), f"fake{level}": fake.mean().item()}
         self.fabric.backward(total)
         self.fabric.clip_gradients(self.critics, self.critic_optimiser, max_norm=1.0, error_if_nonfinite=False)

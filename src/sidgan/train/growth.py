@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from sidgan.config import GeneratorConfig, require, require_same
 from sidgan.nn import Generator
+from sidgan.nn.baselines import build
 
 
 def begun(start: Generator, config: GeneratorConfig) -> Generator:
@@ -14,13 +15,13 @@ def begun(start: Generator, config: GeneratorConfig) -> Generator:
     Where ``start`` is smaller, its blocks, their motions, RGB blocks, encoder stages and audio encoder are taken over
     at their resolutions; the finer ones, and the encoders' way down to its size, are new.
 
-    Where only ``config`` hears the sounds around a frame, their shares are new.
+    Where only ``config`` hears the sounds around a frame, their shares are new. A compared system goes on as it is.
 
     Raises:
         ConfigError: they differ in more than these, or are not equally wide where both have a level.
     """
     small = start.config if start.config.audio_context else replace(start.config, audio_context=config.audio_context)
-    if small.size >= config.size:
+    if small.size >= config.size or "sidgan" not in (small.kind, config.kind):
         require_same(small, config)
     else:
         require_same(replace(small, size=config.size, base=config.base, rgb_levels=config.rgb_levels), config)
@@ -29,7 +30,7 @@ def begun(start: Generator, config: GeneratorConfig) -> Generator:
     widths = {r: (small.channels(r), config.channels(r)) for r in small.levels}
     differ = ", ".join(f"{mine} at {r} instead of {its}" for r, (mine, its) in widths.items() if mine != its)
     require(not differ, f"the weights to start from are of another width: {differ}; choose base and cmax to match")
-    net = Generator(config)
+    net = build(config)
     mine, its = net.state_dict(), start.state_dict()
     net.load_state_dict({k: its[k] if k in its and its[k].shape == v.shape else v for k, v in mine.items()})
     return net

@@ -41,7 +41,8 @@ def sync_figures(task: GanTask, data: PackedSet, level: int) -> dict[str, float]
         return {}
     windows = data.windows(np.random.default_rng(0), WINDOWS, SYNC_FRAMES)
     batch = prepare_batch(windows, None).to(task.fabric.device)
-    drawn = task.ema(batch.query, batch.reference, batch.mels, level, None, batch.placed)[level]
+    queries = batch.shown_to(task.config.generator)
+    drawn = task.ema(queries, batch.reference, batch.mels, level, None, batch.placed)[level]
     figures: dict[str, float] = {}
     for name, images in (("sync", drawn), ("sync_truth", at_level(batch.target, level))):
         seen = lower_half_windows(images.unflatten(0, (-1, SYNC_FRAMES)), task.expert.config.face)
@@ -58,13 +59,14 @@ def critic_figures(task: GanTask, levels: tuple[int, ...], level: int) -> dict[s
         return {}
     rng = np.random.default_rng(0)
     batch = prepare_batch(task.train.windows(rng, 2 * WINDOWS, 1), rng).to(task.fabric.device)
-    images = task.net.module(batch.query, batch.reference, batch.mels, level, None, batch.placed)
+    queries = batch.shown_to(task.config.generator)
+    images = task.net.module(queries, batch.reference, batch.mels, level, None, batch.placed)
     figures = {}
     with task.critics_asleep():
         for r in (r for r in levels if str(r) in task.critics.module):
             critic = task.critics.module[str(r)]
-            figures[f"real{r}"] = float(critic(at_level(batch.target, r)).mean())
-            figures[f"fake{r}"] = float(critic(images[r]).mean())
+            figures[f"real{r}"] = float(critic(at_level(batch.target, r), batch.mels).mean())
+            figures[f"fake{r}"] = float(critic(images[r], batch.mels).mean())
     return figures
 
 

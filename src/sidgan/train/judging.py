@@ -23,7 +23,7 @@ def spread(data: PackedSet, count: int) -> Windows:
     for i in np.linspace(0, len(data) - 1, count).astype(int):
         clip, at = data.locate(int(i))
         picks.append((clip, at, [(at + len(clip) // 2) % len(clip)]))
-    return stack_windows(picks, 1, data.size)
+    return stack_windows(picks, 1, data.shown)
 
 
 class Judged(NamedTuple):
@@ -52,7 +52,7 @@ def judge(net: Generator, windows: Windows, level: int) -> Judged:
     truth, mask = at_level(batch.target, level), (at_level(batch.mask, level) > 0.5).float()
 
     def draw(mels: Tensor) -> dict[int, Tensor]:
-        given = (part.split(16) for part in (batch.query, batch.reference, mels, batch.placed))
+        given = (part.split(16) for part in (batch.shown_to(net.config), batch.reference, mels, batch.placed))
         parts = [net(query, shown, mel, level, None, placed) for query, shown, mel, placed in zip(*given, strict=True)]
         return {r: torch.cat([part[r] for part in parts]) for r in parts[0]}
 

@@ -104,7 +104,8 @@ def train_gan(
     fabric = launch(device, config.precision)
     train, held = _sets(data, fabric, config)
     task = GanTask(config, train, held, fabric, checkpoint.load_syncnet(expert), begin, _vgg(config), hearing)
-    return _train(task, config, config.loop, folder, f"gan{config.generator.size}")
+    kind, size = config.generator.kind, config.generator.size
+    return _train(task, config, config.loop, folder, f"gan{size}" if kind == "sidgan" else kind)
 
 
 def _vgg(config: GanTrainConfig) -> VGG19 | None:

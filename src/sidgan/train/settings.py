@@ -83,6 +83,9 @@ class GanTrainConfig:
         levels = self.generator.rgb_levels
         require(self.batch % SYNC_FRAMES == 0, f"batch must be a multiple of {SYNC_FRAMES} frames, not {self.batch}")
         require(len(self.grow) == len(levels) - 1, f"grow needs one time for each of the levels {levels[1:]}")
+        kind = self.generator.kind
+        require(kind == "sidgan" or self.audio_lr == 1, f"a {kind} generator learns to hear; set audio_lr to 1")
+        require(kind == "sidgan" or self.recompute == 0, f"a {kind} generator keeps activations; set recompute to 0")
         require(1 <= self.recon_frames <= SYNC_FRAMES, f"recon_frames must be 1 to {SYNC_FRAMES}")
         for name in (set(self.weights) | set(self.discriminators)) - set(self.generator.levels):
             require(False, f"there is no level {name}; levels are {self.generator.levels}")
