@@ -164,7 +164,7 @@ class Synthesis(nn.Module):
 def _taps(like: Tensor) -> Tensor:
     """(C, 1, 4, 4), the low-pass for each channel of (N, C, r, r); what it sums to makes up for zeros in between."""
     line = torch.tensor(TAPS, device=like.device, dtype=like.dtype)
-    return (torch.outer(line, line) / 16).expand(like.shape[1], 1, 4, 4)
+    return (torch.outer(line, line) / 16).repeat(like.shape[1], 1, 1, 1)
 
 
 def _blurred(x: Tensor) -> Tensor:
