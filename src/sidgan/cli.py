@@ -285,6 +285,21 @@ def export(
     print(engine.export(weights, out, size=size, batch=batch))
 
 
+@app.command("import")
+def import_weights(
+    file: Annotated[Path, typer.Argument(help="Wav2Lip's wav2lip_gan.pth, LipGAN's lipgan_residual_mel.h5, or PC-AVS's "
+                                         "latest_net_G.pth", show_default=False)],
+    out: Annotated[Path, typer.Option("-o", "--out", help="weights file to write: .safetensors", show_default=False)],
+) -> None:  # fmt: skip
+    """Take over published weights of a compared system. Example: sidgan import wav2lip_gan.pth -o wav2lip.safetensors.
+
+    OUT is then a --model like any other. Its authors' terms stay; this prints them.
+    """
+    from sidgan import published
+
+    print(published.convert(file, out))
+
+
 @app.command()
 def prepare(
     folder: Annotated[Path, typer.Argument(help="folder with videos, or of a data set", show_default=False)],

@@ -129,7 +129,7 @@ def adapt(
         check_target(out)
         if out.resolve() == checkpoint.base_file(model).resolve():
             raise OutputError(f"{out} is the model to start from, which its changes need; choose another name")
-    base = checkpoint.load_generator(model)
+    base = _adaptable(model)
     found = read_material(Path(video), base.config.size, "all", progress, LONGEST)
     material = next((m for m in found if m.number == face), None)
     if material is None:
@@ -171,7 +171,7 @@ def adapt_faces(
     Raises:
         InputError: no face, or none for two seconds.
     """
-    base = checkpoint.load_generator(model)
+    base = _adaptable(model)
     require(faces in ("largest", "all"), f"faces must be 'largest' or 'all', not {faces!r}")
     found = read_material(Path(video), base.config.size, faces, progress)
     known = [m for m in found if len(m) >= MIN_FRAMES]
@@ -200,6 +200,12 @@ def shared(frames: Sequence[int]) -> list[float]:
     equal = LEAST / len(frames)
     shares = [max(count / sum(frames), equal) for count in frames]
     return [share / sum(shares) for share in shares]
+
+
+def _adaptable(model: Path | str) -> Generator:
+    base = checkpoint.load_generator(model)
+    require(base.config.kind == "sidgan", f"{model} is a {base.config.kind} generator; only sidgan's own are adapted")
+    return base
 
 
 def _enough(material: Material, video: Path) -> None:
