@@ -216,15 +216,18 @@ def test_presets_train(name, blob):
     assert not [k for k in still if ".fc." not in k], "everything learns, the ears too; a gate of one unit may be dead"
 
 
-@pytest.mark.parametrize("kind", [k for k in KINDS if k != "sidgan"])
-def test_each_learns_a_clip_and_listens(kind, blob):
-    config = gan_config("wav2lip_small", 150, None, [])
-    net = tiny(kind, base=8, cmax=64, audio_width=4)
-    plain = dataclasses.replace(config, generator=net, weights={}, discriminators={}, lr=3e-3, ema=0.9, batch=10)
-    data = PackedSet.of([blob(64, 60)])
-    task = GanTask(plain, data, {}, Fabric(accelerator="cpu", devices=1))
-    for index in range(150):
+@pytest.mark.parametrize(("kind", "steps", "rate", "reached", "gap"), [
+    ("lipgan", 70, 3e-3, 16.5, 0.2), ("wav2lip", 50, 3e-3, 19.0, 0.3), ("pcavs", 50, 1e-2, 13.0, 0.0),
+])  # fmt: skip
+def test_each_learns_a_clip_and_listens(kind, steps, rate, reached, gap, blob):
+    config = gan_config("wav2lip_small", steps, None, [])
+    net = tiny(kind, size=16, base=8, audio_width=4)
+    plain = dataclasses.replace(config, generator=net, weights={}, discriminators={}, lr=rate, ema=0.9)
+    task = GanTask(plain, PackedSet.of([blob(32, 60)]), {}, Fabric(accelerator="cpu", devices=1))
+    before = judge(task.ema, spread(task.train, 20), 16)
+    for index in range(steps):
         task.step(index)
-    seen = judge(task.ema, spread(task.train, 20), 32)
-    assert seen.right > 18
-    assert kind == "pcavs" or seen.right > seen.wrong + 1, "the mouth must depend on the sound"
+    seen = judge(task.ema, spread(task.train, 20), 16)
+    assert before.right < 12.5
+    assert seen.right > reached
+    assert seen.right > seen.wrong + gap, "the mouth depends on the sound"

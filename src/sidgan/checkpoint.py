@@ -191,8 +191,11 @@ def _load(path: Path | str, network: type[N]) -> N:
 
 
 def file_of(path: Path | str, kind: str = "generator") -> Path:
-    """The weights file that a user names, by its path or as ``bundled``."""
-    return bundled(kind) if str(path) == "bundled" else Path(path)
+    """The weights file that a user names, by its path, by the run folder it is in, or as ``bundled``."""
+    if str(path) == "bundled":
+        return bundled(kind)
+    inside = Path(path) / "weights.safetensors"
+    return inside if inside.is_file() else Path(path)
 
 
 def _tensors(file: Path) -> dict[str, torch.Tensor]:

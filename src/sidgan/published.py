@@ -1,7 +1,7 @@
 """Weights that the authors of compared systems publish, rewritten as files of this package.
 
-Which system a file is of, and how large, is read from the names and shapes in it. Nothing in it is executed. Wav2Lip and
-LipGAN saw pictures with blue first; their first and last convolutions are turned, so that RGB goes in and comes out.
+Which system a file is of, and how large, is read from the names and shapes in it. Nothing in it is executed. Wav2Lip
+and LipGAN saw pictures with blue first; their first and last convolutions are turned, so that RGB goes in and out.
 """
 
 from __future__ import annotations

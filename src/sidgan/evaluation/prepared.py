@@ -117,7 +117,7 @@ def evaluate_to(
 
 def weights_file(path: Path | str, kind: str) -> Path:
     """What a user gave, or the bundled file; a `SidganError` where it holds no weights of ours."""
-    file = checkpoint.bundled(kind) if str(path) == "bundled" else Path(path)
+    file = checkpoint.file_of(path, kind)
     if file.is_dir():
         raise ConfigError(f"{file} is a folder; give a weights file or 'bundled' first, then the prepared folders")
     checkpoint.read_meta(file)
