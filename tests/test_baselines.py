@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from lightning.fabric import Fabric
 
 from sidgan.config import DiscriminatorConfig, GeneratorConfig, SyncNetConfig, read_toml
@@ -16,6 +17,7 @@ from sidgan.nn import VGG19, Generator, SyncNet, count_parameters
 from sidgan.nn.baselines import KINDS, build, critic
 from sidgan.nn.baselines.lipgan import same_padded
 from sidgan.nn.baselines.pcavs import disguised, identity_encoder, other_encoder
+from sidgan.nn.baselines.synthesis import Modulated
 from sidgan.train.gan import GanTask
 from sidgan.train.judging import judge, spread
 from sidgan.train.runs import gan_config
@@ -125,6 +127,24 @@ def test_the_same_code_gives_the_same_picture_and_emphasis_moves_it():
         deaf = [net(query, reference, m)[32] for m in (mel, mel.flip(0))]
     assert torch.equal(first, again)
     assert torch.equal(*deaf), "without emphasis every sound is the usual one"
+
+
+@pytest.mark.parametrize("doubles", [False, True])
+def test_modulation_is_that_of_each_sample_s_weights(doubles):
+    torch.manual_seed(0)
+    layer, x, code = Modulated(3, 5, 3, 4, doubles=doubles), torch.randn(2, 3, 6, 6), torch.randn(2, 4)
+    drawn = layer(x, code)
+    for one, style, mine in zip(x, layer.modulation(code), drawn, strict=True):
+        weight = layer.weight / 27**0.5 * style[:, None, None]
+        weight = weight / weight.square().sum((1, 2, 3), keepdim=True).sqrt()
+        if doubles:
+            taps = torch.tensor([1.0, 3.0, 3.0, 1.0])
+            apart = F.conv_transpose2d(one[None], weight.transpose(0, 1), stride=2)
+            want = F.conv2d(F.pad(apart, (1, 1, 1, 1)).transpose(0, 1), torch.outer(taps, taps)[None, None] / 16)
+            want = want.transpose(0, 1)[0]
+        else:
+            want = F.conv2d(one[None], weight, padding=1)[0]
+        torch.testing.assert_close(mine, want, rtol=1e-4, atol=1e-5)
 
 
 def test_disguises_keep_pictures_pictures():
