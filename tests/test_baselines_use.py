@@ -54,10 +54,11 @@ def test_from_training_to_a_dub(preset, kind, prepared, tmp_path):
     assert json.loads((run / "config.json").read_text())["generator"]["kind"] == kind
     made = checkpoint.read_meta(run / "weights.safetensors")
     assert (made["kind"], made["config"]["kind"]) == ("generator", kind)
-    code, said = sidgan("eval", run, prepared, "--out", tmp_path / "judged", "--rows", "model", "--expert", expert,
-                        "--max-frames", 4, "--device", "cpu", "--no-report")  # fmt: skip
-    assert code == 0, said
-    assert "model" in said
+    if kind == "wav2lip":
+        code, said = sidgan("eval", run, prepared, "--out", tmp_path / "judged", "--rows", "model", "--expert", expert,
+                            "--max-frames", 4, "--device", "cpu", "--no-report")  # fmt: skip
+        assert code == 0, said
+        assert "model" in said
     folder = films(tmp_path)
     code, said = sidgan("dub", folder / "film.mp4", folder / "voice.wav", "-o", tmp_path / "out.mp4", "--model", run,
                         "--device", "cpu")  # fmt: skip

@@ -21,7 +21,7 @@ def begun(start: Generator, config: GeneratorConfig) -> Generator:
         ConfigError: they differ in more than these, or are not equally wide where both have a level.
     """
     small = start.config if start.config.audio_context else replace(start.config, audio_context=config.audio_context)
-    if small.size >= config.size or "sidgan" not in (small.kind, config.kind):
+    if small.size >= config.size or not small.kind == config.kind == "sidgan":
         require_same(small, config)
     else:
         require_same(replace(small, size=config.size, base=config.base, rgb_levels=config.rgb_levels), config)
