@@ -189,7 +189,7 @@ def summarise(out: Path, records: Sequence[dict[str, Any]], settings: dict[str, 
     for split in dict.fromkeys(record["split"] for record in records):
         mine = [r for r in records if r["split"] == split]
         judged = [r for r in mine if r["excluded"] is None]
-        results[split] = result = EvalResult(settings, tuple(_plain_records(judged)), distances(out, judged))
+        results[split] = result = EvalResult(settings, tuple(plain_records(judged)), distances(out, judged))
         skipped = Counter[str]()
         for record in judged:
             skipped.update(record["skipped"])
@@ -252,7 +252,8 @@ def reason(text: str) -> str:
     return text.partition(" (")[0]
 
 
-def _plain_records(records: Sequence[dict[str, Any]]) -> Iterator[Record]:
+def plain_records(records: Sequence[dict[str, Any]]) -> Iterator[Record]:
+    """What lines of ``records.jsonl`` say, by clip, system and row."""
     for record in records:
         for system, rows in record["values"].items():
             for row, values in rows.items():

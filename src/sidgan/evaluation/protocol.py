@@ -88,7 +88,7 @@ def settle(out: Path, protocol: Mapping[str, Any]) -> None:
         out.mkdir(parents=True, exist_ok=True)
     text = json.dumps(protocol, indent=1, sort_keys=True) + "\n"
     if path.is_file():
-        difference = next(_differences(_read(path), json.loads(text)), None)
+        difference = next(differences(_read(path), json.loads(text)), None)
         if difference is not None:
             raise ConfigError(f"{out} holds figures made in another way: {difference}; choose another --out")
         return
@@ -103,10 +103,11 @@ def _read(path: Path) -> Any:
         raise ConfigError(f"{path} cannot be read ({error}); choose another --out") from None
 
 
-def _differences(old: Any, new: Any, name: str = "") -> Iterator[str]:
+def differences(old: Any, new: Any, name: str = "") -> Iterator[str]:
+    """Fields in which two ways to judge differ, a phrase for each."""
     if isinstance(old, dict) and isinstance(new, dict):
         for key in sorted({*old, *new}):
-            yield from _differences(old.get(key), new.get(key), f"{name}.{key}" if name else key)
+            yield from differences(old.get(key), new.get(key), f"{name}.{key}" if name else key)
     elif old != new:
         yield f"{name} was {_short(old)} and is {_short(new)}"
 

@@ -1,8 +1,7 @@
-"""`sidgan paper`: one verb for each figure."""
+"""`sidgan paper`: one verb for each figure and table."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,9 +9,12 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from sidgan.paper import cli_tables
+from sidgan.paper.written import Figure
 from sidgan.progress import bar
 
-app = typer.Typer(no_args_is_help=True, help="Figures of the paper, computed on your own videos.")
+app = typer.Typer(no_args_is_help=True, help="Tables and figures of the paper, computed on your own material.")
+cli_tables.add_to(app)
 console = Console(stderr=True)
 
 Videos = Annotated[list[Path], typer.Argument(help="videos of a talking face, with its sound", show_default=False)]
@@ -45,7 +47,7 @@ def fig4(
     from sidgan.paper.shifts import shift_curves
 
     source, experts, reconstruction = _ingredients(videos, expert, against, vgg, windows, size, seed, device)
-    figure = _Figure("fig4", out)
+    figure = Figure("fig4", out)
     with bar(console) as show:
         result = shift_curves(source, experts, reconstruction, _windows(show))
     figure.write(result.to_dict(), as_json)
@@ -74,7 +76,7 @@ def fig2(
     from sidgan.paper.landscape import landscape
 
     source, experts, reconstruction = _ingredients(videos, expert, against, vgg, windows, size, seed, device)
-    figure = _Figure("fig2", out)
+    figure = Figure("fig2", out)
     with bar(console) as show:
         result = landscape(source, experts[::-1], reconstruction, _windows(show))
     values = result.to_dict()
@@ -84,27 +86,6 @@ def fig2(
         print(f"{panel['title']}: low together on {panel['area']:.1%}, minima {panel['minima']['distance']:.2f} apart, "
               f"conflict {panel['conflict']:.1%}")  # fmt: skip
     _remarks(result, figure.picture)
-
-
-class _Figure:
-    """A picture and its numbers in a folder, which is made; what cannot be kept is found out before any work."""
-
-    def __init__(self, name: str, folder: Path) -> None:
-        from sidgan.files import check_target, writing
-
-        with writing(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-        self.picture, self.numbers = folder / f"{name}.png", folder / f"{name}.json"
-        check_target(self.picture)
-
-    def write(self, values: dict[str, Any], as_json: bool) -> None:
-        from sidgan.files import finished
-
-        text = json.dumps(values, indent=1)
-        with finished(self.numbers) as part:
-            part.write_text(text, encoding="utf-8")
-        if as_json:
-            print(text)
 
 
 def _ingredients(

@@ -45,7 +45,7 @@ def draw_shifts(curves: ShiftCurves, out: Path) -> None:
         SidganError: no matplotlib.
         OutputError: it cannot be written.
     """
-    with _page(15, 8.4, out) as figure:
+    with page(15, 8.4, out) as figure:
         _shifts(figure, curves)
 
 
@@ -78,9 +78,9 @@ def _shifts(figure: Any, curves: ShiftCurves) -> None:
     names = ("k = −32", "k = 0, the truth", "k = +32")
     _strip(figure, below[0, 0], curves.example, names, "One of the windows, its crop moved")
     _flatness_bars(figure.add_subplot(below[0, 1]), (*curves.sync, *curves.reconstruction))
-    _head(figure, "Figure 4: how much a sideways shift changes each loss", _material(curves), curves.caution)
+    head(figure, "Figure 4: how much a sideways shift changes each loss", _material(curves), curves.caution)
     moved = float(np.delete(curves.replicated, STILL).mean())
-    _foot(figure, f"Lines: means over windows; bands and whiskers: {LEVEL} % bootstrap over windows. Shaded: the range "
+    foot(figure, f"Lines: means over windows; bands and whiskers: {LEVEL} % bootstrap over windows. Shaded: the range "
                   f"in which flatness = (max − min) / mean is measured. Shifted crops are cut from the full frame; "
                   f"{moved:.0%} of them met its edge, where the last column is repeated. Dashed: the unmoved window "
                   "with the sound of another moment; an expert whose dashed line is no higher is flat because it does "
@@ -94,7 +94,7 @@ def draw_landscape(result: Landscape, out: Path) -> None:
         SidganError: no matplotlib.
         OutputError: it cannot be written.
     """
-    with _page(14, 8.2, out) as figure:
+    with page(14, 8.2, out) as figure:
         _landscape(figure, result)
 
 
@@ -105,8 +105,8 @@ def _landscape(figure: Any, result: Landscape) -> None:
         _contours(figure.add_subplot(grid[0, i]), panel, first=i == 0)
     names = ("s = −1", "s = 0, the truth", "s = +1")
     _column(figure, grid[0, 2], result.example[::-1], names[::-1])
-    _head(figure, "Figure 2: where reconstruction and sync losses are low together", _material(result), result.caution)
-    _foot(figure, f"Contours: mean loss in steps of a tenth of its range, darker where higher. Shaded: both losses "
+    head(figure, "Figure 2: where reconstruction and sync losses are low together", _material(result), result.caution)
+    foot(figure, f"Contours: mean loss in steps of a tenth of its range, darker where higher. Shaded: both losses "
                   f"within the lowest {FEASIBLE:.0%} of their range. Crosses: minima (distance in "
                   f"halves of the axes). Star: the point at which the worse off of both losses is lowest; conflict is "
                   f"how high that is, as a share of its range. The mouth is warped to 1 + 0.6 s "
@@ -211,7 +211,8 @@ def _material(result: ShiftCurves | Landscape) -> str:
     return f"{result.count} window{s} of 5 frames from {count} video{'s' * (count != 1)}, VGG19: {result.vgg}"
 
 
-def _head(figure: Any, title: str, material: str, caution: str | None) -> None:
+def head(figure: Any, title: str, material: str, caution: str | None) -> None:
+    """Title of a figure, what it was made of, and in red what a reader must be told."""
     figure.text(0.055, 0.955, title, fontsize=16, weight="bold", va="center")
     figure.text(0.055, 0.918, material, fontsize=10.5, color="#444444", va="center")
     if caution is not None:
@@ -219,13 +220,14 @@ def _head(figure: Any, title: str, material: str, caution: str | None) -> None:
                     ha="right", bbox={"facecolor": RED, "edgecolor": "none", "boxstyle": "round,pad=0.4"})  # fmt: skip
 
 
-def _foot(figure: Any, text: str) -> None:
+def foot(figure: Any, text: str) -> None:
+    """How to read a figure, below it."""
     lines = textwrap.fill(text, 220)
     figure.text(0.055, 0.012, lines, fontsize=8.5, color="#555555", va="bottom", linespacing=1.35)
 
 
 @contextmanager
-def _page(width: float, height: float, out: Path) -> Iterator[Any]:
+def page(width: float, height: float, out: Path) -> Iterator[Any]:
     """A figure in this file's style, which is written when the block ends."""
     require_matplotlib()
     from matplotlib import rc_context

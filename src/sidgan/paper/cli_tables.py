@@ -1,0 +1,157 @@
+"""`sidgan paper`: the tables, and the figure that is made from them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+from rich.console import Console
+
+from sidgan.progress import bar
+
+if TYPE_CHECKING:
+    from sidgan.paper.collect import Comparison
+
+console = Console(stderr=True)
+
+Methods = Annotated[list[str] | None, typer.Option(
+    "--method", metavar="NAME[@SET]=PLACE", help="once for each: results of sidgan eval, or a weights file, 'bundled', "
+    "a run, or a folder of finished videos, which are judged first; SET is avspeech, hdtf or lrw",
+)]  # fmt: skip
+Data = Annotated[list[str] | None, typer.Option(
+    help="what is judged on: a prepared folder, or true videos where methods are finished videos", metavar="SET=FOLDER",
+)]  # fmt: skip
+Split = Annotated[str | None, typer.Option(help="which clips; if not given, our draw of the set's published test list")]
+System = Annotated[Literal["composite", "raw"], typer.Option(help="pasted into the true frame, or as it was drawn")]
+Published = Annotated[bool, typer.Option("--published", help="judge with FID and LSE too; fetches two published files, "
+                                         "151 MB")]  # fmt: skip
+Inception = Annotated[Path | None, typer.Option(help="TorchScript file for FID, FD custom if not the published one",
+                                                metavar="FILE")]  # fmt: skip
+LagExpert = Annotated[Path | None, typer.Option(help="SyncNet weights for LSE, custom if not the published ones",
+                                                metavar="FILE")]  # fmt: skip
+Frames = Annotated[int | None, typer.Option("--max-frames", help="judge at most so many frames of each clip")]
+Workers = Annotated[int, typer.Option(help="processes that judge", min=1)]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda")]
+Out = Annotated[Path, typer.Option(help="folder for the table and its numbers; results that are made go to OUT/judged")]
+AsJson = Annotated[bool, typer.Option("--json", help="print the numbers as JSON on standard output")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Make these the verbs of an application."""
+    for verb in (table1, table2, fig7):
+        app.command()(verb)
+
+
+def table1(
+    method: Methods = None, data: Data = None, split: Split = None, system: System = "composite",
+    published: Published = False, inception: Inception = None, lag_expert: LagExpert = None,
+    max_frames: Frames = None, workers: Workers = 1, device: Device = "auto", out: Out = Path("tables"),
+    as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """AVSpeech and HDTF, methods by seven metrics. Example: sidgan paper table1 --method Ours=judged-hdtf."""
+    found = _comparisons(method, data, split, system, (published, inception, lag_expert), max_frames, workers, device,
+                         out)  # fmt: skip
+    _show("table1", 1, ("avspeech", "hdtf"), found, out, as_json)
+
+
+def table2(
+    method: Methods = None, data: Data = None, split: Split = None, system: System = "composite",
+    published: Published = False, inception: Inception = None, lag_expert: LagExpert = None,
+    max_frames: Frames = None, workers: Workers = 1, device: Device = "auto", out: Out = Path("tables"),
+    as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """LRW, methods by seven metrics. Example: sidgan paper table2 --method Ours=runs/003-gan512 --data lrw=packed."""
+    found = _comparisons(method, data, split, system, (published, inception, lag_expert), max_frames, workers, device,
+                         out)  # fmt: skip
+    _show("table2", 2, ("lrw",), found, out, as_json)
+
+
+def fig7(
+    method: Methods = None, data: Data = None, split: Split = None, system: System = "composite",
+    published: Published = False, inception: Inception = None, lag_expert: LagExpert = None,
+    max_frames: Frames = None, workers: Workers = 1, device: Device = "auto",
+    out: Annotated[Path, typer.Option(help="folder for the picture and its numbers")] = Path("figures"),
+    as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """All methods as points: FID against LSE-D. Example: sidgan paper fig7 --method Ours=judged-hdtf."""
+    from sidgan.paper.draw import require_matplotlib
+    from sidgan.paper.scatter import draw_scatter, panels
+    from sidgan.paper.written import Figure
+
+    require_matplotlib()
+    figure = Figure("fig7", out)
+    found = _comparisons(method, data, split, system, (published, inception, lag_expert), max_frames, workers, device,
+                         out)  # fmt: skip
+    shown = panels(found)
+    figure.write({"figure": 7, "panels": [panel.to_dict() for panel in shown]}, as_json)
+    draw_scatter(shown, figure.picture)
+    for one in found.values():
+        for note in one.notes:
+            _say(f"  {note}")
+    _say(f"see {figure.picture}")
+
+
+def _comparisons(
+    methods: list[str] | None, data: list[str] | None, split: str | None, system: str,
+    networks: tuple[bool, Path | None, Path | None], max_frames: int | None, workers: int, device: str, out: Path,
+) -> dict[str, Comparison]:  # fmt: skip
+    """Set -> its methods side by side; those without results are judged."""
+    from sidgan.engine import choose_device
+    from sidgan.evaluation import NetworkFiles
+    from sidgan.paper import collect, places
+
+    wanted = [collect.named(text) for text in methods or ()]
+    folders = sets_of(data or ())
+    lent = NetworkFiles(networks[1], networks[2])
+    with bar(console) as show:
+        if networks[0]:
+            lent = lent.or_published(lambda done, total: show(done / max(total, 1), "published networks"))
+        where = choose_device(device).type
+        how = places.Judging(out / "judged", folders, split, lent, max_frames, workers, where, show)
+        results = [pair for one in wanted for pair in places.judged(*one, how)]
+    for _, _, place in wanted:
+        if (line := places.unfinished(place)) is not None:
+            _say(f"  {line}")
+    return {name: collect.compare(some, system) for name, some in places.by_set(results).items()}
+
+
+def sets_of(texts: list[str] | tuple[()]) -> dict[str, Path]:
+    """``SET=FOLDER`` as set and folder.
+
+    Raises:
+        ConfigError: it is something else.
+    """
+    from sidgan.config import require
+    from sidgan.paper.published import SETS
+
+    found = {}
+    for text in texts:
+        name, _, folder = text.partition("=")
+        require(name in SETS and bool(folder), f"--data wants SET=FOLDER, SET one of {', '.join(SETS)}, not '{text}'")
+        found[name] = Path(folder)
+    return found
+
+
+def _show(
+    name: str, number: int, sets: tuple[str, ...], found: Mapping[str, Comparison], out: Path, as_json: bool
+) -> None:
+    from sidgan.paper.published import BENCHMARKS
+    from sidgan.paper.tables import benchmark
+    from sidgan.paper.written import write_texts
+
+    tables = [benchmark(number, one, found.get(one)) for one in sets]
+    values: dict[str, Any] = {"table": number, "sets": {
+        one: {"paper": BENCHMARKS[one], "here": found[one].to_dict() if one in found else None} for one in sets
+    }}  # fmt: skip
+    path = write_texts(out, name, "\n".join(table.markdown() for table in tables), values)
+    print(json.dumps(values, indent=1) if as_json else "\n\n".join(table.text() for table in tables))
+    for other in sorted(found.keys() - set(sets)):
+        _say(f"  not in this table: results on {other}")
+    _say(f"see {path}")
+
+
+def _say(line: str) -> None:
+    console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,217 @@
+"""Result folders of `sidgan eval`, one for each method, as one comparison: alike, or not at all.
+
+Figures can stand in one table only where they were made in one way. Results of another protocol, of other settings,
+networks or clips, or that were not finished are refused, with the first field that differs. Clips that one method has
+no figures for count for none of them, and are named.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sidgan.config import require
+from sidgan.errors import ConfigError, InputError
+from sidgan.evaluation.distances import distances
+from sidgan.evaluation.folder import missing, plain_records
+from sidgan.evaluation.protocol import PROTOCOL, differences
+from sidgan.evaluation.results import EvalResult, Interval
+from sidgan.paper.published import GROUND, SETS
+
+#: Settings that decide which rows there are and how fast, but no figure of a row.
+FREE = ("rows", "systems", "revoice", "device", "sounds")
+JUDGED = ("model", "result")
+NEAR = 2e-3  #: relative difference of two figures of the same true clip that rounding explains
+SHOWN = 3
+
+Records = Sequence[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What is in one result folder.
+
+    Attributes:
+        name: the method's. folder: where it is. protocol: how it was judged.
+        records: lines of ``records.jsonl`` of one split, by clip.
+    """
+
+    name: str
+    folder: Path
+    protocol: dict[str, Any]
+    records: dict[str, dict[str, Any]]
+
+    @property
+    def set(self) -> str | None:
+        """The published set that it says it was judged on, if any."""
+        chosen = str(self.protocol["clips"].get("list", ""))
+        return next((name for name in SETS if chosen.startswith(name)), None)
+
+
+def is_result(folder: Path) -> bool:
+    """Whether there is a result folder here, finished or not."""
+    return (folder / "protocol.json").is_file()
+
+
+def read_judged(name: str, folder: Path, split: str | None = None) -> Judged:
+    """Read a result folder.
+
+    Args:
+        name: of the method.
+        folder: from `sidgan eval`.
+        split: which of its tables; may be left out where it has only one.
+
+    Raises:
+        InputError: it is none, or one that was not finished.
+        ConfigError: another version of the protocol, or several splits.
+    """
+    if not is_result(folder):
+        raise InputError(f"{name}: {folder} is no result folder of sidgan eval; give one that has protocol.json")
+    try:
+        protocol = json.loads((folder / "protocol.json").read_text())
+        by = protocol.get("protocol")
+        require(by == PROTOCOL, f"{name}: {folder} was judged by {by}, not {PROTOCOL}; judge it again")
+        lines = [json.loads(line) for line in (folder / "records.jsonl").read_text().splitlines()]
+        json.loads((folder / "summary.json").read_text())
+    except FileNotFoundError as error:
+        left = Path(str(error.filename)).name
+        raise InputError(f"{name}: {folder} is not finished (no {left}); run its sidgan eval to the end") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{name}: {folder} cannot be read ({error}); judge it again") from None
+    splits = sorted({line["split"] for line in lines})
+    require(split is not None or len(splits) == 1,
+            f"{name}: {folder} has splits {', '.join(splits)}; choose one with --split")  # fmt: skip
+    mine = [line for line in lines if split in (None, line["split"])]
+    require(bool(mine), f"{name}: {folder} has no split {split}, only {', '.join(splits)}")
+    return Judged(name, folder, protocol, {line["name"]: line for line in mine})
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Methods on the same clips.
+
+    Attributes:
+        means: method -> metric -> mean over clips with its interval; the true clips are the method `GROUND`.
+        clips, frames: that count.
+        notes: what a reader must know: clips left out, figures that are missing and why, unequal code.
+        results: method -> the records behind its means.
+    """
+
+    means: dict[str, dict[str, Interval]]
+    clips: int
+    frames: int
+    notes: tuple[str, ...]
+    results: dict[str, EvalResult]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; what is undefined is ``None``."""
+        plain = {
+            method: {metric: {k: v if math.isfinite(v) else None for k, v in figure._asdict().items()}
+                     for metric, figure in values.items()}
+            for method, values in self.means.items()
+        }  # fmt: skip
+        return {"clips": self.clips, "frames": self.frames, "means": plain, "notes": list(self.notes)}
+
+
+def compare(methods: Sequence[Judged], system: str = "composite") -> Comparison:
+    """Put results side by side.
+
+    Args:
+        methods: at least one.
+        system: ``composite`` or ``raw``, see `sidgan.evaluation.results`.
+
+    Raises:
+        ConfigError: they were judged in different ways, or two have one name.
+        InputError: they have no clip in common, the true clips differ, or one of them has no such rows.
+    """
+    first = methods[0]
+    names = [m.name for m in methods]
+    require(len(set(names)) == len(names), f"{names} are not all different; give each method a name of its own")
+    for other in methods[1:]:
+        differs = next(differences(_way(first.protocol), _way(other.protocol)), None)
+        require(differs is None, f"{other.name} was judged in another way than {first.name}: {differs}; "
+                                 "judge both alike")  # fmt: skip
+    common, notes = _common(methods)
+    results, means = dict[str, EvalResult](), dict[str, dict[str, Interval]]()
+    for method in methods:
+        records = [method.records[clip] for clip in common]
+        results[method.name] = result = EvalResult({}, tuple(plain_records(records)), distances(method.folder, records))
+        rows = result.means.get(system, {})
+        row = next((r for r in JUDGED if r in rows), None)
+        if row is None:
+            raise InputError(f"{method.name}: {method.folder} has no {system} figures of a model or of results")
+        means[method.name] = rows[row]
+        means.setdefault(GROUND, rows.get("truth", {}))
+    _same_truth(methods, common, system)
+    frames = sum(first.records[clip]["judged"] for clip in common)
+    return Comparison(means, len(common), frames, (*notes, *_remarks(methods)), results)
+
+
+def _way(protocol: Mapping[str, Any]) -> dict[str, Any]:
+    settings = {k: v for k, v in protocol["settings"].items() if k not in FREE}
+    parts = ("protocol", "mode", "networks", "expert")
+    clips = {k: protocol["clips"].get(k) for k in ("count", "names")}
+    return {part: protocol.get(part) for part in parts} | {"settings": settings, "clips": clips}
+
+
+def _common(methods: Sequence[Judged]) -> tuple[list[str], list[str]]:
+    """Clips that all methods have figures for, and lines about the others."""
+    every = sorted({clip for method in methods for clip in method.records})
+    notes, common = [], set(every)
+    for method in methods:
+        lost = [c for c in every if c not in method.records or method.records[c]["excluded"] is not None]
+        common -= set(lost)
+        if lost:
+            told = ", ".join(f"{c} ({_why(method, c)})" for c in lost[:SHOWN])
+            more = f" and {len(lost) - SHOWN} more" if len(lost) > SHOWN else ""
+            notes.append(f"left out for all methods, since {method.name} has no figures for it: {told}{more}")
+    if not common:
+        raise InputError(f"{', '.join(m.name for m in methods)} have no clip in common; {notes[0] if notes else ''}")
+    lengths = {clip: {m.name: m.records[clip]["judged"] for m in methods} for clip in common}
+    odd = next((clip for clip in sorted(common) if len(set(lengths[clip].values())) > 1), None)
+    if odd is not None:
+        raise InputError(f"{odd} was judged on different frames: {lengths[odd]}; judge all methods on the same clips")
+    return sorted(common), notes
+
+
+def _why(method: Judged, clip: str) -> str:
+    return str(method.records[clip]["excluded"]) if clip in method.records else "not in its results"
+
+
+def _same_truth(methods: Sequence[Judged], common: Sequence[str], system: str) -> None:
+    """Raise `InputError` where the true clips' own figures differ: the same names, but other pictures or sounds."""
+    for clip in common:
+        seen = [(m.name, m.records[clip]["values"].get(system, {}).get("truth", {})) for m in methods]
+        name, values = seen[0]
+        for other, theirs in seen[1:]:
+            for metric in sorted(values.keys() & theirs.keys()):
+                a, b = values[metric], theirs[metric]
+                if a is not None and b is not None and abs(a - b) > NEAR * max(1.0, abs(a)):
+                    raise InputError(f"{clip}: the true clip's {metric} is {a:.4g} for {name} and {b:.4g} for {other}; "
+                                     "they were judged on different footage")  # fmt: skip
+
+
+def _remarks(methods: Sequence[Judged]) -> list[str]:
+    lines = missing(methods[0].folder)
+    if len({m.protocol.get("code") for m in methods}) > 1:
+        lines.append("not all methods were judged by the same code of sidgan; judge them again before publishing")
+    if len({m.protocol["settings"].get("device") for m in methods}) > 1:
+        lines.append("some were judged on a GPU, some not: last digits may differ")
+    return lines
+
+
+def named(text: str) -> tuple[str, str | None, str]:
+    """``NAME=PLACE`` or ``NAME@SET=PLACE``, as a user gives a method: name, set, place.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    name, sep, place = text.partition("=")
+    name, at, where = name.partition("@")
+    if not (sep and name.strip() and place.strip()) or (at and where not in SETS):
+        raise ConfigError(f"--method wants NAME=PLACE or NAME@SET=PLACE, SET one of {', '.join(SETS)}, not '{text}'")
+    return name.strip(), where or None, place.strip()

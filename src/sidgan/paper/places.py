@@ -1,0 +1,140 @@
+"""What a user names as a method: results that are there already, or something that can be judged now."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from sidgan import checkpoint
+from sidgan.errors import ConfigError, InputError
+from sidgan.evaluation.lists import choose
+from sidgan.evaluation.networks import NetworkFiles
+from sidgan.evaluation.prepared import Settings, evaluate_to
+from sidgan.evaluation.videos import VideoSettings, evaluate_videos
+from sidgan.paper.collect import Judged, is_result, read_judged
+from sidgan.paper.published import SETS
+
+Progress = Callable[[float, str], None]
+MANIFEST = "manifest.jsonl"
+ROWS = ("truth", "model")  #: all that a table of methods needs
+
+
+@dataclass(frozen=True)
+class Judging:
+    """How methods without results are judged.
+
+    Attributes:
+        out: their result folders come into this one.
+        data: set -> prepared folder, or folder of true videos.
+        split: which clips of a prepared folder; by default the published test list of the set.
+        networks: those behind FID and LSE.
+        max_frames, workers, device: see `sidgan.evaluation.evaluate_to`.
+        progress: told the share done, and of what.
+    """
+
+    out: Path
+    data: Mapping[str, Path] = field(default_factory=dict)
+    split: str | None = None
+    networks: NetworkFiles = field(default_factory=NetworkFiles)
+    max_frames: int | None = None
+    workers: int = 1
+    device: str = "cpu"
+    progress: Progress = lambda share, text: None
+
+
+def judged(name: str, where: str | None, place: str, how: Judging) -> list[tuple[str, Judged]]:
+    """The results of one method, by set; what is not judged yet is judged now, on every set that has data.
+
+    Args:
+        name: the method's. where: a set, or nothing.
+        place: a result folder, a weights file, ``bundled``, a run folder, or a folder of finished videos.
+        how: for those that are no result folder.
+
+    Raises:
+        ConfigError: nobody can tell on which set, or there is no data to judge on.
+        InputError: there is nothing at this place.
+    """
+    if is_result(Path(place)):
+        found = read_judged(name, Path(place), how.split)
+        on = where or found.set
+        if on is None:
+            raise ConfigError(f"{name}: {place} does not say on which set it was judged; give it as "
+                              f"'{name}@SET={place}', SET one of {', '.join(SETS)}")  # fmt: skip
+        return [(on, found)]
+    sets = [where] if where else list(how.data)
+    lacking = next((s for s in sets if s not in how.data), None)
+    if not sets or lacking:
+        raise ConfigError(f"{name}: {place} has not been judged; give --data {lacking or 'SET'}=FOLDER to judge it on, "
+                          "or a result folder of sidgan eval")  # fmt: skip
+    return [(one, _judge(name, place, one, how)) for one in sets]
+
+
+def _judge(name: str, place: str, on: str, how: Judging) -> Judged:
+    out, data = how.out / f"{file_name(name)}@{on}", how.data[on]
+
+    def told(done: int, total: int) -> None:
+        how.progress(done / total, f"{name}: {done} of {total} clips")
+
+    out.parent.mkdir(parents=True, exist_ok=True)
+    weights = weights_of(place)
+    if weights is None:
+        evaluate_videos(
+            out, Path(place), data, networks=how.networks, workers=how.workers, progress=told,
+            settings=VideoSettings(max_frames=how.max_frames, device=how.device),
+        )  # fmt: skip
+        return read_judged(name, out)
+    if not (data / MANIFEST).is_file():
+        raise InputError(f"{name}: {data} was not prepared, and a generator is judged on prepared clips; run sidgan "
+                         f"prepare, or give a folder of {name}'s finished videos")  # fmt: skip
+    picked = None if how.split else partial(choose, clips=on)
+    evaluate_to(
+        out, weights, [data], splits=[how.split or "test"], choose=picked, networks=how.networks, workers=how.workers,
+        settings=Settings(rows=ROWS, max_frames=how.max_frames, device=how.device), progress=told,
+    )  # fmt: skip
+    return read_judged(name, out, how.split)
+
+
+def weights_of(place: str) -> Path | None:
+    """The weights file at a place: the file itself, the bundled one, or that of a run; none for a folder of videos.
+
+    Raises:
+        InputError: there is nothing, or the run has written no weights yet.
+    """
+    path = Path(place)
+    if place == "bundled":
+        return checkpoint.file_of(place)
+    if path.is_file():
+        return path
+    if not path.is_dir():
+        raise InputError(f"there is nothing at {place}; give a result folder, a run, a weights file or a video folder")
+    if (path / "config.json").is_file():
+        if not (path / "weights.safetensors").is_file():
+            raise InputError(f"the run {place} has written no weights yet; go on with it, or leave it out")
+        return path / "weights.safetensors"
+    return None
+
+
+def unfinished(place: str) -> str | None:
+    """What to say of a run that has not made all its steps; nothing of anything else."""
+    path = Path(place)
+    if not (path / "config.json").is_file() or not (path / "weights.safetensors").is_file():
+        return None
+    done = checkpoint.read_meta(path / "weights.safetensors")["meta"].get("steps")
+    wanted = json.loads((path / "config.json").read_text()).get("loop", {}).get("steps")
+    return f"{place} is at step {done} of {wanted}" if done and wanted and int(done) < int(wanted) else None
+
+
+def file_name(name: str) -> str:
+    """A method's name as the name of a file."""
+    return "".join(c if c.isalnum() or c in "-_." else "-" for c in name).strip(".") or "method"
+
+
+def by_set(results: Sequence[tuple[str, Judged]]) -> dict[str, list[Judged]]:
+    """Set -> results on it."""
+    found: dict[str, list[Judged]] = {}
+    for where, one in results:
+        found.setdefault(where, []).append(one)
+    return found

@@ -1,0 +1,143 @@
+"""Tables 1 and 2: methods by metrics, what was measured here and what the paper gives under each other."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sidgan.evaluation.meanings import HIGHER, LOWER, MEANINGS
+from sidgan.evaluation.results import COLUMNS, Interval, cell
+from sidgan.paper.collect import Comparison
+from sidgan.paper.published import BENCHMARKS, GROUND, SETS, SEVEN, Figures, known_as
+
+#: Shown after the paper's columns where they were measured. The first four stand in for figures that need published
+#: networks, and have names of their own.
+MORE = ("fd_custom", "lag_d", "lag_c", "face_fd", "mouth_psnr", "opening", "sync")
+ARROWS = {HIGHER: "↑", LOWER: "↓"}
+HERE, THERE = "here", "paper"
+TRIVIAL = ("fid", "ssim", "psnr", "id", "fd_custom", "face_fd", "mouth_psnr")  #: of the truth compared with itself
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a table: whose, measured ``here`` or by the ``paper``, and a text for each column."""
+
+    method: str
+    source: str
+    cells: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as texts.
+
+    Attributes:
+        title: what it is of. head: columns after method and source. lines: in order.
+        best: (line, column) of the best figures measured here.
+        notes: below it.
+    """
+
+    title: str
+    head: tuple[str, ...]
+    lines: tuple[Line, ...]
+    best: frozenset[tuple[int, int]] = frozenset()
+    notes: tuple[str, ...] = ()
+
+    def text(self) -> str:
+        """Aligned; the best of each column that was measured here has a star."""
+        rows = [("", "", *self.head)]
+        for i, line in enumerate(self.lines):
+            cells = [f"{c}{'*' if (i, j) in self.best else ' '}" for j, c in enumerate(line.cells)]
+            same = i > 0 and self.lines[i - 1].method == line.method
+            rows.append(("" if same else line.method, line.source, *cells))
+        widths = [max(len(row[j]) for row in rows) for j in range(len(rows[0]))]
+        lines = [
+            "  ".join(c.ljust(w) if j < 2 else c.rjust(w) for j, (c, w) in enumerate(zip(row, widths, strict=True)))
+            for row in rows
+        ]
+        return "\n".join([self.title, *(line.rstrip() for line in lines), *(f"  {note}" for note in self.notes)])
+
+    def markdown(self) -> str:
+        """The same for a document; the best is bold."""
+        rule = _row("---", "---", *("---:" for _ in self.head))
+        out = [f"**{self.title}**", "", _row("Method", "", *self.head), rule]
+        for i, line in enumerate(self.lines):
+            cells = [f"**{c}**" if (i, j) in self.best else c for j, c in enumerate(line.cells)]
+            out.append(_row(line.method, line.source, *cells))
+        return "\n".join([*out, "", *(f"- {note}" for note in self.notes)]) + "\n"
+
+
+def _row(*cells: str) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def benchmark(number: int, name: str, found: Comparison | None) -> Table:
+    """Table ``number`` of the paper on the set ``name``, with what was measured on it, if anything."""
+    title, clips = SETS[name]
+    known = BENCHMARKS[name]
+    measured = {} if found is None else found.means
+    more = [m for m in MORE if any(not math.isnan(v[m].mean) for v in measured.values() if m in v)]
+    metrics = (*SEVEN, *more)
+    order = [*known, *(m for m in measured if known_as(m, list(known)) is None)]
+    lines, figures = [], list[Mapping[str, Interval] | None]()
+    for method in order:
+        mine = next((m for m in measured if (known_as(m, list(known)) or m) == method), None)
+        if mine is not None:
+            told = measured[mine]
+            if mine == GROUND:
+                told = {metric: figure for metric, figure in told.items() if metric not in TRIVIAL}
+            lines.append(Line(_titled(method, mine), HERE, _cells(told, metrics)))
+            figures.append(None if mine == GROUND else measured[mine])
+        if method in known:
+            lines.append(Line(_titled(method, mine), THERE, published(known[method], metrics)))
+            figures.append(None)
+    here = f"{found.clips} clips, {found.frames} frames here; " if found is not None else "nothing judged here; "
+    notes = [] if found is None else list(found.notes)
+    unjudged = [m for m in known if m != GROUND and not any(known_as(n, list(known)) == m for n in measured)]
+    if found is not None and unjudged:
+        notes.append(f"not judged here: {', '.join(unjudged)}")
+    if more:
+        notes.append("columns after LSE-C are not the paper's; custom ones come from networks other than the published")
+    return Table(
+        f"Table {number}, {title} ({here}the paper: {clips:,} clips)",
+        tuple(heading(m) for m in metrics), tuple(lines), best_of(figures, metrics), tuple(notes),
+    )  # fmt: skip
+
+
+def heading(metric: str) -> str:
+    """Name of a column, with an arrow to the better side."""
+    name = COLUMNS.get(metric, (metric, 3))[0]
+    return f"{name} {ARROWS.get(MEANINGS[metric][0], '')}".strip()
+
+
+def _titled(method: str, mine: str | None) -> str:
+    """The paper's name of a method, and what the user calls it where that says more."""
+    if mine is None or mine == method or known_as(mine, [method]) is None:
+        return method
+    return method if len(mine) <= len(method) else f"{method} ({mine})"
+
+
+def _cells(values: Mapping[str, Interval], metrics: Sequence[str]) -> tuple[str, ...]:
+    return tuple(cell(values.get(m), COLUMNS.get(m, (m, 3))[1]) for m in metrics)
+
+
+def published(values: Figures, metrics: Sequence[str]) -> tuple[str, ...]:
+    """Cells of a line of the paper, with as many decimals as it gives."""
+    return tuple(f"{values[m]:.2f}" if m in values else "-" for m in metrics)
+
+
+def best_of(
+    figures: Sequence[Mapping[str, Interval] | None], metrics: Sequence[str]
+) -> frozenset[tuple[int, int]]:
+    """(line, column) of the best mean of each column; lines that take no part are ``None``."""
+    best = set()
+    for j, metric in enumerate(metrics):
+        better = MEANINGS[metric][0]
+        means = {i: v[metric].mean for i, v in enumerate(figures)
+                 if v is not None and metric in v and not math.isnan(v[metric].mean)}  # fmt: skip
+        if len(means) < 2 or better not in ARROWS:
+            continue
+        goal = (max if better == HIGHER else min)(means.values())
+        best |= {(i, j) for i, mean in means.items() if mean == goal}
+    return frozenset(best)

@@ -1,0 +1,41 @@
+"""What a command leaves in its folder: a picture, numbers as JSON, a table as Markdown; whole or not at all."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from sidgan.files import check_target, finished, writing
+
+
+class Figure:
+    """A picture and its numbers in a folder, which is made; what cannot be kept is found out before any work."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        self.picture, self.numbers = folder / f"{name}.png", folder / f"{name}.json"
+        check_target(self.picture)
+
+    def write(self, values: dict[str, Any], as_json: bool) -> None:
+        """Write the numbers, and print them if asked to."""
+        text = json.dumps(values, indent=1)
+        with finished(self.numbers) as part:
+            part.write_text(text, encoding="utf-8")
+        if as_json:
+            print(text)
+
+
+def write_texts(folder: Path, name: str, markdown: str, values: dict[str, Any]) -> Path:
+    """Write ``NAME.md`` and ``NAME.json`` into a folder, which is made; returns the first.
+
+    Raises:
+        OutputError: they cannot be written.
+    """
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    for end, text in ((".md", markdown), (".json", json.dumps(values, indent=1) + "\n")):
+        with finished(folder / f"{name}{end}") as part:
+            part.write_text(text, encoding="utf-8")
+    return folder / f"{name}.md"
