@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -14,6 +14,7 @@ from sidgan.progress import bar
 
 if TYPE_CHECKING:
     from sidgan.paper.collect import Comparison
+    from sidgan.paper.table4 import Row
 
 console = Console(stderr=True)
 
@@ -41,7 +42,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="print the numbers as JSON 
 
 def add_to(app: typer.Typer) -> None:
     """Make these the verbs of an application."""
-    for verb in (table1, table2, fig7):
+    for verb in (table1, table2, table4, ablation, fig7):
         app.command()(verb)
 
 
@@ -67,6 +68,82 @@ def table2(
     found = _comparisons(method, data, split, system, (published, inception, lag_expert), max_frames, workers, device,
                          out)  # fmt: skip
     _show("table2", 2, ("lrw",), found, out, as_json)
+
+
+def table4(
+    folder: Annotated[Path | None, typer.Argument(help="what sidgan paper ablation made", show_default=False)] = None,
+    row: Annotated[list[str] | None, typer.Option(
+        help="instead: results of sidgan eval, once for each run; several of one NAME are seeds", metavar="NAME=RESULTS"
+    )] = None,
+    split: Annotated[str | None, typer.Option(help="which table of results that have several")] = None,
+    system: System = "composite",
+    out: Annotated[Path, typer.Option(help="folder for the table and its numbers")] = Path("tables"),
+    as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """What each part is worth, over several seeds. Example: sidgan paper table4 ablation."""
+    from sidgan.config import require
+    from sidgan.paper import table4 as four
+
+    one = (folder is None) == bool(row)
+    require(one, "give a folder from sidgan paper ablation, or --row NAME=RESULTS for each run")
+    rows = four.rows_of(folder, split) if folder is not None else four.rows_named(row or [], split)
+    _show_ablation(rows, system, out, as_json)
+
+
+def ablation(
+    data: Annotated[list[Path], typer.Argument(help="prepared folders", show_default=False)],
+    out: Annotated[Path, typer.Option(help="folder for runs, results and table; gone on with if it is there")] = Path(
+        "ablation"
+    ),
+    rows: Annotated[str | None, typer.Option(help="some of no_contextual,perceptual,vanilla_sync,no_pyramid,full,"
+                                             "laplacian,no_progressive,concat_audio; else all that can be run",
+                                             metavar="A,B")] = None,
+    seeds: Annotated[str, typer.Option(help="a run of each row for each", metavar="N,N")] = "0,1,2",
+    config: Annotated[str, typer.Option(help="full setting of a size that fits: preset or TOML file")] = "small128",
+    steps: Annotated[int, typer.Option(help="the budget, the same for all", min=1)] = 2000,
+    expert: Annotated[str, typer.Option(help="weights of the sync expert, or 'bundled'")] = "bundled",
+    vanilla: Annotated[str | None, typer.Option(help="weights of a vanilla expert for its row", metavar="FILE")] = None,
+    split: Annotated[str, typer.Option(help="clips to judge")] = "heldout",
+    published: Published = False, inception: Inception = None, lag_expert: LagExpert = None,
+    settings: Annotated[list[str] | None, typer.Option("--set", help="change a setting of all runs",
+                                                       metavar="KEY=VALUE")] = None,
+    system: System = "composite", workers: Workers = 1, device: Device = "auto", as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Train, judge and compare Table 4's settings. Example: sidgan paper ablation data --steps 5000 --seeds 0,1,2.
+
+    Stopped, the same command goes on; runs that are done are not done again.
+    """
+    from sidgan.config import require
+    from sidgan.engine import choose_device
+    from sidgan.evaluation import NetworkFiles
+    from sidgan.paper import ablation as running
+    from sidgan.paper import table4 as four
+
+    numbers = [int(n) for n in seeds.split(",") if n.strip().isdigit()]
+    require(len(numbers) == len(seeds.split(",")), f"--seeds wants whole numbers, such as 0,1,2, not {seeds}")
+    experts = {"aps": expert} | ({} if vanilla is None else {"vanilla": vanilla})
+    asked = rows.split(",") if rows else [r for r, s in running.SETTINGS.items() if s.expert in experts]
+    lent = NetworkFiles(inception, lag_expert)
+    with bar(console) as show:
+        if published:
+            lent = lent.or_published(lambda done, total: show(done / max(total, 1), "published networks"))
+        plan = running.Plan(out, data, asked, numbers, config, steps, settings or [], experts, split, lent, workers,
+                            choose_device(device).type)  # fmt: skip
+        running.ablate(plan, show)
+    if rows is None and vanilla is None:
+        _say("  without vanilla_sync: it needs --vanilla FILE; sidgan train syncnet DATA --config syncnet_vanilla")
+    _show_ablation(four.rows_of(out, None), system, out, as_json)
+
+
+def _show_ablation(rows: Sequence[Row], system: str, out: Path, as_json: bool) -> None:
+    from sidgan.paper import table4 as four
+    from sidgan.paper.written import write_texts
+
+    found = four.ablation(rows, system)
+    table = four.as_table(found)
+    path = write_texts(out, "table4", table.markdown(), found.to_dict())
+    print(json.dumps(found.to_dict(), indent=1) if as_json else table.text())
+    _say(f"see {path}")
 
 
 def fig7(

@@ -94,9 +94,8 @@ def draw_scatter(shown: list[Panel], out: Path) -> None:
         here = [f"{SETS[p.set][0]}: {p.clips} clips" for p in shown if p.clips]
         caution = "no results given: the paper's points only" if not here else None
         head(figure, "Figure 7: picture against synchronisation", "; ".join(here) or "the paper's own figures", caution)
-        foot(figure, "Hollow: the paper's figures. Filled: measured here. Lower left is better, but the truth itself "
-                     "is not lowest: its height (dotted) is the aim, for what lies below it moves lips more clearly than "
-                     "people do.")  # fmt: skip
+        foot(figure, "Hollow: the paper's figures. Filled: measured here. Further left is better, but not further "
+             "down: the truth's height (dotted) is the aim. What lies below it moves lips more clearly than people do.")
 
 
 def _panel(axes: Any, panel: Panel, *, first: bool) -> None:

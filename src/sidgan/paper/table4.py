@@ -1,0 +1,231 @@
+"""Table 4: what each part is worth, over several seeds, with intervals that know about seeds and clips.
+
+A mean over seeds and clips has two kinds of chance in it. Its interval is drawn by resampling both: runs of the row,
+and clips (the same for all rows, since all are judged on the same). ``to full`` is the difference from the full setting
+in the same draws, marked where its interval is all on one side of 0. Runs that failed are counted, and take part in no
+mean.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sidgan.config import require
+from sidgan.errors import InputError
+from sidgan.evaluation.results import COLUMNS, RESAMPLES, Interval, cell
+from sidgan.paper.ablation import SETTINGS, Run, read_runs
+from sidgan.paper.collect import Comparison, Judged, compare, read_judged
+from sidgan.paper.published import ABLATION, SETS, THREE
+from sidgan.paper.tables import HERE, MORE, THERE, Line, Table, best_of, heading, published
+from sidgan.types import Float
+
+FULL = "full"
+CHANGE = "to full"
+SET_METRICS = ("fid", "fd_custom", "face_fd")  #: they have a value for each run, none for a clip
+
+
+@dataclass(frozen=True)
+class Row:
+    """One setting.
+
+    Attributes:
+        name: of `sidgan.paper.ablation.SETTINGS`, or the user's own.
+        seeds: results of the runs that ended well. failed: why each of the others failed.
+        caution: what a reader must be told about it, or nothing.
+    """
+
+    name: str
+    seeds: tuple[Judged, ...]
+    failed: tuple[str, ...] = ()
+    caution: str = ""
+
+    @property
+    def label(self) -> str:
+        """As the paper calls it."""
+        return SETTINGS[self.name].label if self.name in SETTINGS else self.name
+
+
+def rows_of(folder: Path, split: str | None) -> list[Row]:
+    """The rows of a folder that `sidgan.paper.ablation.ablate` made; runs that were not finished count as failed.
+
+    Raises:
+        InputError: it is none.
+        ConfigError: it has no runs.
+    """
+    rows: dict[str, tuple[list[Judged], list[str]]] = {}
+    for run in read_runs(folder):
+        done, failed = rows.setdefault(run.row, ([], []))
+        if run.state == "done":
+            done.append(read_judged(f"{run.row}, seed {run.seed}", run.judged, split))
+        else:
+            failed.append(f"seed {run.seed}: {run.why or 'it was not finished'}")
+    caution = {name: _caution(runs) for name, runs in groupby(read_runs(folder), key=lambda run: run.row)}
+    return [Row(name, tuple(done), tuple(failed), caution[name]) for name, (done, failed) in rows.items()]
+
+
+def _caution(runs: Iterable[Run]) -> str:
+    configs = [run.folder / "run" / "config.json" for run in runs]
+    settings = [json.loads(path.read_text()) for path in configs if path.is_file()]
+    random = any(s["vgg"] == "random" and any(w["features"] for w in s["weights"].values()) for s in settings)
+    return "VGG19 had random weights, so this is another loss than the paper's" if random else ""
+
+
+def rows_named(texts: Sequence[str], split: str | None) -> list[Row]:
+    """Rows from ``NAME=RESULTS``, NAME one of `SETTINGS` or anything; several of one name are its seeds.
+
+    Raises:
+        ConfigError: it is something else.
+        InputError: there are no finished results.
+    """
+    rows: dict[str, list[Judged]] = {}
+    for text in texts:
+        name, sep, place = text.partition("=")
+        require(bool(name and sep and place), f"--row wants NAME=RESULTS, not '{text}'")
+        mine = rows.setdefault(name, [])
+        mine.append(read_judged(f"{name}, run {len(mine) + 1}", Path(place), split))
+    order = {name: i for i, name in enumerate(SETTINGS)}
+    return [Row(name, tuple(rows[name])) for name in sorted(rows, key=lambda n: order.get(n, len(order)))]
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """What was found: row -> metric -> mean, and its difference from the full setting where there is one."""
+
+    rows: tuple[Row, ...]
+    means: dict[str, dict[str, Interval]]
+    changes: dict[str, dict[str, Interval]]
+    found: Comparison
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        def plain(values: Mapping[str, Interval]) -> dict[str, Any]:
+            return {m: {k: v if math.isfinite(v) else None for k, v in f._asdict().items()} for m, f in values.items()}
+
+        return {
+            "table": 4, "clips": self.found.clips, "frames": self.found.frames, "notes": list(self.found.notes),
+            "paper": ABLATION,
+            "rows": {
+                row.name: {"label": row.label, "runs": len(row.seeds), "failed": list(row.failed),
+                           "means": plain(self.means.get(row.name, {})),
+                           "to_full": plain(self.changes.get(row.name, {}))}
+                for row in self.rows
+            },
+        }  # fmt: skip
+
+
+def ablation(rows: Sequence[Row], system: str = "composite") -> Ablation:
+    """Compare settings.
+
+    Raises:
+        ConfigError: runs were judged in different ways.
+        InputError: no run ended well.
+    """
+    runs = [run for row in rows for run in row.seeds]
+    if not runs:
+        why = next((reason for row in rows for reason in row.failed), "none was finished")
+        raise InputError(f"no run ended well, so there is nothing to compare ({why})")
+    found = compare(runs, system)
+    metrics = [m for m in (*THREE, *MORE) if any(m in found.means[run.name] for run in runs)]
+    draws, means, changes = _Draws(found.clips), dict[str, dict[str, Interval]](), dict[str, dict[str, Interval]]()
+    for metric in metrics:
+        values = {row.name: _values(found, row, metric, system) for row in rows if row.seeds}
+        sampled = {name: draws.means(i, table) for i, (name, table) in enumerate(values.items())}
+        for name, table in values.items():
+            means.setdefault(name, {})[metric] = _interval(float(np.nanmean(table)), sampled[name], table)
+            if FULL in values and name != FULL:
+                middle = float(np.nanmean(table) - np.nanmean(values[FULL]))
+                smaller = min(table, values[FULL], key=np.size)
+                changes.setdefault(name, {})[metric] = _interval(middle, sampled[name] - sampled[FULL], smaller)
+    return Ablation(tuple(rows), means, changes, found)
+
+
+def _values(found: Comparison, row: Row, metric: str, system: str) -> Float:
+    """(seeds, clips) values, or (seeds, 1) of what compares all clips at once; NaN where undefined."""
+    if metric in SET_METRICS:
+        none = Interval(math.nan, math.nan, math.nan)
+        return np.array([[found.means[run.name].get(metric, none).mean] for run in row.seeds])
+    return np.array([
+        [r.values.get(metric, math.nan) for r in found.results[run.name].records
+         if r.system == system and r.row in ("model", "result")]
+        for run in row.seeds
+    ])  # fmt: skip
+
+
+class _Draws:
+    """Bootstrap draws of clips, the same for every row and metric; seeds of each row are drawn apart."""
+
+    def __init__(self, clips: int) -> None:
+        rng = np.random.default_rng(0)
+        self._clips = rng.integers(clips, size=(RESAMPLES, clips))
+
+    def means(self, row: int, table: Float) -> Float:
+        """(RESAMPLES,) means of values (seeds, clips) of the row-th row."""
+        seeds = np.random.default_rng([1, row]).integers(len(table), size=(RESAMPLES, len(table)))
+        if table.shape[1] == 1:
+            return _mean(table[seeds, 0], 1)
+        return np.array([_mean(table[s][:, c]) for s, c in zip(seeds, self._clips, strict=True)])
+
+
+def _mean(values: Float, axis: int | None = None) -> Any:
+    """The mean of what is defined, NaN where nothing is; without NumPy's warning."""
+    known = ~np.isnan(values)
+    count = known.sum(axis)
+    return np.where(count > 0, np.where(known, values, 0).sum(axis) / np.maximum(count, 1), np.nan)
+
+
+def _interval(mean: float, samples: Float, table: Float) -> Interval:
+    """95 % of the samples lie in it; none where nothing could vary."""
+    if table.size < 2 or np.isnan(samples).all():
+        return Interval(mean, math.nan, math.nan)
+    low, high = np.nanquantile(samples, [0.025, 0.975])
+    return Interval(mean, float(low), float(high))
+
+
+def as_table(found: Ablation) -> Table:
+    """The paper's form, with the runs that ended well, the difference from the full setting, and the paper's values."""
+    metrics = (*THREE, *(m for m in MORE if any(not math.isnan(v[m].mean) for v in found.means.values() if m in v)))
+    lines, figures = [], list[Mapping[str, Interval] | None]()
+    for row in found.rows:
+        values, changes = found.means.get(row.name, {}), found.changes.get(row.name)
+        total = len(row.seeds) + len(row.failed)
+        lines.append(Line(row.label, HERE, (f"{len(row.seeds)}/{total}", *(_told(values, m) for m in metrics))))
+        figures.append(values)
+        if changes:
+            lines.append(Line(row.label, CHANGE, ("", *(_changed(changes, m) for m in metrics))))
+            figures.append(None)
+        if row.name in ABLATION:
+            lines.append(Line(row.label, THERE, ("", *published(ABLATION[row.name], metrics))))
+            figures.append(None)
+    random = [f"{row.label}: {row.caution}" for row in found.rows if row.caution]
+    failed = [f"{row.label}: a run failed, {why}" for row in found.rows for why in row.failed]
+    seeds = max(len(row.seeds) + len(row.failed) for row in found.rows)
+    about = f"'{CHANGE}': difference from the full setting, with ! where its interval leaves 0 out"
+    notes = [*random, *failed, *found.found.notes, about]
+    if seeds < 3:
+        notes.append(f"{seeds} seed{'s' * (seeds != 1)} a row: others may turn such differences round; take three")
+    best = frozenset((i, j + 1) for i, j in best_of(figures, metrics))
+    return Table(
+        f"Table 4, ablation ({found.found.clips} clips, {found.found.frames} frames here; the paper: HDTF, "
+        f"{SETS['hdtf'][1]} clips)", ("runs", *map(heading, metrics)), tuple(lines), best, tuple(notes),
+    )  # fmt: skip
+
+
+def _told(values: Mapping[str, Interval], metric: str) -> str:
+    return cell(values.get(metric), COLUMNS.get(metric, (metric, 3))[1])
+
+
+def _changed(values: Mapping[str, Interval], metric: str) -> str:
+    figure, decimals = values.get(metric), COLUMNS.get(metric, (metric, 3))[1]
+    if figure is None or math.isnan(figure.mean):
+        return "-"
+    sure = not math.isnan(figure.low) and (figure.low > 0 or figure.high < 0)
+    half = "" if math.isnan(figure.low) else f" ±{(figure.high - figure.low) / 2:.{decimals}f}"
+    return f"{figure.mean:+.{decimals}f}{half}{'!' * sure}"
