@@ -15,6 +15,7 @@ from sidgan.config import require
 from sidgan.errors import ConfigError, SidganError
 from sidgan.paper.cli import app as paper_app
 from sidgan.progress import bar
+from sidgan.study.cli import app as study_app
 from sidgan.version import __version__
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ app = typer.Typer(
 train_app = typer.Typer(no_args_is_help=True, help="Train a sync expert or a generator.")
 app.add_typer(train_app, name="train")
 app.add_typer(paper_app, name="paper")
+app.add_typer(study_app, name="study")
 console = Console(stderr=True)
 
 Which = Literal["largest", "all", "speaking"]

@@ -1,0 +1,120 @@
+"""Ratings in SQLite: every answer is kept at once, so that a viewer can stop at any time and go on later."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sidgan.config import require
+from sidgan.errors import InputError
+from sidgan.paper.published import QUESTIONS
+from sidgan.study.build import Study
+
+FILE = "ratings.sqlite"
+SCORES = range(1, 6)
+LONGEST = 40  #: letters of a viewer's name
+TABLES = """
+CREATE TABLE IF NOT EXISTS study (id TEXT PRIMARY KEY);
+CREATE TABLE IF NOT EXISTS viewers (number INTEGER PRIMARY KEY, name TEXT UNIQUE NOT NULL, joined TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS ratings (
+    viewer INTEGER NOT NULL REFERENCES viewers, clip INTEGER NOT NULL, method INTEGER NOT NULL, question TEXT NOT NULL,
+    score INTEGER NOT NULL CHECK (score BETWEEN 1 AND 5), at TEXT NOT NULL,
+    PRIMARY KEY (viewer, clip, method, question));
+"""
+
+
+@dataclass(frozen=True)
+class Rating:
+    """One answer: numbers of viewer, clip and method, a question, and a score from 1 to 5."""
+
+    viewer: int
+    clip: int
+    method: int
+    question: str
+    score: int
+
+
+class Answers:
+    """The ratings of one study.
+
+    Args:
+        folder: the study's.
+        study: what is in it.
+
+    Raises:
+        InputError: the file holds ratings of another study, or is none.
+    """
+
+    def __init__(self, folder: Path, study: Study) -> None:
+        self._path, self._study = folder / FILE, study
+        with self._open() as base:
+            base.executescript(TABLES)
+            found = base.execute("SELECT id FROM study").fetchone()
+            if found is None:
+                base.execute("INSERT INTO study VALUES (?)", (study.id,))
+            elif found[0] != study.id:
+                raise InputError(f"{self._path} holds ratings of another study; move it away, or rebuild that study")
+
+    def viewer(self, name: str) -> int:
+        """The number of a viewer, counted from 0 in the order in which they came; a new name is a new viewer.
+
+        Raises:
+            ConfigError: no name, or one that is too long.
+        """
+        name = " ".join(name.split())
+        require(0 < len(name) <= LONGEST, f"a name has 1 to {LONGEST} letters")
+        with self._open() as base:
+            base.execute("INSERT OR IGNORE INTO viewers SELECT COALESCE(MAX(number) + 1, 0), ?, ? FROM viewers",
+                         (name, _now()))  # fmt: skip
+            return int(base.execute("SELECT number FROM viewers WHERE name = ?", (name,)).fetchone()[0])
+
+    def rate(self, rating: Rating) -> None:
+        """Keep an answer; a later one to the same question takes its place.
+
+        Raises:
+            ConfigError: there is no such clip, method, question or score.
+        """
+        known = rating.clip in range(len(self._study.clips)) and rating.method in range(len(self._study.methods))
+        require(known, f"there is no clip {rating.clip} of method {rating.method}")
+        require(rating.question in QUESTIONS, f"there is no question '{rating.question}'")
+        require(rating.score in SCORES, f"a score is 1 to 5, not {rating.score}")
+        with self._open() as base:
+            values = (rating.viewer, rating.clip, rating.method, rating.question, rating.score, _now())
+            base.execute("INSERT OR REPLACE INTO ratings VALUES (?, ?, ?, ?, ?, ?)", values)
+
+    def all(self) -> list[Rating]:
+        """Every answer."""
+        with self._open() as base:
+            rows = base.execute("SELECT viewer, clip, method, question, score FROM ratings ORDER BY 1, 2, 3, 4")
+            return [Rating(*row) for row in rows.fetchall()]
+
+    def of(self, viewer: int) -> list[Rating]:
+        """Those of one viewer."""
+        return [rating for rating in self.all() if rating.viewer == viewer]
+
+    def names(self) -> dict[int, str]:
+        """Number and name of each viewer."""
+        with self._open() as base:
+            return dict(base.execute("SELECT number, name FROM viewers ORDER BY number").fetchall())
+
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        """A connection of this thread's own, whose changes are kept when the block ends well."""
+        try:
+            base = sqlite3.connect(self._path, timeout=20)
+            try:
+                base.execute("PRAGMA foreign_keys = ON")
+                with base:
+                    yield base
+            finally:
+                base.close()
+        except sqlite3.Error as error:
+            raise InputError(f"{self._path} cannot be used ({error}); it should be a file of ratings") from None
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

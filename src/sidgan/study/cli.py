@@ -1,0 +1,99 @@
+"""`sidgan study`: build, serve, report."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from sidgan.progress import bar
+
+app = typer.Typer(no_args_is_help=True, help="The user study: people rate clips without knowing who made them.")
+console = Console(stderr=True)
+
+Where = Annotated[Path, typer.Argument(help="the study's folder", show_default=False)]
+AsJson = Annotated[bool, typer.Option("--json", help="print the result as JSON on standard output")]
+
+
+@app.command()
+def build(
+    out: Annotated[Path, typer.Argument(help="new folder for the study", show_default=False)],
+    method: Annotated[list[str] | None, typer.Option(
+        help="once for each, two or more: a folder of finished videos, or a weights file, 'bundled' or a run that dubs "
+        "--clips with their own sound", metavar="NAME=PLACE")] = None,
+    clips: Annotated[Path | None, typer.Option(help="folder of the true videos", metavar="FOLDER")] = None,
+    count: Annotated[int, typer.Option(help="clips to show; drawn from those that all methods have", min=1)] = 22,
+    seconds: Annotated[float, typer.Option(help="of each clip, from its beginning", min=0.5)] = 30.0,
+    seed: Annotated[int, typer.Option(help="of the choice of clips and of all orders", min=0)] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
+    as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Make a study. Example: sidgan study build study --method Ours=bundled --method Wav2Lip=made --clips films.
+
+    Show only people who agreed to it, to viewers who know that faces were redrawn.
+    """
+    from sidgan.config import require
+    from sidgan.study.build import build as make
+
+    pairs = [text.partition("=") for text in method or ()]
+    require(all(name.strip() and place for name, _, place in pairs), "--method wants NAME=PLACE, once for each method")
+    with bar(console) as show:
+        study, notes = make(out, [(name.strip(), place) for name, _, place in pairs], clips, count=count,
+                            seconds=seconds, seed=seed, device=device, progress=show)  # fmt: skip
+    for note in notes:
+        _say(f"  {note}")
+    if len(study.clips) < count:
+        _say(f"  only {len(study.clips)} clips are common to all methods, not {count}")
+    facts = {"clips": list(study.clips), "methods": list(study.methods)}
+    told = f"{len(study.clips)} clips by {len(study.methods)} methods -> {out}; next: sidgan study serve {out}"
+    print(json.dumps(facts, indent=1) if as_json else told)
+
+
+@app.command()
+def serve(
+    study: Where,
+    port: Annotated[int, typer.Option(help="of this computer; 0 takes a free one", min=0, max=65535)] = 8730,
+) -> None:
+    """Serve the page to rate on, to this computer only. Example: sidgan study serve study.
+
+    Ctrl-C ends it; every answer is kept at once. A viewer elsewhere can come through an SSH tunnel.
+    """
+    from sidgan.study.server import HOST, make_server
+
+    server = make_server(study, port)
+    print(f"http://{HOST}:{server.server_address[1]}/", flush=True)
+    _say("  open this address in a browser; Ctrl-C ends it")
+    try:
+        server.serve_forever()
+    except KeyboardInterrupt:
+        _say("sidgan: stopped")
+    finally:
+        server.server_close()
+
+
+@app.command()
+def report(study: Where, as_json: AsJson = False) -> None:
+    """What viewers say: Table 3, agreement, all answers as CSV. Example: sidgan study report study."""
+    from sidgan.files import finished
+    from sidgan.paper.written import write_texts
+    from sidgan.study import report as telling
+    from sidgan.study.answers import Answers
+    from sidgan.study.build import read
+
+    shown = read(study)
+    answers = Answers(study, shown)
+    ratings, names = answers.all(), answers.names()
+    found = telling.report(shown, ratings, names)
+    table = telling.as_table(found)
+    path = write_texts(study, "table3", table.markdown(), found.to_dict())
+    with finished(study / "ratings.csv") as part:
+        part.write_text(telling.as_csv(shown, ratings, names), encoding="utf-8")
+    print(json.dumps(found.to_dict(), indent=1) if as_json else table.text())
+    _say(f"see {path} and {study / 'ratings.csv'}")
+
+
+def _say(line: str) -> None:
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
