@@ -2,7 +2,7 @@
 // One viewer, a list of pages (a version of a clip each), three questions a page. Every answer is sent at once.
 const TEXTS = {
   sync: ["Lip sync", "do the lips fit what is heard?"],
-  visual: ["Picture", "sharp and natural, no flicker or seams?"],
+  visual: ["Picture", "is the face sharp and natural?"],
   overall: ["Overall", "how good is it to watch?"],
 };
 const get = (id) => document.getElementById(id);
@@ -64,7 +64,7 @@ async function rate(question, score) {
   update();
   try {
     await ask("/api/rate", { name, page: index, question, score });
-    tell("kept");
+    if (!get("rate").hidden) tell("kept");
   } catch (error) {
     page.scores[question] = before;
     if (index === at) open(at);

@@ -129,16 +129,17 @@ def as_table(found: Found) -> Table:
     lines, known = list[Line](), list(STUDY)
     order = [*known, *(m for m in found.means if known_as(m, known) is None)]
     best: set[tuple[int, int]] = set()
+    low = {q: min(values[q].mean for values in found.means.values()) for q in QUESTIONS}
     top = {q: max(values[q].mean for values in found.means.values()) for q in QUESTIONS}
     for method in order:
         mine = next((m for m in found.means if (known_as(m, known) or m) == method), None)
         if mine is not None:
             values = found.means[mine]
-            best |= {(len(lines), j) for j, q in enumerate(QUESTIONS) if values[q].mean == top[q]}
+            best |= {(len(lines), j) for j, q in enumerate(QUESTIONS) if values[q].mean == top[q] > low[q]}
             lines.append(Line(method, HERE, tuple(cell(values[q], 2) for q in QUESTIONS)))
         if method in known:
             lines.append(Line(method, THERE, tuple(f"{STUDY[method][q]:.2f}" for q in QUESTIONS)))
-    agreed = ", ".join(f"{q} {a:.2f} ({_judged(a)})" for q, a in found.agreement.items())
+    agreed = ", ".join(f"{q} {_judged(a)}" for q, a in found.agreement.items())
     notes = (
         f"±: half a 95 % bootstrap interval over viewers and clips; {found.blocks} of {found.begun} begun blocks "
         "(one viewer, one clip, all versions) are complete and count",
@@ -153,8 +154,8 @@ def as_table(found: Found) -> Table:
 
 def _judged(alpha: float) -> str:
     if math.isnan(alpha):
-        return "undefined: one viewer, or one score only"
-    return "reliable" if alpha >= RELIABLE else "tentative" if alpha >= TENTATIVE else "low"
+        return "undefined (one viewer, or one score only)"
+    return f"{alpha:.2f} ({'reliable' if alpha >= RELIABLE else 'tentative' if alpha >= TENTATIVE else 'low'})"
 
 
 def as_csv(study: Study, ratings: Sequence[Rating], names: Mapping[int, str]) -> str:
