@@ -6,7 +6,7 @@ const TEXTS = {
   overall: ["Overall", "how good is it to watch?"],
 };
 const get = (id) => document.getElementById(id);
-let name = "", study = null, at = 0;
+let name = "", study = null, at = 0, sent = Promise.resolve();
 
 async function ask(path, values) {
   const answer = await fetch(path, {
@@ -56,12 +56,18 @@ function update() {
 // The question that a number key answers: the first without an answer.
 const current = () => study.questions.find((question) => !study.pages[at].scores[question]);
 
-async function rate(question, score) {
+// Answers are sent one after the other, so that the last one to a question is the one that is kept.
+function rate(question, score) {
   const index = at, page = study.pages[index], before = page.scores[question];
   page.scores[question] = score;
   const box = document.querySelector(`input[name="${question}"][value="${score}"]`);
   if (box) box.checked = true;
   update();
+  sent = sent.then(() => keep(index, question, score, before));
+}
+
+async function keep(index, question, score, before) {
+  const page = study.pages[index];
   try {
     await ask("/api/rate", { name, page: index, question, score });
     if (!get("rate").hidden) tell("kept");
@@ -72,10 +78,11 @@ async function rate(question, score) {
   }
 }
 
-function next() {
+async function next() {
   if (!complete(study.pages[at])) return;
   if (at < study.pages.length - 1) return open(at + 1);
   get("clip").pause();
+  await sent;
   const left = study.pages.findIndex((page) => !complete(page));
   if (left >= 0) return open(left);
   get("sum").textContent = `You have rated all ${study.pages.length} versions.`;
