@@ -125,6 +125,6 @@ def test_an_answer_that_is_not_kept_is_told(address: str, browser: Any) -> None:
     page = browser.new_page()
     begin(page, address, "ben")
     page.route("**/api/rate", lambda route: route.abort())
-    page.locator("input[name=sync][value='4']").check()
+    page.locator("input[name=sync][value='4']").click()
     page.get_by_text("This answer was not kept").wait_for()
     assert not page.locator("input[name=sync][value='4']").is_checked()

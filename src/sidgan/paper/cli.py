@@ -9,12 +9,13 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from sidgan.paper import cli_tables
+from sidgan.paper import cli_pictures, cli_tables
 from sidgan.paper.written import Figure
 from sidgan.progress import bar
 
 app = typer.Typer(no_args_is_help=True, help="Tables and figures of the paper, computed on your own material.")
 cli_tables.add_to(app)
+cli_pictures.add_to(app)
 console = Console(stderr=True)
 
 Videos = Annotated[list[Path], typer.Argument(help="videos of a talking face, with its sound", show_default=False)]

@@ -1,0 +1,142 @@
+"""`sidgan paper`: the figures that show faces. They are made here and go nowhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from sidgan.progress import bar
+
+console = Console(stderr=True)
+
+Methods = Annotated[list[str] | None, typer.Option(
+    "--method", metavar="NAME=PLACE", help="once for each column: a folder of finished videos, or a weights file, "
+    "'bundled' or a run, which dubs the true videos with their own sound",
+)]  # fmt: skip
+Truth = Annotated[Path | None, typer.Option(help="folder of the true videos; without it people are drawn",
+                                            metavar="FOLDER")]  # fmt: skip
+Clips = Annotated[int, typer.Option(help="videos to show, by name", min=1)]
+Moments = Annotated[int, typer.Option(help="rows of each video", min=1)]
+Model = Annotated[str, typer.Option(help="weights file of a generator, or 'bundled'", metavar="FILE")]
+Voice = Annotated[Path | None, typer.Option(help="what is said", metavar="AUDIO")]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda")]
+Out = Annotated[Path, typer.Option(help="folder for the picture and its numbers")]
+AsJson = Annotated[bool, typer.Option("--json", help="print the numbers as JSON on standard output")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Make these the verbs of an application."""
+    for verb in (fig1, fig5, fig6, fig8):
+        app.command()(verb)
+
+
+def fig1(
+    videos: Annotated[list[Path] | None, typer.Argument(help="two videos of a face each; without them two people are "
+                                                        "drawn", show_default=False)] = None,
+    voice: Voice = None,
+    model: Model = "bundled",
+    device: Device = "auto",
+    out: Out = Path("figures"),
+    as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """One voice on two people: do their lips move alike? Example: sidgan paper fig1 a.mp4 b.mp4 --voice c.wav."""
+    from sidgan.config import require
+    from sidgan.paper import voices
+    from sidgan.paper.draw import require_matplotlib
+    from sidgan.paper.written import Figure
+
+    require(len(videos or []) in (0, 2), f"fig1 compares two people: give two videos, or none, not {len(videos or [])}")
+    require_matplotlib()
+    figure = Figure("fig1", out)
+    with bar(console) as show:
+        found = voices.one_voice(videos or [], voice, model=model, device=device, progress=show)
+    figure.write(found.to_dict(), as_json)
+    voices.draw_one_voice(found, figure.picture)
+    if not as_json:
+        print(f"lips of {found.speakers[0].name} and {found.speakers[1].name} under one voice: correlation "
+              f"{found.together:.2f} (as filmed {found.before:.2f}, chance {found.chance:.2f})")  # fmt: skip
+    _say(f"see {figure.picture}")
+
+
+def fig5(
+    method: Methods = None, truth: Truth = None, clips: Clips = 3, moments: Moments = 2, device: Device = "auto",
+    out: Out = Path("figures"), as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Methods side by side with the truth. Example: sidgan paper fig5 --method Ours=bundled --truth films."""
+    from sidgan.paper.collect import named
+
+    _side_by_side(5, [(name, place) for name, _, place in map(named, method or ["Ours=bundled"])], truth, clips,
+                  moments, device, out, as_json)  # fmt: skip
+
+
+def fig8(
+    ablation: Annotated[Path, typer.Argument(help="folder from sidgan paper ablation", show_default=False)],
+    truth: Truth = None, clips: Clips = 3, moments: Moments = 2, device: Device = "auto",
+    out: Out = Path("figures"), as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """The ablation to look at, a column for each row of Table 4. Example: sidgan paper fig8 ablation --truth films."""
+    from sidgan.errors import InputError
+    from sidgan.paper.ablation import SETTINGS, read_runs
+
+    methods: dict[str, str] = {}
+    for run in read_runs(ablation):
+        if run.state == "done":
+            methods.setdefault(SETTINGS[run.row].label, str(run.folder / "run"))  # the first seed that ended well
+    if not methods:
+        raise InputError(f"{ablation} has no run that ended well; see sidgan paper table4 {ablation}")
+    _side_by_side(8, list(methods.items()), truth, clips, moments, device, out, as_json)
+
+
+def _side_by_side(
+    number: int, methods: list[tuple[str, str]], truth: Path | None, clips: int, moments: int, device: str, out: Path,
+    as_json: bool,
+) -> None:  # fmt: skip
+    from sidgan.paper import side_by_side
+    from sidgan.paper.draw import require_matplotlib
+    from sidgan.paper.sheet import draw_sheet
+    from sidgan.paper.written import Figure
+
+    require_matplotlib()
+    figure = Figure(f"fig{number}", out)
+    with bar(console) as show:
+        found = side_by_side.compare(methods, truth, clips=clips, moments=moments, device=device, progress=show)
+    figure.write(found.to_dict(number), as_json)
+    draw_sheet(side_by_side.as_sheet(found, number), figure.picture)
+    for name in found.methods if not as_json else ():
+        mean = found.mean(name)
+        print(f"{name}: mouth {mean.psnr:.1f} dB, LMD {mean.lmd:.1f} px, over {len(found.moments)} moments")
+    _say(f"see {figure.picture}")
+
+
+def fig6(
+    beard: Annotated[Path | None, typer.Option(help="video of a beard", metavar="VIDEO")] = None,
+    side: Annotated[Path | None, typer.Option(help="of a turned head", metavar="VIDEO")] = None,
+    occlusion: Annotated[Path | None, typer.Option(help="of a mouth that is covered at times", metavar="VIDEO")] = None,
+    low: Annotated[Path | None, typer.Option(help="of a small face", metavar="VIDEO")] = None,
+    voice: Voice = None, model: Model = "bundled", device: Device = "auto", out: Out = Path("figures"),
+    as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Hard cases; people are drawn for those without a video. Example: sidgan paper fig6 --beard a.mp4 --low b.mp4."""
+    from sidgan.paper import extremes
+    from sidgan.paper.draw import require_matplotlib
+    from sidgan.paper.sheet import draw_sheet
+    from sidgan.paper.written import Figure
+
+    require_matplotlib()
+    figure = Figure("fig6", out)
+    given = {"beard": beard, "side": side, "occlusion": occlusion, "low": low}
+    videos = {name: video for name, video in given.items() if video is not None}
+    with bar(console) as show:
+        cases = extremes.extremes(videos, model=model, voice=voice, device=device, progress=show)
+    figure.write({"figure": 6, "cases": [case.to_dict() for case in cases]}, as_json)
+    draw_sheet(extremes.as_sheet(cases), figure.picture)
+    for case in cases if not as_json else ():
+        print(f"{extremes.LABELS[case.name]}: {case.dubbed} of {case.frames} frames redrawn, face {case.face:.0f} px")
+    _say(f"see {figure.picture}")
+
+
+def _say(line: str) -> None:
+    console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,119 @@
+"""Faces of whole videos for figures: where the face is, when the mouth is open and when closed, and crops of moments.
+
+The true video leads: its face square cuts every method's video, so that all pictures of a row show the same place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import takewhile
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from sidgan import faces, geometry, media, metrics
+from sidgan.data.dataset import box_masks
+from sidgan.errors import InputError
+from sidgan.faces import Tracker
+from sidgan.metrics.lips import LMD_SIZE
+from sidgan.types import Byte, Clip, FaceTrack, Float
+
+SIZE = 512  #: px of a face crop
+LONGEST = 20  #: s of a video that are looked at
+RATE = 0.002  #: relative difference of two frame rates that containers explain
+
+
+@dataclass(frozen=True)
+class Filmed:
+    """The most prominent face of a video.
+
+    Attributes:
+        clip: the video. track: the face. times: s of all frames that were looked at.
+        opening: (N,) of the mouth in eye distances, in the frames of ``track``.
+    """
+
+    clip: Clip
+    track: FaceTrack
+    times: list[Fraction]
+    opening: Float
+
+    def moments(self, count: int) -> list[int]:
+        """Frames spread over the video: in each of ``count`` equal stretches where the mouth is widest or closest."""
+        parts = np.array_split(np.arange(len(self.track)), min(count, len(self.track)))
+        return [self.track.first + int(part[(np.argmin if i % 2 else np.argmax)(self.opening[part])])
+                for i, part in enumerate(parts)]  # fmt: skip
+
+    def landmarks(self, frame: int) -> Float:
+        """Landmarks (68, 2) of a frame in unit coordinates of its face square."""
+        row = frame - self.track.first
+        return geometry.to_unit(self.track.matrices[row : row + 1], self.track.landmarks[row : row + 1])[0]
+
+
+def follow(video: Path, seconds: float = LONGEST) -> Filmed:
+    """Find the most prominent face in the beginning of a video.
+
+    Raises:
+        InputError: it cannot be read, or there is no face in it.
+    """
+    clip, tracker, times = media.probe(video), Tracker(), list[Fraction]()
+    for frame in takewhile(lambda f: f.time < seconds, media.read_frames(clip)):
+        times.append(frame.time)
+        tracker.add(frame)
+    tracks = tracker.finish()
+    if not tracks:
+        raise InputError(f"{video} shows no face in its first {seconds:.0f} s; give a video of a talking face")
+    return Filmed(clip, tracks[0], times, geometry.mouth_opening(tracks[0].landmarks))
+
+
+def crops(video: Path, of: Filmed, frames: Sequence[int]) -> list[Byte]:
+    """Face crops (512, 512, 3) of some frames of a video, cut where ``of`` has its face.
+
+    Raises:
+        InputError: the video is not of the same frames: another size, another rate, or shorter.
+    """
+    clip = media.probe(video)
+    if (clip.width, clip.height) != (of.clip.width, of.clip.height):
+        raise InputError(f"{video} has {clip.width}x{clip.height} px, not {of.clip.width}x{of.clip.height} like "
+                         f"{of.clip.path}; give videos of the same frames")  # fmt: skip
+    if abs(float(clip.frame_rate / of.clip.frame_rate) - 1) > RATE:
+        rates = f"{float(clip.frame_rate):.2f} frames a second, not {float(of.clip.frame_rate):.2f}"
+        raise InputError(f"{video} has {rates} like {of.clip.path}; give videos of the same frames")
+    found = dict[int, Byte]()
+    for frame in takewhile(lambda f: f.index <= max(frames), media.read_frames(clip)):
+        if frame.index in frames:
+            found[frame.index] = geometry.crop_face(frame, of.track.matrices[frame.index - of.track.first], SIZE).image
+    if len(found) < len(set(frames)):
+        raise InputError(f"{video} ends before frame {max(frames)}; give a video as long as {of.clip.path}")
+    return [found[index] for index in frames]
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """A drawn crop beside the true one: PSNR in the mouth box, dB, and distance of the lip landmarks, px at 256."""
+
+    psnr: float
+    lmd: float
+
+
+def likeness(drawn: Byte, truth: Byte, landmarks: Float) -> Likeness:
+    """Compare crops (512, 512, 3) of one frame, with the true landmarks in unit coordinates."""
+    images = [torch.from_numpy(np.ascontiguousarray(crop)).permute(2, 0, 1)[None] for crop in (drawn, truth)]
+    mask = box_masks(torch.from_numpy(geometry.mask_boxes(landmarks[None])), SIZE)
+    small = [cv2.resize(crop, (LMD_SIZE, LMD_SIZE), interpolation=cv2.INTER_AREA) for crop in (drawn, truth)]
+    box = faces.box_of(landmarks * LMD_SIZE - 0.5)
+    points = [faces.landmarks(np.asarray(picture), box)[None] for picture in small]
+    return Likeness(float(metrics.psnr(images[0], images[1], mask)[0]), float(metrics.lmd(points[0], points[1])[0]))
+
+
+def mouth_of(crop: Byte, landmarks: Float) -> Byte:
+    """The mouth of a crop (S, S, 3), enlarged: (S/2, S, 3), of half the crop's width about the true lips."""
+    size = crop.shape[0]
+    centre = landmarks[geometry.MOUTH].mean(0) * size
+    x0 = int(np.clip(centre[0] - size / 4, 0, size / 2))
+    y0 = int(np.clip(centre[1] - size / 8, 0, 3 * size / 4))
+    part = crop[y0 : y0 + size // 4, x0 : x0 + size // 2]
+    return np.asarray(cv2.resize(part, (size, size // 2), interpolation=cv2.INTER_CUBIC))

@@ -1,0 +1,88 @@
+"""People who do not exist, for figures of those who have no footage at hand: each of the paper's hard cases, drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from sidgan import media
+from sidgan.synth import Line, Person, Portrait, mouth, pose, random_line, voice
+from sidgan.synth.person import Pose
+from sidgan.types import Byte
+
+FPS, SOUND = Fraction(25), 16_000
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """How a drawn person is filmed.
+
+    Attributes:
+        person: who. size: side of the square picture, px. head: height of the head, px.
+        turned: degrees by which the head is turned away.
+        before: what is held before the face: a picture and its frame's share of the clip to a picture.
+        seed: of what is said.
+    """
+
+    person: Person
+    size: int = 384
+    head: float = 290
+    turned: float = 0.0
+    before: Callable[[Byte, float], Byte] | None = None
+    seed: int = 0
+
+
+def hand(picture: Byte, share: float) -> Byte:
+    """A hand that passes before chin and mouth in the middle of a clip."""
+    size = picture.shape[0]
+    covered = picture.copy()
+    reach = np.clip(1 - abs(share - 0.5) / 0.28, 0, 1)
+    if reach <= 0:
+        return covered
+    top = int(size * (1.02 - 0.42 * reach))
+    skin, dark = (196, 148, 120), (150, 104, 82)
+    for finger in range(4):
+        x = int(size * (0.40 + 0.065 * finger))
+        cv2.line(covered, (x, top + abs(finger - 1) * 7), (x + 6, size), dark, size // 15, cv2.LINE_AA)
+        cv2.line(covered, (x, top + abs(finger - 1) * 7), (x + 6, size), skin, size // 18, cv2.LINE_AA)
+    return covered
+
+
+#: The hard cases of Figure 6, by name.
+CASES = {
+    "beard": Drawn(replace(Person.random(11), beard=1.0, moustache=1.0, style="short"), seed=1),
+    "side": Drawn(Person.random(5), turned=27.0, seed=2),
+    "occlusion": Drawn(Person.random(21), before=hand, seed=3),
+    "low": Drawn(Person.random(8), size=176, head=108, seed=4),
+}
+#: Two people for Figure 1, and a few for Figures 5 and 8.
+PLAIN = {f"drawn-{i}": Drawn(Person.random(seed), seed=seed) for i, seed in enumerate((3, 14, 27), 1)}
+
+
+def film(how: Drawn, out: Path, seconds: float) -> None:
+    """Draw somebody who speaks, with sound, as a video.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    line = random_line(np.random.default_rng(how.seed), seconds)
+    count = round(seconds * SOUND)
+    spoken = voice(line, how.person, SOUND)[:count]
+    sound = np.pad(spoken, (0, count - len(spoken)))
+    media.write_clip(out, _pictures(how, line, seconds), FPS, sound, SOUND, crf=12)
+
+
+def _pictures(how: Drawn, line: Line, seconds: float) -> Iterator[Byte]:
+    count = int(seconds * FPS)
+    times = [i / float(FPS) for i in range(count)]
+    portrait = Portrait(how.person, (how.size, how.size), how.head)
+    states = zip(mouth(line, times), pose(how.person.seed, times, 0.6), strict=True)
+    for i, (lips, head) in enumerate(states):
+        turned: Pose = replace(head, yaw=head.yaw / 2 + how.turned) if how.turned else head
+        picture = portrait.render(lips, turned)
+        yield picture if how.before is None else how.before(picture, i / max(1, count - 1))

@@ -1,0 +1,93 @@
+"""Pictures in rows and columns, for people to compare: Figures 5, 6 and 8."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sidgan.paper.draw import page
+from sidgan.types import Byte
+
+WIDTH, HEAD, FOOT, SIDE = 1.75, 1.0, 0.55, 1.15  #: inches: of a picture, above, below, and left of the first column
+NOTE = 0.2  #: inches below a picture
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A picture (H, W, 3) and a short text below it; all pictures of a sheet are of one size."""
+
+    picture: Byte
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """What is drawn.
+
+    Attributes:
+        title, material, foot: above and below.
+        columns: their names. rows: name and cells of each; a cell may be missing.
+        strong: columns whose names are bold.
+        caution: what a reader must be told, or nothing.
+    """
+
+    title: str
+    material: str
+    columns: Sequence[str]
+    rows: Sequence[tuple[str, Sequence[Cell | None]]]
+    foot: str
+    strong: Sequence[str] = ()
+    caution: str | None = None
+
+
+def draw_sheet(sheet: Sheet, out: Path) -> None:
+    """Write a sheet as PNG.
+
+    Raises:
+        SidganError: no matplotlib.
+        OutputError: it cannot be written.
+    """
+    first = next(cell.picture for _, cells in sheet.rows for cell in cells if cell is not None)
+    tall = WIDTH * first.shape[0] / first.shape[1] + NOTE + 0.1
+    width = SIDE + (WIDTH + 0.08) * len(sheet.columns) + 0.15
+    width, height = max(width, 7.5), HEAD + 0.3 + tall * len(sheet.rows) + FOOT
+    with page(width, height, out) as figure:
+        for j, name in enumerate(sheet.columns):
+            figure.text((SIDE + (WIDTH + 0.08) * j + WIDTH / 2) / width, 1 - (HEAD + 0.16) / height, name, ha="center",
+                        fontsize=10.5, weight="bold" if name in sheet.strong else "normal")  # fmt: skip
+        for i, (name, cells) in enumerate(sheet.rows):
+            top = HEAD + 0.3 + tall * i
+            figure.text((SIDE - 0.1) / width, 1 - (top + (tall - NOTE) / 2) / height, name, ha="right", va="center",
+                        fontsize=9, linespacing=1.4)  # fmt: skip
+            for j, cell in enumerate(cells):
+                if cell is not None:
+                    _cell(figure, cell, (SIDE + (WIDTH + 0.08) * j) / width, top, tall - NOTE - 0.1, width, height)
+        _texts(figure, sheet, width, height)
+
+
+def _cell(figure: Any, cell: Cell, left: float, top: float, tall: float, width: float, height: float) -> None:
+    axes = figure.add_axes((left, 1 - (top + tall) / height, WIDTH / width, tall / height))
+    axes.imshow(cell.picture, aspect="auto", interpolation="antialiased")
+    axes.set(xticks=[], yticks=[])
+    axes.grid(visible=False)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    axes.set_xlabel(cell.note, fontsize=8, labelpad=3, color="#444444")
+
+
+def _texts(figure: Any, sheet: Sheet, width: float, height: float) -> None:
+    left = 0.2 / width
+    figure.text(left, 1 - 0.32 / height, sheet.title, fontsize=14, weight="bold", va="center")
+    figure.text(left, 1 - 0.62 / height, sheet.material, fontsize=9.5, color="#444444", va="center", wrap=True)
+    if sheet.caution:
+        figure.text(left, 1 - 0.86 / height, sheet.caution, fontsize=9, weight="bold", color="#c9302c", va="center")
+    lines = _wrapped(sheet.foot, int(width * 15.5))
+    figure.text(left, 0.1 / height, lines, fontsize=8, color="#555555", va="bottom", linespacing=1.35)
+
+
+def _wrapped(text: str, letters: int) -> str:
+    import textwrap
+
+    return textwrap.fill(text, letters)

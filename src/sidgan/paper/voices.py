@@ -1,0 +1,214 @@
+"""Figure 1: one voice on two people, whose lips should then move alike, however different faces and heads are."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sidgan import audio, dubbing, media, metrics
+from sidgan.evaluation.measures import bridged
+from sidgan.paper import people
+from sidgan.paper.draw import BLUE, GREY, RED, foot, head, page
+from sidgan.paper.filmed import Filmed, crops, follow
+from sidgan.paper.side_by_side import INVENTED, stacked
+from sidgan.types import Byte, Float
+
+FPS = 25
+SHOWN = 5
+LONGEST = 12.0  #: s that are compared
+Progress = Callable[[float, str], None]
+
+
+@dataclass(frozen=True)
+class Speaker:
+    """One of the two people.
+
+    Attributes:
+        name: of the video. filmed, dubbed: (N,) opening of the mouth at 25 a second, in eye distances.
+        before, after: face crops at the shown moments.
+    """
+
+    name: str
+    filmed: Float
+    dubbed: Float
+    before: tuple[Byte, ...]
+    after: tuple[Byte, ...]
+
+
+@dataclass(frozen=True)
+class OneVoice:
+    """All that Figure 1 shows.
+
+    Attributes:
+        speakers: two. times: s of the shown moments. loudness: (N,) of the voice in dB.
+        together: correlation of the two dubbed mouths; chance: what one in twenty unrelated mouths reach.
+        before: correlation of the two as filmed. kept: of each dubbed mouth with what it was before.
+        lag: frames by which the second is behind the first where they correlate best.
+    """
+
+    speakers: tuple[Speaker, Speaker]
+    voice: str
+    times: tuple[float, ...]
+    loudness: Float
+    together: float
+    chance: float
+    before: float
+    kept: tuple[float, float]
+    lag: int
+    invented: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON, without pictures."""
+        def known(value: float) -> float | None:
+            return value if math.isfinite(value) else None
+
+        return {
+            "figure": 1, "drawn_people": self.invented, "voice": self.voice, "frames": len(self.loudness),
+            "correlation": self.together, "chance": known(self.chance), "correlation_as_filmed": self.before,
+            "correlation_with_own_original": list(self.kept), "lag_frames": self.lag, "shown_s": list(self.times),
+            "people": [{"name": s.name, "opening_filmed": s.filmed.tolist(), "opening_dubbed": s.dubbed.tolist()}
+                       for s in self.speakers],
+        }  # fmt: skip
+
+
+def one_voice(
+    videos: Sequence[Path], voice: Path | None, *, model: str = "bundled", device: str = "auto", seconds: float = 3.0,
+    progress: Progress = lambda share, text: None,
+) -> OneVoice:  # fmt: skip
+    """Dub two people with one voice and compare their mouths.
+
+    Args:
+        videos: two of them; without any, two people are drawn.
+        voice: what both say; without one, a third drawn person's.
+        model, device: for dubbing. seconds: of drawn people.
+
+    Raises:
+        InputError, NoFaceError: a video cannot be used.
+    """
+    with tempfile.TemporaryDirectory(prefix="sidgan-") as folder:
+        work, invented = Path(folder), not videos
+        drawn = list(people.PLAIN.items())
+        if invented:
+            videos = [work / f"{name}.mp4" for name, _ in drawn[:2]]
+            for path, (name, how) in zip(videos, drawn, strict=False):
+                progress(0.0, f"{name} is drawn")
+                people.film(how, path, seconds)
+        if voice is None:
+            voice = work / "third.mp4"
+            people.film(people.CASES["beard"], voice, seconds)
+        dubber, both = dubbing.Dubber(model, device=device), list[tuple[Filmed, Filmed, Path, Path]]()
+        for i, video in enumerate(videos):
+            progress(0.2 + 0.4 * i, f"{video.name} is dubbed")
+            out = work / f"dubbed-{i}.mp4"
+            dubber.dub(video, voice, out)
+            both.append((follow(video, LONGEST), follow(out, LONGEST), video, out))
+        length = min(_seconds(voice), *(float(f.times[-1]) for pair in both for f in pair[:2]), LONGEST)
+        clock = np.arange(0, length, 1 / FPS)
+        series = [(_opening(filmed, clock), _opening(dubbed, clock)) for filmed, dubbed, _, _ in both]
+        ticks = _moments(series[0][1] + series[1][1])
+        speakers = []
+        for (filmed, _, video, out), (was, now) in zip(both, series, strict=True):
+            frames = [_nearest(filmed, clock[t]) for t in ticks]
+            landmarks = [filmed.landmarks(f) for f in frames]
+            before, after = crops(video, filmed, frames), crops(out, filmed, frames)
+            speakers.append(Speaker(video.stem, was, now, before=tuple(map(stacked, before, landmarks)),
+                                    after=tuple(map(stacked, after, landmarks))))  # fmt: skip
+        loudness = _loudness(voice, len(clock))
+    (was1, now1), (was2, now2) = series
+    match, apart = metrics.opening_match(now2, now1), metrics.leak(now2, now1)
+    return OneVoice(
+        (speakers[0], speakers[1]), "a drawn person's" if voice.parent == work else voice.name,
+        tuple(float(clock[t]) for t in ticks), loudness, match.correlation, apart.chance,
+        metrics.opening_match(was2, was1).correlation,
+        (metrics.opening_match(now1, was1).correlation, metrics.opening_match(now2, was2).correlation),
+        match.lag, invented,
+    )  # fmt: skip
+
+
+def _seconds(voice: Path) -> float:
+    return len(media.read_audio(voice, audio.SAMPLE_RATE)) / audio.SAMPLE_RATE
+
+
+def _opening(filmed: Filmed, clock: Float) -> Float:
+    """The mouth's opening on a common clock; frames without a face are bridged."""
+    times = np.array([float(filmed.times[f]) for f in filmed.track.frames])
+    seen = np.where(filmed.track.visible, filmed.opening, np.nan)
+    whole = bridged(seen)
+    return np.interp(clock, times, filmed.opening if whole is None else whole)
+
+
+def _moments(opening: Float) -> list[int]:
+    """Ticks to show: by turns the widest and the closest mouth of equal stretches."""
+    parts = np.array_split(np.arange(len(opening)), min(SHOWN, len(opening)))
+    return [int(part[(np.argmin if i % 2 else np.argmax)(opening[part])]) for i, part in enumerate(parts)]
+
+
+def _nearest(filmed: Filmed, time: float) -> int:
+    times = np.array([float(filmed.times[f]) for f in filmed.track.frames])
+    return filmed.track.first + int(np.abs(times - time).argmin())
+
+
+def _loudness(voice: Path, count: int) -> Float:
+    step = audio.SAMPLE_RATE // FPS
+    samples = media.read_audio(voice, audio.SAMPLE_RATE)[: count * step]
+    padded = np.pad(samples, (0, count * step - len(samples))).reshape(count, step)
+    return 20 * np.log10(np.sqrt((padded.astype(np.float64) ** 2).mean(1)) + 1e-4)
+
+
+def draw_one_voice(found: OneVoice, out: Path) -> None:
+    """Figure 1 as a PNG.
+
+    Raises:
+        SidganError: no matplotlib.
+        OutputError: it cannot be written.
+    """
+    with page(13.5, 13.2, out) as figure:
+        rows = [(f"{s.name}\n{what}", pictures, colour)
+                for s, colour in zip(found.speakers, (BLUE, RED), strict=True)
+                for what, pictures in (("as filmed", s.before), ("dubbed", s.after))]  # fmt: skip
+        grid = figure.add_gridspec(len(rows), len(found.times), left=0.1, right=0.985, top=0.885, bottom=0.37,
+                                   hspace=0.05, wspace=0.04)  # fmt: skip
+        for i, (name, pictures, colour) in enumerate(rows):
+            for j, picture in enumerate(pictures):
+                axes = figure.add_subplot(grid[i, j])
+                axes.imshow(picture)
+                axes.set(xticks=[], yticks=[])
+                axes.grid(visible=False)
+                for spine in axes.spines.values():
+                    spine.set_visible(False)
+                if i == 0:
+                    axes.set_title(f"{'abcdefgh'[j]}  {found.times[j]:.2f} s", fontsize=10)
+                if j == 0:
+                    axes.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=10, color=colour)
+        _curves(figure, found)
+        a, b = found.speakers
+        head(figure, f"Figure 1: one voice on two people, lips correlate at {found.together:.2f}",
+             f"voice: {found.voice}; {a.name} and {b.name}; as filmed the same two correlate at {found.before:.2f}; "
+             f"chance reaches {found.chance:.2f}", None)  # fmt: skip
+        note = f"  {INVENTED}" if found.invented else ""
+        foot(figure, "Opening: distance of the inner lips in eye distances, of landmarks found in the dubbed videos. "
+             "Thick: dubbed; thin: as filmed. Each dubbed mouth with what it was before: "
+             f"{found.kept[0]:.2f} and {found.kept[1]:.2f}, which should be no more than chance.{note}")  # fmt: skip
+
+
+def _curves(figure: Any, found: OneVoice) -> None:
+    clock = np.arange(len(found.loudness)) / FPS
+    lips = figure.add_axes((0.1, 0.15, 0.885, 0.19))
+    for speaker, colour in zip(found.speakers, (BLUE, RED), strict=True):
+        lips.plot(clock, speaker.filmed, color=colour, lw=0.9, alpha=0.4)
+        lips.plot(clock, speaker.dubbed, color=colour, lw=2.2, label=f"{speaker.name}, dubbed")
+    for name, time in zip("abcdefgh", found.times, strict=False):
+        lips.axvline(time, color=GREY, lw=0.8, ls=":")
+        lips.text(time, 1.0, name, transform=lips.get_xaxis_transform(), ha="center", va="bottom", fontsize=9)
+    lips.set(ylabel="opening", xlim=(0, clock[-1]), xticklabels=[])
+    lips.legend(loc="upper right", ncols=2)
+    loud = figure.add_axes((0.1, 0.075, 0.885, 0.06))
+    loud.fill_between(clock, found.loudness, found.loudness.min(), color="#9aa0a6", lw=0)
+    loud.set(xlabel="s", ylabel="voice\ndB", xlim=(0, clock[-1]), yticks=[])
+    loud.grid(visible=False)

@@ -1,0 +1,224 @@
+"""The paper's tables from results whose answers are known; what was judged otherwise is refused, and named."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from made_results import make_result
+from marked import sidgan
+
+from sidgan.errors import ConfigError, InputError
+from sidgan.paper import collect, scatter, table4
+from sidgan.paper.ablation import SETTINGS
+from sidgan.paper.published import ABLATION, BENCHMARKS, GROUND, SEVEN, STUDY, known_as
+from sidgan.paper.tables import benchmark
+
+FULL = {"ssim": [0.9, 0.9, 0.8, 0.8], "lse_d": [7.0, 7.0, 8.0, 8.0], "lse_c": [6.0] * 4, "lmd": [2.0] * 4}
+TRUTH = {"ssim": 1.0, "lse_d": 7.5, "lse_c": 6.5, "lmd": 0.0}
+
+
+def read(name: str, folder: Path, **how: Any) -> collect.Judged:
+    values = how.pop("values", FULL)
+    return collect.read_judged(name, make_result(folder, values, **{"truth": TRUTH} | how))
+
+
+def test_the_papers_numbers_are_all_there() -> None:
+    assert [len(BENCHMARKS[s]) for s in ("avspeech", "hdtf", "lrw")] == [6, 6, 6]
+    assert tuple(BENCHMARKS["hdtf"]["SIDGAN"].values()) == (12.15, 0.95, 28.12, 0.17, 2.99, 6.80, 8.05)
+    assert BENCHMARKS["lrw"][GROUND] == {"lse_d": 7.17, "lse_c": 6.34}
+    assert STUDY["PC-AVS"] == {"sync": 3.07, "visual": 2.57, "overall": 2.57}
+    assert ABLATION["perceptual"] == {"fid": 15.29, "lse_d": 7.49, "lse_c": 7.21}
+    assert ABLATION.keys() < SETTINGS.keys()
+
+
+@pytest.mark.parametrize(("name", "method"), [
+    ("ours", "SIDGAN"), ("wav2lip 384", "Wav2Lip-384"), ("PCAVS", "PC-AVS"), ("Wav2Lip", "Wav2Lip"), ("other", None),
+])  # fmt: skip
+def test_spelling_does_not_matter(name: str, method: str | None) -> None:
+    assert known_as(name, list(BENCHMARKS["hdtf"])) == method
+
+
+def test_a_table_holds_what_was_measured_beside_what_the_paper_says(tmp_path: Path) -> None:
+    better = {**FULL, "lmd": [1.0] * 4}
+    found = collect.compare([
+        read("Ours", tmp_path / "a", shift=3.0), read("Wav2Lip", tmp_path / "b", values=better, shift=4.0)
+    ])  # fmt: skip
+    assert found.means["Ours"]["ssim"].mean == pytest.approx(0.85)
+    assert found.means["Ours"]["fid"].mean == pytest.approx(9.0, abs=1e-3)
+    assert found.means[GROUND]["lse_d"].mean == 7.5
+    table = benchmark(1, "hdtf", found)
+    assert table.head[:7] == ("FID ↓", "SSIM ↑", "PSNR dB ↑", "ID ↓", "LMD px ↓", "LSE-D ↓", "LSE-C ↑")
+    lines = {(line.method, line.source): line.cells for line in table.lines}
+    assert lines["Wav2Lip", "paper"][:7] == ("55.82", "0.89", "24.38", "0.27", "3.43", "6.00", "9.87")
+    assert lines["SIDGAN", "here"][0].startswith("9.00")
+    assert lines["SIDGAN", "here"][2] == "-", "no PSNR was measured"
+    assert ("LipGAN", "here") not in lines
+    assert "not judged here: PC-AVS, LipGAN, Wav2Lip-384" in table.notes
+    starred = {(table.lines[i].method, table.head[j]) for i, j in table.best}
+    assert {("SIDGAN", "FID ↓"), ("Wav2Lip", "LMD px ↓")} <= starred
+    assert ("SIDGAN", "LMD px ↓") not in starred
+    assert not any(method == GROUND for method, _ in starred)
+    assert "| Wav2Lip | paper | 55.82 |" in table.markdown()
+    assert "4 clips, 40 frames here; the paper: 171 clips" in table.text()
+
+
+def test_a_custom_network_never_gets_the_published_name(tmp_path: Path) -> None:
+    values = {"fd_custom": [5.0] * 4, "lag_d": [9.0] * 4}
+    found = collect.compare([read("Ours", tmp_path / "a", values=values, truth={"lag_d": 8.0})])
+    table = benchmark(2, "lrw", found)
+    mine = next(line.cells for line in table.lines if line.source == "here" and line.method == "SIDGAN")
+    assert mine[:7] == ("-",) * 7
+    assert table.head[7:] == ("FD custom ↓", "lag-D custom ↓")
+    assert any("custom" in note for note in table.notes)
+    assert any(note.startswith("no FID and LSE") for note in table.notes), "and how to get the published ones"
+    assert [p.custom for p in scatter.panels({"lrw": found})] == [False, False, False, True]
+
+
+@pytest.mark.parametrize(("change", "said"), [
+    ({"mode": "videos"}, "mode was .model. and is .videos."),
+    ({"settings": {"mask": "lower", "reference": "first"}}, "settings.mask"),
+    ({"networks": {"inception": {"sha256": "1"}}}, "networks.inception"),
+    ({"clips": {"list": "hdtf", "names": "others", "count": 4}}, "clips.names"),
+    ({"expert": "f" * 64}, "expert"),
+])  # fmt: skip
+def test_what_was_judged_in_another_way_is_refused(change: dict[str, Any], said: str, tmp_path: Path) -> None:
+    first, other = read("A", tmp_path / "a"), read("B", tmp_path / "b", protocol=change)
+    with pytest.raises(ConfigError, match=f"B was judged in another way than A: {said}"):
+        collect.compare([first, other])
+
+
+def test_which_rows_were_judged_and_where_changes_nothing(tmp_path: Path) -> None:
+    other = {"settings": {"mask": "query", "reference": "first", "rows": ["truth", "model", "wrong"], "device": "cuda"}}
+    found = collect.compare([read("A", tmp_path / "a"), read("B", tmp_path / "b", protocol=other)])
+    assert found.means["A"]["ssim"] == found.means["B"]["ssim"]
+    assert any("GPU" in note for note in found.notes)
+
+
+def test_another_protocol_and_unfinished_results_are_named(tmp_path: Path) -> None:
+    old = make_result(tmp_path / "old", FULL, protocol={"protocol": "sidgan-eval-0"})
+    with pytest.raises(ConfigError, match="Old: .* was judged by sidgan-eval-0, not sidgan-eval-1; judge it again"):
+        collect.read_judged("Old", old)
+    half = make_result(tmp_path / "half", FULL)
+    (half / "records.jsonl").unlink()
+    with pytest.raises(InputError, match="Half: .* is not finished"):
+        collect.read_judged("Half", half)
+    with pytest.raises(InputError, match="is no result folder"):
+        collect.read_judged("None", tmp_path)
+
+
+def test_clips_without_figures_of_one_method_count_for_none(tmp_path: Path) -> None:
+    lost = {"d": "pictures are shifted (+3 frames)"}
+    found = collect.compare([read("A", tmp_path / "a"), read("B", tmp_path / "b", excluded=lost)])
+    assert found.clips == 3
+    assert found.means["A"]["ssim"].mean == pytest.approx((0.9 + 0.9 + 0.8) / 3)
+    assert found.notes[0] == ("left out for all methods, since B has no figures for it: d (pictures are shifted "
+                              "(+3 frames))")  # fmt: skip
+
+
+def test_the_same_names_on_other_footage_are_refused(tmp_path: Path) -> None:
+    other = read("B", tmp_path / "b", truth=TRUTH | {"lse_d": 7.9})
+    with pytest.raises(InputError, match="a: the true clip's lse_d is 7.5 for A and 7.9 for B"):
+        collect.compare([read("A", tmp_path / "a"), other])
+
+
+def test_tables_by_command(tmp_path: Path) -> None:
+    make_result(tmp_path / "r", FULL, truth=TRUTH, shift=2.0)
+    code, said = sidgan("paper", "table1", "--method", f"Ours={tmp_path / 'r'}", "--out", tmp_path / "t")
+    assert code == 0
+    assert "Table 1, AVSpeech (nothing judged here" in said
+    assert "Table 1, HDTF (4 clips, 40 frames here" in said
+    values = json.loads((tmp_path / "t" / "table1.json").read_text())
+    assert values["sets"]["hdtf"]["here"]["means"]["Ours"]["fid"]["mean"] == pytest.approx(4.0, abs=1e-3)
+    assert values["sets"]["hdtf"]["paper"]["SIDGAN"]["fid"] == 12.15
+    code, said = sidgan("paper", "table2", "--method", f"Ours={tmp_path / 'r'}", "--out", tmp_path / "t")
+    assert "not in this table: results on hdtf" in said
+    make_result(tmp_path / "mine", FULL, truth=TRUTH, listed="heldout")
+    code, said = sidgan("paper", "table2", "--method", f"Ours={tmp_path / 'mine'}", "--out", tmp_path / "t")
+    assert code == 2
+    assert "does not say on which set" in said
+    code, _ = sidgan("paper", "table2", "--method", f"Ours@lrw={tmp_path / 'mine'}", "--out", tmp_path / "t")
+    assert code == 0
+    for wrong, told in (("x", "wants NAME=PLACE"), ("A@mars=x", "SET one of"), (f"A={tmp_path / 'no'}", "has not been"),
+                        (f"A@lrw={tmp_path / 'no'}", "give --data lrw=FOLDER")):  # fmt: skip
+        code, said = sidgan("paper", "table1", "--method", wrong, "--out", tmp_path / "t")
+        assert code == 2
+        assert told in said
+
+
+def test_figure_7_has_the_papers_points_and_ours(tmp_path: Path) -> None:
+    make_result(tmp_path / "r", FULL, truth=TRUTH, shift=3.0)
+    code, _ = sidgan("paper", "fig7", "--method", f"Ours={tmp_path / 'r'}", "--out", tmp_path / "f")
+    assert code == 0
+    assert (tmp_path / "f" / "fig7.png").stat().st_size > 20_000
+    panels = json.loads((tmp_path / "f" / "fig7.json").read_text())["panels"]
+    hdtf = next(p for p in panels if p["set"] == "hdtf")
+    here = {p["method"]: p for p in hdtf["points"] if p["here"]}
+    assert here["Ours"]["x"] == pytest.approx(9.0, abs=1e-3)
+    assert here["Ours"]["above_truth"] == pytest.approx(0.0, abs=1e-9)
+    assert here[GROUND]["x"] == 0
+    paper = {p["method"]: p["above_truth"] for p in hdtf["points"] if not p["here"]}
+    assert paper["Wav2Lip"] == pytest.approx(6.00 - 6.76)
+
+
+def rows_for(tmp_path: Path, differences: dict[str, list[float]]) -> list[table4.Row]:
+    """Rows whose seeds lie by so much above [20, 21, 22, 23] dB."""
+    return [
+        table4.Row(name, tuple(
+            read(f"{name}, seed {i}", tmp_path / f"{name}{i}", truth={},
+                 values={"mouth_psnr": [20 + d, 21 + d, 22 + d, 23 + d]})
+            for i, d in enumerate(some)
+        ))
+        for name, some in differences.items()
+    ]  # fmt: skip
+
+
+def test_a_difference_is_paired_over_clips_and_knows_its_seeds(tmp_path: Path) -> None:
+    rows = rows_for(tmp_path, {"no_pyramid": [-1.0, -1.1, -0.9], "perceptual": [-2.0, 2.0, 0.3], "full": [0.0] * 3})
+    found = table4.ablation(rows)
+    assert found.means["full"]["mouth_psnr"].mean == pytest.approx(21.5)
+    change = found.changes["no_pyramid"]["mouth_psnr"]
+    assert change.mean == pytest.approx(-1.0)
+    assert -1.15 < change.low < change.high < -0.85, "clips differ by 3 dB, but are the same for both rows"
+    unsure = found.changes["perceptual"]["mouth_psnr"]
+    assert unsure.low < 0 < unsure.high
+    assert "full" not in found.changes
+    text = table4.as_table(found).text()
+    assert "-1.00 ±" in text
+    assert text.count("!") == 2, "one difference is sure; the other mark explains it"
+    assert found.to_dict()["rows"]["no_pyramid"]["to_full"]["mouth_psnr"]["mean"] == pytest.approx(-1.0)
+
+
+def test_failed_runs_are_counted_and_averaged_nowhere(tmp_path: Path) -> None:
+    full, flat = rows_for(tmp_path, {"full": [0.0, 0.0], "no_pyramid": [1.0]})
+    flat = table4.Row(flat.name, flat.seeds, ("seed 1: the loss is not a number since step 40",))
+    table = table4.as_table(table4.ablation([full, flat]))
+    lines = {(line.method, line.source): line.cells for line in table.lines}
+    assert lines["w/o Pyramid Generator", "here"][0] == "1/2"
+    assert lines["Full Setting", "here"][0] == "2/2"
+    assert lines["w/o Pyramid Generator", "paper"][1:4] == ("13.01", "6.93", "7.91")
+    assert any("a run failed, seed 1: the loss is not a number" in note for note in table.notes)
+    assert any(note.startswith("2 seeds a row") for note in table.notes)
+    with pytest.raises(InputError, match="no run ended well.*not a number"):
+        table4.ablation([table4.Row("full", (), ("seed 0: the loss is not a number",))])
+
+
+def test_table_4_by_command_from_single_results(tmp_path: Path) -> None:
+    given = []
+    for name, seed in (("full", 0), ("full", 1), ("mine", 0)):
+        folder = make_result(tmp_path / f"{name}{seed}", {"lse_d": [7.0 + seed] * 4})
+        given += ["--row", f"{name}={folder}"]
+    code, said = sidgan("paper", "table4", *given, "--out", tmp_path / "t", "--json")
+    assert code == 0
+    rows = json.loads(said[said.index("{") :])["rows"]
+    assert rows["full"]["runs"] == 2
+    assert rows["full"]["means"]["lse_d"]["mean"] == 7.5
+    assert rows["mine"]["to_full"]["lse_d"]["mean"] == -0.5
+    assert sidgan("paper", "table4", "--out", tmp_path / "t")[0] == 2
+    assert "holds no ablation" in sidgan("paper", "table4", tmp_path, "--out", tmp_path / "t")[1]
+
+
+def test_the_seven_come_in_the_papers_order() -> None:
+    assert SEVEN == ("fid", "ssim", "psnr", "id", "lmd", "lse_d", "lse_c")
