@@ -47,7 +47,7 @@ def make_result(
         lines.append(json.dumps(record))
         if shift is not None:
             features = np.random.default_rng(i).normal(size=(40, 2))
-            arrays = {"fid/composite/truth": features, f"fid/composite/{row}": features + [shift, 0.0]}
+            arrays = {"fid/composite/truth": features, f"fid/composite/{row}": features + np.array([shift, 0.0])}
             np.savez(folder / "features" / f"{clip}.npz", **arrays)
     (folder / "records.jsonl").write_text("\n".join(lines) + "\n")
     summary = {"test": {"means": {"composite": {row: {m: {"mean": 0.0} for m in values}}}}}

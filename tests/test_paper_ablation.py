@@ -112,7 +112,7 @@ def test_runs_are_trained_judged_and_never_done_twice(
 
     monkeypatch.setattr("sidgan.train.runs.train_gan", never)
     assert [run.state for run in ablate(plan(place, out))] == ["done", "done"]
-    with pytest.raises(ConfigError, match="made in another way: config.loop.steps was 2 and is 3"):
+    with pytest.raises(ConfigError, match=r"made in another way: config.loop.steps was 2 and is 3"):
         ablate(plan(place, out, steps=3))
 
 

@@ -99,11 +99,11 @@ def test_which_rows_were_judged_and_where_changes_nothing(tmp_path: Path) -> Non
 
 def test_another_protocol_and_unfinished_results_are_named(tmp_path: Path) -> None:
     old = make_result(tmp_path / "old", FULL, protocol={"protocol": "sidgan-eval-0"})
-    with pytest.raises(ConfigError, match="Old: .* was judged by sidgan-eval-0, not sidgan-eval-1; judge it again"):
+    with pytest.raises(ConfigError, match=r"Old: .* was judged by sidgan-eval-0, not sidgan-eval-1; judge it again"):
         collect.read_judged("Old", old)
     half = make_result(tmp_path / "half", FULL)
     (half / "records.jsonl").unlink()
-    with pytest.raises(InputError, match="Half: .* is not finished"):
+    with pytest.raises(InputError, match=r"Half: .* is not finished"):
         collect.read_judged("Half", half)
     with pytest.raises(InputError, match="is no result folder"):
         collect.read_judged("None", tmp_path)
@@ -120,7 +120,7 @@ def test_clips_without_figures_of_one_method_count_for_none(tmp_path: Path) -> N
 
 def test_the_same_names_on_other_footage_are_refused(tmp_path: Path) -> None:
     other = read("B", tmp_path / "b", truth=TRUTH | {"lse_d": 7.9})
-    with pytest.raises(InputError, match="a: the true clip's lse_d is 7.5 for A and 7.9 for B"):
+    with pytest.raises(InputError, match=r"a: the true clip's lse_d is 7.5 for A and 7.9 for B"):
         collect.compare([read("A", tmp_path / "a"), other])
 
 
@@ -201,7 +201,7 @@ def test_failed_runs_are_counted_and_averaged_nowhere(tmp_path: Path) -> None:
     assert lines["w/o Pyramid Generator", "paper"][1:4] == ("13.01", "6.93", "7.91")
     assert any("a run failed, seed 1: the loss is not a number" in note for note in table.notes)
     assert any(note.startswith("2 seeds a row") for note in table.notes)
-    with pytest.raises(InputError, match="no run ended well.*not a number"):
+    with pytest.raises(InputError, match=r"no run ended well.*not a number"):
         table4.ablation([table4.Row("full", (), ("seed 0: the loss is not a number",))])
 
 

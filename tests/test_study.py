@@ -12,6 +12,7 @@ import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,7 @@ def test_a_williams_square_favours_no_place_and_no_neighbour(count: int) -> None
     assert len(rows) == (count if count % 2 == 0 else 2 * count)
     assert all(sorted(row) == list(range(count)) for row in rows)
     places = Counter((place, method) for row in rows for place, method in enumerate(row))
-    neighbours = Counter(pair for row in rows for pair in zip(row, row[1:], strict=False))
+    neighbours = Counter(pair for row in rows for pair in pairwise(row))
     assert len(set(places.values())) == 1
     assert len(places) == count * count
     assert len(set(neighbours.values())) == 1
@@ -132,7 +133,7 @@ def test_what_cannot_be_rated_fairly_is_refused(folders: Path, tmp_path: Path) -
     film(tmp_path / "other" / "elsewhere.mp4", 20)
     with pytest.raises(InputError, match="no clip is common to all methods"):
         building.build(out, [*chosen(folders)[:1], ("Other", str(tmp_path / "other"))])
-    with pytest.raises(ConfigError, match="bundled.*is a model: give --clips|Net is a model: give --clips"):
+    with pytest.raises(ConfigError, match="Net is a model: give --clips"):
         building.build(out, [*chosen(folders)[:1], ("Net", "bundled")])
     assert not (out / building.FILE).exists()
 
@@ -359,5 +360,5 @@ def test_build_by_command_says_what_is_wrong(folders: Path, tmp_path: Path) -> N
     two = [text for name in METHODS[:2] for text in ("--method", f"{name}={folders / name}")]
     code, said = sidgan("study", "build", tmp_path / "s", *two, "--count", 1, "--seconds", 0.5)
     assert code == 0
-    assert "1 clips by 2 methods" in said or "1 clip by 2 methods" in said
+    assert "1 clip by 2 methods" in said
     assert sidgan("study", "serve", tmp_path / "none")[0] == 2

@@ -58,7 +58,7 @@ CASES = {
     "beard": Drawn(replace(Person.random(11), beard=1.0, moustache=1.0, style="short"), seed=1),
     "side": Drawn(Person.random(5), turned=27.0, seed=2),
     "occlusion": Drawn(Person.random(21), before=hand, seed=3),
-    "low": Drawn(Person.random(8), size=176, head=108, seed=4),
+    "low": Drawn(Person.random(8), size=208, head=130, seed=4),
 }
 #: Two people for Figure 1, and a few for Figures 5 and 8.
 PLAIN = {f"drawn-{i}": Drawn(Person.random(seed), seed=seed) for i, seed in enumerate((3, 14, 27), 1)}

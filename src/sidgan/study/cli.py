@@ -48,7 +48,8 @@ def build(
     if len(study.clips) < count:
         _say(f"  only {len(study.clips)} clips are common to all methods, not {count}")
     facts = {"clips": list(study.clips), "methods": list(study.methods)}
-    told = f"{len(study.clips)} clips by {len(study.methods)} methods -> {out}; next: sidgan study serve {out}"
+    s = "s" * (len(study.clips) != 1)
+    told = f"{len(study.clips)} clip{s} by {len(study.methods)} methods -> {out}; next: sidgan study serve {out}"
     print(json.dumps(facts, indent=1) if as_json else told)
 
 
