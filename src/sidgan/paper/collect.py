@@ -49,7 +49,7 @@ class Judged:
     def set(self) -> str | None:
         """The published set that it says it was judged on, if any."""
         chosen = str(self.protocol["clips"].get("list", ""))
-        return next((name for name in SETS if chosen.startswith(name)), None)
+        return chosen if chosen in SETS else None
 
 
 def is_result(folder: Path) -> bool:
@@ -131,6 +131,7 @@ def compare(methods: Sequence[Judged], system: str = "composite") -> Comparison:
     first = methods[0]
     names = [m.name for m in methods]
     require(len(set(names)) == len(names), f"{names} are not all different; give each method a name of its own")
+    require(GROUND not in names, f"{GROUND} is a row by itself; give that method another name")
     for other in methods[1:]:
         differs = next(differences(_way(first.protocol), _way(other.protocol)), None)
         require(differs is None, f"{other.name} was judged in another way than {first.name}: {differs}; "
@@ -196,7 +197,8 @@ def _same_truth(methods: Sequence[Judged], common: Sequence[str], system: str) -
 
 
 def _remarks(methods: Sequence[Judged]) -> list[str]:
-    lines = missing(methods[0].folder)
+    lines = [f"the clips: {note}" for note in methods[0].protocol["clips"].get("notes", ())]
+    lines += missing(methods[0].folder)
     if len({m.protocol.get("code") for m in methods}) > 1:
         lines.append("not all methods were judged by the same code of sidgan; judge them again before publishing")
     if len({m.protocol["settings"].get("device") for m in methods}) > 1:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from sidgan import dubbing
@@ -17,12 +18,13 @@ from sidgan.data.sources import folder as videos_below
 from sidgan.errors import InputError
 from sidgan.paper import people
 from sidgan.paper.filmed import Likeness, crops, follow, likeness, mouth_of
-from sidgan.paper.places import file_name, weights_of
+from sidgan.paper.places import weights_of
 from sidgan.paper.sheet import Cell, Sheet
-from sidgan.types import Byte
+from sidgan.types import Byte, Float
 
 Progress = Callable[[float, str], None]
 SECONDS = 10  #: of a clip that are looked at
+PRINTED = 288  #: px
 TRUTH = "ground truth"
 INVENTED = "People who do not exist: this shows the command, not how good a method is with people."
 
@@ -99,10 +101,10 @@ def compare(
         rows, done = list[Moment](), 0
         for clip, video in picked.items():
             sources = dict[str, Path]()
-            for name in names:
+            for number, name in enumerate(names):
                 progress(done / (len(picked) * len(names)), f"{clip}: {name}")
                 ready = made[name]
-                sources[name] = ready[clip] if ready is not None else work / f"{file_name(name)}.mp4"
+                sources[name] = ready[clip] if ready is not None else work / f"{number}.mp4"
                 if ready is None:
                     dubbers[name].dub(video, video, sources[name])
                 done += 1
@@ -140,10 +142,12 @@ def _rows(clip: str, video: Path, sources: Mapping[str, Path], count: int) -> li
     ]  # fmt: skip
 
 
-def stacked(crop: Byte, landmarks: Any) -> Byte:
-    """A face crop, and below it its mouth at twice the size: (S + S/2 + gap, S, 3)."""
-    gap = np.full((12, crop.shape[1], 3), 255, np.uint8)
-    return np.concatenate([crop, gap, mouth_of(crop, landmarks)])
+def stacked(crop: Byte, landmarks: Float) -> Byte:
+    """A face crop as it is printed, and below it its mouth at twice the size: (3/2 P + gap, P, 3), P = `PRINTED`."""
+    parts = (crop, mouth_of(crop, landmarks))
+    face, mouth = (cv2.resize(part, (PRINTED, PRINTED * part.shape[0] // part.shape[1]), interpolation=cv2.INTER_AREA)
+                   for part in parts)  # fmt: skip
+    return np.concatenate([face, np.full((6, PRINTED, 3), 255, np.uint8), mouth])
 
 
 def as_sheet(found: Comparison, figure: int) -> Sheet:

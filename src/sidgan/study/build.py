@@ -25,7 +25,7 @@ from sidgan.config import require
 from sidgan.data.sources import folder as videos_below
 from sidgan.errors import ConfigError, InputError
 from sidgan.files import finished, writing
-from sidgan.paper.places import file_name, weights_of
+from sidgan.paper.places import weights_of
 from sidgan.types import Byte
 
 VERSION = "sidgan-study-1"  #: counts up whenever ratings of before and after should not be put together
@@ -98,9 +98,10 @@ def build(
     with tempfile.TemporaryDirectory(prefix="sidgan-") as work:
         for clip, row in zip(picked, tokens, strict=True):
             videos = []
-            for name, place in methods:
+            for number, (name, place) in enumerate(methods):
                 progress(done / total, f"{clip}: {name}")
-                videos.append(_video(name, place, held[clip], Path(work), device))
+                made = held[clip].made.get(name)
+                videos.append(made or _dubbed(place, held[clip].original, Path(work), number, seconds, device))
                 done += 1
             length = _length(clip, names, videos, seconds)
             for video, token in zip(videos, row, strict=True):
@@ -168,15 +169,16 @@ def _common(methods: Sequence[tuple[str, str]], originals: Path | None) -> tuple
     }, notes  # fmt: skip
 
 
-def _video(name: str, place: str, clip: _Sources, work: Path, device: str) -> Path:
-    """The video of a clip as one method made it; dubbed now where it is a model."""
-    if name in clip.made:
-        return clip.made[name]
-    weights, original = weights_of(place), clip.original
+def _dubbed(place: str, original: Path | None, work: Path, number: int, seconds: float, device: str) -> Path:
+    """The beginning of a clip, dubbed by a model with its own sound."""
+    weights = weights_of(place)
     if weights is None or original is None:
-        raise InputError(f"{name}: nothing to show for a clip")
-    out = work / f"{file_name(name)}.mp4"
-    dubbing.dub(original, original, out, model=weights, device=device)
+        raise InputError(f"{place} is no model any more, or the clip is gone; leave files alone while they are read")
+    out, source = work / f"{number}.mp4", original
+    if media.probe(original).duration > seconds + APART:  # minutes need not be dubbed for half of one
+        source = work / "beginning.mp4"
+        _encode(original, source, seconds, crf=6)
+    dubbing.dub(source, source, out, model=weights, device=device)
     return out
 
 
@@ -192,11 +194,11 @@ def _length(clip: str, names: Sequence[str], videos: Sequence[Path], most: float
     return min(shown)
 
 
-def _encode(video: Path, out: Path, seconds: float) -> None:
+def _encode(video: Path, out: Path, seconds: float, crf: int = 14) -> None:
     """Encode the beginning of a video as every browser plays it, without anything that tells where it is from."""
     rate = min(media.probe(video).frame_rate, Fraction(60))
     sound = media.read_audio(video, RATE)[: round(seconds * RATE)]
-    media.write_clip(out, _pictures(video, rate, seconds), rate, sound, RATE, crf=14, preset="fast",
+    media.write_clip(out, _pictures(video, rate, seconds), rate, sound, RATE, crf=crf, preset="fast",
                      tags={"comment": ABOUT})  # fmt: skip
 
 
