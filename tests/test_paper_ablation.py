@@ -19,7 +19,7 @@ from sidgan.paper import ablation, table4
 from sidgan.paper.ablation import SETTINGS, Plan, ablate, config_of, read_runs
 from sidgan.train.runs import gan_config
 
-COUNT, SIZE = 8, 64
+COUNT, SIZE = 12, 64
 CONFIG = """
 [generator]
 size = 64

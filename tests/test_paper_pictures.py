@@ -22,7 +22,7 @@ from sidgan.paper.filmed import SIZE, crops, follow, likeness, mouth_of
 from sidgan.paper.sheet import Cell, Sheet, draw_sheet
 from sidgan.synth import LINES, Person, Scene
 
-SIDE, SECONDS = 192, 0.8
+SIDE, SECONDS = 192, 1.0
 
 
 def film(path: Path, person: int, line: str = "hello", seconds: float = SECONDS) -> list[np.ndarray]:
@@ -132,7 +132,7 @@ class Pretender:
     def dub(self, video: Path, voice: Path, out: Path) -> Any:
         shutil.copy(self.ready.get(Path(video).stem, video), out)
         left = sum(last - first + 1 for first, last, _ in self.passed)
-        return SimpleNamespace(frames=20, dubbed=20 - left, passed=self.passed)
+        return SimpleNamespace(frames=25, dubbed=25 - left, passed=self.passed)
 
 
 def test_figure_1_tells_lips_that_move_alike(
@@ -148,7 +148,7 @@ def test_figure_1_tells_lips_that_move_alike(
     assert found.together > 0.8, "two people, one line"
     assert found.together > found.before + 0.2
     assert abs(found.lag) <= 1
-    assert len(found.loudness) == len(found.speakers[0].dubbed) >= 17
+    assert len(found.loudness) == len(found.speakers[0].dubbed) >= 20
     assert found.loudness.max() > found.loudness.min() + 20
     voices.draw_one_voice(found, tmp_path / "fig1.png")
     assert (tmp_path / "fig1.png").stat().st_size > 50_000
@@ -169,7 +169,7 @@ def test_figure_6_shows_what_was_left_and_why(
     assert [case.name for case in cases] == ["beard", "side", "occlusion", "low"]
     case = cases[0]
     assert case.left.count("covered") >= 1
-    assert (case.frames, case.dubbed) == (20, 15)
+    assert (case.frames, case.dubbed) == (25, 20)
     assert 12 / 25 in [time for time, _, _ in case.shown]
     assert not case.invented
     sheet = extremes.as_sheet(cases)
@@ -190,7 +190,7 @@ def test_drawn_people_are_what_they_stand_for(tmp_path: Path) -> None:
     changed = [int((people.hand(picture, share) != picture).any(2).sum()) for share in (0.0, 0.4, 0.5, 1.0)]
     assert changed[0] == changed[3] == 0
     assert changed[2] > changed[1] > 200, "a hand comes and goes"
-    how = replace(people.CASES["side"], size=128, head=110, turned=25.0)
+    how = replace(people.CASES["side"], size=192, head=135, turned=25.0)
     people.film(how, tmp_path / "side.mp4", 0.8)
     clip = media.probe(tmp_path / "side.mp4")
     assert clip.audio_rate == 16_000

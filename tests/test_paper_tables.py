@@ -139,8 +139,9 @@ def test_tables_by_command(tmp_path: Path) -> None:
     code, said = sidgan("paper", "table2", "--method", f"Ours={tmp_path / 'mine'}", "--out", tmp_path / "t")
     assert code == 2
     assert "does not say on which set" in said
-    code, _ = sidgan("paper", "table2", "--method", f"Ours@lrw={tmp_path / 'mine'}", "--out", tmp_path / "t")
+    code, said = sidgan("paper", "table2", "--method", f"Ours@lrw={tmp_path / 'mine'}", "--out", tmp_path / "t")
     assert code == 0
+    assert "the clips are 'heldout', not the test list of LRW" in said
     for wrong, told in (("x", "wants NAME=PLACE"), ("A@mars=x", "SET one of"), (f"A={tmp_path / 'no'}", "has not been"),
                         (f"A@lrw={tmp_path / 'no'}", "give --data lrw=FOLDER")):  # fmt: skip
         code, said = sidgan("paper", "table1", "--method", wrong, "--out", tmp_path / "t")

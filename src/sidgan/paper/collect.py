@@ -97,6 +97,7 @@ class Comparison:
     Attributes:
         means: method -> metric -> mean over clips with its interval; the true clips are the method `GROUND`.
         clips, frames: that count.
+        listed: how the clips were chosen, as their protocol says.
         notes: what a reader must know: clips left out, figures that are missing and why, unequal code.
         results: method -> the records behind its means.
     """
@@ -104,6 +105,7 @@ class Comparison:
     means: dict[str, dict[str, Interval]]
     clips: int
     frames: int
+    listed: str
     notes: tuple[str, ...]
     results: dict[str, EvalResult]
 
@@ -114,7 +116,8 @@ class Comparison:
                      for metric, figure in values.items()}
             for method, values in self.means.items()
         }  # fmt: skip
-        return {"clips": self.clips, "frames": self.frames, "means": plain, "notes": list(self.notes)}
+        return {"clips": self.clips, "frames": self.frames, "listed": self.listed, "means": plain,
+                "notes": list(self.notes)}  # fmt: skip
 
 
 def compare(methods: Sequence[Judged], system: str = "composite") -> Comparison:
@@ -149,7 +152,8 @@ def compare(methods: Sequence[Judged], system: str = "composite") -> Comparison:
         means.setdefault(GROUND, rows.get("truth", {}))
     _same_truth(methods, common, system)
     frames = sum(first.records[clip]["judged"] for clip in common)
-    return Comparison(means, len(common), frames, (*notes, *_remarks(methods)), results)
+    listed = str(first.protocol["clips"].get("list"))
+    return Comparison(means, len(common), frames, listed, (*notes, *_remarks(methods)), results)
 
 
 def _way(protocol: Mapping[str, Any]) -> dict[str, Any]:

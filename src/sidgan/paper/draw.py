@@ -222,7 +222,7 @@ def head(figure: Any, title: str, material: str, caution: str | None) -> None:
 
 def foot(figure: Any, text: str) -> None:
     """How to read a figure, below it."""
-    lines = textwrap.fill(text, 220)
+    lines = textwrap.fill(text, int(15.2 * figure.get_figwidth()))
     figure.text(0.055, 0.012, lines, fontsize=8.5, color="#555555", va="bottom", linespacing=1.35)
 
 

@@ -29,7 +29,7 @@ from sidgan.types import Float
 
 FULL = "full"
 CHANGE = "to full"
-SET_METRICS = ("fid", "fd_custom", "face_fd")  #: they have a value for each run, none for a clip
+SET_METRICS = ("fid", "fd_custom")  #: they have a value for each run, none for a clip
 
 
 @dataclass(frozen=True)

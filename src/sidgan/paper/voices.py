@@ -20,7 +20,7 @@ from sidgan.paper.side_by_side import INVENTED, stacked
 from sidgan.types import Byte, Float
 
 FPS = 25
-SHOWN = 5
+SHOWN = 8
 LONGEST = 12.0  #: s that are compared
 Progress = Callable[[float, str], None]
 
