@@ -169,11 +169,11 @@ def test_figure_6_shows_what_was_left_and_why(
     case = cases[0]
     assert case.left.count("covered") >= 1
     assert (case.frames, case.dubbed) == (25, 20)
-    assert 12 / 25 in [time for time, _, _ in case.shown]
+    assert any(0.4 <= time <= 0.56 for time, _, _ in case.shown), "one of them is shown"
     assert not case.invented
     sheet = extremes.as_sheet(cases)
     notes = [cell.note for cell in sheet.rows[0][1] if cell is not None]
-    assert "left as filmed: covered" in notes
+    assert "as filmed: covered" in notes
     assert "redrawn" in notes
     draw_sheet(sheet, tmp_path / "fig6.png")
     assert (tmp_path / "fig6.png").stat().st_size > 50_000

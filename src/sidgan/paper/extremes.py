@@ -90,7 +90,7 @@ def _case(name: str, video: Path, dubbed: Path, report: dubbing.DubReport, *, in
     filmed = follow(video, SECONDS)
     inside = [p for p in report.passed if filmed.track.first <= (p[0] + p[1]) // 2 < filmed.track.frames.stop]
     frames = filmed.moments(MOMENTS)
-    if inside:
+    if inside and not any(a <= f <= b for f in frames for a, b, _ in inside):
         longest = max(inside, key=lambda p: p[1] - p[0])
         frames = sorted({*frames, (longest[0] + longest[1]) // 2})
     before, after = crops(video, filmed, frames), crops(dubbed, filmed, frames)
@@ -109,9 +109,9 @@ def as_sheet(cases: list[Case]) -> Sheet:
     for case in cases:
         cells: list[Cell | None] = []
         for (time, before, after), left in zip(case.shown, case.left, strict=True):
-            became = "redrawn" if left is None else f"left as filmed: {left}"
+            became = "redrawn" if left is None else f"as filmed: {left}"
             cells += [Cell(before, f"{time:.2f} s"), Cell(after, became)]
-        facts = f"face {case.face:.0f} px, {case.turn:.0f}° turned\n{case.dubbed} of {case.frames} frames\nredrawn"
+        facts = f"face {case.face:.0f} px\n{case.turn:.0f}° turned\n{case.dubbed} of {case.frames}\nframes redrawn"
         rows.append((f"{LABELS[case.name]}\n{facts}", cells))
     drawn = [LABELS[case.name] for case in cases if case.invented]
     some = f"drawn people, not filmed: {', '.join(drawn)}" if drawn else None
