@@ -112,6 +112,12 @@ def test_runs_are_trained_judged_and_never_done_twice(
 
     monkeypatch.setattr("sidgan.train.runs.train_gan", never)
     assert [run.state for run in ablate(plan(place, out))] == ["done", "done"]
+    code, said = sidgan("paper", "ablation", place / "data", "--out", out, "--rows", "no_pyramid,full", "--seeds", 0,
+                        "--config", place / "small.toml", "--steps", 2, "--expert", place / "expert.safetensors")  # fmt: skip
+    assert code == 0
+    assert "w/o Pyramid Generator  here     1/1" in said
+    assert "1 seed a row" in said
+    assert (out / "table4.md").is_file()
     with pytest.raises(ConfigError, match=r"made in another way: config.loop.steps was 2 and is 3"):
         ablate(plan(place, out, steps=3))
 
