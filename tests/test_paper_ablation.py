@@ -112,8 +112,9 @@ def test_runs_are_trained_judged_and_never_done_twice(
 
     monkeypatch.setattr("sidgan.train.runs.train_gan", never)
     assert [run.state for run in ablate(plan(place, out))] == ["done", "done"]
-    code, said = sidgan("paper", "ablation", place / "data", "--out", out, "--rows", "no_pyramid,full", "--seeds", 0,
-                        "--config", place / "small.toml", "--steps", 2, "--expert", place / "expert.safetensors")  # fmt: skip
+    same = ("--rows", "no_pyramid,full", "--seeds", 0, "--steps", 2, "--config", place / "small.toml", "--expert",
+            place / "expert.safetensors")  # fmt: skip
+    code, said = sidgan("paper", "ablation", place / "data", "--out", out, *same)
     assert code == 0
     assert "w/o Pyramid Generator  here     1/1" in said
     assert "1 seed a row" in said
