@@ -100,7 +100,8 @@ def test_runs_are_trained_judged_and_never_done_twice(
     assert [(run.row, run.seed, run.state) for run in runs] == [("no_pyramid", 0, "done"), ("full", 0, "done")]
     assert told == ["no_pyramid, seed 0: run 1 of 2", "full, seed 0: run 2 of 2"]
     assert capsys.readouterr().out == "", "its log is in the run's folder"
-    configs = [json.loads((out / row / "seed0" / "run" / "config.json").read_text()) for row in ("no_pyramid", "full")]
+    files = [out / row / "seed0" / "run" / "config.json" for row in ("no_pyramid", "full")]
+    configs = [json.loads(file.read_text(encoding="utf-8")) for file in files]
     assert [c["generator"]["rgb_levels"] for c in configs] == [[64], [32, 64]]
     assert {c["loop"]["steps"] for c in configs} == {2}
     found = table4.ablation(table4.rows_of(out, None))

@@ -101,7 +101,7 @@ def test_figure_5_by_command(films: Path, tmp_path: Path) -> None:
     assert "Copy: mouth 100.0 dB, LMD 0.0 px, over 2 moments" in said
     picture = cv2.imread(str(tmp_path / "fig5.png"))
     assert picture.shape[0] > 500
-    values = json.loads((tmp_path / "fig5.json").read_text())
+    values = json.loads((tmp_path / "fig5.json").read_text(encoding="utf-8"))
     assert values["methods"] == ["Copy", "Soft"]
     assert not values["drawn_people"]
     assert [m["clip"] for m in values["moments"]] == ["one", "one"]

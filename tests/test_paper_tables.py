@@ -130,7 +130,7 @@ def test_tables_by_command(tmp_path: Path) -> None:
     assert code == 0
     assert "Table 1, AVSpeech (nothing judged here" in said
     assert "Table 1, HDTF (4 clips, 40 frames here" in said
-    values = json.loads((tmp_path / "t" / "table1.json").read_text())
+    values = json.loads((tmp_path / "t" / "table1.json").read_text(encoding="utf-8"))
     assert values["sets"]["hdtf"]["here"]["means"]["Ours"]["fid"]["mean"] == pytest.approx(4.0, abs=1e-3)
     assert values["sets"]["hdtf"]["paper"]["SIDGAN"]["fid"] == 12.15
     code, said = sidgan("paper", "table2", "--method", f"Ours={tmp_path / 'r'}", "--out", tmp_path / "t")
@@ -154,7 +154,7 @@ def test_figure_7_has_the_papers_points_and_ours(tmp_path: Path) -> None:
     code, _ = sidgan("paper", "fig7", "--method", f"Ours={tmp_path / 'r'}", "--out", tmp_path / "f")
     assert code == 0
     assert (tmp_path / "f" / "fig7.png").stat().st_size > 20_000
-    panels = json.loads((tmp_path / "f" / "fig7.json").read_text())["panels"]
+    panels = json.loads((tmp_path / "f" / "fig7.json").read_text(encoding="utf-8"))["panels"]
     hdtf = next(p for p in panels if p["set"] == "hdtf")
     here = {p["method"]: p for p in hdtf["points"] if p["here"]}
     assert here["Ours"]["x"] == pytest.approx(9.0, abs=1e-3)

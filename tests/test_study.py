@@ -139,7 +139,7 @@ def test_what_cannot_be_rated_fairly_is_refused(folders: Path, tmp_path: Path) -
 
 
 def test_a_study_of_another_version_or_without_its_clips_is_named(study: Path) -> None:
-    values = json.loads((study / "study.json").read_text())
+    values = json.loads((study / "study.json").read_text(encoding="utf-8"))
     (study / "study.json").write_text(json.dumps(values | {"version": "sidgan-study-0"}))
     with pytest.raises(InputError, match="version sidgan-study-0, not sidgan-study-1"):
         building.read(study)
@@ -345,11 +345,11 @@ def test_report_by_command(study: Path) -> None:
     assert code == 0
     assert "Table 3, user study (2 clips, 2 viewers here" in said
     assert "Ground Truth" in said
-    with (study / "ratings.csv").open() as file:
+    with (study / "ratings.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == ["viewer", "clip", "method", "sync", "visual", "overall"]
     assert len(rows) == 12
-    assert (study / "table3.md").read_text().startswith("**Table 3")
+    assert (study / "table3.md").read_text(encoding="utf-8").startswith("**Table 3")
     assert sqlite3.connect(study / "ratings.sqlite").execute("SELECT COUNT(*) FROM ratings").fetchone() == (36,)
 
 

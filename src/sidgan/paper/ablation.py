@@ -176,7 +176,7 @@ def ablate(plan: Plan, progress: Progress = lambda share, text: None) -> list[Ru
         if run.state == "unfinished":
             why = _one(plan, SETTINGS[row].expert, config, folder)
             with finished(folder / "outcome.json") as part:
-                part.write_text(json.dumps({"state": "failed" if why else "done", "why": why}) + "\n")
+                part.write_text(json.dumps({"state": "failed" if why else "done", "why": why}) + "\n", encoding="utf-8")
             run = _read(folder)
         runs.append(run)
     return runs
@@ -188,7 +188,7 @@ def _settle(plan: Plan) -> None:
         plan.out.mkdir(parents=True, exist_ok=True)
     path = plan.out / "ablation.json"
     if path.is_file():
-        before = json.loads(path.read_text())
+        before = json.loads(path.read_text(encoding="utf-8"))
         both = before["experts"].keys() & asked["experts"].keys()  # a second expert may be added later
         for kept in (before, asked):
             kept["experts"] = {kind: kept["experts"][kind] for kind in both}
@@ -196,7 +196,7 @@ def _settle(plan: Plan) -> None:
         require(differs is None, f"{plan.out} holds runs made in another way: {differs}; choose another --out")
         return
     with finished(path) as part:
-        part.write_text(json.dumps(asked, indent=1) + "\n")
+        part.write_text(json.dumps(asked, indent=1) + "\n", encoding="utf-8")
 
 
 def _one(plan: Plan, kind: str, config: GanTrainConfig, folder: Path) -> str:
@@ -226,7 +226,7 @@ def _one(plan: Plan, kind: str, config: GanTrainConfig, folder: Path) -> str:
 def _read(folder: Path) -> Run:
     row, seed = folder.parent.name, int(folder.name.removeprefix("seed"))
     try:
-        outcome = json.loads((folder / "outcome.json").read_text())
+        outcome = json.loads((folder / "outcome.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
         return Run(row, seed, folder, "unfinished")
     except (OSError, ValueError) as error:

@@ -72,11 +72,11 @@ def read_judged(name: str, folder: Path, split: str | None = None) -> Judged:
     if not is_result(folder):
         raise InputError(f"{name}: {folder} is no result folder of sidgan eval; give one that has protocol.json")
     try:
-        protocol = json.loads((folder / "protocol.json").read_text())
+        protocol = json.loads((folder / "protocol.json").read_text(encoding="utf-8"))
         by = protocol.get("protocol")
         require(by == PROTOCOL, f"{name}: {folder} was judged by {by}, not {PROTOCOL}; judge it again")
-        lines = [json.loads(line) for line in (folder / "records.jsonl").read_text().splitlines()]
-        json.loads((folder / "summary.json").read_text())
+        lines = [json.loads(line) for line in (folder / "records.jsonl").read_text(encoding="utf-8").splitlines()]
+        json.loads((folder / "summary.json").read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         left = Path(str(error.filename)).name
         raise InputError(f"{name}: {folder} is not finished (no {left}); run its sidgan eval to the end") from None

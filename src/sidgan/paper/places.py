@@ -123,7 +123,7 @@ def unfinished(place: str) -> str | None:
     if not (path / "config.json").is_file() or not (path / "weights.safetensors").is_file():
         return None
     done = checkpoint.read_meta(path / "weights.safetensors")["meta"].get("steps")
-    wanted = json.loads((path / "config.json").read_text()).get("loop", {}).get("steps")
+    wanted = json.loads((path / "config.json").read_text(encoding="utf-8")).get("loop", {}).get("steps")
     return f"{place} is at step {done} of {wanted}" if done and wanted and int(done) < int(wanted) else None
 
 

@@ -73,7 +73,7 @@ def rows_of(folder: Path, split: str | None) -> list[Row]:
 
 def _caution(runs: Iterable[Run]) -> str:
     configs = [run.folder / "run" / "config.json" for run in runs]
-    settings = [json.loads(path.read_text()) for path in configs if path.is_file()]
+    settings = [json.loads(path.read_text(encoding="utf-8")) for path in configs if path.is_file()]
     random = any(s["vgg"] == "random" and any(w["features"] for w in s["weights"].values()) for s in settings)
     return "VGG19 had random weights, so this is another loss than the paper's" if random else ""
 

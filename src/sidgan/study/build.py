@@ -110,7 +110,7 @@ def build(
         shutil.rmtree(out / "clips", ignore_errors=True)
         (out / ".building").rename(out / "clips")
     with finished(out / FILE) as part:
-        part.write_text(json.dumps(asdict(study), indent=1) + "\n")
+        part.write_text(json.dumps(asdict(study), indent=1) + "\n", encoding="utf-8")
     return study, notes
 
 
@@ -121,7 +121,7 @@ def read(folder: Path) -> Study:
         InputError: there is none, or one of another version, or some of its clips are gone.
     """
     try:
-        values = json.loads((folder / FILE).read_text())
+        values = json.loads((folder / FILE).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{folder} holds no finished study; make one with sidgan study build {folder}") from None
     except (OSError, ValueError) as error:
