@@ -16,6 +16,7 @@ from sidgan.errors import ConfigError, SidganError
 from sidgan.paper.cli import app as paper_app
 from sidgan.progress import bar
 from sidgan.version import __version__
+from sidgan.web.cli import serve, serve_worker
 
 if TYPE_CHECKING:
     from sidgan.jobs import Job
@@ -27,6 +28,8 @@ app = typer.Typer(
 train_app = typer.Typer(no_args_is_help=True, help="Train a sync expert or a generator.")
 app.add_typer(train_app, name="train")
 app.add_typer(paper_app, name="paper")
+app.command()(serve)
+app.command()(serve_worker)
 console = Console(stderr=True)
 
 Which = Literal["largest", "all", "speaking"]
