@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from threading import Event
 from typing import Annotated, Any, cast
 
 from fastapi import APIRouter, Body, Depends, Path, Query, Request, Response
@@ -33,13 +34,14 @@ TYPES = {
 
 @dataclass(frozen=True)
 class Parts:
-    """What the routes work with."""
+    """What the routes work with; ``closing`` is set when the server is to end, which streams would hold up."""
 
     service: Service
     store: Store
     queue: Queue
     uploads: Uploads
     streams: Seats
+    closing: Event
 
 
 def parts(request: Request) -> Parts:
@@ -250,7 +252,7 @@ async def _events(of: Parts, owner: str, id: str) -> AsyncIterator[str]:
             elif time.monotonic() - sent > ALIVE:
                 yield ": still here\n\n"
                 sent = time.monotonic()
-            if work.state in ENDED:
+            if work.state in ENDED or of.closing.is_set():
                 return
             await asyncio.sleep(TICK)
     finally:

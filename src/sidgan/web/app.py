@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from importlib import resources
+from threading import Event
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp
 
 from sidgan.version import __version__
 from sidgan.web.access import Access
@@ -34,8 +34,11 @@ STATIC = {
 }  # fmt: skip
 
 
-def create_app(service: Service) -> ASGIApp:
+def create_app(service: Service, closing: Event | None = None) -> Guard:
     """The application of a service; it starts and stops the workers.
+
+    Args:
+        closing: set when the server is to end.
 
     Raises:
         OutputError: the folder cannot be used.
@@ -60,7 +63,8 @@ def create_app(service: Service) -> ASGIApp:
     )  # fmt: skip
     app.state.access = Access(service, store)
     app.state.parts = Parts(
-        service, store, queue, Uploads(store, prober, service.limits), Seats(service.limits.streams, 500)
+        service, store, queue, Uploads(store, prober, service.limits), Seats(service.limits.streams, 500),
+        closing or Event(),
     )  # fmt: skip
     app.include_router(router)
     _page(app)

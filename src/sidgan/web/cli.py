@@ -48,10 +48,8 @@ def serve(
     missing = [module for module in ("fastapi", "uvicorn") if find_spec(module) is None]
     if missing:
         raise ConfigError(f"{' and '.join(missing)} not installed; run: {INSTALL}")
-    import uvicorn
-
-    from sidgan.web.app import create_app
     from sidgan.web.limits import Limits
+    from sidgan.web.server import run
     from sidgan.web.settings import LOOPBACK, Service, read_tokens
 
     limits = Limits(upload=round(max_mb * 1e6), seconds=60 * max_minutes, pixels=round(max_megapixels * 1e6),
@@ -61,9 +59,7 @@ def serve(
         hosts=(*LOOPBACK, host, *(name or ())), limits=limits, model=model, device=device, engine=engine,
         workers=workers,
     )  # fmt: skip
-    app = create_app(service)
-    print(f"sidgan: open http://{f'[{host}]' if ':' in host else host}:{port} in a browser; Ctrl-C stops", flush=True)
-    uvicorn.run(app, host=host, port=port, log_level="warning", timeout_graceful_shutdown=3, server_header=False)
+    run(service, lambda: print(f"sidgan: open {service.address} in a browser; Ctrl-C stops", flush=True))
 
 
 def serve_worker(

@@ -24,13 +24,15 @@ HEADERS = {
     "permissions-policy": "microphone=(self), camera=(), geolocation=(), display-capture=()",
 }  # fmt: skip
 READING = ("GET", "HEAD", "OPTIONS")
+LETTER = 1 << 16  #: bytes of a request that is not an upload; those are counted as they come
 
 
 class Guard:
     """Wraps the application.
 
     It refuses names that the service is not known by, since a stranger's page could otherwise reach a service on
-    loopback by a name of its own; requests that another site's page sends; and whoever asks too often.
+    loopback by a name of its own; requests that another site's page sends; large bodies where none belong; and whoever
+    asks too often.
     """
 
     def __init__(self, app: ASGIApp, service: Service) -> None:
@@ -71,6 +73,9 @@ class Guard:
         origin = headers.get("origin")
         if scope["method"] not in READING and origin is not None and urlsplit(origin).netloc != host:
             return 403, "cross_site", "this request comes from the page of another site", 0
+        stated = headers.get("content-length", "" if "transfer-encoding" in headers else "0")
+        if scope["path"] != "/api/files" and not (stated.isdecimal() and len(stated) < 9 and int(stated) <= LETTER):
+            return 413, "too_large", f"say how long the request is, and send at most {LETTER >> 10} KiB", 0
         client = scope.get("client")
         wait = self._pace.wait(client[0] if client else "")
         if wait:

@@ -49,6 +49,11 @@ class Service:
                 f"(a line 'anna {secrets.token_urlsafe(24)}' lets one person in)"
             )
 
+    @property
+    def address(self) -> str:
+        """Where a browser on this machine finds it."""
+        return f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
+
 
 def hashed(secret: str) -> str:
     """What is kept of a secret."""

@@ -68,8 +68,9 @@ class Store:
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder).resolve()
         try:
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             for name in ("files", "jobs", "workers"):
-                (self.folder / name).mkdir(parents=True, exist_ok=True, mode=0o700)
+                (self.folder / name).mkdir(exist_ok=True, mode=0o700)
             with self.transaction() as db:
                 for statement in TABLES.split(";\n"):
                     db.execute(statement)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -96,6 +97,7 @@ def work(folder: Path, means: Means, say: Say, *, parent: int | None = None, onc
     badge = Badge(queue.store)
     try:
         with _stoppable():
+            import_module("sidgan.web.tasks")  # seconds that the first job need not wait for
             while parent is None or os.getppid() == parent:
                 claimed = queue.claim(badge.name)
                 if claimed is not None:
