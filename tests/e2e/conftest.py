@@ -70,11 +70,11 @@ def browser() -> Iterator[playwright.Browser]:
     """A Chromium without a window."""
     with playwright.sync_playwright() as tools:
         own = Path(tools.chromium.executable_path)
-        names = ("chromium", "chromium-browser", "google-chrome")
-        found = os.environ.get("CHROMIUM") or (own if own.exists() else next(filter(None, map(shutil.which, names)), None))
+        there = map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))
+        found = os.environ.get("CHROMIUM") or (own if own.exists() else next(filter(None, there), None))
         if found is None or not Path(found).exists():
-            pytest.fail(f"no browser{f' at {found}' if found else ''}: run .venv/bin/playwright install chromium, or set "
-                        "CHROMIUM to the file of a Chromium or Chrome", pytrace=False)  # fmt: skip
+            pytest.fail(f"no browser{f' at {found}' if found else ''}: run .venv/bin/playwright install chromium, or "
+                        "set CHROMIUM to the file of a Chromium or Chrome", pytrace=False)  # fmt: skip
         opened = tools.chromium.launch(executable_path=str(found), args=FLAGS)
         yield opened
         opened.close()

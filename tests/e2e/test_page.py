@@ -15,7 +15,9 @@ LONG = 240_000  # ms; a worker may be slow
 expect.set_options(timeout=LONG)
 PHONE = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2, "is_mobile": True, "has_touch": True}
 DESK = {"viewport": {"width": 1280, "height": 900}}
-ALIEN = """() => performance.getEntriesByType('resource').map(e => new URL(e.name).host).filter(h => h !== location.host)"""
+VIDEOS = "const [a, b] = document.querySelectorAll('#dub-result video');"
+ALIEN = """() => performance.getEntriesByType('resource').map(e => new URL(e.name).host)
+    .filter(host => host !== location.host)"""
 
 
 def opened(browser: Browser, service: str, trouble: list[str], **how: Any) -> Page:
@@ -23,6 +25,7 @@ def opened(browser: Browser, service: str, trouble: list[str], **how: Any) -> Pa
     page.set_default_timeout(LONG)
     page.on("pageerror", lambda error: trouble.append(str(error)))
     page.on("console", lambda one: trouble.append(one.text) if one.type == "error" else None)
+    page.on("response", lambda one: trouble.append(f"{one.status} {one.url}") if one.status >= 400 else None)
     page.goto(service)
     return page
 
@@ -37,8 +40,9 @@ def trouble() -> Iterator[list[str]]:
 
 @pytest.mark.parametrize(("name", "how"), [("desk", DESK), ("phone", PHONE)])
 def test_a_video_is_dubbed(
-    browser: Browser, service: str, material: Path, pictures: Path, tmp_path: Path, trouble: list[str], name: str, how: Any
-) -> None:
+    browser: Browser, service: str, material: Path, pictures: Path, tmp_path: Path, trouble: list[str], name: str,
+    how: Any,
+) -> None:  # fmt: skip
     page = opened(browser, service, trouble, **how)
     expect(page.get_by_role("heading", name="Video")).to_be_visible()
     page.screenshot(path=pictures / f"{name}-1-empty.png", full_page=True)
@@ -65,8 +69,8 @@ def test_a_video_is_dubbed(
 
     # The two run together, and the edge is moved with arrow keys.
     page.locator("#dub-result .controls button").click()
-    page.wait_for_function("() => { const [a, b] = document.querySelectorAll('#dub-result video'); return a.ended || b.ended; }")
-    drift = page.evaluate("() => { const [a, b] = document.querySelectorAll('#dub-result video'); return Math.abs(a.currentTime - b.currentTime); }")
+    page.wait_for_function(f"() => {{ {VIDEOS} return a.ended || b.ended; }}")
+    drift = page.evaluate(f"() => {{ {VIDEOS} return Math.abs(a.currentTime - b.currentTime); }}")
     assert drift < 0.1
     edge = page.locator("#dub-result .stage input")
     edge.focus()
@@ -99,7 +103,7 @@ def test_a_video_is_dubbed(
     expect(page.locator("#people img")).to_have_count(1)
 
 
-def test_what_is_no_video_is_refused_in_words(browser: Browser, service: str, tmp_path: Path, trouble: list[str]) -> None:
+def test_what_is_no_video_is_told(browser: Browser, service: str, tmp_path: Path, trouble: list[str]) -> None:
     page = opened(browser, service, trouble, **DESK)
     (tmp_path / "letter.mp4").write_text("Dear Sir or Madam, this is no video at all.")
     page.set_input_files("#video-file", tmp_path / "letter.mp4")
@@ -108,7 +112,9 @@ def test_what_is_no_video_is_refused_in_words(browser: Browser, service: str, tm
     trouble[:] = [line for line in trouble if "422" not in line]
 
 
-def test_a_voice_is_recorded_by_keyboard_alone(browser: Browser, service: str, pictures: Path, trouble: list[str]) -> None:
+def test_a_voice_is_recorded_by_keyboard(
+    browser: Browser, service: str, pictures: Path, trouble: list[str]
+) -> None:
     page = opened(browser, service, trouble, **DESK)
     expect(page.get_by_role("button", name="Record")).to_be_visible()
     for _ in range(12):

@@ -80,8 +80,11 @@ def _page(app: FastAPI) -> None:
     files = {name: (folder / name).read_bytes() for name in (*STATIC, "index.html")}
 
     @app.get("/", include_in_schema=False)
-    def index() -> Response:
-        return Response(files["index.html"], media_type="text/html")
+    def index(request: Request) -> Response:
+        page, access = Response(files["index.html"], media_type="text/html"), app.state.access
+        if access.open and access.of(request) is None:  # before the page sends two things at a time
+            access.begin(request, page)
+        return page
 
     @app.get("/static/{name}", include_in_schema=False)
     def static(name: str) -> Response:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass, field
+from collections import OrderedDict
+from dataclasses import dataclass
 
 from sidgan.errors import SidganError
+
+KNOWN = 10_000  #: addresses whose pace is remembered
 
 
 class RefusedError(SidganError):
@@ -61,30 +64,28 @@ class Limits:
     spare: int = 1 << 30
 
 
-@dataclass
 class Pace:
     """Lets so many through in a second, by key; whoever waited may do ``burst`` at once.
 
-    Memory is bounded: who has not been seen for as long as a whole burst takes to come back is forgotten.
+    Memory is bounded: of more than `KNOWN` keys, those that were not seen for longest are forgotten.
     """
 
-    rate: float
-    burst: float
-    _left: dict[str, tuple[float, float]] = field(default_factory=dict)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    def __init__(self, rate: float, burst: float) -> None:
+        self._rate, self._burst = rate, burst
+        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._lock = threading.Lock()
 
     def wait(self, key: str) -> float:
         """Seconds until ``key`` may ask again: 0 where it may now."""
         with self._lock:
             now = time.monotonic()
-            if len(self._left) > 10_000:
-                old = now - self.burst / self.rate
-                self._left = {name: kept for name, kept in self._left.items() if kept[1] > old}
-            left, last = self._left.get(key, (self.burst, now))
-            left = min(self.burst, left + (now - last) * self.rate)
+            left, last = self._left.pop(key, (self._burst, now))
+            left = min(self._burst, left + (now - last) * self._rate)
             granted = left >= 1
             self._left[key] = left - granted, now
-            return 0.0 if granted else (1 - left) / self.rate
+            if len(self._left) > KNOWN:
+                self._left.popitem(last=False)
+            return 0.0 if granted else (1 - left) / self._rate
 
 
 class Seats:

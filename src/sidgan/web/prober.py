@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import queue
+import re
 import subprocess
 import sys
 from contextlib import suppress
@@ -63,9 +64,8 @@ class Prober:
             raise RefusedError(422, "unusable", f"{name} took more time or memory to look at than a sound file does")
         told: dict[str, Any] = json.loads(line)
         if "error" in told:
-            for own in (str(path), str(path.with_name("original"))):
-                told["error"] = told["error"].replace(own, name)
-            raise RefusedError(422, "unusable", told["error"])
+            own = rf"{re.escape(str(path.parent))}/\w+(\.\w+)?"
+            raise RefusedError(422, "unusable", re.sub(own, lambda found: name, told["error"]))
         return told
 
     def close(self) -> None:

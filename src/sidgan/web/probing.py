@@ -34,6 +34,8 @@ def judged(path: Path, kind: str, pixels: int, most: int, seconds: float) -> dic
         raise SidganError(f"{path} lasts {found.seconds:.0f} s, and {seconds:.0f} s are allowed; give a part of it")
     if found.frames > most:
         raise SidganError(f"{path} has more than {most} pictures, which is more than are allowed; give a part of it")
+    if found.frames and not found.width * found.height:
+        raise SidganError(f"{path} has pictures of no size, or of one that no program reads; convert it to mp4")
     if found.width * found.height > pixels:
         raise SidganError(f"{path} is {found.width} x {found.height} px, which is larger than is allowed; "
                           f"give at most {pixels / 1e6:.1f} million px")  # fmt: skip

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from threading import Event
 from types import FrameType
 
 import uvicorn
 
+from sidgan.errors import ConfigError
 from sidgan.web.app import create_app
 from sidgan.web.settings import Service
 
@@ -35,11 +37,19 @@ def run(service: Service, ready: Callable[[], None]) -> None:
 
     Raises:
         OutputError: the folder of the service cannot be used.
+        ConfigError: it cannot listen there.
     """
+    try:
+        family = socket.getaddrinfo(service.host, service.port, type=socket.SOCK_STREAM)[0][0]
+        listening = socket.create_server((service.host, service.port), family=family, backlog=1024)
+    except OSError as error:
+        raise ConfigError(f"{service.host}, port {service.port} cannot be listened at ({error.strerror or error}); "
+                          "choose another --port") from error  # fmt: skip
     closing = Event()
     config = uvicorn.Config(
-        create_app(service, closing), host=service.host, port=service.port, log_level="warning", server_header=False,
+        create_app(service, closing), log_level="warning", server_header=False,
         timeout_graceful_shutdown=PATIENCE,
     )  # fmt: skip
     ready()
-    Server(config, closing).run()
+    with listening:
+        Server(config, closing).run([listening])

@@ -97,7 +97,7 @@ async function takeVideo(file) {
   $("#video-name").textContent = file.name;
   $("#video-facts").textContent = `${seconds(file.seconds)}, ${file.width} × ${file.height}, ${file.rate.toFixed(file.rate % 1 ? 2 : 0)} pictures a second, ${size(file.bytes)}`;
   $("#moment").max = Math.max(0, file.seconds - 0.1).toFixed(1);
-  $("#moment").value = Math.min(file.seconds / 3, Math.max(0, file.seconds - 5)).toFixed(1);
+  $("#moment").value = (file.seconds / 3).toFixed(1);
   $("#preview-result").replaceChildren();
   $("#dub-result").replaceChildren();
   showMoment();
@@ -274,6 +274,7 @@ async function showResult(job) {
   const notes = [`${result.dubbed} of ${result.frames} pictures are redrawn${left ? `, ${left} are as filmed; the report says why` : ""}.`, ...job.notes];
   box.append(make("ul", { className: "notes" }, ...notes.map((note) => make("li", { textContent: note }))));
   $("#dub-result").replaceChildren(box);
+  refresh();
 }
 
 async function showJobs() {
@@ -313,6 +314,8 @@ function refresh() {
   videoStep.classList.toggle("done", Boolean(state.video));
   voiceStep.classList.toggle("done", state.voices.length > 0);
   peopleStep.classList.toggle("done", someone);
+  previewStep.classList.toggle("done", $("#preview-result").hasChildNodes());
+  dubStep.classList.toggle("done", $("#dub-result").hasChildNodes());
 }
 
 async function start() {

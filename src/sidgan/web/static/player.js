@@ -8,24 +8,20 @@ function make(tag, className, values = {}) {
   return element;
 }
 
-const clock = (s) => `${Math.floor(s / 60)}:${String(Math.floor(s % 60)).padStart(2, "0")}`;
+const clock = (s, all) => all < 60 ? s.toFixed(1) : `${Math.floor(s / 60)}:${String(Math.floor(s % 60)).padStart(2, "0")}`;
 
 function stage(before, after) {
   const box = make("div", "stage");
   const edge = make("div", "edge");
   const split = make("input", "", { type: "range", min: 0, max: 100, step: 1, value: 50, ariaLabel: "edge between before, on the left, and after, on the right" });
   const move = () => {
-    const shown = after.getBoundingClientRect(), outer = box.getBoundingClientRect();
-    if (!shown.width) return;
-    // The edge follows the finger over the whole box; the picture may be narrower than that.
-    const x = outer.width * split.value / 100;
-    const share = Math.min(100, Math.max(0, 100 * (x - (shown.left - outer.left)) / shown.width));
-    before.style.setProperty("--split", `${share}%`);
-    edge.style.left = `${x}px`;
+    before.style.setProperty("--split", `${split.value}%`);
+    edge.style.left = `${split.value}%`;
   };
+  const fit = () => box.style.setProperty("--ratio", (after.videoWidth || after.naturalWidth) / (after.videoHeight || after.naturalHeight));
   split.addEventListener("input", move);
-  new ResizeObserver(move).observe(box);
-  for (const name of ["load", "loadeddata"]) after.addEventListener(name, move);
+  for (const name of ["load", "loadedmetadata"]) after.addEventListener(name, fit);
+  move();
   before.classList.add("old");
   box.append(after, before, edge, make("span", "tag left", { textContent: "as filmed" }), make("span", "tag right", { textContent: "dubbed" }), split);
   return { box, edge, split };
@@ -47,7 +43,7 @@ export function compareVideos(before, after) {
   const controls = make("div", "controls");
   const play = make("button", "", { type: "button", textContent: "Play" });
   const seek = make("input", "", { type: "range", min: 0, max: 1, step: 0.01, value: 0, ariaLabel: "position, in seconds" });
-  const time = make("time", "", { textContent: "0:00" });
+  const time = make("time", "", { textContent: "" });
   let seeking = false;
 
   // The dubbed video leads, since it is heard; the other one follows by a little speed, or a jump if it is far off.
@@ -57,7 +53,8 @@ export function compareVideos(before, after) {
     else if (Math.abs(drift) > FAR || (dubbed.paused && Math.abs(drift) > 0.005)) old.currentTime = dubbed.currentTime;
     else old.playbackRate = Math.abs(drift) < NEAR ? 1 : drift > 0 ? 0.94 : 1.06;
     if (!seeking) seek.value = dubbed.currentTime;
-    time.textContent = `${clock(dubbed.currentTime)} / ${clock(dubbed.duration || 0)}`;
+    const all = dubbed.duration || 0;
+    time.textContent = `${clock(dubbed.currentTime, all)} / ${clock(all, all)}${all < 60 ? " s" : ""}`;
   };
   const loop = () => {
     follow();
