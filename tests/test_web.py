@@ -17,10 +17,10 @@ import numpy as np
 import pytest
 
 pytest.importorskip("fastapi", reason="the service is not installed: pip install 'sidgan[serve]'")
-pytest.importorskip("httpx", reason="httpx is not installed")
+pytest.importorskip("httpx2", reason="httpx2 is not installed")
 
 import av
-import httpx
+import httpx2 as httpx
 from fastapi.testclient import TestClient
 from marked import films
 from marked import sidgan as command
@@ -48,7 +48,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
         yield one
 
 
-# ------------------------------------------------------------------------------------------------------ uploads that harm
+# ---------------------------------------------------------------------------------------------------- uploads that harm
 
 
 def bomb() -> bytes:
@@ -207,7 +207,7 @@ def test_paths_lead_nowhere(client: TestClient, path: str) -> None:
     assert client.get(path).status_code in (404, 422)
 
 
-# ------------------------------------------------------------------------------------------------------------ whose it is
+# ---------------------------------------------------------------------------------------------------------- whose it is
 
 
 def test_nobody_sees_what_is_anothers(client: TestClient, material: Path) -> None:

@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 
 pytest.importorskip("fastapi", reason="the service is not installed: pip install 'sidgan[serve]'")
-pytest.importorskip("httpx", reason="httpx is not installed")
+pytest.importorskip("httpx2", reason="httpx2 is not installed")
 
 import cv2
-import httpx
+import httpx2 as httpx
 import numpy as np
 from marked import films
 from small import save_networks
@@ -76,7 +76,7 @@ def added(queue: Queue, owner: str, kind: str = "dub", priority: int = 0) -> Wor
     return queue.add(owner, kind, {"video": video.id}, priority, ROOM)
 
 
-# ------------------------------------------------------------------------------------------------------- whose turn it is
+# ----------------------------------------------------------------------------------------------------- whose turn it is
 
 
 def test_what_people_wait_for_comes_first_and_nobody_takes_it_all(queue: Queue) -> None:
@@ -166,7 +166,7 @@ def test_files_and_jobs_are_forgotten_in_time_but_not_while_they_are_used(queue:
         queue.add("anna", "look", {"video": used}, 0, ROOM)
 
 
-# -------------------------------------------------------------------------------------------------------- what they make
+# ------------------------------------------------------------------------------------------------------ what they make
 
 
 def test_a_small_dub_from_upload_to_download(tmp_path: Path, material: Path, means: Means) -> None:
@@ -286,41 +286,38 @@ def _cookie(folder: Path, job: str) -> dict[str, str]:
 def test_a_worker_stops_what_is_cancelled_and_gives_back_what_it_must_leave(
     tmp_path: Path, material: Path, means: Means, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    show = Pulse.show
+    show, on_draw = Pulse.show, list[Callable[[Pulse], None]]()
 
-    def slowly(self: Pulse, share: float, stage: str) -> None:
-        if stage == "draw":
-            act(self)
+    def watched(self: Pulse, share: float, stage: str) -> None:
+        if stage == "draw" and on_draw:
+            on_draw[0](self)
         show(self, share, stage)
 
-    monkeypatch.setattr(Pulse, "show", slowly)
+    monkeypatch.setattr(Pulse, "show", watched)
     monkeypatch.setattr("sidgan.web.worker.BEAT", 0.02)
     with served(tmp_path) as client:
         video, voice = given(client, "video", material / "film.mp4"), given(client, "voice", material / "voice.wav")
         job = client.post("/api/jobs", json=order(video, voice)).json()["id"]
 
-        def act(pulse: Pulse) -> None:
+        def cancel(pulse: Pulse) -> None:
             client.post(f"/api/jobs/{job}/cancel")
             pulse._dropped.wait(5)
 
+        on_draw[:] = [cancel]
         work(tmp_path, means, print, once=True)
         assert client.get(f"/api/jobs/{job}").json()["state"] == "cancelled"
         assert not (tmp_path / "jobs" / job / "dubbed.mp4").exists()
         assert client.post(f"/api/jobs/{job}/retry").json()["state"] == "waiting"
-
-        def act(pulse: Pulse) -> None:
-            os.kill(os.getpid(), signal.SIGTERM)
-            time.sleep(0.01)
-
+        on_draw[:] = [lambda pulse: os.kill(os.getpid(), signal.SIGTERM)]
         work(tmp_path, means, print)
         told = client.get(f"/api/jobs/{job}").json()
         assert (told["state"], told["attempts"]) == ("waiting", 0)
-        monkeypatch.setattr(Pulse, "show", show)
+        on_draw.clear()
         work(tmp_path, means, print, once=True)
         assert client.get(f"/api/jobs/{job}").json()["state"] == "done"
 
 
-# ------------------------------------------------------------------------------------------------------------- many at once
+# --------------------------------------------------------------------------------------------------------- many at once
 
 
 def test_fifty_at_once_lose_nothing_and_take_little_memory(tmp_path: Path, material: Path) -> None:

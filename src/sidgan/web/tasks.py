@@ -242,11 +242,14 @@ def _picture(video: Path, at: float) -> Byte:
 
 
 def _captioned(picture: Byte, caption: str) -> Byte:
+    """The same with words in its upper right corner, which a comparison with the picture before does not hide."""
     if caption:
         picture = picture.copy()
         scale = max(0.4, picture.shape[1] / 1600)
+        (width, height), _ = cv2.getTextSize(caption, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)
+        x, y = max(picture.shape[1] - width - 8, 0), height + 8
         for shift, colour in ((1, (0, 0, 0)), (0, (255, 255, 255))):
-            text(picture, caption, (8 + shift, picture.shape[0] - 10 + shift), scale, colour)
+            text(picture, caption, (x + shift, y + shift), scale, colour)
     return picture
 
 

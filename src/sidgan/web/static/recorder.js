@@ -16,6 +16,7 @@ export async function record(level, time) {
   const kind = KINDS.find((one) => !one || MediaRecorder.isTypeSupported(one));
   const recorder = new MediaRecorder(stream, kind ? { mimeType: kind, audioBitsPerSecond: 128000 } : {});
   const pieces = [], sound = new AudioContext(), analyser = sound.createAnalyser(), began = Date.now();
+  sound.resume();
   sound.createMediaStreamSource(stream).connect(analyser);
   const samples = new Float32Array(analyser.fftSize);
   const ticking = setInterval(() => {
