@@ -205,6 +205,8 @@ def test_a_small_dub_from_upload_to_download(tmp_path: Path, material: Path, mea
         report = client.get(stream[-1]["urls"]["report.html"])
         assert "sandbox" in report.headers["content-security-policy"]
         assert "This video is altered" in report.text
+        assert "film-dubbed.mp4" in report.text
+        assert "<td>film.mp4, SHA-256" in report.text
         assert str(tmp_path) not in report.text
 
         failed = client.get(f"/api/jobs/{nobody}").json()

@@ -16,8 +16,11 @@ from sidgan.media.sound import decode_audio, write_wav
 from sidgan.media.writer import Writer
 
 
-def write_excerpt(path: Path, video: Path, start: float, end: float, *, crf: int = 12) -> None:
-    """Write the pictures of a video that are shown from ``start`` to before ``end`` s, without sound.
+def write_excerpt(path: Path, video: Path, start: float, end: float, *, crf: int = 12) -> float:
+    """Write the pictures of a video that are shown from ``start`` to before ``end`` s, in ms, without sound.
+
+    Returns:
+        Seconds at which the first of them is shown in the video, which is 0 in the part.
 
     Raises:
         InputError: the video cannot be read, or is over by then.
@@ -25,7 +28,7 @@ def write_excerpt(path: Path, video: Path, start: float, end: float, *, crf: int
     """
     clip, first, shift = probe(video), None, 0
     with Writer(path, clip, crf=crf) as writer:
-        for frame in read_span(clip, Fraction(start), Fraction(end)):
+        for frame in read_span(clip, Fraction(round(1000 * start), 1000), Fraction(round(1000 * end), 1000)):
             picture = cast(Picture, frame.handle).video
             if first is None:
                 first, shift = frame.time, picture.pts or 0
@@ -33,6 +36,7 @@ def write_excerpt(path: Path, video: Path, start: float, end: float, *, crf: int
             writer.write(replace(frame, time=frame.time - first))
         if first is None:
             raise InputError(f"{video} is over at {start:.1f} s; choose an earlier moment")
+    return float(first)
 
 
 def write_sound_excerpt(path: Path, sound: Path, start: float, end: float) -> None:

@@ -47,6 +47,7 @@ def _powers(path: Path) -> Iterator[float]:
         whole = left.shape[1] // STEP
         yield from np.square(left[:, : whole * STEP]).reshape(2, whole, STEP).mean(2).sum(0)
         left = left[:, whole * STEP :]
+    yield float(np.square(left).sum() / STEP)
 
 
 def _level(power: Float) -> Float:

@@ -44,7 +44,7 @@ def write_mix(path: Path, files: Sequence[Path], gains: Sequence[float] = ()) ->
 
 def _mixed(files: Sequence[Path], gains: Sequence[float]) -> Iterator[Float]:
     """The sum of the files, (2, n) at a time."""
-    sounds = [(gain * block for block in _blocks(file)) for file, gain in zip(files, gains, strict=True)]
+    sounds = [_blocks(file, gain) for file, gain in zip(files, gains, strict=True)]
     while True:
         parts = [part for part in (next(sound, None) for sound in sounds) if part is not None]
         if not parts:
@@ -55,11 +55,11 @@ def _mixed(files: Sequence[Path], gains: Sequence[float]) -> Iterator[Float]:
         yield mix
 
 
-def _blocks(file: Path) -> Iterator[Float]:
-    """A file's sound in pieces (2, BLOCK); the last is shorter."""
+def _blocks(file: Path, gain: float) -> Iterator[Float]:
+    """A file's sound, times ``gain``, in pieces (2, BLOCK); the last is shorter."""
     held, count = list[Float](), 0
     for samples in samples_from(file, RATE, "stereo"):
-        held.append(samples)
+        held.append(samples if gain == 1 else gain * samples)
         count += samples.shape[1]
         while count >= BLOCK:
             joined = np.concatenate(held, 1)

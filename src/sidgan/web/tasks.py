@@ -126,13 +126,17 @@ def dub(task: Task) -> dict[str, Any]:
     job = Job(
         task.video, voice, out, model=task.means.model, device=task.means.device, engine=task.means.engine,
         speakers=speakers, silence=spec["silence"], emphasis=spec["emphasis"], length=spec["length"],
-        adapt=spec["adapt"], on_damage=spec["on_damage"], report=page,
+        adapt=spec["adapt"], on_damage=spec["on_damage"],
     )  # fmt: skip
     report, adapted = job.run(task.show, task.tell)
     sound.unlink(missing_ok=True)
     for line in report.notes:
         task.tell(line)
     told = report.to_dict() | ({"adapted": [one.to_dict() for one in adapted]} if adapted else {})
+    first = spec["cast"][0]["voice"]
+    names = {task.path(id): task.files[id].name for id in (spec["video"], first)}
+    names[out] = f"{Path(names[task.video]).stem}-dubbed.mp4"
+    dubbing.write_page(told, task.video, task.path(first), out, page, names)
     kept = ("frames", "dubbed", "passed", "damaged", "shots", "wall", "model", "engine", "resumed", "adapted")
     return {name: told[name] for name in kept if name in told} | {"files": [out.name, page.name]}
 
@@ -199,7 +203,7 @@ def _excerpt(task: Task, folder: Path, begin: float, end: float) -> tuple[Path, 
     for left in (before, after):  # of a worker that was stopped
         left.unlink(missing_ok=True)
     rmtree(dubbing.work_folder(after), ignore_errors=True)
-    media.write_excerpt(before, task.video, begin, end)
+    begin = media.write_excerpt(before, task.video, begin, end)  # sounds begin with the first picture
     with TemporaryDirectory(prefix="sound-", dir=folder) as sounds:
         whole, heard = Path(sounds) / "whole.wav", Path(sounds) / "heard.wav"
         voices: dict[int | None, Path] = {}
