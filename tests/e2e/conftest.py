@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from fractions import Fraction
 from pathlib import Path
 
 import pytest
+from service import RATE, free_port
 
 from sidgan import media
 from sidgan.synth import LINES, Person, Scene
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed; run make e2e")
-SIZE, SECONDS, RATE = (384, 384), 1.6, Fraction(25)
+SIZE, SECONDS = (384, 384), 1.6
 FLAGS = ["--no-sandbox", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
 
 
@@ -32,12 +31,6 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
     other = Scene(Person(3), LINES["morning"], seconds=SECONDS)
     media.write_wav(folder / "german.wav", 0.3 * other.audio(16_000), 16_000)
     return folder
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 @pytest.fixture(scope="session")

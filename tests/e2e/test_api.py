@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
+import atexit
+import shutil
+import tempfile
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -13,24 +15,24 @@ from sidgan.web.limits import Limits
 from sidgan.web.settings import Service
 
 schemathesis = pytest.importorskip("schemathesis", reason="schemathesis is not installed; run make e2e")
-GENEROUS = Limits(spare=0, requests=1e6, burst=1_000_000, silence=1.0)
-
-
-@pytest.fixture(scope="module")
-def schema(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
-    app = create_app(Service(folder=tmp_path_factory.mktemp("api"), limits=replace(GENEROUS, jobs=10_000), workers=0,
-                             hosts=("localhost", "127.0.0.1", "testserver")))  # fmt: skip
-    yield schemathesis.openapi.from_asgi("/api/openapi.json", app)
-    app._app.state.parts.uploads._prober.close()
-
-
-api = schemathesis.pytest.from_fixture("schema")
+GENEROUS = Limits(spare=0, requests=1e6, burst=1_000_000, silence=1.0, jobs=10_000)
+KEPT = Path(tempfile.mkdtemp(prefix="sidgan-api-"))
+atexit.register(shutil.rmtree, KEPT, ignore_errors=True)
+app = create_app(Service(folder=KEPT, limits=GENEROUS, workers=0, hosts=("localhost", "127.0.0.1", "testserver")))
+api = schemathesis.openapi.from_asgi("/api/openapi.json", app)
 
 
 @api.parametrize()
-@settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 def test_no_request_makes_it_fail(case: schemathesis.Case) -> None:
     answer = case.call()
     assert answer.status_code < 500 or answer.status_code in (503, 507), answer.text
     if answer.status_code >= 400:
         assert set(answer.json()["error"]) == {"code", "message"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def ended() -> object:
+    """The processes that look at files end, too."""
+    yield
+    app._app.state.parts.uploads._prober.close()

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from conftest import RATE, free_port
+from service import RATE, free_port
+from small import save_networks
 
 from sidgan import dubbing, media
 from sidgan.synth import LINES, Person, Scene
@@ -39,11 +40,11 @@ class Client:
         return json.loads(self.ask(path, data, kind="application/json"))
 
 
-def started(folder: Path, port: int) -> subprocess.Popen[bytes]:
+def started(folder: Path, port: int, model: Path) -> subprocess.Popen[bytes]:
     """A service in a group of its own, its worker with it."""
     return subprocess.Popen(
-        [sys.executable, "-m", "sidgan", "serve", "--folder", str(folder), "--port", str(port), "--device", "cpu"],
-        start_new_session=True,
+        [sys.executable, "-m", "sidgan", "serve", "--folder", str(folder), "--port", str(port), "--device", "cpu",
+         "--model", str(model)], start_new_session=True,
     )  # fmt: skip
 
 
@@ -64,8 +65,9 @@ def test_a_killed_service_goes_on_where_it_was(tmp_path: Path) -> None:
     media.write_clip(tmp_path / "talk.mp4", frames, RATE)
     sound = Scene(Person(3), LINES["morning"], seconds=1.5).audio(16_000)
     media.write_wav(tmp_path / "voice.wav", np.tile(sound, 20), 16_000)
+    model, _ = save_networks(tmp_path, 64)
     client = Client(f"http://127.0.0.1:{(port := free_port())}")
-    server = started(tmp_path / "kept", port)
+    server = started(tmp_path / "kept", port, model)
     try:
         answering(client, server)
         video, voice = (json.loads(client.ask(f"files?kind={kind}", (tmp_path / name).read_bytes()))["id"]
@@ -79,7 +81,7 @@ def test_a_killed_service_goes_on_where_it_was(tmp_path: Path) -> None:
         os.killpg(server.pid, signal.SIGKILL)
         server.wait()
         assert not (work / "dubbed.mp4").exists()
-        server = started(tmp_path / "kept", port)
+        server = started(tmp_path / "kept", port, model)
         answering(client, server)
         for _ in range(6000):
             told = client.json(f"jobs/{job}")
@@ -93,5 +95,5 @@ def test_a_killed_service_goes_on_where_it_was(tmp_path: Path) -> None:
         os.killpg(server.pid, signal.SIGTERM)
         server.wait(30)
     dubbing.dub(tmp_path / "talk.mp4", tmp_path / "voice.wav", tmp_path / "straight.mp4", device="cpu",
-                speakers={1: tmp_path / "voice.wav"})  # fmt: skip
+                model=model, speakers={1: tmp_path / "voice.wav"})  # fmt: skip
     assert result == (tmp_path / "straight.mp4").read_bytes()
