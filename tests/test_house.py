@@ -13,13 +13,8 @@ LAYERS = {
     "faces": 2, "losses": 2, "metrics": 2, "checkpoint": 2, "engine": 2,
     "blend": 2, "shots": 2, "downloads": 2, "yunet": 2, "fan": 2, "credentials": 2, "provenance": 2,
     "people": 3, "cast": 3, "data": 3, "dubbing": 3, "train": 3, "evaluation": 3, "adaptation": 3,
-<<<<<<< HEAD
     "paper": 4, "jobs": 4, "doctor": 4,
-    "__init__": 5, "__main__": 5, "cli": 5,
-=======
-    "paper": 4, "jobs": 4,
     "__init__": 5, "__main__": 5, "cli": 5, "web": 5,
->>>>>>> 914cd05 (Serve: a service for dubbing, its store, queue, workers and API; the page is yet to come)
 }  # fmt: skip
 FORBIDDEN = {("losses", "media"), ("dubbing", "train"), ("media", "faces"), ("train", "media")}
 

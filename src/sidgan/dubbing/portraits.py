@@ -79,12 +79,12 @@ def save(people: Sequence[Portrait], file: Path) -> None:
     """
     told = [asdict(one.presence) | {"identity": [float(x) for x in one.identity]} for one in people]
     with finished(file) as part, writing(file):
-        part.write_text(json.dumps(told))
+        part.write_text(json.dumps(told), encoding="utf-8")
 
 
 def load(file: Path) -> tuple[Portrait, ...]:
     """What `save` kept; ``OSError`` or ``ValueError`` where it did not."""
-    return tuple(_portrait(one) for one in json.loads(file.read_text()))
+    return tuple(_portrait(one) for one in json.loads(file.read_text(encoding="utf-8")))
 
 
 def _portrait(told: Mapping[str, Any]) -> Portrait:

@@ -48,7 +48,7 @@ class Prober:
             if child is None or child.poll() is not None:
                 child = subprocess.Popen(
                     [sys.executable, "-m", "sidgan.web.probing"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                    stderr=subprocess.DEVNULL, text=True,
+                    stderr=subprocess.DEVNULL, text=True, encoding="utf-8",
                 )  # fmt: skip
             assert child.stdin is not None
             assert child.stdout is not None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import resource
 import signal
 import sys
 from dataclasses import asdict
@@ -53,20 +52,33 @@ def judged(path: Path, kind: str, pixels: int, most: int, seconds: float) -> dic
 
 def main() -> None:
     """Answer until nobody asks."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    if sys.platform == "linux":
-        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    _bound()
     for line in sys.stdin:
         path, *how = json.loads(line)
-        signal.alarm(SECONDS)  # nobody handles it: it ends the process, whatever that is in the middle of
+        _wake(SECONDS)
         try:
             told = judged(Path(path), *how)
         except SidganError as error:
             told = {"error": " ".join(str(error).split())}
         except (MemoryError, ValueError, OSError, ArithmeticError) as error:
             told = {"error": f"{path} cannot be read ({type(error).__name__}); convert it to mp4"}
-        signal.alarm(0)
+        _wake(0)
         print(json.dumps(told), flush=True)
+
+
+def _bound() -> None:
+    """Take no more memory than is meant, where the system can hold a process to it."""
+    if sys.platform == "linux":
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+
+
+def _wake(seconds: int) -> None:
+    """End the process in so many seconds, whatever it is in the middle of: nobody handles the signal; never with 0."""
+    if sys.platform != "win32":
+        signal.alarm(seconds)
 
 
 if __name__ == "__main__":

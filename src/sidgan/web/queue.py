@@ -12,7 +12,6 @@ own machine at once, or after the lease, and its job waits again.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -26,6 +25,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from sidgan.errors import OutputError
+from sidgan.portable import hold
 from sidgan.web.limits import Limits, RefusedError
 from sidgan.web.store import Store, new_id
 
@@ -251,7 +251,7 @@ class Badge:
     def __init__(self, store: Store) -> None:
         self.name = f"{socket.gethostname()}-{os.getpid()}-{new_id()[:8]}"
         try:
-            self._file: IO[str] = _badge(store, self.name).open("w")
+            self._file: IO[str] = _badge(store, self.name).open("w", encoding="utf-8")
         except OSError as error:
             raise OutputError(f"{store.folder} cannot be written ({error}); choose another") from error
         _lock(self._file)
@@ -278,7 +278,7 @@ def _gone(store: Store, worker: str) -> bool:
     if not worker.startswith(f"{socket.gethostname()}-"):
         return False
     try:
-        with _badge(store, worker).open("r+") as file:
+        with _badge(store, worker).open("r+", encoding="utf-8") as file:
             free = _lock(file)
     except OSError:
         return True
@@ -290,8 +290,8 @@ def _gone(store: Store, worker: str) -> bool:
 def _lock(file: IO[str]) -> bool:
     """Whether nobody else holds it; it is held until the file is closed."""
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+        hold(file)
+    except BlockingIOError:
         return False
     return True
 
