@@ -11,6 +11,7 @@ from typing import Any
 
 from sidgan import media
 from sidgan.errors import SidganError
+from sidgan.portable import bound_memory
 
 SECONDS = 20  #: for one file
 MEMORY = 3 << 30  #: bytes of address space; libraries and threads take 1 GB of it before the first file
@@ -52,7 +53,7 @@ def judged(path: Path, kind: str, pixels: int, most: int, seconds: float) -> dic
 
 def main() -> None:
     """Answer until nobody asks."""
-    _bound()
+    bound_memory(MEMORY)
     for line in sys.stdin:
         path, *how = json.loads(line)
         _wake(SECONDS)
@@ -64,15 +65,6 @@ def main() -> None:
             told = {"error": f"{path} cannot be read ({type(error).__name__}); convert it to mp4"}
         _wake(0)
         print(json.dumps(told), flush=True)
-
-
-def _bound() -> None:
-    """Take no more memory than is meant, where the system can hold a process to it."""
-    if sys.platform == "linux":
-        import resource
-
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
 
 
 def _wake(seconds: int) -> None:
