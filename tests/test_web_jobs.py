@@ -334,7 +334,7 @@ def test_fifty_at_once_lose_nothing_and_take_little_memory(tmp_path: Path, mater
         while not stop.is_set():
             claimed = queue.claim(badge.name)
             if claimed is None:
-                time.sleep(0.02)
+                time.sleep(0.2)
             else:
                 queue.finish(claimed, {"files": [], "job": claimed.id}, None, [], 60)
         badge.drop()
