@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint docs docs-test wheel wheel-test bench soak clean
+.PHONY: demo test lint docs docs-test wheel wheel-test bench soak e2e clean
 
 demo: .venv/installed  ## install, dub the bundled clip, say where the result is
 	@$(BIN)/sidgan demo demo
@@ -35,6 +35,9 @@ bench: .venv/dev  ## how close to its bound, how far from the field's design, me
 soak: .venv/dev  ## half an hour at flat memory, 100 kills, 500 damaged files: hours; SOAK=0.05 for a twentieth
 	OMP_NUM_THREADS=1 $(BIN)/python tools/soak.py
 
+e2e: .venv/e2e  ## the service in a real browser, killed, and asked odd things: minutes; pictures in build/e2e
+	$(BIN)/pytest tests/e2e
+
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train]'
@@ -42,6 +45,10 @@ soak: .venv/dev  ## half an hour at flat memory, 100 kills, 500 damaged files: h
 
 .venv/dev: .venv/installed
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+.venv/e2e: .venv/dev
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[e2e]'
 	@touch $@
 
 clean:

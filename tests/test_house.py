@@ -14,7 +14,7 @@ LAYERS = {
     "blend": 2, "shots": 2, "downloads": 2, "published": 2, "yunet": 2, "fan": 2, "credentials": 2, "provenance": 2,
     "people": 3, "cast": 3, "data": 3, "dubbing": 3, "train": 3, "evaluation": 3, "adaptation": 3,
     "paper": 4, "study": 4, "jobs": 4, "doctor": 4,
-    "__init__": 5, "__main__": 5, "cli": 5,
+    "__init__": 5, "__main__": 5, "cli": 5, "web": 5,
 }  # fmt: skip
 FORBIDDEN = {("losses", "media"), ("dubbing", "train"), ("media", "faces"), ("train", "media")}
 

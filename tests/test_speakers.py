@@ -18,7 +18,7 @@ from marked import network, sidgan
 from sidgan import audio, cast, dubbing, geometry, jobs, media
 from sidgan.adaptation.material import read_material
 from sidgan.cast import Member
-from sidgan.dubbing import analysis, census, choice, dub, looking, plan, trust
+from sidgan.dubbing import analysis, census, choice, dub, looking, plan, portraits, trust
 from sidgan.dubbing.analysis import Seen
 from sidgan.dubbing.choice import number_of
 from sidgan.dubbing.silence import Silence, hushed, silent
@@ -102,6 +102,27 @@ def changes(folder: Path, audio: str | None, **how: Any) -> Changes:
 
 
 # ------------------------------------------------------------------------------------------------------------- people
+
+
+def test_people_are_known_again_in_a_part_where_they_have_other_numbers(folder: Path, tmp_path: Path) -> None:
+    whole = portraits.portraits(folder / "two.mp4")
+    assert [one.number for one in whole] == [1, 2]
+    assert all(one.picture is not None and one.picture.shape == (160, 160, 3) for one in whole)
+    media.write_excerpt(tmp_path / "part.mp4", folder / "two.mp4", TWO / 25, (TWO + ONE) / 25)
+    part = portraits.portraits(tmp_path / "part.mp4")
+    assert [one.number for one in part] == [1]
+    portraits.save(whole, tmp_path / "people.json")
+    kept = portraits.load(tmp_path / "people.json")
+    assert [one.presence for one in kept] == [one.presence for one in whole]
+    right = next(one.number for one in whole if one.presence.place.startswith("right"))
+    left = next(one.number for one in whole if one.presence.place.startswith("left"))
+    assert portraits.recognised(whole, part) == portraits.recognised(kept, part) == {right: 1}
+    media.write_excerpt(tmp_path / "both.mp4", folder / "two.mp4", 0, 1)
+    there = portraits.portraits(tmp_path / "both.mp4")
+    both, again = {one.number: one.presence.place for one in there}, portraits.recognised(kept, there)
+    assert both[again[left]].startswith("left")
+    assert both[again[right]].startswith("right")
+    assert portraits.recognised(whole, whole) == {1: 1, 2: 2}
 
 
 def test_people_are_found_numbered_and_shown(folder: Path, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from sidgan.paper.cli import app as paper_app
 from sidgan.progress import bar
 from sidgan.study.cli import app as study_app
 from sidgan.version import __version__
+from sidgan.web.cli import serve, serve_worker
 
 if TYPE_CHECKING:
     from sidgan.jobs import Job
@@ -29,6 +30,8 @@ train_app = typer.Typer(no_args_is_help=True, help="Train a sync expert or a gen
 app.add_typer(train_app, name="train")
 app.add_typer(paper_app, name="paper")
 app.add_typer(study_app, name="study")
+app.command()(serve)
+app.command()(serve_worker)
 console = Console(stderr=True)
 
 Which = Literal["largest", "all", "speaking"]

@@ -1,4 +1,4 @@
-"""What operating systems do each in their own way: locking a file, and counting the memory of a process."""
+"""What operating systems do each in their own way: locking a file, counting and bounding the memory of a process."""
 
 from __future__ import annotations
 
@@ -24,6 +24,15 @@ def hold(file: IO[str]) -> None:
         import fcntl
 
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def bound_memory(most: int) -> None:
+    """Let this process ask for so many bytes of address space at most, where the system can hold it to that (Linux)."""
+    if sys.platform == "linux":
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
 
 
 class _Counters(ctypes.Structure):

@@ -84,19 +84,20 @@ def faces(video: Path, *, sheet: Path | None = None, progress: Progress | None =
     seen, _ = survey(clip, told)
     if not seen.people:
         raise NoFaceError(f"no face found in {video}; give a video with a face that is seen from the front")
-    people = tuple(_presence(seen, clip, tracks, number) for number, tracks in _tracks(seen).items())
+    people = tuple(presence(seen, clip, tracks, number) for number, tracks in tracks_of(seen).items())
     if sheet is not None:
         media.write_png(sheet, _sheet(seen, clip, people, told))
     return people
 
 
-def _tracks(seen: Seen) -> dict[int, list[Person]]:
+def tracks_of(seen: Seen) -> dict[int, list[Person]]:
     """The tracks of each person, both the most prominent first."""
     return {number: [person for person in seen.people if seen.numbers[person] == number]
             for number in sorted(set(seen.numbers.values()))}  # fmt: skip
 
 
-def _presence(seen: Seen, clip: Clip, tracks: Sequence[Person], number: int) -> Presence:
+def presence(seen: Seen, clip: Clip, tracks: Sequence[Person], number: int) -> Presence:
+    """What is known of the person whose tracks these are."""
     frames, good, reasons, sure = list[int](), 0, Counter[str](), list[float]()
     for person in tracks:
         for row, index in enumerate(person.track.frames):
@@ -126,12 +127,12 @@ def _stretches(seen: Seen, frames: Iterable[int]) -> tuple[tuple[float, float], 
 
 
 def _sheet(seen: Seen, clip: Clip, people: Sequence[Presence], progress: Progress) -> Byte:
-    tracks = _tracks(seen)
-    pictures = _pictures(clip, {number: list(_moments(one)) for number, one in tracks.items()}, progress)
-    return np.vstack([_row(seen, one, pictures[one.number]) for one in people])
+    wanted = {number: list(moments(tracks)) for number, tracks in tracks_of(seen).items()}
+    found = pictures(clip, wanted, progress)
+    return np.vstack([_row(seen, one, found[one.number]) for one in people])
 
 
-def _moments(tracks: Sequence[Person]) -> Iterator[list[tuple[Person, int]]]:
+def moments(tracks: Sequence[Person]) -> Iterator[list[tuple[Person, int]]]:
     """For each picture of a person, the frames of which the sharpest is shown; the ones that can be redrawn, if any."""
     every = [(p, i) for p in sorted(tracks, key=lambda p: p.track.first) for i in p.track.frames]
     good = [(p, i) for p, i in every if p.refusal(i) is None] or [(p, i) for p, i in every if p.track.visible[p.row(i)]]
@@ -139,7 +140,7 @@ def _moments(tracks: Sequence[Person]) -> Iterator[list[tuple[Person, int]]]:
         yield [good[k] for k in part[np.linspace(0, len(part) - 1, min(TRIES, len(part))).round().astype(int)]]
 
 
-def _pictures(
+def pictures(
     clip: Clip, wanted: dict[int, list[list[tuple[Person, int]]]], progress: Progress
 ) -> dict[int, list[tuple[int, Byte]]]:
     """By person, the frame and picture (TILE, TILE, 3) of each of their moments."""

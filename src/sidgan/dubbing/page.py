@@ -52,13 +52,16 @@ figcaption{font-size:13px}
 """
 
 
-def write_page(report: Mapping[str, Any], video: Path, voice: Path, out: Path, page: Path) -> None:
+def write_page(
+    report: Mapping[str, Any], video: Path, voice: Path, out: Path, page: Path, names: Mapping[Path, str] | None = None
+) -> None:
     """Write the page of a finished job.
 
     Args:
         report: of the job, see `DubReport.to_dict`.
         video, voice, out: its files; of several voices, the first.
         page: the ``.html`` to write.
+        names: what to call a file, where not by its own name.
 
     Raises:
         InputError: a file of the job cannot be read any more.
@@ -66,34 +69,39 @@ def write_page(report: Mapping[str, Any], video: Path, voice: Path, out: Path, p
     """
     shots: Sequence[Mapping[str, Any]] = report.get("looks", ())
     parts = [
-        *_head(report, video, voice, out), *_timeline(report), *_table(shots), *_pictures(shots, video, out),
-        *_times(report), "</body></html>",
+        *_head(report, video, voice, out, names or {}), *_timeline(report), *_table(shots),
+        *_pictures(shots, video, out), *_times(report), "</body></html>",
     ]  # fmt: skip
     with finished(page) as part:
         part.write_text("\n".join(parts) + "\n", encoding="utf-8")
 
 
-def _head(report: Mapping[str, Any], video: Path, voice: Path, out: Path) -> Iterator[str]:
-    name = escape(out.name)
+def _head(
+    report: Mapping[str, Any], video: Path, voice: Path, out: Path, names: Mapping[Path, str]
+) -> Iterator[str]:
+    called = {file: names.get(file, file.name) for file in (video, voice, out)}
+    name = escape(called[out])
     yield '<!doctype html><html lang="en"><head><meta charset="utf-8">'
     yield '<meta name="viewport" content="width=device-width,initial-scale=1">'
     yield f"<title>{name}</title><style>{STYLE}</style></head><body><h1>{name}</h1>"
     yield "<p class='altered'>This video is altered: a mouth was redrawn to another voice. Whoever is seen in it must"
     yield " have agreed to that, and whoever sees it must be told. "
-    yield f"<code>sidgan verify {escape(quote(out.name))}</code> reads its mark.</p>"
+    yield f"<code>sidgan verify {escape(quote(called[out]))}</code> reads its mark.</p>"
     yield "<table class='words'>"
-    for what, text in _facts(report, video, voice, out):
+    for what, text in _facts(report, called, video, voice, out):
         yield f"<tr><td>{what}</td><td>{escape(text)}</td></tr>"
     yield "</table>"
 
 
-def _facts(report: Mapping[str, Any], video: Path, voice: Path, out: Path) -> Iterator[tuple[str, str]]:
+def _facts(
+    report: Mapping[str, Any], called: Mapping[Path, str], video: Path, voice: Path, out: Path
+) -> Iterator[tuple[str, str]]:
     clip, sound = media.probe(out), media.sound_span(out)
     mark = None
     with suppress(MarkError):
         mark = provenance.read(out)
-    yield "video", video.name + (f", SHA-256 {mark.source}" if mark else "")
-    yield "voice", voice.name + (f", SHA-256 {mark.voice}" if mark else "")
+    yield "video", called[video] + (f", SHA-256 {mark.source}" if mark else "")
+    yield "voice", called[voice] + (f", SHA-256 {mark.voice}" if mark else "")
     for other in mark.voices if mark else ():
         yield "another voice", f"SHA-256 {other}"
     yield "model", str(report.get("model", "")) + (f", SHA-256 {mark.weights}" if mark else "")

@@ -9,12 +9,15 @@ at, so "the voice starts with the picture" needs no arithmetic anywhere else.
 """
 
 from sidgan.media.encoders import Encoding
+from sidgan.media.excerpt import write_excerpt, write_sound_excerpt
+from sidgan.media.loudness import loudness
 from sidgan.media.mix import write_mix
 from sidgan.media.pictures import digest, editable, glance, probe, read_frames, read_rgb, read_span
 from sidgan.media.player import Player
 from sidgan.media.segments import Segment, SegmentWriter
 from sidgan.media.sound import decode_audio, read_audio, stretch, write_wav
 from sidgan.media.source import metadata
+from sidgan.media.stated import Stated, stated
 from sidgan.media.stills import read_picture
 from sidgan.media.track import sound_span
 from sidgan.media.writer import Writer, write_clip, write_png
@@ -24,11 +27,13 @@ __all__ = [
     "Player",
     "Segment",
     "SegmentWriter",
+    "Stated",
     "Writer",
     "decode_audio",
     "digest",
     "editable",
     "glance",
+    "loudness",
     "metadata",
     "probe",
     "read_audio",
@@ -37,9 +42,12 @@ __all__ = [
     "read_rgb",
     "read_span",
     "sound_span",
+    "stated",
     "stretch",
     "write_clip",
+    "write_excerpt",
     "write_mix",
     "write_png",
+    "write_sound_excerpt",
     "write_wav",
 ]

@@ -17,26 +17,34 @@ BLOCK = RATE  #: samples mixed at a time
 LOUDEST = 0.98  #: of full scale; where voices together are louder, all of the mix is turned down
 
 
-def write_mix(path: Path, files: Sequence[Path]) -> None:
+def write_mix(path: Path, files: Sequence[Path], gains: Sequence[float] = ()) -> float:
     """Write what files sound like together, all from time 0 on: 16-bit stereo at 48 kHz, as long as the longest.
+
+    Args:
+        gains: by which each file is multiplied; 1 if not given.
+
+    Returns:
+        By how much all of it had to be turned down, so that nothing is clipped: 1, or less.
 
     Raises:
         InputError: a file has no sound, or cannot be read.
         OutputError: ``path`` cannot be written.
     """
-    peak = max((float(np.abs(block).max()) for block in _mixed(files)), default=0.0)
+    gains = gains or [1.0] * len(files)
+    peak = max((float(np.abs(block).max()) for block in _mixed(files, gains)), default=0.0)
     gain = min(1.0, LOUDEST / max(peak, 1e-9))
     with finished(path) as part, writing(path), wave.open(str(part), "wb") as file:
         file.setnchannels(2)
         file.setsampwidth(2)
         file.setframerate(RATE)
-        for block in _mixed(files):
+        for block in _mixed(files, gains):
             file.writeframes(np.round(np.clip(gain * block, -1, 1) * 32767).astype("<i2").T.tobytes())
+    return gain
 
 
-def _mixed(files: Sequence[Path]) -> Iterator[Float]:
+def _mixed(files: Sequence[Path], gains: Sequence[float]) -> Iterator[Float]:
     """The sum of the files, (2, n) at a time."""
-    sounds = [_blocks(file) for file in files]
+    sounds = [_blocks(file, gain) for file, gain in zip(files, gains, strict=True)]
     while True:
         parts = [part for part in (next(sound, None) for sound in sounds) if part is not None]
         if not parts:
@@ -47,11 +55,11 @@ def _mixed(files: Sequence[Path]) -> Iterator[Float]:
         yield mix
 
 
-def _blocks(file: Path) -> Iterator[Float]:
-    """A file's sound in pieces (2, BLOCK); the last is shorter."""
+def _blocks(file: Path, gain: float) -> Iterator[Float]:
+    """A file's sound, times ``gain``, in pieces (2, BLOCK); the last is shorter."""
     held, count = list[Float](), 0
     for samples in samples_from(file, RATE, "stereo"):
-        held.append(samples)
+        held.append(samples if gain == 1 else gain * samples)
         count += samples.shape[1]
         while count >= BLOCK:
             joined = np.concatenate(held, 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
@@ -22,8 +22,11 @@ MOST_GAPS = 100  #: places at which what a file says of its own layout may be da
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[InputContainer]:
+def opened(path: Path, formats: Sequence[str] = ()) -> Iterator[InputContainer]:
     """The container of ``path``.
+
+    Args:
+        formats: FFmpeg's names of the only formats that are tried; all if empty.
 
     Raises:
         InputError: it is missing, a folder, locked, or nothing that FFmpeg understands.
@@ -35,7 +38,8 @@ def opened(path: Path) -> Iterator[InputContainer]:
     try:
         # The prefix keeps a colon in a file name from being read as a protocol; the whitelist keeps a playlist
         # from fetching anything; metadata in an old code page must not matter.
-        container = av.open(f"file:{path}", container_options={"protocol_whitelist": "file"}, metadata_errors="replace")
+        options = {"protocol_whitelist": "file"} | ({"format_whitelist": ",".join(formats)} if formats else {})
+        container = av.open(f"file:{path}", container_options=options, metadata_errors="replace")
     except PermissionError as error:
         raise InputError(f"{path} may not be read; change its permissions") from error
     except (av.FFmpegError, OSError, EOFError) as error:

@@ -1,0 +1,58 @@
+"""A few seconds of a file as a file of its own."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+
+from sidgan.errors import InputError
+from sidgan.media.mix import RATE
+from sidgan.media.pictures import Picture, probe, read_span
+from sidgan.media.sound import decode_audio, write_wav
+from sidgan.media.writer import Writer
+
+
+def write_excerpt(path: Path, video: Path, start: float, end: float, *, crf: int = 12) -> float:
+    """Write the pictures of a video that are shown from ``start`` to before ``end`` s, in ms, without sound.
+
+    Returns:
+        Seconds at which the first of them is shown in the video, which is 0 in the part.
+
+    Raises:
+        InputError: the video cannot be read, or is over by then.
+        OutputError: ``path`` cannot be written.
+    """
+    clip, first, shift = probe(video), None, 0
+    with Writer(path, clip, crf=crf) as writer:
+        for frame in read_span(clip, Fraction(round(1000 * start), 1000), Fraction(round(1000 * end), 1000)):
+            picture = cast(Picture, frame.handle).video
+            if first is None:
+                first, shift = frame.time, picture.pts or 0
+            picture.pts = (picture.pts or 0) - shift  # a file of its own begins at 0
+            writer.write(replace(frame, time=frame.time - first))
+        if first is None:
+            raise InputError(f"{video} is over at {start:.1f} s; choose an earlier moment")
+    return float(first)
+
+
+def write_sound_excerpt(path: Path, sound: Path, start: float, end: float) -> None:
+    """Write what is heard from ``start`` to ``end`` s, mono at 48 kHz; silence where it is over by then.
+
+    Raises:
+        InputError: the file has no sound, or cannot be read.
+        OutputError: ``path`` cannot be written.
+    """
+    first, stop, done = round(start * RATE), round(end * RATE), 0
+    held = np.zeros(stop - first, np.float32)
+    for block in decode_audio(sound, RATE):
+        a, b = max(done, first), min(done + len(block), stop)
+        if a < b:
+            held[a - first : b - first] = block[a - done : b - done]
+        done += len(block)
+        if done >= stop:
+            break
+    write_wav(path, held, RATE)

@@ -1,0 +1,95 @@
+"""Who asks: the owner of a token, or of a session that a cookie carries. Nobody sees what is another's."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from typing import Annotated
+
+from fastapi import Depends, Request, Response
+
+from sidgan.web.limits import Pace, RefusedError
+from sidgan.web.settings import Service, hashed
+from sidgan.web.store import Store
+
+COOKIE = "sidgan"
+LASTS = 30 * 86400  #: seconds that a session lasts
+
+
+class Access:
+    """Tells who asks."""
+
+    def __init__(self, service: Service, store: Store) -> None:
+        self._service, self._store = service, store
+        self._guesses = Pace(1 / 6, 10)  # ten at once, and ten in a minute
+
+    @property
+    def open(self) -> bool:
+        """Whether no token is needed, because only this machine can ask."""
+        return not self._service.tokens
+
+    def of_token(self, token: str, address: str) -> str:
+        """The owner of a token.
+
+        Raises:
+            RefusedError: it is nobody's, or too many were tried.
+        """
+        name = self._service.tokens.get(hashed(token))
+        if name is not None:
+            return f"token:{name}"
+        wait = self._guesses.wait(address)
+        if wait:
+            raise RefusedError(429, "too_many_guesses", f"too many wrong tokens; wait {wait:.0f} s")
+        raise RefusedError(401, "wrong_token", "this token is nobody's; ask whoever runs the service")
+
+    def of(self, request: Request) -> str | None:
+        """The owner that a request is of, if any.
+
+        Raises:
+            RefusedError: it carries a wrong token.
+        """
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer":
+            return self.of_token(token.strip(), address_of(request))
+        cookie = request.cookies.get(COOKIE)
+        return self._store.owner_of(hashed(cookie)) if cookie else None
+
+    def begin(self, request: Request, response: Response, owner: str | None = None) -> str:
+        """Begin a session, of a new owner if none is given; the cookie goes with the response."""
+        secret = secrets.token_urlsafe(32)
+        owner = owner or f"session:{hashed(secret)[:32]}"
+        self._store.add_session(hashed(secret), owner, time.time() + LASTS)
+        response.set_cookie(
+            COOKIE, secret, max_age=LASTS, httponly=True, samesite="strict", secure=request.url.scheme == "https"
+        )  # fmt: skip
+        return owner
+
+    def end(self, request: Request, response: Response) -> None:
+        """End the session."""
+        self._store.end_session(hashed(request.cookies.get(COOKIE, "")))
+        response.delete_cookie(COOKIE)
+
+
+def address_of(request: Request) -> str:
+    """The address of who asks."""
+    return request.client.host if request.client else ""
+
+
+def reader(request: Request) -> str:
+    """The owner whose things may be shown; on an open service, nobody's where there is no session yet."""
+    access: Access = request.app.state.access
+    owner = access.of(request)
+    if owner is None and not access.open:
+        raise RefusedError(401, "token_needed", "give a token: Authorization: Bearer TOKEN, or log in on the page")
+    return owner or "nobody"
+
+
+def writer(request: Request, response: Response) -> str:
+    """The owner whose things may be changed; on an open service, a new one where there is no session yet."""
+    owner = reader(request)
+    access: Access = request.app.state.access
+    return access.begin(request, response) if owner == "nobody" else owner
+
+
+Reader = Annotated[str, Depends(reader)]
+Writer = Annotated[str, Depends(writer)]

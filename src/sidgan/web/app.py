@@ -1,0 +1,131 @@
+"""The application: page, API, and what goes on beside them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from importlib import resources
+from threading import Event
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+
+from sidgan.version import __version__
+from sidgan.web.access import Access
+from sidgan.web.api import Parts, router
+from sidgan.web.guard import Guard
+from sidgan.web.limits import RefusedError, Seats
+from sidgan.web.prober import Prober
+from sidgan.web.queue import Queue
+from sidgan.web.settings import Service
+from sidgan.web.store import Store
+from sidgan.web.supervisor import Supervisor
+from sidgan.web.uploads import Uploads
+
+CLEANING = 600.0  #: seconds between two looks for what is over its time
+#: What the page consists of. Only these are served, and from memory.
+STATIC = {
+    "app.css": "text/css", "app.js": "text/javascript", "api.js": "text/javascript", "player.js": "text/javascript",
+    "recorder.js": "text/javascript", "icon.svg": "image/svg+xml",
+}  # fmt: skip
+
+
+def create_app(service: Service, closing: Event | None = None) -> Guard:
+    """The application of a service; it starts and stops the workers.
+
+    Args:
+        closing: set when the server is to end.
+
+    Raises:
+        OutputError: the folder cannot be used.
+    """
+    store, prober = Store(service.folder), Prober()
+    queue = Queue(store)
+
+    @asynccontextmanager
+    async def life(app: FastAPI) -> AsyncIterator[None]:
+        cleaning = asyncio.create_task(_clean(store))
+        with Supervisor(service):
+            yield
+        cleaning.cancel()
+        with suppress(asyncio.CancelledError):
+            await cleaning
+        prober.close()
+
+    app = FastAPI(
+        title="sidgan", version=__version__, lifespan=life, docs_url=None, redoc_url=None,
+        openapi_url="/api/openapi.json",
+        description="Dub video: redraw the mouth of a talking face so that it speaks a new audio track.",
+    )  # fmt: skip
+    app.state.access = Access(service, store)
+    app.state.parts = Parts(
+        service, store, queue, Uploads(store, prober, service.limits), Seats(service.limits.streams, 500),
+        closing or Event(),
+    )  # fmt: skip
+    app.include_router(router)
+    _page(app)
+    app.add_exception_handler(RefusedError, _refused)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(Exception, _broken)
+    return Guard(app, service)
+
+
+def _page(app: FastAPI) -> None:
+    folder = resources.files("sidgan.web") / "static"
+    files = {name: (folder / name).read_bytes() for name in (*STATIC, "index.html")}
+
+    @app.get("/", include_in_schema=False)
+    def index(request: Request) -> Response:
+        page, access = Response(files["index.html"], media_type="text/html"), app.state.access
+        if access.open and access.of(request) is None:  # before the page sends two things at a time
+            access.begin(request, page)
+        return page
+
+    @app.get("/static/{name}", include_in_schema=False)
+    def static(name: str) -> Response:
+        if name not in STATIC:
+            raise RefusedError(404, "not_found", "there is no such page")
+        return Response(files[name], media_type=STATIC[name], headers={"cache-control": "no-cache"})
+
+
+async def _clean(store: Store) -> None:
+    while True:
+        await run_in_threadpool(store.forget)
+        await asyncio.sleep(CLEANING)
+
+
+def _problem(status: int, code: str, message: str) -> Response:
+    return JSONResponse({"error": {"code": code, "message": message}}, status)
+
+
+def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RefusedError)
+    return _problem(error.status, error.code, str(error))
+
+
+def _invalid(request: Request, error: Exception) -> Response:
+    """One line about the first thing that is wrong, without what was sent."""
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"][1:] if part not in ("dub", "frame", "preview", "look"))
+    if where == "consent":
+        line = "consent must be true: dub only people who agreed to it, whoever is seen and whoever is heard"
+    else:
+        line = f"{where}: {first['msg']}" if where else str(first["msg"])
+    return _problem(422, "invalid", " ".join(line.split())[:500])
+
+
+def _http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    answer = _problem(error.status_code, "http", str(error.detail).lower())
+    answer.headers.update(error.headers or {})
+    return answer
+
+
+def _broken(request: Request, error: Exception) -> Response:
+    return _problem(500, "internal", "the service failed; its log says why")

@@ -1,0 +1,166 @@
+"""What the API takes and gives; FastAPI makes OpenAPI of it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from sidgan.web.queue import Work
+from sidgan.web.store import Kept
+
+Id = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$", description="number of a file or job")]
+FileKind = Literal["video", "voice"]
+State = Literal["waiting", "running", "done", "failed", "cancelled"]
+MOST_PEOPLE = 20
+
+
+class Given(BaseModel):
+    """What a client sends: an unknown name is an error."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Part(Given):
+    """Who speaks with which voice."""
+
+    person: Annotated[int | None, Field(ge=1, le=1000, description="number of a person, as a look found it; without "
+                                        "one, the most prominent face of each moment")] = None  # fmt: skip
+    voice: Annotated[Id, Field(description="a voice, or a video whose sound is the voice")]
+
+
+class Dub(Given):
+    """What is to be made of a video."""
+
+    video: Id
+    cast: Annotated[list[Part], Field(min_length=1, max_length=MOST_PEOPLE)]
+    consent: Annotated[Literal[True], Field(description="everybody who is seen or heard agreed to this use; anything "
+                                            "but true is refused")]  # fmt: skip
+    background: Annotated[Id | None, Field(description="music and effects, heard under the voices")] = None
+    match_loudness: Annotated[bool, Field(description="make each voice as loud as the video's own sound")] = False
+    silence: Annotated[Literal["close", "keep", "draw"], Field(description="mouths where the voice pauses")] = "close"
+    emphasis: Annotated[float, Field(ge=0, le=3, description="how strongly the mouth moves; 1 as learnt")] = 1.0
+
+    @model_validator(mode="after")
+    def _possible(self) -> Dub:
+        people = [part.person for part in self.cast]
+        if len(set(people)) < len(people):
+            raise ValueError("each person can have one voice")
+        if None in people and len(people) > 1:
+            raise ValueError("with several voices, say whose each is")
+        return self
+
+
+class WholeDub(Dub):
+    """A whole video."""
+
+    kind: Literal["dub"]
+    priority: Annotated[int, Field(ge=-1, le=1, description="among your own jobs")] = 0
+    length: Annotated[Literal["cut", "hold", "loop", "pingpong", "keep"], Field(
+        description="where the voice is longer or shorter than the video")] = "cut"  # fmt: skip
+    adapt: Annotated[float | None, Field(ge=0.1, le=60, description="minutes of learning the faces first")] = None
+    on_damage: Annotated[Literal["stop", "pass"], Field(description="where the video is damaged")] = "stop"
+
+
+class Preview(Dub):
+    """Some seconds, as video; or one moment, as a picture."""
+
+    kind: Literal["frame", "preview"]
+    at: Annotated[float, Field(ge=0, le=1e6, description="seconds of the moment, or of where the preview begins")]
+
+
+class Look(Given):
+    """Who is seen in a video."""
+
+    kind: Literal["look"]
+    video: Id
+
+
+Order = Annotated[WholeDub | Preview | Look, Field(discriminator="kind")]
+
+
+class Priority(Given):
+    """A change of an unfinished job."""
+
+    priority: Annotated[int, Field(ge=-1, le=1)]
+
+
+class Login(Given):
+    """A token, for a session on the page."""
+
+    token: Annotated[str, Field(min_length=1, max_length=500)]
+
+
+class Me(BaseModel):
+    """Who asks, and what is allowed."""
+
+    known: bool
+    needs_token: bool
+    name: str | None
+    version: str
+    limits: dict[str, float]
+
+
+class FileOut(BaseModel):
+    """A file that was uploaded."""
+
+    id: str
+    kind: FileKind
+    name: str
+    bytes: int
+    seconds: float
+    sound: bool
+    width: int = 0
+    height: int = 0
+    rate: float = 0.0
+    created: float
+    expires: float
+    url: str
+
+    @classmethod
+    def of(cls, file: Kept) -> FileOut:
+        """A kept file, without what only the service needs."""
+        given = {name: getattr(file, name) for name in ("id", "kind", "name", "bytes", "created", "expires")}
+        facts = {name: value for name, value in file.facts.items() if name in cls.model_fields}
+        return cls(**given, **facts, url=f"/api/files/{file.id}/content")
+
+
+class JobOut(BaseModel):
+    """A job as it stands."""
+
+    id: str
+    kind: Literal["look", "frame", "preview", "dub"]
+    state: State
+    priority: int
+    spec: dict[str, Any]
+    share: float
+    stage: str
+    ahead: int
+    notes: list[str]
+    error: str | None
+    result: dict[str, Any] | None
+    urls: dict[str, str]
+    attempts: int
+    created: float
+    started: float | None
+    ended: float | None
+    expires: float
+
+    @classmethod
+    def of(cls, work: Work, ahead: int = 0) -> JobOut:
+        """A job, without what only the service needs."""
+        files = (work.result or {}).get("files", ())
+        values = {name: getattr(work, name) for name in cls.model_fields if name not in ("ahead", "urls")}
+        return cls(**values, ahead=ahead, urls={name: f"/api/jobs/{work.id}/files/{name}" for name in files})
+
+
+class Problem(BaseModel):
+    """What every refusal looks like."""
+
+    class What(BaseModel):
+        """One word for programs, one line for people."""
+
+        code: str
+        message: str
+
+    error: What

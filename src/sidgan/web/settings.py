@@ -1,0 +1,87 @@
+"""What a service is started with."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sidgan.config import require
+from sidgan.errors import ConfigError, InputError
+from sidgan.web.limits import Limits
+
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+SHORTEST = 16  #: characters of a token
+
+
+@dataclass(frozen=True, kw_only=True)
+class Service:
+    """A service.
+
+    Attributes:
+        folder: where everything is kept.
+        host, port: where it listens.
+        tokens: {hash of a token: its owner's name}; without any, it only talks to its own machine.
+        hosts: names by which it may be called.
+        model, device, engine: see `sidgan.dub`.
+        workers: processes that do jobs; none where others do them.
+    """
+
+    folder: Path
+    host: str = "127.0.0.1"
+    port: int = 8000
+    tokens: dict[str, str] = field(default_factory=dict)
+    hosts: tuple[str, ...] = LOOPBACK
+    limits: Limits = field(default_factory=Limits)
+    model: str = "bundled"
+    device: str = "auto"
+    engine: str = "torch"
+    workers: int = 1
+
+    def __post_init__(self) -> None:
+        require(0 < self.port < 65536, f"port must be 1 to 65535, not {self.port}")
+        require(self.workers >= 0, f"workers must not be negative: {self.workers}")
+        if self.host not in LOOPBACK and not self.tokens:
+            raise ConfigError(
+                f"{self.host} can be reached by other machines; give --tokens FILE, so that only whom you know gets in "
+                f"(a line 'anna {secrets.token_urlsafe(24)}' lets one person in)"
+            )
+
+    @property
+    def address(self) -> str:
+        """Where a browser on this machine finds it."""
+        return f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
+
+
+def hashed(secret: str) -> str:
+    """What is kept of a secret."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def read_tokens(file: Path) -> dict[str, str]:
+    """{hash: name} of the tokens in a file, a line with a name and a token each; empty lines and ``#`` are passed over.
+
+    Raises:
+        InputError: it cannot be read.
+        ConfigError: a line is none, or a token is too short to be secret, or given twice.
+    """
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{file} cannot be read ({error}); check the name") from error
+    found: dict[str, str] = {}
+    for number, line in enumerate(lines, 1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        match = re.fullmatch(r"\s*([\w.@-]{1,64})\s+(\S+)\s*", line)
+        if match is None or len(match[2]) < SHORTEST:
+            raise ConfigError(f"{file}, line {number}: give a name and a token of at least {SHORTEST} characters, such "
+                              f"as 'anna {secrets.token_urlsafe(24)}'")  # fmt: skip
+        if hashed(match[2]) in found:
+            raise ConfigError(f"{file}, line {number}: this token is given twice; each needs one of its own")
+        found[hashed(match[2])] = match[1]
+    if not found:
+        raise ConfigError(f"{file} holds no token; write a line with a name and a token for each user")
+    return found

@@ -1,0 +1,40 @@
+// A voice from the microphone, with a level that shows that it is heard.
+
+const KINDS = ["audio/webm;codecs=opus", "audio/mp4", "audio/ogg;codecs=opus", ""];
+const LONGEST = 15 * 60;  // s
+
+export async function record(level, time) {
+  if (!navigator.mediaDevices || !window.MediaRecorder) {
+    throw new Error("Recording needs https, or a browser on the machine that runs the service.");
+  }
+  let stream;
+  try {
+    stream = await navigator.mediaDevices.getUserMedia({ audio: { echoCancellation: false, noiseSuppression: false } });
+  } catch (error) {
+    throw new Error(error.name === "NotAllowedError" ? "The microphone was not allowed; allow it in the browser's settings." : "No microphone was found.");
+  }
+  const kind = KINDS.find((one) => !one || MediaRecorder.isTypeSupported(one));
+  const recorder = new MediaRecorder(stream, kind ? { mimeType: kind, audioBitsPerSecond: 128000 } : {});
+  const pieces = [], sound = new AudioContext(), analyser = sound.createAnalyser(), began = Date.now();
+  sound.resume();
+  sound.createMediaStreamSource(stream).connect(analyser);
+  const samples = new Float32Array(analyser.fftSize);
+  const ticking = setInterval(() => {
+    analyser.getFloatTimeDomainData(samples);
+    level(Math.min(1, 4 * Math.sqrt(samples.reduce((sum, x) => sum + x * x, 0) / samples.length)));
+    const seconds = (Date.now() - began) / 1000;
+    time(seconds);
+    if (seconds > LONGEST && recorder.state === "recording") recorder.stop();
+  }, 100);
+  recorder.ondataavailable = (event) => pieces.push(event.data);
+  const stopped = new Promise((resolve) => { recorder.onstop = resolve; });
+  recorder.start(1000);
+  return async () => {
+    if (recorder.state !== "inactive") recorder.stop();
+    await stopped;
+    clearInterval(ticking);
+    for (const track of stream.getTracks()) track.stop();
+    sound.close();
+    return new Blob(pieces, { type: recorder.mimeType });
+  };
+}

@@ -1,0 +1,139 @@
+"""The page in a real browser: upload, choose, preview, dub, compare, download; by mouse, by keyboard, on a phone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from sidgan import media, provenance
+
+LONG = 240_000  # ms; a worker may be slow
+expect.set_options(timeout=LONG)
+PHONE = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2, "is_mobile": True, "has_touch": True}
+DESK = {"viewport": {"width": 1280, "height": 900}}
+VIDEOS = "const [a, b] = document.querySelectorAll('#dub-result video');"
+ALIEN = """() => performance.getEntriesByType('resource').map(e => new URL(e.name).host)
+    .filter(host => host !== location.host)"""
+
+
+def opened(browser: Browser, service: str, trouble: list[str], **how: Any) -> Page:
+    page = browser.new_context(accept_downloads=True, **how).new_page()
+    page.set_default_timeout(LONG)
+    page.on("pageerror", lambda error: trouble.append(str(error)))
+    page.on("console", lambda one: trouble.append(one.text) if one.type == "error" else None)
+    page.on("response", lambda one: trouble.append(f"{one.status} {one.url}") if one.status >= 400 else None)
+    page.goto(service)
+    return page
+
+
+@pytest.fixture
+def trouble() -> Iterator[list[str]]:
+    """What the browser complained about, broken rules of the content policy among it: there must be nothing."""
+    found: list[str] = []
+    yield found
+    assert found == []
+
+
+@pytest.mark.parametrize(("name", "how"), [("desk", DESK), ("phone", PHONE)])
+def test_a_video_is_dubbed(
+    browser: Browser, service: str, material: Path, pictures: Path, tmp_path: Path, trouble: list[str], name: str,
+    how: Any,
+) -> None:  # fmt: skip
+    page = opened(browser, service, trouble, **how)
+    expect(page.get_by_role("heading", name="Video")).to_be_visible()
+    page.screenshot(path=pictures / f"{name}-1-empty.png", full_page=True)
+    assert page.get_by_role("button", name="Dub the video").is_disabled()
+
+    page.set_input_files("#video-file", material / "talk.mp4")
+    page.set_input_files("#voice-file", material / "german.wav")
+    expect(page.locator("#people li")).to_have_count(1)
+    expect(page.locator("#people select")).to_have_value(page.locator("#people option").nth(1).get_attribute("value"))
+    expect(page.locator("#preview-needs")).to_contain_text("the tick above")
+    page.get_by_label("Everybody who is seen").check()
+    page.screenshot(path=pictures / f"{name}-2-chosen.png", full_page=True)
+
+    page.get_by_role("button", name="Show this moment").click()
+    expect(page.locator("#preview-result img")).to_have_count(2)
+    page.locator("#step-preview").screenshot(path=pictures / f"{name}-3-moment.png")
+    page.get_by_role("button", name="Play five seconds").click()
+    expect(page.locator("#preview-result video")).to_have_count(2)
+
+    page.get_by_role("button", name="Dub the video").click()
+    expect(page.locator("#dub-working")).to_be_visible()
+    page.locator("#step-dub").screenshot(path=pictures / f"{name}-4-working.png")
+    expect(page.locator("#dub-result video")).to_have_count(2)
+
+    # The two run together, and the edge is moved with arrow keys.
+    page.locator("#dub-result .controls button").click()
+    page.wait_for_function(f"() => {{ {VIDEOS} return a.ended || b.ended; }}")
+    drift = page.evaluate(f"() => {{ {VIDEOS} return Math.abs(a.currentTime - b.currentTime); }}")
+    assert drift < 0.1
+    edge = page.locator("#dub-result .stage input")
+    edge.focus()
+    for _ in range(20):
+        edge.press("ArrowLeft")
+    assert edge.input_value() == "30"
+    page.evaluate("document.querySelector('#dub-result video').currentTime = 0.8")
+    page.wait_for_timeout(400)
+    page.locator("#step-dub").screenshot(path=pictures / f"{name}-5-compared.png")
+    page.screenshot(path=pictures / f"{name}-6-all.png", full_page=True)
+
+    with page.expect_download() as got:
+        page.locator("#download").click()
+    assert got.value.suggested_filename == "talk-dubbed.mp4"
+    got.value.save_as(tmp_path / "dubbed.mp4")
+    assert media.probe(tmp_path / "dubbed.mp4").frames == 40
+    mark = provenance.read(tmp_path / "dubbed.mp4")
+    assert mark is not None
+    assert mark.source == provenance.digest_of(material / "talk.mp4")
+    with page.expect_download() as got:
+        page.locator("#download-report").click()
+    assert got.value.suggested_filename == "talk-report.html"
+    assert page.evaluate(ALIEN) == []
+
+    # Nothing is wider than the screen, and a reload loses nothing.
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.reload()
+    expect(page.locator("#dub-result video")).to_have_count(2)
+    expect(page.locator("#jobs li")).to_have_count(1)
+    expect(page.locator("#people img")).to_have_count(1)
+
+
+def test_what_is_no_video_is_told(browser: Browser, service: str, tmp_path: Path, trouble: list[str]) -> None:
+    page = opened(browser, service, trouble, **DESK)
+    (tmp_path / "letter.mp4").write_text("Dear Sir or Madam, this is no video at all.")
+    page.set_input_files("#video-file", tmp_path / "letter.mp4")
+    expect(page.locator("#step-video .problem")).to_contain_text("Letter.mp4 is not video or sound")
+    expect(page.locator("#step-video .drop")).to_be_visible()
+    trouble[:] = [line for line in trouble if "422" not in line]
+
+
+def test_a_voice_is_recorded_by_keyboard(
+    browser: Browser, service: str, pictures: Path, trouble: list[str]
+) -> None:
+    page = opened(browser, service, trouble, **DESK)
+    expect(page.get_by_role("button", name="Record")).to_be_visible()
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.id") == "record":
+            break
+    page.keyboard.press("Enter")
+    expect(page.locator("#record-stop")).to_be_focused()
+    page.wait_for_timeout(1500)
+    page.locator("#step-voice").screenshot(path=pictures / "desk-record.png")
+    page.keyboard.press("Enter")
+    expect(page.locator("#voices li")).to_have_count(1)
+    expect(page.locator("#voices li")).to_contain_text("Recording 1")
+
+
+def test_others_see_nothing(browser: Browser, service: str, trouble: list[str]) -> None:
+    one, other = (opened(browser, service, trouble, **DESK) for _ in range(2))
+    one.get_by_role("button", name="Take the demo voice").click()
+    expect(one.locator("#voices li")).to_have_count(1)
+    other.reload()
+    expect(other.locator("#steps")).to_be_visible()
+    expect(other.locator("#voices li")).to_have_count(0)

@@ -1,0 +1,415 @@
+"""The service refuses what harms it or others, keeps users apart, and says so in one line."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import socket
+import subprocess
+import zipfile
+from collections.abc import Iterator
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("fastapi", reason="the service is not installed: pip install 'sidgan[serve]'")
+pytest.importorskip("httpx2", reason="httpx2 is not installed")
+
+import av
+import httpx2 as httpx
+from fastapi.testclient import TestClient
+from marked import films
+from marked import sidgan as command
+from web import ROOM, events, given, order, other, refused, send, served
+
+from sidgan import media
+from sidgan.config import to_dict
+from sidgan.errors import ConfigError, InputError
+from sidgan.web.limits import Pace, Seats
+from sidgan.web.settings import Service, hashed, read_tokens
+
+SECRETS = {hashed("anna-has-a-secret-0001"): "anna", hashed("ben-has-another-000002"): "ben"}
+ANNA = {"authorization": "Bearer anna-has-a-secret-0001"}
+BEN = {"authorization": "Bearer ben-has-another-000002"}
+
+
+@pytest.fixture(scope="module")
+def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return films(tmp_path_factory.mktemp("web"))
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    with served(tmp_path_factory.mktemp("service")) as one:
+        yield one
+
+
+# ---------------------------------------------------------------------------------------------------- uploads that harm
+
+
+def bomb() -> bytes:
+    """A zip of 50 MB of nothing."""
+    held = io.BytesIO()
+    with zipfile.ZipFile(held, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("film.mp4", bytes(50_000_000))
+    return held.getvalue()
+
+
+def huge(folder: Path) -> bytes:
+    """A film whose header says that it is 16000 x 16000 px; FFV1 knows its size from there alone."""
+    with av.open(str(folder / "small.mkv"), "w") as out:
+        stream = out.add_stream("ffv1", rate=25)
+        stream.width = stream.height = 320
+        for _ in range(2):
+            out.mux(stream.encode(av.VideoFrame(320, 320, "yuv420p")))
+        out.mux(stream.encode(None))
+    data = (folder / "small.mkv").read_bytes()
+    for element in (b"\xb0", b"\xba"):
+        assert data.count(element + b"\x82\x01\x40") == 1
+        data = data.replace(element + b"\x82\x01\x40", element + b"\x82\x3e\x80")
+    return data
+
+
+HARMFUL = {
+    "a zip": lambda material: bomb(),
+    "text": lambda material: b"Dear Sir or Madam, this is no film." * 100,
+    "a playlist": lambda material: f"#EXTM3U\n#EXTINF:1,\n{material / 'film.mp4'}\n#EXT-X-ENDLIST\n".encode(),
+    "a list of files": lambda material: f"ffconcat version 1.0\nfile '{material / 'film.mp4'}'\n".encode(),
+    "noise": lambda material: np.random.default_rng(0).bytes(50_000),
+    "half a header": lambda material: (material / "film.mp4").read_bytes()[:40],
+}
+
+
+@pytest.mark.parametrize("what", HARMFUL)
+def test_what_is_no_video_is_refused(client: TestClient, material: Path, what: str) -> None:
+    before = client.get("/api/files").json()
+    refused(send(client, "video", HARMFUL[what](material), "talk.mp4"), 422, "talk.mp4")
+    assert client.get("/api/files").json() == before
+    kept = client.kept / "files"  # nothing of it stays on the disk
+    assert {path.name for path in kept.iterdir()} == {file["id"] for file in before}
+
+
+def test_huge_pictures_are_refused_before_one_is_decoded(client: TestClient, tmp_path: Path) -> None:
+    refused(send(client, "video", huge(tmp_path), "big.mkv"), 422, "big.mkv is 16000 x 16000 px, which is larger")
+
+
+def test_pictures_long_films_and_many_frames_have_limits(tmp_path: Path, material: Path) -> None:
+    small = replace(ROOM, pixels=100 * 100)
+    with served(tmp_path / "a", small) as client:
+        refused(send(client, "video", (material / "film.mp4").read_bytes(), "film.mp4"), 422, "192 x 192 px")
+    with served(tmp_path / "b", replace(ROOM, seconds=0.7)) as client:
+        refused(send(client, "video", (material / "film.mp4").read_bytes(), "f.mp4"), 422, "lasts 1 s")
+        refused(send(client, "voice", (material / "voice.wav").read_bytes(), "v.wav"), 422, "lasts 1 s, and 1 s")
+    with served(tmp_path / "c", replace(ROOM, seconds=2, rate=10)) as client:
+        refused(send(client, "video", (material / "film.mp4").read_bytes(), "f.mp4"), 422, "more than 20 pictures")
+
+
+def test_a_film_of_stills_that_claims_to_be_short_is_counted(tmp_path: Path) -> None:
+    """A bomb of pictures: an hour of black takes little room, and its header may say anything."""
+    black = [np.zeros((64, 64, 3), np.uint8)] * 400
+    media.write_clip(tmp_path / "long.mp4", black, Fraction(25), crf=40, preset="ultrafast")
+    data = bytearray((tmp_path / "long.mp4").read_bytes())
+    for name, offset in ((b"mvhd", 20), (b"tkhd", 24), (b"mdhd", 20)):
+        at = data.index(name) + offset
+        data[at : at + 4] = (1).to_bytes(4, "big")
+    with served(tmp_path / "s", replace(ROOM, seconds=10)) as client:
+        refused(send(client, "video", bytes(data), "f.mp4"), 422, "allowed")
+
+
+def test_an_endless_stream_is_cut_off(tmp_path: Path) -> None:
+    sent = 0
+
+    def endless() -> Iterator[bytes]:
+        nonlocal sent
+        while True:
+            sent += 1 << 16
+            yield bytes(1 << 16)
+
+    with served(tmp_path, replace(ROOM, upload=1 << 20)) as client:
+        generator = endless()
+        stated = client.post("/api/files?kind=video", content=b"x", headers={"content-length": str(1 << 40)})
+        refused(stated, 413, "larger than 1 MB")
+
+        async def chunks() -> Any:
+            for chunk in generator:
+                yield chunk
+
+        answer = _streamed(client, chunks())
+        refused(answer, 413, "larger than 1 MB")
+        assert sent <= (1 << 20) + (1 << 17)
+        assert not list((tmp_path / "files").iterdir())
+
+
+def test_who_stops_sending_is_let_go(tmp_path: Path) -> None:
+    async def stuck() -> Any:
+        yield b"x"
+        await asyncio.sleep(60)
+        yield b"y"
+
+    with served(tmp_path, replace(ROOM, silence=0.2)) as client:
+        refused(_streamed(client, stuck()), 408, "nothing came")
+        assert not list((tmp_path / "files").iterdir())
+
+
+def _streamed(client: TestClient, chunks: Any) -> Any:
+    """An upload that comes piece by piece; the client for tests sends all at once."""
+    async def go() -> Any:
+        messages = chunks.__aiter__()
+
+        async def receive() -> dict[str, Any]:
+            try:
+                return {"type": "http.request", "body": await anext(messages), "more_body": True}
+            except StopAsyncIteration:
+                return {"type": "http.request", "body": b"", "more_body": False}
+
+        out: dict[str, Any] = {"body": b""}
+
+        async def answer(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                out["status"] = message["status"]
+            else:
+                out["body"] += message.get("body", b"")
+
+        scope = {
+            "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST", "scheme": "http",
+            "path": "/api/files", "raw_path": b"/api/files", "query_string": b"kind=video", "root_path": "",
+            "headers": [(b"host", b"localhost"), (b"transfer-encoding", b"chunked")], "client": ("here", 1),
+            "server": ("localhost", 80), "state": {},
+        }  # fmt: skip
+        await client.app(scope, receive, answer)
+        return httpx.Response(out["status"], content=out["body"])
+
+    return asyncio.run(go())
+
+
+@pytest.mark.parametrize(
+    "name", ["../../../etc/passwd", "..\\..\\boot.ini", "/etc/shadow", "a\x00b", "\u202efdp.exe", "x" * 400, "", "CON"]
+)
+def test_a_name_is_never_a_path(client: TestClient, material: Path, name: str) -> None:
+    answer = send(client, "voice", (material / "voice.wav").read_bytes(), name)
+    assert answer.status_code == 201
+    told = answer.json()
+    assert not set(told["name"]) & set("/\\\0\u202e")
+    assert 0 < len(told["name"]) <= 120
+    assert sorted(path.name for path in (client.kept / "files" / told["id"]).iterdir()) == ["original.wav"]
+    client.delete(f"/api/files/{told['id']}")
+
+
+@pytest.mark.parametrize("path", [
+    "/api/jobs/../../service.sqlite", "/api/jobs/%2e%2e%2fservice.sqlite/files/x", "/static/../app.py",
+    "/static/%2e%2e%2fapp.py", "/api/files/..%2f..%2fx/content", "/api/files/" + "0" * 32 + "/content",
+])  # fmt: skip
+def test_paths_lead_nowhere(client: TestClient, path: str) -> None:
+    assert client.get(path).status_code in (404, 422)
+
+
+# ---------------------------------------------------------------------------------------------------------- whose it is
+
+
+def test_nobody_sees_what_is_anothers(client: TestClient, material: Path) -> None:
+    video, voice = given(client, "video", material / "film.mp4"), given(client, "voice", material / "voice.wav")
+    job = client.post("/api/jobs", json=order(video, voice)).json()["id"]
+    thief = other(client)
+    for path in (f"/api/files/{video}", f"/api/files/{video}/content", f"/api/jobs/{job}", f"/api/jobs/{job}/events",
+                 f"/api/jobs/{job}/files/dubbed.mp4"):  # fmt: skip
+        assert thief.get(path).status_code == 404
+    assert thief.get("/api/files").json() == thief.get("/api/jobs").json() == []
+    assert thief.post("/api/demo?kind=voice").status_code == 201  # now somebody, with a session of their own
+    mine = thief.get("/api/files").json()[0]["id"]
+    refused(thief.post("/api/jobs", json=order(video, mine)), 404, "no such file")
+    for method, path in (("POST", "cancel"), ("POST", "retry"), ("DELETE", "")):
+        assert thief.request(method, f"/api/jobs/{job}/{path}".rstrip("/")).status_code == 404
+    assert thief.delete(f"/api/files/{voice}").status_code == 404
+    assert client.get(f"/api/jobs/{job}").json()["state"] == "waiting"
+    refused(client.delete(f"/api/files/{voice}"), 409, "unfinished job")
+    assert client.post(f"/api/jobs/{job}/cancel").json()["state"] == "cancelled"
+    assert client.get(f"/api/files/{video}/content", headers={"range": "bytes=4-7"}).content == b"ftyp"
+    assert events(client.get(f"/api/jobs/{job}/events").text)[-1]["state"] == "cancelled"
+    assert client.delete(f"/api/jobs/{job}").status_code == 204
+
+
+def test_tokens_let_in_whom_they_belong_to(tmp_path: Path, material: Path) -> None:
+    with served(tmp_path, tokens=SECRETS, hosts=("localhost",)) as client:
+        refused(client.get("/api/jobs"), 401, "give a token")
+        refused(client.get("/api/jobs", headers={"authorization": "Bearer guess"}), 401, "nobody's")
+        assert client.get("/").status_code == 200  # the page asks for the token
+        file = client.post("/api/demo?kind=voice", headers=ANNA).json()["id"]
+        assert client.get(f"/api/files/{file}", headers=ANNA).status_code == 200
+        assert client.get(f"/api/files/{file}", headers=BEN).status_code == 404
+        login = client.post("/api/session", json={"token": "anna-has-a-secret-0001"})
+        assert "httponly" in login.headers["set-cookie"].lower()
+        assert "samesite=strict" in login.headers["set-cookie"].lower()
+        assert client.get("/api/me").json()["name"] == "anna"
+        assert client.get(f"/api/files/{file}").status_code == 200
+        assert b"secret" not in (tmp_path / "service.sqlite").read_bytes()
+        client.delete("/api/session")
+        refused(client.get("/api/files"), 401, "give a token")
+        guesses = [client.post("/api/session", json={"token": f"guess {i}"}).status_code for i in range(12)]
+        assert guesses[0] == 401
+        assert guesses[-1] == 429
+
+
+def test_the_page_brings_a_session_of_its_own(client: TestClient) -> None:
+    visitor = other(client)
+    cookie = visitor.get("/").headers["set-cookie"].lower()
+    assert "httponly" in cookie
+    assert "samesite=strict" in cookie
+    assert "set-cookie" not in visitor.get("/").headers
+    assert visitor.get("/api/me").json()["known"]
+
+
+def test_other_machines_need_tokens(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="give --tokens"):
+        Service(folder=tmp_path, host="0.0.0.0")
+    assert command("serve", "--host", "0.0.0.0", "--folder", tmp_path / "no")[0] == 2
+    assert not (tmp_path / "no").exists()
+    file = tmp_path / "tokens.txt"
+    file.write_text("# who\nanna anna-has-a-secret-0001\n\nben  ben-has-another-000002\n")
+    assert read_tokens(file) == SECRETS
+    for text, says in (("anna short", "at least 16"), ("", "no token"), ("a " + "x" * 16 + "\nb " + "x" * 16, "twice")):
+        file.write_text(text)
+        with pytest.raises(ConfigError, match=says):
+            read_tokens(file)
+    with pytest.raises(InputError, match="cannot be read"):
+        read_tokens(tmp_path / "none.txt")
+
+
+def test_pages_of_others_cannot_use_it(client: TestClient) -> None:
+    for origin in ("http://evil.example", "null", "http://localhost:81"):
+        refused(client.post("/api/demo?kind=voice", headers={"origin": origin}), 403, "another site")
+    assert client.post("/api/demo?kind=voice", headers={"origin": "http://localhost"}).status_code == 201
+    refused(client.get("/api/me", headers={"host": "evil.example"}), 421, "not known by that name")
+    for path in ("/", "/static/app.js", "/api/me", "/api/files/x", "/nothing"):
+        headers = client.get(path).headers
+        assert "default-src 'none'" in headers["content-security-policy"]
+        assert "unsafe" not in headers["content-security-policy"]
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["referrer-policy"] == "no-referrer"
+
+
+def test_the_page_loads_nothing_from_elsewhere(client: TestClient) -> None:
+    texts = [client.get("/").text]
+    for name in ("app.css", "app.js", "api.js", "player.js", "recorder.js", "icon.svg"):
+        answer = client.get(f"/static/{name}")
+        assert answer.status_code == 200
+        texts.append(answer.text.replace('xmlns="http://www.w3.org/2000/svg"', ""))
+    for text in texts:
+        assert "http://" not in text
+        assert "https://" not in text
+        assert "<script>" not in text
+        assert "style=" not in text
+
+
+# -------------------------------------------------------------------------------------------------------------- limits
+
+
+def test_jobs_files_and_requests_have_limits(tmp_path: Path, material: Path) -> None:
+    few = replace(ROOM, jobs=2, files=2, burst=30, requests=0.01)
+    with served(tmp_path, few) as client:
+        video, voice = given(client, "video", material / "film.mp4"), given(client, "voice", material / "voice.wav")
+        refused(send(client, "voice", b"x"), 409, "cannot keep more")
+        for _ in range(2):
+            assert client.post("/api/jobs", json=order(video, voice)).status_code == 201
+        refused(client.post("/api/jobs", json=order(video, voice)), 429, "2 unfinished jobs")
+        answers = [client.get("/api/me") for _ in range(40)]
+        refused(answers[-1], 429, "too many requests")
+        assert int(answers[-1].headers["retry-after"]) > 0
+    with served(tmp_path / "full", replace(ROOM, spare=1 << 60)) as client:
+        refused(send(client, "voice", b"x"), 507, "no room")
+
+
+def test_a_pace_lets_a_burst_through_and_then_its_rate() -> None:
+    pace = Pace(1e-3, 3)
+    assert [pace.wait("a") > 0 for _ in range(5)] == [False, False, False, True, True]
+    assert pace.wait("b") == 0
+    for i in range(30_000):
+        pace.wait(f"someone {i}")
+    assert len(pace._left) <= 10_000
+
+
+def test_seats_are_counted_for_each_and_for_all() -> None:
+    seats = Seats(2, 3)
+    assert [seats.take(who) for who in "aaabbc"] == [True, True, False, True, False, False]
+    seats.leave("a")
+    assert seats.take("c")
+
+
+@pytest.mark.parametrize(("change", "says"), [
+    ({"consent": False}, "consent must be true"), ({"consent": None}, "consent must be true"),
+    ({"cast": []}, "cast"), ({"emphasis": 9}, "emphasis"), ({"length": "stretch"}, "length"),
+    ({"video": "../../etc/passwd"}, "video"), ({"colour": "red"}, "colour"), ({"adapt": 59}, "adaptation"),
+    ({"kind": "wipe"}, "kind"),
+])  # fmt: skip
+def test_orders_that_cannot_be_meant(client: TestClient, material: Path, change: dict[str, Any], says: str) -> None:
+    video, voice = (client.post(f"/api/demo?kind={kind}").json()["id"] for kind in ("video", "voice"))
+    refused(client.post("/api/jobs", json={**order(video, voice), **change}), 422, says)
+    for id in (video, voice):
+        client.delete(f"/api/files/{id}")
+
+
+def test_without_consent_given_nothing_is_drawn(client: TestClient) -> None:
+    video, voice = (client.post(f"/api/demo?kind={kind}").json()["id"] for kind in ("video", "voice"))
+    for kind in ("frame", "preview", "dub"):
+        wish = {**order(video, voice), "kind": kind, **({} if kind == "dub" else {"at": 1.0})}
+        del wish["consent"]
+        refused(client.post("/api/jobs", json=wish), 422, "consent must be true")
+    wish["cast"] = [{"person": 1, "voice": voice}, {"person": 1, "voice": voice}]
+    refused(client.post("/api/jobs", json={**wish, "consent": True}), 422, "one voice")
+
+
+def test_a_voice_may_be_a_video_and_a_video_needs_pictures(client: TestClient, material: Path) -> None:
+    refused(send(client, "voice", (material / "film.mp4").read_bytes(), "film.mp4"), 422, "film.mp4 has no sound")
+    refused(send(client, "video", (material / "voice.wav").read_bytes(), "v.wav"), 422, "v.wav has no moving picture")
+    refused(send(client, "voice", b"", "v.wav"), 422, "empty")
+    demo, silent = client.post("/api/demo?kind=video").json()["id"], given(client, "video", material / "film.mp4")
+    assert client.post("/api/jobs", json=order(silent, demo)).status_code == 201  # the demo's sound
+    refused(client.post("/api/jobs", json=order(demo, silent)), 422, "has no sound")
+    refused(client.post("/api/jobs", json=order(silent, demo, match_loudness=True)), 422, "no sound to match")
+    refused(client.post("/api/jobs", content=b"x" * 70_000), 413, "KiB")
+
+
+def test_the_api_describes_itself(client: TestClient) -> None:
+    told = client.get("/api/openapi.json").json()
+    assert set(told["paths"]["/api/jobs"]) == {"get", "post"}
+    assert to_dict(ROOM)["jobs"] == client.get("/api/me").json()["limits"]["jobs"]
+
+
+def test_no_proxy_of_the_prober_survives(tmp_path: Path) -> None:
+    """Processes that look at files end with the service."""
+    with served(tmp_path) as client:
+        send(client, "voice", b"x")
+        prober = client.app._app.state.parts.uploads._prober
+        children = [child for child in prober._idle.queue if child is not None]
+        assert children
+    assert all(child.poll() is not None for child in children)
+
+
+def test_a_file_that_ends_its_process_is_refused_and_the_next_is_not(tmp_path: Path, material: Path) -> None:
+    with served(tmp_path) as client:
+        given(client, "voice", material / "voice.wav")
+        prober = client.app._app.state.parts.uploads._prober
+        for child in list(prober._idle.queue):
+            if child is not None:
+                child.kill()
+                child.wait()
+        given(client, "voice", material / "voice.wav")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(subprocess.Popen, "poll", lambda self: None)  # it dies after it was looked at
+            for child in list(prober._idle.queue):
+                if child is not None:
+                    child.kill()
+                    child.wait()
+            refused(send(client, "voice", b"x", "a.wav"), 422, "took more time or memory")
+
+
+def test_a_port_in_use_is_told(tmp_path: Path) -> None:
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        held.listen()
+        code, said = command("serve", "--folder", tmp_path / "s", "--port", held.getsockname()[1], "--workers", 0)
+    assert code == 2
+    assert "port" in said

@@ -1,0 +1,397 @@
+"""Jobs of the service: whose turn it is, what becomes of them when workers die, and that what they make is right."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import threading
+import time
+import tracemalloc
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("fastapi", reason="the service is not installed: pip install 'sidgan[serve]'")
+pytest.importorskip("httpx2", reason="httpx2 is not installed")
+
+import cv2
+import httpx2 as httpx
+import numpy as np
+from marked import films
+from small import save_networks
+from web import ROOM, events, given, order, served
+
+from sidgan import dubbing, media, provenance
+from sidgan.dubbing import journal, segments
+from sidgan.web import queue as queues
+from sidgan.web.app import create_app
+from sidgan.web.limits import RefusedError
+from sidgan.web.queue import Badge, Queue, Work
+from sidgan.web.settings import Service, hashed
+from sidgan.web.store import Store, new_id
+from sidgan.web.worker import Means, Pulse, work
+
+SHORT = 8  # frames of a segment in these tests
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Threads of OpenCV do not live on in processes that are forked."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    yield
+    cv2.setNumThreads(before)
+
+
+@pytest.fixture(autouse=True)
+def short_segments(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(segments, "LENGTH", SHORT)
+    monkeypatch.setattr(journal, "LENGTH", SHORT)
+
+
+@pytest.fixture(scope="module")
+def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = films(tmp_path_factory.mktemp("jobs"))
+    save_networks(folder, 64)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def means(material: Path) -> Means:
+    return Means(model=str(material / "model.safetensors"), device="cpu")
+
+
+@pytest.fixture
+def queue(tmp_path: Path) -> Queue:
+    return Queue(Store(tmp_path))
+
+
+def added(queue: Queue, owner: str, kind: str = "dub", priority: int = 0) -> Work:
+    """A job for a video that is there in name only."""
+    video = queue.store.add_file(new_id(), owner, "video", "film.mp4", ".mp4", 1, {}, 3600)
+    return queue.add(owner, kind, {"video": video.id}, priority, ROOM)
+
+
+# ----------------------------------------------------------------------------------------------------- whose turn it is
+
+
+def test_what_people_wait_for_comes_first_and_nobody_takes_it_all(queue: Queue) -> None:
+    first, second, third = (added(queue, "anna") for _ in range(3))
+    favourite = added(queue, "anna", priority=1)
+    bens, look = added(queue, "ben", priority=-1), added(queue, "ben", "look")
+    badge = Badge(queue.store)
+    turns = [queue.claim(badge.name) for _ in range(7)]
+    assert turns.pop() is None
+    got = [work.id for work in turns if work is not None]
+    # Ben's look is urgent; then anna has none at work, and her favourite is next; then both have one, and of the dubs
+    # that wait, those with a higher priority come first; then she has two.
+    assert got == [look.id, favourite.id, first.id, bens.id, second.id, third.id]
+    badge.drop()
+
+
+def test_a_job_of_a_dead_worker_waits_again_and_fails_after_three(queue: Queue) -> None:
+    job = added(queue, "anna")
+    for _ in range(queues.ATTEMPTS):
+        badge = Badge(queue.store)
+        claimed = queue.claim(badge.name)
+        assert claimed is not None
+        assert queue.beat(claimed, 0.5, "draw")
+        other = Badge(queue.store)
+        assert queue.claim(other.name) is None  # its lock is held
+        badge._file.close()  # as the system does when a process is killed
+        other.drop()
+    assert queue.claim(Badge(queue.store).name) is None
+    ended = queue.get(job.id, "anna")
+    assert ended is not None
+    assert ended.state == "failed"
+    assert "3 workers" in str(ended.error)
+    assert queue.retry(job.id, "anna", ROOM)
+    again = queue.claim(Badge(queue.store).name)
+    assert again is not None
+    assert again.id == job.id
+
+
+def test_a_worker_elsewhere_is_dead_when_its_lease_is_over(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = added(queue, "anna")
+    assert queue.claim("another-machine-77-abc") is not None
+    assert queue.claim("here") is None
+    monkeypatch.setattr(queues, "LEASE", -1.0)
+    with queue.store.transaction() as db:
+        db.execute("update job set lease = 0 where id = ?", (job.id,))
+    taken = queue.claim("here")
+    assert taken is not None
+    assert taken.attempts == 2
+
+
+def test_a_cancelled_job_is_dropped_and_what_is_late_changes_nothing(queue: Queue) -> None:
+    job = added(queue, "anna")
+    claimed = queue.claim("here")
+    assert claimed is not None
+    assert queue.cancel(job.id, "anna")
+    assert not queue.cancel(job.id, "anna")
+    assert not queue.beat(claimed, 0.9, "draw")
+    queue.finish(claimed, {"files": []}, None, [], 60)
+    told = queue.get(job.id, "anna")
+    assert told is not None
+    assert told.state == "cancelled"
+
+
+def test_files_and_jobs_are_forgotten_in_time_but_not_while_they_are_used(queue: Queue) -> None:
+    store, job = queue.store, added(queue, "anna")
+    used = job.spec["video"]
+    idle = store.add_file(new_id(), "anna", "voice", "v.wav", ".wav", 1, {}, -1)
+    with store.transaction() as db:
+        db.execute("update file set expires = 0")
+        db.execute("update job set expires = 0")
+    left = store.folder / "files" / new_id()
+    left.mkdir()
+    os.utime(left, (1, 1))
+    fresh = store.folder / "files" / new_id()
+    fresh.mkdir()
+    store.forget()
+    assert [file.id for file in store.files("anna")] == [used]
+    assert queue.get(job.id, "anna") is not None
+    assert not left.exists()
+    assert fresh.exists()
+    assert store.file(idle.id, "anna") is None
+    queue.cancel(job.id, "anna")
+    store.forget()
+    assert queue.jobs("anna") == []
+    assert store.files("anna") == []
+    with pytest.raises(RefusedError, match="removed meanwhile"):
+        queue.add("anna", "look", {"video": used}, 0, ROOM)
+
+
+# ------------------------------------------------------------------------------------------------------ what they make
+
+
+def test_a_small_dub_from_upload_to_download(tmp_path: Path, material: Path, means: Means) -> None:
+    said: list[str] = []
+    with served(tmp_path) as client:
+        video, voice = given(client, "video", material / "film.mp4"), given(client, "voice", material / "voice.wav")
+        look = client.post("/api/jobs", json={"kind": "look", "video": video}).json()["id"]
+        part = [{"person": 1, "voice": voice}]
+        moment = client.post("/api/jobs", json={**order(video, voice), "kind": "frame", "at": 0.2, "cast": part}).json()
+        some = client.post("/api/jobs", json={**order(video, voice), "kind": "preview", "at": 0.3}).json()["id"]
+        dub = client.post("/api/jobs", json=order(video, voice, cast=part)).json()["id"]
+        nobody = client.post("/api/jobs", json=order(video, voice, cast=[{"person": 7, "voice": voice}])).json()["id"]
+        work(tmp_path, means, said.append, once=True)
+
+        people = client.get(f"/api/jobs/{look}").json()
+        assert [one["number"] for one in people["result"]["people"]] == [1]
+        assert client.get(people["urls"]["person-1.jpg"]).content[:2] == b"\xff\xd8"
+        pictures = client.get(f"/api/jobs/{moment['id']}").json()
+        assert pictures["state"] == "done", pictures["error"]
+        before, after = (cv2.imdecode(np.frombuffer(client.get(pictures["urls"][name]).content, np.uint8), 1)
+                         for name in ("before.jpg", "after.jpg"))  # fmt: skip
+        assert before.shape == after.shape == (192, 192, 3)
+        assert np.abs(before.astype(int) - after).max() > 40
+        seconds = client.get(f"/api/jobs/{some}").json()
+        assert seconds["result"]["frames"] == 23  # of 32 at 29.97 a second, from 0.3 s on
+        (tmp_path / "after.mp4").write_bytes(client.get(seconds["urls"]["after.mp4"]).content)
+        assert provenance.read(tmp_path / "after.mp4") is not None
+
+        stream = events(client.get(f"/api/jobs/{dub}/events").text)
+        assert stream[-1]["state"] == "done"
+        film = client.get(stream[-1]["urls"]["dubbed.mp4"] + "?download=..%2Fmine.mp4")
+        assert ".._mine.mp4" in film.headers["content-disposition"]
+        dubbing.dub(material / "film.mp4", material / "voice.wav", tmp_path / "direct.mp4", device="cpu",
+                    model=means.model, speakers={1: material / "voice.wav"})  # fmt: skip
+        assert film.content == (tmp_path / "direct.mp4").read_bytes()
+        report = client.get(stream[-1]["urls"]["report.html"])
+        assert "sandbox" in report.headers["content-security-policy"]
+        assert "This video is altered" in report.text
+        assert "film-dubbed.mp4" in report.text
+        assert "<td>film.mp4, SHA-256" in report.text
+        assert str(tmp_path) not in report.text
+
+        failed = client.get(f"/api/jobs/{nobody}").json()
+        assert failed["state"] == "failed"
+        assert failed["error"].startswith("there is no person 7 in film.mp4")
+        assert sum(line.endswith("done") for line in said) == 4
+        assert client.get(f"/api/jobs/{dub}/files/sound.wav").status_code == 404
+
+
+def test_a_voice_is_as_loud_as_the_film_and_music_stays_under_it(tmp_path: Path, material: Path, means: Means) -> None:
+    soft, tone = material / "soft.wav", material / "music.wav"
+    media.write_wav(soft, 0.1 * media.read_audio(material / "voice.wav"), 16_000)
+    media.write_wav(tone, 0.05 * np.sin(2 * np.pi * 440 * np.arange(48_000) / 48_000).astype(np.float32), 48_000)
+    frames = [picture for _, picture in media.read_rgb(material / "film.mp4")]
+    media.write_clip(material / "heard.mp4", frames, media.probe(material / "film.mp4").frame_rate,
+                     audio=media.read_audio(material / "voice.wav"))  # fmt: skip
+    with served(tmp_path) as client:
+        video, voice, music = (given(client, kind, file) for kind, file in
+                               (("video", material / "heard.mp4"), ("voice", soft), ("voice", tone)))  # fmt: skip
+        jobs = [client.post("/api/jobs", json=order(video, voice, match_loudness=True, background=under)).json()["id"]
+                for under in (None, music)]  # fmt: skip
+        work(tmp_path, means, print, once=True)
+        told = [client.get(f"/api/jobs/{job}").json() for job in jobs]
+        assert [job["state"] for job in told] == ["done", "done"], told
+        for job, name in zip(told, ("matched.mp4", "under.mp4"), strict=True):
+            (tmp_path / name).write_bytes(client.get(job["urls"]["dubbed.mp4"]).content)
+    wanted, before, after = (media.loudness(file) for file in (material / "heard.mp4", soft, tmp_path / "matched.mp4"))
+    assert wanted is not None
+    assert before is not None
+    assert after is not None
+    assert before < wanted - 15
+    assert abs(after - wanted) < 1
+    powers = [np.abs(np.fft.rfft(media.read_audio(tmp_path / name)[:14_400], 16_000))[440]
+              for name in ("matched.mp4", "under.mp4")]  # fmt: skip
+    assert powers[1] > 3 * powers[0]
+
+
+def test_a_worker_that_is_killed_leaves_what_the_next_one_finishes_with_the_same_bytes(
+    tmp_path: Path, material: Path, means: Means
+) -> None:
+    with served(tmp_path) as client:
+        video, voice = given(client, "video", material / "film.mp4"), given(client, "voice", material / "voice.wav")
+        job = client.post("/api/jobs", json=order(video, voice)).json()["id"]
+    folder = tmp_path / "jobs" / job
+    child = os.fork()
+    if not child:
+        work(tmp_path, means, print, once=True)
+        os._exit(0)
+    for _ in range(6000):
+        if any(file.read_text().count("\n") > 1 for file in folder.glob(".dubbed.mp4.sidgan/*/journal.jsonl")):
+            break  # a segment is complete
+        time.sleep(0.01)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    assert not (folder / "dubbed.mp4").exists()
+    with served(tmp_path) as client:  # a new server, which knows it all
+        client.cookies.update(_cookie(tmp_path, job))
+        assert client.get(f"/api/jobs/{job}").json()["state"] == "running"
+        work(tmp_path, means, print, once=True)
+        told = client.get(f"/api/jobs/{job}").json()
+        assert told["state"] == "done"
+        assert told["attempts"] == 2
+        assert told["result"]["resumed"] >= SHORT
+        assert any("going on after" in note for note in told["notes"])
+    dubbing.dub(material / "film.mp4", material / "voice.wav", tmp_path / "straight.mp4", device="cpu",
+                model=means.model)  # fmt: skip
+    assert (folder / "dubbed.mp4").read_bytes() == (tmp_path / "straight.mp4").read_bytes()
+
+
+def _cookie(folder: Path, job: str) -> dict[str, str]:
+    """A session for the owner of a job, as their browser still has it."""
+    store = Store(folder)
+    with store.reading() as db:
+        owner = db.execute("select owner from job where id = ?", (job,)).fetchone()[0]
+    store.add_session(hashed("kept by the browser"), owner, time.time() + 60)
+    return {"sidgan": "kept by the browser"}
+
+
+def test_a_worker_stops_what_is_cancelled_and_gives_back_what_it_must_leave(
+    tmp_path: Path, material: Path, means: Means, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    show, on_draw = Pulse.show, list[Callable[[Pulse], None]]()
+
+    def watched(self: Pulse, share: float, stage: str) -> None:
+        if stage == "draw" and on_draw:
+            on_draw[0](self)
+        show(self, share, stage)
+
+    monkeypatch.setattr(Pulse, "show", watched)
+    monkeypatch.setattr("sidgan.web.worker.BEAT", 0.02)
+    with served(tmp_path) as client:
+        video, voice = given(client, "video", material / "film.mp4"), given(client, "voice", material / "voice.wav")
+        job = client.post("/api/jobs", json=order(video, voice)).json()["id"]
+
+        def cancel(pulse: Pulse) -> None:
+            client.post(f"/api/jobs/{job}/cancel")
+            pulse._dropped.wait(5)
+
+        on_draw[:] = [cancel]
+        work(tmp_path, means, print, once=True)
+        assert client.get(f"/api/jobs/{job}").json()["state"] == "cancelled"
+        assert not (tmp_path / "jobs" / job / "dubbed.mp4").exists()
+        assert client.post(f"/api/jobs/{job}/retry").json()["state"] == "waiting"
+        on_draw[:] = [lambda pulse: os.kill(os.getpid(), signal.SIGTERM)]
+        work(tmp_path, means, print)
+        told = client.get(f"/api/jobs/{job}").json()
+        assert (told["state"], told["attempts"]) == ("waiting", 0)
+        on_draw.clear()
+        work(tmp_path, means, print, once=True)
+        assert client.get(f"/api/jobs/{job}").json()["state"] == "done"
+
+
+# --------------------------------------------------------------------------------------------------------- many at once
+
+
+def test_fifty_at_once_lose_nothing_and_take_little_memory(tmp_path: Path, material: Path) -> None:
+    """Uploads of half a MB each and orders from fifty users, who all listen, while a worker does the jobs."""
+    app = create_app(Service(folder=tmp_path, limits=replace(ROOM, keep=1), workers=0))
+    head = (material / "voice.wav").read_bytes()
+    film, size, stop = (material / "film.mp4").read_bytes(), 1 << 19, threading.Event()
+    queue = Queue(Store(tmp_path))
+
+    def do() -> None:
+        badge = Badge(queue.store)
+        while not stop.is_set():
+            claimed = queue.claim(badge.name)
+            if claimed is None:
+                time.sleep(0.2)
+            else:
+                queue.finish(claimed, {"files": [], "job": claimed.id}, None, [], 60)
+        badge.drop()
+
+    async def user(number: int) -> str:
+        transport = httpx.ASGITransport(app=app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost", timeout=120) as client:
+
+            async def sound() -> Any:
+                yield head
+                for _ in range(size // 65_536):
+                    yield bytes(65_536)
+                    await asyncio.sleep(0)
+
+            video = await client.post("/api/files?kind=video", content=film)
+            voice = await client.post("/api/files?kind=voice", content=sound())
+            assert (video.status_code, voice.status_code) == (201, 201), (video.text, voice.text)
+            job = await client.post("/api/jobs", json=order(video.json()["id"], voice.json()["id"]))
+            told = events((await client.get(f"/api/jobs/{job.json()['id']}/events")).text)
+            assert told[-1]["state"] == "done"
+            assert told[-1]["result"]["job"] == job.json()["id"]
+            assert [one["id"] for one in (await client.get("/api/jobs")).json()] == [job.json()["id"]]
+            return str(job.json()["id"])
+
+    async def everybody() -> list[str]:
+        return await asyncio.gather(*(user(number) for number in range(50)))
+
+    worker = threading.Thread(target=do)
+    worker.start()
+    tracemalloc.start()
+    try:
+        jobs = asyncio.run(everybody())
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+        stop.set()
+        worker.join()
+        app._app.state.parts.uploads._prober.close()
+    assert len(set(jobs)) == 50
+    assert peak < 20e6, f"{peak / 1e6:.0f} MB"
+
+
+def test_a_client_that_leaves_frees_its_stream(tmp_path: Path, material: Path) -> None:
+    with served(tmp_path, replace(ROOM, streams=1)) as client:
+        video = given(client, "video", material / "film.mp4")
+        job = client.post("/api/jobs", json={"kind": "look", "video": video}).json()["id"]
+        parts = client.app._app.state.parts
+        assert parts.streams.take(_owner(tmp_path, job))
+        assert client.get(f"/api/jobs/{job}/events").status_code == 429
+        parts.streams.leave(_owner(tmp_path, job))
+        parts.closing.set()  # the server is to end: the stream does
+        assert len(events(client.get(f"/api/jobs/{job}/events").text)) == 1
+        assert parts.streams.take(_owner(tmp_path, job))
+
+
+def _owner(folder: Path, job: str) -> str:
+    with Store(folder).reading() as db:
+        return str(db.execute("select owner from job where id = ?", (job,)).fetchone()[0])
+
+
