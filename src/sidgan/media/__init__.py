@@ -13,6 +13,7 @@ from sidgan.media.mix import write_mix
 from sidgan.media.pictures import digest, editable, glance, probe, read_frames, read_rgb, read_span
 from sidgan.media.player import Player
 from sidgan.media.segments import Segment, SegmentWriter
+from sidgan.media.shown import shown_times
 from sidgan.media.sound import decode_audio, read_audio, stretch, write_wav
 from sidgan.media.source import metadata
 from sidgan.media.stills import read_picture
@@ -36,6 +37,7 @@ __all__ = [
     "read_picture",
     "read_rgb",
     "read_span",
+    "shown_times",
     "sound_span",
     "stretch",
     "write_clip",
