@@ -165,7 +165,7 @@ def ycc_to_rgb(planes: list[Float], fmt: PixelFormat) -> Byte:
     y -= red * r  # what is left is green
     y -= blue * b
     y /= 1 - red - blue
-    image = cv2.merge([r, y, b])
+    image: Float = np.asarray(cv2.merge([r, y, b]))
     image *= 255
     image += 0.5
     return np.asarray(np.clip(image, 0, 255, out=image).astype(np.uint8))
@@ -176,7 +176,7 @@ def rgb_to_ycc(image: Float, fmt: PixelFormat) -> list[Float]:
     red, blue = _LUMA_WEIGHTS[fmt.matrix]
     black, luma_span, middle, chroma_span = _ranges(fmt)
     r, g, b = (channel / 255 for channel in cv2.split(np.asarray(image, np.float32)))
-    y: Float = red * r
+    y = red * r
     y += (1 - red - blue) * g
     y += blue * b
     for colour, share in ((b, blue), (r, red)):
