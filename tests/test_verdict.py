@@ -84,5 +84,8 @@ def test_the_page_shows_shots_notes_and_damage(tmp_path: Path) -> None:
     for words in ("person 2", "nobody", "0.91", "<span class='doubt'>0.70</span>", "0.50 s"):
         assert words in rest
     assert rest.count("<span class='doubt'>0.70</span>") == 2  # of the shot, and of the stretch in it
-    dubbing.write_page(report(), *names, tmp_path / "page.html")
-    assert "Nothing stands out" in (tmp_path / "page.html").read_text()
+    dubbing.write_page(report(), *names, tmp_path / "page.html", {names[0]: "interview.mp4"})
+    page = (tmp_path / "page.html").read_text()
+    assert "Nothing stands out" in page
+    assert "interview.mp4" in page
+    assert "video.mp4" not in page

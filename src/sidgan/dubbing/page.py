@@ -65,35 +65,39 @@ figcaption{font-size:13px}
 """
 
 
-def write_page(report: Mapping[str, Any], video: Path, voice: Path, out: Path, page: Path) -> None:
+def write_page(
+    report: Mapping[str, Any], video: Path, voice: Path, out: Path, page: Path, names: Mapping[Path, str] | None = None
+) -> None:
     """Write the page of a finished job.
 
     Args:
         report: of the job, see `DubReport.to_dict`.
         video, voice, out: its files; of several voices, the first.
         page: the ``.html`` to write.
+        names: what to call a file, where not by its own name.
 
     Raises:
         InputError: a file of the job cannot be read any more.
         OutputError: the page cannot be written.
     """
     looks: Sequence[Mapping[str, Any]] = report.get("looks", ())
+    called = {file: (names or {}).get(file, file.name) for file in (video, voice, out)}
     parts = [
-        *_head(out), *_verdict(report), *_timeline(report), *_shots(report), *_table(report),
-        *_pictures(looks, video, out), *_made_of(report, video, voice, out), *_times(report), "</body></html>",
+        *_head(called[out]), *_verdict(report), *_timeline(report), *_shots(report), *_table(report),
+        *_pictures(looks, video, out), *_made_of(report, called, video, voice, out), *_times(report), "</body></html>",
     ]  # fmt: skip
     with finished(page) as part:
         part.write_text("\n".join(parts) + "\n", encoding="utf-8")
 
 
-def _head(out: Path) -> Iterator[str]:
-    name = escape(out.name)
+def _head(called: str) -> Iterator[str]:
+    name = escape(called)
     yield '<!doctype html><html lang="en"><head><meta charset="utf-8">'
     yield '<meta name="viewport" content="width=device-width,initial-scale=1">'
     yield f"<title>{name}</title><style>{STYLE}</style></head><body><h1>{name}</h1>"
     yield "<p class='altered'>This video is altered: a mouth was redrawn to another voice. Whoever is seen in it must"
     yield " have agreed to that, and whoever sees it must be told. "
-    yield f"<code>sidgan verify {escape(quote(out.name))}</code> reads its mark.</p>"
+    yield f"<code>sidgan verify {escape(quote(called))}</code> reads its mark.</p>"
 
 
 def _verdict(report: Mapping[str, Any]) -> Iterator[str]:
@@ -116,20 +120,24 @@ def _verdict(report: Mapping[str, Any]) -> Iterator[str]:
     yield "</section>"
 
 
-def _made_of(report: Mapping[str, Any], video: Path, voice: Path, out: Path) -> Iterator[str]:
+def _made_of(
+    report: Mapping[str, Any], called: Mapping[Path, str], video: Path, voice: Path, out: Path
+) -> Iterator[str]:
     yield "<h2>What it is made of</h2><table class='words'>"
-    for what, text in _facts(report, video, voice, out):
+    for what, text in _facts(report, called, video, voice, out):
         yield f"<tr><td>{what}</td><td>{escape(text)}</td></tr>"
     yield "</table>"
 
 
-def _facts(report: Mapping[str, Any], video: Path, voice: Path, out: Path) -> Iterator[tuple[str, str]]:
+def _facts(
+    report: Mapping[str, Any], called: Mapping[Path, str], video: Path, voice: Path, out: Path
+) -> Iterator[tuple[str, str]]:
     clip, sound = media.probe(out), media.sound_span(out)
     mark = None
     with suppress(MarkError):
         mark = provenance.read(out)
-    yield "video", video.name + (f", SHA-256 {mark.source}" if mark else "")
-    yield "voice", voice.name + (f", SHA-256 {mark.voice}" if mark else "")
+    yield "video", called[video] + (f", SHA-256 {mark.source}" if mark else "")
+    yield "voice", called[voice] + (f", SHA-256 {mark.voice}" if mark else "")
     for other in mark.voices if mark else ():
         yield "another voice", f"SHA-256 {other}"
     yield "model", str(report.get("model", "")) + (f", SHA-256 {mark.weights}" if mark else "")
