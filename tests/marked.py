@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
+from collections.abc import Iterable
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 
 import av
@@ -38,6 +41,19 @@ def network(seed: int) -> Generator:
     """A generator as small as it gets, always the same."""
     torch.manual_seed(seed)
     return Generator(GeneratorConfig(size=64, base=2, cmax=4, rgb_levels=(64,), audio_levels=(16,), audio_width=1))
+
+
+def missing(names: Iterable[str]) -> list[str]:
+    """Which of ``file.py::test`` are not there, in the folder of tests."""
+    return [name for name in names if name.partition("::")[2] not in tests_in(name.partition("::")[0])]
+
+
+@cache
+def tests_in(name: str) -> frozenset[str]:
+    """Names of the functions in a file of tests; of none where it is not there."""
+    file = Path(__file__).parent / name
+    body = ast.parse(file.read_text()).body if file.is_file() else []
+    return frozenset(node.name for node in body if isinstance(node, ast.FunctionDef))
 
 
 def sidgan(*arguments: object) -> tuple[int, str]:

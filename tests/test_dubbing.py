@@ -79,7 +79,10 @@ def fake_tracker(monkeypatch: pytest.MonkeyPatch, tracks: list[FaceTrack]) -> No
         cuts: tuple[int, ...] = ()
 
         def add(self, frame: Frame) -> None:
-            pass
+            self.at = frame.index
+
+        def here(self) -> list[np.ndarray]:
+            return [track.landmarks[self.at - track.first] for track in tracks if self.at in track.frames]
 
         def finish(self) -> list[FaceTrack]:
             return tracks

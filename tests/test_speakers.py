@@ -6,10 +6,13 @@ import copy
 import dataclasses
 import json
 import wave
+from collections.abc import Sequence
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -19,8 +22,10 @@ from sidgan import audio, cast, dubbing, geometry, jobs, media
 from sidgan.adaptation.material import read_material
 from sidgan.cast import Member
 from sidgan.dubbing import analysis, census, choice, dub, looking, plan, portraits, trust
+from sidgan.dubbing import glimpses as glimpsing
 from sidgan.dubbing.analysis import Seen
 from sidgan.dubbing.choice import number_of
+from sidgan.dubbing.glimpses import Glimpses
 from sidgan.dubbing.silence import Silence, hushed, silent
 from sidgan.dubbing.speaking import who_speaks
 from sidgan.dubbing.voice import listen, voices
@@ -31,7 +36,7 @@ from sidgan.provenance import verify
 from sidgan.synth import PHONES, Scene, bounds, random_line
 from sidgan.synth import Person as Drawn
 from sidgan.timeline import Timeline
-from sidgan.types import Face, Frame
+from sidgan.types import Clip, Face, Frame
 
 SIDE, TWO, ONE = 192, 65, 15  # px of one person's half; frames of both together, and of the right one alone
 RATE = Fraction(25)
@@ -170,12 +175,60 @@ def test_a_single_track_is_not_asked_who_it_is(
 
     monkeypatch.setattr(cast, "identity", asked)
     clip, (seen, _) = media.probe(folder / "two.mp4"), known
-    members, sure = looking.look(clip, seen.people[:1], seen.times, lambda *_: None)
+    glimpses = seen_again(clip, seen.people)
+    members, sure = looking.look(clip, seen.people[:1], seen.times, glimpses, lambda *_: None)
     assert [(member.number, member.tracks) for member in members] == [(1, (0,))]
     assert set(sure) == {seen.people[0]}
     for people, identify in ((seen.people[:2], False), (seen.people[:1], True)):
         with pytest.raises(AssertionError, match="asked"):
-            looking.look(clip, people, seen.times, lambda *_: None, identify=identify)
+            looking.look(clip, people, seen.times, glimpses, lambda *_: None, identify=identify)
+
+
+def seen_again(clip: Clip, people: Sequence[Person]) -> Glimpses:
+    """Small pictures of these tracks."""
+    glimpses = Glimpses()
+    for frame in media.read_frames(clip):
+        here = [p for p in people if frame.index in p.track.frames]
+        glimpses.add(frame, [p.track.landmarks[p.row(frame.index)] for p in here])
+    return glimpses
+
+
+@pytest.mark.parametrize("layout", ["yuv420p", "yuv444p10le"])
+def test_a_glimpse_shows_what_a_second_look_would(folder: Path, known: Known, layout: str, tmp_path: Path) -> None:
+    with av.open(str(folder / "two.mp4")) as source, av.open(str(tmp_path / "some.mkv"), "w") as target:
+        stream = target.add_stream("ffv1", rate=25, width=2 * SIDE, height=SIDE, pix_fmt=layout)
+        for picture in islice(source.decode(video=0), 3):
+            target.mux(stream.encode(picture.reformat(format=layout)))
+        target.mux(stream.encode())
+    clip, people = media.probe(tmp_path / "some.mkv"), [p for p in known[0].people if p.track.first == 0]
+    with seen_again(clip, people) as glimpses:
+        for frame in media.read_frames(clip):
+            for person in people:
+                unit = person.track.matrices[frame.index]
+                whole = trust.surface(geometry.crop_face(frame, unit, 96).image).astype(int)
+                off = np.abs(glimpses.surface(frame.index, unit) - whole)
+                assert off.mean() < 1.5
+                luma, colours = np.percentile(off[..., 0], 98), np.percentile(off[..., 1:], 98)
+                assert luma < trust.LIGHTER / 1.5  # on edges; most are far below what counts as foreign
+                assert colours < trust.REDDER / 1.5
+
+
+def test_glimpses_beyond_the_frame_and_beyond_memory(
+    folder: Path, known: Known, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frame = next(media.read_frames(media.probe(folder / "two.mp4")))
+    points = known[0].people[0].track.landmarks[0]
+    places = [points, points + 5000, points - 5000, points * 40, points * 0.05]
+    units = [geometry.square_matrix(geometry.face_square(place)) for place in places]
+    seen = []
+    for held in (glimpsing.HELD, 10_000):
+        monkeypatch.setattr(glimpsing, "HELD", held)
+        with Glimpses() as glimpses:
+            glimpses.add(frame, places)
+            assert glimpses._file._rolled == (held < 20_000)  # type: ignore[attr-defined]
+            seen.append([glimpses.surface(0, unit) for unit in units])
+    assert np.array_equal(seen[0], seen[1])
+    assert seen[0][0].std() > 5
 
 
 def test_a_photo_chooses_the_same(folder: Path, known: Known) -> None:

@@ -210,6 +210,34 @@ def test_x265_keeps_times_and_bits_and_is_called_hvc1(tmp_path: Path, encoder: s
     assert max(abs(new - old) for new, old in pairs) <= slack
 
 
+@pytest.mark.parametrize(
+    ("encoder", "suffix"),
+    [("x264", ".mp4"), ("x264", ".mov"), ("x265", ".mp4"), ("x265", ".mkv"), ("libvpx-vp9", ".mkv"),
+     ("libsvtav1", ".mp4"), ("ffv1", ".mkv")],
+)  # fmt: skip
+def test_when_frames_are_shown_is_told_without_decoding_them(tmp_path: Path, encoder: str, suffix: str) -> None:
+    pts = [507 + 512 * i + 100 * (i % 3) for i in range(40)]
+    path = make_video(tmp_path / "a.mp4", pts, Fraction(1, 15_360))
+    copy_clip_with(path, tmp_path / f"b{suffix}", encoder)
+    decoded = [frame.time for frame in media.read_frames(media.probe(tmp_path / f"b{suffix}"))]
+    assert media.shown_times(tmp_path / f"b{suffix}") == decoded
+    assert len(decoded) == 40
+
+
+def test_key_frames_that_do_not_decode_are_told(tmp_path: Path) -> None:
+    path = make_video(tmp_path / "a.mp4", range(8), Fraction(1, 25))
+    with av.open(str(path)) as container:
+        keys = [packet.pos for packet in container.demux(video=0) if packet.pos is not None and packet.is_keyframe]
+    data = bytearray(path.read_bytes())
+    data[keys[0] : keys[0] + 400] = bytes(400)
+    path.write_bytes(data)
+    with pytest.raises(InputError, match="damaged"):
+        media.shown_times(path)
+    media.write_wav(tmp_path / "a.wav", np.zeros(16_000, np.float32), 16_000)
+    with pytest.raises(InputError, match="not a video"):
+        media.shown_times(tmp_path / "a.wav")
+
+
 def copy_clip_with(path: Path, out: Path, encoder: str) -> Any:
     clip = media.probe(path)
     with media.Writer(out, clip, encoding=media.Encoding(encoder, preset="ultrafast")) as writer:

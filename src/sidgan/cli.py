@@ -122,14 +122,15 @@ def dub(
 
     Use it on footage of yourself or of people who agreed. The result says that it was altered; see sidgan verify.
     """
-    from sidgan.jobs import Job, speakers_of
+    from sidgan.jobs import Job, face_of, speakers_of
 
     nothing = Path()
     job = Job(
-        video=video or nothing, voice=voice, out=out or nothing, model=model, faces=faces, face=face,
-        speakers=speakers_of(speaker or ()), silence=silence, adapt=adapt, length=length, encoder=encoder, crf=crf,
-        lossless=lossless, steady=steady, emphasis=emphasis, on_damage=on_damage, strip=strip, report=report_to,
-        sign=sign, key=key, device=device, engine=engine, workers=workers,
+        video=video or nothing, voice=voice, out=out or nothing, model=model, faces=faces,
+        face=face_of(face) if face else None, speakers=speakers_of(speaker or ()), silence=silence, adapt=adapt,
+        length=length, encoder=encoder, crf=crf, lossless=lossless, steady=steady, emphasis=emphasis,
+        on_damage=on_damage, strip=strip, report=report_to, sign=sign, key=key, device=device, engine=engine,
+        workers=workers,
     )  # fmt: skip
     if jobs is not None:
         require(video is None and out is None, "give VIDEO, VOICE and -o, or --jobs with a list of them, not both")

@@ -11,7 +11,7 @@ import json
 import tomllib
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -229,11 +229,15 @@ def from_dict(kind: type[C], values: Mapping[str, Any], where: str = "") -> C:
     arguments: dict[str, Any] = {}
     for key, value in values.items():
         if key not in known:
-            near = difflib.get_close_matches(key, known, 1)
-            hint = f"; did you mean '{near[0]}'?" if near else f"; known keys: {', '.join(sorted(known))}"
-            raise ConfigError(f"unknown key '{where}{key}'{hint}")
+            raise ConfigError(f"unknown key '{where}{key}'; {meant(key, sorted(known))}")
         arguments[key] = _convert(hints[key], value, f"{where}{key}")
     return kind(**arguments)
+
+
+def meant(name: str, known: Sequence[str]) -> str:
+    """What to write instead of an unknown name: the nearest known one, or which there are."""
+    near = difflib.get_close_matches(name, known, 1)
+    return f"did you mean '{near[0]}'?" if near else f"known are {', '.join(known)}"
 
 
 def _convert(hint: Any, value: Any, where: str) -> Any:
@@ -243,10 +247,12 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     if origin in (typing.Union, types.UnionType):
         if value is None and type(None) in args:
             return None
-        return _convert(next(a for a in args if a is not type(None)), value, where)
+        kinds = [a for a in args if a is not type(None)]
+        kind = next((a for a in kinds if isinstance(a, type) and isinstance(value, a)), kinds[0])
+        return _convert(kind, value, where)
     if origin is tuple and isinstance(value, list | tuple):
         return tuple(_convert(args[0], v, where) for v in value)
-    if origin is dict and isinstance(value, Mapping):
+    if origin in (dict, Mapping) and isinstance(value, Mapping):
         return {_convert(args[0], k, where): _convert(args[1], v, f"{where}.{k}") for k, v in value.items()}
     if origin is Literal:
         require(value in args, f"'{where}' must be one of {', '.join(map(str, args))}, not {value!r}")
@@ -317,6 +323,6 @@ def override(values: Mapping[str, Any], assignments: list[str]) -> dict[str, Any
 
 __all__ = [
     "AUDIO_FEATURES", "MEL_BANDS", "MEL_STEPS", "SYNC_FRAMES", "DiscriminatorConfig", "GeneratorConfig", "LossWeights",
-    "SyncNetConfig", "from_dict", "merge", "override", "presets", "read_toml", "require", "require_same",
+    "SyncNetConfig", "from_dict", "meant", "merge", "override", "presets", "read_toml", "require", "require_same",
     "to_dict",
 ]  # fmt: skip

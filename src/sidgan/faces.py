@@ -223,6 +223,10 @@ class Tracker:
         self._done += ended
         self._active = [f for f in self._active if f.lost <= MAX_GAP]
 
+    def here(self) -> list[Float]:
+        """Landmarks (68, 2) px of the faces that are followed, in the last frame or where they were lost before it."""
+        return [follower.points[-1] for follower in self._active]
+
     def finish(self, min_frames: int = 5) -> list[FaceTrack]:
         """The tracks of at least ``min_frames`` seen frames, smoothed, largest times longest first; each face once."""
         followers = [f for f in self._done + self._active if sum(s > 0 for s in f.scores) >= min_frames]

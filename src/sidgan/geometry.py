@@ -155,23 +155,36 @@ def ycc_to_rgb(planes: list[Float], fmt: PixelFormat) -> Byte:
     """Three (S, S) planes in code values -> (S, S, 3) uint8 RGB."""
     red, blue = _LUMA_WEIGHTS[fmt.matrix]
     black, luma_span, middle, chroma_span = _ranges(fmt)
-    y = (planes[0].astype(np.float32) - black) / luma_span
-    cb = (planes[1].astype(np.float32) - middle) / chroma_span
-    cr = (planes[2].astype(np.float32) - middle) / chroma_span
-    r = y + 2 * (1 - red) * cr
-    b = y + 2 * (1 - blue) * cb
-    g = (y - red * r - blue * b) / (1 - red - blue)
-    return np.clip(np.stack([r, g, b], -1) * 255 + 0.5, 0, 255).astype(np.uint8)
+    y, b, r = (np.array(plane, np.float32) for plane in planes)
+    for plane, zero, span in ((y, black, luma_span), (b, middle, chroma_span), (r, middle, chroma_span)):
+        np.divide(np.subtract(plane, zero, out=plane), span, out=plane)
+    r *= 2 * (1 - red)
+    r += y
+    b *= 2 * (1 - blue)
+    b += y
+    y -= red * r  # what is left is green
+    y -= blue * b
+    y /= 1 - red - blue
+    image: Float = np.asarray(cv2.merge([r, y, b]))
+    image *= 255
+    image += 0.5
+    return np.asarray(np.clip(image, 0, 255, out=image).astype(np.uint8))
 
 
 def rgb_to_ycc(image: Float, fmt: PixelFormat) -> list[Float]:
     """(S, S, 3) RGB in [0, 255] -> three float planes in code values."""
     red, blue = _LUMA_WEIGHTS[fmt.matrix]
     black, luma_span, middle, chroma_span = _ranges(fmt)
-    r, g, b = (np.ascontiguousarray(image[..., i], np.float32) / 255 for i in range(3))
-    y = red * r + (1 - red - blue) * g + blue * b
-    cb, cr = (b - y) / (2 * (1 - blue)), (r - y) / (2 * (1 - red))
-    return [y * luma_span + black, cb * chroma_span + middle, cr * chroma_span + middle]
+    r, g, b = (channel / 255 for channel in cv2.split(np.asarray(image, np.float32)))
+    y = red * r
+    y += (1 - red - blue) * g
+    y += blue * b
+    for colour, share in ((b, blue), (r, red)):
+        np.divide(np.subtract(colour, y, out=colour), 2 * (1 - share), out=colour)
+        np.add(np.multiply(colour, chroma_span, out=colour), middle, out=colour)
+    y *= luma_span
+    y += black
+    return [y, b, r]
 
 
 def luma8(frame: Frame) -> Byte:

@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import csv
-import difflib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from sidgan import adaptation, dubbing
 from sidgan.adaptation import AdaptReport
-from sidgan.config import from_dict
+from sidgan.config import from_dict, meant
 from sidgan.credentials import Credentials
 from sidgan.data.executors import Executor
 from sidgan.dubbing import DubReport
-from sidgan.dubbing.choice import Faces
-from sidgan.dubbing.dubber import Damage
-from sidgan.dubbing.silence import Silence
-from sidgan.dubbing.steady import STEADY
+from sidgan.dubbing.settings import Settings
 from sidgan.errors import ConfigError, InputError, SidganError
 from sidgan.files import check_target
 from sidgan.nn import Generator
-from sidgan.timeline import Length
 
 NEEDED = ("video", "voice", "out")
 TRUTH = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
@@ -45,9 +40,14 @@ def speakers_of(texts: Sequence[str]) -> dict[int, Path]:
     return speakers
 
 
+def face_of(text: str) -> int | Path:
+    """The number of a person, or a photo of them."""
+    return int(text) if text.isdecimal() else Path(text)
+
+
 #: How the text of a column becomes a value, where it is not the text itself.
 KINDS: dict[str, Callable[[str], Any]] = {
-    "crf": int, "adapt": float, "steady": float, "emphasis": float,
+    "crf": int, "adapt": float, "steady": float, "emphasis": float, "face": face_of,
     "speakers": lambda text: speakers_of(text.split(";")), "lossless": lambda text: TRUTH[text.lower()],
     **dict.fromkeys((*NEEDED, "strip", "report", "sign", "key"), Path),
 }  # fmt: skip
@@ -56,42 +56,27 @@ Tell = Callable[[str], None]  #: called with a line that stays
 
 
 @dataclass(frozen=True)
-class Job:
-    """One dub.
+class Job(Settings):
+    """One dub: its files, its settings, and what else is wanted.
 
     Attributes:
         voice: what is heard and, without ``speakers``, spoken; with them, ``None`` for their mix.
-        face: the number of a person, or the name of a photo.
         adapt: minutes of fine-tuning on the video first.
         strip: also write a before/after picture here. report: and a page about it.
         sign, key: certificate and its key, to sign the output with.
-
-    The other attributes are arguments of `sidgan.dub`.
+        model, workers: see `sidgan.dub`.
     """
 
     video: Path
     voice: Path | None
     out: Path
     model: str = "bundled"
-    faces: Faces = "largest"
     adapt: float | None = None
-    length: Length = "cut"
-    encoder: str = "x264"
-    crf: int = 16
-    lossless: bool = False
-    steady: float = STEADY
-    emphasis: float = 1.0
-    on_damage: Damage = "stop"
     strip: Path | None = None
     report: Path | None = None
     sign: Path | None = None
     key: Path | None = None
-    device: str = "auto"
-    engine: str = "torch"
     workers: int = 1
-    face: str | None = None
-    speakers: dict[int, Path] = field(default_factory=dict)
-    silence: Silence = "close"
 
     @property
     def spoken(self) -> Path:
@@ -119,13 +104,8 @@ class Job:
         for target in filter(None, (self.strip, self.report)):
             check_target(target)
         own, adapted = self._adapted(credentials, show, tell)
-        face = self.face
-        report = dubbing.dub(
-            self.video, self.voice, self.out, model=self.model, own=own, faces=self.faces, length=self.length,
-            face=int(face) if face and face.isdecimal() else Path(face) if face else None, speakers=self.speakers,
-            silence=self.silence, device=self.device, engine=self.engine, encoder=self.encoder, crf=self.crf,
-            lossless=self.lossless, steady=self.steady, emphasis=self.emphasis, sign=credentials, workers=self.workers,
-            on_damage=self.on_damage, tell=tell,
+        report = dubbing.Dubber(self.model, self).dub(
+            self.video, self.voice, self.out, own=own, sign=credentials, workers=self.workers, tell=tell,
             progress=lambda stage, done, total: show(done / max(total, 1), stage),
         )  # fmt: skip
         if self.strip is not None:
@@ -188,9 +168,7 @@ def _require_known(file: Path, columns: Sequence[str]) -> None:
     known = [one.name for one in fields(Job) if one.name != "workers"]
     for column in columns:
         if column not in known:
-            near = difflib.get_close_matches(column, known, 1)
-            hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(known)}"
-            raise ConfigError(f"{file} has an unknown column '{column}'; {hint}")
+            raise ConfigError(f"{file} has an unknown column '{column}'; {meant(column, known)}")
     missing = _lacking(columns)
     if missing:
         raise ConfigError(f"{file} has no column {' and no column '.join(missing)}; its first line must name them")
@@ -207,12 +185,15 @@ def _job(where: str, row: Mapping[str, Any], like: Job) -> Job:
     if lacking:
         raise ConfigError(f"{where} lacks {' or '.join(lacking)}")
     values: dict[str, Any] = {one.name: getattr(like, one.name) for one in fields(Job)}
-    try:
-        for name, text in given.items():
+    for name, text in given.items():
+        try:
             values[name] = KINDS.get(name, str)(text)
+        except (ConfigError, ValueError, KeyError) as error:
+            raise ConfigError(f"{where}: {name} cannot be '{text}' ({error})") from None
+    try:
         return from_dict(Job, values)
-    except (ConfigError, ValueError, KeyError) as error:
-        raise ConfigError(f"{where}: {name} cannot be '{text}' ({error})") from None
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from None
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 ::
 
-    video ─ read ─ track ─ look ───▶ tracks, people, doubts     analysis    first passes: where is whose face, how sure
+    video ─ read ─ track ─ glimpse ▶ tracks, people, doubts     analysis    first pass: where is whose face, how sure
     ask   ─ number, photo, sound ──▶ who is redrawn             choice
     voice ─ decode ─ mel ──────────▶ spectrogram, timeline      voice       which frame is shown when
     video ─ play ─┬─ crop ─ hide ─ Engine ─ tone ─ paste ─┐     drawing     second pass: batches of faces,
@@ -10,10 +10,10 @@
     output ─ read ─ compare ───────▶ report                     proof       third pass: is it what was meant?
 
 What is drawn goes into its frame calmed (`steady`), with the detail it lacks (`detail`), and is looked at (`looks`); a
-`page` tells what came of it.
+`page` tells what came of it, and first what to check (`verdict`). How it is all done is said by `settings`.
 
 What becomes of each frame is decided before the first is drawn (`plan`). Only landmarks, tones of skin and spectrograms
-are kept, so memory does not grow with pictures.
+are kept, so memory does not grow with pictures: small ones of the faces go to a file when they are many.
 """
 
 from sidgan.dubbing.census import Presence, faces

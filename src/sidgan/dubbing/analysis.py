@@ -16,6 +16,7 @@ import numpy as np
 from sidgan import media
 from sidgan.cast import Member
 from sidgan.dubbing.choice import chosen, number_of, speaking
+from sidgan.dubbing.glimpses import Glimpses
 from sidgan.dubbing.looking import look
 from sidgan.dubbing.report import Progress
 from sidgan.dubbing.trust import Trust
@@ -133,18 +134,20 @@ def survey(clip: Clip, progress: Progress, *, identify: bool = False) -> tuple[S
         identify: see `sidgan.dubbing.looking.look`.
     """
     tracker, times, glances, damaged, end = Tracker(), list[Fraction](), list[int](), [], Fraction(0)
-    for frame in media.read_frames(clip):
-        if frame.gap:
-            damaged.append((float(times[-1]) if times else 0.0, float(frame.time)))
-        times.append(frame.time)
-        glances.append(media.glance(frame))
-        end = frame.time + frame.duration
-        tracker.add(frame)
-        progress("analyse", len(times), max(clip.frames, len(times)))
-    if clip.tolerant and clip.duration - end > CUT_OFF:
-        damaged.append((float(end), clip.duration))
-    people = tuple(Person(track) for track in tracker.finish())
-    members, trust = look(clip, people, times, progress, identify=identify)
+    with Glimpses() as glimpses:
+        for frame in media.read_frames(clip):
+            if frame.gap:
+                damaged.append((float(times[-1]) if times else 0.0, float(frame.time)))
+            times.append(frame.time)
+            glances.append(media.glance(frame))
+            end = frame.time + frame.duration
+            tracker.add(frame)
+            glimpses.add(frame, tracker.here())
+            progress("analyse", len(times), max(clip.frames, len(times)))
+        if clip.tolerant and clip.duration - end > CUT_OFF:
+            damaged.append((float(end), clip.duration))
+        people = tuple(Person(track) for track in tracker.finish())
+        members, trust = look(clip, people, times, glimpses, progress, identify=identify)
     numbers = {people[i]: member.number for member in members for i in member.tracks}
     cuts = tuple(tracker.cuts)
     return Seen(tuple(times), end, tuple(glances), tuple(damaged), cuts, people, numbers, trust), members

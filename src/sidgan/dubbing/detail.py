@@ -14,6 +14,7 @@ from sidgan.types import Array, Byte, Float
 
 FINE = 1.0  #: px of the video, standard deviation of the blur that takes fine detail away
 LIMIT = 3.0  #: times its usual size that detail is cut off at: beyond lie edges, which may be elsewhere in the dub
+REACH = 4  #: px, beyond which that blur sees nothing
 FEWEST = 64  #: px of skin that tell how much is missing
 LARGEST = 1024  #: px; a face that is larger in the video gets detail of this size
 
@@ -29,12 +30,25 @@ def detailed(luma: Float, drawn: Float, skin: Float) -> Float:
     where = skin > 0.5
     if where.sum() < FEWEST:
         return drawn
-    band = fine(luma)
+    near = _around(skin)
+    where, skin = where[near], skin[near]
+    band = fine(luma[near])
     limit = LIMIT * mean_size(band, where)
     band = np.clip(band, -limit, limit)
-    ratio = mean_size(fine(brightness(drawn)), where) / max(mean_size(band, where), 1e-3)
+    ratio = mean_size(fine(brightness(drawn[near])), where) / max(mean_size(band, where), 1e-3)
     share = float(np.sqrt(max(1 - ratio * ratio, 0.0)))
-    return np.clip(drawn + (share * band * skin)[..., None], 0, 255).astype(np.float32)
+    sharp = np.array(drawn, np.float32)
+    sharp[near] += (share * band * skin)[..., None]
+    return np.clip(sharp, 0, 255, out=sharp)
+
+
+def _around(skin: Float) -> tuple[slice, slice]:
+    """Rows and columns of some skin, and of all around it that a blur of it sees: all that has to be computed."""
+    spans = []
+    for axis in (1, 0):
+        found = np.flatnonzero(skin.any(axis))
+        spans.append(slice(max(0, int(found[0]) - REACH), int(found[-1]) + REACH + 1))
+    return spans[0], spans[1]
 
 
 def fine(grey: Float) -> Float:

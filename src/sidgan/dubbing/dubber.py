@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from sidgan import checkpoint, media, provenance
 from sidgan.config import require
 from sidgan.credentials import Credentials
 from sidgan.dubbing.analysis import Analysis, analyse
-from sidgan.dubbing.choice import FACES, Faces
+from sidgan.dubbing.choice import Faces
 from sidgan.dubbing.drawing import Drawing
 from sidgan.dubbing.inputs import Inputs
 from sidgan.dubbing.journal import Journal, joined, surroundings
@@ -24,17 +25,18 @@ from sidgan.dubbing.plan import Plan
 from sidgan.dubbing.proof import wrong_pictures, wrong_sound
 from sidgan.dubbing.report import Clock, DubReport, Progress
 from sidgan.dubbing.segments import OnFrame, Scheme, Studio, complete, engine_of, engines
-from sidgan.dubbing.silence import SILENCES, Silence
+from sidgan.dubbing.settings import Damage, Settings
+from sidgan.dubbing.silence import Silence
 from sidgan.dubbing.steady import STEADY
 from sidgan.dubbing.voice import voices
 from sidgan.engine import check_engine, load
 from sidgan.errors import MarkError, SidganError
 from sidgan.nn import Generator
 from sidgan.portable import peak_memory
-from sidgan.timeline import LENGTHS, Length, Timeline
+from sidgan.timeline import Length, Timeline
 from sidgan.types import Clip
 
-Damage = Literal["stop", "pass"]
+OF_ENGINE = ("device", "engine", "emphasis")  #: settings with which the network is made ready
 
 
 def dub(
@@ -117,12 +119,13 @@ def dub(
         ConfigError, CheckpointError: an impossible setting or encoder; weights that cannot be used.
         SidganError: the output, read back, is not what it should be; it was removed.
     """
-    dubber = Dubber(model, device=device, engine=engine, generator=generator, emphasis=emphasis)
-    return dubber.dub(
-        video, audio, out, faces=faces, face=face, speakers=speakers, silence=silence, length=length, encoder=encoder,
-        crf=crf, lossless=lossless, steady=steady, progress=progress, own=own, on_frame=on_frame, sign=sign,
-        workers=workers, on_damage=on_damage, tell=tell,
+    settings = Settings(
+        faces=faces, face=face, speakers=speakers or {}, silence=silence, length=length, device=device, engine=engine,
+        encoder=encoder, crf=crf, lossless=lossless, steady=steady, emphasis=emphasis, on_damage=on_damage,
     )  # fmt: skip
+    return Dubber(model, settings, generator=generator).dub(
+        video, audio, out, progress=progress, own=own, on_frame=on_frame, sign=sign, workers=workers, tell=tell
+    )
 
 
 def check(
@@ -150,16 +153,25 @@ def check(
 
 
 class Dubber:
-    """A loaded model that dubs one video after the other; see `dub` for the arguments."""
+    """A loaded model that dubs one video after the other.
+
+    Args:
+        model, generator: see `dub`.
+        settings: of every dub.
+        batch: faces that the network draws at a time.
+        change: single settings by name, instead of those in ``settings``.
+
+    Raises:
+        ConfigError, CheckpointError: an impossible setting; weights that cannot be used.
+    """
 
     def __init__(
-        self, model: Path | str = "bundled", *, device: str = "auto", engine: str = "torch",
-        generator: Generator | None = None, batch: int = 8, emphasis: float = 1.0,
+        self, model: Path | str = "bundled", settings: Settings | None = None, *, generator: Generator | None = None,
+        batch: int = 8, **change: Any,
     ) -> None:  # fmt: skip
-        require(0 <= emphasis <= 3, f"emphasis must be 0 to 3, not {emphasis}")
+        self.settings = settings = replace(settings or Settings(), **change)
         network = load(model) if generator is None else generator
-        self.engine = engine_of(network, device, batch, engine, emphasis)
-        self._device, self._kind, self._emphasis = device, engine, emphasis
+        self.engine = engine_of(network, settings, batch)
         self._network = model if generator is None else generator
         if generator is None:
             file = checkpoint.file_of(model)
@@ -175,63 +187,58 @@ class Dubber:
         audio: Path | None,
         out: Path,
         *,
-        faces: Faces = "largest",
-        face: int | Path | None = None,
-        speakers: Mapping[int, Path] | None = None,
-        silence: Silence = "close",
-        length: Length = "cut",
-        encoder: str = "x264",
-        crf: int = 16,
-        lossless: bool = False,
-        steady: float = STEADY,
         progress: Progress | None = None,
         own: Mapping[int, Generator] | None = None,
         on_frame: OnFrame | None = None,
         sign: Credentials | None = None,
         workers: int = 1,
-        on_damage: Damage = "stop",
         tell: Callable[[str], None] | None = None,
+        **change: Any,
     ) -> DubReport:
-        """Dub one video; see `sidgan.dubbing.dub`."""
-        video, out, own = Path(video), Path(out), own or {}
-        _require_possible(faces, silence, length, crf, steady, workers, on_damage)
-        require(face is None or not speakers, "choose a face or give speakers, not both: speakers say who is redrawn")
+        """Dub one video; see `sidgan.dubbing.dub`.
+
+        Args:
+            change: single settings by name, for this dub; those of the engine are made once, with the dubber.
+        """
+        video, out, own, settings = Path(video), Path(out), own or {}, replace(self.settings, **change)
+        fixed = [name for name in OF_ENGINE if getattr(settings, name) != getattr(self.settings, name)]
+        require(not fixed, f"{' and '.join(fixed)} cannot change between the dubs of a Dubber; make another")
+        require(workers > 0, f"workers must be positive, not {workers}")
         require(workers == 1 or on_frame is None, "frames that other processes draw cannot be shown; take one worker")
-        ready = engines(own, self._device, self.engine.batch, self._kind, self._emphasis)
+        ready = engines(own, settings, self.engine.batch)
         require(all(e.size == self.engine.size for e in ready.values()), "faces' own networks must be of one size")
-        clip, clock = media.probe(video, tolerant=on_damage == "pass"), Clock()
+        clip, clock = media.probe(video, tolerant=settings.on_damage == "pass"), Clock()
         show: Progress = progress or (lambda stage, done, total: None)
-        encoding = media.Encoding(encoder, crf, lossless=lossless)
         with ExitStack() as stack:
-            given = stack.enter_context(Inputs(video, audio, speakers, out))
+            given = stack.enter_context(Inputs(video, audio, settings.speakers, out))
+            settings = replace(settings, speakers=given.speakers)
             work = stack.enter_context(Journal(out))
             draft = out if sign is None else sign.draft(out)
             if sign is not None:
                 stack.callback(draft.unlink, missing_ok=True)
             # Entered first, so that an output or a voice that cannot be used is told before minutes are spent.
-            with media.Writer(draft, clip, audio=given.sound, encoding=encoding) as writer:
+            with media.Writer(draft, clip, audio=given.sound, encoding=settings.encoding) as writer:
                 with clock.stage("mark"):
-                    inputs = self._inputs(given, face, own)
-                settings = {"faces": faces, "silence": silence, "length": length, "encoding": str(encoding),
-                            "steady": steady, "emphasis": self._emphasis, "on_damage": on_damage}  # fmt: skip
-                work.open(inputs | settings | surroundings(self._kind, self._device), tell)
+                    inputs = self._inputs(given, settings.face, own)
+                work.open(inputs | settings.noted() | surroundings(settings.engine, settings.device), tell)
                 with clock.stage("analyse"):
-                    seen = _seen(work, lambda: analyse(clip, faces, show, face, list(given.speakers)))
-                enough = seen.end + 1 if length in ("cut", "keep") else None
+                    seen = _seen(
+                        work, lambda: analyse(clip, settings.faces, show, settings.face, list(given.speakers))
+                    )
+                enough = seen.end + 1 if settings.length in ("cut", "keep") else None
                 with clock.stage("listen"):
-                    voice = voices(given.sound, given.speakers, silence, enough)
-                timeline = Timeline(seen.times, seen.end, voice.end, length)
-                goes_on = length == "keep" and clip.audio_rate is not None and voice.end < seen.end
+                    voice = voices(given.sound, given.speakers, settings.silence, enough)
+                timeline = Timeline(seen.times, seen.end, voice.end, settings.length)
+                goes_on = settings.length == "keep" and clip.audio_rate is not None and voice.end < seen.end
                 if goes_on:
                     writer.go_on_with_own_sound()
                 plan = Plan(seen, voice, timeline)
-                drawing = Drawing(clip, plan, self.engine, ready, clock, show, steady)
+                drawing = Drawing(clip, plan, self.engine, ready, clock, show, settings.steady)
                 with clock.stage("mark"):
                     mark = self._mark(clip, inputs, drawing, timeline, signed=sign is not None)
                 studio = Studio(
-                    Scheme(clip, encoding, out.suffix, work.folder), work.analysis, given.sound,
-                    given.speakers, silence, enough, length, steady, self._emphasis, self._network, own, self._device,
-                    self._kind, self.engine.batch, torch.get_num_threads(),
+                    Scheme(clip, settings.encoding, out.suffix, work.folder), work.analysis, given.sound, settings,
+                    enough, self._network, own, self.engine.batch, torch.get_num_threads(),
                 )  # fmt: skip
                 told = complete(work, len(timeline), drawing, studio, workers, clock, show, on_frame)
                 writer.tags = mark.tags()
@@ -278,18 +285,6 @@ class Dubber:
             adapted=tuple(sorted(set(inputs["adapted"].values()))),
             earlier=provenance.Stretches.of([*earlier.spans, *again], earlier.left_out), signed=signed,
         )  # fmt: skip
-
-
-def _require_possible(
-    faces: str, silence: str, length: str, crf: int, steady: float, workers: int, on_damage: str
-) -> None:
-    require(faces in FACES, f"faces must be {', '.join(FACES[:-1])} or {FACES[-1]}, not {faces!r}")
-    require(silence in SILENCES, f"silence must be {', '.join(SILENCES[:-1])} or {SILENCES[-1]}, not {silence!r}")
-    require(length in LENGTHS, f"length must be {', '.join(LENGTHS[:-1])} or {LENGTHS[-1]}, not {length!r}")
-    require(on_damage in ("stop", "pass"), f"on_damage must be 'stop' or 'pass', not {on_damage!r}")
-    require(0 <= crf <= 51, f"crf must be 0 to 51, not {crf}")
-    require(0 <= steady <= 1, f"steady must be 0 to 1, not {steady}")
-    require(workers > 0, f"workers must be positive, not {workers}")
 
 
 def _seen(work: Journal, find: Callable[[], Analysis]) -> Analysis:

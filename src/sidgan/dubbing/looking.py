@@ -1,34 +1,35 @@
-"""A second look at a video whose faces are known: who they are, how sure each frame is, short losses bridged."""
+"""What can be told when the faces of a video are known: who they are, how sure each frame is, short losses bridged."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
 import numpy as np
 
 from sidgan import geometry, media
 from sidgan.cast import Looks, Member, members, unknown
+from sidgan.dubbing.glimpses import Glimpses
 from sidgan.dubbing.report import Progress
-from sidgan.dubbing.trust import GRID, Trust, surface, trust
+from sidgan.dubbing.trust import Trust, trust
 from sidgan.people import Person
-from sidgan.types import Clip
+from sidgan.types import Byte, Clip, Float
 
-SEEN = 96  #: px of the crops that are looked at
 LONGEST_LOSS = Fraction(1, 2)  #: seconds of a loss that may be bridged
 MOVED = 0.25  #: of the side, by which a face may have moved on meanwhile
 TURNED = 15.0  #: degrees of yaw by which it may have turned
 
 
 def look(
-    clip: Clip, people: Sequence[Person], times: Sequence[Fraction], progress: Progress, *, identify: bool = False
-) -> tuple[tuple[Member, ...], dict[Person, Trust]]:
+    clip: Clip, people: Sequence[Person], times: Sequence[Fraction], glimpses: Glimpses, progress: Progress, *,
+    identify: bool = False,
+) -> tuple[tuple[Member, ...], dict[Person, Trust]]:  # fmt: skip
     """Look at every face of a video; `Person.bridged` and `Person.doubts` are filled.
 
     Args:
         people: all tracks, the most prominent first.
         times: seconds at which the video's frames are shown.
+        glimpses: of all frames of all tracks.
         identify: also take the identity of a single track, which there is nobody to tell apart from.
 
     Returns:
@@ -37,27 +38,28 @@ def look(
     for person in people:
         person.bridged = bridges(person, times)
     alone = len(people) == 1 and not identify
-    looks = Looks({} if alone else dict(enumerate(people)))
-    surfaces = {person: np.zeros((len(person.track), GRID, GRID, 3), np.uint8) for person in people}
-    here: dict[int, list[Person]] = defaultdict(list)
-    for person in people:
-        for index in person.track.frames:
-            here[index].append(person)
-    last = max(here, default=-1)
-    for frame in media.read_frames(clip):
-        if frame.index > last:
-            break
-        looks.see(frame)
-        for person in here.pop(frame.index, []):
-            row = person.row(frame.index)
-            image = geometry.crop_face(frame, person.track.matrices[row], SEEN).image
-            surfaces[person][row] = surface(image)
-        progress("look", frame.index + 1, last + 1)
-    who = (unknown(),) if alone else members(dict(enumerate(people)), looks.identities())
-    sure = {person: trust(person, surfaces[person]) for person in people}
+    who = (unknown(),) if alone else members(dict(enumerate(people)), _identities(clip, people, progress))
+    sure = {person: trust(person, surfaces(person, glimpses)) for person in people}
     for person, verdict in sure.items():
         person.doubts = verdict.refusals()
     return who, sure
+
+
+def surfaces(person: Person, glimpses: Glimpses) -> Byte:
+    """(N, 12, 12, 3) what a face looks like in the frames of its track."""
+    return np.stack([glimpses.surface(index, matrix)
+                     for index, matrix in zip(person.track.frames, person.track.matrices, strict=True)])  # fmt: skip
+
+
+def _identities(clip: Clip, people: Sequence[Person], progress: Progress) -> Mapping[int, Float]:
+    """The identity of each track by its place: of a few whole faces, for which the video is read once more."""
+    looks = Looks(dict(enumerate(people)))
+    for frame in media.read_frames(clip) if people else ():
+        looks.see(frame)
+        progress("look", frame.index + 1, looks.last + 1)
+        if frame.index >= looks.last:
+            break
+    return looks.identities()
 
 
 def bridges(person: Person, times: Sequence[Fraction]) -> np.ndarray:

@@ -20,12 +20,14 @@ import cv2
 import numpy as np
 
 from sidgan import geometry, media, provenance
-from sidgan.dubbing.looks import LIMITS, doubt
+from sidgan.dubbing.looks import doubt
+from sidgan.dubbing.verdict import SURE, findings, least_sure, seconds_of
 from sidgan.errors import InputError, MarkError
 from sidgan.files import finished
 from sidgan.types import Byte
 
 PICTURES = 6  #: stretches of which pictures are shown
+FIRST = 8  #: findings that are told at the top
 LISTED = 200  #: rows of a table; of more, the first ones
 SIDE, ROOM = 224, 1.25  #: px of a picture's side, and how much wider than the face square it looks
 QUALITY = 88
@@ -36,19 +38,30 @@ ABOUT = {
 }
 HEADS = {"confidence": 2, **{name: 2 for name in ABOUT}}  #: columns of the table, where known, and their decimals
 STYLE = """
-body{font:15px/1.45 system-ui,sans-serif;margin:0 auto;max-width:960px;padding:12px;color:#1c1e21;background:#fff}
-h1{font-size:1.4em;overflow-wrap:anywhere}h2{font-size:1.1em;margin-top:1.8em;border-bottom:1px solid #ccc}
-.scroll{overflow-x:auto}table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:13px}
-td,th{padding:3px 10px;text-align:right;border-bottom:1px solid #e4e4e4;white-space:nowrap}
-td:first-child,th:first-child{text-align:left}.words td{text-align:left;white-space:normal;overflow-wrap:anywhere}
-.words td:first-child{color:#5c6168;white-space:nowrap;vertical-align:top}td.doubt{background:#fde9d2}
-.note{color:#5c6168;font-size:13px}.altered{border-left:4px solid #c8324b;padding:2px 12px;background:#fdf0f2}
-.bar{display:flex;height:26px;border:1px solid #bbb}.bar i{display:block;min-width:1px;height:100%}
-.dubbed,.time i{background:#2c7fb8}.passed{background:#d5d8dc}
-.key{display:inline-block;width:12px;height:12px;margin:0 4px 0 10px}
-.time i{display:inline-block;height:10px}.pairs{display:flex;flex-wrap:wrap;gap:14px}
+body{font:16px/1.5 system-ui,sans-serif;margin:0 auto;max-width:960px;padding:12px 16px 48px;color:#1c1e21}
+h1{font-size:1.4em;line-height:1.25;overflow-wrap:anywhere}
+h2{font-size:1.1em;margin:2em 0 .6em;border-bottom:1px solid #ccc}
+.altered{border-left:4px solid #c8324b;padding:4px 12px;background:#fdf0f2;font-size:14px}
+.verdict{border-radius:8px;padding:4px 18px 8px}.verdict h2{margin:.6em 0 .2em;border:0;font-size:1.25em}
+.verdict p{margin:.4em 0}.verdict ol{margin:.4em 0;padding-left:1.4em}.verdict li{margin:.3em 0}
+.fine{background:#e9f6ec}.look{background:#fff4e2}code{overflow-wrap:anywhere}
+.scroll{overflow-x:auto}table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:14px}
+td,th{padding:4px 16px 4px 0;text-align:right;border-bottom:1px solid #e4e4e4;white-space:nowrap}
+th{font-weight:600;color:#5c6168}td:first-child,th:first-child,.words td,.words th{text-align:left}
+.words td:last-child{white-space:normal;overflow-wrap:anywhere}.words td{vertical-align:top}
+.doubt,.plain{padding:1px 6px;margin-right:-6px;border-radius:4px}.doubt{background:#fbd9a8}
+.note{color:#5c6168;font-size:13px}
+.bar{display:flex;height:28px;border-radius:4px;overflow:hidden}.bar i{display:block;min-width:2px;height:100%}
+.dubbed,.time i{background:#2c7fb8}.passed{background:#cfd4da}
+.ends{display:flex;justify-content:space-between;margin:4px 0 12px;color:#5c6168;font-size:13px}
+.key{display:inline-block;width:11px;height:11px;margin:0 4px 0 10px;border-radius:2px}
+.meter{display:inline-block;width:64px;height:8px;margin-right:10px;border-radius:4px;background:#e4e7ea;overflow:hidden}
+.meter i{display:block;height:100%;background:#3a9a5b}.low i{background:#e08a1e}
+.time i{display:inline-block;height:10px;border-radius:2px}.pairs{display:flex;flex-wrap:wrap;gap:16px}
 figure{margin:0;width:452px;max-width:100%}figure img{width:50%;height:auto;vertical-align:top}
 figcaption{font-size:13px}
+@media(max-width:520px){
+.framed td:nth-child(2),.framed th:nth-child(2),.framed .meter{display:none}td,th{padding-right:12px}}
 """
 
 
@@ -67,27 +80,50 @@ def write_page(
         InputError: a file of the job cannot be read any more.
         OutputError: the page cannot be written.
     """
-    shots: Sequence[Mapping[str, Any]] = report.get("looks", ())
+    looks: Sequence[Mapping[str, Any]] = report.get("looks", ())
+    called = {file: (names or {}).get(file, file.name) for file in (video, voice, out)}
     parts = [
-        *_head(report, video, voice, out, names or {}), *_timeline(report), *_table(shots),
-        *_pictures(shots, video, out), *_times(report), "</body></html>",
+        *_head(called[out]), *_verdict(report), *_timeline(report), *_shots(report), *_table(report),
+        *_pictures(looks, video, out), *_made_of(report, called, video, voice, out), *_times(report), "</body></html>",
     ]  # fmt: skip
     with finished(page) as part:
         part.write_text("\n".join(parts) + "\n", encoding="utf-8")
 
 
-def _head(
-    report: Mapping[str, Any], video: Path, voice: Path, out: Path, names: Mapping[Path, str]
-) -> Iterator[str]:
-    called = {file: names.get(file, file.name) for file in (video, voice, out)}
-    name = escape(called[out])
+def _head(called: str) -> Iterator[str]:
+    name = escape(called)
     yield '<!doctype html><html lang="en"><head><meta charset="utf-8">'
     yield '<meta name="viewport" content="width=device-width,initial-scale=1">'
     yield f"<title>{name}</title><style>{STYLE}</style></head><body><h1>{name}</h1>"
     yield "<p class='altered'>This video is altered: a mouth was redrawn to another voice. Whoever is seen in it must"
     yield " have agreed to that, and whoever sees it must be told. "
-    yield f"<code>sidgan verify {escape(quote(called[out]))}</code> reads its mark.</p>"
-    yield "<table class='words'>"
+    yield f"<code>sidgan verify {escape(quote(called))}</code> reads its mark.</p>"
+
+
+def _verdict(report: Mapping[str, Any]) -> Iterator[str]:
+    """What to check first, in words."""
+    if "frames" not in report:
+        return
+    found = findings(report)
+    share = report["dubbed"] / max(report["frames"], 1)
+    yield f"<section class='verdict {'look' if found else 'fine'}'><h2>What to check first</h2>"
+    yield f"<p>{report['dubbed']} of {report['frames']} frames ({share:.0%}) have a redrawn mouth. "
+    if not found:
+        yield "<b>Nothing stands out.</b> Look at it once with the sound on all the same.</p>"
+    else:
+        many = "1 moment is worth a look:" if len(found) == 1 else f"{len(found)} moments are worth a look,"
+        yield f"<b>{many}</b>{' the most doubtful first:' if len(found) > 1 else ''}</p><ol>"
+        for one in found[:FIRST]:
+            yield f"<li><b>{_moment(one.start)} to {_moment(one.end)}</b> {escape(one.text)}</li>"
+        yield f"</ol>{_more(len(found), FIRST)}"
+    yield from (f"<p>{escape(note)}</p>" for note in report.get("notes", ()))
+    yield "</section>"
+
+
+def _made_of(
+    report: Mapping[str, Any], called: Mapping[Path, str], video: Path, voice: Path, out: Path
+) -> Iterator[str]:
+    yield "<h2>What it is made of</h2><table class='words'>"
     for what, text in _facts(report, called, video, voice, out):
         yield f"<tr><td>{what}</td><td>{escape(text)}</td></tr>"
     yield "</table>"
@@ -130,6 +166,7 @@ def _timeline(report: Mapping[str, Any]) -> Iterator[str]:
     passed = [(int(first), int(last), str(reason)) for first, last, reason in report.get("passed", ())]
     if "frames" not in report:
         return
+    at = seconds_of(report)
     yield "<h2>Where the mouth was redrawn</h2><div class='bar'>"
     begin = 0
     for first, last, reason in [*passed, (report["frames"], report["frames"], "")]:
@@ -137,35 +174,85 @@ def _timeline(report: Mapping[str, Any]) -> Iterator[str]:
             if a < min(b, report["frames"]):
                 yield f"<i class='{kind}' style='flex:{b - a}' title='frames {a}-{b - 1}: {escape(title)}'></i>"
         begin = last + 1
-    yield "</div><p class='note'><span class='key dubbed'></span>redrawn<span class='key passed'></span>as it was</p>"
+    yield "</div><p class='ends'><span>0</span>"
+    yield "<span><i class='key dubbed'></i>redrawn <i class='key passed'></i>as filmed</span>"
+    yield f"<span>{_moment(at(report['frames']))}</span></p>"
     if passed:
-        yield "<div class='scroll'><table><tr><th>frames as they were</th><th>why</th></tr>"
-        for first, last, reason in passed[:LISTED]:
-            yield f"<tr><td>{first}-{last}</td><td>{escape(reason)}</td></tr>"
-        yield f"</table></div>{_more(len(passed))}"
+        rows = [(_span(at(a), at(b + 1)), f"{a}-{b}", escape(reason)) for a, b, reason in passed]
+        yield from _rows(("as filmed", "frames", "why"), rows, "framed words")
+    damaged = [(_span(begin, end), f"{end - begin:.2f} s") for begin, end in report.get("damaged", ())]
+    if damaged:
+        yield "<h2>Where the video is damaged</h2>"
+        yield from _rows(("damaged", "still for"), damaged)
 
 
-def _table(shots: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def _shots(report: Mapping[str, Any]) -> Iterator[str]:
+    """Shot by shot, who was redrawn, and how sure it was where their mouth is."""
+    shots: Sequence[Mapping[str, Any]] = report.get("shots", ())
     if not shots:
         return
-    heads = [name for name in HEADS if any(shot.get(name) is not None for shot in shots)]
-    yield "<h2>How it looks</h2><div class='scroll'><table><tr><th>frames</th><th>seconds</th><th>redrawn</th>"
-    yield "".join(f"<th>{head}</th>" for head in heads) + "</tr>"
-    for shot in shots[:LISTED]:
-        share = f"{shot['dubbed'] / (shot['last'] - shot['first'] + 1):.0%}"
-        cells = "".join(_cell(name, shot.get(name)) for name in heads)
-        yield f"<tr><td>{shot['first']}-{shot['last']}</td><td>{shot['start']:.2f}-{shot['end']:.2f}</td>"
-        yield f"<td>{share}</td>{cells}</tr>"
-    yield f"</table></div>{_more(len(shots))}<p class='note'>"
+    rows = []
+    for shot in shots:
+        share = shot["dubbed"] / (shot["last"] - shot["first"] + 1)
+        who = "nobody" if shot["person"] is None else f"person {shot['person']}"
+        sure = "-" if shot["person"] is None else _meter(shot["confidence"], doubtful=shot["confidence"] < SURE)
+        rows.append((_span(shot["start"], shot["end"]), f"{shot['first']}-{shot['last']}", sure, f"{share:.0%}", who))
+    yield "<h2>Shot by shot</h2>"
+    yield from _rows(("shot", "frames", "confidence", "redrawn", "whose mouth"), rows, "framed")
+    yield "<p class='note'>Confidence: how sure it is where the mouth is, 0 to 1. A frame below 0.5 is left as filmed."
+    yield " Marked is what is worth a look.</p>"
+
+
+def _table(report: Mapping[str, Any]) -> Iterator[str]:
+    looks = [{"confidence": least_sure(report.get("shots", ()), look["first"], look["last"]), **look}
+             for look in report.get("looks", ())]  # fmt: skip
+    if not looks:
+        return
+    heads = [name for name in HEADS if any(look.get(name) is not None for look in looks)]
+    rows = [
+        (_span(look["start"], look["end"]), f"{look['first']}-{look['last']}",
+         *(_cell(name, look.get(name)) for name in heads))
+        for look in looks
+    ]  # fmt: skip
+    yield "<h2>How it looks</h2>"
+    yield from _rows(("redrawn", "frames", *heads), rows, "framed")
+    yield "<p class='note'>"
     yield " ".join(f"{name.capitalize()}: {ABOUT[name]}." for name in heads if name in ABOUT)
     yield " Marked is what is worth a look.</p>"
 
 
+def _rows(heads: Sequence[str], rows: Sequence[Sequence[str]], kind: str = "") -> Iterator[str]:
+    """A table of cells that are HTML already; of many rows, the first ones. ``framed``: the second holds frames."""
+    yield f"<div class='scroll'><table class='{kind}'><tr>{''.join(f'<th>{head}</th>' for head in heads)}</tr>"
+    for row in rows[:LISTED]:
+        yield f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>"
+    yield f"</table></div>{_more(len(rows), LISTED)}"
+
+
+def _moment(seconds: float) -> str:
+    """Minutes and seconds, as players show them: 1:02.5."""
+    tenths = round(10 * seconds)
+    return f"{tenths // 600}:{tenths // 10 % 60:02}.{tenths % 10}"
+
+
+def _span(start: float, end: float) -> str:
+    return f"{_moment(start)} to {_moment(end)}"
+
+
+def _meter(share: float, *, doubtful: bool) -> str:
+    kind = "meter low" if doubtful else "meter"
+    return f"<i class='{kind}'><i style='width:{share:.0%}'></i></i>{_marked(f'{share:.2f}', doubtful=doubtful)}"
+
+
+def _marked(text: str, *, doubtful: bool) -> str:
+    return f"<span class='{'doubt' if doubtful else 'plain'}'>{text}</span>"
+
+
 def _cell(name: str, value: float | None) -> str:
     if value is None:
-        return "<td>-</td>"
-    doubtful = " class='doubt'" if name in LIMITS and doubt({name: value}) > 1 else ""
-    return f"<td{doubtful}>{value:.{HEADS[name]}f}</td>"
+        return "-"
+    doubtful = value < SURE if name == "confidence" else doubt({name: value}) > 1
+    return _marked(f"{value:.{HEADS[name]}f}", doubtful=doubtful)
 
 
 def _pictures(shots: Sequence[Mapping[str, Any]], video: Path, out: Path) -> Iterator[str]:
@@ -215,5 +302,5 @@ def _times(report: Mapping[str, Any]) -> Iterator[str]:
     yield f"<p class='note'>{', '.join(t.format(report[key]) for key, t in told.items() if key in report)}</p>"
 
 
-def _more(count: int) -> str:
-    return f"<p class='note'>and {count - LISTED} more</p>" if count > LISTED else ""
+def _more(count: int, shown: int) -> str:
+    return f"<p class='note'>and {count - shown} more</p>" if count > shown else ""

@@ -57,7 +57,8 @@ class Plan:
             yield from self._shot(list(group))
 
     def _shot(self, frames: list[Showing]) -> Iterator[Shot]:
-        first, last = frames[0].index, frames[-1].index
+        last = frames[-1]
+        span = frames[0].index, last.index, round(float(frames[0].time), 3), round(float(last.time + last.duration), 3)
         redrawn: dict[int, int] = {}
         confidences: dict[int, list[float]] = {}
         for shown in frames:
@@ -69,9 +70,9 @@ class Plan:
                 confidences.setdefault(number, []).append(float(sure))
                 redrawn[number] = redrawn.get(number, 0) + (person in drawn)
         for number in sorted(confidences):
-            yield Shot(first, last, number, round(float(np.mean(confidences[number])), 3), redrawn[number])
+            yield Shot(*span, number, round(float(np.mean(confidences[number])), 3), redrawn[number])
         if not confidences:
-            yield Shot(first, last, None, 0.0, 0)
+            yield Shot(*span, None, 0.0, 0)
 
     def _weight(self, person: Person, shown: Showing) -> float:
         if person not in self._weights:

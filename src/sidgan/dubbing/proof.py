@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from itertools import zip_longest
 from pathlib import Path
@@ -10,6 +10,7 @@ from pathlib import Path
 from sidgan import media
 from sidgan.dubbing.report import Progress
 from sidgan.timeline import Timeline
+from sidgan.types import Frame
 
 ROUNDING = Fraction(1, 1000)  #: seconds; Matroska counts in milliseconds
 
@@ -17,21 +18,23 @@ ROUNDING = Fraction(1, 1000)  #: seconds; Matroska counts in milliseconds
 def wrong_pictures(out: Path, timeline: Timeline, digests: Sequence[int], progress: Progress) -> str | None:
     """What is wrong with the pictures of an output, in words.
 
-    Every frame must be there at its time, with the samples of its digest if there are any.
+    Every frame must be there at its time, and decode to the samples of its digest if there are any.
     """
-    count, wrong = 0, None
-    for shown, frame in zip_longest(timeline, media.read_frames(media.probe(out))):
-        if frame is None:
-            break
-        count += 1
-        progress("verify", count, len(timeline))
-        if shown is None or wrong:
-            continue
-        if abs(frame.time - shown.time) > ROUNDING:
-            wrong = f"frame {shown.index} at {float(frame.time):.3f} s instead of {float(shown.time):.3f} s"
-        elif digests and media.digest(frame) != digests[shown.index]:
-            wrong = f"frame {shown.index} not as it went into the encoder"
-    return wrong if count == len(timeline) else f"{count} frames instead of {len(timeline)}"
+    times = media.shown_times(out)
+    if len(times) != len(timeline):
+        return f"{len(times)} frames instead of {len(timeline)}"
+    for shown, time in zip(timeline, times, strict=True):
+        if abs(time - shown.time) > ROUNDING:
+            return f"frame {shown.index} at {float(time):.3f} s instead of {float(shown.time):.3f} s"
+    for place, (frame, meant) in enumerate(zip_longest(_frames(out) if digests else (), digests)):
+        progress("verify", place + 1, len(timeline))
+        if frame is None or media.digest(frame) != meant:
+            return f"frame {place} not as it went into the encoder"
+    return None
+
+
+def _frames(out: Path) -> Iterator[Frame]:
+    return media.read_frames(media.probe(out))
 
 
 def wrong_sound(out: Path, voice: Path, timeline: Timeline, own: Path | None) -> str | None:

@@ -19,6 +19,7 @@ class Shot:
 
     Attributes:
         first, last: frames of the output.
+        start, end: seconds of the output at which it begins and is over.
         person: the number of who was to be redrawn; ``None`` where nobody was.
         confidence: how sure it was where their mouth is, mean over the frames, 0 to 1.
         dubbed: frames with their mouth redrawn.
@@ -26,6 +27,8 @@ class Shot:
 
     first: int
     last: int
+    start: float
+    end: float
     person: int | None
     confidence: float
     dubbed: int

@@ -11,6 +11,7 @@ import signal
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
+from copy import copy
 from dataclasses import dataclass
 from fractions import Fraction
 from multiprocessing import parent_process
@@ -26,11 +27,10 @@ from sidgan.dubbing.drawing import Drawing
 from sidgan.dubbing.journal import LENGTH, Journal, Record
 from sidgan.dubbing.plan import Plan
 from sidgan.dubbing.report import Clock, Progress
-from sidgan.dubbing.silence import Silence
+from sidgan.dubbing.settings import Settings
 from sidgan.dubbing.voice import voices
 from sidgan.engine import Engine, Graph, load
 from sidgan.nn import Generator
-from sidgan.timeline import Length as Ends
 from sidgan.timeline import Timeline
 from sidgan.types import Clip, Frame
 
@@ -92,10 +92,10 @@ def make(part: Part, drawing: Drawing, scheme: Scheme, clock: Clock, on_frame: O
 
 @dataclass(frozen=True)
 class Studio:
-    """All that a process needs to draw segments by itself; for the attributes see `sidgan.dub`.
+    """All that a process needs to draw segments by itself; for other attributes see `sidgan.dub`.
 
     Attributes:
-        sound: what the output sounds like; speakers, silence: see `sidgan.dubbing.voice.voices`.
+        sound: what the output sounds like.
         enough: seconds of the voices that are wanted.
         analysis: file with the first pass.
         threads: of torch, in each process: with another number, libraries may compute other bits.
@@ -104,47 +104,42 @@ class Studio:
     scheme: Scheme
     analysis: Path
     sound: Path
-    speakers: Mapping[int, Path]
-    silence: Silence
+    settings: Settings
     enough: Fraction | None
-    length: Ends
-    steady: float
-    emphasis: float
     model: Path | str | Generator
     own: Mapping[int, Generator]
-    device: str
-    kind: str
     batch: int
     threads: int
 
     def drawing(self, clock: Clock) -> Drawing:
         """Open it."""
-        model = self.model if isinstance(self.model, Generator) else load(self.model)
-        engine = engine_of(model, self.device, self.batch, self.kind, self.emphasis)
+        model, how = self.model if isinstance(self.model, Generator) else load(self.model), self.settings
         seen = Analysis.load(self.analysis)
-        heard = voices(self.sound, self.speakers, self.silence, self.enough)
-        plan = Plan(seen, heard, Timeline(seen.times, seen.end, heard.end, self.length))
-        own = engines(self.own, self.device, self.batch, self.kind, self.emphasis)
-        return Drawing(self.scheme.clip, plan, engine, own, clock, _silent, self.steady)
+        heard = voices(self.sound, how.speakers, how.silence, self.enough)
+        plan = Plan(seen, heard, Timeline(seen.times, seen.end, heard.end, how.length))
+        engine, own = engine_of(model, how, self.batch), engines(self.own, how, self.batch)
+        return Drawing(self.scheme.clip, plan, engine, own, clock, _silent, how.steady)
 
 
 def _silent(stage: str, done: int, total: int) -> None:
     """Progress that is told by the process that began this one."""
 
 
-def engine_of(network: Generator | Graph, device: str, batch: int, kind: str, emphasis: float) -> Engine:
-    """An engine whose mouths move so strongly; an exported network's move as they were exported."""
-    if isinstance(network, Generator):
-        network.emphasis = emphasis
-    return Engine(network, device, batch, kind=kind)
+def engine_of(network: Generator | Graph, settings: Settings, batch: int) -> Engine:
+    """An engine whose mouths move so strongly; an exported network's move as they were exported.
+
+    The network stays as it is: where it moves otherwise, a twin with the same weights is run.
+    """
+    if isinstance(network, Generator) and network.emphasis != settings.emphasis:
+        network = copy(network)
+        network.emphasis = settings.emphasis
+    return Engine(network, settings.device, batch, kind=settings.engine)
 
 
-def engines(
-    own: Mapping[int, Generator], device: str, batch: int, kind: str, emphasis: float
-) -> dict[int, Engine]:
+def engines(own: Mapping[int, Generator], settings: Settings, batch: int) -> dict[int, Engine]:
     """An engine for each track, one for all tracks of the same network."""
     networks = {id(network): network for network in own.values()}
-    ready = {i: engine_of(network, device, batch, kind, emphasis) for i, network in networks.items()}
+    ready = {i: engine_of(network, settings, batch) for i, network in networks.items()}
     return {track: ready[id(network)] for track, network in own.items()}
 
 

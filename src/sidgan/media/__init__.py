@@ -15,6 +15,7 @@ from sidgan.media.mix import write_mix
 from sidgan.media.pictures import digest, editable, glance, probe, read_frames, read_rgb, read_span
 from sidgan.media.player import Player
 from sidgan.media.segments import Segment, SegmentWriter
+from sidgan.media.shown import shown_times
 from sidgan.media.sound import decode_audio, read_audio, stretch, write_wav
 from sidgan.media.source import metadata
 from sidgan.media.stated import Stated, stated
@@ -41,6 +42,7 @@ __all__ = [
     "read_picture",
     "read_rgb",
     "read_span",
+    "shown_times",
     "sound_span",
     "stated",
     "stretch",

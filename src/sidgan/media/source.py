@@ -120,7 +120,7 @@ def _pictures(
             packet = next(packets, None)
         except av.FFmpegError as error:
             if lost is None or not isinstance(error, av.InvalidDataError) or gaps == MOST_GAPS:
-                raise _unreadable(path, at, error) from error
+                raise unreadable(path, at, error) from error
             packets, gaps = container.demux(stream), gaps + 1
             lost.append(at or Fraction(0))
             continue
@@ -132,7 +132,7 @@ def _pictures(
             if at is None:  # recordings may begin in the middle of a group of pictures
                 continue
             if lost is None or isinstance(error, OSError):
-                raise _unreadable(path, at, error) from error
+                raise unreadable(path, at, error) from error
             lost.append(at)
             continue
         for frame in frames:
@@ -140,7 +140,8 @@ def _pictures(
             yield frame
 
 
-def _unreadable(path: Path, at: Fraction | None, error: av.FFmpegError) -> InputError:
+def unreadable(path: Path, at: Fraction | None, error: av.FFmpegError) -> InputError:
+    """What to tell where a file cannot be read on after so many seconds."""
     near = f"{float(at or 0):.2f} s"
     if isinstance(error, OSError):
         why = (error.strerror or str(error)).lower()

@@ -1,0 +1,67 @@
+"""What decides how a video is dubbed, beside the files and the model: said once, for program, lists and journal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from sidgan import media
+from sidgan.config import require
+from sidgan.dubbing.choice import FACES, Faces
+from sidgan.dubbing.silence import SILENCES, Silence
+from sidgan.dubbing.steady import STEADY
+from sidgan.timeline import LENGTHS, Length
+
+Damage = Literal["stop", "pass"]
+DAMAGES: tuple[str, ...] = get_args(Damage)
+
+#: What the journal knows by something else: photo and voices by what is in them, engine and device by what they are
+#: here, encoder and quality by what comes of them together.
+NOTED_OTHERWISE = frozenset({"face", "speakers", "engine", "device", "encoder", "crf", "lossless"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How a video is dubbed. What each setting does is told by `sidgan.dub`, which takes them one by one.
+
+    Raises:
+        ConfigError: an impossible setting.
+    """
+
+    faces: Faces = "largest"
+    face: int | Path | None = None
+    speakers: Mapping[int, Path] = field(default_factory=dict)
+    silence: Silence = "close"
+    length: Length = "cut"
+    device: str = "auto"
+    engine: str = "torch"
+    encoder: str = "x264"
+    crf: int = 16
+    lossless: bool = False
+    steady: float = STEADY
+    emphasis: float = 1.0
+    on_damage: Damage = "stop"
+
+    def __post_init__(self) -> None:
+        for name, known in (("faces", FACES), ("silence", SILENCES), ("length", LENGTHS), ("on_damage", DAMAGES)):
+            value = getattr(self, name)
+            require(value in known, f"{name} must be {', '.join(known[:-1])} or {known[-1]}, not {value!r}")
+        for name, most in (("crf", 51), ("steady", 1), ("emphasis", 3)):
+            value = getattr(self, name)
+            require(0 <= value <= most, f"{name} must be 0 to {most}, not {value}")
+        require(
+            self.face is None or not self.speakers,
+            "choose a face or give speakers, not both: speakers say who is redrawn",
+        )
+
+    @property
+    def encoding(self) -> media.Encoding:
+        """How pictures are encoded."""
+        return media.Encoding(self.encoder, self.crf, lossless=self.lossless)
+
+    def noted(self) -> dict[str, Any]:
+        """Plain values that decide an output's bytes: every setting but those of `NOTED_OTHERWISE`."""
+        names = [one.name for one in fields(Settings) if one.name not in NOTED_OTHERWISE]
+        return {"encoding": str(self.encoding), **{name: getattr(self, name) for name in names}}

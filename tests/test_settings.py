@@ -1,0 +1,89 @@
+"""The settings of a dub are said once; what takes them one by one agrees with that."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from dataclasses import MISSING, fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+from marked import network
+
+from sidgan import cli, dubbing, jobs
+from sidgan.dubbing.segments import engine_of, engines
+from sidgan.dubbing.settings import Settings
+from sidgan.errors import ConfigError
+
+DEFAULTS = {one.name: one.default for one in fields(Settings) if one.default is not MISSING}  # all but speakers
+
+
+def choices(hint: Any) -> tuple[Any, ...]:
+    """What a ``Literal`` allows, alone or inside ``Annotated``."""
+    inner = hint.__origin__ if hasattr(hint, "__metadata__") else hint
+    return typing.get_args(inner) if typing.get_origin(inner) is typing.Literal else ()
+
+
+def test_the_call_and_the_command_take_every_setting_with_the_same_default() -> None:
+    hints = typing.get_type_hints(Settings)
+    call, command = inspect.signature(dubbing.dub).parameters, inspect.signature(cli.dub).parameters
+    for name, default in DEFAULTS.items():
+        assert call[name].default == default
+        assert command[name].default == default
+    assert {"speakers"} == set(hints) - set(DEFAULTS) <= set(call)
+    for taken in (typing.get_type_hints(dubbing.dub), typing.get_type_hints(cli.dub, include_extras=True)):
+        told = {name: choices(taken[name]) for name in DEFAULTS if choices(hints[name])}
+        assert told == {name: choices(hints[name]) for name in told}
+        assert set(told) == {"faces", "silence", "length", "on_damage"}
+
+
+def test_a_list_of_jobs_has_a_column_for_every_setting(tmp_path: Path) -> None:
+    texts = {"faces": "all", "face": "2", "silence": "keep", "length": "hold", "device": "cpu", "engine": "onnx",
+             "encoder": "x265", "crf": "3", "lossless": "yes", "steady": "0.25", "emphasis": "2",
+             "on_damage": "pass"}  # fmt: skip
+    (tmp_path / "jobs.csv").write_text(f"video,voice,out,{','.join(texts)}\na,b,c,{','.join(texts.values())}\n")
+    (job,) = jobs.read(tmp_path / "jobs.csv", jobs.Job(Path(), Path(), Path()))
+    assert set(texts) == set(DEFAULTS)
+    assert (job.face, job.crf, job.lossless, job.steady, job.emphasis) == (2, 3, True, 0.25, 2.0)
+    assert all(getattr(job, name) != default for name, default in DEFAULTS.items())
+    (tmp_path / "jobs.csv").write_text("video,voice,out,face,speakers\na,b,c,anna.png,\na,b,d,,2=b.wav;3=c.wav\n")
+    photo, two = jobs.read(tmp_path / "jobs.csv", jobs.Job(Path(), Path(), Path()))
+    assert (photo.face, two.speakers) == (Path("anna.png"), {2: Path("b.wav"), 3: Path("c.wav")})
+
+
+def test_a_wrong_value_is_told_with_its_own_column(tmp_path: Path) -> None:
+    (tmp_path / "jobs.csv").write_text("video,voice,out,faces,crf\na,b,c,smallest,20\n")
+    with pytest.raises(ConfigError, match=r"line 2: 'faces' must be one of largest, all, speaking, not 'smallest'$"):
+        jobs.read(tmp_path / "jobs.csv", jobs.Job(Path(), Path(), Path()))
+
+
+def test_impossible_settings_are_one_line() -> None:
+    wrong: dict[str, Any] = {"faces": "smallest", "silence": "loud", "length": "half", "on_damage": "hope", "crf": 52,
+                             "steady": -1, "emphasis": 4}  # fmt: skip
+    for name, value in wrong.items():
+        with pytest.raises(ConfigError, match=rf"^{name} must be .*, not .?{value}"):
+            Settings(**{name: value})
+    with pytest.raises(ConfigError, match="not both"):
+        Settings(face=1, speakers={1: Path("a.wav")})
+
+
+def test_a_given_network_stays_as_it_is() -> None:
+    mine = network(0)
+    mine.emphasis = 1.0
+    dubber = dubbing.Dubber(generator=mine, device="cpu", emphasis=2.0)
+    assert mine.emphasis == 1.0
+    painted, *others = engines({0: mine, 1: mine}, dubber.settings, 2).values()
+    assert others == [painted]
+    for engine, emphasis in ((dubber.engine, 2.0), (painted, 2.0), (engine_of(mine, Settings(device="cpu"), 2), 1.0)):
+        run: Any = engine._generator
+        assert run.emphasis == emphasis
+        assert next(run.parameters()) is next(mine.parameters())  # the weights are there once
+
+
+def test_what_made_the_engine_cannot_change_with_a_dub(tmp_path: Path) -> None:
+    dubber = dubbing.Dubber(generator=network(0), device="cpu")
+    with pytest.raises(ConfigError, match="emphasis cannot change"):
+        dubber.dub(tmp_path / "a.mp4", tmp_path / "a.wav", tmp_path / "b.mp4", emphasis=2.0)
+    with pytest.raises(TypeError, match="crv"):
+        dubber.dub(tmp_path / "a.mp4", tmp_path / "a.wav", tmp_path / "b.mp4", crv=2)
