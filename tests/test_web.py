@@ -388,6 +388,13 @@ def test_no_proxy_of_the_prober_survives(tmp_path: Path) -> None:
     assert all(child.poll() is not None for child in children)
 
 
+def test_a_service_that_is_started_again_looks_at_files(tmp_path: Path, material: Path) -> None:
+    with served(tmp_path) as client:
+        app = client.app
+    with TestClient(app, base_url="http://localhost") as again:
+        given(again, "voice", material / "voice.wav")
+
+
 def test_a_file_that_ends_its_process_is_refused_and_the_next_is_not(tmp_path: Path, material: Path) -> None:
     with served(tmp_path) as client:
         given(client, "voice", material / "voice.wav")

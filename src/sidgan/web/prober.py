@@ -69,9 +69,13 @@ class Prober:
         return told
 
     def close(self) -> None:
-        """End the processes."""
-        while not self._idle.empty():
-            child = self._idle.get()
+        """End the processes; a service that is started again starts new ones."""
+        idle = []
+        with suppress(queue.Empty):
+            while True:
+                idle.append(self._idle.get_nowait())
+        for child in idle:
             if child is not None:
                 child.kill()
                 child.wait()
+            self._idle.put(None)
