@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import threading
 from collections.abc import Iterator
 from fractions import Fraction
@@ -19,7 +17,7 @@ from sidgan.study import build as building
 from sidgan.study.answers import Answers
 from sidgan.study.server import make_server, pages
 
-playwright = pytest.importorskip("playwright.sync_api", reason="no browser: pip install playwright")
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed; run make e2e")
 
 NAMES = ("Ours", "Secretmethod")
 CLIPS = 2
@@ -49,18 +47,6 @@ def address(study: Path) -> Iterator[str]:
     yield f"http://127.0.0.1:{server.server_address[1]}/"
     server.shutdown()
     server.server_close()
-
-
-@pytest.fixture
-def browser() -> Iterator[Any]:
-    path = os.environ.get("CHROMIUM") or shutil.which("chromium")
-    with playwright.sync_playwright() as tool:
-        try:
-            found = tool.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        except playwright.Error as error:
-            pytest.skip(f"no browser: {str(error).splitlines()[0]}; set CHROMIUM")
-        yield found
-        found.close()
 
 
 def begin(page: Any, address: str, name: str) -> None:
