@@ -512,6 +512,16 @@ def test_silent_and_soundless_files(tmp_path: Path) -> None:
     assert not (tmp_path / "b.mp4").exists()
 
 
+def test_sound_of_no_known_kind_counts_as_none(tmp_path: Path, talk: Path) -> None:
+    path = tmp_path / "a.mp4"
+    path.write_bytes(talk.read_bytes().replace(b"mp4a", b"zzzz").replace(b"esds", b"free"))
+    assert media.probe(path).audio_rate is None
+    assert not media.stated(path, 100).sound
+    assert len(list(media.read_frames(media.probe(path)))) == len(list(media.read_frames(media.probe(talk))))
+    with pytest.raises(InputError, match="no sound that can be decoded; give a file with speech"):
+        media.read_audio(path)
+
+
 def test_damaged_sound_is_refused(tmp_path: Path) -> None:
     path = make_sound(tmp_path / "a.m4a", speech(2.0), RATE, "aac")
     data = bytearray(path.read_bytes())

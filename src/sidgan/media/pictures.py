@@ -17,7 +17,7 @@ from av.video.format import VideoFormat
 from av.video.reformatter import ColorRange, Colorspace
 
 from sidgan.errors import InputError
-from sidgan.media.source import decoded, first_picture, opened, video_stream
+from sidgan.media.source import decoded, first_picture, opened, sound_stream, video_stream
 from sidgan.types import Array, Byte, Clip, Frame, PixelFormat, PlaneMap
 
 # Numbers of ITU-T H.273, as FFmpeg carries them in a frame's ``colorspace``; 2 and the rest mean "not said".
@@ -86,6 +86,7 @@ def probe(path: Path, *, tolerant: bool = False) -> Clip:
         else:
             duration = (container.duration or 0) / av.time_base
         rotation = round(first.rotation / 90) % 4 * 90
+        sound = sound_stream(container)
         width, height = (first.width, first.height) if rotation % 180 == 0 else (first.height, first.width)
         return Clip(
             path=path,
@@ -96,7 +97,7 @@ def probe(path: Path, *, tolerant: bool = False) -> Clip:
             duration=duration,
             rotation=rotation,
             format=_pixel_format(first, rotation),
-            audio_rate=container.streams.audio[0].rate if container.streams.audio else None,
+            audio_rate=None if sound is None else sound.rate,
             tolerant=tolerant,
         )
 

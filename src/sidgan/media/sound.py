@@ -16,7 +16,7 @@ from av.container import InputContainer
 
 from sidgan.errors import InputError
 from sidgan.media.files import finished, writing
-from sidgan.media.source import first_picture, opened
+from sidgan.media.source import first_picture, opened, sound_stream
 from sidgan.types import Float
 
 JUMP = 0.04  #: seconds; timestamps of containers wobble by less, a real gap is longer
@@ -108,9 +108,11 @@ def sounding(path: Path) -> Iterator[tuple[InputContainer, AudioStream]]:
         InputError: as `opened`, or there is no sound in it.
     """
     with opened(path) as container:
-        if not container.streams.audio:
-            raise InputError(f"{path} has no sound; give a file with speech")
-        yield container, container.streams.audio[0]
+        stream = sound_stream(container)
+        if stream is None:
+            unknown = " that can be decoded" if container.streams.audio else ""
+            raise InputError(f"{path} has no sound{unknown}; give a file with speech")
+        yield container, stream
 
 
 def decoded_sound(container: InputContainer, stream: AudioStream, path: Path) -> Iterator[av.AudioFrame]:

@@ -9,6 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.stream import Disposition
 from av.video.frame import PictureType
@@ -66,6 +67,11 @@ def video_stream(container: InputContainer) -> VideoStream | None:
     if container.format.name == "tty":  # FFmpeg takes any .txt for a film in terminal colours
         return None
     return next((s for s in container.streams.video if not s.disposition & Disposition.attached_pic), None)
+
+
+def sound_stream(container: InputContainer) -> AudioStream | None:
+    """The first sound of a known kind; of others, such as where damage hides the kind, not even a rate is known."""
+    return next((s for s in container.streams.audio if s.codec_context is not None), None)
 
 
 def decoded(

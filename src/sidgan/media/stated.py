@@ -11,7 +11,7 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-from sidgan.media.source import opened, video_stream
+from sidgan.media.source import opened, sound_stream, video_stream
 
 #: The only formats that are tried: no playlists, which name other files, no rows of pictures, no devices.
 FORMATS = (
@@ -54,7 +54,7 @@ def stated(path: Path, most: int) -> Stated:
     """
     with opened(Path(path), FORMATS) as container:
         name = container.format.name.split(",")[0]
-        pictures, sound = video_stream(container), next(iter(container.streams.audio), None)
+        pictures, sound = video_stream(container), sound_stream(container)
         frames, seconds = _counted(container, pictures or sound, most if pictures else 1000 * most)
         return Stated(
             suffix=SUFFIXES.get(name, f".{name}"), width=pictures.width if pictures else 0,
