@@ -76,6 +76,8 @@ def make_video(
         stream = out.add_stream(codec, rate=25, time_base=time_base)
         stream.width, stream.height = size
         stream.pix_fmt = pixels
+        if codec == "libx264":  # its macroblock tree reads what it never wrote at such sizes: other bytes each time
+            stream.codec_context.options = {"x264-params": "mbtree=0"}
         for name, value in (tags or {}).items():
             setattr(stream.codec_context, name, value)
         if shape is not None:
