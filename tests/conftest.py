@@ -1,8 +1,10 @@
 """Material that several test files share: drawn, never filmed."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -56,3 +58,12 @@ def clips() -> Path:
     if not folder.is_dir():
         pytest.skip("no real footage: set SIDGAN_CLIPS")
     return folder
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Threads of OpenCV do not live on in processes that are forked."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    yield
+    cv2.setNumThreads(before)
