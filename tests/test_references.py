@@ -160,6 +160,58 @@ def test_what_is_copied_is_as_sharp_as_the_reference(net):
     assert small.shape == (2, 3, 64, 64)
 
 
+GROWN = dataclasses.replace(COPYING, size=128, base=2, rgb_levels=(32, 64, 128), trunk=64)
+
+
+def hidden_mouths(side):
+    hidden = torch.zeros(2, 1, side, side, dtype=torch.bool)
+    hidden[..., side // 2 + 1 :, side // 4 - 1 : -side // 4] = True
+    return hidden
+
+
+def test_a_level_on_a_trunk_begins_where_the_smaller_generator_was(net):
+    torch.manual_seed(3)
+    large = begun(net, GROWN).eval()
+    mels = torch.randn(2, 1, 80, 16)
+    for side in (64, 128):
+        faces, pictures = torch.rand(2, 3, side, side), torch.rand(1, 2, 3, side, side)
+        with torch.no_grad():
+            before = redrawn(net, faces, hidden_mouths(side), mels, net.encode_reference(pictures))
+            after = redrawn(large, faces, hidden_mouths(side), mels, large.encode_reference(pictures))
+        assert torch.equal(before, after), "small faces stay the trunk's, large ones are its copies, enlarged"
+    assert [Engine(large, "cpu").fitting(s).size for s in (20, 64, 90, 91, 300, 400)] == [64, 64, 64, 128, 256, 512]
+
+
+def test_what_is_above_a_trunk_learns_and_changes_large_faces_alone(net):
+    torch.manual_seed(4)
+    large = begun(net, GROWN).eval()
+    beyond = set(dict(large.named_parameters())) - set(large.within)
+    assert set(large.within) == set(dict(net.named_parameters())), "the trunk is the smaller generator"
+    query, pictures, mels = torch.rand(2, 3, 128, 128), torch.rand(1, 2, 3, 128, 128), torch.randn(2, 1, 80, 16)
+    query = query.masked_fill(hidden_mouths(128), 0)
+    optimiser = torch.optim.SGD([p for n, p in large.named_parameters() if n in beyond], lr=1.0)
+    outputs = large(query, pictures, mels)
+    for _ in range(2):  # the last layer begins at zero: what is before it learns from the second step on
+        optimiser.zero_grad()
+        large(query, pictures, mels)[128].square().mean().backward()
+        optimiser.step()
+    moved = [n for n, p in large.named_parameters() if n in beyond and p.grad is not None and p.grad.abs().sum() > 0]
+    assert set(moved) == beyond
+    again = large(query, pictures, mels)
+    assert torch.equal(outputs[64], again[64]) and not torch.equal(outputs[128], again[128])
+
+
+def test_a_trunk_is_a_smaller_generator_that_copies(net):
+    with pytest.raises(ConfigError, match="trunk must be 0 or a level below 128"):
+        dataclasses.replace(GROWN, trunk=128)
+    with pytest.raises(ConfigError, match="only a generator that copies"):
+        dataclasses.replace(GROWN, rgb="direct")
+    with pytest.raises(ConfigError, match="every level needs an output"):
+        dataclasses.replace(GROWN, rgb_levels=(32, 128))
+    with pytest.raises(ConfigError, match="the size that the weights are of"):
+        begun(net, dataclasses.replace(GROWN, trunk=32))
+
+
 def test_only_what_copies_can_be_enlarged(net):
     query, pictures, mel = seen()
     with pytest.raises(ValueError, match="copies"):

@@ -89,6 +89,10 @@ class GeneratorConfig:
         rgb: ``direct``: every output is drawn anew from the features. ``laplacian``: each adds detail to the coarser
             output, enlarged (the alternative that Sec. 3.2 rejects, as it cannot undo what is wrong there).
             ``copying``: each pixel is a mix of three, in learnt shares: drawn anew, the reference's and the query's.
+        trunk: size of the network within, whose encoders begin there and see pictures reduced to it; the levels above
+            look at the larger pictures each with a layer of its own, and correct the trunk's ``copying`` output,
+            enlarged. They begin with no correction, so a larger generator goes on where a smaller one was. 0, as in
+            the paper: the encoders begin at ``size``.
         warp_levels: resolutions whose blocks say how the reference moves to fit the query and the sound; the blocks
             after them see it moved, and so does ``copying``. None in the paper.
         audio_levels: resolutions of the blocks that take the audio feature.
@@ -107,6 +111,7 @@ class GeneratorConfig:
     start: int = 16
     rgb_levels: tuple[int, ...] = (128, 256, 512)
     rgb: Literal["direct", "laplacian", "copying"] = "direct"
+    trunk: int = 0
     warp_levels: tuple[int, ...] = ()
     audio_levels: tuple[int, ...] = (16, 32, 64)
     audio_inject: Literal["adain", "concat"] = "adain"
@@ -120,6 +125,10 @@ class GeneratorConfig:
         require(0 <= self.audio_context <= most, f"audio_context must be 0 to {most}, not {self.audio_context}")
         require(levels[-1] == self.size, f"size {self.size} must be start {self.start} times a power of two")
         require(bool(self.rgb_levels) and self.rgb_levels[-1] == self.size, "the last rgb level must be size")
+        fine = [r for r in levels if r >= (self.trunk or self.size)]
+        require(self.trunk in (0, *levels[:-1]), f"trunk must be 0 or a level below {self.size}, not {self.trunk}")
+        require(self.rgb == "copying" or not self.trunk, "only a generator that copies can have a trunk")
+        require(set(fine) <= set(self.rgb_levels), f"from the trunk on every level needs an output: {fine}")
         unknown = (set(self.rgb_levels) | set(self.audio_levels) | set(self.warp_levels)) - set(levels)
         require(not unknown, f"levels {sorted(unknown)} are not among the block resolutions {levels}")
         if self.kind != "sidgan":
@@ -135,6 +144,16 @@ class GeneratorConfig:
     def sees_mouth(self) -> bool:
         """Whether queries are shown unmasked, as PC-AVS takes nothing but the pose from them."""
         return self.kind == "pcavs"
+
+    @property
+    def base_size(self) -> int:
+        """Side at which the encoders begin: the trunk's, or ``size``."""
+        return self.trunk or self.size
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Sides of the pictures that the generator can be shown: from the trunk on all levels, else ``size``."""
+        return tuple(r for r in self.levels if r >= self.base_size)
 
     @property
     def levels(self) -> tuple[int, ...]:

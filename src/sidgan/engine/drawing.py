@@ -62,7 +62,7 @@ def redrawn(
     """A generator's finest picture of faces, at their size.
 
     Args:
-        faces: (N, 3, T, T) in [0, 1], T the generator's size or, for one that copies, a multiple of it.
+        faces: (N, 3, T, T) in [0, 1], T one of the generator's ``sizes`` or, for one that copies, a multiple of them.
         hidden: (N, 1, T, T) bool; what it covers is blacked out before the network sees it.
         mels: (N, 1, 80, 28).
         reference: from `Generator.encode_reference`, of pictures of T px.
@@ -71,7 +71,8 @@ def redrawn(
     Returns:
         (N, 3, T, T) float32 in [0, 1].
     """
-    own, side = generator.config.size, faces.shape[-1]
+    side = faces.shape[-1]
+    own = min(side, generator.config.size)
     queries = faces if generator.config.sees_mouth else faces.masked_fill(hidden, 0)
     if side == own:
         return generator.decode(queries, reference, mels, placed=placed, finest=True)[side]

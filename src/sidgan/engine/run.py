@@ -32,7 +32,8 @@ class Engine:
         generator: is moved to the device and set to evaluation. Or a graph, whose batch and size are fixed.
         device: ``auto`` (CUDA where there is one and the engine can use it, else the CPU), ``cpu``, ``cuda``, ...
         batch: faces at a time.
-        size: side of the faces in px: the generator's, or for one that copies, that times a power of two.
+        size: side of the faces in px: one of the generator's ``sizes``, or for one that copies, its own times a power
+            of two.
         kind: ``torch``, ``onnx``, ``openvino``, or ``auto``, the fastest of those that are installed.
 
     Raises:
@@ -64,9 +65,10 @@ class Engine:
         """
         if isinstance(self._generator, Graph):
             return self
-        own = self._generator.config.size
-        doublings = min(round(math.log2(max(side / own, 1))), largest_doubling(self._generator.config))
-        fitted = Engine(self._generator, str(self.device), self.batch, own << doublings, self.kind)
+        config = self._generator.config
+        sizes = [*config.sizes, *(config.size << n for n in range(1, largest_doubling(config) + 1))]
+        nearest = min(round(math.log2(max(side / sizes[0], 1))), len(sizes) - 1)
+        fitted = Engine(self._generator, str(self.device), self.batch, sizes[nearest], self.kind)
         fitted._painters = self._painters
         return fitted
 

@@ -154,10 +154,11 @@ def evaluating(network: nn.Module | None) -> Iterator[None]:
 def generated(generator: Generator, subject: Subject, mels: Tensor) -> Dubber:
     """How a generator redraws a clip from mel windows (N, 1, 80, 28): at its own size, scaled to the clip's.
 
-    One that copies draws at the clip's size, where that is a multiple of its own.
+    One that copies draws at the clip's size, where that is one of its own or a multiple.
     """
     own = generator.config.size
-    size = subject.size if generator.config.rgb == "copying" and subject.size % own == 0 else own
+    fits = subject.size in generator.config.sizes or subject.size % own == 0
+    size = subject.size if generator.config.rgb == "copying" and fits else own
     device = next(generator.parameters()).device
 
     def pictures(frames: Tensor | slice) -> Tensor:

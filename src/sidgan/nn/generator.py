@@ -15,6 +15,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -23,7 +24,7 @@ from torch.utils.checkpoint import checkpoint
 
 from sidgan.config import AUDIO_FEATURES, MEL_HOP, MEL_STEPS, GeneratorConfig
 from sidgan.nn.layers import SLOPE, FeatureNorm, ResidualBlock
-from sidgan.nn.motion import Motion, Reading, gathered, mixed, shrunk
+from sidgan.nn.motion import Motion, Reading, enlarged, gathered, hidden_as_well, mixed, shrunk
 from sidgan.nn.syncnet import AudioEncoder, middle
 
 Features = Mapping[int, Tensor]  #: of K pictures each of M people: maps (M, K, C, r, r) for each r, and `PICTURE`
@@ -34,13 +35,17 @@ PICTURE = 0  #: key of the pictures themselves (M, K, 3, S, S) among their featu
 class FaceEncoder(nn.Module):
     """A face to one feature map per block resolution (Sec. 3.1). Query and reference have one each.
 
-    The first layer has no normalisation, so that the finest map keeps the absolute colour of the skin.
+    The first layer has no normalisation, so that the finest map keeps the absolute colour of the skin. Levels above a
+    trunk have such a layer each, and nothing else.
     """
 
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__()
-        levels = config.levels[::-1]
+        levels = [r for r in config.levels[::-1] if r <= config.base_size]
         self.stem = nn.Conv2d(3, config.channels(levels[0]), 7, padding=3)
+        finer_levels = config.levels[len(levels) :]
+        self.fine = nn.ModuleDict({str(r): nn.Conv2d(3, config.channels(r), 3, padding=1) for r in finer_levels})
+        self.side = levels[0]
         self.stages = nn.ModuleDict()
         for finer, level in itertools.pairwise(levels):
             channels = config.channels(level)
@@ -51,10 +56,16 @@ class FaceEncoder(nn.Module):
                 ResidualBlock(channels),
             )
 
-    def forward(self, image: Tensor) -> dict[int, Tensor]:
-        """Map (N, 3, S, S) in [0, 1] to {S: (N, C, S, S), S / 2: ..., start: ...}."""
-        x = F.leaky_relu(self.stem(image), SLOPE)
-        features = {image.shape[-1]: x}
+    def forward(self, image: Tensor, small: Tensor | None = None) -> dict[int, Tensor]:
+        """Map (N, 3, S, S) in [0, 1] to {S: (N, C, S, S), S / 2: ..., start: ...}.
+
+        ``small`` is what a trunk sees, where that is not the picture averaged down.
+        """
+        x = F.leaky_relu(self.stem(shrunk(image, self.side) if small is None else small), SLOPE)
+        features = {self.side: x}
+        for level, layer in self.fine.items():
+            if int(level) <= image.shape[-1]:
+                features[int(level)] = F.leaky_relu(layer(shrunk(image, int(level))), SLOPE)
         for level, stage in self.stages.items():
             x = stage(x)
             features[int(level)] = x
@@ -118,7 +129,11 @@ class Generator(nn.Module):
             audio = config.audio_inject if level in config.audio_levels else None
             self.blocks[str(level)] = GeneratorBlock(inputs, outputs, audio)
             if level in config.rgb_levels:
-                self.rgb[str(level)] = nn.Conv2d(outputs, 6 if config.rgb == "copying" else 3, 3, padding=1)
+                last = nn.Conv2d(outputs, 6 if config.rgb == "copying" else 3, 3, padding=1)
+                if level > config.base_size:  # corrects, and begins with nothing to correct
+                    nn.init.zeros_(last.weight)
+                    nn.init.zeros_(cast(Tensor, last.bias))
+                self.rgb[str(level)] = last
             inputs = outputs
         if config.audio_context:
             near = config.audio_context + 1 - torch.arange(-config.audio_context, config.audio_context + 1).abs()
@@ -166,9 +181,10 @@ class Generator(nn.Module):
         the network looks at is reduced, what it copies is not.
         """
         pictures = reference if reference.dim() == 5 else reference[:, None]
-        if pictures.shape[-1] % self.config.size:
+        side = min(pictures.shape[-1], self.config.size)
+        if pictures.shape[-1] % self.config.size and side not in self.config.sizes:
             raise ValueError(f"this generator sees {self.config.size} px, not {pictures.shape[-1]}")
-        maps = self.reference(shrunk(pictures, self.config.size).flatten(0, 1))
+        maps = self.reference(shrunk(pictures, side).flatten(0, 1))
         return {PICTURE: pictures, **{r: x.view(*pictures.shape[:2], *x.shape[1:]) for r, x in maps.items()}}
 
     def decode(
@@ -185,7 +201,8 @@ class Generator(nn.Module):
         """Draw the faces at all output resolutions up to ``level``.
 
         Args:
-            query: (N, 3, S, S) in [0, 1] with the mouth region blacked out. Always full size.
+            query: (N, 3, S, S) in [0, 1] with the mouth region blacked out. Always full size, or, of a generator with a
+                trunk, that of an output from the trunk on; ``level`` is then at most that, and references are as large.
             features: of M references, from `encode_reference`. Each serves N / M consecutive queries.
             mel: (N, 1, 80, 16), one window per frame, or wider (`sidgan.audio.mel_windows`): the middle is heard.
             level: finest output wanted, one of ``config.rgb_levels``; finer blocks are not computed. All by default.
@@ -204,14 +221,15 @@ class Generator(nn.Module):
             ValueError: wrong query size, N not a multiple of M, unknown ``level``, or nothing coarser to fade from.
         """
         config = self.config
-        level = config.size if level is None else level
-        self._check(query, level, sharp)
+        level = self._checked(query, level, sharp)
         audio = self._heard(mel)
-        skips = self.query(query)
-        x = shrunk(query, config.start)
+        small = hidden_as_well(query, config.base_size)
+        skips = self.query(query, small)
+        x = shrunk(small, config.start)
         images: dict[int, Tensor] = {}
         reading = Reading.begun(placed, query.shape[0], features[PICTURE]) if config.warp_levels else None
         wanted = (level,) if finest and config.rgb == "copying" else config.rgb_levels
+        correct: Tensor | None = None  # the coarser level's shares and colours, from the trunk on
         for r in config.levels:
             moved, reference = gathered(_repeat(features[r], query.shape[0]), reading)
             inputs = (x, skips[r], reference, audio)
@@ -221,16 +239,32 @@ class Generator(nn.Module):
                 x = self.blocks[str(r)](*inputs)
             if reading is not None and r in config.warp_levels:
                 reading = Reading(reading.placed, self.motion[str(r)](x, moved, reading.motion))
-            if r in wanted:
+            if r in wanted or 0 < config.trunk <= r:
                 drawn = self.rgb[str(r)](x).float()
+                if correct is not None:
+                    drawn = drawn + enlarged(correct, r)
+                correct = drawn if 0 < config.trunk <= r else None
+                if r not in wanted:
+                    continue
                 if config.rgb == "copying":
-                    queries = [shrunk(query, r)] + ([] if sharp is None or r != config.size else [sharp])
-                    images |= _copied(drawn, queries[-1:] if finest else queries, features[PICTURE], reading)
+                    queries = [shrunk(small, r) if r <= config.base_size else hidden_as_well(query, r)]
+                    queries += ([] if sharp is None or r != level else [sharp])
+                    pictures = features[PICTURE]
+                    images |= _copied(drawn, queries[-1:] if finest else queries, pictures, reading, config.base_size)
                 else:
                     images[r] = self._image(drawn, images)
             if r == level:
                 break
         return images if fade is None else _fade(images, fade)
+
+    @property
+    def within(self) -> list[str]:
+        """Names of the parameters of the trunk, or of all where there is none."""
+        config = self.config
+        finer = [r for r in config.sizes if r > config.base_size]
+        beyond = [f"{part}.{r}." for part in ("blocks", "rgb", "motion") for r in finer]
+        beyond += ["query.fine.", "reference.fine."]
+        return [name for name, _ in self.named_parameters() if not name.startswith(tuple(beyond))]
 
     def _heard(self, mel: Tensor) -> Tensor:
         """f_A (N, 512) of mel windows, normalised; mixed with those around it where the generator has a context."""
@@ -249,14 +283,17 @@ class Generator(nn.Module):
             self.usual.lerp_(heard.detach().float().mean(0), USUAL)
         return heard if self.emphasis == 1 else torch.lerp(self.usual, heard, self.emphasis)
 
-    def _check(self, query: Tensor, level: int, sharp: Tensor | None) -> None:
-        config = self.config
-        if level not in config.rgb_levels:
-            raise ValueError(f"level {level} is not one of the outputs {config.rgb_levels}")
-        if query.shape[-1] != config.size:
-            raise ValueError(f"this generator sees {config.size} px, not {query.shape[-1]}")
-        if sharp is not None and (config.rgb != "copying" or level != config.size):
+    def _checked(self, query: Tensor, level: int | None, sharp: Tensor | None) -> int:
+        """The level to draw."""
+        config, side = self.config, query.shape[-1]
+        if side not in config.sizes:
+            raise ValueError(f"this generator sees {config.size} px, not {side}")
+        level = side if level is None else level
+        if level not in config.rgb_levels or level > side:
+            raise ValueError(f"level {level} is not one of the outputs {config.rgb_levels} of {side} px")
+        if sharp is not None and (config.rgb != "copying" or level != side):
             raise ValueError("only the finest output of a generator that copies can be enlarged")
+        return level
 
     def _image(self, drawn: Tensor, coarser: Mapping[int, Tensor]) -> Tensor:
         """The output of a level from its RGB block's (N, 3, r, r) and the outputs before it."""
@@ -281,13 +318,13 @@ class Generator(nn.Module):
 
 
 def _copied(
-    drawn: Tensor, queries: Sequence[Tensor], pictures: Tensor, reading: Reading | None
+    drawn: Tensor, queries: Sequence[Tensor], pictures: Tensor, reading: Reading | None, exact: int
 ) -> dict[int, Tensor]:
-    """An output at the size of each of the queries, which show the same at several sizes."""
+    """An output at the size of each of the queries, which show the same at several sizes; see `mixed` for ``exact``."""
     images = {}
     for query in queries:
         side = query.shape[-1]
-        images[side] = mixed(drawn, query, _repeat(shrunk(pictures, side), drawn.shape[0]), reading)
+        images[side] = mixed(drawn, query, _repeat(shrunk(pictures, side), drawn.shape[0]), reading, exact)
     return images
 
 

@@ -20,7 +20,7 @@ from sidgan.nn.layers import SLOPE
 
 REACH = 0.25  #: what an output of 1 moves, in halves of the side; small, so that training begins without leaps
 BELIEF = 2.0  #: what an output of 1 adds to the logit of belief; large, so that of two poses one is soon believed
-HIDDEN = 32  #: channels in which a level compares itself with a reference
+HIDDEN = 32  #: channels, at most, in which a level compares itself with a reference
 
 
 class Reading(NamedTuple):
@@ -50,8 +50,9 @@ class Motion(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.look = nn.Conv2d(2 * channels, HIDDEN, 3, padding=1)
-        self.head = nn.Conv2d(HIDDEN, 3, 3, padding=1)
+        hidden = min(HIDDEN, 2 * channels)
+        self.look = nn.Conv2d(2 * channels, hidden, 3, padding=1)
+        self.head = nn.Conv2d(hidden, 3, 3, padding=1)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(cast(Tensor, self.head.bias))
 
@@ -73,26 +74,24 @@ class Motion(nn.Module):
         return own if motion is None else own + _resized(motion, x.shape[-1])
 
 
-def mixed(drawn: Tensor, query: Tensor, pictures: Tensor, reading: Reading | None) -> Tensor:
+def mixed(drawn: Tensor, query: Tensor, pictures: Tensor, reading: Reading | None, exact: int | None = None) -> Tensor:
     """An output of which each pixel is a mix of what is drawn, what the references show there, and the query.
 
     Args:
         drawn: (N, 6, r, r), of an RGB block: logits of three colours and of the three shares.
-        query: (N, 3, R, R), R = r, or larger: colours and shares are then enlarged, and nothing is taken from where
-            the query is black, as enlarged shares are a little astray at the edges of what is hidden.
+        query: (N, 3, R, R), R = r, or larger: colours and shares are then enlarged.
         pictures: (N, K, 3, R, R), the references.
         reading: where the references are read.
+        exact: px, up to which shares are exact, r by default. Those of larger outputs come from enlarged ones, which
+            are a little astray at the edges of what is hidden: nothing is then taken from where the query is black.
 
     Returns:
         (N, 3, R, R) in [0, 1].
     """
     size = query.shape[-1]
-    enlarged = size != drawn.shape[-1]
-    if enlarged:
-        drawn = F.interpolate(drawn, (size, size), mode="bilinear", align_corners=False)
-    colours, logits = drawn.chunk(2, 1)
+    colours, logits = enlarged(drawn, size).chunk(2, 1)
     shares = logits.softmax(1)
-    if enlarged:
+    if size > (exact or drawn.shape[-1]):
         seen = (query > 0).any(1, keepdim=True)
         shares = torch.cat([shares[:, :2], shares[:, 2:] * seen], 1)
         shares = shares / shares.sum(1, keepdim=True).clamp(min=1e-6)
@@ -137,10 +136,23 @@ def _sum(parts: Iterable[Tensor]) -> Tensor:
 
 
 def _resized(motion: Tensor, side: int) -> Tensor:
-    if motion.shape[-1] == side:
-        return motion
-    flat = F.interpolate(motion.flatten(0, 1), (side, side), mode="bilinear", align_corners=False)
-    return flat.view(*motion.shape[:3], side, side)
+    return enlarged(motion.flatten(0, 1), side).view(*motion.shape[:3], side, side)
+
+
+def enlarged(maps: Tensor, side: int) -> Tensor:
+    """(N, C, r, r) to (N, C, side, side), smoothly."""
+    if maps.shape[-1] == side:
+        return maps
+    return F.interpolate(maps, (side, side), mode="bilinear", align_corners=False)
+
+
+def hidden_as_well(query: Tensor, side: int) -> Tensor:
+    """A query (N, 3, S, S) averaged down, black wherever some of it was: what is hidden keeps its hard edge."""
+    if query.shape[-1] == side:
+        return query
+    times = query.shape[-1] // side
+    black = F.max_pool2d((query == 0).all(1, keepdim=True).to(query.dtype), times) > 0
+    return shrunk(query, side).masked_fill(black, 0)
 
 
 def shrunk(images: Tensor, side: int) -> Tensor:

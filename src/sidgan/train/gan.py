@@ -97,8 +97,14 @@ class GanTask(Notes):
             expert.eval().requires_grad_(False).to(fabric.device)
         betas = (config.betas[0], config.betas[1])
         net.recompute(config.recompute)
-        drawing = [p for n, p in net.named_parameters() if not n.startswith("audio.")]
-        groups: list[dict[str, Any]] = [{"params": drawing, "scale": 1.0}]
+        within = set(net.within) if config.generator.trunk else set()
+        for name, parameter in net.named_parameters():
+            parameter.requires_grad_(parameter.requires_grad and (config.trunk_lr > 0 or name not in within))
+        parts: dict[float, list[Tensor]] = {}
+        for name, parameter in net.named_parameters():
+            if not name.startswith("audio."):
+                parts.setdefault(config.trunk_lr if name in within else 1.0, []).append(parameter)
+        groups: list[dict[str, Any]] = [{"params": some, "scale": scale} for scale, some in parts.items() if scale]
         if config.audio_lr:
             hearing = [p for n, p in net.named_parameters() if n.startswith("audio.")]
             groups.append({"params": hearing, "scale": config.audio_lr})

@@ -13,7 +13,8 @@ def begun(start: Generator, config: GeneratorConfig) -> Generator:
     """A generator of ``config`` that begins with the weights of ``start``.
 
     Where ``start`` is smaller, its blocks, their motions, RGB blocks, encoder stages and audio encoder are taken over
-    at their resolutions; the finer ones, and the encoders' way down to its size, are new.
+    at their resolutions; the finer ones, and the encoders' way down to its size, are new. As a ``trunk`` all of it is
+    taken over, and the larger one begins where it was.
 
     Where only ``config`` hears the sounds around a frame, their shares are new. A compared system goes on as it is.
 
@@ -24,7 +25,10 @@ def begun(start: Generator, config: GeneratorConfig) -> Generator:
     if small.size >= config.size or not small.kind == config.kind == "sidgan":
         require_same(small, config)
     else:
-        require_same(replace(small, size=config.size, base=config.base, rgb_levels=config.rgb_levels), config)
+        grown = replace(small, size=config.size, base=config.base, rgb_levels=config.rgb_levels, trunk=config.trunk)
+        moves = tuple(r for r in config.warp_levels if r <= small.size)
+        require_same(grown, replace(config, warp_levels=moves))
+        require(config.trunk in (0, small.size), f"trunk must be 0 or {small.size}, the size that the weights are of")
     if start.config == config:
         return start
     widths = {r: (small.channels(r), config.channels(r)) for r in small.levels}

@@ -25,6 +25,7 @@ class GanTrainConfig:
         lr, betas: Adam, for generator and discriminators alike.
         decay: share of the run over which the learning rate falls linearly to a tenth, at its end.
         audio_lr: learning rate of the audio encoder relative to ``lr``; 0 keeps the expert's encoder as it is.
+        trunk_lr: learning rate of what lies within a generator's ``trunk``, relative to ``lr``; 0 keeps it as it is.
         grow: when each level after the first is switched on (progressive training).
         fade: how long a new level is blended in.
         sync_from, gan_from: when these losses begin; the sync loss then rises.
@@ -60,6 +61,7 @@ class GanTrainConfig:
     betas: tuple[float, ...] = (0.5, 0.999)
     decay: float = 0.3
     audio_lr: float = 0.0
+    trunk_lr: float = 1.0
     grow: tuple[float, ...] = (0.1, 0.3)
     fade: float = 0.05
     sync_from: float = 0.5
@@ -81,6 +83,9 @@ class GanTrainConfig:
 
     def __post_init__(self) -> None:
         levels = self.generator.rgb_levels
+        if self.trunk_lr == 0:
+            require(self.generator.trunk > 0, "with trunk_lr = 0 and no trunk there is nothing to learn")
+            require(self.audio_lr == 0, "sounds are heard by the trunk: with trunk_lr = 0, set audio_lr to 0")
         require(self.batch % SYNC_FRAMES == 0, f"batch must be a multiple of {SYNC_FRAMES} frames, not {self.batch}")
         require(len(self.grow) == len(levels) - 1, f"grow needs one time for each of the levels {levels[1:]}")
         kind = self.generator.kind

@@ -57,7 +57,7 @@ class Baseline(Generator):
         finest: bool = False,
     ) -> dict[int, Tensor]:
         """Draw faces (N, 3, S, S); see `Generator.decode`. Where references lie does not matter here."""
-        self._check(query, self.config.size if level is None else level, sharp)
+        self._checked(query, level, sharp)
         if fade is not None:
             raise ValueError("the only output has nothing to fade from")
         return {self.config.size: self.draw(query, features, mel).float()}
