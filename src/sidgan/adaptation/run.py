@@ -17,6 +17,7 @@ from sidgan.data.dataset import FPS, PackedSet
 from sidgan.errors import InputError, OutputError
 from sidgan.files import check_target
 from sidgan.nn import Generator
+from sidgan.train.growth import onto, trunk_of
 
 MIN_FRAMES = 50  #: two seconds: with less there is nothing to learn from
 LONGEST = 3000  #: seconds that are read for one face; a mouth repeats itself long before
@@ -130,7 +131,7 @@ def adapt(
         if out.resolve() == checkpoint.base_file(model).resolve():
             raise OutputError(f"{out} is the model to start from, which its changes need; choose another name")
     base = _adaptable(model)
-    found = read_material(Path(video), base.config.size, "all", progress, LONGEST)
+    found = read_material(Path(video), base.config.base_size, "all", progress, LONGEST)
     material = next((m for m in found if m.number == face), None)
     if material is None:
         there = "; ".join(f"{m.number}: {m.place}" for m in found)
@@ -173,7 +174,7 @@ def adapt_faces(
     """
     base = _adaptable(model)
     require(faces in ("largest", "all"), f"faces must be 'largest' or 'all', not {faces!r}")
-    found = read_material(Path(video), base.config.size, faces, progress)
+    found = read_material(Path(video), base.config.base_size, faces, progress)
     known = [m for m in found if len(m) >= MIN_FRAMES]
     if not known:
         _enough(found[0], video)
@@ -220,6 +221,8 @@ def _adapt_one(
     base: Generator, material: Material, minutes: float, config: AdaptConfig, *, device: str, seed: int,
     progress: Progress, replay: PackedSet | None,
 ) -> Adapted:  # fmt: skip
+    # What lies above a trunk has learnt to correct it for anybody; a person is learnt at the trunk's size, in less time.
+    whole, base = base, trunk_of(base)
     hears = material.sound.teaches
     shown = base.config.references
     train, held, every = split(material, shown)
@@ -259,4 +262,4 @@ def _adapt_one(
         answer=round(float(after.answer.mean() / max(before.answer.mean(), 1e-9)), 2),
         best_at=share, kept=best is not None, refusal=last[2] if best is None else None,
     )  # fmt: skip
-    return Adapted(material.tracks, base if best is None else best[2], report)
+    return Adapted(material.tracks, whole if best is None else onto(whole, best[2]), report)

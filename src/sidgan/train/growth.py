@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 
 from sidgan.config import GeneratorConfig, require, require_same
@@ -14,13 +15,15 @@ def begun(start: Generator, config: GeneratorConfig) -> Generator:
 
     Where ``start`` is smaller, its blocks, their motions, RGB blocks, encoder stages and audio encoder are taken over
     at their resolutions; the finer ones, and the encoders' way down to its size, are new. As a ``trunk`` all of it is
-    taken over, and the larger one begins where it was.
+    taken over, and the larger one begins where it was. Where ``start`` has a trunk that ``config`` is of, that goes on.
 
     Where only ``config`` hears the sounds around a frame, their shares are new. A compared system goes on as it is.
 
     Raises:
         ConfigError: they differ in more than these, or are not equally wide where both have a level.
     """
+    if start.config.trunk == config.size:
+        start = trunk_of(start)
     small = start.config if start.config.audio_context else replace(start.config, audio_context=config.audio_context)
     if small.size >= config.size or not small.kind == config.kind == "sidgan":
         require_same(small, config)
@@ -38,3 +41,27 @@ def begun(start: Generator, config: GeneratorConfig) -> Generator:
     mine, its = net.state_dict(), start.state_dict()
     net.load_state_dict({k: its[k] if k in its and its[k].shape == v.shape else v for k, v in mine.items()})
     return net
+
+
+def trunk_of(net: Generator) -> Generator:
+    """The smaller generator within one with a trunk, with weights of its own; ``net`` itself where there is none."""
+    config = net.config
+    if not config.trunk:
+        return net
+    small = replace(
+        config, size=config.trunk, base=config.channels(config.trunk), trunk=0,
+        rgb_levels=tuple(r for r in config.rgb_levels if r <= config.trunk),
+        warp_levels=tuple(r for r in config.warp_levels if r <= config.trunk),
+    )  # fmt: skip
+    trunk = Generator(small)
+    trunk.load_state_dict({k: v for k, v in net.state_dict().items() if k in trunk.state_dict()})
+    return trunk.train(net.training)
+
+
+def onto(net: Generator, trunk: Generator) -> Generator:
+    """A copy of ``net`` with other weights for its trunk, the opposite of `trunk_of`; without one, ``trunk`` itself."""
+    if not net.config.trunk:
+        return trunk
+    grown = copy.deepcopy(net)
+    grown.load_state_dict({**net.state_dict(), **trunk.state_dict()})
+    return grown
