@@ -221,7 +221,7 @@ def _adapt_one(
     base: Generator, material: Material, minutes: float, config: AdaptConfig, *, device: str, seed: int,
     progress: Progress, replay: PackedSet | None,
 ) -> Adapted:  # fmt: skip
-    # What lies above a trunk has learnt to correct it for anybody; a person is learnt at the trunk's size, in less time.
+    # What lies above a trunk corrects it for anybody: a person is learnt at the trunk's size, in less time.
     whole, base = base, trunk_of(base)
     hears = material.sound.teaches
     shown = base.config.references

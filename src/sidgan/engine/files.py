@@ -9,7 +9,7 @@ from sidgan.config import require
 from sidgan.downloads import digest
 from sidgan.engine.choice import check_engine, difference
 from sidgan.engine.graph import Graph, read_graph, traced, write_graph
-from sidgan.engine.run import largest_doubling
+from sidgan.engine.run import sides
 from sidgan.engine.runtimes import onnx_painter
 from sidgan.errors import SidganError
 from sidgan.files import check_target
@@ -36,7 +36,7 @@ def export(weights: Path | str, out: Path, *, size: int | None = None, batch: in
     Args:
         weights: ``bundled`` or the weights file.
         out: ends in ``.onnx``; appears only when complete.
-        size: side of the faces in px: the generator's, or for one that copies, that times a power of two.
+        size: side of the faces in px, one of `sidgan.engine.run.sides`: the generator's own by default.
         batch: faces at a time.
 
     Returns:
@@ -53,8 +53,8 @@ def export(weights: Path | str, out: Path, *, size: int | None = None, batch: in
     generator = load_generator(weights)
     config = generator.config
     side = config.size if size is None else size
-    sizes = [config.size << i for i in range(largest_doubling(config) + 1)]
-    require(side in sizes, f"this generator draws faces of {', '.join(map(str, sizes))} px, not {side}")
+    known = sides(config)
+    require(side in known, f"this generator draws faces of {', '.join(map(str, known))} px, not {side}")
     file = file_of(weights)
     facts = {"weights": {"name": file.name, "sha256": digest(file)}, "meta": read_meta(file)["meta"]}
     graph = traced(generator, batch, side, config.references, encoded=False, facts=facts)

@@ -66,9 +66,9 @@ class Engine:
         if isinstance(self._generator, Graph):
             return self
         config = self._generator.config
-        sizes = [*config.sizes, *(config.size << n for n in range(1, largest_doubling(config) + 1))]
-        nearest = min(round(math.log2(max(side / sizes[0], 1))), len(sizes) - 1)
-        fitted = Engine(self._generator, str(self.device), self.batch, sizes[nearest], self.kind)
+        known = sides(config)
+        nearest = min(round(math.log2(max(side / known[0], 1))), len(known) - 1)
+        fitted = Engine(self._generator, str(self.device), self.batch, known[nearest], self.kind)
         fitted._painters = self._painters
         return fitted
 
@@ -130,6 +130,7 @@ class Engine:
         return self._painters[key]
 
 
-def largest_doubling(config: GeneratorConfig) -> int:
-    """How often the side of a generator's faces can be doubled: only what copies can be enlarged."""
-    return int(math.log2(max(LARGEST / config.size, 1))) if config.rgb == "copying" else 0
+def sides(config: GeneratorConfig) -> list[int]:
+    """Sides of the faces that a generator can draw, each twice the one before: only what copies can be enlarged."""
+    doublings = int(math.log2(max(LARGEST / config.size, 1))) if config.rgb == "copying" else 0
+    return [*config.sizes, *(config.size << n for n in range(1, doublings + 1))]
