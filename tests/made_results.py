@@ -18,6 +18,7 @@ def make_result(
     folder: Path, values: Mapping[str, Sequence[float | None]], *, truth: Mapping[str, float] | None = None,
     clips: Sequence[str] = CLIPS, excluded: Mapping[str, str] | None = None, listed: str = "hdtf", row: str = "model",
     protocol: Mapping[str, Any] | None = None, shift: float | None = None,
+    others: Mapping[str, Mapping[str, Sequence[float | None]]] | None = None,
 ) -> Path:  # fmt: skip
     """Write one.
 
@@ -25,6 +26,7 @@ def make_result(
         folder: made here. values: by metric, one for each clip.
         truth: what the true clips get. clips: names. excluded: reason by clip.
         listed: how clips were chosen. row: who dubs. protocol: changes of it.
+        others: figures of more rows, as ``values``.
         shift: by how much one of two features lies off the truth's: their Frechet distance is its square.
     """
     for name in ("records", "features"):
@@ -41,6 +43,7 @@ def make_result(
         record: dict[str, Any] = {"name": clip, "split": "test", "stem": clip, "excluded": (excluded or {}).get(clip)}
         if record["excluded"] is None:
             rows = {"truth": dict(truth or {}), row: mine}
+            rows |= {name: {metric: some[i] for metric, some in more.items()} for name, more in (others or {}).items()}
             counts = {name: dict.fromkeys(figures, 10) for name, figures in rows.items()}
             record |= {"frames": 10, "judged": 10, "skipped": {}, "values": {"composite": rows},
                        "counts": {"composite": counts}}  # fmt: skip

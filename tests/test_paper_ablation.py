@@ -17,7 +17,9 @@ from sidgan.config import to_dict
 from sidgan.errors import ConfigError, InputError, SidganError
 from sidgan.paper import ablation, table4
 from sidgan.paper.ablation import SETTINGS, Plan, ablate, config_of, read_runs
+from sidgan.train import runs as training
 from sidgan.train.runs import gan_config
+from sidgan.train.schedule import moment
 
 COUNT, SIZE = 12, 64
 CONFIG = """
@@ -76,10 +78,26 @@ def test_a_row_is_what_its_preset_says(name: str) -> None:
         assert to_dict(config_of(name, "full", steps, 3)) == to_dict(wanted)
 
 
-def test_every_row_changes_the_small_preset_too() -> None:
-    full = to_dict(config_of("full", "small128", 10, 0))
-    assert all(to_dict(config_of(name, "small128", 10, 0)) != full for name in SETTINGS if name != "full")
-    assert to_dict(config_of("full", "small128", 10, 1)) | {"seed": 0} == full, "seeds differ in nothing else"
+@pytest.mark.parametrize("preset", ["small128", "small64"])
+def test_every_row_changes_the_small_presets_too(preset: str) -> None:
+    full = to_dict(config_of("full", preset, 10, 0))
+    assert all(to_dict(config_of(name, preset, 10, 0)) != full for name in SETTINGS if name != "full")
+    assert to_dict(config_of("full", preset, 10, 1)) | {"seed": 0} == full, "seeds differ in nothing else"
+
+
+@pytest.mark.parametrize("preset", ["full", "small128", "small64"])
+def test_the_full_setting_has_every_term_of_the_loss(preset: str) -> None:
+    config = config_of("full", preset, 1000, 0)
+    levels = config.generator.rgb_levels
+    assert len(levels) == 3
+    for level in levels:
+        weights = config.weights_at(level)
+        assert min(weights.l1, weights.frequency, weights.gan, weights.sync) > 0
+        assert level in config.critics
+    assert config.weights_at(levels[-1]).features > 0
+    assert config.features == "contextual"
+    last = moment(config, 999)
+    assert (last.level, last.fade, last.sync, last.gan_levels, last.sync_levels) == (levels[-1], 1, 1, levels, levels)
 
 
 def test_a_row_that_would_be_the_full_one_is_refused(place: Path, tmp_path: Path) -> None:
@@ -122,6 +140,27 @@ def test_runs_are_trained_judged_and_never_done_twice(
     assert (out / "table4.md").is_file()
     with pytest.raises(ConfigError, match=r"made in another way: config.loop.steps was 2 and is 3"):
         ablate(plan(place, out, steps=3))
+
+
+def test_clips_are_read_once_and_seeds_come_one_after_the_other(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, sets, out = [], training._sets, tmp_path / "out"
+
+    def counted(*given: Any) -> Any:
+        read.append(given)
+        return sets(*given)
+
+    monkeypatch.setattr("sidgan.train.runs._sets", counted)
+    runs = ablate(plan(place, out, seeds=(0, 1), max_frames=6, system="raw"))
+    assert [(run.row, run.seed) for run in runs] == [("no_pyramid", 0), ("full", 0), ("no_pyramid", 1), ("full", 1)]
+    assert {run.state for run in runs} == {"done"}
+    assert len(read) == 1
+    lines = (out / "full" / "seed1" / "judged" / "records.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["judged"] for line in lines] == [5, 5], "six frames, of which one is the reference"
+    assert json.loads(lines[0])["values"].keys() == {"raw"}
+    with pytest.raises(ConfigError, match=r"made in another way: max_frames was 6 and is null"):
+        ablate(plan(place, out, seeds=(0, 1), system="raw"))
 
 
 def test_a_run_that_fails_is_counted_and_one_that_was_stopped_is_named(

@@ -9,10 +9,13 @@ from typing import Any
 import pytest
 from made_results import make_result
 from marked import sidgan
+from small import save_networks
 
+from sidgan import checkpoint
 from sidgan.errors import ConfigError, InputError
-from sidgan.paper import collect, scatter, table4
+from sidgan.paper import budgets, collect, scatter, table4
 from sidgan.paper.ablation import SETTINGS
+from sidgan.paper.orderings import orderings, told
 from sidgan.paper.published import ABLATION, BENCHMARKS, GROUND, SEVEN, STUDY, known_as
 from sidgan.paper.tables import benchmark
 
@@ -63,6 +66,90 @@ def test_a_table_holds_what_was_measured_beside_what_the_paper_says(tmp_path: Pa
     assert not any(method == GROUND for method, _ in starred)
     assert "| Wav2Lip | paper | 55.82 |" in table.markdown()
     assert "4 clips, 40 frames here; the paper: 171 clips" in table.text()
+
+
+def test_those_who_do_not_listen_stand_below_and_win_nothing(tmp_path: Path) -> None:
+    ours = {"mouth_psnr": [24.0, 25.0, 26.0, 27.0]}
+    others = {"wrong": {"mouth_psnr": [23.5, 24.5, 25.5, 27.5]}, "reference": {"mouth_psnr": [20.0] * 4},
+              "average": {"mouth_psnr": [40.0] * 4}}  # fmt: skip
+    first = read("Ours", tmp_path / "a", values=ours, others=others)
+    both = [first, read("LipGAN", tmp_path / "b", values={"mouth_psnr": [22.0] * 4}, others={"wrong": ours})]
+    found = collect.compare([*both, *collect.copies(both)])
+    assert found.means["Ours"]["heard"].mean == pytest.approx((3 * 0.5 - 0.5) / 4)
+    assert found.means["LipGAN"]["heard"].mean == pytest.approx(22.0 - 25.5)
+    table = benchmark(1, "hdtf", found)
+    lines = {line.method: line.cells for line in table.lines if line.source == "here"}
+    assert list(lines)[-2:] == ["Reference copied", "Mean of the clip"]
+    at = table.head.index("mouth dB ↑")
+    assert [lines[m][at].split()[0] for m in ("SIDGAN", "Reference copied", "Mean of the clip")] == [
+        "25.50", "20.00", "40.00"]  # fmt: skip
+    assert lines["Mean of the clip"][table.head.index("by sound dB ↑")] == "-"
+    assert {table.lines[i].method for i, _ in table.best} == {"SIDGAN"}, "the mean has seen the answers"
+    assert collect.copies(both[1:]) == []
+
+
+def test_the_papers_orderings_hold_or_not_or_cannot_be_told(tmp_path: Path) -> None:
+    values: dict[str, dict[str, list[float]]] = {
+        "Ours": {"psnr": [30.0, 25, 28, 31], "ssim": [0.8, 0.8, 0.9, 0.9], "lmd": [3.0, 2, 3, 2], "lag_d": [8.0] * 4},
+        "Wav2Lip-384": {"psnr": [29.0, 24, 26, 29], "ssim": [0.9, 0.9, 0.95, 0.95], "lmd": [2.9, 2.1, 2.9, 2.1],
+                        "lag_d": [7.0, 7, 6, 7]},
+        "Wav2Lip": {"psnr": [27.0, 22, 25, 28], "ssim": [0.9, 0.9, 0.95, 0.95], "lmd": [5.0] * 4, "lag_d": [9.0] * 4},
+        "Other": {"psnr": [99.0] * 4},
+    }  # fmt: skip
+    found = collect.compare([read(name, tmp_path / name, values=v, truth={}) for name, v in values.items()])
+    stated = {(o.metric, o.better, o.worse): o for o in orderings(found, "hdtf")}
+    first = stated["psnr", "SIDGAN", "Wav2Lip-384"]
+    assert first.verdict == "holds"
+    assert first.lead.mean == 1.5
+    assert 1 <= first.lead.low < first.lead.high <= 2, "each clip by itself: clips differ by more than methods"
+    assert stated["ssim", "SIDGAN", "Wav2Lip-384"].verdict == "does not"
+    assert stated["lmd", "SIDGAN", "Wav2Lip-384"].verdict == "cannot be told"
+    assert stated["lag_d", "SIDGAN", "Wav2Lip-384"].verdict == "does not", "lower is better; the paper: 6.80 and 9.94"
+    assert stated["lag_d", "Wav2Lip", "SIDGAN"].verdict == "does not"
+    assert stated["psnr", "Wav2Lip", "Wav2Lip-384"].verdict == "does not"
+    assert not any("Other" in key for key in stated)
+    lines = told(orderings(found, "hdtf"))
+    assert lines[0].startswith("the paper's orderings in SSIM: SIDGAN > Wav2Lip")
+    line = next(line for line in lines if "PSNR" in line)
+    assert "SIDGAN > Wav2Lip-384 holds (+1.50, +1.00 to +2.00)" in line
+    assert line.endswith("; among the others: 1 does not")
+    assert any("in lag-D custom: " in line for line in lines)
+    assert [line for line in benchmark(1, "hdtf", found).notes if "orderings" in line] == lines
+
+
+def test_a_distance_between_sets_is_one_value(tmp_path: Path) -> None:
+    found = collect.compare([read("Ours", tmp_path / "a", shift=2.0), read("LipGAN", tmp_path / "b", shift=3.0)])
+    line = next(line for line in told(orderings(found, "hdtf")) if "FID" in line)
+    assert line == "the paper's orderings in FID: SIDGAN > LipGAN holds (+5.00, one value)"
+
+
+def test_what_a_training_had_is_read_from_its_run(tmp_path: Path) -> None:
+    net = checkpoint.load_generator(save_networks(tmp_path, 64)[0])
+    run = tmp_path / "run"
+    run.mkdir()
+    checkpoint.save(run / "weights.safetensors", net, {"steps": 40, "hours": 0.5})
+    (run / "config.json").write_text(json.dumps({"loop": {"steps": 60}, "batch": 10}))
+    lines: list[dict[str, float]] = [
+        {"step": 20, "seconds": 60.0, "l1": 0.2}, {"step": 40, "seconds": 120.0, "l1": 0.1, "gan": 0.01, "real64": 0.5},
+        {"step": 40, "seconds": 180.0, "val_heldout_mouth": 23.5, "val_heldout_gap": 0.4, "val_coarse": 0.1},
+    ]  # fmt: skip
+    (run / "stats.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    found = budgets.budget_of("Ours", str(run))
+    assert found is not None
+    assert (found.updates, found.wanted, found.batch, found.minutes) == (40, 60, 10, 3.0)
+    assert found.parameters == sum(p.numel() for p in net.parameters())
+    assert found.losses == {"l1": 0.1, "gan": 0.01}
+    assert found.heldout == {"heldout": (23.5, 0.4)}
+    alone = budgets.budget_of("Other", str(run / "weights.safetensors"))
+    assert alone is not None
+    assert (alone.updates, alone.minutes, alone.batch) == (40, 30.0, None)
+    text = budgets.as_table([found, alone]).text()
+    assert "l1 0.1, gan 0.01" in text
+    assert "Ours was stopped after 40 of 60 updates" in text
+    assert budgets.budget_of("Films", str(tmp_path)) is None
+    (run / "stats.jsonl").write_text("{")
+    with pytest.raises(InputError, match="Ours: the run .* cannot be read"):
+        budgets.budget_of("Ours", str(run))
 
 
 def test_a_custom_network_never_gets_the_published_name(tmp_path: Path) -> None:

@@ -151,10 +151,10 @@ def test_without_calibration_weights_are_what_was_set(blob):
 def test_the_dearest_terms_may_look_at_some_frames_of_each_clip(blob):
     some = task(blob, gan_config(4, recon_frames=2, **TERMS | {"batch": 10}))
     rng = np.random.default_rng(0)
-    picked = [some._some(rng, 10) for _ in range(20)]
+    picked = [some.looked_at(rng, 10) for _ in range(20)]
     assert all(len(p) == 4 and (p[:2] < 5).all() and (p[2:] >= 5).all() for p in picked)
     assert len({tuple(p.tolist()) for p in picked}) > 5
-    assert task(blob, gan_config(4))._some(rng, 10) is None
+    assert task(blob, gan_config(4)).looked_at(rng, 10) is None
     report = some.step(1)
     assert all(np.isfinite(v) for v in report.values())
 

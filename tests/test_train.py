@@ -95,6 +95,14 @@ def test_between_steps_with_the_sync_loss_a_batch_has_other_clips(blob):
     assert [("sync" in task.step(i)) for i in range(1, 5)] == [False, True, False, True]
 
 
+def test_vgg_looks_in_some_steps_only(blob):
+    config = gan_config(8, features_every=3, weights={64: {"features": 0.1, "frequency": 1.0}}, vgg="random")
+    task = GanTask(config, PackedSet.of([blob(64, 60)]), {}, fabric(), vgg=VGG19())
+    seen = [task.step(i) for i in range(4)]
+    assert [("features" in losses) for losses in seen] == [True, False, False, True]
+    assert all("frequency" in losses for losses in seen)
+
+
 @pytest.mark.parametrize("kind", ["gan", "sync", "dice"])
 def test_resumed_is_uninterrupted(kind):
     training.resumed_is_uninterrupted(kind)
@@ -306,6 +314,7 @@ def test_the_balance_of_gradients_is_in_proportion_to_the_weights(blob):
         before = {k: v.clone() for k, v in task.state()["net"].items()}
         balance = gradient_balance(task, 64, batches=2)
         assert all(torch.equal(before[k], v) for k, v in task.state()["net"].items())
+        assert gradient_balance(task, 64, 2, {64: {"sync"}}) == {64: {"sync": balance[64]["sync"]}}, "all that is asked"
         return balance
 
     some = measured(sync=0.01, frequency=1.0, features=0.1)

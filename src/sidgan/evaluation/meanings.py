@@ -15,6 +15,8 @@ MEANINGS = {
     "lse_d": (LOWER, "Distance of mouth and sound for the published SyncNet. Aim at the truth's value, not below it."),
     "lse_c": (HIGHER, "Confidence of the published SyncNet. Aim at the truth's value, not above it."),
     "mouth_psnr": (HIGHER, "PSNR inside the mouth region alone. A still mouth can score well: see opening r too."),
+    "heard": (HIGHER, "PSNR inside the mouth region with the right sound minus that with the wrong one: what listening "
+                      "is worth. 0: it does not listen."),
     "mouth_ssim": (HIGHER, "Structural similarity inside the mouth region."),
     "mouth_l1": (LOWER, "Mean absolute difference inside the mouth region, of 255 levels."),
     "lmd_c": (LOWER, "LMD after both mouths are moved to one centre: shape without position."),

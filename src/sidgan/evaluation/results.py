@@ -25,6 +25,7 @@ COLUMNS = {
     "lse_d": ("LSE-D", 2),  # published weights
     "lse_c": ("LSE-C", 2),
     "mouth_psnr": ("mouth dB", 2),  # PSNR inside the hidden box
+    "heard": ("by sound dB", 2),  # mouth dB with the right sound minus that with the wrong one, in the paper's tables
     "mouth_ssim": ("mouth SSIM", 3),
     "mouth_l1": ("mouth L1", 2),  # mean absolute difference there, of 255 levels
     "lmd_c": ("LMD-c px", 2),

@@ -23,10 +23,11 @@ from sidgan.errors import ConfigError, DataError, InputError, SidganError
 from sidgan.evaluation.networks import NetworkFiles
 from sidgan.evaluation.prepared import Settings, evaluate_to, weights_file
 from sidgan.evaluation.protocol import differences, file_digest
-from sidgan.evaluation.results import RAW
+from sidgan.evaluation.results import COMPOSITE
 from sidgan.files import finished, writing
 
 if TYPE_CHECKING:
+    from sidgan.train.runs import Prepared
     from sidgan.train.settings import GanTrainConfig
 
 COLLAPSED = 10.0  #: dB of the mouth as drawn, below which a run has failed: errors of 80 levels are no face
@@ -110,8 +111,9 @@ class Plan:
         out: see the module. data: prepared folders, trained and judged on.
         rows, seeds: a run for each pair. preset, steps, changes: see `config_of`.
         experts: weights of the sync expert by kind, ``aps`` and ``vanilla``.
-        split: held-out clips that are judged. networks: those behind FID and LSE.
-        workers, device: of judging; of both.
+        split: held-out clips that are judged. max_frames: so many of each, all by default.
+        system: as pasted into the true frames, or as drawn (`sidgan.evaluation.results.SYSTEMS`).
+        networks: those behind FID and LSE. workers, device: of judging; of both.
     """
 
     out: Path
@@ -123,6 +125,8 @@ class Plan:
     changes: Sequence[str] = ()
     experts: Mapping[str, str] = field(default_factory=lambda: {"aps": "bundled"})
     split: str = "heldout"
+    max_frames: int | None = None
+    system: str = COMPOSITE
     networks: NetworkFiles = field(default_factory=NetworkFiles)
     workers: int = 1
     device: str = "cpu"
@@ -139,7 +143,7 @@ class Plan:
         experts = {kind: file_digest(weights_file(file, "syncnet")) for kind, file in self.experts.items()}
         full = to_dict(config_of("full", self.preset, self.steps, 0, self.changes))
         return {"config": full, "data": manifests, "experts": experts, "split": self.split,
-                "networks": self.networks.describe()}  # fmt: skip
+                "max_frames": self.max_frames, "system": self.system, "networks": self.networks.describe()}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -165,16 +169,19 @@ def ablate(plan: Plan, progress: Progress = lambda share, text: None) -> list[Ru
         ConfigError: impossible settings, or ``out`` holds runs of other ones.
         DataError: nothing to train on or to judge.
     """
+    from sidgan.train.runs import Prepared
+
+    # Seed by seed, so that what is there when it is stopped is a whole table of fewer seeds.
     configs = {(row, seed): config_of(row, plan.preset, plan.steps, seed, plan.changes)
-               for row in plan.rows for seed in plan.seeds}  # fmt: skip
+               for seed in plan.seeds for row in plan.rows}  # fmt: skip
     _settle(plan)
-    runs = []
+    data, runs = Prepared(plan.data), list[Run]()
     for i, ((row, seed), config) in enumerate(configs.items()):
         folder = plan.out / row / f"seed{seed}"
         progress(i / len(configs), f"{row}, seed {seed}: run {i + 1} of {len(configs)}")
         run = _read(folder)
         if run.state == "unfinished":
-            why = _one(plan, SETTINGS[row].expert, config, folder)
+            why = _one(plan, data, SETTINGS[row].expert, config, folder)
             with finished(folder / "outcome.json") as part:
                 part.write_text(json.dumps({"state": "failed" if why else "done", "why": why}) + "\n", encoding="utf-8")
             run = _read(folder)
@@ -199,19 +206,20 @@ def _settle(plan: Plan) -> None:
         part.write_text(json.dumps(asked, indent=1) + "\n", encoding="utf-8")
 
 
-def _one(plan: Plan, kind: str, config: GanTrainConfig, folder: Path) -> str:
+def _one(plan: Plan, data: Prepared, kind: str, config: GanTrainConfig, folder: Path) -> str:
     """Train and judge one run; why it failed, or nothing."""
     from sidgan.train.runs import train_gan
 
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with redirect_stdout(io.StringIO()):  # its log.txt has all of it
-            weights = train_gan(plan.data, config, plan.experts[kind], folder / "run", plan.device)
+            weights = train_gan(data, config, plan.experts[kind], folder / "run", plan.device)
     except SidganError as error:
         if type(error) is not SidganError:  # the user's to mend; what training itself gives up over has the plain type
             raise
         return str(error)
-    how = Settings(rows=ROWS, device=plan.device)
+    # Identities are the slowest figure, and none of this table's.
+    how = Settings(rows=ROWS, systems=(plan.system,), id_every=0, max_frames=plan.max_frames, device=plan.device)
     try:
         results = evaluate_to(folder / "judged", weights, plan.data, splits=[plan.split], networks=plan.networks,
                               expert=plan.experts["aps"], settings=how, workers=plan.workers)  # fmt: skip
@@ -219,7 +227,7 @@ def _one(plan: Plan, kind: str, config: GanTrainConfig, folder: Path) -> str:
         if "draws NaN" in str(error):
             return "it draws pictures that are not numbers"
         raise
-    drawn = results[plan.split].means[RAW]["model"]["mouth_psnr"].mean
+    drawn = results[plan.split].means[plan.system]["model"]["mouth_psnr"].mean
     return f"it draws no face (mouth {drawn:.1f} dB)" if drawn < COLLAPSED else ""
 
 

@@ -13,6 +13,7 @@ from rich.console import Console
 from sidgan.progress import bar
 
 if TYPE_CHECKING:
+    from sidgan.paper.budgets import Budget
     from sidgan.paper.collect import Comparison
     from sidgan.paper.table4 import Row
 
@@ -54,8 +55,8 @@ def table1(
 ) -> None:  # fmt: skip
     """AVSpeech and HDTF, methods by seven metrics. Example: sidgan paper table1 --method Ours=judged-hdtf."""
     found = _comparisons(method, data, split, system, (published, inception, lag_expert), max_frames, workers, device,
-                         out)  # fmt: skip
-    _show("table1", 1, ("avspeech", "hdtf"), found, out, as_json)
+                         out, copies=True)  # fmt: skip
+    _show("table1", 1, ("avspeech", "hdtf"), found, _budgets(method), out, as_json)
 
 
 def table2(
@@ -66,8 +67,8 @@ def table2(
 ) -> None:  # fmt: skip
     """LRW, methods by seven metrics. Example: sidgan paper table2 --method Ours=runs/003-gan512 --data lrw=packed."""
     found = _comparisons(method, data, split, system, (published, inception, lag_expert), max_frames, workers, device,
-                         out)  # fmt: skip
-    _show("table2", 2, ("lrw",), found, out, as_json)
+                         out, copies=True)  # fmt: skip
+    _show("table2", 2, ("lrw",), found, _budgets(method), out, as_json)
 
 
 def table4(
@@ -107,7 +108,8 @@ def ablation(
     published: Published = False, inception: Inception = None, lag_expert: LagExpert = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="change a setting of all runs",
                                                        metavar="KEY=VALUE")] = None,
-    system: System = "composite", workers: Workers = 1, device: Device = "auto", as_json: AsJson = False,
+    max_frames: Frames = None, system: System = "composite", workers: Workers = 1, device: Device = "auto",
+    as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Train, judge and compare Table 4's settings. Example: sidgan paper ablation data --steps 5000 --seeds 0,1,2.
 
@@ -127,8 +129,8 @@ def ablation(
     with bar(console) as show:
         if published:
             lent = lent.or_published(lambda done, total: show(done / max(total, 1), "published networks"))
-        plan = running.Plan(out, data, asked, numbers, config, steps, settings or [], experts, split, lent, workers,
-                            choose_device(device).type)  # fmt: skip
+        plan = running.Plan(out, data, asked, numbers, config, steps, settings or [], experts, split, max_frames,
+                            system, lent, workers, choose_device(device).type)  # fmt: skip
         running.ablate(plan, show)
     if rows is None and vanilla is None:
         _say("  without vanilla_sync: it needs --vanilla FILE; sidgan train syncnet DATA --config syncnet_vanilla")
@@ -174,8 +176,9 @@ def fig7(
 def _comparisons(
     methods: list[str] | None, data: list[str] | None, split: str | None, system: str,
     networks: tuple[bool, Path | None, Path | None], max_frames: int | None, workers: int, device: str, out: Path,
+    copies: bool = False,
 ) -> dict[str, Comparison]:  # fmt: skip
-    """Set -> its methods side by side; those without results are judged."""
+    """Set -> its methods side by side; those without results are judged. With ``copies``, also those who copy."""
     from sidgan.engine import choose_device
     from sidgan.evaluation import NetworkFiles
     from sidgan.paper import collect, places
@@ -187,12 +190,23 @@ def _comparisons(
         if networks[0]:
             lent = lent.or_published(lambda done, total: show(done / max(total, 1), "published networks"))
         where = choose_device(device).type
-        how = places.Judging(out / "judged", folders, split, lent, max_frames, workers, where, show)
-        results = [pair for one in wanted for pair in places.judged(*one, how)]
+        how = places.Judging(out / "judged", folders, split, system, lent, max_frames, workers, where, show)
+        results = places.by_set([pair for one in wanted for pair in places.judged(*one, how)])
+        if copies:
+            results = {name: [*some, *places.copied(name, some, how)] for name, some in results.items()}
     for _, _, place in wanted:
         if (line := places.unfinished(place)) is not None:
             _say(f"  {line}")
-    return {name: collect.compare(some, system) for name, some in places.by_set(results).items()}
+    return {name: collect.compare(some, system) for name, some in results.items()}
+
+
+def _budgets(methods: list[str] | None) -> list[Budget]:
+    """What is known of the trainings behind the methods."""
+    from sidgan.paper import collect
+    from sidgan.paper.budgets import budget_of
+
+    wanted = {place: name for name, _, place in map(collect.named, methods or ())}
+    return [found for place, name in wanted.items() if (found := budget_of(name, place)) is not None]
 
 
 def sets_of(texts: list[str] | tuple[()]) -> dict[str, Path]:
@@ -213,16 +227,20 @@ def sets_of(texts: list[str] | tuple[()]) -> dict[str, Path]:
 
 
 def _show(
-    name: str, number: int, sets: tuple[str, ...], found: Mapping[str, Comparison], out: Path, as_json: bool
-) -> None:
+    name: str, number: int, sets: tuple[str, ...], found: Mapping[str, Comparison], budgets: Sequence[Budget],
+    out: Path, as_json: bool,
+) -> None:  # fmt: skip
+    from sidgan.paper.budgets import as_table
+    from sidgan.paper.orderings import orderings
     from sidgan.paper.published import BENCHMARKS
     from sidgan.paper.tables import benchmark
     from sidgan.paper.written import write_texts
 
-    tables = [benchmark(number, one, found.get(one)) for one in sets]
+    tables = [benchmark(number, one, found.get(one)) for one in sets] + ([as_table(budgets)] if budgets else [])
     values: dict[str, Any] = {"table": number, "sets": {
-        one: {"paper": BENCHMARKS[one], "here": found[one].to_dict() if one in found else None} for one in sets
-    }}  # fmt: skip
+        one: {"paper": BENCHMARKS[one], "here": found[one].to_dict() if one in found else None,
+              "orderings": [o.to_dict() for o in orderings(found[one], one)] if one in found else []} for one in sets
+    }, "trainings": [budget.to_dict() for budget in budgets]}  # fmt: skip
     path = write_texts(out, name, "\n".join(table.markdown() for table in tables), values)
     print(json.dumps(values, indent=1) if as_json else "\n\n".join(table.text() for table in tables))
     for other in sorted(found.keys() - set(sets)):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,14 @@ from sidgan.errors import ConfigError, InputError
 from sidgan.evaluation.distances import distances
 from sidgan.evaluation.folder import missing, plain_records
 from sidgan.evaluation.protocol import PROTOCOL, differences
-from sidgan.evaluation.results import EvalResult, Interval
+from sidgan.evaluation.results import EvalResult, Interval, Record
 from sidgan.paper.published import GROUND, SETS
 
 #: Settings that decide which rows there are and how fast, but no figure of a row.
 FREE = ("rows", "systems", "revoice", "device", "sounds")
 JUDGED = ("model", "result")
+#: Rows of dubbers that do not listen, and what tables call them. The mean has seen the true mouths: no bar to pass.
+COPIES = {"reference": "Reference copied", "average": "Mean of the clip"}
 NEAR = 2e-3  #: relative difference of two figures of the same true clip that rounding explains
 SHOWN = 3
 
@@ -38,12 +40,14 @@ class Judged:
     Attributes:
         name: the method's. folder: where it is. protocol: how it was judged.
         records: lines of ``records.jsonl`` of one split, by clip.
+        row: of them, whose figures are taken; by default the model's, or those of finished videos.
     """
 
     name: str
     folder: Path
     protocol: dict[str, Any]
     records: dict[str, dict[str, Any]]
+    row: str | None = None
 
     @property
     def set(self) -> str | None:
@@ -99,7 +103,7 @@ class Comparison:
         clips, frames: that count.
         listed: how the clips were chosen, as their protocol says.
         notes: what a reader must know: clips left out, figures that are missing and why, unequal code.
-        results: method -> the records behind its means.
+        results: method -> the records behind its means, by clip.
     """
 
     means: dict[str, dict[str, Interval]]
@@ -143,17 +147,36 @@ def compare(methods: Sequence[Judged], system: str = "composite") -> Comparison:
     results, means = dict[str, EvalResult](), dict[str, dict[str, Interval]]()
     for method in methods:
         records = [method.records[clip] for clip in common]
-        results[method.name] = result = EvalResult({}, tuple(plain_records(records)), distances(method.folder, records))
-        rows = result.means.get(system, {})
-        row = next((r for r in JUDGED if r in rows), None)
+        judged = tuple(_listening(list(plain_records(records))))
+        rows = EvalResult({}, judged, distances(method.folder, records)).means.get(system, {})
+        row = next((r for r in (JUDGED if method.row is None else (method.row,)) if r in rows), None)
         if row is None:
             raise InputError(f"{method.name}: {method.folder} has no {system} figures of a model or of results")
-        means[method.name] = rows[row]
+        mine = tuple(r for r in judged if (r.system, r.row) == (system, row))
+        results[method.name], means[method.name] = EvalResult({}, mine), rows[row]
         means.setdefault(GROUND, rows.get("truth", {}))
     _same_truth(methods, common, system)
     frames = sum(first.records[clip]["judged"] for clip in common)
     listed = str(first.protocol["clips"].get("list"))
     return Comparison(means, len(common), frames, listed, (*notes, *_remarks(methods)), results)
+
+
+def copies(methods: Sequence[Judged]) -> list[Judged]:
+    """The `COPIES` as methods of their own, from the first results that have such rows, if any."""
+    return [
+        replace(found[0], name=label, row=row) for row, label in COPIES.items()
+        if (found := [m for m in methods if any(row in rows for r in m.records.values() if r["excluded"] is None
+                                                for rows in r["values"].values())])
+    ]  # fmt: skip
+
+
+def _listening(records: Sequence[Record]) -> list[Record]:
+    """The same, where a model also has ``heard``: by how many dB the right sound beats the wrong one in a clip."""
+    wrong = {(r.clip, r.system): r.values.get("mouth_psnr", math.nan) for r in records if r.row == "wrong"}
+    return [
+        replace(r, values=r.values | {"heard": r.values.get("mouth_psnr", math.nan) - wrong[r.clip, r.system]})
+        if r.row == "model" and (r.clip, r.system) in wrong else r for r in records
+    ]  # fmt: skip
 
 
 def _way(protocol: Mapping[str, Any]) -> dict[str, Any]:

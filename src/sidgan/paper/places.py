@@ -13,13 +13,14 @@ from sidgan.errors import ConfigError, InputError
 from sidgan.evaluation.lists import choose
 from sidgan.evaluation.networks import NetworkFiles
 from sidgan.evaluation.prepared import Settings, evaluate_to
+from sidgan.evaluation.results import COMPOSITE
 from sidgan.evaluation.videos import VideoSettings, evaluate_videos
-from sidgan.paper.collect import Judged, is_result, read_judged
+from sidgan.paper.collect import COPIES, Judged, copies, is_result, read_judged
 from sidgan.paper.published import SETS
 
 Progress = Callable[[float, str], None]
 MANIFEST = "manifest.jsonl"
-ROWS = ("truth", "model")  #: all that a table of methods needs
+ROWS = ("truth", "model", "wrong")  #: all that a table of methods needs of each
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Judging:
         out: their result folders come into this one.
         data: set -> prepared folder, or folder of true videos.
         split: which clips of a prepared folder; by default the published test list of the set.
-        networks: those behind FID and LSE.
+        system: as pasted into the true frames, or as drawn. networks: those behind FID and LSE.
         max_frames, workers, device: see `sidgan.evaluation.evaluate_to`.
         progress: told the share done, and of what.
     """
@@ -38,6 +39,7 @@ class Judging:
     out: Path
     data: Mapping[str, Path] = field(default_factory=dict)
     split: str | None = None
+    system: str = COMPOSITE
     networks: NetworkFiles = field(default_factory=NetworkFiles)
     max_frames: int | None = None
     workers: int = 1
@@ -72,29 +74,47 @@ def judged(name: str, where: str | None, place: str, how: Judging) -> list[tuple
     return [(one, _judge(name, place, one, how)) for one in sets]
 
 
+def copied(on: str, methods: Sequence[Judged], how: Judging) -> list[Judged]:
+    """What dubbers that do not listen score on the clips of a set (`COPIES`), so that figures can be read beside them.
+
+    Taken from the results of a method where those have it; else judged, where there are prepared clips for it.
+    """
+    data = how.data.get(on)
+    if (found := copies(methods)) or data is None or not (data / MANIFEST).is_file():
+        return found
+    return copies([_judge_clips("copies", checkpoint.file_of("bundled"), on, how, ("truth", *COPIES))])
+
+
 def _judge(name: str, place: str, on: str, how: Judging) -> Judged:
-    out, data = how.out / f"{file_name(name)}@{on}", how.data[on]
-
-    def told(done: int, total: int) -> None:
-        how.progress(done / total, f"{name}: {done} of {total} clips")
-
-    out.parent.mkdir(parents=True, exist_ok=True)
-    weights = weights_of(place)
+    data, weights = how.data[on], weights_of(place)
     if weights is None:
+        out = how.out / f"{file_name(name)}@{on}"
+        out.parent.mkdir(parents=True, exist_ok=True)
         evaluate_videos(
-            out, Path(place), data, networks=how.networks, workers=how.workers, progress=told,
+            out, Path(place), data, networks=how.networks, workers=how.workers, progress=_told(name, how),
             settings=VideoSettings(max_frames=how.max_frames, device=how.device),
         )  # fmt: skip
         return read_judged(name, out)
     if not (data / MANIFEST).is_file():
         raise InputError(f"{name}: {data} was not prepared, and a generator is judged on prepared clips; run sidgan "
                          f"prepare, or give a folder of {name}'s finished videos")  # fmt: skip
+    return _judge_clips(name, weights, on, how, ROWS)
+
+
+def _judge_clips(name: str, weights: Path, on: str, how: Judging, rows: tuple[str, ...]) -> Judged:
+    out = how.out / f"{file_name(name)}@{on}{'' if how.system == COMPOSITE else f'-{how.system}'}"
+    out.parent.mkdir(parents=True, exist_ok=True)
     picked = None if how.split else partial(choose, clips=on)
+    settings = Settings(rows=rows, systems=(how.system,), max_frames=how.max_frames, device=how.device)
     evaluate_to(
-        out, weights, [data], splits=[how.split or "test"], choose=picked, networks=how.networks, workers=how.workers,
-        settings=Settings(rows=ROWS, max_frames=how.max_frames, device=how.device), progress=told,
+        out, weights, [how.data[on]], splits=[how.split or "test"], choose=picked, networks=how.networks,
+        workers=how.workers, settings=settings, progress=_told(name, how),
     )  # fmt: skip
     return read_judged(name, out, how.split)
+
+
+def _told(name: str, how: Judging) -> Callable[[int, int], None]:
+    return lambda done, total: how.progress(done / total, f"{name}: {done} of {total} clips")
 
 
 def weights_of(place: str) -> Path | None:

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 
 from sidgan.evaluation.meanings import HIGHER, LOWER, MEANINGS
 from sidgan.evaluation.results import COLUMNS, Interval, cell
-from sidgan.paper.collect import Comparison
+from sidgan.paper.collect import COPIES, Comparison
+from sidgan.paper.orderings import orderings, told
 from sidgan.paper.published import BENCHMARKS, GROUND, SETS, SEVEN, Figures, known_as
 
 #: Shown after the paper's columns where they were measured. The first three stand in for figures that need published
 #: networks, and have names of their own.
-MORE = ("fd_custom", "lag_d", "lag_c", "mouth_psnr", "opening", "sync")
+MORE = ("fd_custom", "lag_d", "lag_c", "mouth_psnr", "heard", "opening", "sync")
 ARROWS = {HIGHER: "↑", LOWER: "↓"}
 HERE, THERE = "here", "paper"
 TRIVIAL = ("fid", "ssim", "psnr", "id", "fd_custom", "mouth_psnr")  #: of the truth compared with itself
@@ -84,16 +85,16 @@ def benchmark(number: int, name: str, found: Comparison | None) -> Table:
     for method in order:
         mine = next((m for m in measured if (known_as(m, list(known)) or m) == method), None)
         if mine is not None:
-            told = measured[mine]
+            seen = measured[mine]
             if mine == GROUND:
-                told = {metric: figure for metric, figure in told.items() if metric not in TRIVIAL}
-            lines.append(Line(_titled(method, mine), HERE, _cells(told, metrics)))
-            figures.append(None if mine == GROUND else measured[mine])
+                seen = {metric: figure for metric, figure in seen.items() if metric not in TRIVIAL}
+            lines.append(Line(_titled(method, mine), HERE, _cells(seen, metrics)))
+            figures.append(None if mine in (GROUND, *COPIES.values()) else measured[mine])
         if method in known:
             lines.append(Line(_titled(method, mine), THERE, published(known[method], metrics)))
             figures.append(None)
     here = f"{found.clips} clips, {found.frames} frames here; " if found is not None else "nothing judged here; "
-    notes = [] if found is None else list(found.notes)
+    notes = [] if found is None else [*found.notes, *told(orderings(found, name))]
     unjudged = [m for m in known if m != GROUND and not any(known_as(n, list(known)) == m for n in measured)]
     if found is not None and found.listed != name:
         listed = f"the clips are '{found.listed}', not the test list of {title}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,26 +20,30 @@ if TYPE_CHECKING:
 BANDS = {"features": (0.3, 1.0), "frequency": (0.1, 0.5), "gan": (0.1, 0.5), "sync": (0.03, 0.2)}
 COARSEST_SYNC = (0.1, 0.5)
 WAIT = 200  #: steps from when a term joins in until it is measured (a twentieth of a short run); sync: none
-BATCHES = 16  #: it is measured on
+BATCHES = 8  #: it is measured on; bands are a factor of three wide and more
 TOLD = 0.1  #: mean score of real minus generated patches from which a critic's pull says how strong it is going to be
 
 
-def gradient_balance(task: GanTask, level: int, batches: int = 8) -> dict[int, dict[str, float]]:
+def gradient_balance(
+    task: GanTask, level: int, batches: int = 4, wanted: Mapping[int, Collection[str]] | None = None
+) -> dict[int, dict[str, float]]:
     """Gradient norms of the weighted terms on the hidden region of each output, relative to L1's.
 
-    Every term is measured at its full weight, whether the schedule has switched it on or not. Nothing is updated, and
-    training goes on as if this had not been called.
+    Every term is measured at its full weight, on as many frames as it looks at in a step, whether the schedule has
+    switched it on or not. Nothing is updated, and training goes on as if this had not been called.
 
     Args:
         task: a generator in training.
         level: finest active output.
         batches: the median over so many is given.
+        wanted: {level: terms} to measure, where not all: VGG19 makes some of them dear.
 
     Returns:
         {level: {term: ratio}}, coarse to fine, of outputs that have terms beside L1.
     """
     rng = np.random.default_rng(0)
     ratios: defaultdict[int, defaultdict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    some = task.looked_at(rng, task.config.batch)
     if not task.config.has_more_than_l1:
         return {}
     for _ in range(batches):
@@ -48,16 +52,17 @@ def gradient_balance(task: GanTask, level: int, batches: int = 8) -> dict[int, d
         queries = batch.shown_to(task.config.generator)
         with torch.no_grad():
             images = task.net.module(queries, batch.reference, batch.mels, level, None, batch.placed)
-        for r, image in images.items():
+        for r in images.keys() if wanted is None else images.keys() & wanted.keys():
+            image, only = images[r], None if wanted is None else {"l1", *wanted[r]}
             leaf = image.detach().requires_grad_()
             hidden = at_level(batch.mask, r)
             with torch.enable_grad():
                 with task.critics_asleep():
-                    values = task.terms(r, leaf, batch, 1.0, True)
+                    values = task.terms(r, leaf, batch, 1.0, True, some, only)
                 norms = {name: float((torch.autograd.grad(v, leaf)[0] * hidden).norm()) for name, v in values.items()}
             for name in norms.keys() - {"l1"}:
                 ratios[r][name].append(norms[name] / norms["l1"])
-    return {r: {name: float(np.median(values)) for name, values in terms.items()} for r, terms in ratios.items()}
+    return {r: {name: float(np.median(values)) for name, values in ratios[r].items()} for r in sorted(ratios)}
 
 
 class Calibration:
@@ -93,7 +98,8 @@ class Calibration:
         if not due:
             return
         # Processes may hold different clips; all weigh the terms as the first one, whose weights are saved.
-        measured = task.fabric.broadcast(gradient_balance(task, now.level, BATCHES))
+        wanted = {level: {term for r, term in due if r == level} for level, _ in due}
+        measured = task.fabric.broadcast(gradient_balance(task, now.level, BATCHES, wanted))
         coarsest = task.config.generator.rgb_levels[0]
         for level, term in due:
             ratio = measured.get(level, {}).get(term)

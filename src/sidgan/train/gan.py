@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -138,8 +138,9 @@ class GanTask(Notes):
         fade = now.fade if now.fade < 1 else None
         queries = batch.shown_to(self.config.generator)
         images = self.net(queries, batch.reference, batch.mels, now.level, fade, batch.placed)
-        some = self._some(rng, len(batch.target))
-        losses = self._losses(images, batch, now, sync, some)
+        some = self.looked_at(rng, len(batch.target))
+        features = index % self.config.features_every == 0
+        losses = self._losses(images, batch, now, sync, some, features)
         total = torch.stack(list(losses.values())).sum()
         self.optimiser.zero_grad(set_to_none=True)
         self.fabric.backward(total)
@@ -155,8 +156,8 @@ class GanTask(Notes):
                 report |= scores
         return report
 
-    def _some(self, rng: np.random.Generator, count: int) -> Tensor | None:
-        """The frames that the dearest terms look at, ``recon_frames`` of every five; ``None`` for all."""
+    def looked_at(self, rng: np.random.Generator, count: int) -> Tensor | None:
+        """The frames of ``count`` that the dearest terms look at, ``recon_frames`` of every five; ``None`` for all."""
         kept = self.config.recon_frames
         if kept == SYNC_FRAMES:
             return None
@@ -165,14 +166,15 @@ class GanTask(Notes):
         return torch.from_numpy((order + SYNC_FRAMES * np.arange(len(order))[:, None]).ravel()).to(self.fabric.device)
 
     def _losses(
-        self, images: dict[int, Tensor], batch: Batch, now: Moment, sync: bool, some: Tensor | None
+        self, images: dict[int, Tensor], batch: Batch, now: Moment, sync: bool, some: Tensor | None, features: bool
     ) -> dict[str, Tensor]:
         """The weighted terms of Eq. 4, summed over the active levels; a level that fades in counts by its share."""
         losses: dict[str, Tensor] = {}
+        only = None if features else {"l1", *BANDS} - {"features"}
         for level, image in images.items():
             share = now.fade if level == now.level else 1.0
             ramp = now.sync if sync and level in now.sync_levels else 0.0
-            for name, value in self.terms(level, image, batch, ramp, level in now.gan_levels, some).items():
+            for name, value in self.terms(level, image, batch, ramp, level in now.gan_levels, some, only).items():
                 losses[name] = losses.get(name, torch.zeros_like(value)) + share * value
         content, read = self.weights_at(now.level).content, self.net.module.read
         if content and read is not None:
@@ -180,8 +182,9 @@ class GanTask(Notes):
         return losses
 
     def terms(
-        self, level: int, image: Tensor, batch: Batch, sync: float, gan: bool, some: Tensor | None = None
-    ) -> dict[str, Tensor]:
+        self, level: int, image: Tensor, batch: Batch, sync: float, gan: bool, some: Tensor | None = None,
+        only: Collection[str] | None = None,
+    ) -> dict[str, Tensor]:  # fmt: skip
         """The weighted terms of Eq. 4 at one level.
 
         Args:
@@ -191,8 +194,11 @@ class GanTask(Notes):
             sync: ramp of the sync loss, 0 leaves it out.
             gan: whether critics have their say.
             some: the frames that features, frequency and gan look at, all by default.
+            only: names of the terms to compute, all by default.
         """
         weights = self.weights_at(level)
+        if only is not None:
+            weights = replace(weights, **{t: 0.0 for t in BANDS if t not in only})
         truth = at_level(batch.target, level)
         emphasis = at_level(batch.mask + weights.lips * batch.lips, level)
         losses = {"l1": weights.l1 * masked_l1(image, truth, emphasis, weights.mouth)}
@@ -205,7 +211,7 @@ class GanTask(Notes):
             losses["features"] = weights.features * compare(drawn, true)
         if weights.frequency:
             losses["frequency"] = weights.frequency * focal_frequency_loss(part, true_part)
-        if gan and self.critics is not None and str(level) in self.critics.module:
+        if gan and weights.gan and self.critics is not None and str(level) in self.critics.module:
             wants = RIVALRY[self.config.critics[level].kind][1]
             heard = batch.mels if some is None else batch.mels[some]
             losses["gan"] = weights.gan * wants(self._score(level, part, heard))

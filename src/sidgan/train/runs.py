@@ -89,8 +89,29 @@ def train_syncnet(
     return _train(task, config, config.loop, folder, "syncnet")
 
 
+class Prepared:
+    """Prepared folders that several trainings of one process share: read once, when the first of them begins.
+
+    Args:
+        folders: prepared folders, or shards, whose pools are drawn anew for every training.
+    """
+
+    def __init__(self, folders: Sequence[Path]) -> None:
+        self._folders = folders
+        self._kept: tuple[PackedSet, dict[str, PackedSet]] | None = None
+
+    def sets(self, fabric: Fabric, config: SyncTrainConfig | GanTrainConfig) -> tuple[PackedSet, dict[str, PackedSet]]:
+        """The training set and every held-out split; ``test`` is left for `sidgan.evaluation`."""
+        if self._kept is not None:
+            return self._kept
+        found = _sets(self._folders, fabric, config)
+        if not isinstance(found[0], ShardSet):
+            self._kept = found
+        return found
+
+
 def train_gan(
-    data: Sequence[Path], config: GanTrainConfig, expert: str, folder: Path | None, device: str,
+    data: Sequence[Path] | Prepared, config: GanTrainConfig, expert: str, folder: Path | None, device: str,
     start: str | None = None, ears: str | None = None,
 ) -> Path:  # fmt: skip
     """Train a generator on prepared folders or shards, from weights ``start`` or nothing; returns its weights file.
@@ -102,7 +123,7 @@ def train_gan(
     begin = checkpoint.load_generator(start) if start else None
     hearing = checkpoint.load_ears(ears) if ears else None
     fabric = launch(device, config.precision)
-    train, held = _sets(data, fabric, config)
+    train, held = (data if isinstance(data, Prepared) else Prepared(data)).sets(fabric, config)
     task = GanTask(config, train, held, fabric, checkpoint.load_syncnet(expert), begin, _vgg(config), hearing)
     kind, size = config.generator.kind, config.generator.size
     return _train(task, config, config.loop, folder, f"gan{size}" if kind == "sidgan" else kind)
@@ -136,7 +157,7 @@ def launch(device: str, precision: str) -> Fabric:
 def _sets(
     data: Sequence[Path], fabric: Fabric, config: SyncTrainConfig | GanTrainConfig
 ) -> tuple[PackedSet, dict[str, PackedSet]]:
-    """The training set and every held-out split that the folders have; ``test`` is left for `sidgan.evaluation`."""
+    """The training set and every held-out split that the folders have."""
     unheld = {"train", "test", ASIDE}
     if any(map(is_shards, data)):
         require(all(map(is_shards, data)), "give either folders of shards or prepared folders, not both")

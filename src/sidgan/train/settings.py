@@ -36,6 +36,7 @@ class GanTrainConfig:
         sync_ramp: how long the sync loss rises; as long as ``fade`` where left out.
         sync_every: the sync loss joins every so many steps. A step with it sees a fifth as many clips, so the steps
             between keep small batches varied.
+        features_every: VGG19's features join every so many steps, since they can cost more than all the rest.
         critic_lr: learning rate of the discriminators relative to ``lr``.
         calibrate: rescale a term once where its gradient lies outside its band (`sidgan.train.balance.BANDS`).
         recon_frames: of every five frames, how many the features, frequency and gan terms look at; fewer cost less.
@@ -70,6 +71,7 @@ class GanTrainConfig:
     sync_gate: int = 0
     sync_ramp: float | None = None
     sync_every: int = 1
+    features_every: int = 1
     critic_lr: float = 1.0
     calibrate: bool = False
     recon_frames: int = SYNC_FRAMES

@@ -1,0 +1,102 @@
+"""Which of the paper's orderings hold here: who is better than whom in which metric, by differences in each clip."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from itertools import combinations
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sidgan.evaluation.meanings import HIGHER, MEANINGS
+from sidgan.evaluation.results import COLUMNS, Interval, bootstrap
+from sidgan.paper.published import BENCHMARKS, GROUND, OURS, SEVEN, known_as
+
+if TYPE_CHECKING:
+    from sidgan.paper.collect import Comparison
+
+#: Metrics of the paper that need published networks, and what stands in for them.
+CUSTOM = {"fid": "fd_custom", "lse_d": "lag_d", "lse_c": "lag_c"}
+HOLDS, NOT, UNKNOWN = "holds", "does not", "cannot be told"
+
+
+class Ordering(NamedTuple):
+    """One statement of the paper, and what was found.
+
+    Attributes:
+        metric: as measured here. better, worse: methods, in the paper's order.
+        lead: by how much the first is the better one here, below 0 if it is not. Its interval is over clips; there is
+            none where a metric has one value for all of them.
+        verdict: `UNKNOWN` where the interval holds 0.
+    """
+
+    metric: str
+    better: str
+    worse: str
+    lead: Interval
+    verdict: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        lead = {name: None if math.isnan(value) else value for name, value in self.lead._asdict().items()}
+        return self._asdict() | {"lead": lead}
+
+
+def orderings(found: Comparison, name: str) -> list[Ordering]:
+    """What the paper says of all pairs of methods measured here, on the set ``name``; of equal ones it says nothing."""
+    known = BENCHMARKS[name]
+    here = {method: mine for mine in found.means if (method := known_as(mine, list(known))) is not None}
+    stated = []
+    for metric in SEVEN:
+        for pair in combinations([method for method in known if method in here and method != GROUND], 2):
+            values = [known[method].get(metric, math.nan) for method in pair]
+            better, worse = pair if (values[0] > values[1]) == _higher(metric) else pair[::-1]
+            names = here[better], here[worse]
+            measured = next((m for m in (metric, CUSTOM.get(metric, "")) if _has(found, names, m)), None)
+            if measured is not None and values[0] != values[1]:
+                lead = _lead(found, measured, *names)
+                stated.append(Ordering(measured, better, worse, lead, _verdict(lead)))
+    return stated
+
+
+def _has(found: Comparison, names: Sequence[str], metric: str) -> bool:
+    return all(metric in found.means[n] and not math.isnan(found.means[n][metric].mean) for n in names)
+
+
+def _higher(metric: str) -> bool:
+    return MEANINGS[metric][0] == HIGHER
+
+
+def _lead(found: Comparison, metric: str, better: str, worse: str) -> Interval:
+    sign = 1 if _higher(metric) else -1
+    mine, theirs = ([r.values.get(metric, math.nan) for r in found.results[n].records] for n in (better, worse))
+    lead = bootstrap([sign * (a - b) for a, b in zip(mine, theirs, strict=True)])
+    if not math.isnan(lead.mean):
+        return lead
+    return Interval(sign * (found.means[better][metric].mean - found.means[worse][metric].mean), math.nan, math.nan)
+
+
+def _verdict(lead: Interval) -> str:
+    low, high = (lead.mean, lead.mean) if math.isnan(lead.low) else (lead.low, lead.high)
+    return HOLDS if low > 0 else NOT if high < 0 else UNKNOWN
+
+
+def told(stated: Sequence[Ordering]) -> list[str]:
+    """A line for each metric: our pairs one by one, the others counted; all of them where ours was not measured."""
+    lines = []
+    for metric in dict.fromkeys(one.metric for one in stated):
+        mine = [one for one in stated if one.metric == metric]
+        shown = [one for one in mine if OURS in (one.better, one.worse)] or mine
+        others = Counter(one.verdict for one in mine if one not in shown)
+        heading, decimals = COLUMNS[metric]
+        parts = [f"{one.better} > {one.worse} {one.verdict} ({_told(one.lead, decimals)})" for one in shown]
+        rest = ", ".join(f"{count} {verdict}" for verdict, count in sorted(others.items()))
+        among = f"; among the others: {rest}" if rest else ""
+        lines.append(f"the paper's orderings in {heading}: {', '.join(parts)}{among}")
+    return lines
+
+
+def _told(lead: Interval, decimals: int) -> str:
+    if math.isnan(lead.low):
+        return f"{lead.mean:+.{decimals}f}, one value"
+    return f"{lead.mean:+.{decimals}f}, {lead.low:+.{decimals}f} to {lead.high:+.{decimals}f}"
