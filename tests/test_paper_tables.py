@@ -148,7 +148,7 @@ def test_what_a_training_had_is_read_from_its_run(tmp_path: Path) -> None:
     assert "Ours was stopped after 40 of 60 updates" in text
     assert budgets.budget_of("Films", str(tmp_path)) is None
     (run / "stats.jsonl").write_text("{")
-    with pytest.raises(InputError, match="Ours: the run .* cannot be read"):
+    with pytest.raises(InputError, match=r"Ours: the run .* cannot be read"):
         budgets.budget_of("Ours", str(run))
 
 
@@ -229,11 +229,11 @@ def test_tables_by_command(tmp_path: Path) -> None:
     code, said = sidgan("paper", "table2", "--method", f"Ours@lrw={tmp_path / 'mine'}", "--out", tmp_path / "t")
     assert code == 0
     assert "the clips are 'heldout', not the test list of LRW" in said
-    for wrong, told in (("x", "wants NAME=PLACE"), ("A@mars=x", "SET one of"), (f"A={tmp_path / 'no'}", "has not been"),
+    for wrong, why in (("x", "wants NAME=PLACE"), ("A@mars=x", "SET one of"), (f"A={tmp_path / 'no'}", "has not been"),
                         (f"A@lrw={tmp_path / 'no'}", "give --data lrw=FOLDER")):  # fmt: skip
         code, said = sidgan("paper", "table1", "--method", wrong, "--out", tmp_path / "t")
         assert code == 2
-        assert told in said
+        assert why in said
 
 
 def test_figure_7_has_the_papers_points_and_ours(tmp_path: Path) -> None:

@@ -59,7 +59,9 @@ def gradient_balance(
             with torch.enable_grad():
                 with task.critics_asleep():
                     values = task.terms(r, leaf, batch, 1.0, True, some, only)
-                norms = {name: float((torch.autograd.grad(v, leaf)[0] * hidden).norm()) for name, v in values.items()}
+                # Terms that look at some frames share the step that picks them.
+                pulls = {name: torch.autograd.grad(v, leaf, retain_graph=True)[0] for name, v in values.items()}
+                norms = {name: float((pull * hidden).norm()) for name, pull in pulls.items()}
             for name in norms.keys() - {"l1"}:
                 ratios[r][name].append(norms[name] / norms["l1"])
     return {r: {name: float(np.median(values)) for name, values in ratios[r].items()} for r in sorted(ratios)}
