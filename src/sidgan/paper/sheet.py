@@ -12,6 +12,7 @@ from sidgan.types import Byte
 
 WIDTH, HEAD, FOOT, SIDE = 1.75, 1.0, 0.55, 1.15  #: inches: of a picture, above, below, and left of the first column
 NOTE = 0.2  #: inches below a picture
+NAME, LINE = 24, 0.17  #: letters of a column's name in a line; inches of each line more
 
 
 @dataclass(frozen=True)
@@ -52,13 +53,16 @@ def draw_sheet(sheet: Sheet, out: Path) -> None:
     first = next(cell.picture for _, cells in sheet.rows for cell in cells if cell is not None)
     tall = WIDTH * first.shape[0] / first.shape[1] + NOTE + 0.1
     width = SIDE + (WIDTH + 0.08) * len(sheet.columns) + 0.15
-    width, height = max(width, 7.5), HEAD + 0.3 + tall * len(sheet.rows) + FOOT
+    named = [_wrapped(name, NAME) for name in sheet.columns]
+    begin = HEAD + 0.3 + LINE * max(name.count("\n") for name in named)
+    width, height = max(width, 7.5), begin + tall * len(sheet.rows) + FOOT
     with page(width, height, out) as figure:
-        for j, name in enumerate(sheet.columns):
-            figure.text((SIDE + (WIDTH + 0.08) * j + WIDTH / 2) / width, 1 - (HEAD + 0.16) / height, name, ha="center",
-                        fontsize=10.5, weight="bold" if name in sheet.strong else "normal")  # fmt: skip
+        for j, name in enumerate(named):
+            figure.text((SIDE + (WIDTH + 0.08) * j + WIDTH / 2) / width, 1 - (begin - 0.08) / height, name, ha="center",
+                        va="bottom", fontsize=10.5, linespacing=1.15,
+                        weight="bold" if sheet.columns[j] in sheet.strong else "normal")  # fmt: skip
         for i, (name, cells) in enumerate(sheet.rows):
-            top = HEAD + 0.3 + tall * i
+            top = begin + tall * i
             figure.text((SIDE - 0.1) / width, 1 - (top + (tall - NOTE) / 2) / height, name, ha="right", va="center",
                         fontsize=9, linespacing=1.4)  # fmt: skip
             for j, cell in enumerate(cells):

@@ -162,7 +162,7 @@ def as_sheet(found: Comparison, figure: int) -> Sheet:
         rows.append((f"{short}\n{m.time:.2f} s", cells))
     title = {5: "Figure 5: methods side by side", 8: "Figure 8: what each part is worth, to see"}[figure]
     clips = len({m.clip for m in found.moments})
-    who = "drawn people" if found.invented else f"video{'s' * (clips != 1)}"
+    who = ("drawn person" if clips == 1 else "drawn people") if found.invented else f"video{'s' * (clips != 1)}"
     return Sheet(
         title, f"{clips} {who}, {len(found.moments)} moments", (TRUTH, *found.methods), rows,
         "Every mouth but the true one is drawn anew. All columns show the face square of the true video, below it the "
