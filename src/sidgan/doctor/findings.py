@@ -28,7 +28,7 @@ EXTRAS = {
     "onnx": (("onnx", "onnxscript", "onnxruntime"), "the engine onnx, and sidgan export"),
     "speech": (("pocketsphinx",), "sidgan label"),
     "c2pa": (("c2pa", "cryptography"), "signed results (dub --sign)"),
-    "serve": (("fastapi", "uvicorn"), "the service (sidgan serve)"),
+    "serve": (("fastapi", "uvicorn", "psutil"), "the service (sidgan serve)"),
     "ray": (("ray",), "work on several machines (--ray)"),
 }
 

@@ -20,6 +20,8 @@ Model = Annotated[str, typer.Option(help="weights file of a generator, 'bundled'
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda")]
 Engine = Annotated[Kind, typer.Option(help="what runs the network")]
 Keep = Annotated[float, typer.Option("--keep-hours", help="how long files and results are kept", min=0.01)]
+Memory = Annotated[float, typer.Option("--max-memory-mb", help="that a job may take; one that takes more fails, MB",
+                                       min=500)]  # fmt: skip
 
 
 def serve(
@@ -35,6 +37,7 @@ def serve(
     max_minutes: Annotated[float, typer.Option(help="length of a video or voice", min=0.05)] = 15,
     max_megapixels: Annotated[float, typer.Option(help="size of a picture, million px", min=0.05)] = 8.3,
     max_jobs: Annotated[int, typer.Option(help="that one user may have unfinished", min=1)] = 20,
+    memory: Memory = 4000,
     keep: Keep = 24,
     model: Model = "bundled",
     device: Device = "auto",
@@ -45,9 +48,7 @@ def serve(
     For others than this machine: sidgan serve --host 0.0.0.0 --name dub.example.org --tokens tokens.txt. What was begun
     goes on when it is stopped and started again. See docs/service.md.
     """
-    missing = [module for module in ("fastapi", "uvicorn") if find_spec(module) is None]
-    if missing:
-        raise ConfigError(f"{' and '.join(missing)} not installed; run: {INSTALL}")
+    _require("fastapi", "uvicorn", "psutil")
     from sidgan.web.limits import Limits
     from sidgan.web.server import run
     from sidgan.web.settings import LOOPBACK, Service, read_tokens
@@ -57,7 +58,7 @@ def serve(
     service = Service(
         folder=folder.resolve(), host=host, port=port, tokens=read_tokens(tokens) if tokens else {},
         hosts=(*LOOPBACK, host, *(name or ())), limits=limits, model=model, device=device, engine=engine,
-        workers=workers,
+        workers=workers, memory=round(memory * 1e6),
     )  # fmt: skip
     run(service, lambda: print(f"sidgan: open {service.address} in a browser; Ctrl-C stops", flush=True))
 
@@ -67,15 +68,34 @@ def serve_worker(
     model: Model = "bundled",
     device: Device = "auto",
     engine: Engine = "torch",
+    memory: Memory = 4000,
     keep: Keep = 24,
     once: Annotated[bool, typer.Option("--once", help="end when no job waits")] = False,
     parent: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Do the jobs of a service, beside its own workers or elsewhere. Example: sidgan serve-worker --folder /srv/dub.
 
-    Several may run, on all machines that share the folder.
+    Several may run, on all machines that share the folder. Each is two processes: one does the jobs, the other watches
+    its memory and starts it again when it ends.
     """
+    if parent is None:
+        _require("psutil")
+        from sidgan.web.limits import Limits
+        from sidgan.web.settings import Service
+        from sidgan.web.supervisor import Supervisor
+
+        Supervisor(Service(
+            folder=folder.resolve(), model=model, device=device, engine=engine, limits=Limits(keep=keep),
+            memory=round(memory * 1e6), workers=0,
+        )).run(once=once)  # fmt: skip
+        return
     from sidgan.web.worker import Means, work
 
     means = Means(model=model, device=device, engine=engine, keep=3600 * keep)
     work(folder, means, lambda line: print(f"sidgan: {line}", file=sys.stderr, flush=True), parent=parent, once=once)
+
+
+def _require(*modules: str) -> None:
+    missing = [module for module in modules if find_spec(module) is None]
+    if missing:
+        raise ConfigError(f"{' and '.join(missing)} not installed; run: {INSTALL}")

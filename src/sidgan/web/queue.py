@@ -217,6 +217,19 @@ class Queue:
                  work.worker),
             )  # fmt: skip
 
+    def dismiss(self, worker: str, error: str, keep: float) -> str | None:
+        """Let the job of a worker fail for good, as the worker, whose name begins so, is to be ended; its number."""
+        now = time.time()
+        with self.store.transaction() as db:
+            row = db.execute("select id from job where state = 'running' and substr(worker, 1, ?) = ?",
+                             (len(worker), worker)).fetchone()  # fmt: skip
+            if row is not None:
+                db.execute("update job set state = 'failed', error = ?, share = 1, stage = '', ended = ?, "
+                           "worker = null, expires = ? where id = ?", (error, now, now + keep, row["id"]))  # fmt: skip
+        for badge in (self.store.folder / "workers").glob(f"{worker}*.lock"):
+            badge.unlink(missing_ok=True)
+        return None if row is None else str(row["id"])
+
     def _take_back(self, db: sqlite3.Connection, now: float) -> None:
         """Let the jobs of dead workers wait again; a job that killed too many fails."""
         for row in db.execute("select id, worker, lease, attempts from job where state = 'running'").fetchall():

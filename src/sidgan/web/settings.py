@@ -27,6 +27,7 @@ class Service:
         hosts: names by which it may be called.
         model, device, engine: see `sidgan.dub`.
         workers: processes that do jobs; none where others do them.
+        memory: bytes that a worker may hold, with the processes that it starts; more, and its job fails.
     """
 
     folder: Path
@@ -39,6 +40,7 @@ class Service:
     device: str = "auto"
     engine: str = "torch"
     workers: int = 1
+    memory: int = 4_000_000_000
 
     def __post_init__(self) -> None:
         require(0 < self.port < 65536, f"port must be 1 to 65535, not {self.port}")

@@ -1,29 +1,40 @@
-"""Keeps the workers of a server running for as long as it does."""
+"""Keeps workers running: beside a server for as long as it runs, or alone. Ends those that take too much memory."""
 
 from __future__ import annotations
 
 import os
+import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Self
 
+from sidgan.web import memory
+from sidgan.web.queue import Queue
 from sidgan.web.settings import Service
+from sidgan.web.store import Store
 
 PATIENCE = 15.0  #: seconds that a worker may take to put its job away
 SLOWEST = 30.0  #: seconds before one that keeps ending is started again
 STEADY = 60.0  #: seconds after which one that ends had been well
+LOOK = 0.2  #: seconds between two looks at a worker and its memory
 
 
 class Supervisor:
     """Starts workers, and again those that end. Use it as a context manager.
 
-    A worker is a process of its own: when the server is killed, it does its job to the end, and then ends.
+    A worker is a process of its own: when the server is killed, it does its job to the end, and then ends. One that
+    holds more memory than a job may take is ended at once, and its job fails: tried again, it would do the same.
+
+    Raises:
+        OutputError: the folder cannot be used.
     """
 
     def __init__(self, service: Service) -> None:
+        self._service, self._queue = service, Queue(Store(service.folder))
         self._command = [
             sys.executable, "-m", "sidgan", "serve-worker", "--folder", str(service.folder), "--model", service.model,
             "--device", service.device, "--engine", service.engine, "--keep-hours", str(service.limits.keep),
@@ -45,20 +56,51 @@ class Supervisor:
         for thread in self._threads:
             thread.join()
 
-    def _keep(self) -> None:
+    def run(self, *, once: bool) -> None:
+        """Keep one worker without a server, until a signal says stop; with ``once``, until no job waits."""
+
+        def stop(number: int, frame: FrameType | None) -> None:
+            self._stop.set()
+
+        for one in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(one, stop)
+        if once:
+            self._command.append("--once")
+        self._keep(once=once)
+
+    def _keep(self, *, once: bool = False) -> None:
         pause = 1.0
         while not self._stop.is_set():
             began = time.monotonic()
             worker = subprocess.Popen(self._command)
-            while worker.poll() is None and not self._stop.wait(0.2):
-                pass
-            if worker.poll() is None:
-                worker.terminate()
-                try:
-                    worker.wait(PATIENCE)
-                except subprocess.TimeoutExpired:
-                    worker.kill()
-                    worker.wait()
+            code = self._watched(worker)
+            if code is None:
+                return
+            if once and code == 0:
                 return
             pause = 1.0 if time.monotonic() - began > STEADY else min(2 * pause, SLOWEST)
             self._stop.wait(pause)
+
+    def _watched(self, worker: subprocess.Popen[bytes]) -> int | None:
+        """How a worker ended by itself, or for its memory; ``None`` where it was told to."""
+        while worker.poll() is None and not self._stop.wait(LOOK):
+            if memory.held(worker.pid) > self._service.memory:
+                self._dismiss(worker)
+        if worker.poll() is not None:
+            return worker.returncode
+        worker.terminate()
+        try:
+            worker.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            memory.kill(worker.pid)
+            worker.wait()
+        return None
+
+    def _dismiss(self, worker: subprocess.Popen[bytes]) -> None:
+        """Let the job of a worker fail, then end the worker: the other way round, the next one would begin it again."""
+        line = (f"it took more than {self._service.memory / 1e6:.0f} MB of memory, which is more than a job may take "
+                "here; give a smaller or shorter video")  # fmt: skip
+        job = self._queue.dismiss(f"{socket.gethostname()}-{worker.pid}-", line, 3600 * self._service.limits.keep)
+        print(f"sidgan: {job or 'a worker'} failed: {line}", file=sys.stderr, flush=True)
+        memory.kill(worker.pid)
+        worker.wait()
