@@ -41,15 +41,17 @@ def test_the_call_and_the_command_take_every_setting_with_the_same_default() -> 
 def test_a_list_of_jobs_has_a_column_for_every_setting(tmp_path: Path) -> None:
     texts = {"faces": "all", "face": "2", "silence": "keep", "length": "hold", "device": "cpu", "engine": "onnx",
              "encoder": "x265", "crf": "3", "lossless": "yes", "steady": "0.25", "emphasis": "2",
-             "on_damage": "pass"}  # fmt: skip
+             "on_damage": "pass", "background": "original"}  # fmt: skip
     (tmp_path / "jobs.csv").write_text(f"video,voice,out,{','.join(texts)}\na,b,c,{','.join(texts.values())}\n")
     (job,) = jobs.read(tmp_path / "jobs.csv", jobs.Job(Path(), Path(), Path()))
     assert set(texts) == set(DEFAULTS)
     assert (job.face, job.crf, job.lossless, job.steady, job.emphasis) == (2, 3, True, 0.25, 2.0)
     assert all(getattr(job, name) != default for name, default in DEFAULTS.items())
-    (tmp_path / "jobs.csv").write_text("video,voice,out,face,speakers\na,b,c,anna.png,\na,b,d,,2=b.wav;3=c.wav\n")
+    (tmp_path / "jobs.csv").write_text("video,voice,out,face,speakers,background\n"
+                                       "a,b,c,anna.png,,m.wav\na,b,d,,2=b.wav;3=c.wav,\n")
     photo, two = jobs.read(tmp_path / "jobs.csv", jobs.Job(Path(), Path(), Path()))
     assert (photo.face, two.speakers) == (Path("anna.png"), {2: Path("b.wav"), 3: Path("c.wav")})
+    assert (photo.background, two.background) == (Path("m.wav"), None)
 
 
 def test_a_wrong_value_is_told_with_its_own_column(tmp_path: Path) -> None:
@@ -66,6 +68,8 @@ def test_impossible_settings_are_one_line() -> None:
             Settings(**{name: value})
     with pytest.raises(ConfigError, match="not both"):
         Settings(face=1, speakers={1: Path("a.wav")})
+    with pytest.raises(ConfigError, match="choose one"):
+        Settings(background="original", length="keep")
 
 
 def test_a_given_network_stays_as_it_is() -> None:

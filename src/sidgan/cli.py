@@ -76,6 +76,9 @@ def dub(
                                              metavar="N|PHOTO")] = None,
     speaker: Annotated[list[str] | None, typer.Option(
         help="a voice for one person, by their number; once for each", metavar="N=AUDIO")] = None,
+    background: Annotated[str | None, typer.Option(
+        help="put under the voice, for the ear alone: music and effects in a file, or original, the video's own sound "
+        "without its speech (needs pip install 'sidgan[separate]')", metavar="AUDIO|original")] = None,
     silence: Annotated[Hush, typer.Option(help="where the voice pauses: close the mouth, keep it as filmed, or draw "
                                           "what the network makes of the noise")] = "close",
     adapt: Annotated[
@@ -122,13 +125,14 @@ def dub(
 
     Use it on footage of yourself or of people who agreed. The result says that it was altered; see sidgan verify.
     """
-    from sidgan.jobs import Job, face_of, speakers_of
+    from sidgan.jobs import Job, background_of, face_of, speakers_of
 
     nothing = Path()
     job = Job(
         video=video or nothing, voice=voice, out=out or nothing, model=model, faces=faces,
-        face=face_of(face) if face else None, speakers=speakers_of(speaker or ()), silence=silence, adapt=adapt,
-        length=length, encoder=encoder, crf=crf, lossless=lossless, steady=steady, emphasis=emphasis,
+        face=face_of(face) if face else None, speakers=speakers_of(speaker or ()),
+        background=background_of(background) if background else None, silence=silence, adapt=adapt, length=length,
+        encoder=encoder, crf=crf, lossless=lossless, steady=steady, emphasis=emphasis,
         on_damage=on_damage, strip=strip, report=report_to, sign=sign, key=key, device=device, engine=engine,
         workers=workers,
     )  # fmt: skip

@@ -14,7 +14,7 @@ from sidgan.config import from_dict, meant
 from sidgan.credentials import Credentials
 from sidgan.data.executors import Executor
 from sidgan.dubbing import DubReport
-from sidgan.dubbing.settings import Settings
+from sidgan.dubbing.settings import Background, Settings
 from sidgan.errors import ConfigError, InputError, SidganError
 from sidgan.files import check_target
 from sidgan.nn import Generator
@@ -45,9 +45,14 @@ def face_of(text: str) -> int | Path:
     return int(text) if text.isdecimal() else Path(text)
 
 
+def background_of(text: str) -> Background:
+    """What lies under the voices: ``original``, or a file."""
+    return "original" if text == "original" else Path(text)
+
+
 #: How the text of a column becomes a value, where it is not the text itself.
 KINDS: dict[str, Callable[[str], Any]] = {
-    "crf": int, "adapt": float, "steady": float, "emphasis": float, "face": face_of,
+    "crf": int, "adapt": float, "steady": float, "emphasis": float, "face": face_of, "background": background_of,
     "speakers": lambda text: speakers_of(text.split(";")), "lossless": lambda text: TRUTH[text.lower()],
     **dict.fromkeys((*NEEDED, "strip", "report", "sign", "key"), Path),
 }  # fmt: skip
@@ -122,7 +127,7 @@ class Job(Settings):
             return {}, []
         dubbing.check(
             self.video, self.spoken, self.out, credentials, encoder=self.encoder, lossless=self.lossless,
-            engine=self.engine, device=self.device,
+            engine=self.engine, device=self.device, background=self.background,
         )  # fmt: skip
         results = adaptation.adapt_faces_once(
             dubbing.work_folder(self.out) / "adapted", self.video, model=self.model, minutes=self.adapt,

@@ -71,6 +71,11 @@ def extras() -> Iterator[Finding]:
     """Every extra, by importing what comes with it."""
     for extra, (modules, purpose) in EXTRAS.items():
         yield _imported(extra, modules, purpose, f"pip install 'sidgan[{extra}]'")
+    from sidgan.media.separation import INSTALL, TOOL, separator
+
+    there = separator() is not None
+    yield Finding("separate", "ok" if there else "missing", f"dub --background original, by {TOOL}", False,
+                  "" if there else INSTALL)  # fmt: skip
 
 
 def conflicts() -> Iterator[Finding]:

@@ -19,18 +19,18 @@ from sidgan.dubbing.analysis import Analysis, analyse
 from sidgan.dubbing.choice import Faces
 from sidgan.dubbing.drawing import Drawing
 from sidgan.dubbing.inputs import Inputs
-from sidgan.dubbing.journal import Journal, joined, surroundings
+from sidgan.dubbing.journal import Journal, joined, surroundings, work_folder
 from sidgan.dubbing.looks import figures, stretches
 from sidgan.dubbing.plan import Plan
 from sidgan.dubbing.proof import wrong_pictures, wrong_sound
 from sidgan.dubbing.report import Clock, DubReport, Progress
 from sidgan.dubbing.segments import OnFrame, Scheme, Studio, complete, engine_of, engines
-from sidgan.dubbing.settings import Damage, Settings
+from sidgan.dubbing.settings import Background, Damage, Settings
 from sidgan.dubbing.silence import Silence
 from sidgan.dubbing.steady import STEADY
 from sidgan.dubbing.voice import voices
 from sidgan.engine import check_engine, load
-from sidgan.errors import MarkError, SidganError
+from sidgan.errors import InputError, MarkError, SidganError
 from sidgan.nn import Generator
 from sidgan.portable import peak_memory
 from sidgan.timeline import Length, Timeline
@@ -48,6 +48,7 @@ def dub(
     faces: Faces = "largest",
     face: int | Path | None = None,
     speakers: Mapping[int, Path] | None = None,
+    background: Background | None = None,
     silence: Silence = "close",
     length: Length = "cut",
     device: str = "auto",
@@ -86,6 +87,8 @@ def dub(
         face: redraw this person alone: a number as `sidgan.dubbing.faces` gives it, or a picture of them.
         speakers: several voices, by the number of the person who is to speak with each; nobody else is redrawn. The
             timeline goes by the longest.
+        background: heard under the voices, and by people alone: a file with music and effects, or ``original``, the
+            video's own sound without its speech. That takes a separation tool (`sidgan.media.separation`).
         silence: where a voice is silent for 0.3 s and more, or over before the others, the network hears nothing at
             all and mostly closes the mouth (``close``), the mouth stays as it was filmed (``keep``), or the network
             draws what it makes of the recording's noise (``draw``).
@@ -120,8 +123,9 @@ def dub(
         SidganError: the output, read back, is not what it should be; it was removed.
     """
     settings = Settings(
-        faces=faces, face=face, speakers=speakers or {}, silence=silence, length=length, device=device, engine=engine,
-        encoder=encoder, crf=crf, lossless=lossless, steady=steady, emphasis=emphasis, on_damage=on_damage,
+        faces=faces, face=face, speakers=speakers or {}, background=background, silence=silence, length=length,
+        device=device, engine=engine, encoder=encoder, crf=crf, lossless=lossless, steady=steady, emphasis=emphasis,
+        on_damage=on_damage,
     )  # fmt: skip
     return Dubber(model, settings, generator=generator).dub(
         video, audio, out, progress=progress, own=own, on_frame=on_frame, sign=sign, workers=workers, tell=tell
@@ -138,13 +142,18 @@ def check(
     lossless: bool = False,
     engine: str = "torch",
     device: str = "auto",
+    background: Background | None = None,
 ) -> None:
-    """Raise what `dub` would raise about files and engine, before minutes are spent on adaptation to the video."""
+    """Raise what `dub` would raise about files and tools, before minutes are spent on adaptation or separation."""
 
     class Enough(Exception):  # noqa: N818  no error
         pass
 
     check_engine(engine, device)
+    if background == "original":
+        media.require_separator()
+        if media.probe(video).audio_rate is None:
+            raise InputError(f"{video} has no sound of its own to be heard under the voice; leave background out")
     encoding = media.Encoding(encoder, lossless=lossless)
     with suppress(Enough), Journal(out):
         draft = out if sign is None else sign.draft(out)
@@ -210,16 +219,18 @@ class Dubber:
         clip, clock = media.probe(video, tolerant=settings.on_damage == "pass"), Clock()
         show: Progress = progress or (lambda stage, done, total: None)
         with ExitStack() as stack:
-            given = stack.enter_context(Inputs(video, audio, settings.speakers, out))
+            given = _given(video, audio, out, sign, settings)
             settings = replace(settings, speakers=given.speakers)
             work = stack.enter_context(Journal(out))
+            with clock.stage("mix"):
+                stack.enter_context(given.mixed(work_folder(out) / "separated", settings.device, show, tell))
             draft = out if sign is None else sign.draft(out)
             if sign is not None:
                 stack.callback(draft.unlink, missing_ok=True)
             # Entered first, so that an output or a voice that cannot be used is told before minutes are spent.
             with media.Writer(draft, clip, audio=given.sound, encoding=settings.encoding) as writer:
                 with clock.stage("mark"):
-                    inputs = self._inputs(given, settings.face, own)
+                    inputs = self._inputs(given, settings, own)
                 work.open(inputs | settings.noted() | surroundings(settings.engine, settings.device), tell)
                 with clock.stage("analyse"):
                     seen = _seen(
@@ -227,7 +238,7 @@ class Dubber:
                     )
                 enough = seen.end + 1 if settings.length in ("cut", "keep") else None
                 with clock.stage("listen"):
-                    voice = voices(given.sound, given.speakers, settings.silence, enough)
+                    voice = voices(given.voice, given.speakers, settings.silence, enough)
                 timeline = Timeline(seen.times, seen.end, voice.end, settings.length)
                 goes_on = settings.length == "keep" and clip.audio_rate is not None and voice.end < seen.end
                 if goes_on:
@@ -237,7 +248,7 @@ class Dubber:
                 with clock.stage("mark"):
                     mark = self._mark(clip, inputs, drawing, timeline, signed=sign is not None)
                 studio = Studio(
-                    Scheme(clip, settings.encoding, out.suffix, work.folder), work.analysis, given.sound, settings,
+                    Scheme(clip, settings.encoding, out.suffix, work.folder), work.analysis, given.voice, settings,
                     enough, self._network, own, self.engine.batch, torch.get_num_threads(),
                 )  # fmt: skip
                 told = complete(work, len(timeline), drawing, studio, workers, clock, show, on_frame)
@@ -264,13 +275,14 @@ class Dubber:
             looks=tuple(stretches(done.looks, timeline, done.passed)), **figures(done.looks), resumed=work.resumed,
         )  # fmt: skip
 
-    def _inputs(self, given: Inputs, face: int | Path | None, own: Mapping[int, Generator]) -> dict[str, Any]:
+    def _inputs(self, given: Inputs, settings: Settings, own: Mapping[int, Generator]) -> dict[str, Any]:
         """Digests of all that a dub is made of."""
         networks = {id(network): checkpoint.digest(network.state_dict()) for network in own.values()}
         return {
             "video": provenance.digest_of(given.video), "model": self._digest,
             "voice": [provenance.digest_of(file) for file in given.voices], "speakers": list(given.speakers),
-            "face": provenance.digest_of(face) if isinstance(face, Path) else face,
+            **{name: provenance.digest_of(value) if isinstance(value, Path) else value
+               for name, value in (("face", settings.face), ("background", settings.background))},
             "adapted": {str(track): networks[id(network)] for track, network in own.items()},
         }  # fmt: skip
 
@@ -295,6 +307,17 @@ def _seen(work: Journal, find: Callable[[], Analysis]) -> Analysis:
     seen = find()
     seen.save(work.analysis)
     return seen
+
+
+def _given(video: Path, audio: Path | None, out: Path, sign: Credentials | None, settings: Settings) -> Inputs:
+    """The files of a dub; where separation is to take minutes, all that can be wrong is told before."""
+    given = Inputs(video, audio, settings.speakers, out, settings.background)
+    if settings.background == "original":
+        check(
+            given.video, given.voices[0], out, sign, encoder=settings.encoder, lossless=settings.lossless,
+            background=settings.background,
+        )  # fmt: skip
+    return given
 
 
 def _require_right(

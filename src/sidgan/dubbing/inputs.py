@@ -1,58 +1,85 @@
-"""The files of a dub: a video, one voice or several, and what they sound like together."""
+"""The files of a dub: a video, one voice or several, what lies under them, and what they sound like together."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import TracebackType
-from typing import Self
 
-from sidgan import media
+import numpy as np
+
+from sidgan import media, provenance
 from sidgan.config import require
+from sidgan.dubbing.report import Progress
+from sidgan.dubbing.settings import Background
 from sidgan.errors import OutputError
+from sidgan.files import writing
 
 
 class Inputs:
-    """What goes into a dub. Use it as a context manager: a mix is there for as long as it is open.
+    """What goes into a dub.
 
     Args:
         video: the video.
         audio: the sound track; ``None`` for the mix of the speakers' voices.
         speakers: voices by the number of their person.
         out: the output, which must be none of them.
+        background: what is heard under the voices.
 
     Attributes:
         video: as given. speakers: as given, in order.
-        voices: all files with sound; the one that is heard comes first, if it is one of them.
-        sound: what the output sounds like; a mix lies in a folder of its own.
+        voices: all files with speech; the one that is heard comes first, if it is one of them.
+        voice: what the voices sound like together. sound: what the output does. See `mixed`.
 
     Raises:
         ConfigError: there is no voice.
-        InputError: a voice has no sound, or cannot be read.
         OutputError: ``out`` is one of the inputs.
     """
 
-    def __init__(self, video: Path, audio: Path | None, speakers: Mapping[int, Path] | None, out: Path) -> None:
+    def __init__(
+        self, video: Path, audio: Path | None, speakers: Mapping[int, Path] | None, out: Path,
+        background: Background | None = None,
+    ) -> None:  # fmt: skip
         self.speakers = {number: Path(file) for number, file in sorted((speakers or {}).items())}
         self.voices = ([] if audio is None else [Path(audio)]) + list(self.speakers.values())
         require(bool(self.voices), "give a voice, or speakers with voices of their own")
-        if out.resolve() in (file.resolve() for file in [video, *self.voices]):
+        under = [background] if isinstance(background, Path) else []
+        if out.resolve() in (file.resolve() for file in [video, *self.voices, *under]):
             raise OutputError(f"{out} is one of the inputs; choose another name")
-        self.video, self.sound, self._stack = video, self.voices[0], ExitStack()
-        self._mixed = audio is None and len(self.voices) > 1
+        self.video, self._background = video, background
+        self.voice = self.sound = self.voices[0]
+        self._heard = self.voices if audio is None else self.voices[:1]
 
-    def __enter__(self) -> Self:
-        with ExitStack() as stack:
-            if self._mixed:
-                self.sound = Path(stack.enter_context(TemporaryDirectory(prefix="sidgan-"))) / "mix.wav"
-                media.write_mix(self.sound, self.voices)
-            self._stack = stack.pop_all()
-        return self
+    @contextmanager
+    def mixed(
+        self, kept: Path, device: str, progress: Progress, tell: Callable[[str], None] | None
+    ) -> Iterator[None]:
+        """Mix what has to be, in a folder that is there for as long as the block runs.
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Remove the mix."""
-        self._stack.close()
+        Args:
+            kept: folder for the video's own sound without its speech, where it stays for later runs.
+            device, progress, tell: see `sidgan.dub`.
+
+        Raises:
+            InputError: a voice has no sound, or cannot be read.
+            SidganError: as `sidgan.media.write_rest`.
+        """
+        under, turned = self._background, 1.0
+        if under == "original":
+            under = kept / f"{provenance.digest_of(self.video)[:16]}.wav"
+            if not under.exists():
+                with writing(kept):
+                    kept.mkdir(exist_ok=True)
+                media.write_rest(under, self.video, device=device, progress=progress)
+        with TemporaryDirectory(prefix="sidgan-") as name:
+            if len(self._heard) > 1:
+                self.voice = self.sound = Path(name) / "voices.wav"
+                turned = media.write_mix(self.voice, self._heard)
+            if under is not None:
+                self.sound = Path(name) / "mix.wav"
+                turned = media.write_mix(self.sound, [*self._heard, under])
+            if turned < 1 and tell is not None:
+                less = -20 * np.log10(turned)
+                tell(f"all of the sound was turned down by {less:.1f} dB, so that nothing is clipped")
+            yield

@@ -5,6 +5,7 @@
     .talk-german.mp4.sidgan/           removed when the output is complete
         lock                           held by the run that is at work
         adapted/                       weights adapted to the faces (`sidgan.adaptation.kept`)
+        separated/                     the video's own sound without its speech, where that was asked for
         3f0c.../                       one folder for each set of inputs and settings: what differs is never mixed
             journal.jsonl              first the settings, then a line for each segment that is complete
             analysis.npz               the first pass

@@ -15,11 +15,12 @@ from sidgan.dubbing.steady import STEADY
 from sidgan.timeline import LENGTHS, Length
 
 Damage = Literal["stop", "pass"]
+Background = Literal["original"] | Path
 DAMAGES: tuple[str, ...] = get_args(Damage)
 
-#: What the journal knows by something else: photo and voices by what is in them, engine and device by what they are
-#: here, encoder and quality by what comes of them together.
-NOTED_OTHERWISE = frozenset({"face", "speakers", "engine", "device", "encoder", "crf", "lossless"})
+#: What the journal knows by something else: photo, voices and background by what is in them, engine and device by what
+#: they are here, encoder and quality by what comes of them together.
+NOTED_OTHERWISE = frozenset({"face", "speakers", "background", "engine", "device", "encoder", "crf", "lossless"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +34,7 @@ class Settings:
     faces: Faces = "largest"
     face: int | Path | None = None
     speakers: Mapping[int, Path] = field(default_factory=dict)
+    background: Background | None = None
     silence: Silence = "close"
     length: Length = "cut"
     device: str = "auto"
@@ -54,6 +56,10 @@ class Settings:
         require(
             self.face is None or not self.speakers,
             "choose a face or give speakers, not both: speakers say who is redrawn",
+        )
+        require(
+            self.background is None or self.length != "keep",
+            "a background and length keep both say what is heard after a shorter voice; choose one",
         )
 
     @property

@@ -15,6 +15,7 @@ from sidgan.media.mix import write_mix
 from sidgan.media.pictures import digest, editable, glance, probe, read_frames, read_rgb, read_span
 from sidgan.media.player import Player
 from sidgan.media.segments import Segment, SegmentWriter
+from sidgan.media.separation import require_separator, separator, write_rest
 from sidgan.media.shown import shown_times
 from sidgan.media.sound import decode_audio, read_audio, stretch, write_wav
 from sidgan.media.source import metadata
@@ -42,6 +43,8 @@ __all__ = [
     "read_picture",
     "read_rgb",
     "read_span",
+    "require_separator",
+    "separator",
     "shown_times",
     "sound_span",
     "stated",
@@ -50,6 +53,7 @@ __all__ = [
     "write_excerpt",
     "write_mix",
     "write_png",
+    "write_rest",
     "write_sound_excerpt",
     "write_wav",
 ]

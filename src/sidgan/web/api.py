@@ -14,6 +14,7 @@ from fastapi import APIRouter, Body, Depends, Path, Query, Request, Response
 from fastapi.responses import FileResponse, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
+from sidgan.media import separator
 from sidgan.version import __version__
 from sidgan.web.access import Access, Reader, Writer, address_of
 from sidgan.web.guard import REPORT
@@ -73,7 +74,8 @@ def me(request: Request, of: Of) -> Me:
     told = {"upload": limits.upload, "seconds": limits.seconds, "pixels": limits.pixels, "jobs": limits.jobs,
             "files": limits.files, "keep": limits.keep, "adapt": limits.adapt}  # fmt: skip
     name = owner.partition(":")[2] if owner and owner.startswith("token:") else None
-    return Me(known=owner is not None, needs_token=not access.open, name=name, version=__version__, limits=told)
+    return Me(known=owner is not None, needs_token=not access.open, name=name, version=__version__, limits=told,
+              separates=separator() is not None)  # fmt: skip
 
 
 @router.post("/session", status_code=204, summary="Log in with a token; programs send it with each request instead")
@@ -169,6 +171,8 @@ def add_job(owner: Writer, of: Of, order: Annotated[Order, Body()]) -> JobOut:
             raise RefusedError(422, "too_long", f"at most {limits.adapt:g} minutes of adaptation are allowed")
         if order.match_loudness and not video.facts["sound"]:
             raise RefusedError(422, "no_sound", f"{video.name} has no sound to match; leave match_loudness out")
+        if order.background == "original":
+            _require_own_sound(video)
     priority = order.priority if isinstance(order, WholeDub) else 0
     return _told(of, of.queue.add(owner, order.kind, spec, priority, limits))
 
@@ -257,6 +261,13 @@ async def _events(of: Parts, owner: str, id: str) -> AsyncIterator[str]:
             await asyncio.sleep(TICK)
     finally:
         of.streams.leave(owner)
+
+
+def _require_own_sound(video: Kept) -> None:
+    if not video.facts["sound"]:
+        raise RefusedError(422, "no_sound", f"{video.name} has no sound of its own; leave background out")
+    if separator() is None:
+        raise RefusedError(422, "no_tool", "this service has no separation tool; give music and effects as a file")
 
 
 def _told(of: Parts, work: Work) -> JobOut:

@@ -279,7 +279,7 @@ class Badge:
 def files_of(spec: Mapping[str, Any]) -> list[str]:
     """The numbers of the files that a job needs."""
     found = [spec["video"], *(part["voice"] for part in spec.get("cast", ())), spec.get("background")]
-    return [file for file in found if file]
+    return [file for file in found if file and file != "original"]
 
 
 def _badge(store: Store, worker: str) -> Path:

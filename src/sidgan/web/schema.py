@@ -36,7 +36,9 @@ class Dub(Given):
     cast: Annotated[list[Part], Field(min_length=1, max_length=MOST_PEOPLE)]
     consent: Annotated[Literal[True], Field(description="everybody who is seen or heard agreed to this use; anything "
                                             "but true is refused")]  # fmt: skip
-    background: Annotated[Id | None, Field(description="music and effects, heard under the voices")] = None
+    background: Annotated[Literal["original"] | Id | None, Field(
+        description="heard under the voices: music and effects as a file, or the video's own sound without its speech")
+    ] = None  # fmt: skip
     match_loudness: Annotated[bool, Field(description="make each voice as loud as the video's own sound")] = False
     silence: Annotated[Literal["close", "keep", "draw"], Field(description="mouths where the voice pauses")] = "close"
     emphasis: Annotated[float, Field(ge=0, le=3, description="how strongly the mouth moves; 1 as learnt")] = 1.0
@@ -60,6 +62,12 @@ class WholeDub(Dub):
         description="where the voice is longer or shorter than the video")] = "cut"  # fmt: skip
     adapt: Annotated[float | None, Field(ge=0.1, le=60, description="minutes of learning the faces first")] = None
     on_damage: Annotated[Literal["stop", "pass"], Field(description="where the video is damaged")] = "stop"
+
+    @model_validator(mode="after")
+    def _one_sound(self) -> WholeDub:
+        if self.background is not None and self.length == "keep":
+            raise ValueError("a background and length keep both say what is heard after a shorter voice; choose one")
+        return self
 
 
 class Preview(Dub):
@@ -98,6 +106,7 @@ class Me(BaseModel):
     needs_token: bool
     name: str | None
     version: str
+    separates: Annotated[bool, Field(description="whether a background may be the video's own sound")]
     limits: dict[str, float]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from shutil import rmtree
 from tempfile import TemporaryDirectory
@@ -102,7 +102,8 @@ def frame(task: Task) -> dict[str, Any]:
     at, length = task.spec["at"], task.files[task.spec["video"]].facts["seconds"]
     with TemporaryDirectory(prefix="moment-", dir=task.folder) as folder:
         begin = max(0.0, min(at - MOMENT / 2, length - MOMENT))
-        before, after, report = _excerpt(task, Path(folder), begin, begin + MOMENT)
+        unheard = replace(task, spec={**task.spec, "background": None})
+        before, after, report = _excerpt(unheard, Path(folder), begin, begin + MOMENT)
         for name, video, caption in (("before.jpg", before, ""), ("after.jpg", after, "altered by sidgan")):
             _write_jpg(task.folder / name, _captioned(_picture(video, at - begin), caption))
     return {"at": at, "dubbed": report.dubbed, "frames": report.frames, "files": ["before.jpg", "after.jpg"]}
@@ -120,13 +121,13 @@ def dub(task: Task) -> dict[str, Any]:
     spec, out, page = task.spec, task.folder / "dubbed.mp4", task.folder / "report.html"
     sound = task.folder / "sound.wav"
     voice, speakers = _cast(task)
-    if _needs_mix(task):
+    if task.spec["match_loudness"]:
         _mix(task, sound)
         voice = sound
     job = Job(
         task.video, voice, out, model=task.means.model, device=task.means.device, engine=task.means.engine,
-        speakers=speakers, silence=spec["silence"], emphasis=spec["emphasis"], length=spec["length"],
-        adapt=spec["adapt"], on_damage=spec["on_damage"],
+        background=_background(task), speakers=speakers, silence=spec["silence"], emphasis=spec["emphasis"],
+        length=spec["length"], adapt=spec["adapt"], on_damage=spec["on_damage"],
     )  # fmt: skip
     report, adapted = job.run(task.show, task.tell)
     sound.unlink(missing_ok=True)
@@ -172,12 +173,38 @@ def _cast(task: Task) -> tuple[Path | None, dict[int, Path]]:
     return task.path(cast[0]["voice"]) if len(cast) == 1 else None, speakers
 
 
-def _needs_mix(task: Task) -> bool:
-    return task.spec["background"] is not None or task.spec["match_loudness"]
+def _background(task: Task) -> Path | None:
+    """What lies under the voices; of the video's own sound, without its speech, which is kept beside it."""
+    background = task.spec["background"]
+    if background != "original":
+        return None if background is None else task.path(background)
+    kept = _kept_rest(task)
+    if not kept.exists():
+        media.write_rest(kept, task.video, device=task.means.device, progress=task.progress)
+    return kept
+
+
+def _kept_rest(task: Task) -> Path:
+    return task.queue.store.file_folder(task.spec["video"]) / "rest.wav"
+
+
+def _background_excerpt(task: Task, folder: Path, begin: float, end: float) -> Path | None:
+    """The same for some seconds, which are separated by themselves where the whole was not: people wait for them."""
+    if task.spec["background"] is None:
+        return None
+    cut, part = folder / "background.wav", folder / "part.wav"
+    alone = task.spec["background"] == "original" and not _kept_rest(task).exists()
+    whole = task.video if alone else _background(task)
+    assert whole is not None
+    media.write_sound_excerpt(cut, whole, begin, end)
+    if not alone:
+        return cut
+    media.write_rest(part, cut, device=task.means.device, progress=task.progress)
+    return part
 
 
 def _mix(task: Task, out: Path) -> None:
-    """What is heard: the voices, as loud as is wished, and what lies under them."""
+    """The voices together, as loud as is wished."""
     voices = [task.path(part["voice"]) for part in task.spec["cast"]]
     gains = [1.0] * len(voices)
     if task.spec["match_loudness"]:
@@ -186,11 +213,9 @@ def _mix(task: Task, out: Path) -> None:
             task.tell("the video's own sound is silent, so the voices are as loud as they were given")
         else:
             gains = [_gain(wanted, media.loudness(voice)) for voice in voices]
-    background = task.spec["background"]
-    files = voices if background is None else [*voices, task.path(background)]
-    turned = media.write_mix(out, files, gains + [1.0] * (len(files) - len(gains)))
+    turned = media.write_mix(out, voices, gains)
     if turned < 1:
-        task.tell(f"all of the sound was turned down by {-20 * np.log10(turned):.1f} dB, so that nothing is clipped")
+        task.tell(f"the voices were turned down by {-20 * np.log10(turned):.1f} dB, so that nothing is clipped")
 
 
 def _gain(wanted: float, is_: float | None) -> float:
@@ -210,15 +235,16 @@ def _excerpt(task: Task, folder: Path, begin: float, end: float) -> tuple[Path, 
         for number, part in enumerate(task.spec["cast"]):
             voices[part["person"]] = Path(sounds) / f"{number}.wav"
             media.write_sound_excerpt(voices[part["person"]], task.path(part["voice"]), begin, end)
-        if _needs_mix(task) or len(voices) > 1:
+        if task.spec["match_loudness"] or len(voices) > 1:
             _mix(task, whole)
             media.write_sound_excerpt(heard, whole, begin, end)
         else:
             heard = next(iter(voices.values()))
         speakers = _there(task, before, {person: voice for person, voice in voices.items() if person is not None})
         report = dubbing.dub(
-            before, heard, after, speakers=speakers, silence=task.spec["silence"], model=task.means.model,
-            device=task.means.device, engine=task.means.engine, emphasis=task.spec["emphasis"], progress=task.progress,
+            before, heard, after, speakers=speakers, background=_background_excerpt(task, Path(sounds), begin, end),
+            silence=task.spec["silence"], model=task.means.model, device=task.means.device, engine=task.means.engine,
+            emphasis=task.spec["emphasis"], progress=task.progress,
         )  # fmt: skip
     return before, after, report
 

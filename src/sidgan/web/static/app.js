@@ -100,6 +100,7 @@ async function takeVideo(file) {
   $("#moment").value = (file.seconds / 3).toFixed(1);
   $("#preview-result").replaceChildren();
   $("#dub-result").replaceChildren();
+  showBackgrounds();
   showMoment();
   refresh();
   findPeople();
@@ -150,10 +151,15 @@ function showVoices() {
       showPeople();
     }) }),
   )));
-  const chosen = $("#background").value;
-  $("#background").replaceChildren(make("option", { value: "", textContent: "none" }), ...state.voices.map((voice) => make("option", { value: voice.id, textContent: voice.name })));
-  $("#background").value = state.voices.some((voice) => voice.id === chosen) ? chosen : "";
+  showBackgrounds();
   refresh();
+}
+
+function showBackgrounds() {
+  const chosen = $("#background").value;
+  const own = make("option", { value: "original", textContent: "the video's own, without its speech", disabled: !state.video?.sound });
+  $("#background").replaceChildren(make("option", { value: "", textContent: "none" }), ...(state.me.separates ? [own] : []), ...state.voices.map((voice) => make("option", { value: voice.id, textContent: voice.name })));
+  $("#background").value = [...$("#background").options].some((one) => one.value === chosen && !one.disabled) ? chosen : "";
 }
 
 $("#voice-file").addEventListener("change", act(voiceStep, "voice", async (event) => {
