@@ -169,6 +169,12 @@ def test_what_cannot_be_is_told_before_anything_is_done(
         dubbing.dub(folder / "heard.mp4", folder / "voice.wav", tmp_path / "a.avi", generator=network(0),
                     device="cpu", background="original")  # fmt: skip
     assert not calls.exists()
+    put_on_path(tmp_path, monkeypatch, before="sys.exit('no weights')")
+    with pytest.raises(SidganError, match="no weights"):
+        dubbing.dub(folder / "heard.mp4", folder / "voice.wav", tmp_path / "a.mp4", generator=network(0),
+                    device="cpu", background="original")  # fmt: skip
+    assert not work_folder(tmp_path / "a.mp4").exists()
+    calls.unlink()
     none_at_all(monkeypatch)
     with pytest.raises(ConfigError, match=r"not installed; run: pip install 'sidgan\[separate\]'"):
         dubbing.check(folder / "heard.mp4", folder / "voice.wav", tmp_path / "a.mp4", background="original")

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from separating import none_at_all, put_on_path
 from typer.testing import CliRunner
 
 from sidgan import checkpoint, downloads, media
@@ -52,6 +53,15 @@ def test_a_missing_extra_is_told_with_its_command_and_does_not_matter(monkeypatc
     result = doctor()
     assert "pip install 'sidgan[train]'" in result.output
     assert result.exit_code == 0
+
+
+def test_a_separation_tool_on_the_path_is_found(monkeypatch, tmp_path):
+    none_at_all(monkeypatch)
+    assert "pip install 'sidgan[separate]'" in doctor().output
+    monkeypatch.undo()
+    put_on_path(tmp_path, monkeypatch)
+    monkeypatch.setattr(findings, "EXTRAS", {})
+    assert [(one.name, one.state) for one in findings.extras()] == [("separate", "ok")]
 
 
 def test_something_needed_is_missing(monkeypatch):

@@ -22,8 +22,9 @@ import cv2
 import httpx2 as httpx
 import numpy as np
 from marked import films
+from separating import none_at_all, put_on_path
 from small import save_networks
-from web import ROOM, events, given, order, served
+from web import ROOM, events, given, order, refused, served
 
 from sidgan import dubbing, media, provenance
 from sidgan.dubbing import journal, segments
@@ -236,6 +237,44 @@ def test_a_voice_is_as_loud_as_the_film_and_music_stays_under_it(tmp_path: Path,
     powers = [np.abs(np.fft.rfft(media.read_audio(tmp_path / name)[:14_400], 16_000))[440]
               for name in ("matched.mp4", "under.mp4")]  # fmt: skip
     assert powers[1] > 3 * powers[0]
+
+
+def test_the_films_own_sound_without_its_speech_is_separated_once(
+    tmp_path: Path, material: Path, means: Means, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tool := tmp_path / "tool").mkdir()
+    calls, noise = put_on_path(tool, monkeypatch), 0.4 * np.random.default_rng(3).uniform(-1, 1, 17_000)
+    frames = [picture for _, picture in media.read_rgb(material / "film.mp4")]
+    media.write_clip(material / "noisy.mp4", frames, media.probe(material / "film.mp4").frame_rate,
+                     audio=noise.astype(np.float32))  # fmt: skip
+    with served(tmp_path / "kept") as client:
+        assert client.get("/api/me").json()["separates"]
+        video, voice = given(client, "video", material / "noisy.mp4"), given(client, "voice", material / "voice.wav")
+        short = {**order(video, voice, background="original"), "at": 0.3}
+        jobs = [{**short, "kind": "preview"}, {**short, "kind": "frame"}, order(video, voice, background="original"),
+                {**short, "kind": "preview"}]  # fmt: skip
+        for job, lines in zip(jobs, (1, 1, 2, 2), strict=True):  # some seconds alone, nothing, all, and what is kept
+            id = client.post("/api/jobs", json=job).json()["id"]
+            work(tmp_path / "kept", means, print, once=True)
+            told = client.get(f"/api/jobs/{id}").json()
+            assert told["state"] == "done", told["error"]
+            assert len(calls.read_text().splitlines()) == lines
+            if job["kind"] != "frame":
+                name = "dubbed.mp4" if job["kind"] == "dub" else "after.mp4"
+                (tmp_path / name).write_bytes(client.get(told["urls"][name]).content)
+                heard, own = media.read_audio(tmp_path / name), media.read_audio(material / "noisy.mp4")
+                first = 0 if job["kind"] == "dub" else round(told["result"]["at"] * 16_000)
+                rest = slice(15_600, 16_600)  # after the voice
+                shifted = slice(rest.start - first, rest.stop - first)
+                lags = [np.corrcoef(own[rest], heard[shifted.start + lag : shifted.stop + lag])[0, 1]
+                        for lag in range(-600, 601)]  # fmt: skip
+                assert max(lags) > 0.7
+        none_at_all(monkeypatch)
+        refused(client.post("/api/jobs", json=jobs[2]), 422, "no separation tool")
+        refused(client.post("/api/jobs", json={**jobs[2], "length": "keep"}), 422, "choose one")
+        silent = given(client, "video", material / "film.mp4")
+        refused(client.post("/api/jobs", json=order(silent, voice, background="original")), 422, "no sound of its own")
+        assert not client.get("/api/me").json()["separates"]
 
 
 def test_a_worker_that_is_killed_leaves_what_the_next_one_finishes_with_the_same_bytes(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -71,7 +71,11 @@ class Inputs:
             if not under.exists():
                 with writing(kept):
                     kept.mkdir(exist_ok=True)
-                media.write_rest(under, self.video, device=device, progress=progress)
+                try:
+                    media.write_rest(under, self.video, device=device, progress=progress)
+                finally:
+                    with suppress(OSError):
+                        kept.rmdir()  # where nothing came of it
         with TemporaryDirectory(prefix="sidgan-") as name:
             if len(self._heard) > 1:
                 self.voice = self.sound = Path(name) / "voices.wav"
