@@ -29,6 +29,7 @@ EXTRAS = {
     "speech": (("pocketsphinx",), "sidgan label"),
     "c2pa": (("c2pa", "cryptography"), "signed results (dub --sign)"),
     "serve": (("fastapi", "uvicorn", "psutil"), "the service (sidgan serve)"),
+    "queue": (("redis",), "workers of the service on other machines (serve --queue)"),
     "ray": (("ray",), "work on several machines (--ray)"),
 }
 

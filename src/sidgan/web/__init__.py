@@ -10,7 +10,10 @@
                              │
     worker, worker ... ◀─────┘       processes that take jobs, do them with the package, and note how far they are
 
-Server and workers meet in one folder only, so either may stop, be killed and start again without the other.
+Server and workers meet in one folder only, so either may stop, be killed and start again without the other. Workers on
+machines without that folder get numbers of jobs from a queue engine, if there is one, and all else from the server::
+
+    handout (Redis) ─ number ─▶ away ◀─ HTTP ─▶ remote, in the app      the worker has a folder of its own, kept alike
 
 ::
 

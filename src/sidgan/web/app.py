@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext, suppress
 from importlib import resources
 from threading import Event
 
@@ -15,15 +16,18 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from sidgan.version import __version__
+from sidgan.web import remote
 from sidgan.web.access import Access
 from sidgan.web.api import Parts, router
 from sidgan.web.guard import Guard
-from sidgan.web.limits import RefusedError, Seats
+from sidgan.web.handout import Feeder, Handout
+from sidgan.web.limits import Pace, RefusedError, Seats
 from sidgan.web.prober import Prober
 from sidgan.web.queue import Queue
 from sidgan.web.settings import Service
 from sidgan.web.store import Store
 from sidgan.web.supervisor import Supervisor
+from sidgan.web.terms import Terms
 from sidgan.web.uploads import Uploads
 
 CLEANING = 600.0  #: seconds between two looks for what is over its time
@@ -42,6 +46,7 @@ def create_app(service: Service, closing: Event | None = None) -> Guard:
 
     Raises:
         OutputError: the folder cannot be used.
+        EngineError: the queue engine for workers elsewhere cannot be used.
     """
     store, prober = Store(service.folder), Prober()
     queue = Queue(store)
@@ -49,7 +54,7 @@ def create_app(service: Service, closing: Event | None = None) -> Guard:
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
         cleaning = asyncio.create_task(_clean(store))
-        with Supervisor(service):
+        with elsewhere, Supervisor(service):
             yield
         cleaning.cancel()
         with suppress(asyncio.CancelledError):
@@ -67,12 +72,25 @@ def create_app(service: Service, closing: Event | None = None) -> Guard:
         closing or Event(),
     )  # fmt: skip
     app.include_router(router)
+    elsewhere = _elsewhere(app, service, queue)
     _page(app)
     app.add_exception_handler(RefusedError, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(Exception, _broken)
     return Guard(app, service)
+
+
+def _elsewhere(app: FastAPI, service: Service, queue: Queue) -> AbstractContextManager[object]:
+    """What goes on for workers elsewhere, where there may be such."""
+    if service.queue is None or service.worker_secret is None:
+        return nullcontext()
+    handout, key = Handout(service.queue), f"sidgan:{queue.store.name()}:next"
+    handout.check()
+    terms = Terms.of(service.model, service.engine)
+    app.state.remote = remote.Remote(service.worker_secret, terms, key, Pace(1 / 6, 10))
+    app.include_router(remote.router)
+    return Feeder(queue, handout, key, lambda line: print(f"sidgan: {line}", file=sys.stderr, flush=True))
 
 
 def _page(app: FastAPI) -> None:

@@ -19,6 +19,11 @@ Model = Annotated[str, typer.Option(help="weights file of a generator, 'bundled'
                                     metavar="FILE")]  # fmt: skip
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda")]
 Engine = Annotated[Kind, typer.Option(help="what runs the network")]
+Address = Annotated[str | None, typer.Option("--queue", envvar="SIDGAN_QUEUE", metavar="URL", show_default=False, help=
+                                             "Redis, for workers that do not share the folder: "
+                                             "redis://host:6379/0")]  # fmt: skip
+Secret = Annotated[Path | None, typer.Option("--worker-secret", help="file with the secret that these are known by",
+                                             metavar="FILE", show_default=False)]  # fmt: skip
 Keep = Annotated[float, typer.Option("--keep-hours", help="how long files and results are kept", min=0.01)]
 Memory = Annotated[float, typer.Option("--max-memory-mb", help="that a job may take; one that takes more fails, MB",
                                        min=500)]  # fmt: skip
@@ -33,6 +38,8 @@ def serve(
     name: Annotated[list[str] | None, typer.Option(help="a name by which it is called, beside HOST; once for each",
                                                    metavar="NAME")] = None,
     workers: Annotated[int, typer.Option(help="processes that do jobs; 0 where sidgan serve-worker does", min=0)] = 1,
+    queue: Address = None,
+    worker_secret: Secret = None,
     max_mb: Annotated[float, typer.Option(help="size of a file, MB", min=0.1)] = 1000,
     max_minutes: Annotated[float, typer.Option(help="length of a video or voice", min=0.05)] = 15,
     max_megapixels: Annotated[float, typer.Option(help="size of a picture, million px", min=0.05)] = 8.3,
@@ -51,14 +58,15 @@ def serve(
     _require("fastapi", "uvicorn", "psutil")
     from sidgan.web.limits import Limits
     from sidgan.web.server import run
-    from sidgan.web.settings import LOOPBACK, Service, read_tokens
+    from sidgan.web.settings import LOOPBACK, Service, hashed, read_secret, read_tokens
 
     limits = Limits(upload=round(max_mb * 1e6), seconds=60 * max_minutes, pixels=round(max_megapixels * 1e6),
                     jobs=max_jobs, keep=keep)  # fmt: skip
     service = Service(
         folder=folder.resolve(), host=host, port=port, tokens=read_tokens(tokens) if tokens else {},
         hosts=(*LOOPBACK, host, *(name or ())), limits=limits, model=model, device=device, engine=engine,
-        workers=workers, memory=round(memory * 1e6),
+        workers=workers, memory=round(memory * 1e6), queue=queue,
+        worker_secret=hashed(read_secret(worker_secret)) if worker_secret else None,
     )  # fmt: skip
     run(service, lambda: print(f"sidgan: open {service.address} in a browser; Ctrl-C stops", flush=True))
 
@@ -71,14 +79,22 @@ def serve_worker(
     memory: Memory = 4000,
     keep: Keep = 24,
     once: Annotated[bool, typer.Option("--once", help="end when no job waits")] = False,
+    queue: Address = None,
+    server: Annotated[str | None, typer.Option(help="address of the service whose folder this machine does not share",
+                                               metavar="URL", show_default=False)] = None,
+    worker_secret: Secret = None,
     parent: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Do the jobs of a service, beside its own workers or elsewhere. Example: sidgan serve-worker --folder /srv/dub.
 
     Several may run, on all machines that share the folder. Each is two processes: one does the jobs, the other watches
-    its memory and starts it again when it ends.
+    its memory and starts it again when it ends. Without sharing the folder, and unwatched: sidgan serve-worker --queue
+    redis://host:6379/0 --server https://dub.example.org --worker-secret secret.txt --folder work.
     """
-    if parent is None:
+    elsewhere = [given is not None for given in (queue, server, worker_secret)]
+    if any(elsewhere) and not all(elsewhere):
+        raise ConfigError("--queue, --server and --worker-secret belong together: who gives jobs, who files, and why")
+    if parent is None and not any(elsewhere):
         _require("psutil")
         from sidgan.web.limits import Limits
         from sidgan.web.settings import Service
@@ -89,10 +105,21 @@ def serve_worker(
             memory=round(memory * 1e6), workers=0,
         )).run(once=once)  # fmt: skip
         return
-    from sidgan.web.worker import Means, work
+    from sidgan.web.worker import Means, do, work
 
     means = Means(model=model, device=device, engine=engine, keep=3600 * keep)
-    work(folder, means, lambda line: print(f"sidgan: {line}", file=sys.stderr, flush=True), parent=parent, once=once)
+    if queue is None or server is None or worker_secret is None:
+        work(folder, means, _say, parent=parent, once=once)
+        return
+    from sidgan.web.away import away
+    from sidgan.web.settings import read_secret
+
+    with away(folder, queue, server, read_secret(worker_secret), means, _say) as jobs:
+        do(jobs, means, _say, parent=parent, once=once)
+
+
+def _say(line: str) -> None:
+    print(f"sidgan: {line}", file=sys.stderr, flush=True)
 
 
 def _require(*modules: str) -> None:

@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sidgan.web.limits import Pace
 from sidgan.web.settings import Service
+from sidgan.web.terms import PIECE
 
 PAGE = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; media-src 'self' blob:; "
@@ -74,8 +75,9 @@ class Guard:
         if scope["method"] not in READING and origin is not None and urlsplit(origin).netloc != host:
             return 403, "cross_site", "this request comes from the page of another site", 0
         stated = headers.get("content-length", "" if "transfer-encoding" in headers else "0")
-        if scope["path"] != "/api/files" and not (stated.isdecimal() and len(stated) < 9 and int(stated) <= LETTER):
-            return 413, "too_large", f"say how long the request is, and send at most {LETTER >> 10} KiB", 0
+        most = PIECE if scope["path"].startswith("/api/worker/") else LETTER
+        if scope["path"] != "/api/files" and not (stated.isdecimal() and len(stated) < 9 and int(stated) <= most):
+            return 413, "too_large", f"say how long the request is, and send at most {most >> 10} KiB", 0
         client = scope.get("client")
         wait = self._pace.wait(client[0] if client else "")
         if wait:

@@ -7,7 +7,8 @@
        └──────────────────┘            cancel: from waiting and running; retry: from failed and cancelled
 
 A worker that lives says so by its lease. One that does not is found by the lock file that it no longer holds, on its
-own machine at once, or after the lease, and its job waits again.
+own machine at once, or after the lease, and its job waits again. A worker that does not share the folder has a
+`sidgan.web.away.Away` in place of this, which asks the server (`sidgan.web.remote`), which asks this.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import shutil
 import socket
 import sqlite3
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,7 @@ from sidgan.web.limits import Limits, RefusedError
 from sidgan.web.store import Store, new_id
 
 LEASE = 60.0  #: seconds after which a worker that said nothing is taken for dead
+REMOTE = "remote:"  #: what names of workers begin with that do not share the folder
 ATTEMPTS = 3  #: workers that may die over a job
 URGENCY = {"look": 2, "frame": 2, "preview": 1, "dub": 0}  #: people wait for the first ones
 OPEN = ("waiting", "running")
@@ -176,18 +178,46 @@ class Queue:
         now = time.time()
         with self.store.transaction() as db:
             self._take_back(db, now)
-            row = db.execute(
-                "select id from job as mine where state = 'waiting' order by urgency desc, (select count(*) from job "
-                "as other where other.owner = mine.owner and other.state = 'running'), priority desc, created limit 1"
-            ).fetchone()  # fmt: skip
-            if row is None:
+            id = _first(db)
+            if id is None:
                 return None
-            db.execute(
-                "update job set state = 'running', worker = ?, lease = ?, attempts = attempts + 1, stage = '', "
-                "share = 0, notes = '[]', started = coalesce(started, ?) where id = ?",
-                (worker, now + LEASE, now, row["id"]),
-            )  # fmt: skip
-        return self._must(row["id"])
+            _begin(db, id, worker, now)
+        return self._must(id)
+
+    def next(self) -> str | None:
+        """The job that `claim` would give."""
+        with self.store.transaction() as db:
+            self._take_back(db, time.time())
+            return _first(db)
+
+    def take(self, id: str, worker: str) -> Work | None:
+        """One job, for a worker to do, where it still waits."""
+        with self.store.transaction() as db:
+            if db.execute("select 1 from job where id = ? and state = 'waiting'", (id,)).fetchone() is None:
+                return None
+            _begin(db, id, worker, time.time())
+        return self._must(id)
+
+    def held(self, id: str, worker: str) -> Work | None:
+        """A job that a worker is at, or was taken from as it said nothing, and that nobody else has begun since."""
+        with self.store.transaction() as db:
+            db.execute("update job set state = 'running', lease = ? where id = ? and worker = ? and state = 'waiting'",
+                       (time.time() + LEASE, id, worker))  # fmt: skip
+            row = db.execute("select * from job where id = ? and worker = ? and state = 'running'",
+                             (id, worker)).fetchone()  # fmt: skip
+        return None if row is None else _work(row)
+
+    def renew(self) -> None:
+        """Let workers elsewhere, who could not reach a server that was stopped, say in time that they live."""
+        with self.store.transaction() as db:
+            db.execute("update job set lease = ? where state = 'running' and worker like ?",
+                       (time.time() + LEASE, f"{REMOTE}%"))  # fmt: skip
+
+    def fetch(self, work: Work, show: Callable[[float, str], None]) -> None:
+        """Bring a job's files to where the worker reads them: here they are there."""
+
+    def deliver(self, work: Work, result: Mapping[str, Any], show: Callable[[float, str], None]) -> None:
+        """Bring results to where their owner finds them: here they are there."""
 
     def beat(self, work: Work, share: float, stage: str) -> bool:
         """Say that a job is still worked on; whether it still should be."""
@@ -240,7 +270,7 @@ class Queue:
                 db.execute("update job set state = 'failed', error = ?, ended = ?, worker = null where id = ?",
                            (error, now, row["id"]))  # fmt: skip
             else:
-                db.execute("update job set state = 'waiting', worker = null where id = ?", (row["id"],))
+                db.execute("update job set state = 'waiting' where id = ?", (row["id"],))  # see `held`
 
     def _change(self, id: str, owner: str, states: Sequence[str], what: str, values: Sequence[Any]) -> bool:
         marks = ", ".join("?" * len(states))
@@ -280,6 +310,22 @@ def files_of(spec: Mapping[str, Any]) -> list[str]:
     """The numbers of the files that a job needs."""
     found = [spec["video"], *(part["voice"] for part in spec.get("cast", ())), spec.get("background")]
     return [file for file in found if file and file != "original"]
+
+
+def _first(db: sqlite3.Connection) -> str | None:
+    row = db.execute(
+        "select id from job as mine where state = 'waiting' order by urgency desc, (select count(*) from job "
+        "as other where other.owner = mine.owner and other.state = 'running'), priority desc, created limit 1"
+    ).fetchone()  # fmt: skip
+    return None if row is None else str(row["id"])
+
+
+def _begin(db: sqlite3.Connection, id: str, worker: str, now: float) -> None:
+    db.execute(
+        "update job set state = 'running', worker = ?, lease = ?, attempts = attempts + 1, stage = '', "
+        "share = 0, notes = '[]', started = coalesce(started, ?) where id = ?",
+        (worker, now + LEASE, now, id),
+    )  # fmt: skip
 
 
 def _badge(store: Store, worker: str) -> Path:

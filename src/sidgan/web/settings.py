@@ -28,6 +28,8 @@ class Service:
         model, device, engine: see `sidgan.dub`.
         workers: processes that do jobs; none where others do them.
         memory: bytes that a worker may hold, with the processes that it starts; more, and its job fails.
+        queue: address of the queue engine that hands jobs to workers elsewhere, where there are such.
+        worker_secret: hash of what these say to be known by.
     """
 
     folder: Path
@@ -41,10 +43,15 @@ class Service:
     engine: str = "torch"
     workers: int = 1
     memory: int = 4_000_000_000
+    queue: str | None = None
+    worker_secret: str | None = None
 
     def __post_init__(self) -> None:
         require(0 < self.port < 65536, f"port must be 1 to 65535, not {self.port}")
         require(self.workers >= 0, f"workers must not be negative: {self.workers}")
+        require((self.queue is None) == (self.worker_secret is None),
+                "--queue and --worker-secret belong together: where workers elsewhere wait, and how they are known")
+        require(self.worker_secret not in self.tokens, "a user's token cannot be the workers' secret; take another")
         if self.host not in LOOPBACK and not self.tokens:
             raise ConfigError(
                 f"{self.host} can be reached by other machines; give --tokens FILE, so that only whom you know gets in "
@@ -60,6 +67,23 @@ class Service:
 def hashed(secret: str) -> str:
     """What is kept of a secret."""
     return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def read_secret(file: Path) -> str:
+    """The secret that workers elsewhere are known by: the only line of a file.
+
+    Raises:
+        InputError: it cannot be read.
+        ConfigError: it holds something else, or too little to be secret.
+    """
+    try:
+        secret = file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{file} cannot be read ({error}); check the name") from error
+    if not re.fullmatch(rf"[!-~]{{{SHORTEST},500}}", secret):
+        raise ConfigError(f"{file} must hold a secret of at least {SHORTEST} characters and nothing else, such as "
+                          f"'{secrets.token_urlsafe(24)}'")  # fmt: skip
+    return secret
 
 
 def read_tokens(file: Path) -> dict[str, str]:

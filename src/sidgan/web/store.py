@@ -30,6 +30,7 @@ create table if not exists job (
     priority integer not null, spec text not null, share real not null default 0, stage text not null default '',
     notes text not null default '[]', error text, result text, worker text, lease real, attempts integer not null
     default 0, created real not null, started real, ended real, expires real not null);
+create table if not exists service (name text primary key);
 create index if not exists file_of on file (owner, created);
 create index if not exists job_of on job (owner, created);
 create index if not exists job_in on job (state, created);
@@ -101,6 +102,18 @@ class Store:
         db = sqlite3.connect(self.folder / "service.sqlite", timeout=PATIENCE, isolation_level=None)
         db.row_factory = sqlite3.Row
         return db
+
+    def name(self) -> str:
+        """What tells this service from all others, for as long as its folder is there."""
+        with self.transaction() as db:
+            db.execute("insert into service select ? where not exists (select 1 from service)", (new_id(),))
+            return str(db.execute("select name from service").fetchone()[0])
+
+    def known(self) -> set[str]:
+        """Numbers of all files, and of all jobs whose work is of use yet."""
+        with self.reading() as db:
+            rows = db.execute("select id from file union select id from job where state != 'done'").fetchall()
+        return {row["id"] for row in rows}
 
     # ------------------------------------------------------------------------------------------------------- sessions
 

@@ -93,7 +93,11 @@ def work(folder: Path, means: Means, say: Say, *, parent: int | None = None, onc
     Raises:
         OutputError: the folder cannot be used.
     """
-    queue = Queue(Store(folder))
+    do(Queue(Store(folder)), means, say, parent=parent, once=once)
+
+
+def do(queue: Queue, means: Means, say: Say, *, parent: int | None = None, once: bool = False) -> None:
+    """The same, with the jobs of a queue."""
     badge = Badge(queue.store)
     try:
         with _stoppable():
@@ -119,7 +123,9 @@ def _do(queue: Queue, job: Work, means: Means, say: Say) -> None:
     pulse = Pulse(queue, job)
     try:
         with pulse.running():
+            queue.fetch(job, pulse.show)
             result = tasks.run(queue, job, means, pulse.show, notes.append)
+            queue.deliver(job, result, pulse.show)
     except Dropped:
         say(f"{job.kind} {job.id} is not wanted any more")
         return
