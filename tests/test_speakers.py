@@ -302,8 +302,8 @@ def test_a_face_that_is_found_twice_is_one(tmp_path: Path) -> None:
         def search(self, luma: np.ndarray) -> list[Face]:
             return [Face(box, 1.0, points) for box in boxes] + [Face((150, 0, 180, 30), 1.0, away)]
 
-        def confirm(self, luma: np.ndarray, box: Any) -> Face:
-            return Face(box, 1.0, points)
+        def confirm(self, luma: np.ndarray, box: Any) -> float:
+            return 1.0
 
     tracker = Tracker(Twice(), lambda luma, box: away if box[0] > 145 else points)
     media.write_clip(tmp_path / "film.mp4", [np.full((SIDE, SIDE, 3), 120, np.uint8)] * 4, RATE)

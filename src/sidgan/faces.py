@@ -102,8 +102,8 @@ def search(luma: Byte) -> list[Face]:
     return []
 
 
-def confirm(luma: Byte, box: Box) -> Face | None:
-    """The face expected in ``box``, if it is still there: the detector runs on a small window around it only."""
+def confirm(luma: Byte, box: Box) -> float | None:
+    """The score of the face expected in ``box``, if it is still there: a small window around it is searched only."""
     x0, y0, x1, y1 = box
     margin = 0.4 * (x1 - x0)
     height, width = luma.shape
@@ -115,13 +115,13 @@ def confirm(luma: Byte, box: Box) -> Face | None:
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     window = cv2.resize(luma[top:bottom, left:right], None, fx=scale, fy=scale, interpolation=how)
     found, scores, _ = _detector().run(window, 0, MIN_SCORE)
-    best: Face | None = None
+    near = []
     for rect, score in zip(found, scores, strict=True):
         hit = (rect.left() / scale + left, rect.top() / scale + top, rect.right() / scale + left,
                rect.bottom() / scale + top)  # fmt: skip
-        if overlap(hit, box) > 0.3 and (best is None or score > best.score):
-            best = Face(hit, float(score), landmarks(luma, hit))
-    return best
+        if overlap(hit, box) > 0.3:
+            near.append(float(score))
+    return max(near, default=None)
 
 
 def overlap(a: Box, b: Box) -> float:
@@ -178,8 +178,8 @@ class Detector(Protocol):
     def search(self, luma: Byte) -> list[Face]:
         """All faces of a grey frame (H, W)."""
 
-    def confirm(self, luma: Byte, box: Box) -> Face | None:
-        """The face expected in ``box``, if it is still there."""
+    def confirm(self, luma: Byte, box: Box) -> float | None:
+        """The score of the face expected in ``box``, if it is still there."""
 
 
 class _Hog:
@@ -188,7 +188,7 @@ class _Hog:
     def search(self, luma: Byte) -> list[Face]:
         return search(luma)
 
-    def confirm(self, luma: Byte, box: Box) -> Face | None:
+    def confirm(self, luma: Byte, box: Box) -> float | None:
         return confirm(luma, box)
 
 
@@ -240,14 +240,14 @@ class Tracker:
     def _all_gone(self, luma: Byte) -> bool:
         """Whether none of the faces of the last frame is where it was."""
         seen = [f for f in self._active if not f.lost]
-        return bool(seen) and not any(self._detector.confirm(luma, f.predict(f.points[-1])) for f in seen)
+        return bool(seen) and all(self._detector.confirm(luma, f.predict(f.points[-1])) is None for f in seen)
 
     def _follow(self, follower: _Follower, luma: Byte, index: int) -> None:
         last = follower.points[-1]
         box = follower.predict(last)
         if follower.lost or (index - follower.first) % CHECK_EVERY == 0:
-            face = self._detector.confirm(luma, box)
-            if face is None:
+            score = self._detector.confirm(luma, box)
+            if score is None:
                 if not follower.lost:  # nothing vouches for the frames since the last confirmation
                     for i in range(1, min(CHECK_EVERY, len(follower.scores))):
                         follower.scores[-i] = 0.0
@@ -255,9 +255,7 @@ class Tracker:
                 follower.add(last, 0.0)
                 return
             follower.lost = 0
-            follower.score = face.score
-            if not follower.ratio:
-                follower.calibrate(face)
+            follower.score = score
         points = self._points(luma, box)
         if np.linalg.norm(points.mean(0) - last.mean(0)) > 0.04 * (box[2] - box[0]):
             points = self._points(luma, follower.predict(points))  # it moved: look again from where it is now

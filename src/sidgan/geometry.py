@@ -13,6 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from sidgan.resampling import resampled
 from sidgan.types import Array, Byte, Crop, Float, Frame, PixelFormat, PlaneMap
 
 JAW = slice(0, 17)
@@ -209,16 +210,14 @@ def _plane_matrix(matrix: Float, grid: PlaneMap) -> np.ndarray:
 
 
 def _pull(source: Array, matrix: np.ndarray, size: int) -> Float:
-    """(size, size) of ``source`` seen through ``matrix``; large reductions are averaged, not skipped over."""
-    shrink = max(1, int(np.ceil(np.hypot(matrix[0, 0], matrix[1, 0]) - 0.05)))
-    fine = matrix.copy()
-    fine[:, :2] /= shrink
-    fine[:, 2] += matrix[:, :2].sum(1) * (0.5 / shrink - 0.5)
-    flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
-    big = cv2.warpAffine(source, fine, (size * shrink, size * shrink), flags=flags, borderMode=cv2.BORDER_REPLICATE)
-    if shrink > 1:
-        big = cv2.resize(big, (size, size), interpolation=cv2.INTER_AREA)
-    return np.asarray(big, np.float32)
+    """(size, size) of ``source`` seen through ``matrix``; large reductions are averaged, not skipped over.
+
+    Raises:
+        ValueError: the matrix turns.
+    """
+    if matrix[0, 1] or matrix[1, 0]:
+        raise ValueError("a face's square may move and grow, not turn")
+    return resampled(source, (matrix[1, 1], matrix[0, 0]), (matrix[1, 2], matrix[0, 2]), size)
 
 
 def crop_face(frame: Frame, unit: Float, size: int) -> Crop:
@@ -226,7 +225,7 @@ def crop_face(frame: Frame, unit: Float, size: int) -> Crop:
     matrix = crop_matrix(unit, size)
     maps = (PlaneMap(), frame.format.chroma, frame.format.chroma)
     planes = [
-        _pull(np.ascontiguousarray(plane), _plane_matrix(matrix, grid), size)
+        _pull(plane, _plane_matrix(matrix, grid), size)
         for plane, grid in zip(frame.planes, maps, strict=True)
     ]
     return Crop(ycc_to_rgb(planes, frame.format), matrix)
@@ -236,7 +235,7 @@ def crop_luma(frame: Frame, unit: Float, size: int) -> Float:
     """As `crop_face`, brightness only: (size, size) float32, 0 black to 255 white."""
     black, span, _, _ = _ranges(frame.format)
     matrix = np.asarray(crop_matrix(unit, size), np.float64)
-    return (_pull(np.ascontiguousarray(frame.planes[0]), matrix, size) - np.float32(black)) * np.float32(255 / span)
+    return (_pull(frame.planes[0], matrix, size) - np.float32(black)) * np.float32(255 / span)
 
 
 def paste_face(frame: Frame, image: Byte | Float, alpha: Float, unit: Float) -> None:

@@ -40,20 +40,20 @@ class YuNet:
         found = self._detect(luma, scale)
         return [Face(box, score, landmarks(luma, box)) for box, score in found]
 
-    def confirm(self, luma: Byte, box: Box) -> Face | None:
-        """The face expected in ``box``, if it is still there: only its surroundings are looked at."""
+    def confirm(self, luma: Byte, box: Box) -> float | None:
+        """The score of the face expected in ``box``, if it is still there: only its surroundings are looked at."""
         x0, y0, x1, y1 = box
         margin = 0.5 * (x1 - x0)
         left, top = max(0, int(x0 - margin)), max(0, int(y0 - margin))
         window = luma[top : max(top, int(y1 + margin)), left : max(left, int(x1 + margin))]
         if min(window.shape) < 16:
             return None
-        best: tuple[Box, float] | None = None
+        scores = []
         for near, score in self._detect(window, WINDOW_FACE / (x1 - x0)):
             hit = (near[0] + left, near[1] + top, near[2] + left, near[3] + top)
-            if overlap(hit, box) > 0.3 and (best is None or score > best[1]):
-                best = hit, score
-        return None if best is None else Face(best[0], best[1], landmarks(luma, best[0]))
+            if overlap(hit, box) > 0.3:
+                scores.append(score)
+        return max(scores, default=None)
 
     def _detect(self, luma: Byte, scale: float) -> list[tuple[Box, float]]:
         """Boxes for the landmark model, in px of ``luma``, and scores from 0.8 to 1."""

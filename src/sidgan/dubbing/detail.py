@@ -38,7 +38,7 @@ def detailed(luma: Float, drawn: Float, skin: Float) -> Float:
     ratio = mean_size(fine(brightness(drawn[near])), where) / max(mean_size(band, where), 1e-3)
     share = float(np.sqrt(max(1 - ratio * ratio, 0.0)))
     sharp = np.array(drawn, np.float32)
-    sharp[near] += (share * band * skin)[..., None]
+    sharp[near] += cv2.merge([share * band * skin] * 3)
     return np.clip(sharp, 0, 255, out=sharp)
 
 
