@@ -93,6 +93,7 @@ class GeneratorBlock(nn.Module):
     def forward(self, x: Tensor, query: Tensor, reference: Tensor, audio: Tensor) -> Tensor:
         """Map x (N, inputs, r, r) or (N, inputs, r / 2, r / 2) and skips (N, outputs, r, r) to (N, outputs, r, r)."""
         if x.shape[-1] != query.shape[-1]:
+            x = x.contiguous(memory_format=torch.channels_last)  # in which enlarging is four times as fast on a CPU
             x = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)  # no checkerboards
         parts = [x, query, reference]
         if self.concat:

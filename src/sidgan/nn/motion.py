@@ -127,7 +127,7 @@ def _places(affine: Tensor, side: int) -> Tensor:
     """
     centres = (2 * torch.arange(side, device=affine.device) + 1) / side - 1
     across, down, shift = affine[:, None, None].unbind(-1)
-    return across * centres[None, None, :, None] + down * centres[None, :, None, None] + shift
+    return (across * centres[None, None, :, None] + shift) + down * centres[None, :, None, None]
 
 
 def _sum(parts: Iterable[Tensor]) -> Tensor:
