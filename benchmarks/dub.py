@@ -1,6 +1,6 @@
 """How close a dub comes to its bound, and how much less it takes than the way other systems go (`field`).
 
-    python benchmarks/dub.py [VIDEO VOICE] [--hd] [--frames 40] [--rounds 3]
+    python benchmarks/dub.py [VIDEO VOICE] [--hd] [--frames 48] [--rounds 3]
 
 Without a video it is the one in the package, or with ``--hd`` that one in the middle of 1920 x 1080. In each round all
 parts run one after another on the same file (A B C A B C ...); the first round is dropped. Ratios are taken within each
@@ -9,6 +9,7 @@ round; the middle one is given with the range of all.
 - dub / bound in wall time: the bound is the network alone, or decode + track + encode shared out over the cores,
   whichever is longer. In processor time: a dub over the sum of both.
 - field / dub: for the whole, and for everything but the network, which both have in common.
+- field / bound: what a dub would reach that took nothing beyond its bound.
 
 The last line is one JSON object. Absolute times depend on the machine and its load; ratios are what to quote, and where
 other work goes on, those of processor time.
@@ -76,6 +77,7 @@ def ratios(rows: list[dict[str, Spent]]) -> dict[str, dict[str, float | list[flo
         "field / dub but for the network, cpu": spread([
             (r["field"].cpu - r["field_network"].cpu) / (r["dub"].cpu - r["network"].cpu) for r in rows
         ]),
+        "field / bound, cpu": spread([r["field"].cpu / (r["network"].cpu + r["pixels"].cpu) for r in rows]),
     }  # fmt: skip
 
 
@@ -85,7 +87,7 @@ def main() -> None:
     parser.add_argument("video", type=Path, nargs="?")
     parser.add_argument("voice", type=Path, nargs="?", default=voice())
     parser.add_argument("--hd", action="store_true", help="without a video: in the middle of 1920 x 1080")
-    parser.add_argument("--frames", type=int, default=40, help="without a video: of the one in the package")
+    parser.add_argument("--frames", type=int, default=48, help="without a video: of the one in the package")
     parser.add_argument("--model", default="bundled")
     parser.add_argument("--rounds", type=int, default=3)
     args = parser.parse_args()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -88,3 +89,36 @@ def test_processor_time_counts_children() -> None:
     burn = "import time\nend = time.process_time() + 0.3\nwhile time.process_time() < end: pass"
     took, _ = timing.spent(lambda: subprocess.run([sys.executable, "-c", burn], check=True))
     assert took.cpu >= 0.3
+
+
+def test_one_command_prints_every_ratio_with_its_range_and_one_line_of_json(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import bench
+    import dub
+    from timing import Spent
+
+    row = {"dub": Spent(9, 14), "network": Spent(4, 5), "pixels": Spent(4, 5), "field": Spent(20, 25),
+           "field_network": Spent(4, 5)}  # fmt: skip
+    ratios = dub.ratios([row, row | {"dub": Spent(9, 15)}])
+    assert ratios["dub / bound, cpu"] == {"ratio": 1.45, "range": [1.4, 1.5]}
+    assert ratios["field / bound, cpu"]["ratio"] == 2.5
+    engine = {"cpu": {"ratio": 2.5, "half": [2.4, 2.6]}}
+    cards = {
+        "dub.py": {"picture": "640x640", "ratios": ratios},
+        "memory.py": {"picture": "640x640", "frames": [96, 960], "ratio": 1.02, "range": [1.01, 1.03]},
+        "engines.py": {"size": 128, "engines": {"torch bf16": engine, "openvino bf16": engine}},
+    }
+    monkeypatch.setattr(bench, "card", lambda script, *_: cards[script])
+    monkeypatch.setattr(sys, "argv", ["bench.py", "--out", str(tmp_path / "made" / "bench.json")])
+    bench.main()
+    *table, last = capsys.readouterr().out.splitlines()
+    lines = [line for line in table if " to " in line]
+    assert len(lines) == 2 * len(ratios) + 1 + 2
+    for what, around, aim in (
+        ("dub / bound, cpu", "1.4 to 1.5", "<= 1.4"), ("960 frames / 96", "1.01 to 1.03", "<= 1.05"),
+        ("openvino", "2.4 to 2.6", ">= 2.5"),
+    ):  # fmt: skip
+        assert any(what in line and around in line and line.endswith(aim) for line in lines), what
+    assert json.loads(last) == json.loads((tmp_path / "made" / "bench.json").read_text())
+    assert json.loads(last)["dub_hd"]["ratios"] == ratios

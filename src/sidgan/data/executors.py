@@ -99,7 +99,7 @@ def on_ray(address: str, shared: Path, workers: int = 1) -> Executor:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nobody else need know that somebody prepares videos
         import ray
     except ImportError:
-        raise SidganError("preparing on several machines needs Ray; run: pip install 'sidgan[ray]'") from None
+        raise SidganError("work on several machines needs Ray; run: pip install 'sidgan[ray]'") from None
     _knock(address)
 
     def run(function: Callable[[J], R], jobs: Iterable[J]) -> Iterator[R]:
