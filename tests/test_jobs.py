@@ -99,7 +99,7 @@ def test_either_a_list_or_one_dub() -> None:
         (("dub",), "or --jobs with a list"),
         (("dub", "a.mp4", "b.wav"), "give VIDEO, VOICE and -o OUT"),
         (("dub", "a.mp4", "b.wav", "-o", "c.mp4", "--jobs", "d.csv"), "not both"),
-        (("dub", "a.mp4", "b.wav", "-o", "c.mp4", "--ray", "local"), "--ray is for --jobs"),
+        (("dub", "a.mp4", "--speaker", "1=b.wav", "-o", "c.mp4", "--ray", "local"), "give a sound track"),
     ):
         code, said = command(*arguments)
         assert (code, says in said) == (2, True)

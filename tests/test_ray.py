@@ -5,16 +5,24 @@ import os
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
+from marked import films
+from small import save_networks
 
-from sidgan import media
+from sidgan import dubbing, media
 from sidgan.data.executors import AHEAD, _cluster, in_order, local, on_ray
 from sidgan.data.prepare import PrepareConfig, prepare
+from sidgan.dubbing import segments
+from sidgan.dubbing.settings import Settings
 from sidgan.errors import InputError, OutputError, SidganError
+from sidgan.jobs import Job, run_all
 from sidgan.synth import Person, Scene, random_line
 
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="ray is not installed: sidgan[ray]")
@@ -130,6 +138,49 @@ def test_a_machine_that_does_not_share_the_folder_is_named(tmp_path, cluster):
     with pytest.raises(InputError, match=r"does not see .* file system that all machines share"):
         list(on_ray("local", tmp_path)(elsewhere, range(20)))
     assert not list(tmp_path.iterdir()), "no trace is left"
+
+
+@pytest.fixture(scope="module")
+def dub(tmp_path_factory):
+    """What a dub of 32 frames is made of, and the bytes that one process makes of it in one segment after the other."""
+    folder = films(tmp_path_factory.mktemp("dub"))
+    model, _ = save_networks(folder, 64)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(segments, "LENGTH", 8)
+        report = sidgan_dub(folder, "one.mp4", model)
+    assert report.dubbed > 20
+    return folder, model, (folder / "one.mp4").read_bytes()
+
+
+def sidgan_dub(folder, name, model, **how):
+    return dubbing.dub(folder / "film.mp4", folder / "voice.wav", folder / name, model=model, device="cpu", **how)
+
+
+def test_a_cluster_draws_the_bytes_of_one_process(dub, monkeypatch, cluster):
+    folder, model, bytes_of_one = dub
+    monkeypatch.setattr(segments, "LENGTH", 8)  # the cluster's processes are told which frames, not how many in each
+    sidgan_dub(folder, "there.mp4", model, ray="local")
+    assert (folder / "there.mp4").read_bytes() == bytes_of_one
+    assert not list(folder.glob(".*"))
+
+
+def test_a_cluster_does_a_list(dub, cluster):
+    folder, model, _ = dub
+    like = Job(folder / "film.mp4", folder / "voice.wav", folder / "a.mp4", model=str(model), device="cpu")
+    wanted = [replace(like, video=folder / "none.mp4"), replace(like, out=folder / "b.mp4")]
+    failed, done = run_all(wanted, on_ray("local", folder))
+    assert (failed.done, done.done) == (False, True)
+    assert "no such file" in failed.line
+    assert len(list(media.read_frames(media.probe(folder / "b.mp4")))) == 32
+
+
+def test_a_machine_of_another_kind_is_refused(dub):
+    studio = SimpleNamespace(
+        here={"processors": 0}, threads=torch.get_num_threads(), scheme=SimpleNamespace(folder=dub[0]),
+        settings=Settings(device="cpu"),
+    )  # fmt: skip
+    with pytest.raises(SidganError, match="has other processors than the machine that began this"):
+        segments._make_elsewhere(studio, segments.Part(0, 0, 8))
 
 
 def sidgan(*arguments):

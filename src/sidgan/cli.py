@@ -111,7 +111,7 @@ def dub(
     key: Annotated[Path | None, typer.Option(help="the certificate's private key", metavar="PEM")] = None,
     workers: Annotated[int, typer.Option(help="processes that draw, or of --jobs, dubs at a time", min=1)] = 1,
     ray: Annotated[
-        str | None, typer.Option(help="do --jobs on a Ray cluster: HOST:PORT, auto or local", metavar="ADDRESS")
+        str | None, typer.Option(help="draw, or do --jobs, on a Ray cluster: HOST:PORT, auto, local", metavar="ADDRESS")
     ] = None,
     device: Device = "auto",
     engine: EngineKind = "torch",
@@ -134,7 +134,7 @@ def dub(
         background=background_of(background) if background else None, silence=silence, adapt=adapt, length=length,
         encoder=encoder, crf=crf, lossless=lossless, steady=steady, emphasis=emphasis,
         on_damage=on_damage, strip=strip, report=report_to, sign=sign, key=key, device=device, engine=engine,
-        workers=workers,
+        workers=workers, ray=ray,
     )  # fmt: skip
     if jobs is not None:
         require(video is None and out is None, "give VIDEO, VOICE and -o, or --jobs with a list of them, not both")
@@ -142,7 +142,6 @@ def dub(
         return
     require(None not in (video, voice or speaker, out),
             "give VIDEO, VOICE and -o OUT, or --jobs with a list of them; --speaker stands in for VOICE")  # fmt: skip
-    require(ray is None, "--ray is for --jobs; one dub is shared out with --workers")
     try:
         with bar(console) as show:
             report, adapted = job.run(show, _say)

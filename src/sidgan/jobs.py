@@ -69,7 +69,7 @@ class Job(Settings):
         adapt: minutes of fine-tuning on the video first.
         strip: also write a before/after picture here. report: and a page about it.
         sign, key: certificate and its key, to sign the output with.
-        model, workers: see `sidgan.dub`.
+        model, workers, ray: see `sidgan.dub`.
     """
 
     video: Path
@@ -82,6 +82,7 @@ class Job(Settings):
     sign: Path | None = None
     key: Path | None = None
     workers: int = 1
+    ray: str | None = None
 
     @property
     def spoken(self) -> Path:
@@ -110,8 +111,8 @@ class Job(Settings):
             check_target(target)
         own, adapted = self._adapted(credentials, show, tell)
         report = dubbing.Dubber(self.model, self).dub(
-            self.video, self.voice, self.out, own=own, sign=credentials, workers=self.workers, tell=tell,
-            progress=lambda stage, done, total: show(done / max(total, 1), stage),
+            self.video, self.voice, self.out, own=own, sign=credentials, workers=self.workers, ray=self.ray,
+            tell=tell, progress=lambda stage, done, total: show(done / max(total, 1), stage),
         )  # fmt: skip
         if self.strip is not None:
             dubbing.strip(self.video, self.out, self.strip)
@@ -170,7 +171,7 @@ def read(file: Path, like: Job) -> list[Job]:
 
 
 def _require_known(file: Path, columns: Sequence[str]) -> None:
-    known = [one.name for one in fields(Job) if one.name != "workers"]
+    known = [one.name for one in fields(Job) if one.name not in ("workers", "ray")]
     for column in columns:
         if column not in known:
             raise ConfigError(f"{file} has an unknown column '{column}'; {meant(column, known)}")
@@ -216,7 +217,7 @@ def run_all(jobs: Sequence[Job], executor: Executor) -> Iterator[Outcome]:
     Raises:
         SidganError: an executor's own troubles.
     """
-    yield from executor(attempt, [replace(job, workers=1) for job in jobs])
+    yield from executor(attempt, [replace(job, workers=1, ray=None) for job in jobs])
 
 
 def attempt(job: Job) -> Outcome:

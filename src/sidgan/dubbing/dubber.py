@@ -15,6 +15,8 @@ import torch
 from sidgan import checkpoint, media, provenance
 from sidgan.config import require
 from sidgan.credentials import Credentials
+from sidgan.data import executors
+from sidgan.data.executors import Executor
 from sidgan.dubbing.analysis import Analysis, analyse
 from sidgan.dubbing.choice import Faces
 from sidgan.dubbing.drawing import Drawing
@@ -64,6 +66,7 @@ def dub(
     on_frame: OnFrame | None = None,
     sign: Credentials | None = None,
     workers: int = 1,
+    ray: str | None = None,
     on_damage: Damage = "stop",
     tell: Callable[[str], None] | None = None,
 ) -> DubReport:
@@ -111,6 +114,8 @@ def dub(
         on_frame: shown every frame that is drawn, before and after; it must not write into them.
         sign: also sign the output, an ``.mp4`` or ``.mov``.
         workers: processes that draw, each with a network of its own; the output is the same.
+        ray: address of a Ray cluster that draws instead, see `sidgan.data.executors.on_ray`: machines of one kind,
+            which all see the inputs and the folder of ``out``. The output is the same.
         on_damage: where a video is damaged or cut off, ``stop``, or ``pass`` over what cannot be decoded: the picture
             before it is shown that much longer, and the report says so.
         tell: told in one line what was found of an earlier run.
@@ -128,8 +133,8 @@ def dub(
         on_damage=on_damage,
     )  # fmt: skip
     return Dubber(model, settings, generator=generator).dub(
-        video, audio, out, progress=progress, own=own, on_frame=on_frame, sign=sign, workers=workers, tell=tell
-    )
+        video, audio, out, progress=progress, own=own, on_frame=on_frame, sign=sign, workers=workers, ray=ray, tell=tell
+    )  # fmt: skip
 
 
 def check(
@@ -201,6 +206,7 @@ class Dubber:
         on_frame: OnFrame | None = None,
         sign: Credentials | None = None,
         workers: int = 1,
+        ray: str | None = None,
         tell: Callable[[str], None] | None = None,
         **change: Any,
     ) -> DubReport:
@@ -212,8 +218,9 @@ class Dubber:
         video, out, own, settings = Path(video), Path(out), own or {}, replace(self.settings, **change)
         fixed = [name for name in OF_ENGINE if getattr(settings, name) != getattr(self.settings, name)]
         require(not fixed, f"{' and '.join(fixed)} cannot change between the dubs of a Dubber; make another")
-        require(workers > 0, f"workers must be positive, not {workers}")
-        require(workers == 1 or on_frame is None, "frames that other processes draw cannot be shown; take one worker")
+        alone = workers == 1 and ray is None
+        require(alone or on_frame is None, "frames that other processes draw cannot be shown; take one worker")
+        cluster = _cluster(ray, workers, audio, out)
         ready = engines(own, settings, self.engine.batch)
         require(all(e.size == self.engine.size for e in ready.values()), "faces' own networks must be of one size")
         clip, clock = media.probe(video, tolerant=settings.on_damage == "pass"), Clock()
@@ -231,7 +238,8 @@ class Dubber:
             with media.Writer(draft, clip, audio=given.sound, encoding=settings.encoding) as writer:
                 with clock.stage("mark"):
                     inputs = self._inputs(given, settings, own)
-                work.open(inputs | settings.noted() | surroundings(settings.engine, settings.device), tell)
+                here = surroundings(settings.engine, settings.device)
+                work.open(inputs | settings.noted() | here, tell)
                 with clock.stage("analyse"):
                     seen = _seen(
                         work, lambda: analyse(clip, settings.faces, show, settings.face, list(given.speakers))
@@ -249,9 +257,9 @@ class Dubber:
                     mark = self._mark(clip, inputs, drawing, timeline, signed=sign is not None)
                 studio = Studio(
                     Scheme(clip, settings.encoding, out.suffix, work.folder), work.analysis, given.voice, settings,
-                    enough, self._network, own, self.engine.batch, torch.get_num_threads(),
+                    enough, self._network, own, self.engine.batch, torch.get_num_threads(), here,
                 )  # fmt: skip
-                told = complete(work, len(timeline), drawing, studio, workers, clock, show, on_frame)
+                told = complete(work, len(timeline), drawing, studio, workers, clock, show, on_frame, cluster)
                 writer.tags = mark.tags()
                 with clock.stage("write"):
                     writer.join([media.Segment(work.segment(record.segment)) for record in told])
@@ -297,6 +305,15 @@ class Dubber:
             adapted=tuple(sorted(set(inputs["adapted"].values()))),
             earlier=provenance.Stretches.of([*earlier.spans, *again], earlier.left_out), signed=signed,
         )  # fmt: skip
+
+
+def _cluster(ray: str | None, workers: int, audio: Path | None, out: Path) -> Executor | None:
+    """The machines that draw, where others are to; they must be found before minutes are spent."""
+    require(workers > 0, f"workers must be positive, not {workers}")
+    if ray is None:
+        return None
+    require(audio is not None, "give a sound track: a mix that is made on this machine cannot be seen by others")
+    return executors.on_ray(ray, out.parent, workers)
 
 
 def _seen(work: Journal, find: Callable[[], Analysis]) -> Analysis:

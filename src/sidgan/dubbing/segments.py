@@ -8,28 +8,33 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
 from copy import copy
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from multiprocessing import parent_process
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from sidgan import media
 from sidgan.data import executors
+from sidgan.data.executors import Executor
 from sidgan.dubbing import journal
 from sidgan.dubbing.analysis import Analysis
 from sidgan.dubbing.drawing import Drawing
-from sidgan.dubbing.journal import LENGTH, Journal, Record
+from sidgan.dubbing.journal import LENGTH, Journal, Record, surroundings
 from sidgan.dubbing.plan import Plan
 from sidgan.dubbing.report import Clock, Progress
 from sidgan.dubbing.settings import Settings
 from sidgan.dubbing.voice import voices
 from sidgan.engine import Engine, Graph, load
+from sidgan.errors import SidganError
 from sidgan.nn import Generator
 from sidgan.timeline import Timeline
 from sidgan.types import Clip, Frame
@@ -99,6 +104,7 @@ class Studio:
         enough: seconds of the voices that are wanted.
         analysis: file with the first pass.
         threads: of torch, in each process: with another number, libraries may compute other bits.
+        here: `sidgan.dubbing.journal.surroundings` of the process that began it.
     """
 
     scheme: Scheme
@@ -110,6 +116,7 @@ class Studio:
     own: Mapping[int, Generator]
     batch: int
     threads: int
+    here: Mapping[str, Any]
 
     def drawing(self, clock: Clock) -> Drawing:
         """Open it."""
@@ -145,19 +152,25 @@ def engines(own: Mapping[int, Generator], settings: Settings, batch: int) -> dic
 
 def complete(
     work: Journal, count: int, drawing: Drawing, studio: Studio, workers: int, clock: Clock, progress: Progress,
-    on_frame: OnFrame | None,
+    on_frame: OnFrame | None, cluster: Executor | None = None,
 ) -> list[Record]:  # fmt: skip
     """Draw the segments of ``count`` frames that the journal lacks, here or in several processes; all of them in order.
+
+    Args:
+        cluster: machines that draw instead, all of which see the journal's folder.
 
     Raises:
         SidganError: as `make`, or a process was killed.
     """
     records = work.records()
     missing = [part for part in parts(count) if part.segment not in records]
-    if min(workers, len(missing)) > 1:
+    if missing and (cluster is not None or min(workers, len(missing)) > 1):
         done = count - sum(part.stop - part.first for part in missing)
-        crew = executors.local(min(workers, len(missing)), _begin, (studio,))
-        for record, seconds in crew(_make, missing):
+        if cluster is not None:
+            made = cluster(partial(_make_elsewhere, studio), missing)
+        else:
+            made = executors.local(min(workers, len(missing)), _begin, (studio,))(_make, missing)
+        for record, seconds in made:
             records[record.segment] = record
             done += record.stop - record.first
             clock.add(seconds)
@@ -171,7 +184,7 @@ def complete(
 class _Worker:
     def __init__(self, studio: Studio) -> None:
         torch.set_num_threads(studio.threads)
-        self._studio, self._clock = studio, Clock()
+        self._studio, self._clock, self.folder = studio, Clock(), studio.scheme.folder
         self._drawing: Drawing | None = None
 
     def __call__(self, part: Part) -> tuple[Record, dict[str, float]]:
@@ -201,4 +214,24 @@ def _leave_with_parent() -> None:
 def _make(part: Part) -> tuple[Record, dict[str, float]]:
     if _worker is None:
         raise RuntimeError("a worker was not begun")
+    return _worker(part)
+
+
+def _make_elsewhere(studio: Studio, part: Part) -> tuple[Record, dict[str, float]]:
+    """Draw a segment on a machine of a cluster, whose processes are kept from one to the next.
+
+    Raises:
+        SidganError: the machine is of another kind than the first, so that its bytes would be others.
+    """
+    global _worker  # noqa: PLW0603  as in `_begin`
+    if _worker is None or _worker.folder != studio.scheme.folder:
+        _worker = _Worker(studio)
+        there = surroundings(studio.settings.engine, studio.settings.device)
+        other = [name for name, value in studio.here.items() if there[name] != value]
+        if other:
+            _worker = None
+            raise SidganError(
+                f"{socket.gethostname()} has other {', '.join(other)} than the machine that began this, so its "
+                "pictures would be of other bits; use machines of one kind"
+            )
     return _worker(part)
