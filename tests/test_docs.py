@@ -24,7 +24,8 @@ SLOW = bool(os.environ.get("SIDGAN_SLOW"))
 RUN = [block for page in PAGES for block in marked(page)]
 #: Options of other programs that the documentation names.
 OTHERS = {"--nproc-per-node", "--nnodes", "--help", "--version", "--gpus", "--rm", "--user", "--no-deps",
-          "--config-settings", "--force-reinstall", "--build-arg", "--file", "--tag", "--shm-size", "--shifts"}  # fmt: skip
+          "--config-settings", "--force-reinstall", "--build-arg", "--file", "--tag", "--shm-size",
+          "--shifts"}  # fmt: skip
 
 
 def ids(block: Block) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from itertools import chain
@@ -21,7 +21,7 @@ from sidgan.dubbing.analysis import Analysis, analyse
 from sidgan.dubbing.choice import Faces
 from sidgan.dubbing.drawing import Drawing
 from sidgan.dubbing.inputs import Inputs
-from sidgan.dubbing.journal import Journal, joined, surroundings, work_folder
+from sidgan.dubbing.journal import Journal, Record, joined, surroundings, work_folder
 from sidgan.dubbing.looks import figures, stretches
 from sidgan.dubbing.plan import Plan
 from sidgan.dubbing.proof import wrong_pictures, wrong_sound
@@ -218,8 +218,8 @@ class Dubber:
         video, out, own, settings = Path(video), Path(out), own or {}, replace(self.settings, **change)
         fixed = [name for name in OF_ENGINE if getattr(settings, name) != getattr(self.settings, name)]
         require(not fixed, f"{' and '.join(fixed)} cannot change between the dubs of a Dubber; make another")
-        alone = workers == 1 and ray is None
-        require(alone or on_frame is None, "frames that other processes draw cannot be shown; take one worker")
+        alone = on_frame is None or (workers, ray) == (1, None)
+        require(alone, "frames that other processes draw cannot be shown; take one worker")
         cluster = _cluster(ray, workers, audio, out)
         ready = engines(own, settings, self.engine.batch)
         require(all(e.size == self.engine.size for e in ready.values()), "faces' own networks must be of one size")
@@ -229,7 +229,7 @@ class Dubber:
             given = _given(video, audio, out, sign, settings)
             settings = replace(settings, speakers=given.speakers)
             work = stack.enter_context(Journal(out))
-            with clock.stage("mix"):
+            with clock.stage("listen"):
                 stack.enter_context(given.mixed(work_folder(out) / "separated", settings.device, show, tell))
             draft = out if sign is None else sign.draft(out)
             if sign is not None:
@@ -237,8 +237,7 @@ class Dubber:
             # Entered first, so that an output or a voice that cannot be used is told before minutes are spent.
             with media.Writer(draft, clip, audio=given.sound, encoding=settings.encoding) as writer:
                 with clock.stage("mark"):
-                    inputs = self._inputs(given, settings, own)
-                here = surroundings(settings.engine, settings.device)
+                    inputs, here = self._inputs(given, settings, own), surroundings(settings.engine, settings.device)
                 work.open(inputs | settings.noted() | here, tell)
                 with clock.stage("analyse"):
                     seen = _seen(
@@ -271,17 +270,7 @@ class Dubber:
                 with clock.stage("sign"):
                     sign.sign(draft, out, video, mark.to_dict(), mark.edited.spans)
             work.remove()
-        done = joined(told)
-        return DubReport(
-            frames=len(timeline), dubbed=done.dubbed, passed=tuple(done.passed),
-            shots=tuple(plan.shots()), notes=seen.notes, damaged=seen.damaged,
-            seconds={stage: round(s, 3) for stage, s in clock.seconds.items()},
-            wall=round(clock.wall, 3), cpu=round(clock.cpu, 3), memory=round(peak_memory(), 1),
-            face_side=round(float(np.median(done.sides or [0])), 1),
-            model=f"{self.model}, adapted" if own else self.model,
-            engine=", ".join(dict.fromkeys(record.engine for record in told if record.engine)),
-            looks=tuple(stretches(done.looks, timeline, done.passed)), **figures(done.looks), resumed=work.resumed,
-        )  # fmt: skip
+        return _reported(plan, told, clock, f"{self.model}, adapted" if own else self.model, work.resumed)
 
     def _inputs(self, given: Inputs, settings: Settings, own: Mapping[int, Generator]) -> dict[str, Any]:
         """Digests of all that a dub is made of."""
@@ -335,6 +324,19 @@ def _given(video: Path, audio: Path | None, out: Path, sign: Credentials | None,
             background=settings.background,
         )  # fmt: skip
     return given
+
+
+def _reported(plan: Plan, told: Sequence[Record], clock: Clock, model: str, resumed: int) -> DubReport:
+    done, seen = joined(told), plan.seen
+    return DubReport(
+        frames=len(plan.timeline), dubbed=done.dubbed, passed=tuple(done.passed),
+        shots=tuple(plan.shots()), notes=seen.notes, damaged=seen.damaged,
+        seconds={stage: round(s, 3) for stage, s in clock.seconds.items()},
+        wall=round(clock.wall, 3), cpu=round(clock.cpu, 3), memory=round(peak_memory(), 1),
+        face_side=round(float(np.median(done.sides or [0])), 1), model=model,
+        engine=", ".join(dict.fromkeys(record.engine for record in told if record.engine)),
+        looks=tuple(stretches(done.looks, plan.timeline, done.passed)), **figures(done.looks), resumed=resumed,
+    )  # fmt: skip
 
 
 def _require_right(

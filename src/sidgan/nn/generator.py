@@ -245,8 +245,7 @@ class Generator(nn.Module):
                 if correct is not None:
                     drawn = drawn + enlarged(correct, r)
                 correct = drawn if 0 < config.trunk <= r else None
-                if r not in wanted:
-                    continue
+            if r in wanted:
                 if config.rgb == "copying":
                     queries = [shrunk(small, r) if r <= config.base_size else hidden_as_well(query, r)]
                     queries += ([] if sharp is None or r != level else [sharp])
