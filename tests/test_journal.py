@@ -254,14 +254,14 @@ def test_every_setting_that_decides_bytes_is_noted(
     monkeypatch.setattr(Journal, "open", note)
     changes: dict[str, Any] = {
         "faces": "all", "face": 1, "speakers": {1: folder / "voice.wav"}, "silence": "keep", "length": "hold",
-        "crf": 20, "encoder": "x265", "lossless": True, "steady": 0.0, "emphasis": 1.5, "on_damage": "pass",
+        "background": folder / "voice.wav", "crf": 20, "encoder": "x265", "lossless": True, "steady": 0.0, "emphasis": 1.5, "on_damage": "pass",
         "own": {0: network(2)}, "generator": network(3),
     }  # fmt: skip
     for how in ({}, *({name: value} for name, value in changes.items())):
         with pytest.raises(KeyboardInterrupt):
             dub(folder, tmp_path / "out.mp4", **how)
     assert all(noted[0] != other for other in noted[1:])
-    inputs, unimportant = {"video", "audio", "out", "model"}, {"progress", "on_frame", "sign", "workers", "tell"}
+    inputs, unimportant = {"video", "audio", "out", "model"}, {"progress", "on_frame", "sign", "workers", "ray", "tell"}
     surroundings = {"device", "engine"}
     assert set(inspect.signature(dubbing.dub).parameters) == inputs | unimportant | surroundings | set(changes)
 
