@@ -254,7 +254,8 @@ def test_every_setting_that_decides_bytes_is_noted(
     monkeypatch.setattr(Journal, "open", note)
     changes: dict[str, Any] = {
         "faces": "all", "face": 1, "speakers": {1: folder / "voice.wav"}, "silence": "keep", "length": "hold",
-        "background": folder / "voice.wav", "crf": 20, "encoder": "x265", "lossless": True, "steady": 0.0, "emphasis": 1.5, "on_damage": "pass",
+        "background": folder / "voice.wav", "crf": 20, "encoder": "x265", "lossless": True, "steady": 0.0,
+        "emphasis": 1.5, "on_damage": "pass",
         "own": {0: network(2)}, "generator": network(3),
     }  # fmt: skip
     for how in ({}, *({name: value} for name, value in changes.items())):
