@@ -25,7 +25,7 @@ from pathlib import Path
 
 import field
 import numpy as np
-from material import FULL_HD, excerpt, voice
+from footage import FULL_HD, excerpt, voice
 from timing import Spent, machine, spent, spread
 
 from sidgan import checkpoint, faces, media

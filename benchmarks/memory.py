@@ -15,7 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from material import excerpt, repeat, voice
+from footage import excerpt, repeat, voice
 from timing import machine, spread
 
 from sidgan import media

@@ -49,15 +49,15 @@ def test_the_fields_way_makes_a_dub_of_the_same_picture_but_for_the_mouth(tmp_pa
 
 @pytest.mark.parametrize("size", [None, (720, 1280)])
 def test_material_is_the_clip_in_the_middle_of_a_picture(tmp_path: Path, size: tuple[int, int] | None) -> None:
-    import material
+    import footage
 
-    path = material.excerpt(tmp_path / "clip.mp4", 3, size)
+    path = footage.excerpt(tmp_path / "clip.mp4", 3, size)
     clip = media.probe(path)
     images = [rgb.astype(int) for _, rgb in media.read_rgb(path)]
     assert (clip.height, clip.width) == (size or (640, 640))
     assert len(images) == 3
     if size:
-        own = [rgb.astype(int) for _, rgb in media.read_rgb(material.excerpt(tmp_path / "own.mp4", 3))]
+        own = [rgb.astype(int) for _, rgb in media.read_rgb(footage.excerpt(tmp_path / "own.mp4", 3))]
         assert np.abs(images[0][40:680, 320:960] - own[0]).mean() < 5
 
 
