@@ -8,10 +8,13 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from marked import films
+from small import save_networks
 
 from sidgan.config import GeneratorConfig, from_dict, read_toml
 from sidgan.data.dataset import PackedClip
 from sidgan.nn import Generator
+from sidgan.web.worker import Means
 
 torch.set_num_threads(1)
 
@@ -67,3 +70,17 @@ def one_thread() -> Iterator[None]:
     cv2.setNumThreads(1)
     yield
     cv2.setNumThreads(before)
+
+
+@pytest.fixture(scope="module")
+def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with small films, and networks small enough to dub them in tests of the service."""
+    folder = films(tmp_path_factory.mktemp("material"))
+    save_networks(folder, 64)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def means(material: Path) -> Means:
+    """What a worker of the service works with in tests."""
+    return Means(model=str(material / "model.safetensors"), device="cpu")

@@ -21,9 +21,7 @@ pytest.importorskip("httpx2", reason="httpx2 is not installed")
 import cv2
 import httpx2 as httpx
 import numpy as np
-from marked import films
 from separating import none_at_all, put_on_path
-from small import save_networks
 from web import ROOM, events, given, order, refused, served
 
 from sidgan import dubbing, media, provenance
@@ -46,18 +44,6 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def short_segments(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(segments, "LENGTH", SHORT)
     monkeypatch.setattr(journal, "LENGTH", SHORT)
-
-
-@pytest.fixture(scope="module")
-def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = films(tmp_path_factory.mktemp("jobs"))
-    save_networks(folder, 64)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def means(material: Path) -> Means:
-    return Means(model=str(material / "model.safetensors"), device="cpu")
 
 
 @pytest.fixture

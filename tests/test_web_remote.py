@@ -29,9 +29,7 @@ pytest.importorskip("fakeredis", reason="fakeredis is not installed")
 import fakeredis
 import httpx2 as httpx
 import uvicorn
-from marked import films
 from marked import sidgan as command
-from small import save_networks
 from web import ROOM, given, order, refused, served
 
 from sidgan import dubbing
@@ -66,18 +64,6 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     ):  # fmt: skip
         monkeypatch.setattr(module, name, value)
     monkeypatch.setattr("sidgan.web.worker.BEAT", 0.1)
-
-
-@pytest.fixture(scope="module")
-def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = films(tmp_path_factory.mktemp("remote"))
-    save_networks(folder, 64)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def means(material: Path) -> Means:
-    return Means(model=str(material / "model.safetensors"), device="cpu")
 
 
 def free_port() -> int:
