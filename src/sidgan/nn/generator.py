@@ -248,7 +248,7 @@ class Generator(nn.Module):
             if r in wanted:
                 if config.rgb == "copying":
                     queries = [shrunk(small, r) if r <= config.base_size else hidden_as_well(query, r)]
-                    queries += ([] if sharp is None or r != level else [sharp])
+                    queries += [] if sharp is None or r != level else [sharp]
                     pictures = features[PICTURE]
                     images |= _copied(drawn, queries[-1:] if finest else queries, pictures, reading, config.base_size)
                 else:
