@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -54,6 +55,11 @@ class PackedClip:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    @cached_property
+    def opening(self) -> Float:
+        """(N,) how far the lips are apart, found once: references are chosen by it for every window."""
+        return mouth_opening(self.landmarks)
 
 
 @dataclass(frozen=True)
@@ -178,12 +184,13 @@ def reference_frames(rng: np.random.Generator, clip: PackedClip, start: int, fra
     Of several, one shows the lips rather closed and one rather open, in turns, as in dubbing (`Person.candidates`).
     """
     middle, length = start + frames // 2, len(clip)
-    far = [i for i in range(length) if abs(i - middle) >= REFERENCE_DISTANCE]
-    if not far:
+    before, after = middle - REFERENCE_DISTANCE + 1, middle + REFERENCE_DISTANCE
+    far = np.r_[0 : max(0, before), min(length, after) : length]
+    if not far.size:
         return [0 if middle > length - 1 - middle else length - 1] * count
     if count == 1:
         return [int(rng.choice(far))]
-    order = [far[i] for i in np.argsort(mouth_opening(clip.landmarks[far]), kind="stable")]
+    order = far[np.argsort(clip.opening[far], kind="stable")]
     some = max(1, round(THIRD * len(order)))
     return [int(rng.choice(order[-some:] if k % 2 else order[:some])) for k in range(count)]
 
