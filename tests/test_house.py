@@ -1,6 +1,8 @@
 """The import layers of the package: nobody reaches upwards."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import sidgan
@@ -57,8 +59,15 @@ def test_only_media_uses_the_media_library():
 
 
 def test_importing_the_package_is_light():
-    import subprocess
-    import sys
-
     code = "import sys, sidgan; print([m for m in ('torch', 'cv2', 'av', 'dlib') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_training_needs_neither_media_library_nor_face_finder():
+    """Crops are cut where there are; GPUs that train on them often stand where neither is installed."""
+    code = """if True:
+        import sys
+        sys.modules |= dict.fromkeys(("av", "dlib", "soxr", "face_recognition_models"))
+        import sidgan.cli, sidgan.train.runs
+    """
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -15,8 +15,9 @@ from typer.testing import CliRunner
 from sidgan import audio, checkpoint
 from sidgan.cli import app
 from sidgan.config import ListenerConfig, SyncNetConfig
-from sidgan.data import speech
-from sidgan.data.speech import HEARD, UNKNOWN, Recording, SpeechSet, by_column, label
+from sidgan.data import labelling
+from sidgan.data.labelling import by_column, label
+from sidgan.data.speech import HEARD, UNKNOWN, Recording, SpeechSet
 from sidgan.errors import CheckpointError, ConfigError, DataError, InputError, SidganError
 from sidgan.media import write_wav
 from sidgan.nn import SOUNDS, Listener, SyncNet
@@ -121,7 +122,7 @@ def test_recordings_are_labelled_once_and_bad_ones_named(spoken: Path, tmp_path:
         for recording in recordings:
             assert recording.mel.shape == (80, len(recording.sounds))
             assert (recording.sounds >= 0).mean() > 0.5, "most of it is some sound"
-    monkeypatch.setattr(speech, "recognise", lambda samples: pytest.fail("done already"))
+    monkeypatch.setattr(labelling, "recognise", lambda samples: pytest.fail("done already"))
     assert label(spoken, tmp_path / "out") == pytest.approx(voices)
 
 
@@ -130,17 +131,17 @@ def test_silence_is_heard_as_silence():
     rng = np.random.default_rng(0)
     line = said(0)
     quiet = 1e-4 * rng.standard_normal(16_000).astype(np.float32)
-    columns = by_column(speech.recognise(np.concatenate([quiet, line, quiet])), 400)
+    columns = by_column(labelling.recognise(np.concatenate([quiet, line, quiet])), 400)
     assert (columns[5:70] == 0).mean() > 0.8
     assert (columns[90:180] > 0).mean() > 0.5
 
 
 def test_what_is_heard_does_not_depend_on_what_was_heard_before():
     pytest.importorskip("pocketsphinx")
-    first = speech.recognise(said(1))
-    speech.recognise(said(2))
+    first = labelling.recognise(said(1))
+    labelling.recognise(said(2))
     assert first
-    assert speech.recognise(said(1)) == first
+    assert labelling.recognise(said(1)) == first
 
 
 def test_what_cannot_be_labelled_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -168,7 +169,7 @@ def test_a_missing_recogniser_is_named(monkeypatch: pytest.MonkeyPatch):
 
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(SidganError, match=r"sidgan\[speech\]"):
-        speech.recogniser()
+        labelling.recogniser()
 
 
 # --------------------------------------------------------------------------------------------------------- augmentation

@@ -418,10 +418,10 @@ def label(
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Find the speech sounds in recordings, to train listeners on. Example: sidgan label recordings speech."""
-    from sidgan.data import executors, speech
+    from sidgan.data import executors, labelling
 
     with bar(console) as show:
-        voices = speech.label(
+        voices = labelling.label(
             folder, out, executor=executors.local(workers),
             progress=lambda done, total: show(done / total, f"{done} of {total} recordings"),
             report=lambda line: console.print(f"  skipped {line}", markup=False, highlight=False, soft_wrap=True),

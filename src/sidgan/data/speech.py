@@ -1,42 +1,27 @@
 """Recordings of many voices, with the speech sound of every moment: what a listener is trained on.
 
-Recordings without pictures are easy to come by in quantity. Which sounds they hold is told by a phone recogniser
-(PocketSphinx, extra ``speech``); it errs often, but not the same way in every voice. One recording makes one file::
+Recordings without pictures are easy to come by in quantity. One recording makes one file (`sidgan.data.labelling`)::
 
     OUT/VOICE/NAME.npz    mel (80, n) float16, and sounds (n,) int8: indices into `sidgan.nn.SOUNDS`, -1 where unknown
 """
 
 from __future__ import annotations
 
-import math
 import zipfile
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from sidgan import audio, media
+from sidgan import audio
 from sidgan.config import MEL_STEPS
-from sidgan.data.executors import Executor, local
-from sidgan.data.listing import files_below
-from sidgan.errors import DataError, InputError, SidganError
-from sidgan.files import finished, writing
-from sidgan.nn import SOUNDS
+from sidgan.errors import DataError
 from sidgan.types import Float
 
-SUFFIXES = {".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".mp4", ".mkv", ".webm", ".mov", ".g722"}
-LONGEST = 600.0  #: seconds of a recording that are used
-QUIET = 1e-3  #: a recording that never gets louder is not speech
-LOUD = 0.85  #: peak to which recordings are scaled for the recogniser
-PHONE_RATE = 100  #: frames of the recogniser a second
-PHONE_CENTRE = 0.0128  #: seconds from the start of such a frame to its middle
 HEARD = 7  #: column of a mel window whose sound it is asked for: the frame's time, see `sidgan.audio.window_start`
 UNKNOWN = -1
-
-Spoken = tuple[str, float, float]  #: a sound, and the seconds in which it is spoken
 
 
 @dataclass(frozen=True)
@@ -48,114 +33,12 @@ class Recording:
     sounds: np.ndarray
 
 
-def label(
-    folder: Path, out: Path, *, executor: Executor | None = None,
-    progress: Callable[[int, int], None] = lambda done, total: None,
-    report: Callable[[str], None] = lambda line: None,
-) -> dict[str, float]:  # fmt: skip
-    """Find the speech sounds of every recording below ``folder``; those that are done already are left as they are.
-
-    Args:
-        folder: sound or video files. The first folder below it that a file is in tells whose voice it is; files that
-            lie in ``folder`` itself are a voice each.
-        out: where the results go.
-        executor: who does the work, see `sidgan.data.executors`; by default this process.
-        progress: told the recordings done, and of how many.
-        report: told one line about each recording that cannot be used.
-
-    Returns:
-        Seconds of each voice.
+def read_recording(path: Path) -> Recording:
+    """A labelled recording, ``VOICE/NAME.npz``.
 
     Raises:
-        SidganError: no recogniser is installed.
-        InputError: no recordings there.
-        OutputError: the results cannot be written.
+        DataError: it cannot be read.
     """
-    recogniser()
-    paths = [p for p in files_below(folder) if p.suffix.lower() in SUFFIXES]
-    if not paths:
-        raise InputError(f"no recordings ({', '.join(sorted(SUFFIXES))}) in {folder}")
-    with writing(out):
-        out.mkdir(parents=True, exist_ok=True)
-    voices: defaultdict[str, float] = defaultdict(float)
-    jobs = [(path, out / _place(path.relative_to(folder))) for path in paths]
-    for done, (job, found) in enumerate(zip(jobs, (executor or local())(_job, jobs), strict=True), 1):
-        if isinstance(found, str):
-            report(f"{job[0]}: {found}")
-        else:
-            voices[job[1].parent.name] += found
-        progress(done, len(jobs))
-    return dict(voices)
-
-
-def _place(path: Path) -> Path:
-    """VOICE/NAME.npz of a file at a relative path."""
-    voice = path.parts[0] if len(path.parts) > 1 else path.stem
-    return Path(voice, "__".join(path.parts[1:] or path.parts) + ".npz")
-
-
-def _job(job: tuple[Path, Path]) -> float | str:
-    """Seconds of a recording, or why it cannot be used."""
-    path, target = job
-    if target.is_file():
-        return len(_read(target).sounds) / audio.STEPS_PER_SECOND
-    try:
-        samples = media.read_audio(path)[: int(LONGEST * audio.SAMPLE_RATE)]
-    except InputError as error:
-        return str(error)
-    if len(samples) < MEL_STEPS * audio.HOP or np.abs(samples).max() < QUIET:
-        return "too short, or silent"
-    mel = audio.log_mel(samples)
-    sounds = by_column(recognise(samples), mel.shape[1])
-    with writing(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-    with finished(target) as part, part.open("wb") as file:
-        np.savez(file, mel=mel.astype(np.float16), sounds=sounds)
-    return mel.shape[1] / audio.STEPS_PER_SECOND
-
-
-def recogniser() -> Any:
-    """A phone recogniser for one recording: it adapts to what it hears, so that a second one would depend on the first.
-
-    Raises:
-        SidganError: it is not installed.
-    """
-    try:
-        from pocketsphinx import Decoder, get_model_path
-    except ImportError:
-        raise SidganError("finding speech sounds needs PocketSphinx; run: pip install 'sidgan[speech]'") from None
-    return Decoder(
-        hmm=get_model_path("en-us/en-us"), allphone=get_model_path("en-us/en-us-phone.lm.bin"), lm=None, dict=None,
-        lw=2.0, beam=1e-20, pbeam=1e-20, loglevel="FATAL",
-    )  # fmt: skip
-
-
-def recognise(samples: Float) -> list[Spoken]:
-    """The sounds of a recording (n,) float32 at 16 kHz, in their order; what is no speech is left out.
-
-    Raises:
-        SidganError: no recogniser is installed.
-    """
-    decoder = recogniser()
-    decoder.start_utt()
-    scaled = samples * (LOUD / max(float(np.abs(samples).max()), QUIET))
-    decoder.process_raw((scaled * 32767).astype(np.int16).tobytes(), full_utt=True)
-    decoder.end_utt()
-    found = decoder.seg() if decoder.hyp() is not None else ()
-    names = [("silence" if s.word == "SIL" else s.word, s.start_frame, s.end_frame + 1) for s in found]
-    return [(n, first / PHONE_RATE, last / PHONE_RATE) for n, first, last in names if n in SOUNDS]
-
-
-def by_column(spoken: Iterable[Spoken], count: int) -> np.ndarray:
-    """The sound at each of ``count`` mel columns, (count,) int8."""
-    sounds = np.full(count, UNKNOWN, np.int8)
-    for name, first, last in spoken:
-        edges = (math.ceil((t - 0.5 / PHONE_RATE + PHONE_CENTRE) * audio.STEPS_PER_SECOND) for t in (first, last))
-        sounds[slice(*edges)] = SOUNDS.index(name)
-    return sounds
-
-
-def _read(path: Path) -> Recording:
     try:
         with np.load(path) as arrays:
             return Recording(path.parent.name, arrays["mel"], arrays["sounds"])
@@ -190,7 +73,7 @@ class SpeechSet:
         paths = [p for folder in folders for p in sorted(folder.glob("*/*.npz"))]
         if not paths:
             raise DataError(f"no labelled recordings in {', '.join(map(str, folders))}; make them with sidgan label")
-        return cls(_read(path) for path in paths)
+        return cls(read_recording(path) for path in paths)
 
     def divided(self, held: int) -> tuple[SpeechSet, SpeechSet]:
         """A set without every ``held``-th of the voices, which are the other one."""
