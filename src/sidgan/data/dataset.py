@@ -203,22 +203,25 @@ def stack_windows(
     Pictures larger than ``size`` are averaged down.
     """
 
-    def pictures(images: Sequence[Tensor]) -> Tensor:
-        found = torch.stack(list(images)).to(device).float() / 255
-        if found.shape[-1] == size:
-            return found
-        return F.interpolate(found.flatten(0, 1), (size, size), mode="area").unflatten(0, found.shape[:2])
+    def pictures(found: Sequence[Tensor]) -> Tensor:
+        """(B, ..., 3, S, S) of that many pictures or stretches of them. They are views; one call copies all."""
+        images = torch.stack(list(found)).to(device).float() / 255
+        if images.shape[-1] == size:
+            return images
+        small = F.interpolate(images.view(-1, *images.shape[-3:]), (size, size), mode="area")
+        return small.view(*images.shape[:-2], size, size)
 
-    target = pictures([c.images[s : s + frames] for c, s, _ in picks])
+    points = np.stack([c.landmarks[s : s + frames] for c, s, _ in picks])
+    shown = np.stack([c.landmarks[list(r)] for c, _, r in picks])
     boxes = torch.stack([c.masks[s : s + frames] for c, s, _ in picks]).to(device)
-    lips = torch.stack([lip_boxes(c.landmarks[s : s + frames]) for c, s, _ in picks]).to(boxes.device)
+    lips = lip_boxes(points.reshape(-1, *points.shape[2:])).view(boxes.shape).to(boxes.device)
     mels = torch.stack([c.mels[s : s + frames] for c, s, _ in picks]).to(device).float()
-    placed = [placement(c.landmarks[s : s + frames], c.landmarks[list(r)]) for c, s, r in picks]
+    placed = placement(points.reshape(-1, *points.shape[2:]), np.repeat(shown, frames, 0))
     return Windows(
-        target=target, mask=box_masks(boxes, size), lips=box_masks(lips, size), mels=mels,
-        sync_mel=mels[:, frames // 2],
-        reference=pictures([c.images[list(r)] for c, _, r in picks]),
-        placed=torch.from_numpy(np.stack(placed)).to(boxes.device),
+        target=pictures([c.images[s : s + frames] for c, s, _ in picks]),
+        mask=box_masks(boxes, size), lips=box_masks(lips, size), mels=mels, sync_mel=mels[:, frames // 2],
+        reference=pictures([c.images[i] for c, _, r in picks for i in r]).unflatten(0, (len(picks), -1)),
+        placed=torch.from_numpy(placed.reshape(len(picks), frames, *placed.shape[1:])).to(boxes.device),
     )  # fmt: skip
 
 
