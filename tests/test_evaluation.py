@@ -19,7 +19,7 @@ from sidgan.errors import ConfigError, DataError
 from sidgan.evaluation import COLUMNS, ROWS, EvalResult, Record, bootstrap, evaluate, revoice, table
 from sidgan.evaluation.measures import bridged
 from sidgan.evaluation.rows import heard
-from sidgan.evaluation.subject import Subject
+from sidgan.evaluation.subject import BATCH, Subject
 from sidgan.nn import Generator, SyncNet
 
 COUNT, SIZE = 12, 64
@@ -335,6 +335,12 @@ def test_a_deaf_generator_follows_nobody() -> None:
 
     result = revoice(Deaf(), made_set(*clips))
     assert all(r.values["opening"] == 0 for r in result.records)
+
+
+def test_a_clip_whose_last_batch_is_one_frame_is_judged_with_a_new_voice() -> None:
+    rng = np.random.default_rng(3)
+    clips = [speaking(f"a/{i}", rng.integers(0, COUNT, BATCH + 2)) for i in range(3)]  # one frame is the reference
+    assert {r.frames for r in revoice(Oracle(), made_set(*clips)).records} == {BATCH + 1}
 
 
 def test_a_new_voice_needs_others_to_come_from() -> None:

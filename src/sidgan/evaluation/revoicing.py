@@ -84,7 +84,7 @@ def revoice_clip(
         look = subject.look(images, frames, heard[0].mels)
         for metrics, other, points in zip(scores, heard, true, strict=True):
             for metric in metrics:
-                metric.update(replace(look, true_landmarks=points[frames], mels=other.mels[frames]))
+                metric.update(replace(look, true_landmarks=points[frames.numpy()], mels=other.mels[frames]))
     return [
         Record(clip.name, row, len(subject.frames), opening.values() | sync.values(), REVOICED)
         for row, (opening, sync) in zip(ROWS, scores, strict=True)
