@@ -15,7 +15,7 @@ import pytest
 
 from sidgan import downloads
 from sidgan.downloads import KNOWN, Download, fetch
-from sidgan.errors import DownloadError
+from sidgan.errors import DownloadError, OutputError
 
 BODY = b"weights" * 100_000
 
@@ -85,6 +85,22 @@ def test_another_file_is_refused_wherever_it_comes_from(published: Download) -> 
     with pytest.raises(DownloadError, match="remove it"):
         fetch(published)
     assert Handler.asked == ["/good"]
+
+
+def test_a_cache_that_cannot_be_written_is_one_line(published: Download, tmp_path: Path) -> None:
+    (tmp_path / "cache").write_bytes(b"no folder")
+    with pytest.raises(OutputError, match="cannot be written") as caught:
+        fetch(published)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_a_full_disk_is_one_line_and_leaves_nothing(published: Download, tmp_path: Path) -> None:
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / ".w.pth.part").symlink_to("/dev/full")
+    with pytest.raises(OutputError, match="no space left"):
+        fetch(published)
+    assert list((tmp_path / "cache").iterdir()) == []
 
 
 def test_without_a_network_it_says_where_to_put_the_file(published: Download, tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ the file there by hand. A file whose SHA-256 is wrong is never used.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import urllib.error
 import urllib.request
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from sidgan.errors import ConfigError, DownloadError
-from sidgan.files import finished
+from sidgan.files import digest, finished, writing
 
 TIMEOUT = 30.0  #: seconds without a byte
 BLOCK = 1 << 20
@@ -116,7 +115,8 @@ def fetch(download: Download, progress: Callable[[int, int], None] = lambda done
     """
     path = folder() / download.file
     if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
         with finished(path) as part:
             _receive(download, part, progress)
             _check(download, part, f"what {download.url} sent")
@@ -131,7 +131,9 @@ def _receive(download: Download, part: Path, progress: Callable[[int, int], None
         with urllib.request.urlopen(download.url, timeout=TIMEOUT) as source, part.open("wb") as target:
             total = int(source.headers.get("Content-Length") or 0)
             while block := source.read(BLOCK):
-                target.write(block)
+                with writing(part):
+                    target.write(block)
+                    target.flush()
                 done += len(block)
                 progress(done, total)
     except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
@@ -141,12 +143,6 @@ def _receive(download: Download, part: Path, progress: Callable[[int, int], None
         ) from error
     if done < total:
         raise DownloadError(f"{download.url} ended after {done} of {total} bytes; try again")
-
-
-def digest(path: Path) -> str:
-    """SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @dataclass(frozen=True)
