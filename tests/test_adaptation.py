@@ -374,6 +374,16 @@ def test_changes_find_their_base_where_it_was_or_beside_them(kept, tmp_path):
     assert checkpoint.load_generator(folder / "people" / "me.safetensors").config == SMALL
 
 
+def test_changes_on_another_drive_than_their_base_are_kept(kept, monkeypatch):
+    def elsewhere(*_):
+        raise ValueError("path is on mount 'D:', start on mount 'C:'")
+
+    folder, _, other = kept
+    monkeypatch.setattr("sidgan.checkpoint.os.path.relpath", elsewhere)
+    checkpoint.save_changes(folder / "far.safetensors", other, folder / "base.safetensors")
+    assert checkpoint.load_generator(folder / "far.safetensors").config == SMALL
+
+
 def test_changes_without_their_base_say_so(kept):
     folder, base, _ = kept
     (folder / "base.safetensors").unlink()

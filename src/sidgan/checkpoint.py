@@ -74,9 +74,17 @@ def save_changes(
         raise CheckpointError(f"{root} is no base of a network of another shape; give the weights it was trained from")
     changed = {k: _stored(v, half=True) for k, v in after.items() if not torch.equal(v.cpu(), before[k].to(v.dtype))}
     inside = bundled("generator") == root
-    near = "" if inside else os.path.relpath(root.resolve(), path.resolve().parent)  # other folders' names are private
+    near = "" if inside else _near(root.resolve(), path.resolve().parent)
     name = "bundled" if inside else root.name
     _write(path, network, changed, meta, {"base": json.dumps({"name": name, "near": near, "digest": digest(before)})})
+
+
+def _near(file: Path, folder: Path) -> str:
+    """How to get from a folder to a file: names of other folders are private. Nothing where they are on two drives."""
+    try:
+        return os.path.relpath(file, folder)
+    except ValueError:
+        return ""
 
 
 def base_file(path: Path | str = "bundled") -> Path:
