@@ -9,7 +9,7 @@ import pytest
 from separating import none_at_all, put_on_path
 from typer.testing import CliRunner
 
-from sidgan import checkpoint, downloads, media
+from sidgan import checkpoint, downloads, files, media
 from sidgan.cli import app
 from sidgan.doctor import checkup, examine, findings, speed
 
@@ -126,7 +126,7 @@ def test_fetch_gives_the_path_of_a_file_that_is_there(tmp_path, monkeypatch):
     folder = tmp_path / "cache"
     folder.mkdir()
     (folder / "mine.bin").write_bytes(b"published")
-    digest = downloads.digest(folder / "mine.bin")
+    digest = files.digest(folder / "mine.bin")
     mine = downloads.Download("mine.bin", "http://127.0.0.1:9/mine.bin", digest, 1, "", "")
     monkeypatch.setattr(downloads, "KNOWN", (mine,))
     assert CliRunner().invoke(app, ["info", "--fetch", "mine.bin"]).output.strip() == str(folder / "mine.bin")

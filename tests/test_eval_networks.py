@@ -17,6 +17,7 @@ from sidgan.errors import CheckpointError, ConfigError, DataError, DownloadError
 from sidgan.evaluation import COLUMNS, EvalResult, NetworkFiles, Record, Settings, evaluate_to, notes, table
 from sidgan.evaluation.results import PAPER
 from sidgan.evaluation.rows import heard_samples, shuffled
+from sidgan.files import digest
 from sidgan.nn import Generator, SyncNet, SyncNet2016
 
 COUNT, SIZE = 16, 64
@@ -103,8 +104,8 @@ def test_numbers_of_other_files_have_other_names(judged: tuple[Path, str], files
     assert means["model"]["lag_d"]["mean"] > 0
     protocol = json.loads((out / "protocol.json").read_text())
     networks = protocol["networks"]
-    assert networks["inception"] == {"sha256": downloads.digest(files[0]), "published": False}
-    assert networks["lag_expert"]["sha256"] == downloads.digest(files[1])
+    assert networks["inception"] == {"sha256": digest(files[0]), "published": False}
+    assert networks["lag_expert"]["sha256"] == digest(files[1])
     assert networks["fid_every"] == 2
     record = json.loads((out / "records.jsonl").read_text().splitlines()[0])
     assert record["lag_faces"] == "direct"
@@ -134,7 +135,7 @@ def test_files_with_the_published_digest_get_the_published_names(
     prepared: Path, files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, path in (("INCEPTION", files[0]), ("SYNCNET_V2", files[1])):
-        monkeypatch.setattr(downloads, name, replace(getattr(downloads, name), sha256=downloads.digest(path)))
+        monkeypatch.setattr(downloads, name, replace(getattr(downloads, name), sha256=digest(path)))
     monkeypatch.setenv("SIDGAN_CACHE", str(files[0].parent))
     networks = NetworkFiles().or_published()
     assert networks == NetworkFiles(*files)

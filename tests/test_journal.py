@@ -23,6 +23,7 @@ from marked import sidgan as command
 
 from sidgan import adaptation, dubbing, media
 from sidgan.adaptation import kept
+from sidgan.adaptation.material import read_material
 from sidgan.blend import LOOK_BACK, ToneMatch
 from sidgan.dubbing import analysis, dubber, journal, segments, work_folder
 from sidgan.dubbing.drawing import Done
@@ -404,6 +405,9 @@ def test_what_is_cut_off_or_damaged_stops_or_is_passed_over(folder: Path, tmp_pa
         assert not work_folder(out).exists()
         report = dub(folder, out, video=tmp_path / name, on_damage="pass")
         assert 0 < report.frames < FRAMES
+        dubbing.write_page(report.to_dict(), tmp_path / name, tmp_path / name, out, tmp_path / "page.html")
+        dubbing.strip(tmp_path / name, out, tmp_path / "strip.png")
+        assert read_material(tmp_path / name, 64, tolerant=True)
         (span, *_) = report.damaged
         assert 0 < span[0] < span[1] < 1.2
         frames = list(media.read_frames(media.probe(out)))
@@ -473,8 +477,10 @@ def test_adaptation_is_kept_for_the_run_that_goes_on(tmp_path: Path, monkeypatch
     monkeypatch.setattr(kept, "adapt_faces", slow)
 
     def adapted(minutes: float) -> adaptation.Adapted:
-        how: dict[str, Any] = {"model": "bundled", "faces": "all", "device": "cpu", "progress": lambda *_: None}
-        (one,) = adaptation.adapt_faces_once(tmp_path / "kept", tmp_path / "film.mp4", minutes=minutes, **how)
+        (one,) = adaptation.adapt_faces_once(
+            tmp_path / "kept", tmp_path / "film.mp4", model="bundled", minutes=minutes, faces="all", device="cpu",
+            tolerant=False, progress=lambda *_: None,
+        )  # fmt: skip
         return one
 
     first, again = adapted(1.0), adapted(1.0)

@@ -220,16 +220,6 @@ def test_a_still_mouth_follows_nothing() -> None:
     assert math.isnan(metrics.opening_match(openings(50), np.full(50, 0.2)).ratio)
 
 
-def test_opening_accumulates_across_pieces() -> None:
-    mine, true = openings(60, 1), openings(60, 2)
-    meter = metrics.MouthOpening()
-    for a, b in ((0, 7), (7, 8), (8, 60)):
-        meter.update(mine[a:b], true[a:b])
-    whole = metrics.opening_match(mine, true)
-    assert np.array_equal(meter.compute().correlations, whole.correlations)
-    assert meter.compute().ratio == whole.ratio
-
-
 # -------------------------------------------------------------------------------------------------------------- sync
 
 

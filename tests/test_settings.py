@@ -38,6 +38,18 @@ def test_the_call_and_the_command_take_every_setting_with_the_same_default() -> 
         assert set(told) == {"faces", "silence", "length", "on_damage"}
 
 
+def test_the_call_takes_files_as_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Settings] = []
+    monkeypatch.setattr(dubbing.dubber.Dubber, "__init__", lambda self, model, settings, **_: seen.append(settings))
+    monkeypatch.setattr(dubbing.dubber.Dubber, "dub", lambda self, *_, **__: None)
+    dubbing.dub("a.mp4", "b.wav", "c.mp4", face="anna.jpg", background="music.wav")
+    dubbing.dub("a.mp4", "b.wav", "c.mp4", face="2", background="original")
+    dubbing.dub("a.mp4", None, "c.mp4", speakers={1: "d.wav"})
+    assert [one.face for one in seen] == [Path("anna.jpg"), 2, None]
+    assert [one.background for one in seen] == [Path("music.wav"), "original", None]
+    assert seen[2].speakers == {1: Path("d.wav")}
+
+
 def test_a_list_of_jobs_has_a_column_for_every_setting(tmp_path: Path) -> None:
     texts = {"faces": "all", "face": "2", "silence": "keep", "length": "hold", "device": "cpu", "engine": "onnx",
              "encoder": "x265", "crf": "3", "lossless": "yes", "steady": "0.25", "emphasis": "2",

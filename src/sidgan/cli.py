@@ -125,13 +125,14 @@ def dub(
 
     Use it on footage of yourself or of people who agreed. The result says that it was altered; see sidgan verify.
     """
-    from sidgan.jobs import Job, background_of, face_of, speakers_of
+    from sidgan.dubbing.settings import background_of, face_of
+    from sidgan.jobs import Job, speakers_of
 
     nothing = Path()
     job = Job(
         video=video or nothing, voice=voice, out=out or nothing, model=model, faces=faces,
-        face=face_of(face) if face else None, speakers=speakers_of(speaker or ()),
-        background=background_of(background) if background else None, silence=silence, adapt=adapt, length=length,
+        face=face_of(face or None), speakers=speakers_of(speaker or ()),
+        background=background_of(background or None), silence=silence, adapt=adapt, length=length,
         encoder=encoder, crf=crf, lossless=lossless, steady=steady, emphasis=emphasis,
         on_damage=on_damage, strip=strip, report=report_to, sign=sign, key=key, device=device, engine=engine,
         workers=workers, ray=ray,
@@ -617,11 +618,10 @@ def info(
         lines = "\n".join(line for one in found for line in one.lines())
         _print({"downloads": [one.to_dict() for one in found]}, as_json, lines)
         return
-    from hashlib import sha256
-
     import torch
 
     from sidgan import checkpoint
+    from sidgan.files import digest
 
     facts: dict[str, Any] = {"sidgan": __version__, "python": sys.version.split()[0], "torch": torch.__version__,
                              "device": "cuda" if torch.cuda.is_available() else "cpu"}  # fmt: skip
@@ -629,7 +629,7 @@ def info(
         path = checkpoint.bundled(kind)
         facts[kind] = "not bundled"
         if path.is_file():
-            facts[kind] = {"sha256": sha256(path.read_bytes()).hexdigest(), **checkpoint.read_meta(path)}
+            facts[kind] = {"sha256": digest(path), **checkpoint.read_meta(path)}
     _print(facts, as_json, json.dumps(facts, indent=1))
 
 

@@ -8,7 +8,7 @@ between. Landmarks follow by themselves: the box for the next frame is derived f
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -343,10 +343,3 @@ def track_faces(frames: Iterable[Frame]) -> list[FaceTrack]:
     for frame in frames:
         tracker.add(frame)
     return tracker.finish()
-
-
-def observed(frames: Iterable[Frame], tracker: Tracker) -> Iterator[Frame]:
-    """Pass frames through while ``tracker`` looks at them."""
-    for frame in frames:
-        tracker.add(frame)
-        yield frame

@@ -14,7 +14,7 @@ from sidgan.config import from_dict, meant
 from sidgan.credentials import Credentials
 from sidgan.data.executors import Executor
 from sidgan.dubbing import DubReport
-from sidgan.dubbing.settings import Background, Settings
+from sidgan.dubbing.settings import Settings, background_of, face_of
 from sidgan.errors import ConfigError, InputError, SidganError
 from sidgan.files import check_target
 from sidgan.nn import Generator
@@ -38,16 +38,6 @@ def speakers_of(texts: Sequence[str]) -> dict[int, Path]:
             raise ConfigError(f"speaker {part}: person {int(number)} has a voice already")
         speakers[int(number)] = Path(file)
     return speakers
-
-
-def face_of(text: str) -> int | Path:
-    """The number of a person, or a photo of them."""
-    return int(text) if text.isdecimal() else Path(text)
-
-
-def background_of(text: str) -> Background:
-    """What lies under the voices: ``original``, or a file."""
-    return "original" if text == "original" else Path(text)
 
 
 #: How the text of a column becomes a value, where it is not the text itself.
@@ -133,7 +123,7 @@ class Job(Settings):
         results = adaptation.adapt_faces_once(
             dubbing.work_folder(self.out) / "adapted", self.video, model=self.model, minutes=self.adapt,
             faces="largest" if self.faces == "largest" and self.face is None and not self.speakers else "all",
-            device=self.device, progress=show,
+            device=self.device, tolerant=self.on_damage == "pass", progress=show,
         )  # fmt: skip
         for one in (result.report for result in results):
             who = f"face {one.face} ({one.place}): " if len(results) > 1 else ""

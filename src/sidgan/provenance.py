@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from sidgan import credentials, media
-from sidgan.downloads import digest
 from sidgan.errors import InputError, MarkError
+from sidgan.files import digest
 from sidgan.version import __version__
 
 SENTENCE = "altered by sidgan: mouth redrawn to new audio"

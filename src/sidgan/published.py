@@ -16,9 +16,8 @@ from torch import Tensor, nn
 
 from sidgan import checkpoint
 from sidgan.config import GeneratorConfig, require
-from sidgan.downloads import digest
 from sidgan.errors import CheckpointError, ConfigError, SidganError
-from sidgan.files import check_target
+from sidgan.files import check_target, digest
 from sidgan.nn import count_parameters
 from sidgan.nn.baselines import PCAVS, Baseline, LipGAN, Wav2Lip
 from sidgan.nn.baselines.pcavs import POSE

@@ -22,7 +22,7 @@ FACES = "faces.json"  #: written last: with it, a folder is complete
 
 
 def adapt_faces_once(folder: Path, video: Path, *, model: Path | str, minutes: float, faces: str, device: str,
-                     progress: Callable[[float, str], None]) -> list[Adapted]:  # fmt: skip
+                     tolerant: bool, progress: Callable[[float, str], None]) -> list[Adapted]:  # fmt: skip
     """`adapt_faces`, or what it gave before for the same video, model and settings, to the last bit.
 
     Args:
@@ -35,11 +35,13 @@ def adapt_faces_once(folder: Path, video: Path, *, model: Path | str, minutes: f
     settings = {
         "version": __version__, "torch": torch.__version__, "video": provenance.digest_of(video), "minutes": minutes,
         "model": provenance.digest_of(checkpoint.file_of(model)), "faces": faces, "device": device,
+        "tolerant": tolerant,
     }  # fmt: skip
     kept = folder / hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:16]
     found = _read(kept)
     if found is None:
-        found = adapt_faces(video, model=model, minutes=minutes, faces=faces, device=device, progress=progress)
+        found = adapt_faces(video, model=model, minutes=minutes, faces=faces, device=device, tolerant=tolerant,
+                            progress=progress)  # fmt: skip
         _write(kept, found)
     return found
 

@@ -75,8 +75,9 @@ class _Stretch:
 
 
 def read_material(
-    video: Path, size: int, which: str = "largest", progress: Progress | None = None, seconds: float | None = None
-) -> list[Material]:
+    video: Path, size: int, which: str = "largest", progress: Progress | None = None, seconds: float | None = None,
+    tolerant: bool = False,
+) -> list[Material]:  # fmt: skip
     """Everything that can be learnt from a video.
 
     Args:
@@ -85,6 +86,7 @@ def read_material(
         which: ``largest``: the faces that are the most prominent of their moment; ``all``: every face.
         progress: called with the share done and a line of text.
         seconds: only so much of the beginning is read. Tracks then have other places than in a dub of the whole.
+        tolerant: pass over what is damaged.
 
     Returns:
         The faces that would be redrawn, the most prominent first. Shots of one person are put together.
@@ -93,7 +95,7 @@ def read_material(
         InputError: no such file, not a video, or no face that can be redrawn.
     """
     tell = progress or (lambda share, text: None)
-    clip = media.probe(video)
+    clip = media.probe(video, tolerant=tolerant)
     times: list[Fraction] = []
     tracker = faces.Tracker()
     for frame in media.read_frames(clip):

@@ -152,6 +152,7 @@ def adapt_faces(
     model: Path | str = "bundled",
     minutes: float = 5.0,
     faces: str = "largest",
+    tolerant: bool = False,
     device: str = "auto",
     seed: int = 0,
     progress: Progress = lambda share, text: None,
@@ -166,6 +167,7 @@ def adapt_faces(
     Args:
         minutes: time for training in total; preparation comes on top.
         faces: as for `sidgan.dub`.
+        tolerant: pass over what is damaged in the video.
 
     The other arguments are those of `adapt`.
 
@@ -174,7 +176,7 @@ def adapt_faces(
     """
     base = _adaptable(model)
     require(faces in ("largest", "all"), f"faces must be 'largest' or 'all', not {faces!r}")
-    found = read_material(Path(video), base.config.base_size, faces, progress)
+    found = read_material(Path(video), base.config.base_size, faces, progress, tolerant=tolerant)
     known = [m for m in found if len(m) >= MIN_FRAMES]
     if not known:
         _enough(found[0], video)

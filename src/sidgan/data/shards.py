@@ -33,7 +33,7 @@ from sidgan.data.dataset import PackedClip, packed_clip, read_crops, read_manife
 from sidgan.data.listing import rank
 from sidgan.data.splits import ASIDE
 from sidgan.errors import DataError
-from sidgan.files import finished
+from sidgan.files import digest, finished
 from sidgan.types import Byte, Float
 
 INDEX, VERSION = "shards.json", 1
@@ -327,9 +327,8 @@ def glance(shard: Shard) -> str | None:
 def damaged(shard: Shard) -> list[str]:
     """What is wrong with a shard, one line for each thing; reads all of it."""
     try:
-        with shard.path.open("rb") as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() == shard.sha256:
-                return []
+        if digest(shard.path) == shard.sha256:
+            return []
     except OSError as error:
         return [f"{shard.path} cannot be read: {error.strerror or error}"]
     lines = []

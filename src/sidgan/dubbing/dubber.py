@@ -27,7 +27,7 @@ from sidgan.dubbing.plan import Plan
 from sidgan.dubbing.proof import wrong_pictures, wrong_sound
 from sidgan.dubbing.report import Clock, DubReport, Progress
 from sidgan.dubbing.segments import OnFrame, Scheme, Studio, complete, engine_of, engines
-from sidgan.dubbing.settings import Background, Damage, Settings
+from sidgan.dubbing.settings import Background, Damage, Settings, background_of, face_of
 from sidgan.dubbing.silence import Silence
 from sidgan.dubbing.steady import STEADY
 from sidgan.dubbing.voice import voices
@@ -48,9 +48,9 @@ def dub(
     *,
     model: Path | str = "bundled",
     faces: Faces = "largest",
-    face: int | Path | None = None,
-    speakers: Mapping[int, Path] | None = None,
-    background: Background | None = None,
+    face: int | str | Path | None = None,
+    speakers: Mapping[int, str | Path] | None = None,
+    background: str | Path | None = None,
     silence: Silence = "close",
     length: Length = "cut",
     device: str = "auto",
@@ -128,9 +128,9 @@ def dub(
         SidganError: the output, read back, is not what it should be; it was removed.
     """
     settings = Settings(
-        faces=faces, face=face, speakers=speakers or {}, background=background, silence=silence, length=length,
-        device=device, engine=engine, encoder=encoder, crf=crf, lossless=lossless, steady=steady, emphasis=emphasis,
-        on_damage=on_damage,
+        faces=faces, face=face_of(face), speakers={n: Path(file) for n, file in (speakers or {}).items()},
+        background=background_of(background), silence=silence, length=length, device=device, engine=engine,
+        encoder=encoder, crf=crf, lossless=lossless, steady=steady, emphasis=emphasis, on_damage=on_damage,
     )  # fmt: skip
     return Dubber(model, settings, generator=generator).dub(
         video, audio, out, progress=progress, own=own, on_frame=on_frame, sign=sign, workers=workers, ray=ray, tell=tell

@@ -272,7 +272,7 @@ def _pictures(shots: Sequence[Mapping[str, Any]], video: Path, out: Path) -> Ite
 
 def _face(file: Path, at: float, face: Sequence[float]) -> Byte:
     """(SIDE, SIDE, 3) uint8: a face square (left, top, side px) and some room around it, ``at`` s of a video."""
-    clip = media.probe(file)
+    clip = media.probe(file, tolerant=True)  # a look at what can be read
     moment = Fraction(max(0, round(1000 * at) - 1), 1000)  # Matroska counts in milliseconds
     frames = list(islice(media.read_span(clip, moment), 1))
     if not frames:

@@ -23,6 +23,18 @@ DAMAGES: tuple[str, ...] = get_args(Damage)
 NOTED_OTHERWISE = frozenset({"face", "speakers", "background", "engine", "device", "encoder", "crf", "lossless"})
 
 
+def face_of(given: int | str | Path | None) -> int | Path | None:
+    """The number of a person, or a photo of them."""
+    if given is None or isinstance(given, int):
+        return given
+    return int(given) if isinstance(given, str) and given.isdecimal() else Path(given)
+
+
+def background_of(given: str | Path | None) -> Background | None:
+    """What lies under the voices: ``original``, or a file."""
+    return None if given is None else "original" if given == "original" else Path(given)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """How a video is dubbed. What each setting does is told by `sidgan.dub`, which takes them one by one.

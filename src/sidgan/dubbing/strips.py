@@ -30,7 +30,7 @@ def strip(
         InputError: a video cannot be read, or ends before the first of the times.
         OutputError: ``out`` cannot be written.
     """
-    source, dubbed = media.probe(before), media.probe(after)
+    source, dubbed = (media.probe(video, tolerant=True) for video in (before, after))  # what can be read is looked at
     moments = sorted(times) if times is not None else [source.duration * (i + 0.5) / count for i in range(count)]
     columns: list[Byte] = []
     for pair in zip(media.read_frames(source), media.read_frames(dubbed), strict=False):

@@ -6,13 +6,12 @@ from pathlib import Path
 
 from sidgan.checkpoint import file_of, load_generator, read_meta
 from sidgan.config import require
-from sidgan.downloads import digest
 from sidgan.engine.choice import check_engine, difference
 from sidgan.engine.graph import Graph, read_graph, traced, write_graph
 from sidgan.engine.run import sides
 from sidgan.engine.runtimes import onnx_painter
 from sidgan.errors import SidganError
-from sidgan.files import check_target
+from sidgan.files import check_target, digest
 from sidgan.nn import Generator
 
 

@@ -22,6 +22,7 @@ from sidgan import downloads, metrics
 from sidgan.config import require
 from sidgan.errors import CheckpointError
 from sidgan.evaluation.measures import ClipMetric, Look, SetMetric
+from sidgan.files import digest
 from sidgan.metrics.lag import FRAME_SAMPLES
 from sidgan.nn import SyncNet2016
 from sidgan.types import Float
@@ -80,7 +81,7 @@ class NetworkFiles:
             ("inception", self.inception, downloads.INCEPTION), ("lag_expert", self.lag_expert, downloads.SYNCNET_V2)
         ):  # fmt: skip
             if path is not None:
-                sha256 = downloads.digest(path)
+                sha256 = digest(path)
                 found[name] = {"sha256": sha256, "published": sha256 == known.sha256}
         return found | ({"fid_every": self.fid_every} if self.inception is not None else {})
 

@@ -29,6 +29,7 @@ from sidgan.evaluation.results import SYSTEMS, EvalResult
 from sidgan.evaluation.revoicing import SHORTEST, enough, others, revoice_clip
 from sidgan.evaluation.rows import ROWS, heard_samples
 from sidgan.evaluation.subject import Mask, Reference, Subject
+from sidgan.files import digest
 from sidgan.metrics.lag import FRAME_SAMPLES
 from sidgan.nn import Generator, SyncNet
 from sidgan.types import Float
@@ -107,7 +108,7 @@ def evaluate_to(
              "names": protocol.text_digest(f"{job.split} {job.name}" for job in jobs)}  # fmt: skip
     described = protocol.describe(
         "model", asdict(how) | {"sounds": sounds is not None}, names, lent.describe(),
-        **{kind: protocol.file_digest(path) for kind, path in files.items()},
+        **{kind: digest(path) for kind, path in files.items()},
     )  # fmt: skip
     protocol.settle(out, described)
     tools = partial(_tools, files["model"], files["expert"], lent, how)
@@ -230,8 +231,8 @@ class Part:
 
     def digest(self) -> list[str]:
         """Digests of its files, and its frames."""
-        return [*(protocol.file_digest(self.path(s)) for s in (".mp4", ".npz")), f"{self.first}-{self.last}",
-                *([] if self.sound is None else [protocol.file_digest(Path(self.sound))])]  # fmt: skip
+        return [*(digest(self.path(s)) for s in (".mp4", ".npz")), f"{self.first}-{self.last}",
+                *([] if self.sound is None else [digest(Path(self.sound))])]  # fmt: skip
 
 
 @dataclass(frozen=True)

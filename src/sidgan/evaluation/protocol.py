@@ -19,19 +19,10 @@ from typing import Any
 import sidgan
 from sidgan.errors import ConfigError
 from sidgan.evaluation import measures
-from sidgan.files import finished, writing
+from sidgan.files import digest, finished, writing
 
 PROTOCOL = "sidgan-eval-1"  #: counts up whenever the same clips and weights would get other figures by intention
 LIBRARIES = ("torch", "numpy", "scipy", "opencv-python-headless", "dlib-bin", "face_recognition_models", "av", "soxr")
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def text_digest(lines: Iterable[str]) -> str:
@@ -43,7 +34,7 @@ def text_digest(lines: Iterable[str]) -> str:
 def code_digest() -> str:
     """SHA-256 over names and digests of this package's source files."""
     root = Path(sidgan.__file__).parent
-    return text_digest(f"{p.relative_to(root).as_posix()} {file_digest(p)}" for p in sorted(root.rglob("*.py")))
+    return text_digest(f"{p.relative_to(root).as_posix()} {digest(p)}" for p in sorted(root.rglob("*.py")))
 
 
 def versions() -> dict[str, str | None]:

@@ -37,7 +37,7 @@ from sidgan.evaluation.prepared import Part, chosen, weights_file
 from sidgan.evaluation.results import COMPOSITE
 from sidgan.evaluation.rows import dubber
 from sidgan.evaluation.subject import Mask, Subject
-from sidgan.files import finished
+from sidgan.files import digest, finished
 from sidgan.nn import Generator, SyncNet
 from sidgan.types import Float
 
@@ -108,7 +108,7 @@ def robustness_to(
     names = {"list": choice.list, "count": len(jobs),
              "names": protocol.text_digest(f"{job.split} {job.name}" for job in jobs)}  # fmt: skip
     shown = asdict(how) | {"levels": {f: [float(v) for v in LEVELS[f]] for f in how.factors}}
-    digests = {kind: protocol.file_digest(path) for kind, path in files.items()}
+    digests = {kind: digest(path) for kind, path in files.items()}
     described = protocol.describe("robustness", shown, names, {}, **digests)
     protocol.settle(out, described)
     tools = partial(_tools, files["model"], files["expert"], how)
@@ -228,7 +228,7 @@ class RobustnessJob:
     def digest(self) -> str:
         """Of its packed files and of all the sounds it needs."""
         sounds = [s for s in (self.sound, *self.voices) if s is not None]
-        return protocol.text_digest([*self.part.digest(), *(protocol.file_digest(s.path) for s in sounds)])
+        return protocol.text_digest([*self.part.digest(), *(digest(s.path) for s in sounds)])
 
     @torch.no_grad()
     def run(self, tools: Tools) -> Outcome:

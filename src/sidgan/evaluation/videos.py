@@ -34,8 +34,10 @@ from sidgan.evaluation.cuts import Cuts
 from sidgan.evaluation.folder import Excluded, Outcome, judge_all, summarise
 from sidgan.evaluation.judging import judge
 from sidgan.evaluation.networks import NetworkFiles, Networks
+from sidgan.evaluation.prepared import weights_file
 from sidgan.evaluation.results import COMPOSITE, EvalResult
 from sidgan.evaluation.subject import Mask, Subject
+from sidgan.files import digest
 from sidgan.metrics.lag_crops import FEWEST
 from sidgan.nn import SyncNet
 from sidgan.types import Clip, FaceTrack, Float, Frame
@@ -96,13 +98,12 @@ def evaluate_videos(
         DataError: no pair can be judged.
     """
     how = settings or VideoSettings()
-    judge_file = checkpoint.bundled("syncnet") if str(expert) == "bundled" else Path(expert)
-    checkpoint.read_meta(judge_file)
+    judge_file = weights_file(expert, "syncnet")
     jobs = pairs(videos, truth)
     names = {"list": VIDEOS, "notes": [], "count": len(jobs), "names": protocol.text_digest(j.name for j in jobs)}
     lent = networks or NetworkFiles()
     described = protocol.describe(
-        VIDEOS, asdict(how), names, lent.describe(), model=None, expert=protocol.file_digest(judge_file)
+        VIDEOS, asdict(how), names, lent.describe(), model=None, expert=digest(judge_file)
     )
     protocol.settle(out, described)
     records = judge_all(out, jobs, partial(_tools, judge_file, lent, how), workers=workers, progress=progress)
@@ -153,7 +154,7 @@ class Pair:
     def digest(self) -> str:
         """Of both files."""
         files = (self.result, self.truth)
-        return protocol.text_digest("" if path is None else protocol.file_digest(Path(path)) for path in files)
+        return protocol.text_digest("" if path is None else digest(Path(path)) for path in files)
 
     @torch.no_grad()
     def run(self, tools: Tools) -> Outcome:

@@ -11,14 +11,14 @@ from sidgan.metrics.image import l1, psnr, ssim
 from sidgan.metrics.inception import Inception, load_inception
 from sidgan.metrics.lag import LagMatch, MouthLag, lag_match, load_lag_expert
 from sidgan.metrics.lag_crops import direct_crops, pipeline_crop, pipeline_squares
-from sidgan.metrics.lips import MouthOpening, OpeningMatch, lmd, lmd_centred, lmd_normalised, opening_match
+from sidgan.metrics.lips import OpeningMatch, lmd, lmd_centred, lmd_normalised, opening_match
 from sidgan.metrics.mfcc import mfcc
-from sidgan.metrics.motion import Jitter, Leak, MouthLeak, acceleration, jitter, leak
+from sidgan.metrics.motion import Jitter, Leak, acceleration, jitter, leak
 from sidgan.metrics.sync import MouthSync, SyncMatch, sync_match
 
 __all__ = [
-    "FeatureMoments", "FrameMean", "Frechet", "Inception", "Jitter", "LagMatch", "Leak", "MouthLag", "MouthLeak",
-    "MouthOpening", "MouthSync", "OpeningMatch", "SyncMatch", "acceleration", "direct_crops", "frechet_distance",
+    "FeatureMoments", "FrameMean", "Frechet", "Inception", "Jitter", "LagMatch", "Leak", "MouthLag",
+    "MouthSync", "OpeningMatch", "SyncMatch", "acceleration", "direct_crops", "frechet_distance",
     "identity_distance", "jitter", "l1", "lag_match", "leak", "lmd", "lmd_centred", "lmd_normalised",
     "load_inception", "load_lag_expert", "mfcc", "opening_match", "pipeline_crop", "pipeline_squares", "psnr", "ssim",
     "sync_match",

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from sidgan import downloads
 from sidgan.errors import CheckpointError
+from sidgan.files import digest
 from sidgan.metrics.checks import require, shape
 
 FEATURES = 2048
@@ -69,7 +70,7 @@ def load_inception(path: Path | None = None, device: str | torch.device = "cpu")
     file = downloads.fetch(downloads.INCEPTION) if path is None else path
     if not file.is_file():
         raise CheckpointError(f"no weights file {file}")
-    sha256 = downloads.digest(file)
+    sha256 = digest(file)
     try:
         network = torch.jit.load(str(file), map_location=device)
     except RuntimeError as error:

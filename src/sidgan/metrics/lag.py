@@ -17,6 +17,7 @@ from torch import Tensor
 from sidgan import downloads
 from sidgan.audio import SAMPLE_RATE
 from sidgan.errors import CheckpointError
+from sidgan.files import digest
 from sidgan.metrics.checks import require, shape
 from sidgan.metrics.mfcc import mfcc
 from sidgan.nn import SyncNet2016
@@ -134,7 +135,7 @@ def load_lag_expert(path: Path | None = None) -> SyncNet2016:
     file = downloads.fetch(downloads.SYNCNET_V2) if path is None else path
     if not file.is_file():
         raise CheckpointError(f"no weights file {file}")
-    sha256 = downloads.digest(file)
+    sha256 = digest(file)
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for files that are none of its own

@@ -97,19 +97,3 @@ def correlation(series: Float, truth: Float, lag: int = 0) -> float:
     if len(a) == 0 or a.std() <= STILL or b.std() <= STILL:
         return 0.0
     return float(((a - a.mean()) * (b - b.mean())).mean() / (a.std() * b.std()))
-
-
-class MouthOpening:
-    """Accumulates `opening_match` over consecutive pieces of one clip."""
-
-    def __init__(self) -> None:
-        self._pieces: list[tuple[Float, Float]] = []
-
-    def update(self, opening: Float, truth: Float) -> None:
-        """Add the next frames: two series (n,)."""
-        self._pieces.append((opening, truth))
-
-    def compute(self) -> OpeningMatch:
-        """Of everything so far, as one series."""
-        mine, true = zip(*self._pieces, strict=True)
-        return opening_match(np.concatenate(mine), np.concatenate(true))

@@ -105,21 +105,3 @@ def leak(opening: Float, original: Float) -> Leak:
     spread = float(np.std(original.astype(np.float64)))
     movement = float(np.std(opening.astype(np.float64))) / spread if spread > STILL else float("nan")
     return Leak(correlation(opening, original), chance, movement)
-
-
-class MouthLeak:
-    """Accumulates `leak` over consecutive pieces of one clip."""
-
-    def __init__(self) -> None:
-        self._pieces: list[tuple[Float, Float]] = []
-
-    def update(self, opening: Float, original: Float) -> None:
-        """Add the next frames: two series (n,)."""
-        self._pieces.append((opening, original))
-
-    def compute(self) -> Leak | None:
-        """Of everything so far, as one series; ``None`` for fewer than 3 frames."""
-        if sum(len(opening) for opening, _ in self._pieces) < 3:
-            return None
-        mine, theirs = zip(*self._pieces, strict=True)
-        return leak(np.concatenate(mine), np.concatenate(theirs))

@@ -22,9 +22,9 @@ from sidgan.config import require, to_dict
 from sidgan.errors import ConfigError, DataError, InputError, SidganError
 from sidgan.evaluation.networks import NetworkFiles
 from sidgan.evaluation.prepared import Settings, evaluate_to, weights_file
-from sidgan.evaluation.protocol import differences, file_digest
+from sidgan.evaluation.protocol import differences
 from sidgan.evaluation.results import COMPOSITE
-from sidgan.files import finished, writing
+from sidgan.files import digest, finished, writing
 
 if TYPE_CHECKING:
     from sidgan.train.runs import Prepared
@@ -139,8 +139,8 @@ class Plan:
 
     def describe(self) -> dict[str, Any]:
         """What all runs share, for ``ablation.json``."""
-        manifests = [file_digest(folder / "manifest.jsonl") for folder in self.data]
-        experts = {kind: file_digest(weights_file(file, "syncnet")) for kind, file in self.experts.items()}
+        manifests = [digest(folder / "manifest.jsonl") for folder in self.data]
+        experts = {kind: digest(weights_file(file, "syncnet")) for kind, file in self.experts.items()}
         full = to_dict(config_of("full", self.preset, self.steps, 0, self.changes))
         return {"config": full, "data": manifests, "experts": experts, "split": self.split,
                 "max_frames": self.max_frames, "system": self.system, "networks": self.networks.describe()}  # fmt: skip

@@ -30,9 +30,8 @@ from fastapi.responses import FileResponse
 from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
-from sidgan.downloads import digest
 from sidgan.errors import OutputError
-from sidgan.files import writing
+from sidgan.files import digest, writing
 from sidgan.web.access import address_of
 from sidgan.web.api import IdPath, Of, Parts
 from sidgan.web.limits import Pace, RefusedError

@@ -40,7 +40,7 @@ class Terms:
             CheckpointError: the model's file is not there.
         """
         from sidgan.checkpoint import file_of
-        from sidgan.downloads import digest
+        from sidgan.files import digest
 
         file = file_of(model)
         if not file.is_file():
