@@ -1,5 +1,6 @@
 """The command line: what a user types, and what they read when it cannot work."""
 
+import inspect
 import json
 import os
 import subprocess
@@ -32,6 +33,13 @@ def test_every_verb_explains_itself(verb):
     result = CliRunner().invoke(app, [*verb.split(), "--help"])
     assert result.exit_code == 0
     assert verb in ("demo", "info") or f"sidgan {verb}" in " ".join(result.output.split())
+
+
+def test_every_verb_that_gives_a_result_can_give_it_as_json():
+    for command in app.registered_commands:
+        name = command.name or command.callback.__name__
+        if not name.startswith("serve"):  # runs until it is stopped
+            assert "as_json" in inspect.signature(command.callback).parameters, name
 
 
 def test_dry_run_prints_resolved_settings():

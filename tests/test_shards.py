@@ -348,6 +348,8 @@ def test_commands_take_shards(tmp_path):
     result = CliRunner().invoke(app, ["shards", str(source), str(out), "--size-mb", "0.1"])
     assert result.exit_code == 0, result.output
     assert "train: 5 clips, 100 frames" in result.output
+    told = json.loads(CliRunner().invoke(app, ["inspect", str(out), "--json"]).stdout)
+    assert sum(facts["shards"] for facts in told["splits"].values()) == len(read_index(out)[1])
     result = CliRunner().invoke(app, ["inspect", str(out)])
     assert result.exit_code == 0, result.output
     assert "heldout: 1 clips" in result.output

@@ -262,6 +262,7 @@ def adapt(
 def demo(
     out: Annotated[Path, typer.Argument(help="folder for the result")] = Path("demo"),
     device: Device = "auto",
+    as_json: AsJson = False,
 ) -> None:
     """Dub the clip that comes with the package and write a before/after picture beside it."""
     from importlib import resources
@@ -275,8 +276,8 @@ def demo(
         report = dubbing.dub(video, voice, out / "dubbed.mp4", device=device,
                              progress=lambda stage, done, total: show(done / max(total, 1), stage))  # fmt: skip
     dubbing.strip(video, out / "dubbed.mp4", out / "before_after.png")
-    print(f"{report.dubbed} of {report.frames} frames dubbed in {report.wall:.0f} s; "
-          f"see {out / 'dubbed.mp4'} and {out / 'before_after.png'}")  # fmt: skip
+    _print(report.to_dict(), as_json, f"{report.dubbed} of {report.frames} frames dubbed in {report.wall:.0f} s; "
+           f"see {out / 'dubbed.mp4'} and {out / 'before_after.png'}")  # fmt: skip
 
 
 @app.command()
@@ -285,6 +286,7 @@ def export(
     weights: Annotated[str, typer.Argument(help="weights file of a generator, or 'bundled'")] = "bundled",
     size: Annotated[int | None, typer.Option(help="side of the faces, px; the generator's if not given")] = None,
     batch: Annotated[int, typer.Option(help="faces at a time", min=1)] = 8,
+    as_json: AsJson = False,
 ) -> None:
     """Write a generator for ONNX Runtime and others. Example: sidgan export bundled -o model.onnx --size 256.
 
@@ -292,7 +294,8 @@ def export(
     """
     from sidgan import engine
 
-    print(engine.export(weights, out, size=size, batch=batch))
+    line = engine.export(weights, out, size=size, batch=batch)
+    _print({"file": str(out), "says": line}, as_json, line)
 
 
 @app.command("import")
@@ -300,6 +303,7 @@ def import_weights(
     file: Annotated[Path, typer.Argument(help="Wav2Lip's wav2lip_gan.pth, LipGAN's lipgan_residual_mel.h5, or PC-AVS's "
                                          "latest_net_G.pth", show_default=False)],
     out: Annotated[Path, typer.Option("-o", "--out", help="weights file to write: .safetensors", show_default=False)],
+    as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Take over published weights of a compared system. Example: sidgan import wav2lip_gan.pth -o wav2lip.safetensors.
 
@@ -307,7 +311,8 @@ def import_weights(
     """
     from sidgan import published
 
-    print(published.convert(file, out))
+    line = published.convert(file, out)
+    _print({"file": str(out), "says": line}, as_json, line)
 
 
 @app.command()
@@ -353,13 +358,14 @@ def shards(
     data: Annotated[Path, typer.Argument(help="prepared folder", show_default=False)],
     out: Annotated[Path, typer.Argument(help="folder for the shards; those in it are replaced", show_default=False)],
     size_mb: Annotated[float, typer.Option(help="size of a shard, MB; each GPU needs one or more", min=0.01)] = 256,
+    as_json: AsJson = False,
 ) -> None:
     """Pack a prepared folder into tar files that many GPUs can read. Example: sidgan shards data shards."""
     from sidgan.data import shards as packing
 
     with bar(console) as show:
         packing.write_shards(data, out, size_mb, lambda done, total: show(done / total, f"{done} of {total} clips"))
-    print("\n".join(packing.described(out)))
+    _print({"splits": packing.held(out)}, as_json, "\n".join(packing.described(out)))
 
 
 @app.command()
@@ -379,7 +385,7 @@ def inspect(
     if shards.is_shards(data):
         with bar(console) as show:
             shards.check(data, lambda done, total: show(done / total, f"{done} of {total} shards checked"))
-        print("\n".join(shards.described(data)))
+        _print({"splits": shards.held(data)}, as_json, "\n".join(shards.described(data)))
         return
     found = looking.survey(data)
     pictures = sheets.draw(found, out or data / "inspect")
@@ -522,6 +528,7 @@ def evaluate(
     workers: Annotated[int, typer.Option(help="processes", min=1)] = 1,
     report: Annotated[bool, typer.Option(help="write report.html into the result folder")] = True,
     device: Device = "auto",
+    as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Judge a model on prepared clips, or anybody's videos. Example: sidgan eval bundled data --out judged."""
     from functools import partial
@@ -553,11 +560,14 @@ def evaluate(
                                           sounds=sounds, **shared)  # fmt: skip
         else:
             raise ConfigError("give MODEL (a weights file or 'bundled') and prepared folders, or --videos and --truth")
-    print(judging.table(results))
+    lines = [judging.table(results)]
+    facts: dict[str, Any] = {"results": {name: result.to_dict() for name, result in results.items()}}
     for line in judging.notes(out):
         console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
     if report:
-        print(f"see {judging.write_report(out)}")
+        facts["report"] = str(judging.write_report(out))
+        lines.append(f"see {facts['report']}")
+    _print(facts, as_json, "\n".join(lines))
 
 
 @app.command()
@@ -575,6 +585,7 @@ def robustness(
     max_frames: Annotated[int | None, typer.Option(help="judge at most so many frames of each clip")] = None,
     workers: Annotated[int, typer.Option(help="processes", min=1)] = 1,
     device: Device = "auto",
+    as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Where a model gets worse: pose, size, noise, speed. Example: sidgan robustness bundled data --out limits."""
     from sidgan import evaluation as judging
@@ -589,7 +600,7 @@ def robustness(
             out, model, data, splits=split or ["heldout"], expert=expert, settings=how, workers=workers,
             progress=lambda done, total: show(done / total, f"{done} of {total} clips"),
         )  # fmt: skip
-    print("\n\n".join(table.text() for table in tables))
+    _print({"factors": [one.to_dict() for one in tables]}, as_json, "\n\n".join(one.text() for one in tables))
     for line in notes(tables):
         console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
 

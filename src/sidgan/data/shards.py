@@ -355,14 +355,21 @@ def check(root: Path, progress: Progress = lambda done, total: None) -> None:
         raise DataError("; ".join([*lines, "copy these shards again, or pack them again with sidgan shards"]))
 
 
-def described(root: Path) -> list[str]:
-    """What a folder of shards holds, a line for each split."""
-    lines = []
+def held(root: Path) -> dict[str, dict[str, int]]:
+    """What a folder of shards holds: clips, frames, bytes and shards of each split."""
+    found = {}
     for split, group in itertools.groupby(read_index(root)[1], lambda shard: shard.split):
         shards = list(group)
-        clips, frames, size = (sum(getattr(s, key) for s in shards) for key in ("samples", "frames", "bytes"))
-        lines.append(f"{split}: {clips} clips, {frames} frames, {size / 1e6:.1f} MB in {len(shards)} shards")
-    return lines
+        facts = {name: sum(getattr(s, key) for s in shards)
+                 for name, key in (("clips", "samples"), ("frames", "frames"), ("bytes", "bytes"))}  # fmt: skip
+        found[split] = facts | {"shards": len(shards)}
+    return found
+
+
+def described(root: Path) -> list[str]:
+    """`held` to read, a line for each split."""
+    return [f"{split}: {n['clips']} clips, {n['frames']} frames, {n['bytes'] / 1e6:.1f} MB in {n['shards']} shards"
+            for split, n in held(root).items()]  # fmt: skip
 
 
 def weights(shards: Sequence[Shard]) -> Float:
