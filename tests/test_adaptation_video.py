@@ -14,7 +14,7 @@ from sidgan.adaptation import AdaptConfig, adapt, adapt_faces, material, network
 from sidgan.adaptation.material import read_material
 from sidgan.cli import app
 from sidgan.config import GeneratorConfig, from_dict, read_toml
-from sidgan.errors import InputError, OutputError
+from sidgan.errors import ConfigError, InputError, OutputError
 from sidgan.nn import Generator
 from sidgan.synth import Person, Scene, random_line
 
@@ -139,6 +139,13 @@ def test_what_cannot_be_adapted_to_is_refused_clearly(folder, name, more, text):
     if not more:
         with pytest.raises(InputError, match=text):
             adapt_faces(folder / name, model=folder / "base.safetensors", config=SHORT)
+
+
+@pytest.mark.parametrize("minutes", [-3, 0, float("nan"), float("inf")])
+def test_adaptation_takes_a_time_that_ends(folder, minutes):
+    for learn in (adapt, adapt_faces):
+        with pytest.raises(ConfigError, match="more than 0"):
+            learn(folder / "talk.mp4", model=folder / "base.safetensors", minutes=minutes)
 
 
 def test_the_base_is_not_overwritten(folder):

@@ -5,10 +5,12 @@ import json
 import os
 import subprocess
 import sys
+from importlib.resources import files
 
 import pytest
 from typer.testing import CliRunner
 
+import sidgan as package
 from sidgan import checkpoint
 from sidgan.cli import app
 from sidgan.config import SyncNetConfig
@@ -40,6 +42,26 @@ def test_every_verb_that_gives_a_result_can_give_it_as_json():
         name = command.name or command.callback.__name__
         if not name.startswith("serve"):  # runs until it is stopped
             assert "as_json" in inspect.signature(command.callback).parameters, name
+
+
+def test_an_output_that_is_no_file_is_one_line(tmp_path):
+    demo = files("sidgan") / "assets" / "demo.mp4"
+    for out, says in (("", "is a folder; give a file name"), (str(tmp_path), "is a folder"), ("name", "has no ending")):
+        result = sidgan("dub", demo, demo, "-o", out, cwd=tmp_path)
+        assert (result.returncode, result.stderr.count("\n")) == (2, 1), result.stderr
+        assert says in result.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_extras_are_named_in_the_help():
+    assert "'sidgan[separate]'" in " ".join(CliRunner().invoke(app, ["dub", "--help"]).output.replace("│", "").split())
+
+
+def test_what_the_package_offers_is_found():
+    code = "import sidgan; sidgan.dubbing.faces, sidgan.synth.Person; print({'dub', 'verify'} <= set(dir(sidgan)))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "True\n"
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = package.nothing
 
 
 def test_dry_run_prints_resolved_settings():

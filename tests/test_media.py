@@ -18,6 +18,7 @@ import pytest
 from sidgan import media
 from sidgan.errors import InputError, OutputError
 from sidgan.media.pictures import Picture, turned
+from sidgan.media.source import plural
 from sidgan.types import Clip, Frame, PlaneMap
 
 RATE = 16_000
@@ -711,3 +712,23 @@ def test_small_pictures_do_not_depend_on_what_memory_held_before(tmp_path):
         environment = os.environ | {"MALLOC_PERTURB_": pattern}
         subprocess.run([sys.executable, "-c", code, str(files[-1])], check=True, env=environment)
     assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_what_a_dub_leaves_behind_is_told(tmp_path: Path) -> None:
+    with av.open(str(tmp_path / "much.mkv"), "w", format="matroska") as file:
+        pictures = file.add_stream("libx264", 25)
+        pictures.width = pictures.height = 64
+        sounds = [file.add_stream("aac", 16_000) for _ in range(3)]
+        file.metadata["title"] = "My talk"
+        chapters = [(0, 400), (400, 1000)]
+        file.set_chapters([{"id": i, "start": start, "end": end, "time_base": Fraction(1, 1000), "metadata": {}}
+                           for i, (start, end) in enumerate(chapters)])  # fmt: skip
+        file.mux(pictures.encode(av.VideoFrame.from_ndarray(np.zeros((96, 64), np.uint8), format="yuv420p")))
+        file.mux(pictures.encode())
+        for sound in sounds:
+            silence = av.AudioFrame.from_ndarray(np.zeros((1, 6400), np.float32), format="fltp", layout="mono")
+            silence.rate = 16_000
+            file.mux(sound.encode(silence))
+            file.mux(sound.encode())
+    assert media.left_behind(tmp_path / "much.mkv") == ["2 further sound tracks", "2 chapters", "the title"]
+    assert plural("track of subtitles") == "tracks of subtitles"

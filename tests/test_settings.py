@@ -14,7 +14,7 @@ from marked import network
 from sidgan import cli, dubbing, jobs
 from sidgan.dubbing.segments import engine_of, engines
 from sidgan.dubbing.settings import Settings
-from sidgan.errors import ConfigError
+from sidgan.errors import ConfigError, InputError
 
 DEFAULTS = {one.name: one.default for one in fields(Settings) if one.default is not MISSING}  # all but speakers
 
@@ -38,6 +38,22 @@ def test_the_call_and_the_command_take_every_setting_with_the_same_default() -> 
         assert set(told) == {"faces", "silence", "length", "on_damage"}
 
 
+def test_two_ways_to_say_who_is_redrawn_are_not_both_taken() -> None:
+    for two in ({"face": 1}, {"speakers": {1: Path("a.wav")}}):
+        with pytest.raises(ConfigError, match="they say who is redrawn"):
+            Settings(faces="all", **two)
+
+
+def test_files_that_two_jobs_would_make_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "jobs.csv").write_text("video,voice,out\na,b,c\na,b,d\n")
+    like = jobs.Job(Path(), Path(), Path(), strip=tmp_path / "one.png")
+    with pytest.raises(InputError, match=r"more than one job for .*one\.png"):
+        jobs.read(tmp_path / "jobs.csv", like)
+    (tmp_path / "jobs.csv").write_text("video;voice;out\na;b;c\n")
+    with pytest.raises(ConfigError, match="save it with commas"):
+        jobs.read(tmp_path / "jobs.csv", jobs.Job(Path(), Path(), Path()))
+
+
 def test_the_call_takes_files_as_text(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Settings] = []
     monkeypatch.setattr(dubbing.dubber.Dubber, "__init__", lambda self, model, settings, **_: seen.append(settings))
@@ -54,11 +70,14 @@ def test_a_list_of_jobs_has_a_column_for_every_setting(tmp_path: Path) -> None:
     texts = {"faces": "all", "face": "2", "silence": "keep", "length": "hold", "device": "cpu", "engine": "onnx",
              "encoder": "x265", "crf": "3", "lossless": "yes", "steady": "0.25", "emphasis": "2",
              "on_damage": "pass", "background": "original"}  # fmt: skip
-    (tmp_path / "jobs.csv").write_text(f"video,voice,out,{','.join(texts)}\na,b,c,{','.join(texts.values())}\n")
-    (job,) = jobs.read(tmp_path / "jobs.csv", jobs.Job(Path(), Path(), Path()))
+    rows = [f"a,b,{left}," + ",".join("" if name == left else text for name, text in texts.items())
+            for left in ("face", "faces")]  # fmt: skip
+    (tmp_path / "jobs.csv").write_text("\n".join([f"video,voice,out,{','.join(texts)}", *rows]))
+    everybody, job = jobs.read(tmp_path / "jobs.csv", jobs.Job(Path(), Path(), Path()))
     assert set(texts) == set(DEFAULTS)
     assert (job.face, job.crf, job.lossless, job.steady, job.emphasis) == (2, 3, True, 0.25, 2.0)
-    assert all(getattr(job, name) != default for name, default in DEFAULTS.items())
+    assert (everybody.faces, everybody.face) == ("all", None)
+    assert all(getattr(job, name) != default for name, default in DEFAULTS.items() if name != "faces")
     (tmp_path / "jobs.csv").write_text("video,voice,out,face,speakers,background\n"
                                        "a,b,c,anna.png,,m.wav\na,b,d,,2=b.wav;3=c.wav,\n")
     photo, two = jobs.read(tmp_path / "jobs.csv", jobs.Job(Path(), Path(), Path()))

@@ -459,6 +459,7 @@ def test_a_longer_voice_is_cut_or_fully_spoken(
     timeline = Timeline([f.time for f in source], end, Fraction(1), length)  # type: ignore[arg-type]
     assert report.frames == report.dubbed == len(timeline) == len(pairs)
     assert (len(timeline) > 2 * FACES) == (length not in ("cut", "keep"))
+    assert any("--length hold" in note for note in report.notes) == (length in ("cut", "keep"))
     back = list(media.read_frames(media.probe(out)))
     for plan, frame, (before, _) in zip(timeline, back, pairs, strict=True):
         assert abs(frame.time - plan.time) <= (Fraction(1, 2000) if suffix == ".mkv" else 0)

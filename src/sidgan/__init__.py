@@ -7,6 +7,7 @@ Nothing heavy is imported until it is used.
 """
 
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 from sidgan.version import __version__
@@ -21,6 +22,12 @@ __all__ = ["__version__", *_HOMES]  # noqa: PLE0604  the names are text
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'sidgan' has no attribute '{name}'")
-    return getattr(import_module(_HOMES[name]), name)
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    if not name.startswith("_") and find_spec(f"sidgan.{name}") is not None:
+        return import_module(f"sidgan.{name}")
+    raise AttributeError(f"module 'sidgan' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *_HOMES]

@@ -78,7 +78,7 @@ def dub(
         help="a voice for one person, by their number; once for each", metavar="N=AUDIO")] = None,
     background: Annotated[str | None, typer.Option(
         help="put under the voice, for the ear alone: music and effects in a file, or original, the video's own sound "
-        "without its speech (needs pip install 'sidgan[separate]')", metavar="AUDIO|original")] = None,
+        "without its speech (needs pip install 'sidgan\\[separate]')", metavar="AUDIO|original")] = None,
     silence: Annotated[Hush, typer.Option(help="where the voice pauses: close the mouth, keep it as filmed, or draw "
                                           "what the network makes of the noise")] = "close",
     adapt: Annotated[
@@ -131,8 +131,8 @@ def dub(
     nothing = Path()
     job = Job(
         video=video or nothing, voice=voice, out=out or nothing, model=model, faces=faces,
-        face=face_of(face or None), speakers=speakers_of(speaker or ()),
-        background=background_of(background or None), silence=silence, adapt=adapt, length=length,
+        face=face_of(face), speakers=speakers_of(speaker or ()),
+        background=background_of(background), silence=silence, adapt=adapt, length=length,
         encoder=encoder, crf=crf, lossless=lossless, steady=steady, emphasis=emphasis,
         on_damage=on_damage, strip=strip, report=report_to, sign=sign, key=key, device=device, engine=engine,
         workers=workers, ray=ray,

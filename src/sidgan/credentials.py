@@ -92,7 +92,7 @@ class Credentials:
         Raises:
             OutputError: ``out`` is of a kind that cannot carry a signature, or cannot be written.
         """
-        if out.suffix not in KINDS:
+        if out.suffix.lower() not in KINDS:
             raise OutputError(f"{out}: {out.suffix or 'this file'} cannot carry a signature; use {' or '.join(KINDS)}")
         check_target(out)
         return out.with_name(f".{out.stem}.unsigned{out.suffix}")
@@ -126,7 +126,7 @@ class Credentials:
         )
         try:
             with finished(out) as part, writing(out), draft.open("rb") as before, part.open("w+b") as after:
-                self._sign(manifest, KINDS[out.suffix], before, after, source)
+                self._sign(manifest, KINDS[out.suffix.lower()], before, after, source)
         except _failure() as error:
             raise OutputError(f"{out} cannot be signed ({_reason(error)}); free space or dub without --sign") from error
 

@@ -38,7 +38,7 @@ class Download:
     file: str
     url: str
     sha256: str
-    megabytes: int
+    megabytes: float
     licence: str
     purpose: str
     stated_by: str = "the publisher"
@@ -54,7 +54,7 @@ YUNET = Download(
     file="face_detection_yunet_2023mar.onnx", sha256="8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4",
     url="https://media.githubusercontent.com/media/opencv/opencv_zoo/main/models/face_detection_yunet/"
         "face_detection_yunet_2023mar.onnx",
-    megabytes=1, licence="MIT; trained on WIDER FACE, whose pictures are for research",
+    megabytes=0.2, licence="MIT; trained on WIDER FACE, whose pictures are for research",
     purpose="a face detector that finds small and turned faces",
 )  # fmt: skip
 
@@ -164,7 +164,7 @@ class Presence:
         there = {"absent": f"no; put it at {self.path}", "present": f"yes, {self.path}",
                  "wrong": f"another file of that name: remove {self.path}"}  # fmt: skip
         return [
-            f"{d.file}, {d.megabytes} MB: {d.purpose}", f"  address  {d.url}", f"  SHA-256  {digits}",
+            f"{d.file}, {d.megabytes:g} MB: {d.purpose}", f"  address  {d.url}", f"  SHA-256  {digits}",
             f"           as stated by {d.stated_by}", f"  licence  {d.licence}", f"  present  {there[self.state]}",
         ]  # fmt: skip
 

@@ -25,6 +25,7 @@ from sidgan.shots import CutFinder
 from sidgan.types import Byte, Face, FaceTrack, Float, Frame
 
 KEY_EVERY = 25  #: frames between searches of the whole frame
+MIN_SEEN = 5  #: frames in which a face must be seen to be followed at all
 CHECK_EVERY = 5  #: frames between confirmations of a known face in its window
 MAX_GAP = 25  #: frames a face may be lost before its track ends
 SEARCH_LINES = (360, 720, 1080)  #: short side in px at which the frame is searched, until a face is found
@@ -227,7 +228,7 @@ class Tracker:
         """Landmarks (68, 2) px of the faces that are followed, in the last frame or where they were lost before it."""
         return [follower.points[-1] for follower in self._active]
 
-    def finish(self, min_frames: int = 5) -> list[FaceTrack]:
+    def finish(self, min_frames: int = MIN_SEEN) -> list[FaceTrack]:
         """The tracks of at least ``min_frames`` seen frames, smoothed, largest times longest first; each face once."""
         followers = [f for f in self._done + self._active if sum(s > 0 for s in f.scores) >= min_frames]
         tracks = [smooth(f.first, np.stack(f.points), np.array(f.scores, np.float32)) for f in followers]

@@ -25,12 +25,11 @@ def finished(path: Path, *failures: type[Exception]) -> Iterator[Path]:
     Raises:
         OutputError: the folder is missing or cannot be written, or the block could not write.
     """
+    require_file(path)
     part = path.with_name(f".{path.name}.part")
     with writing(path, *failures):
         if not path.parent.is_dir():
             raise OutputError(f"{path}: the folder {path.parent} does not exist; create it or choose another")
-        if path.is_dir():
-            raise OutputError(f"{path} is a folder; give a file name in it")
         part.touch()
     try:
         yield part
@@ -38,6 +37,12 @@ def finished(path: Path, *failures: type[Exception]) -> Iterator[Path]:
             os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def require_file(path: Path) -> None:
+    """Raise an `OutputError` where a path is a folder, as an empty one is: the one that a program is in."""
+    if path.is_dir():
+        raise OutputError(f"{path} is a folder; give a file name in it")
 
 
 def check_target(path: Path) -> None:

@@ -153,15 +153,18 @@ def read(file: Path, like: Job) -> list[Job]:
         raise InputError(f"{file} cannot be read as a list of jobs ({error}); give a CSV file") from error
     if not jobs:
         raise InputError(f"{file} holds no job; give a line with {', '.join(NEEDED)} for each dub")
-    outputs = [job.out.resolve() for job in jobs]
-    for job, out in zip(jobs, outputs, strict=True):
-        if outputs.count(out) > 1:
-            raise InputError(f"{file} has more than one job for {job.out}; give each an output of its own")
+    made = [path for job in jobs for path in (job.out, job.strip, job.report) if path is not None]
+    places = [path.resolve() for path in made]
+    for path, place in zip(made, places, strict=True):
+        if places.count(place) > 1:
+            raise InputError(f"{file} has more than one job for {path}; give each one of its own, in a column")
     return jobs
 
 
 def _require_known(file: Path, columns: Sequence[str]) -> None:
     known = [one.name for one in fields(Job) if one.name not in ("workers", "ray")]
+    if len(columns) == 1 and ";" in columns[0]:
+        raise ConfigError(f"{file} is separated by semicolons; save it with commas")
     for column in columns:
         if column not in known:
             raise ConfigError(f"{file} has an unknown column '{column}'; {meant(column, known)}")

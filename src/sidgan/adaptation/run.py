@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -130,7 +131,7 @@ def adapt(
         check_target(out)
         if out.resolve() == checkpoint.base_file(model).resolve():
             raise OutputError(f"{out} is the model to start from, which its changes need; choose another name")
-    base = _adaptable(model)
+    base = _adaptable(model, minutes)
     found = read_material(Path(video), base.config.base_size, "all", progress, LONGEST)
     material = next((m for m in found if m.number == face), None)
     if material is None:
@@ -174,7 +175,7 @@ def adapt_faces(
     Raises:
         InputError: no face, or none for two seconds.
     """
-    base = _adaptable(model)
+    base = _adaptable(model, minutes)
     require(faces in ("largest", "all"), f"faces must be 'largest' or 'all', not {faces!r}")
     found = read_material(Path(video), base.config.base_size, faces, progress, tolerant=tolerant)
     known = [m for m in found if len(m) >= MIN_FRAMES]
@@ -205,7 +206,8 @@ def shared(frames: Sequence[int]) -> list[float]:
     return [share / sum(shares) for share in shares]
 
 
-def _adaptable(model: Path | str) -> Generator:
+def _adaptable(model: Path | str, minutes: float) -> Generator:
+    require(0 < minutes < math.inf, f"minutes of adaptation must be more than 0, not {minutes:g}")
     base = checkpoint.load_generator(model)
     require(base.config.kind == "sidgan", f"{model} is a {base.config.kind} generator; only sidgan's own are adapted")
     return base

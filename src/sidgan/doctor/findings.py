@@ -116,7 +116,7 @@ def downloads() -> Iterator[Finding]:
 
     states: dict[str, State] = {"present": "ok", "absent": "missing", "wrong": "broken"}
     for one in survey():
-        file, detail = one.download.file, f"{one.download.purpose}; {one.download.megabytes} MB"
+        file, detail = one.download.file, f"{one.download.purpose}; {one.download.megabytes:g} MB"
         remedy = "" if one.state == "present" else f"sidgan info --fetch {file}"
         if one.state == "wrong":
             detail = f"{one.path} is another file; remove it first"

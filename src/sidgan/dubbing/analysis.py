@@ -21,7 +21,7 @@ from sidgan.dubbing.looking import look
 from sidgan.dubbing.report import Progress
 from sidgan.dubbing.trust import Trust
 from sidgan.errors import NoFaceError
-from sidgan.faces import Tracker
+from sidgan.faces import MIN_SEEN, Tracker
 from sidgan.files import finished, writing
 from sidgan.media.source import CUT_OFF
 from sidgan.people import MAX_YAW, MIN_SIDE, Person, redrawn
@@ -173,7 +173,7 @@ def analyse(
         found = "only small, turned or covered faces" if seen.people else "no face"
         raise NoFaceError(
             f"{found} found in {clip.path}; give a video with a face square of at least {MIN_SIDE} px, "
-            f"turned by less than {MAX_YAW} degrees"
+            f"turned by less than {MAX_YAW} degrees, in {MIN_SEEN} frames or more"
         )
     notes: tuple[str, ...] = ()
     if face is not None or speakers:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from itertools import chain
@@ -38,6 +38,7 @@ from sidgan.portable import peak_memory
 from sidgan.timeline import Length, Timeline
 from sidgan.types import Clip
 
+BRIEF = 0.1  #: seconds of a voice after the video of which nothing is said
 OF_ENGINE = ("device", "engine", "emphasis")  #: settings with which the network is made ready
 
 
@@ -270,7 +271,10 @@ class Dubber:
                 with clock.stage("sign"):
                     sign.sign(draft, out, video, mark.to_dict(), mark.edited.spans)
             work.remove()
-        return _reported(plan, told, clock, f"{self.model}, adapted" if own else self.model, work.resumed)
+        return _reported(
+            plan, told, clock, f"{self.model}, adapted" if own else self.model, work.resumed,
+            _lost(video, plan, settings.length),
+        )  # fmt: skip
 
     def _inputs(self, given: Inputs, settings: Settings, own: Mapping[int, Generator]) -> dict[str, Any]:
         """Digests of all that a dub is made of."""
@@ -326,11 +330,22 @@ def _given(video: Path, audio: Path | None, out: Path, sign: Credentials | None,
     return given
 
 
-def _reported(plan: Plan, told: Sequence[Record], clock: Clock, model: str, resumed: int) -> DubReport:
+def _lost(video: Path, plan: Plan, length: Length) -> Iterator[str]:
+    """What of the inputs is not in the output, a line each."""
+    if length in ("cut", "keep") and plan.timeline.voice > plan.seen.end + BRIEF:
+        yield "the voice goes on after the video and was cut there; --length hold, loop or pingpong shows all of it"
+    left = media.left_behind(video)
+    if left:
+        yield f"not taken over from {video.name}: {', '.join(left)}"
+
+
+def _reported(
+    plan: Plan, told: Sequence[Record], clock: Clock, model: str, resumed: int, lost: Iterable[str]
+) -> DubReport:
     done, seen = joined(told), plan.seen
     return DubReport(
         frames=len(plan.timeline), dubbed=done.dubbed, passed=tuple(done.passed),
-        shots=tuple(plan.shots()), notes=seen.notes, damaged=seen.damaged,
+        shots=tuple(plan.shots()), notes=(*seen.notes, *lost), damaged=seen.damaged,
         seconds={stage: round(s, 3) for stage, s in clock.seconds.items()},
         wall=round(clock.wall, 3), cpu=round(clock.cpu, 3), memory=round(peak_memory(), 1),
         face_side=round(float(np.median(done.sides or [0])), 1), model=model,

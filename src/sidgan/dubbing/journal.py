@@ -36,7 +36,7 @@ from sidgan.dubbing.drawing import BEFORE, Done
 from sidgan.dubbing.looks import Sample
 from sidgan.engine.devices import choose_device
 from sidgan.errors import InputError, OutputError
-from sidgan.files import finished, writing
+from sidgan.files import finished, require_file, writing
 from sidgan.version import __version__
 
 LENGTH = 250  #: frames of a segment, about
@@ -110,6 +110,7 @@ def surroundings(engine: str, device: str) -> dict[str, Any]:
 
 def work_folder(out: Path) -> Path:
     """Where the work for an output is kept."""
+    require_file(out)
     return out.with_name(f".{out.name}.sidgan")
 
 

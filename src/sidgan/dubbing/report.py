@@ -44,7 +44,8 @@ class DubReport:
         passed: (first, last, reason) of stretches that were left alone.
         damaged: (from, to) seconds of the video that could not be decoded; the picture before it is shown that long.
         shots: shot by shot, who was redrawn.
-        notes: what a user should know about the choice of people, a line each.
+        notes: what a user should know about the choice of people, and about what of the inputs is not in the output, a
+            line each.
         seconds: wall seconds by stage, in this run; stages overlap, and those of several workers are added, so they may
             be more than ``wall``.
         wall, cpu: seconds in total, and of processor time.

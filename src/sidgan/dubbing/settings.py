@@ -70,6 +70,10 @@ class Settings:
             "choose a face or give speakers, not both: speakers say who is redrawn",
         )
         require(
+            self.faces == "largest" or (self.face is None and not self.speakers),
+            f"choose faces {self.faces}, or a face or speakers: they say who is redrawn",
+        )
+        require(
             self.background is None or self.length != "keep",
             "a background and length keep both say what is heard after a shorter voice; choose one",
         )

@@ -79,7 +79,7 @@ class Encoding:
         """
         size = (clip.width, clip.height) if clip.rotation % 180 == 0 else (clip.height, clip.width)
         unfit = ConfigError(f"{suffix} cannot hold what {self.encoder} makes; use another container, or x264")
-        with av.open(io.BytesIO(), "w", format=MUXERS[suffix]) as container:
+        with av.open(io.BytesIO(), "w", format=MUXERS[suffix.lower()]) as container:
             if self._codec().name not in container.supported_codecs:
                 raise unfit
             stream = self.stream(container, clip.format.name, size, clip.frame_rate, 1 / clip.frame_rate)

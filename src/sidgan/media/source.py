@@ -74,6 +74,28 @@ def sound_stream(container: InputContainer) -> AudioStream | None:
     return next((s for s in container.streams.audio if s.codec_context is not None), None)
 
 
+def left_behind(path: Path) -> list[str]:
+    """What a video holds beside its picture and its first sound, such as ``2 chapters``: a dub has none of it.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    with opened(Path(path)) as container:
+        found = [
+            (max(0, len(container.streams.audio) - 1), "further sound track"),
+            (len(container.streams.subtitles), "track of subtitles"),
+            (len(container.chapters()), "chapter"),
+        ]
+        told = [f"{count} {what if count == 1 else plural(what)}" for count, what in found if count]
+        return told + ["the title"] * ("title" in {name.lower() for name in container.metadata})
+
+
+def plural(what: str) -> str:
+    """Of a name whose first word counts where it has an ``of``."""
+    first, of, rest = what.partition(" of ")
+    return f"{first}s{of}{rest}"
+
+
 def decoded(
     container: InputContainer, stream: VideoStream, path: Path, lost: list[Fraction] | None = None
 ) -> Iterator[av.VideoFrame]:

@@ -17,6 +17,7 @@ from av.container import OutputContainer
 from av.packet import Packet
 
 from sidgan.errors import OutputError
+from sidgan.files import require_file
 from sidgan.media.encoders import MUXERS, Encoding
 from sidgan.media.files import finished, writing
 from sidgan.media.pictures import Picture, to_yuv
@@ -127,7 +128,7 @@ class Writer:
         if self._like.rotation:
             output.stream.set_display_rotation(self._like.rotation)
         if self._voice is not None:
-            suffix = self._path.suffix
+            suffix = self._path.suffix.lower()
             if self._goes_on:
                 packets = joined_packets(container, self._voice, self._like.path, start)
             else:
@@ -257,8 +258,10 @@ class _Output:
 
 @contextmanager
 def _target(path: Path) -> Iterator[Path]:
-    if path.suffix not in MUXERS:
-        raise OutputError(f"{path}: {path.suffix or 'no suffix'} is not a known container; use {', '.join(MUXERS)}")
+    require_file(path)
+    if path.suffix.lower() not in MUXERS:
+        what = f"{path.suffix} is not a known container" if path.suffix else "the name has no ending"
+        raise OutputError(f"{path}: {what}; use {', '.join(MUXERS)}")
     with finished(path) as part:
         yield part
 
@@ -267,13 +270,13 @@ def _target(path: Path) -> Iterator[Path]:
 def _muxing(path: Path, part: Path, time_base: Fraction, tags: dict[str, str]) -> Iterator[OutputContainer]:
     """The container ``part`` in the format of ``path``; only a block that ends well gets its closing part."""
     options = {"fflags": "+bitexact"}  # no random identifiers: the same input gives the same bytes
-    if path.suffix != ".mkv":
+    if path.suffix.lower() != ".mkv":
         # MP4 notes where a track starts in units of the whole film. Milliseconds, the default, are too coarse for
         # 29.97 frames per second; a multiple of the pictures' own clock, fine enough for sound, is not.
         clock = time_base.denominator
         options |= {"movflags": "+faststart", "movie_timescale": str(clock * -(-90_000 // clock))}
     with writing(path):
-        container = av.open(f"file:{part}", "w", format=MUXERS[path.suffix], container_options=options)
+        container = av.open(f"file:{part}", "w", format=MUXERS[path.suffix.lower()], container_options=options)
         container.metadata.update(tags)
     try:
         yield container
