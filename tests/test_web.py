@@ -253,6 +253,27 @@ def test_tokens_let_in_whom_they_belong_to(tmp_path: Path, material: Path) -> No
         assert guesses[-1] == 429
 
 
+def test_sessions_end_with_the_tokens_that_they_were_begun_with(tmp_path: Path) -> None:
+    with served(tmp_path) as client:  # before there were tokens
+        assert client.post("/api/demo?kind=voice").status_code == 201
+        visitor = dict(client.cookies)
+    with served(tmp_path, tokens=SECRETS) as client:
+        client.cookies.update(visitor)
+        refused(client.get("/api/files"), 401, "give a token")
+        client.cookies.clear()
+        assert client.post("/api/session", json={"token": "anna-has-a-secret-0001"}).status_code == 204
+        assert client.get("/api/me").json()["name"] == "anna"
+        annas = dict(client.cookies)
+    for tokens in ({hashed("ben-has-another-000002"): "ben"}, {hashed("anna-has-a-new-one-001"): "anna"}):
+        with served(tmp_path, tokens=tokens) as client:
+            client.cookies.update(annas)
+            assert not client.get("/api/me").json()["known"]
+            refused(client.post("/api/demo?kind=voice"), 401, "give a token")
+    with served(tmp_path, tokens=SECRETS) as client:  # whose token is still there goes on
+        client.cookies.update(annas)
+        assert client.get("/api/files").status_code == 200
+
+
 def test_the_page_brings_a_session_of_its_own(client: TestClient) -> None:
     visitor = other(client)
     cookie = visitor.get("/").headers["set-cookie"].lower()

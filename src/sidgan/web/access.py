@@ -1,4 +1,8 @@
-"""Who asks: the owner of a token, or of a session that a cookie carries. Nobody sees what is another's."""
+"""Who asks: the owner of a token, or of a session that a cookie carries. Nobody sees what is another's.
+
+A session that was begun with a token acts for whoever owns that token now, so it ends where the token is taken away or
+exchanged; one that was begun without any acts for its own owner, for as long as the service asks for none.
+"""
 
 from __future__ import annotations
 
@@ -52,17 +56,33 @@ class Access:
         if scheme.lower() == "bearer":
             return self.of_token(token.strip(), address_of(request))
         cookie = request.cookies.get(COOKIE)
-        return self._store.owner_of(hashed(cookie)) if cookie else None
+        kind, _, which = (self._store.owner_of(hashed(cookie)) or "" if cookie else "").partition(":")
+        if kind == "session":
+            return f"session:{which}" if self.open else None
+        name = self._service.tokens.get(which)
+        return None if name is None else f"token:{name}"
 
-    def begin(self, request: Request, response: Response, owner: str | None = None) -> str:
-        """Begin a session, of a new owner if none is given; the cookie goes with the response."""
+    def begin(self, request: Request, response: Response) -> str:
+        """Begin a session of a new owner; the cookie goes with the response."""
         secret = secrets.token_urlsafe(32)
-        owner = owner or f"session:{hashed(secret)[:32]}"
+        owner = f"session:{hashed(secret)[:32]}"
+        self._give(request, response, secret, owner)
+        return owner
+
+    def log_in(self, request: Request, response: Response, token: str) -> None:
+        """Begin a session of a token's owner; the cookie goes with the response.
+
+        Raises:
+            RefusedError: see `of_token`.
+        """
+        self.of_token(token, address_of(request))
+        self._give(request, response, secrets.token_urlsafe(32), f"token:{hashed(token)}")
+
+    def _give(self, request: Request, response: Response, secret: str, owner: str) -> None:
         self._store.add_session(hashed(secret), owner, time.time() + LASTS)
         response.set_cookie(
             COOKIE, secret, max_age=LASTS, httponly=True, samesite="strict", secure=request.url.scheme == "https"
         )  # fmt: skip
-        return owner
 
     def end(self, request: Request, response: Response) -> None:
         """End the session."""

@@ -16,7 +16,7 @@ from starlette.concurrency import run_in_threadpool
 
 from sidgan.media import separator
 from sidgan.version import __version__
-from sidgan.web.access import Access, Reader, Writer, address_of
+from sidgan.web.access import Access, Reader, Writer
 from sidgan.web.guard import REPORT
 from sidgan.web.limits import RefusedError, Seats
 from sidgan.web.queue import ENDED, Queue, Work, files_of
@@ -82,7 +82,7 @@ def me(request: Request, of: Of) -> Me:
 def log_in(request: Request, response: Response, login: Login) -> None:
     """The session comes as a cookie that scripts cannot read."""
     access: Access = request.app.state.access
-    access.begin(request, response, access.of_token(login.token, address_of(request)))
+    access.log_in(request, response, login.token)
 
 
 @router.delete("/session", status_code=204, summary="Log out")

@@ -118,7 +118,7 @@ class Store:
     # ------------------------------------------------------------------------------------------------------- sessions
 
     def add_session(self, key: str, owner: str, expires: float) -> None:
-        """Let a session, known by the hash of its secret, act for an owner."""
+        """Let a session, known by the hash of its secret, act for an owner; see `sidgan.web.access`."""
         with self.transaction() as db:
             db.execute("insert or replace into session values (?, ?, ?)", (key, owner, expires))
 
