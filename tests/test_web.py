@@ -251,6 +251,17 @@ def test_tokens_let_in_whom_they_belong_to(tmp_path: Path, material: Path) -> No
         guesses = [client.post("/api/session", json={"token": f"guess {i}"}).status_code for i in range(12)]
         assert guesses[0] == 401
         assert guesses[-1] == 429
+        assert client.get("/api/files", headers=ANNA).status_code == 200  # who came from there before need not wait
+
+
+def test_after_many_wrong_tokens_a_right_one_has_to_wait_too(tmp_path: Path) -> None:
+    with served(tmp_path, tokens=SECRETS) as client:
+        for number in range(10):
+            refused(client.post("/api/session", json={"token": f"guess {number}"}), 401, "nobody's")
+        refused(client.post("/api/session", json={"token": "anna-has-a-secret-0001"}), 429, "wait")
+        refused(client.get("/api/files", headers=ANNA), 429, "wait")
+    with served(tmp_path, tokens=SECRETS) as client:  # right ones are not counted
+        assert {client.get("/api/files", headers=ANNA).status_code for _ in range(12)} == {200}
 
 
 def test_sessions_end_with_the_tokens_that_they_were_begun_with(tmp_path: Path) -> None:

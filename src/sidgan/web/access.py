@@ -12,7 +12,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request, Response
 
-from sidgan.web.limits import Pace, RefusedError
+from sidgan.web.limits import Guesses, RefusedError
 from sidgan.web.settings import Service, hashed
 from sidgan.web.store import Store
 
@@ -25,7 +25,7 @@ class Access:
 
     def __init__(self, service: Service, store: Store) -> None:
         self._service, self._store = service, store
-        self._guesses = Pace(1 / 6, 10)  # ten at once, and ten in a minute
+        self._guesses = Guesses()
 
     @property
     def open(self) -> bool:
@@ -39,12 +39,10 @@ class Access:
             RefusedError: it is nobody's, or too many were tried.
         """
         name = self._service.tokens.get(hashed(token))
-        if name is not None:
-            return f"token:{name}"
-        wait = self._guesses.wait(address)
-        if wait:
-            raise RefusedError(429, "too_many_guesses", f"too many wrong tokens; wait {wait:.0f} s")
-        raise RefusedError(401, "wrong_token", "this token is nobody's; ask whoever runs the service")
+        self._guesses.judge(address, hashed(token), right=name is not None)
+        if name is None:
+            raise RefusedError(401, "wrong_token", "this token is nobody's; ask whoever runs the service")
+        return f"token:{name}"
 
     def of(self, request: Request) -> str | None:
         """The owner that a request is of, if any.

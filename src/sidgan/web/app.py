@@ -21,7 +21,7 @@ from sidgan.web.access import Access
 from sidgan.web.api import Parts, router
 from sidgan.web.guard import Guard
 from sidgan.web.handout import Feeder, Handout
-from sidgan.web.limits import Pace, RefusedError, Seats
+from sidgan.web.limits import Guesses, RefusedError, Seats
 from sidgan.web.prober import Prober
 from sidgan.web.queue import Queue
 from sidgan.web.settings import Service
@@ -88,7 +88,7 @@ def _elsewhere(app: FastAPI, service: Service, queue: Queue) -> AbstractContextM
     handout, key = Handout(service.queue), f"sidgan:{queue.store.name()}:next"
     handout.check()
     terms = Terms.of(service.model, service.engine)
-    app.state.remote = remote.Remote(service.worker_secret, terms, key, Pace(1 / 6, 10))
+    app.state.remote = remote.Remote(service.worker_secret, terms, key, Guesses())
     app.include_router(remote.router)
     return Feeder(queue, handout, key, lambda line: print(f"sidgan: {line}", file=sys.stderr, flush=True))
 

@@ -160,7 +160,7 @@ class Courier:
             code, message = str(told["code"]), str(told["message"])
         except (ValueError, KeyError, TypeError):
             code, message = "http", ""
-        if error.code in BUSY or code == "too_fast":
+        if error.code in BUSY or code in ("too_fast", "too_many_guesses"):  # others' guesses, if this secret is right
             return self._unreachable(f"it answers {error.code}")
         if code == "http":  # what answers is no service, or one that has no such address
             message = (f"{self._server} answers {error.code}: no service there takes workers; check --server, and that "

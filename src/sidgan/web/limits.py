@@ -75,17 +75,45 @@ class Pace:
         self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def wait(self, key: str) -> float:
-        """Seconds until ``key`` may ask again: 0 where it may now."""
+    def wait(self, key: str, *, counts: bool = True) -> float:
+        """Seconds until ``key`` may ask again: 0 where it may now, which counts unless it is to be told only."""
         with self._lock:
             now = time.monotonic()
             left, last = self._left.pop(key, (self._burst, now))
             left = min(self._burst, left + (now - last) * self._rate)
             granted = left >= 1
-            self._left[key] = left - granted, now
+            self._left[key] = left - (granted and counts), now
             if len(self._left) > KNOWN:
                 self._left.popitem(last=False)
             return 0.0 if granted else (1 - left) / self._rate
+
+
+class Guesses:
+    """Wrong secrets: ten at once from an address, and ten in a minute; after that none from there is judged.
+
+    A right one has to wait as well then, or guessing would cost nothing. One that came from the same address before
+    need not: whoever guesses locks out nobody beside them.
+    """
+
+    def __init__(self) -> None:
+        self._pace = Pace(1 / 6, 10)
+        self._welcome: set[tuple[str, str]] = set()
+
+    def judge(self, address: str, secret: str, *, right: bool) -> None:
+        """Let a secret, or its hash, be judged.
+
+        Raises:
+            RefusedError: not now.
+        """
+        if right and (address, secret) in self._welcome:
+            return
+        wait = self._pace.wait(address, counts=not right)
+        if wait:
+            raise RefusedError(429, "too_many_guesses", f"too many wrong secrets from there; wait {wait:.0f} s")
+        if right:
+            if len(self._welcome) > KNOWN:
+                self._welcome.clear()
+            self._welcome.add((address, secret))
 
 
 class Seats:

@@ -34,7 +34,7 @@ from sidgan.errors import OutputError
 from sidgan.files import digest, writing
 from sidgan.web.access import address_of
 from sidgan.web.api import IdPath, Of, Parts
-from sidgan.web.limits import Pace, RefusedError
+from sidgan.web.limits import Guesses, RefusedError
 from sidgan.web.queue import REMOTE, Work, files_of
 from sidgan.web.schema import Given, Id
 from sidgan.web.settings import hashed
@@ -58,7 +58,7 @@ class Remote:
     secret: str
     terms: Terms
     key: str
-    guesses: Pace
+    guesses: Guesses
 
 
 class Hello(Given):
@@ -102,13 +102,12 @@ def known(request: Request) -> None:
     """Let nobody pass but a worker."""
     remote: Remote = request.app.state.remote
     scheme, _, secret = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer" and hmac.compare_digest(hashed(secret.strip()), remote.secret):
-        return
-    wait = remote.guesses.wait(address_of(request))
-    if wait:
-        raise RefusedError(429, "too_many_guesses", f"too many wrong secrets; wait {wait:.0f} s")
-    raise RefusedError(401, "wrong_secret", "this is not the secret of the service's workers; give --worker-secret the "
-                       "file that the service was started with")  # fmt: skip
+    given = hashed(secret.strip())
+    right = scheme.lower() == "bearer" and hmac.compare_digest(given, remote.secret)
+    remote.guesses.judge(address_of(request), given, right=right)
+    if not right:
+        raise RefusedError(401, "wrong_secret", "this is not the secret of the service's workers; give --worker-secret "
+                           "the file that the service was started with")  # fmt: skip
 
 
 router = APIRouter(prefix="/api/worker", dependencies=[Depends(known)], include_in_schema=False)
