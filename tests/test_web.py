@@ -314,6 +314,9 @@ def test_pages_of_others_cannot_use_it(client: TestClient) -> None:
     for origin in ("http://evil.example", "null", "http://localhost:81"):
         refused(client.post("/api/demo?kind=voice", headers={"origin": origin}), 403, "another site")
     assert client.post("/api/demo?kind=voice", headers={"origin": "http://localhost"}).status_code == 201
+    for odd in ("[x", "[::1", "localhost]"):
+        refused(client.get("/api/me", headers={"host": odd}), 421, "not known by that name")
+        refused(client.post("/api/demo?kind=voice", headers={"origin": f"http://{odd}"}), 403, "another site")
     refused(client.get("/api/me", headers={"host": "evil.example"}), 421, "not known by that name")
     for path in ("/", "/static/app.js", "/api/me", "/api/files/x", "/nothing"):
         headers = client.get(path).headers

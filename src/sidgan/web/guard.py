@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -69,10 +69,10 @@ class Guard:
 
     def _refusal(self, scope: Scope, headers: Headers) -> tuple[int, str, str, float] | None:
         host = headers.get("host", "")
-        if (urlsplit(f"//{host}").hostname or "") not in self._hosts:
+        if (_parts(f"//{host}").hostname or "") not in self._hosts:
             return 421, "unknown_host", "this service is not known by that name; its owner can add it: --name", 0
         origin = headers.get("origin")
-        if scope["method"] not in READING and origin is not None and urlsplit(origin).netloc != host:
+        if scope["method"] not in READING and origin is not None and _parts(origin).netloc != host:
             return 403, "cross_site", "this request comes from the page of another site", 0
         stated = headers.get("content-length", "" if "transfer-encoding" in headers else "0")
         most = PIECE if scope["path"].startswith("/api/worker/") else LETTER
@@ -83,3 +83,11 @@ class Guard:
         if wait:
             return 429, "too_fast", f"too many requests; wait {math.ceil(wait)} s", wait
         return None
+
+
+def _parts(address: str) -> SplitResult:
+    """The parts of an address; none of what is no address, which no name and no host is equal to."""
+    try:
+        return urlsplit(address)
+    except ValueError:
+        return SplitResult("", "", "", "", "")
