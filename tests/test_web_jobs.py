@@ -133,7 +133,15 @@ def test_files_and_jobs_are_forgotten_in_time_but_not_while_they_are_used(queue:
     os.utime(left, (1, 1))
     fresh = store.folder / "files" / new_id()
     fresh.mkdir()
+    coming = store.folder / "files" / new_id()  # for more than an hour already
+    coming.mkdir()
+    (coming / "part").write_bytes(b"some of it")
+    os.utime(coming, (1, 1))
     store.forget()
+    assert (coming / "part").exists()
+    os.utime(coming / "part", (1, 1))
+    store.forget()
+    assert not coming.exists()
     assert [file.id for file in store.files("anna")] == [used]
     assert queue.get(job.id, "anna") is not None
     assert not left.exists()

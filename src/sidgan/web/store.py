@@ -186,7 +186,8 @@ class Store:
         """Remove what is over its time, and what a kill left behind; how much that was.
 
         Args:
-            idle: seconds after which a folder that nobody knows of was left behind.
+            idle: seconds without a change after which a folder that nobody knows of was left behind; an upload that
+                still comes is known to nobody.
         """
         now = time.time()
         with self.transaction() as db:
@@ -200,7 +201,7 @@ class Store:
         for name in ("file", "job"):
             for folder in (self.folder / f"{name}s").iterdir():
                 with suppress(OSError):
-                    if folder.name not in known[name] and now - folder.stat().st_mtime > idle:
+                    if folder.name not in known[name] and now - _touched(folder) > idle:
                         shutil.rmtree(folder)
                         gone += 1
         return gone
@@ -209,6 +210,11 @@ class Store:
 def new_id() -> str:
     """A number that nobody guesses: 32 hexadecimal digits."""
     return secrets.token_hex(16)
+
+
+def _touched(folder: Path) -> float:
+    """When something in a folder was last written: what is written into its files does not touch the folder itself."""
+    return max(path.stat().st_mtime for path in (folder, *folder.rglob("*")))
 
 
 def _kept(row: sqlite3.Row) -> Kept:
