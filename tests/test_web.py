@@ -350,6 +350,14 @@ def test_jobs_files_and_requests_have_limits(tmp_path: Path, material: Path) -> 
         for _ in range(2):
             assert client.post("/api/jobs", json=order(video, voice)).status_code == 201
         refused(client.post("/api/jobs", json=order(video, voice)), 429, "2 unfinished jobs")
+        job = client.get("/api/jobs").json()[0]["id"]
+        assert client.post(f"/api/jobs/{job}/cancel").status_code == 200
+        another = client.post("/api/jobs", json=order(video, voice)).json()["id"]
+        refused(client.post(f"/api/jobs/{job}/retry"), 429, "you have 2 unfinished jobs of 2 allowed")
+        assert client.get(f"/api/jobs/{job}").json()["state"] == "cancelled"
+        client.post(f"/api/jobs/{another}/cancel")
+        assert client.post(f"/api/jobs/{job}/retry").json()["state"] == "waiting"
+        refused(client.post(f"/api/jobs/{job}/retry"), 409, "neither failed nor was cancelled")
         answers = [client.get("/api/me") for _ in range(40)]
         refused(answers[-1], 429, "too many requests")
         assert int(answers[-1].headers["retry-after"]) > 0

@@ -95,18 +95,9 @@ class Queue:
         """
         now, id, keep = time.time(), new_id(), limits.keep * 3600
         with self.store.transaction() as db:
-            mine, all_ = (db.execute(f"select count(*) from job where state in ('waiting', 'running') {extra}",
-                                     given).fetchone()[0]
-                          for extra, given in (("and owner = ?", (owner,)), ("", ())))  # fmt: skip
-            if mine >= limits.jobs:
-                raise RefusedError(429, "too_many_jobs", f"you have {mine} unfinished jobs of {limits.jobs} allowed; "
-                              "wait for one or cancel one")  # fmt: skip
-            if all_ >= limits.waiting:
-                raise RefusedError(503, "busy", "too many jobs are waiting; try again later")
-            for file in files_of(spec):
-                moved = db.execute("update file set expires = ? where id = ? and owner = ?", (now + keep, file, owner))
-                if not moved.rowcount:
-                    raise RefusedError(404, "no_file", "one of the files was removed meanwhile; upload it again")
+            _require_place(db, owner, limits)
+            if not _keep_files(db, owner, spec, now + keep):
+                raise RefusedError(404, "no_file", "one of the files was removed meanwhile; upload it again")
             db.execute(
                 "insert into job (id, owner, kind, state, urgency, priority, spec, created, expires) "
                 "values (?, ?, ?, 'waiting', ?, ?, ?, ?, ?)",
@@ -143,16 +134,20 @@ class Queue:
         """Let a job that failed or was cancelled wait again; it goes on where it was.
 
         Raises:
-            RefusedError: its files are gone.
+            RefusedError: its files are gone, or there are too many jobs already, as for a new one.
         """
-        work = self.get(id, owner)
-        if work is not None and any(self.store.file(file, owner) is None for file in files_of(work.spec)):
-            raise RefusedError(410, "gone", "a file of this job is not kept any more; upload it and make a new job")
-        return self._change(
-            id, owner, ("failed", "cancelled"),
-            "state = 'waiting', error = null, attempts = 0, ended = null, worker = null, expires = ?",
-            (time.time() + limits.keep * 3600,),
-        )  # fmt: skip
+        expires = time.time() + limits.keep * 3600
+        with self.store.transaction() as db:
+            row = db.execute("select spec from job where id = ? and owner = ? and state in ('failed', 'cancelled')",
+                             (id, owner)).fetchone()  # fmt: skip
+            if row is None:
+                return False
+            _require_place(db, owner, limits)
+            if not _keep_files(db, owner, json.loads(row["spec"]), expires):
+                raise RefusedError(410, "gone", "a file of this job is not kept any more; upload it and make a new job")
+            db.execute("update job set state = 'waiting', error = null, attempts = 0, ended = null, worker = null, "
+                       "expires = ? where id = ?", (expires, id))  # fmt: skip
+        return True
 
     def prefer(self, id: str, owner: str, priority: int) -> bool:
         """Set the priority of an unfinished job."""
@@ -310,6 +305,27 @@ def files_of(spec: Mapping[str, Any]) -> list[str]:
     """The numbers of the files that a job needs."""
     found = [spec["video"], *(part["voice"] for part in spec.get("cast", ())), spec.get("background")]
     return [file for file in found if file and file != "original"]
+
+
+def _require_place(db: sqlite3.Connection, owner: str, limits: Limits) -> None:
+    """Refuse one more job where somebody, or everybody together, has too many that are not over."""
+    mine, all_ = (
+        db.execute(f"select count(*) from job where state in ('waiting', 'running') {extra}", given).fetchone()[0]
+        for extra, given in (("and owner = ?", (owner,)), ("", ()))
+    )
+    if mine >= limits.jobs:
+        raise RefusedError(429, "too_many_jobs", f"you have {mine} unfinished jobs of {limits.jobs} allowed; "
+                           "wait for one or cancel one")  # fmt: skip
+    if all_ >= limits.waiting:
+        raise RefusedError(503, "busy", "too many jobs are waiting; try again later")
+
+
+def _keep_files(db: sqlite3.Connection, owner: str, spec: Mapping[str, Any], expires: float) -> bool:
+    """Keep the files of a job until then; whether all are there."""
+    return all(
+        db.execute("update file set expires = ? where id = ? and owner = ?", (expires, file, owner)).rowcount
+        for file in files_of(spec)
+    )
 
 
 def _first(db: sqlite3.Connection) -> str | None:
