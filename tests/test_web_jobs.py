@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sqlite3
+import subprocess
+import sys
 import threading
 import time
 import tracemalloc
@@ -27,12 +30,13 @@ from web import ROOM, events, given, order, refused, served
 from sidgan import dubbing, media, provenance
 from sidgan.dubbing import journal, segments
 from sidgan.web import queue as queues
+from sidgan.web import worker as workers
 from sidgan.web.app import create_app
 from sidgan.web.limits import RefusedError
 from sidgan.web.queue import Badge, Queue, Work
 from sidgan.web.settings import Service, hashed
 from sidgan.web.store import Store, new_id
-from sidgan.web.worker import Means, Pulse, work
+from sidgan.web.worker import Dropped, Means, Pulse, do, work
 
 SHORT = 8  # frames of a segment in these tests
 
@@ -119,6 +123,63 @@ def test_a_cancelled_job_is_dropped_and_what_is_late_changes_nothing(queue: Queu
     told = queue.get(job.id, "anna")
     assert told is not None
     assert told.state == "cancelled"
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_a_heart_beats_on_after_an_error_of_the_database_until_the_lease_is_over(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch, ends: bool
+) -> None:
+    added(queue, "anna")
+    claimed, beat, tries = queue.claim("here"), queue.beat, list[float]()
+    assert claimed is not None
+
+    def failing(*given: Any) -> bool:
+        tries.append(time.monotonic())
+        if len(tries) < 4 or not ends:
+            raise sqlite3.OperationalError("disk I/O error")
+        return beat(*given)
+
+    monkeypatch.setattr(queue, "beat", failing)
+    monkeypatch.setattr(workers, "BEAT", 0.01)
+    monkeypatch.setattr(workers, "LEASE", 60.0 if ends else 0.2)
+    pulse = Pulse(queue, claimed)
+    pulse.show(0.5, "draw")
+    began = time.monotonic()
+    with pulse.running():
+        while len(tries) < 6 if ends else not pulse._dropped.is_set():
+            assert time.monotonic() - began < 10
+            time.sleep(0.01)
+    if ends:
+        told = queue.get(claimed.id, "anna")
+        assert told is not None
+        assert (told.share, told.stage) == (0.5, "draw")
+        pulse.show(0.6, "draw")  # it is wanted
+    else:
+        assert tries[-1] - began >= 0.2
+        with pytest.raises(Dropped):
+            pulse.show(0.6, "draw")
+
+
+def test_a_worker_ends_when_the_process_that_started_it_is_gone(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parent = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    monkeypatch.setattr(os, "getppid", lambda: parent.pid)  # as Windows says for ever
+    turns = 0
+
+    def claim(worker: str) -> None:
+        nonlocal turns
+        turns += 1
+        if turns == 2:
+            parent.communicate(b"\n")
+        assert turns < 3
+
+    monkeypatch.setattr(queue, "claim", claim)
+    monkeypatch.setattr(workers, "IDLE", 0.0)
+    do(queue, Means(), print, parent=parent.pid)
+    assert turns == 2
+    do(queue, Means(), print, parent=parent.pid)  # gone before it began
+    assert turns == 2
 
 
 def test_files_and_jobs_are_forgotten_in_time_but_not_while_they_are_used(queue: Queue) -> None:

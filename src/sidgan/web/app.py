@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext, suppress
@@ -77,6 +78,7 @@ def create_app(service: Service, closing: Event | None = None) -> Guard:
     app.add_exception_handler(RefusedError, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(sqlite3.OperationalError, _busy)
     app.add_exception_handler(Exception, _broken)
     return Guard(app, service)
 
@@ -90,7 +92,7 @@ def _elsewhere(app: FastAPI, service: Service, queue: Queue) -> AbstractContextM
     terms = Terms.of(service.model, service.engine)
     app.state.remote = remote.Remote(service.worker_secret, terms, key, Guesses())
     app.include_router(remote.router)
-    return Feeder(queue, handout, key, lambda line: print(f"sidgan: {line}", file=sys.stderr, flush=True))
+    return Feeder(queue, handout, key, _say)
 
 
 def _page(app: FastAPI) -> None:
@@ -113,8 +115,15 @@ def _page(app: FastAPI) -> None:
 
 async def _clean(store: Store) -> None:
     while True:
-        await run_in_threadpool(store.forget)
+        try:
+            await run_in_threadpool(store.forget)
+        except (sqlite3.Error, OSError) as error:
+            _say(f"what is over its time cannot be removed now ({error}); trying again")
         await asyncio.sleep(CLEANING)
+
+
+def _say(line: str) -> None:
+    print(f"sidgan: {line}", file=sys.stderr, flush=True)
 
 
 def _problem(status: int, code: str, message: str) -> Response:
@@ -143,6 +152,12 @@ def _http(request: Request, error: Exception) -> Response:
     answer = _problem(error.status_code, "http", str(error.detail).lower())
     answer.headers.update(error.headers or {})
     return answer
+
+
+def _busy(request: Request, error: Exception) -> Response:
+    """Its file is held by somebody for too long, or the disk is full or gone: it may be better in a while."""
+    _say(f"{request.method} {request.url.path}: the service's file cannot be used now ({error})")
+    return _problem(503, "busy", "the service is busy; try again later")
 
 
 def _broken(request: Request, error: Exception) -> Response:

@@ -188,11 +188,11 @@ class Away(Queue):
         self._beaten = time.monotonic()
         given = {"worker": work.worker, "share": share, "stage": stage[:400]}
         try:
-            return bool(self._courier.ask(f"jobs/{work.id}/beat", given, silence=10.0)["wanted"])
+            return bool(self._courier.ask(f"jobs/{work.id}/beat", given, silence=10.0).get("wanted", True))
         except UnreachableError:  # it may be back soon, and then says whether it waited
             return True
-        except RefusedError:
-            return False
+        except RefusedError as refusal:
+            return refusal.status >= 500  # it failed, which says nothing about the job
 
     def release(self, work: Work) -> None:
         """Give the job back, where the server answers; else it finds out by itself."""

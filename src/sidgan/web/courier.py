@@ -8,6 +8,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from http.client import HTTPException
 from pathlib import Path
@@ -65,11 +66,11 @@ class Courier:
         data, head = json.dumps(given).encode(), {"content-type": "application/json"}
         with self._open(path, "POST", data, head, silence) as told:
             text = self._read(told)
-        try:
-            answer: dict[str, Any] = json.loads(text or b"{}")
-        except ValueError:
-            raise self._unreachable("what answers is something else") from None
-        return answer
+        with suppress(ValueError):
+            answer = json.loads(text or b"{}")
+            if isinstance(answer, dict):
+                return answer
+        raise self._unreachable("what answers is something else")
 
     def patiently(self, call: Callable[[], T]) -> T:
         """What a call gives, tried until the server answers.
@@ -154,7 +155,7 @@ class Courier:
 
     def _refusal(self, error: urllib.error.HTTPError) -> ConfigError | RefusedError:
         with error:
-            text = error.read(BLOCK)
+            text = self._read(error)
         try:
             told = json.loads(text)["error"]
             code, message = str(told["code"]), str(told["message"])

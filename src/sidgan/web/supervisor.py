@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from types import FrameType, TracebackType
 from typing import Self
 
@@ -100,7 +102,9 @@ class Supervisor:
         """Let the job of a worker fail, then end the worker: the other way round, the next one would begin it again."""
         line = (f"it took more than {self._service.memory / 1e6:.0f} MB of memory, which is more than a job may take "
                 "here; give a smaller or shorter video")  # fmt: skip
-        job = self._queue.dismiss(f"{socket.gethostname()}-{worker.pid}-", line, 3600 * self._service.limits.keep)
+        job = None
+        with suppress(sqlite3.Error, OSError):  # the machine comes first; another worker tries the job again then
+            job = self._queue.dismiss(f"{socket.gethostname()}-{worker.pid}-", line, 3600 * self._service.limits.keep)
         print(f"sidgan: {job or 'a worker'} failed: {line}", file=sys.stderr, flush=True)
         memory.kill(worker.pid)
         worker.wait()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import threading
 import time
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from sidgan.errors import SidganError
-from sidgan.web.queue import Badge, Queue, Work
+from sidgan.web.queue import LEASE, Badge, Queue, Work
 from sidgan.web.store import Store
 
 if TYPE_CHECKING:
@@ -75,7 +76,14 @@ class Pulse:
 
     def _beat(self) -> None:
         while not self._over.wait(BEAT):
-            if not self._queue.beat(self._work, self._share, self._stage):
+            began = time.monotonic()
+            try:
+                wanted = self._queue.beat(self._work, self._share, self._stage)
+            except (sqlite3.Error, OSError):  # once the lease is over, somebody else may have begun it
+                wanted = began - heard < LEASE
+            else:
+                heard = began
+            if not wanted:
                 self._dropped.set()
                 return
 
@@ -114,6 +122,23 @@ def do(queue: Queue, means: Means, say: Say, *, parent: int | None = None, once:
         say("stopped")
     finally:
         badge.drop()
+
+
+def _lives(parent: int | None) -> Callable[[], bool]:
+    """Tells whether the process that started this one lives; always so, where none is named.
+
+    Elsewhere than on Windows a process whose parent has ended gets another one; there it keeps the number, which a new
+    process may have by then, so that process is asked for by when it began as well.
+    """
+    if parent is None:
+        return lambda: True
+    from psutil import NoSuchProcess, Process
+
+    try:
+        process = Process(parent)
+    except NoSuchProcess:
+        return lambda: False
+    return lambda: os.getppid() == parent and bool(process.is_running())
 
 
 def _do(queue: Queue, job: Work, means: Means, say: Say) -> None:
