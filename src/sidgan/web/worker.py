@@ -75,6 +75,7 @@ class Pulse:
             raise Dropped
 
     def _beat(self) -> None:
+        heard = time.monotonic()
         while not self._over.wait(BEAT):
             began = time.monotonic()
             try:
@@ -110,7 +111,8 @@ def do(queue: Queue, means: Means, say: Say, *, parent: int | None = None, once:
     try:
         with _stoppable():
             import_module("sidgan.web.tasks")  # seconds that the first job need not wait for
-            while parent is None or os.getppid() == parent:
+            wanted = _lives(parent)
+            while wanted():
                 claimed = queue.claim(badge.name)
                 if claimed is not None:
                     _do(queue, claimed, means, say)
