@@ -14,6 +14,7 @@ import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -29,11 +30,14 @@ from web import ROOM, events, given, order, refused, served
 
 from sidgan import dubbing, media, provenance
 from sidgan.dubbing import journal, segments
+from sidgan.errors import InputError
+from sidgan.jobs import Job
 from sidgan.web import queue as queues
 from sidgan.web import worker as workers
 from sidgan.web.app import create_app
 from sidgan.web.limits import RefusedError
 from sidgan.web.queue import Badge, Queue, Work
+from sidgan.web.schema import WholeDub
 from sidgan.web.settings import Service, hashed
 from sidgan.web.store import Store, new_id
 from sidgan.web.worker import Dropped, Means, Pulse, do, work
@@ -264,6 +268,32 @@ def test_a_small_dub_from_upload_to_download(tmp_path: Path, material: Path, mea
         assert failed["error"].startswith("there is no person 7 in film.mp4")
         assert sum(line.endswith("done") for line in said) == 4
         assert client.get(f"/api/jobs/{dub}/files/sound.wav").status_code == 404
+
+
+@pytest.mark.parametrize(("problem", "why"), [
+    (InputError("film.mp4 cannot be read"), "film.mp4 cannot be read"), (ValueError("odd"), "ValueError: odd"),
+])  # fmt: skip
+def test_a_dub_counts_where_its_report_cannot_be_made(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch, problem: Exception, why: str
+) -> None:
+    def drawn(self: Job, show: object, tell: object) -> tuple[Any, list[object]]:
+        self.out.write_bytes(b"a film")
+        return SimpleNamespace(notes=(), to_dict=lambda: {"frames": 3, "dubbed": 2}), []
+
+    def no_page(*given: object) -> None:
+        raise problem
+
+    monkeypatch.setattr(Job, "run", drawn)
+    monkeypatch.setattr(dubbing, "write_page", no_page)
+    files = [queue.store.add_file(new_id(), "anna", kind, f"{kind}.mp4", ".mp4", 1, {}, 3600).id
+             for kind in ("video", "voice")]  # fmt: skip
+    wish = WholeDub.model_validate(order(*files)).model_dump(exclude={"kind", "priority", "consent"})
+    job = queue.add("anna", "dub", wish, 0, ROOM)
+    work(queue.store.folder, Means(), print, once=True)
+    told = queue.get(job.id, "anna")
+    assert told is not None
+    assert (told.state, told.result and told.result["files"]) == ("done", ["dubbed.mp4"]), told.error
+    assert told.notes == [f"the dub is complete, but the report about it could not be made ({why})"]
 
 
 def test_a_voice_is_as_loud_as_the_film_and_music_stays_under_it(tmp_path: Path, material: Path, means: Means) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 from sidgan import dubbing, media
 from sidgan.data.sheets import text
 from sidgan.dubbing import portraits
-from sidgan.errors import InputError
+from sidgan.errors import InputError, SidganError
 from sidgan.files import finished
 from sidgan.jobs import Job
 from sidgan.types import Byte
@@ -137,9 +137,15 @@ def dub(task: Task) -> dict[str, Any]:
     first = spec["cast"][0]["voice"]
     names = {task.path(id): task.files[id].name for id in (spec["video"], first)}
     names[out] = f"{Path(names[task.video]).stem}-dubbed.mp4"
-    dubbing.write_page(told, task.video, task.path(first), out, page, names)
+    files = [out.name]
+    try:
+        dubbing.write_page(told, task.video, task.path(first), out, page, names)
+        files.append(page.name)
+    except Exception as problem:  # whatever it is, the video is complete
+        why = str(problem) if isinstance(problem, SidganError) else f"{type(problem).__name__}: {problem}"
+        task.tell(f"the dub is complete, but the report about it could not be made ({why})")
     kept = ("frames", "dubbed", "passed", "damaged", "shots", "wall", "model", "engine", "resumed", "adapted")
-    return {name: told[name] for name in kept if name in told} | {"files": [out.name, page.name]}
+    return {name: told[name] for name in kept if name in told} | {"files": files}
 
 
 KINDS: Mapping[str, Callable[[Task], dict[str, Any]]] = {"look": look, "frame": frame, "preview": preview, "dub": dub}

@@ -273,11 +273,12 @@ async function showResult(job) {
   const left = result.frames - result.dubbed;
   const box = make("div", { className: "result" }, make("h3", { textContent: `${title}, dubbed` }));
   box.append(video ? compareVideos(video.url, job.urls["dubbed.mp4"]) : make("video", { src: job.urls["dubbed.mp4"], controls: true, playsInline: true }));
+  const report = job.urls["report.html"];  // there is none where it could not be made; a note says why
   box.append(make("div", { className: "row" },
     make("a", { className: "button primary", id: "download", href: `${job.urls["dubbed.mp4"]}?download=${encodeURIComponent(`${title}-dubbed.mp4`)}`, textContent: "Download the video" }),
-    make("a", { className: "button", href: job.urls["report.html"], target: "_blank", rel: "noopener", textContent: "Report" }),
-    make("a", { className: "button", id: "download-report", href: `${job.urls["report.html"]}?download=${encodeURIComponent(`${title}-report.html`)}`, textContent: "Download the report" })));
-  const notes = [`${result.dubbed} of ${result.frames} pictures are redrawn${left ? `, ${left} are as filmed; the report says why` : ""}.`, ...job.notes];
+    ...(report ? [make("a", { className: "button", href: report, target: "_blank", rel: "noopener", textContent: "Report" }),
+      make("a", { className: "button", id: "download-report", href: `${report}?download=${encodeURIComponent(`${title}-report.html`)}`, textContent: "Download the report" })] : [])));
+  const notes = [`${result.dubbed} of ${result.frames} pictures are redrawn${left ? `, ${left} are as filmed${report ? "; the report says why" : ""}` : ""}.`, ...job.notes];
   box.append(make("ul", { className: "notes" }, ...notes.map((note) => make("li", { textContent: note }))));
   $("#dub-result").replaceChildren(box);
   refresh();
