@@ -6,6 +6,8 @@ import asyncio
 import io
 import socket
 import subprocess
+import sys
+import threading
 import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -29,7 +31,9 @@ from web import ROOM, events, given, order, other, refused, send, served
 from sidgan import media
 from sidgan.config import to_dict
 from sidgan.errors import ConfigError, InputError
-from sidgan.web.limits import Pace, Seats
+from sidgan.web import prober as probers
+from sidgan.web.app import create_app
+from sidgan.web.limits import Pace, RefusedError, Seats
 from sidgan.web.settings import Service, hashed, read_tokens
 
 SECRETS = {hashed("anna-has-a-secret-0001"): "anna", hashed("ben-has-another-000002"): "ben"}
@@ -454,6 +458,66 @@ def test_a_file_that_ends_its_process_is_refused_and_the_next_is_not(tmp_path: P
                     child.kill()
                     child.wait()
             refused(send(client, "voice", b"x", "a.wav"), 422, "took more time or memory")
+
+
+class Stuck:
+    """In place of a process that looks at files: it says nothing until it is over, and then nothing more."""
+
+    started: list[Stuck]
+    over: threading.Event
+
+    def __init__(self, *given: Any, **how: Any) -> None:
+        self.stdin, self.stdout = io.StringIO(), self
+        self.started.append(self)
+
+    def readline(self) -> str:
+        self.over.wait(30)
+        return ""
+
+    def nothing(self) -> None:
+        """It cannot be ended."""
+
+    poll = kill = wait = nothing
+
+
+def test_files_that_take_long_to_look_at_hold_up_nobody_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More of them than there are threads for requests."""
+    Stuck.started, Stuck.over = [], threading.Event()
+    monkeypatch.setattr(subprocess, "Popen", Stuck)
+    app = create_app(Service(folder=tmp_path, limits=replace(ROOM, uploads=60), workers=0))
+
+    async def go() -> list[int]:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://localhost") as client:
+            await client.get("/")
+            coming = [asyncio.create_task(client.post("/api/demo?kind=voice") if number % 4 == 0 else
+                                          client.post("/api/files?kind=voice", content=b"x"))
+                      for number in range(56)]  # fmt: skip
+            try:
+                while len(list((tmp_path / "files").glob("*/part"))) < len(coming) or len(Stuck.started) < 2:
+                    await asyncio.wait_for(client.get("/api/files"), 5)
+                assert len(Stuck.started) == 2
+            finally:
+                Stuck.over.set()
+            return [answer.status_code for answer in await asyncio.gather(*coming)]
+
+    assert set(asyncio.run(go())) == {422}
+    assert list((tmp_path / "files").iterdir()) == []
+
+
+def test_a_process_that_looks_too_long_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    start, started = subprocess.Popen, list[Any]()
+
+    def endless(command: Any, **how: Any) -> Any:
+        started.append(start([sys.executable, "-c", "import time; input(); time.sleep(8); print('{}')"], **how))
+        return started[-1]
+
+    monkeypatch.setattr(subprocess, "Popen", endless)
+    monkeypatch.setattr(probers, "SECONDS", 0.2)
+    prober = probers.Prober()
+    with pytest.raises(RefusedError, match=r"a\.wav took more time or memory"):
+        asyncio.run(prober.look(tmp_path / "part", "voice", "a.wav", ROOM))
+    assert started[0].poll() is not None
+    prober.close()
 
 
 def test_a_port_in_use_is_told(tmp_path: Path) -> None:

@@ -114,9 +114,9 @@ async def upload(
 
 
 @router.post("/demo", status_code=201, summary="Take the clip or the voice that comes with the package")
-def demo(owner: Writer, of: Of, kind: FileKind) -> FileOut:
+async def demo(owner: Writer, of: Of, kind: FileKind) -> FileOut:
     """The person in it does not exist."""
-    return FileOut.of(of.uploads.demo(owner, kind))
+    return FileOut.of(await of.uploads.demo(owner, kind))
 
 
 @router.get("/files/{id}", summary="One file")

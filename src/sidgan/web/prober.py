@@ -6,18 +6,26 @@ line with a path goes in, a line of JSON comes out.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import queue
 import re
 import subprocess
 import sys
-from contextlib import suppress
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+from starlette.concurrency import run_in_threadpool
 
 from sidgan.web.limits import Limits, RefusedError
 
 PARALLEL = 2  #: files that are looked at at a time
+#: Seconds after which a process that says nothing is ended, with those that its start takes. Where the system lets it,
+#: it ends itself earlier, see `sidgan.web.probing`, and also when the server is gone.
+SECONDS = 40.0
 
 
 class Prober:
@@ -27,9 +35,10 @@ class Prober:
         self._idle: queue.Queue[subprocess.Popen[str] | None] = queue.Queue()
         for _ in range(parallel):
             self._idle.put(None)
+        self._free = asyncio.Semaphore(parallel)
 
-    def look(self, path: Path, kind: str, name: str, limits: Limits) -> dict[str, Any]:
-        """What a file is.
+    async def look(self, path: Path, kind: str, name: str, limits: Limits) -> dict[str, Any]:
+        """What a file is; whoever waits for a process waits here, not in one of the threads that all requests share.
 
         Args:
             path: the file, with a name of the service's own.
@@ -43,7 +52,11 @@ class Prober:
         Raises:
             RefusedError: it is not what it should be, or exceeds the limits.
         """
-        child = self._idle.get()
+        async with self._free:
+            return await run_in_threadpool(self._looked, path, kind, name, limits)
+
+    def _looked(self, path: Path, kind: str, name: str, limits: Limits) -> dict[str, Any]:
+        child, line = self._idle.get_nowait(), ""
         try:
             if child is None or child.poll() is not None:
                 child = subprocess.Popen(
@@ -53,12 +66,15 @@ class Prober:
             assert child.stdin is not None
             assert child.stdout is not None
             most = round(limits.seconds * limits.rate)
-            line = ""
-            with suppress(OSError):
+            with suppress(OSError), _ended(child, SECONDS):
                 child.stdin.write(json.dumps([str(path), kind, limits.pixels, most, limits.seconds]) + "\n")
                 child.stdin.flush()
                 line = child.stdout.readline()
         finally:
+            if child is not None and not line:
+                child.kill()
+                child.wait()
+                child = None
             self._idle.put(child)
         if not line:
             raise RefusedError(422, "unusable", f"{name} took more time or memory to look at than a sound file does")
@@ -79,3 +95,14 @@ class Prober:
                 child.kill()
                 child.wait()
             self._idle.put(None)
+
+
+@contextmanager
+def _ended(child: subprocess.Popen[str], seconds: float) -> Iterator[None]:
+    """End a process when the block takes longer than so many seconds."""
+    timer = threading.Timer(seconds, child.kill)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

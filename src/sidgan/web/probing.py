@@ -13,7 +13,7 @@ from sidgan import media
 from sidgan.errors import SidganError
 from sidgan.portable import bound_memory
 
-SECONDS = 20  #: for one file
+SECONDS = 20  #: for one file, by the clock
 MEMORY = 3 << 30  #: bytes of address space; libraries and threads take 1 GB of it before the first file
 SMALLEST = 64  #: px
 

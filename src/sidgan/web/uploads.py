@@ -6,6 +6,7 @@ import asyncio
 import re
 import shutil
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from importlib import resources
 from pathlib import Path
 
@@ -39,35 +40,38 @@ class Uploads:
             stated = 0
         if stated > self._limits.upload:
             raise _too_large(self._limits)
+        async with self._folder(owner, stated) as folder:
+            size = await self._written(folder / "part", request.stream(), owner)
+            return await self._accept(folder, owner, kind, _shown(name, kind), size)
+
+    async def demo(self, owner: str, kind: str) -> Kept:
+        """The clip or the voice that comes with the package, as somebody's file.
+
+        Raises:
+            RefusedError: they have too many files, or there is no room.
+        """
+        name = DEMO[kind]
+        data = (resources.files("sidgan") / "assets" / name).read_bytes()
+        async with self._folder(owner, len(data)) as folder:
+            await run_in_threadpool((folder / "part").write_bytes, data)
+            return await self._accept(folder, owner, kind, name, len(data))
+
+    @asynccontextmanager
+    async def _folder(self, owner: str, size: int) -> AsyncIterator[Path]:
+        """A new folder for a file of so many bytes, which is gone again where the block fails."""
         if not self._seats.take(owner):
             raise RefusedError(429, "too_many_uploads", "too many uploads at a time; wait for one to end")
         try:
-            id = new_id()
-            folder = self._store.file_folder(id)
-            await run_in_threadpool(self._require_room, owner, stated)
+            await run_in_threadpool(self._require_room, owner, size)
+            folder = self._store.file_folder(new_id())
             folder.mkdir(mode=0o700)
             try:
-                size = await self._written(folder / "part", request.stream(), owner)
-                return await run_in_threadpool(self._accept, folder, owner, kind, _shown(name, kind), size)
+                yield folder
             except BaseException:
                 await run_in_threadpool(shutil.rmtree, folder, ignore_errors=True)
                 raise
         finally:
             self._seats.leave(owner)
-
-    def demo(self, owner: str, kind: str) -> Kept:
-        """The clip or the voice that comes with the package, as somebody's file.
-
-        Raises:
-            RefusedError: they have too many files.
-        """
-        name = DEMO[kind]
-        data = (resources.files("sidgan") / "assets" / name).read_bytes()
-        self._require_room(owner, len(data))
-        folder = self._store.file_folder(new_id())
-        folder.mkdir(mode=0o700)
-        (folder / "part").write_bytes(data)
-        return self._accept(folder, owner, kind, name, len(data))
 
     def _require_room(self, owner: str, size: int) -> None:
         files, held = self._store.usage(owner)
@@ -102,11 +106,13 @@ class Uploads:
             raise RefusedError(422, "empty", "the file is empty; send its bytes as the body of the request")
         return size
 
-    def _accept(self, folder: Path, owner: str, kind: str, name: str, size: int) -> Kept:
-        facts = self._prober.look(folder / "part", kind, name, self._limits)
+    async def _accept(self, folder: Path, owner: str, kind: str, name: str, size: int) -> Kept:
+        facts = await self._prober.look(folder / "part", kind, name, self._limits)
         suffix = facts.pop("suffix")
-        self._require_room(owner, size)
-        return self._store.add_file(folder.name, owner, kind, name, suffix, size, facts, self._limits.keep * 3600)
+        await run_in_threadpool(self._require_room, owner, size)
+        return await run_in_threadpool(
+            self._store.add_file, folder.name, owner, kind, name, suffix, size, facts, self._limits.keep * 3600
+        )
 
 
 def _shown(name: str, kind: str) -> str:
