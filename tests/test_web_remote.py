@@ -504,6 +504,10 @@ def test_who_does_not_fit_is_told_so_in_one_line(
             patch.setattr(aways, "SPARE", 1 << 60)
             assert "free space or choose another --folder" in told()
         with monkeypatch.context() as patch:
+            patch.setattr(remote, "separator", lambda: ["demucs"])
+            patch.setattr("sidgan.media.separator", lambda: None)
+            assert "this worker has no separation tool" in told()
+        with monkeypatch.context() as patch:
             patch.setattr(terms, "__version__", "0.0.1")
             assert "this worker is sidgan 0.0.1, and the service" in told()
     for options, says in (

@@ -21,7 +21,7 @@ from __future__ import annotations
 import hmac
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -32,6 +32,7 @@ from starlette.concurrency import run_in_threadpool
 
 from sidgan.errors import OutputError
 from sidgan.files import digest, writing
+from sidgan.media import separator
 from sidgan.web.access import address_of
 from sidgan.web.api import IdPath, Of, Parts
 from sidgan.web.limits import Guesses, RefusedError
@@ -67,6 +68,7 @@ class Hello(Given):
     version: Annotated[str, Field(max_length=100)]
     weights: Annotated[str, Field(max_length=400)]
     engine: Annotated[str, Field(max_length=40)]
+    separates: bool = False
     kept: Annotated[list[Id], Field(max_length=KEPT)]
 
 
@@ -116,9 +118,10 @@ HeldBy = Annotated[str, Query(max_length=200)]
 
 @router.post("/hello")
 def hello(request: Request, of: Of, given: Hello) -> dict[str, Any]:
-    """The engine's key, and what the worker need not keep; refused where its results would have other bytes."""
+    """The engine's key, and what the worker need not keep; refused where it could not do what this one would."""
     remote: Remote = request.app.state.remote
-    differs = remote.terms.other(Terms(given.version, given.weights, given.engine))
+    terms = replace(remote.terms, separates=separator() is not None)  # as orders are accepted by it
+    differs = terms.other(Terms(given.version, given.weights, given.engine, given.separates))
     if differs:
         raise RefusedError(409, "differs", differs)
     useful = of.store.known()

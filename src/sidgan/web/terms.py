@@ -1,4 +1,6 @@
-"""What a service and its workers elsewhere agree on before the first job, so that any of them gives the same bytes."""
+"""What a service and its workers elsewhere agree on before the first job, so that any of them gives the same bytes, and
+can do whatever the service offers.
+"""
 
 from __future__ import annotations
 
@@ -26,11 +28,13 @@ class Terms:
         version: of this package.
         weights: name and SHA-256 of the model's file; both are noted in every video.
         engine: see `sidgan.dub`.
+        separates: whether there is a tool that separates speech from other sound, which some jobs need.
     """
 
     version: str
     weights: str
     engine: str
+    separates: bool
 
     @classmethod
     def of(cls, model: str, engine: str) -> Self:
@@ -41,14 +45,15 @@ class Terms:
         """
         from sidgan.checkpoint import file_of
         from sidgan.files import digest
+        from sidgan.media import separator
 
         file = file_of(model)
         if not file.is_file():
             raise CheckpointError(f"no weights file {file}")
-        return cls(__version__, f"{file.stem} {digest(file)}", engine)
+        return cls(__version__, f"{file.stem} {digest(file)}", engine, separator() is not None)
 
     def other(self, worker: Terms) -> str:
-        """In one line, what a worker has that is not the same; nothing where all is."""
+        """In one line, what a worker lacks or has that is not the same; nothing where it fits."""
         if worker.version != self.version:
             return f"this worker is sidgan {worker.version}, and the service {self.version}; install the same on both"
         if worker.weights != self.weights:
@@ -56,6 +61,9 @@ class Terms:
                     "start both with the same file under the same name: --model")  # fmt: skip
         if worker.engine != self.engine:
             return f"this worker has --engine {worker.engine}, and the service {self.engine}; start both with the same"
+        if self.separates and not worker.separates:
+            return ("this worker has no separation tool, and the service offers what needs one; where the worker is, "
+                    "run: pip install 'sidgan[separate]'")  # fmt: skip
         return ""
 
 
