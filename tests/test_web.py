@@ -495,6 +495,9 @@ def test_files_that_take_long_to_look_at_hold_up_nobody_else(tmp_path: Path, mon
             try:
                 while len(list((tmp_path / "files").glob("*/part"))) < len(coming) or len(Stuck.started) < 2:
                     await asyncio.wait_for(client.get("/api/files"), 5)
+                for _ in range(5):
+                    await asyncio.sleep(0.05)
+                    await asyncio.wait_for(client.get("/api/files"), 5)
                 assert len(Stuck.started) == 2
             finally:
                 Stuck.over.set()

@@ -8,7 +8,9 @@ import os
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
+import sys
 import threading
 import time
 import urllib.error
@@ -39,12 +41,13 @@ from sidgan.web import away as aways
 from sidgan.web import handout, remote, terms
 from sidgan.web.app import create_app
 from sidgan.web.away import Away, away
-from sidgan.web.courier import Courier
+from sidgan.web.courier import Courier, UnreachableError
 from sidgan.web.handout import EngineError, Handout
 from sidgan.web.limits import Limits
-from sidgan.web.queue import Queue
+from sidgan.web.queue import Queue, Work
 from sidgan.web.settings import Service, hashed, read_secret
 from sidgan.web.store import Store
+from sidgan.web.supervisor import Supervisor
 from sidgan.web.terms import Terms
 from sidgan.web.worker import Means, Pulse, do, work
 
@@ -476,7 +479,7 @@ def test_who_does_not_fit_is_told_so_in_one_line(
     service, worker = tmp_path / "service", tmp_path / "worker"
     with serving(service, engine, means) as client:
         fits = {"queue": engine, "server": client.base_url, "worker-secret": secret, "folder": worker,
-                "model": means.model}  # fmt: skip
+                "model": means.model, "parent": os.getppid()}  # without a process that watches
 
         def told(**other: object) -> str:
             options = fits | {name.replace("_", "-"): value for name, value in other.items()}
@@ -555,6 +558,106 @@ def test_a_worker_without_room_gives_the_job_back(
         assert sizes == [0, sum((material / name).stat().st_size for name in ("film.mp4", "voice.wav"))]
         told = client.get(f"/api/jobs/{job}").json()
         assert (told["state"], told["attempts"]) == ("waiting", 0)
+
+
+def test_a_job_elsewhere_that_takes_too_much_memory_fails_once(
+    tmp_path: Path, material: Path, means: Means, engine: str, capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder, secret = tmp_path / "worker", tmp_path / "secret"
+    with serving(tmp_path / "service", engine, means) as client:
+        video, _ = sent(client, material)
+        at, job = str(client.base_url), ordered(client, kind="look", video=video)
+        keeper = Supervisor(Service(folder=folder, memory=120_000_000, queue=engine, worker_secret=hashed(SECRET)), at,
+                            secret)  # fmt: skip
+        assert not folder.exists()  # it is the worker's own, and not made a service's
+        with away(folder, engine, at, SECRET, means, print) as jobs:
+            while jobs.claim("here") is None:
+                pass
+            keeper._command = [sys.executable, "-c", "import time; held = b'x' * (200 << 20); time.sleep(60)"]
+            with keeper:
+                for _ in range(400):
+                    if (folder / aways.DISMISSED).exists():
+                        break
+                    time.sleep(0.05)
+        assert client.get(f"/api/jobs/{job}").json()["state"] == "running"
+        greet, turns = Away.greet, iter([UnreachableError("it does not answer"), None])
+
+        def late(self: Away) -> None:
+            problem = next(turns)
+            if problem is not None:
+                raise problem
+            greet(self)
+
+        monkeypatch.setattr(Away, "greet", late)
+        with away(folder, engine, at, SECRET, means, print):  # as one that is started again: it waits
+            told = client.get(f"/api/jobs/{job}").json()
+            assert (told["state"], told["attempts"]) == ("failed", 1)
+            assert told["error"].startswith("it took more than 120 MB of memory")
+        assert f"sidgan: {job} failed: it took more" in capfd.readouterr().err
+
+
+def test_the_engine_is_named_to_workers_elsewhere_only_and_in_no_list_of_processes(
+    tmp_path: Path, engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SIDGAN_QUEUE, which a server is started with, is no matter of the workers beside it."""
+    monkeypatch.setenv("SIDGAN_QUEUE", engine)
+    out = tmp_path / "told"
+    near = Supervisor(Service(folder=tmp_path / "service"))
+    far = Supervisor(Service(folder=tmp_path / "worker", queue=engine, worker_secret=hashed(SECRET)), "http://localhost",
+                     tmp_path / "secret")  # fmt: skip
+    assert engine not in far._command
+    assert far._command[-4:] == ["--server", "http://localhost", "--worker-secret", str(tmp_path / "secret")]
+    for keeper, heard, ended in ((near, "nothing", 0), (far, engine, 2)):
+        keeper._command = [sys.executable, "-c", "import os, sys; open(sys.argv[1], 'w').write("
+                           f"os.environ.get('SIDGAN_QUEUE', 'nothing')); sys.exit({ended})", str(out)]  # fmt: skip
+        assert keeper._keep(once=True) == ended
+        assert out.read_text() == heard
+
+
+def test_a_heart_elsewhere_beats_on_whatever_the_server_answers(
+    tmp_path: Path, means: Means, engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Broken(io.BytesIO):
+        def read(self, *given: Any) -> bytes:
+            raise TimeoutError
+
+    way = Courier("http://localhost", SECRET, print)
+    jobs = Away(Store(tmp_path), Handout(engine), way, Terms("", "", "", separates=False), print)
+    taken = replace(queued(Queue(jobs.store)), worker="remote:here")
+    answers: list[tuple[int, Any]] = [
+        (500, b'{"error": {"code": "internal", "message": "it failed"}}'), (503, b""), (409, Broken()), (200, b"[]"),
+        (200, b"hello"), (401, b'{"error": {"code": "wrong_secret", "message": "no"}}'),
+    ]  # fmt: skip
+
+    def answer(request: Any, timeout: float) -> Any:
+        status, body = answers[0]
+        data = io.BytesIO(body) if isinstance(body, bytes) else body
+        if status == 200:
+            return data
+        raise urllib.error.HTTPError("", status, "", Message(), data)
+
+    monkeypatch.setattr(aways, "EVERY", -1.0)
+    monkeypatch.setattr(way._opener, "open", answer)
+    while len(answers) > 1:
+        assert jobs.beat(taken, 0.5, "draw"), answers[0]
+        answers.pop(0)
+    assert not jobs.beat(taken, 0.5, "draw")  # not welcome any more
+
+
+def queued(queue: Queue) -> Work:
+    """A job for a video that is there in name only."""
+    video = queue.store.add_file("0" * 32, "anna", "video", "film.mp4", ".mp4", 1, {}, 3600)
+    return queue.add("anna", "look", {"video": video.id}, 0, ROOM)
+
+
+def test_a_server_whose_file_is_held_says_that_it_is_busy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def held(*given: object) -> None:
+        raise sqlite3.OperationalError("database is locked")
+
+    with served(tmp_path) as client:
+        monkeypatch.setattr(Queue, "jobs", held)
+        refused(client.get("/api/jobs"), 503, "busy")
 
 
 def test_a_server_that_starts_again_gives_workers_elsewhere_time_to_say_that_they_live(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ one begins anew. What the server does not know any more is removed.
 
 from __future__ import annotations
 
+import json
 import random
 import re
 import shutil
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from sidgan.errors import ConfigError, OutputError, SidganError
-from sidgan.files import writing
+from sidgan.files import finished, writing
 from sidgan.portable import hold
 from sidgan.web.courier import Courier, UnreachableError
 from sidgan.web.handout import EngineError, Handout
@@ -33,6 +34,8 @@ GREETING = 30.0  #: seconds between two greetings of a worker that has nothing t
 WAIT = 5  #: seconds that it waits at the engine at a time
 SPARE = 1 << 30  #: bytes that must be free before a job is begun, beside its files
 LOCK = "worker.lock"
+HELD = "held.json"  #: the number of the job that is worked on, and what its worker is called
+DISMISSED = "dismissed.json"  #: the same of a worker that was ended over its job, and why it was
 OWNER = "service"  #: whose files they are in this folder; the server does not tell
 SENT = 1000  #: numbers in a greeting
 Show = Callable[[float, str], None]
@@ -44,6 +47,8 @@ def away(
 ) -> Iterator[Away]:
     """The jobs of a service elsewhere, for as long as the block runs.
 
+    Where the worker before this one was ended in the middle of a job, a server that is away is waited for.
+
     Args:
         folder: of this worker alone.
         engine: address of the queue engine. server: of the service. secret: of its workers.
@@ -53,7 +58,9 @@ def away(
         OutputError: it cannot be written.
     """
     handout, courier = Handout(engine), Courier(server, secret, say)
-    handout.check()
+    amid = (folder / HELD).exists()
+    if not amid:
+        handout.check()
     if (folder / "service.sqlite").exists() and not (folder / LOCK).exists():
         raise ConfigError(f"{folder} is the folder of a service; give this worker one of its own: --folder")
     with writing(folder):
@@ -65,8 +72,30 @@ def away(
         except BlockingIOError:
             raise ConfigError(f"{folder} is another worker's; give each one of its own: --folder") from None
         jobs = Away(Store(folder), handout, courier, Terms.of(means.model, means.engine), say)
-        jobs.greet()
+        if amid:
+            courier.patiently(jobs.greet)
+        else:
+            jobs.greet()
+        jobs.let_fail()
         yield jobs
+
+
+def dismiss(folder: Path, error: str) -> str | None:
+    """Note that the worker of a folder is to be ended over its job; the next one there lets that fail.
+
+    Returns:
+        The number of the job, if it had one.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
+    try:
+        id, worker = json.loads((folder / HELD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    with finished(folder / DISMISSED) as part, writing(folder):
+        part.write_text(json.dumps([id, worker, error]), encoding="utf-8")
+    return str(id)
 
 
 class Away(Queue):
@@ -126,10 +155,24 @@ class Away(Queue):
         self._files, self._sent, self._beaten = told["files"], {}, time.monotonic()
         try:
             self._require_room(sum(file["bytes"] for file in self._files))
+            with finished(self.store.folder / HELD) as part, writing(self.store.folder):
+                part.write_text(json.dumps([work.id, work.worker]), encoding="utf-8")
         except OutputError:
             self.release(work)
             raise
         return work
+
+    def let_fail(self) -> None:
+        """Say that the job failed over which the worker before this one was ended, if one was.
+
+        Raises:
+            RefusedError: this worker is not welcome any more.
+        """
+        note = self.store.folder / DISMISSED
+        if note.exists():
+            id, worker, error = json.loads(note.read_text(encoding="utf-8"))
+            note.unlink()
+            self._finish(id, worker, None, error, ())
 
     def _offered(self) -> str | None:
         try:
@@ -198,6 +241,7 @@ class Away(Queue):
         """Give the job back, where the server answers; else it finds out by itself."""
         with suppress(SidganError):
             self._courier.ask(f"jobs/{work.id}/release", {"worker": work.worker}, silence=5.0)
+        (self.store.folder / HELD).unlink(missing_ok=True)
 
     def finish(
         self, work: Work, result: Mapping[str, Any] | None, error: str | None, notes: Sequence[str], keep: float
@@ -207,20 +251,26 @@ class Away(Queue):
         Raises:
             RefusedError: this worker is not welcome any more.
         """
+        self._finish(work.id, str(work.worker), result, error, notes)
+
+    def _finish(
+        self, id: str, worker: str, result: Mapping[str, Any] | None, error: str | None, notes: Sequence[str]
+    ) -> None:
+        (self.store.folder / HELD).unlink(missing_ok=True)
         told = None if result is None else {**result, "files": [name for name in result["files"] if name in self._sent]}
-        given = {"worker": work.worker, "result": told, "error": error and error[:4000], "digests": self._sent,
+        given = {"worker": worker, "result": told, "error": error and error[:4000], "digests": self._sent,
                  "notes": [note[:4000] for note in notes[:200]]}  # fmt: skip
         try:
-            self._courier.patiently(lambda: self._courier.ask(f"jobs/{work.id}/finish", given, silence=600.0))
+            self._courier.patiently(lambda: self._courier.ask(f"jobs/{id}/finish", given, silence=600.0))
         except RefusedError as refusal:
             if refusal.code == "not_yours":
                 return
             if error is not None or refusal.status == 401:
                 raise
-            self.finish(work, None, str(refusal), notes, keep)
+            self._finish(id, worker, None, str(refusal), notes)
             return
         if error is None:
-            shutil.rmtree(self.folder(work.id), ignore_errors=True)
+            shutil.rmtree(self.folder(id), ignore_errors=True)
 
     def _require_room(self, size: int) -> None:
         if shutil.disk_usage(self.store.folder).free - size < SPARE:

@@ -88,23 +88,25 @@ def serve_worker(
     """Do the jobs of a service, beside its own workers or elsewhere. Example: sidgan serve-worker --folder /srv/dub.
 
     Several may run, on all machines that share the folder. Each is two processes: one does the jobs, the other watches
-    its memory and starts it again when it ends. Without sharing the folder, and unwatched: sidgan serve-worker --queue
+    its memory and starts it again when it ends. Without sharing the folder: sidgan serve-worker --queue
     redis://host:6379/0 --server https://dub.example.org --worker-secret secret.txt --folder work.
     """
     elsewhere = [given is not None for given in (queue, server, worker_secret)]
     if any(elsewhere) and not all(elsewhere):
         raise ConfigError("--queue, --server and --worker-secret belong together: who gives jobs, who files, and why")
-    if parent is None and not any(elsewhere):
+    from sidgan.web.settings import Service, hashed, read_secret
+
+    if parent is None:
         _require("psutil")
         from sidgan.web.limits import Limits
-        from sidgan.web.settings import Service
         from sidgan.web.supervisor import Supervisor
 
-        Supervisor(Service(
+        service = Service(
             folder=folder.resolve(), model=model, device=device, engine=engine, limits=Limits(keep=keep),
-            memory=round(memory * 1e6), workers=0,
-        )).run(once=once)  # fmt: skip
-        return
+            memory=round(memory * 1e6), workers=0, queue=queue,
+            worker_secret=hashed(read_secret(worker_secret)) if worker_secret else None,
+        )  # fmt: skip
+        raise typer.Exit(Supervisor(service, server, worker_secret).run(once=once))
     from sidgan.web.worker import Means, do, work
 
     means = Means(model=model, device=device, engine=engine, keep=3600 * keep)
@@ -112,7 +114,6 @@ def serve_worker(
         work(folder, means, _say, parent=parent, once=once)
         return
     from sidgan.web.away import away
-    from sidgan.web.settings import read_secret
 
     with away(folder, queue, server, read_secret(worker_secret), means, _say) as jobs:
         do(jobs, means, _say, parent=parent, once=once)
