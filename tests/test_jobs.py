@@ -12,8 +12,8 @@ from marked import sidgan as command
 from small import save_networks
 
 from sidgan import media
-from sidgan.data.executors import local
 from sidgan.errors import ConfigError, InputError
+from sidgan.executors import local
 from sidgan.jobs import Job, Outcome, attempt, read, run_all
 
 LIKE = Job(Path(), Path(), Path(), crf=20, faces="all")

@@ -17,11 +17,11 @@ from marked import films
 from small import save_networks
 
 from sidgan import dubbing, media
-from sidgan.data.executors import AHEAD, _cluster, in_order, local, on_ray
 from sidgan.data.prepare import PrepareConfig, prepare
 from sidgan.dubbing import segments
 from sidgan.dubbing.settings import Settings
 from sidgan.errors import InputError, OutputError, SidganError
+from sidgan.executors import AHEAD, _cluster, in_order, local, on_ray
 from sidgan.jobs import Job, run_all
 from sidgan.synth import Person, Scene, random_line
 

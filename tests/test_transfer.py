@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from fractions import Fraction
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from sidgan.cli import app
 from sidgan.data import transfer
 from sidgan.data.carry import Motion, View, destination, redraw
 from sidgan.data.dataset import PackedSet, read_crops
-from sidgan.errors import ConfigError, DataError
+from sidgan.errors import ConfigError, DataError, SidganError
 from sidgan.synth import Person, Portrait, mouth, pose, random_line
 
 SIZE, COUNT = 128, 40
@@ -183,3 +184,13 @@ def test_what_cannot_be_done_is_said(data: Path, made: Path, tmp_path: Path) -> 
     with pytest.raises(DataError, match="at least two"):
         transfer.multiply(tmp_path, tmp_path / "x", 1)
     assert not (tmp_path / "x").exists()
+
+
+def end_at_once(job: object) -> None:
+    os._exit(9)  # as the system's killer does
+
+
+def test_a_killed_worker_is_one_clear_line(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transfer, "_make", end_at_once)
+    with pytest.raises(SidganError, match=r"^a worker process was killed, .* fewer --workers$"):
+        transfer.multiply(data, tmp_path / "x", 2, workers=2)

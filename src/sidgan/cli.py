@@ -162,8 +162,8 @@ def dub(
 
 
 def _dub_all(file: Path, like: Job, ray: str | None, as_json: bool) -> None:
+    from sidgan import executors
     from sidgan import jobs as dubs
-    from sidgan.data import executors
 
     wanted, ended = dubs.read(file, like), list[dubs.Outcome]()
     executor = executors.on_ray(ray, Path.cwd(), like.workers) if ray else executors.local(like.workers)
@@ -336,8 +336,8 @@ def prepare(
     as_json: AsJson = False,
 ) -> None:
     """Cut faces, mels, landmarks and masks out of videos. Example: sidgan prepare clips data --size 128."""
+    from sidgan import executors
     from sidgan.config import from_dict, override
-    from sidgan.data import executors
     from sidgan.data import prepare as making
     from sidgan.data import survey as looking
 
@@ -425,7 +425,8 @@ def label(
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Find the speech sounds in recordings, to train listeners on. Example: sidgan label recordings speech."""
-    from sidgan.data import executors, labelling
+    from sidgan import executors
+    from sidgan.data import labelling
 
     with bar(console) as show:
         voices = labelling.label(

@@ -12,10 +12,10 @@ from sidgan import adaptation, dubbing
 from sidgan.adaptation import AdaptReport
 from sidgan.config import from_dict, meant
 from sidgan.credentials import Credentials
-from sidgan.data.executors import Executor
 from sidgan.dubbing import DubReport
 from sidgan.dubbing.settings import Settings, background_of, face_of
 from sidgan.errors import ConfigError, InputError, SidganError
+from sidgan.executors import Executor
 from sidgan.files import check_target
 from sidgan.nn import Generator
 
@@ -205,7 +205,7 @@ class Outcome:
 
 
 def run_all(jobs: Sequence[Job], executor: Executor) -> Iterator[Outcome]:
-    """Do jobs by an executor of `sidgan.data.executors`, in their order; one that fails does not end the others.
+    """Do jobs by an executor of `sidgan.executors`, in their order; one that fails does not end the others.
 
     Raises:
         SidganError: an executor's own troubles.

@@ -15,10 +15,10 @@ import numpy as np
 
 from sidgan import audio, media
 from sidgan.config import MEL_STEPS
-from sidgan.data.executors import Executor, local
 from sidgan.data.listing import files_below
 from sidgan.data.speech import UNKNOWN, read_recording
 from sidgan.errors import InputError, SidganError
+from sidgan.executors import Executor, local
 from sidgan.files import finished, writing
 from sidgan.nn import SOUNDS
 from sidgan.types import Float
@@ -44,7 +44,7 @@ def label(
         folder: sound or video files. The first folder below it that a file is in tells whose voice it is; files that
             lie in ``folder`` itself are a voice each.
         out: where the results go.
-        executor: who does the work, see `sidgan.data.executors`; by default this process.
+        executor: who does the work, see `sidgan.executors`; by default this process.
         progress: told the recordings done, and of how many.
         report: told one line about each recording that cannot be used.
 

@@ -22,12 +22,12 @@ from typing import Any
 import cv2
 
 from sidgan import media
-from sidgan.data.executors import Executor, local
 from sidgan.data.listing import SUFFIXES, ClipSource, Listing
 from sidgan.data.packing import DEFAULTS, KEYS, VERSION, PrepareConfig, helpers, prepare_clip, ticks
 from sidgan.data.sources import read_source, unique_names
 from sidgan.data.splits import Splits, by_identity
 from sidgan.errors import InputError
+from sidgan.executors import Executor, local
 from sidgan.files import finished
 
 TOLERATED = 10  #: failures that never stop a run, however small it is
@@ -58,7 +58,7 @@ def prepare(
         source: one of `sidgan.data.sources.SOURCES`.
         splits: a TOML file with split rules. Without it, a plain folder gives every 20th clip away (people may be on
             both sides), and a data set is divided by people, see `sidgan.data.splits`.
-        executor: who does the work, see `sidgan.data.executors`; by default this process.
+        executor: who does the work, see `sidgan.executors`; by default this process.
         cut: longer clips are cut into equal pieces of at most so many seconds.
         max_failures: the largest share of lines, and of clips, that may be unreadable; ten always may.
         progress: called with the clips done and the number of all.

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import lru_cache
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +22,7 @@ from sidgan import audio, geometry, media
 from sidgan.data.carry import Motion, View, brightness, destination, redraw
 from sidgan.data.dataset import FPS, read_crops, read_manifest
 from sidgan.errors import ConfigError, DataError
+from sidgan.executors import local
 from sidgan.files import finished, writing
 from sidgan.types import Byte, Float
 
@@ -108,6 +107,7 @@ def multiply(
     Raises:
         ConfigError: ``count`` is not positive, or ``out`` is not a new or empty folder.
         DataError: fewer than two people with at least a second of training frames.
+        SidganError: a worker process was killed.
     """
     if count < 1:
         raise ConfigError(f"the number of clips must be positive, not {count}")
@@ -119,7 +119,7 @@ def multiply(
     pairs = enumerate(_pairs(people, count, seed))
     jobs = [(target, donor, number, out, rng) for number, (target, donor, rng) in pairs]
     records = []
-    for record in _run(jobs, min(workers, count)):
+    for record in local(min(workers, count))(_make, jobs):
         records.append(record)
         progress(len(records), count)
     with finished(out / "manifest.jsonl") as part:
@@ -155,14 +155,6 @@ def _pairs(
         other = str(rng.choice(sorted(set(people) - {who})))
         target, donor = (people[name][int(rng.integers(len(people[name])))] for name in (who, other))
         yield target, donor, rng
-
-
-def _run(jobs: list[Job], workers: int) -> Iterator[dict[str, Any]]:
-    if workers == 1:
-        yield from map(_make, jobs)
-        return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(_make, jobs)
 
 
 def _make(job: Job) -> dict[str, Any]:

@@ -12,11 +12,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from sidgan import checkpoint, media, provenance
+from sidgan import checkpoint, executors, media, provenance
 from sidgan.config import require
 from sidgan.credentials import Credentials
-from sidgan.data import executors
-from sidgan.data.executors import Executor
 from sidgan.dubbing.analysis import Analysis, analyse
 from sidgan.dubbing.choice import Faces
 from sidgan.dubbing.drawing import Drawing
@@ -33,6 +31,7 @@ from sidgan.dubbing.steady import STEADY
 from sidgan.dubbing.voice import voices
 from sidgan.engine import check_engine, load
 from sidgan.errors import InputError, MarkError, SidganError
+from sidgan.executors import Executor
 from sidgan.nn import Generator
 from sidgan.portable import peak_memory
 from sidgan.timeline import Length, Timeline
@@ -115,7 +114,7 @@ def dub(
         on_frame: shown every frame that is drawn, before and after; it must not write into them.
         sign: also sign the output, an ``.mp4`` or ``.mov``.
         workers: processes that draw, each with a network of its own; the output is the same.
-        ray: address of a Ray cluster that draws instead, see `sidgan.data.executors.on_ray`: machines of one kind,
+        ray: address of a Ray cluster that draws instead, see `sidgan.executors.on_ray`: machines of one kind,
             which all see the inputs and the folder of ``out``. The output is the same.
         on_damage: where a video is damaged or cut off, ``stop``, or ``pass`` over what cannot be decoded: the picture
             before it is shown that much longer, and the report says so.

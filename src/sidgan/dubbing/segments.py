@@ -22,9 +22,7 @@ from typing import Any
 
 import torch
 
-from sidgan import media
-from sidgan.data import executors
-from sidgan.data.executors import Executor
+from sidgan import executors, media
 from sidgan.dubbing import journal
 from sidgan.dubbing.analysis import Analysis
 from sidgan.dubbing.drawing import Drawing
@@ -35,6 +33,7 @@ from sidgan.dubbing.settings import Settings
 from sidgan.dubbing.voice import voices
 from sidgan.engine import Engine, Graph, load
 from sidgan.errors import SidganError
+from sidgan.executors import Executor
 from sidgan.nn import Generator
 from sidgan.timeline import Timeline
 from sidgan.types import Clip, Frame

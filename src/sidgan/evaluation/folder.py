@@ -25,12 +25,12 @@ import cv2
 import numpy as np
 import torch
 
-from sidgan.data.executors import local
 from sidgan.errors import DataError, DownloadError, OutputError, SidganError
 from sidgan.evaluation.distances import distances
 from sidgan.evaluation.judging import Verdict
 from sidgan.evaluation.results import EvalResult, Record
 from sidgan.evaluation.strips import write_strip
+from sidgan.executors import local
 from sidgan.files import finished, writing
 from sidgan.types import Float
 

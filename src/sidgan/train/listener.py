@@ -19,9 +19,9 @@ from sidgan.config import ListenerConfig, require
 from sidgan.data.speech import UNKNOWN, SpeechSet
 from sidgan.nn import Listener
 from sidgan.train import augment
-from sidgan.train.ahead import Ahead
 from sidgan.train.average import average_in
 from sidgan.train.loop import LoopConfig, Notes
+from sidgan.train.next_batch import NextBatch
 from sidgan.train.processes import agree, normalise_together, share, step_rng
 
 SMOOTHED = 0.1  #: share of certainty that is withheld from labels, as they are often wrong
@@ -84,7 +84,7 @@ class ListenerTask(Notes):
         self.ema = copy.deepcopy(net).eval().requires_grad_(False).to(fabric.device)
         optimiser = torch.optim.AdamW(net.parameters(), lr=config.lr, weight_decay=0.01)
         self.net, self.optimiser = fabric.setup(normalise_together(net, fabric), optimiser)
-        self.batches = Ahead(self._step_batch)
+        self.batches = NextBatch(self._step_batch)
 
     def step(self, index: int) -> Mapping[str, float]:
         """One batch of windows, each with the sound in its middle."""

@@ -19,9 +19,9 @@ from sidgan.data.dataset import PackedClip, PackedSet
 from sidgan.losses import sync_bce
 from sidgan.nn import AudioEncoder, SyncNet, at_expert_size, lower_half_windows
 from sidgan.train import augment
-from sidgan.train.ahead import Ahead
 from sidgan.train.diagnosis import PlateauWatch, diagnose, too_easy
 from sidgan.train.loop import LoopConfig, Notes
+from sidgan.train.next_batch import NextBatch
 from sidgan.train.pairs import FAR, SyncPairs, draw_pairs, pair_loss, same_sound
 from sidgan.train.processes import agree, normalise_together, share, step_rng
 
@@ -99,7 +99,7 @@ class SyncTask(Notes):
         net = normalise_together(net, fabric)
         optimiser = torch.optim.Adam(net.parameters(), lr=config.lr)
         self.net, self.optimiser = fabric.setup(net, optimiser)
-        self.batches = Ahead(self._step_batch)
+        self.batches = NextBatch(self._step_batch)
 
     def step(self, index: int) -> Mapping[str, float]:
         """One batch: each window with its own sound and with ``negatives`` others of the same clip."""

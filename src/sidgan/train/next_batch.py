@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class Ahead(Generic[T]):
+class NextBatch(Generic[T]):
     """Gives what ``make(index)`` makes, and has a thread make that of ``index + 1`` meanwhile.
 
     Args:

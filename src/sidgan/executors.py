@@ -1,4 +1,4 @@
-"""Who does the work on many clips: this process, several processes of this machine, or a Ray cluster.
+"""Who does many jobs: this process, several processes of this machine, or a Ray cluster.
 
 An executor takes a function and its jobs, and yields the results **in the order of the jobs**, whoever was first. It
 hands out a few jobs ahead, not a million at once.
@@ -67,7 +67,7 @@ def local(workers: int = 1, begin: Callable[..., None] | None = None, arguments:
                                 lambda: AHEAD * workers)  # fmt: skip
         except BrokenProcessPool:
             raise SidganError(
-                "a worker process was killed, most likely for memory; start again with fewer --workers to go on"
+                "a worker process was killed, most likely for memory; start again with fewer --workers"
             ) from None
         except KeyboardInterrupt:
             for child in set(active_children()) - others:  # else they would finish their jobs first
