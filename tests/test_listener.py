@@ -238,6 +238,18 @@ def test_labels_that_are_unknown_teach_nothing():
     assert all(torch.equal(a, b) for a, b in zip(before, task.net.parameters(), strict=True))
 
 
+def test_a_gradient_that_is_none_teaches_nothing():
+    task = listener_task()
+    before = [p.clone() for p in (*task.net.parameters(), *task.ema.parameters())]
+    next(task.net.parameters()).register_hook(lambda gradient: gradient * float("inf"))
+    report = task.step(0)
+    assert np.isfinite(report["loss"])
+    assert np.isnan(report["gradient"])
+    after = (*task.net.parameters(), *task.ema.parameters())
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+    assert task.state()["precision"] == {}  # in fp16 the scale
+
+
 def test_a_stopped_run_goes_on_as_if_it_had_not(tmp_path: Path):
     loop = LoopConfig(steps=6, save_every=3, eval_every=6)
     whole, halves = tmp_path / "whole", tmp_path / "halves"

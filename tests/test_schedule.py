@@ -240,11 +240,12 @@ def test_a_gradient_scaler_sees_every_step_and_is_part_of_the_state(blob):
 
     from sidgan.train.precision import restore_scaler, scaler_state, update
 
-    steps = []
+    steps, cleared = [], []
     fake = SimpleNamespace(strategy=SimpleNamespace(precision=Scaler()))
-    optimiser = SimpleNamespace(step=lambda: steps.append(1))
+    optimiser = SimpleNamespace(step=lambda: steps.append(1), zero_grad=lambda set_to_none: cleared.append(1))
     update(fake, optimiser, False)
     assert steps == [1], "it decides itself, and lowers its scale"
+    assert cleared == [1], "it looks at gradients only: those of a loss that is none must not count"
     state = scaler_state(fake)
     fake.strategy.precision.value = 9.0
     restore_scaler(fake, state)

@@ -9,14 +9,14 @@ from lightning.fabric import Fabric
 from sidgan import checkpoint
 from sidgan.config import LossWeights, SyncNetConfig, from_dict, presets, read_toml, to_dict
 from sidgan.data.dataset import PackedSet
-from sidgan.errors import CheckpointError, ConfigError
+from sidgan.errors import CheckpointError, ConfigError, SidganError
 from sidgan.nn import VGG19, Generator, SyncNet
 from sidgan.train import augment
 from sidgan.train.balance import gradient_balance
 from sidgan.train.batch import prepare_batch
 from sidgan.train.gan import GanTask, GanTrainConfig
 from sidgan.train.judging import judge, spread
-from sidgan.train.loop import LoopConfig
+from sidgan.train.loop import LoopConfig, run
 from sidgan.train.pairs import draw_negatives
 from sidgan.train.runs import gan_config as gan_settings
 from sidgan.train.runs import same_run, sync_config
@@ -348,3 +348,62 @@ def test_weights_may_be_read_by_whom_the_user_lets_read(tmp_path):
     (tmp_path / "plain").touch()
     checkpoint.save(tmp_path / "model.safetensors", SyncNet(SyncNetConfig(width=1, audio_width=1, blocks=0.0)))
     assert (tmp_path / "model.safetensors").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+# -------------------------------------------------------------------------------------------- numbers that are none
+
+
+def spoiled(module, value=float("inf")):
+    """Let one parameter of a network get a gradient that is none, while the loss stays what it is."""
+    parameter = next(p for p in module.parameters() if p.requires_grad and p.dim() == 4)
+    return parameter.register_hook(lambda gradient: torch.full_like(gradient, value))
+
+
+@pytest.mark.parametrize("kind", ["gan", "critics", "sync"])
+def test_a_gradient_that_is_none_changes_no_weight_and_is_told(kind):
+    task = training.sync_task(4) if kind == "sync" else training.full_task(4)
+    task.step(0)
+    net = task.critics if kind == "critics" else task.net
+    hook = spoiled(net, float("nan") if kind == "critics" else float("inf"))
+    before = [p.detach().clone() for p in net.parameters()]
+    report = task.step(1)
+    assert np.isfinite([v for k, v in report.items() if k != "gradient"]).all(), "the losses themselves are numbers"
+    assert np.isnan(report["gradient"])
+    assert all(torch.equal(a, b) for a, b in zip(before, net.parameters(), strict=True))
+    hook.remove()
+    assert "gradient" not in task.step(2)
+    assert any(not torch.equal(a, b) for a, b in zip(before, net.parameters(), strict=True))
+
+
+class Going(training._Dice):
+    """Some of its steps go wrong, with all its weights if it is told so."""
+
+    def __init__(self, wrong, ruins=False):
+        super().__init__()
+        self.wrong, self.ruins = wrong, ruins
+
+    def step(self, index):
+        super().step(index)
+        if index not in self.wrong:
+            return {"loss": 0.0}
+        self.sum *= float("nan") if self.ruins else 1.0
+        return {"loss": 0.0, "gradient": float("nan")}
+
+
+def saved_at(task, folder, steps):
+    """The steps at which a run was saved, with ``save_every`` 2."""
+    seen = []
+    task.export = lambda path, meta: seen.append(meta["steps"])
+    run(task, folder, LoopConfig(steps=steps, save_every=2), lambda line: None)
+    return seen
+
+
+def test_nothing_is_saved_while_a_run_goes_wrong(tmp_path):
+    assert saved_at(Going({3, 4}), tmp_path / "a", 8) == [2, 6, 8], "step 4 waits for a good one, which is saved at 6"
+    assert saved_at(Going({3}), tmp_path / "b", 8) == [2, 5, 6, 8], "as soon as it goes well again"
+    assert saved_at(Going({5}), tmp_path / "c", 6) == [2, 4, 6], "an update left out at the end harms no weights"
+    with pytest.raises(SidganError, match=r"not numbers at step 6; lower the learning rate"):
+        saved_at(Going({4, 5}, ruins=True), tmp_path / "d", 6)
+    assert torch.load(tmp_path / "d" / "last.pt")["step"] == 4
+    with pytest.raises(SidganError, match=r"its gradient is not a number since step 4;"):
+        saved_at(Going(set(range(3, 99))), tmp_path / "e", 99)

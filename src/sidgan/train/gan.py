@@ -34,9 +34,9 @@ from sidgan.train.batch import Batch, at_level, prepare_batch
 from sidgan.train.growth import begun
 from sidgan.train.health import critic_figures, modulation, sync_figures, warnings
 from sidgan.train.judging import judge, spread, write_strip
-from sidgan.train.loop import Notes
-from sidgan.train.precision import restore_scaler, scaler_state, update
-from sidgan.train.processes import agree, share, step_rng
+from sidgan.train.loop import Notes, left_out
+from sidgan.train.precision import clipped, restore_scaler, scaler_state, update
+from sidgan.train.processes import share, step_rng
 from sidgan.train.schedule import Moment, SyncGate, moment
 from sidgan.train.settings import GanTrainConfig
 
@@ -144,9 +144,8 @@ class GanTask(Notes):
         total = torch.stack(list(losses.values())).sum()
         self.optimiser.zero_grad(set_to_none=True)
         self.fabric.backward(total)
-        self.fabric.clip_gradients(self.net, self.optimiser, max_norm=1.0, error_if_nonfinite=False)
-        report = {name: value.item() for name, value in losses.items()}
-        finite = agree(self.fabric, bool(torch.isfinite(total)))
+        finite = clipped(self.fabric, self.net, self.optimiser, total)
+        report = {name: value.item() for name, value in losses.items()} | left_out(finite)
         update(self.fabric, self.optimiser, finite)
         if finite:
             average_in(self.ema, self.net.module, index, self.config.ema)
@@ -266,9 +265,9 @@ class GanTask(Notes):
             total = total + told(real, fake)
             scores |= {f"real{level}": real.mean().item(), f"fake{level}": fake.mean().item()}
         self.fabric.backward(total)
-        self.fabric.clip_gradients(self.critics, self.critic_optimiser, max_norm=1.0, error_if_nonfinite=False)
-        update(self.fabric, self.critic_optimiser, agree(self.fabric, bool(torch.isfinite(total))))
-        return scores
+        finite = clipped(self.fabric, self.critics, self.critic_optimiser, total)
+        update(self.fabric, self.critic_optimiser, finite)
+        return scores | left_out(finite)
 
     def _set_rate(self, index: int) -> None:
         left = (1 - index / self.config.loop.steps) / max(self.config.decay, 1e-9)

@@ -20,9 +20,10 @@ from sidgan.data.speech import UNKNOWN, SpeechSet
 from sidgan.nn import Listener
 from sidgan.train import augment
 from sidgan.train.average import average_in
-from sidgan.train.loop import LoopConfig, Notes
+from sidgan.train.loop import LoopConfig, Notes, left_out
 from sidgan.train.next_batch import NextBatch
-from sidgan.train.processes import agree, normalise_together, share, step_rng
+from sidgan.train.precision import clipped, restore_scaler, scaler_state, update
+from sidgan.train.processes import normalise_together, share, step_rng
 
 SMOOTHED = 0.1  #: share of certainty that is withheld from labels, as they are often wrong
 JUDGED = 256  #: draws that a held-out figure is made of
@@ -96,11 +97,11 @@ class ListenerTask(Notes):
         loss = F.cross_entropy(scores, sounds, ignore_index=UNKNOWN, label_smoothing=SMOOTHED)
         self.optimiser.zero_grad(set_to_none=True)
         self.fabric.backward(loss)
-        self.fabric.clip_gradients(self.net, self.optimiser, max_norm=1.0, error_if_nonfinite=False)
-        if agree(self.fabric, bool(torch.isfinite(loss))):
-            self.optimiser.step()
+        finite = clipped(self.fabric, self.net, self.optimiser, loss)
+        update(self.fabric, self.optimiser, finite)
+        if finite:
             average_in(self.ema, self.net.module, index, self.config.ema)
-        return {"loss": loss.item(), "right": _right(scores, sounds)}
+        return {"loss": loss.item(), "right": _right(scores, sounds)} | left_out(finite)
 
     def _rate(self, index: int) -> float:
         left = (1 - index / self.config.loop.steps) / max(self.config.decay, 1e-9)
@@ -127,14 +128,16 @@ class ListenerTask(Notes):
         return {"held_right": _right(scores.cpu(), torch.from_numpy(sounds.reshape(-1)))}
 
     def state(self) -> dict[str, Any]:
-        """Weights, their average, and the optimiser."""
-        return {"net": self.net.state_dict(), "ema": self.ema.state_dict(), "optimiser": self.optimiser.state_dict()}
+        """Weights, their average, the optimiser, and its precision."""
+        return {"net": self.net.state_dict(), "ema": self.ema.state_dict(), "optimiser": self.optimiser.state_dict(),
+                "precision": scaler_state(self.fabric)}  # fmt: skip
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from `state`."""
         self.net.load_state_dict(state["net"])
         self.ema.load_state_dict(state["ema"])
         self.optimiser.load_state_dict(state["optimiser"])
+        restore_scaler(self.fabric, state.get("precision", {}))  # older runs have none
 
     def export(self, path: Path, meta: Mapping[str, Any]) -> None:
         """Write the averaged listener."""

@@ -26,7 +26,7 @@ from lightning.fabric import Fabric
 
 from sidgan.errors import CheckpointError, SidganError
 
-MAX_BAD_STEPS = 20  #: steps in a row with a loss that is not a number before a run gives up
+MAX_BAD_STEPS = 20  #: steps in a row with a loss or gradient that is not a number before a run gives up
 
 
 class Task(Protocol):
@@ -35,7 +35,7 @@ class Task(Protocol):
     fabric: Fabric
 
     def step(self, index: int) -> Mapping[str, float]:
-        """Make one update; returns the losses to log. A value that is not finite means that no update was made.
+        """Make one update; returns the losses to log. A value that is not finite means that one was left out.
 
         Random numbers must follow from ``index``: nothing else of them is kept when a run is resumed.
         """
@@ -72,6 +72,11 @@ class Notes:
         return lines
 
 
+def left_out(finite: bool) -> dict[str, float]:
+    """What a step reports, beside its losses, of an update that was left out: all processes then count it alike."""
+    return {} if finite else {"gradient": float("nan")}
+
+
 @dataclass(frozen=True)
 class LoopConfig:
     """How long, and how often what.
@@ -96,7 +101,7 @@ def run(task: Task, folder: Path, config: LoopConfig, say: Callable[[str], None]
         Whether all steps are done.
 
     Raises:
-        SidganError: the loss is not a number for too long.
+        SidganError: the loss or its gradient is not a number for too long, or the weights are none at the end.
     """
     images = folder / "images"
     images.mkdir(parents=True, exist_ok=True)
@@ -107,13 +112,14 @@ def run(task: Task, folder: Path, config: LoopConfig, say: Callable[[str], None]
         log.text(f"resumed at step {first}")
     begun = time.monotonic() - seconds
     sums: defaultdict[str, list[float]] = defaultdict(list)
-    bad = 0
+    bad, due = 0, False
     log.texts(task.notes())
     for index in range(first, config.steps):
         losses = task.step(index)
         bad = 0 if all(np.isfinite(v) for v in losses.values()) else bad + 1
         if bad > MAX_BAD_STEPS:
-            raise SidganError(f"the loss is not a number since step {index - bad}; lower the learning rate")
+            raise SidganError(f"the loss or its gradient is not a number since step {index - bad + 2}; lower the "
+                              "learning rate")  # fmt: skip
         for name, value in losses.items():
             sums[name].append(value)
         done = index + 1
@@ -128,7 +134,13 @@ def run(task: Task, folder: Path, config: LoopConfig, say: Callable[[str], None]
         if done % config.eval_every == 0 or last:
             log.numbers(done, elapsed, {f"val_{k}": v for k, v in task.evaluate(done, images).items()})
         log.texts(task.notes())
-        if first_process and (done % config.save_every == 0 or last or late):
+        due = due or done % config.save_every == 0
+        ends = last or late
+        if ends and bad and not _finite(task.state()):
+            raise SidganError(f"the weights are not numbers at step {done}; lower the learning rate")
+        # What stood there before is better than the weights of a run that is going wrong.
+        save, due = ends or (due and bad == 0), due and bad > 0
+        if first_process and save:
             _save(task, folder / "last.pt", done, elapsed)
             task.export(folder / "weights.safetensors", {"steps": done, "hours": round(elapsed / 3600, 2)})
         if late:
@@ -161,6 +173,14 @@ class _Log:
         with (self._folder / "stats.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
         self.text(f"{step:7d} {elapsed / 60:6.1f} min  " + "  ".join(f"{k} {v:.4g}" for k, v in values.items()))
+
+
+def _finite(state: Any) -> bool:
+    """Whether all tensors of a state are numbers."""
+    if isinstance(state, torch.Tensor):
+        return bool(torch.isfinite(state).all())
+    inner = state.values() if isinstance(state, Mapping) else state if isinstance(state, list | tuple) else ()
+    return all(map(_finite, inner))
 
 
 def _save(task: Task, path: Path, step: int, elapsed: float) -> None:

@@ -20,10 +20,11 @@ from sidgan.losses import sync_bce
 from sidgan.nn import AudioEncoder, SyncNet, at_expert_size, lower_half_windows
 from sidgan.train import augment
 from sidgan.train.diagnosis import PlateauWatch, diagnose, too_easy
-from sidgan.train.loop import LoopConfig, Notes
+from sidgan.train.loop import LoopConfig, Notes, left_out
 from sidgan.train.next_batch import NextBatch
 from sidgan.train.pairs import FAR, SyncPairs, draw_pairs, pair_loss, same_sound
-from sidgan.train.processes import agree, normalise_together, share, step_rng
+from sidgan.train.precision import clipped, restore_scaler, scaler_state, update
+from sidgan.train.processes import normalise_together, share, step_rng
 
 CALIBRATION = 20  #: batches that normalisation statistics are taken from
 
@@ -111,14 +112,13 @@ class SyncTask(Notes):
         loss = pair_loss(cosines)
         self.optimiser.zero_grad(set_to_none=True)
         self.fabric.backward(loss)
-        self.fabric.clip_gradients(self.net, self.optimiser, max_norm=1.0, error_if_nonfinite=False)
-        if agree(self.fabric, bool(torch.isfinite(loss))):
-            self.optimiser.step()
+        finite = clipped(self.fabric, self.net, self.optimiser, loss)
+        update(self.fabric, self.optimiser, finite)
         if self.watch.add(loss.item()):
             self.batches.wait()
             self.note(f"the loss is still near 0.69 after {index + 1} steps; {diagnose(self)}")
         ranked = (cosines[:, :1] > cosines[:, 1:]).float().mean()
-        return {"loss": loss.item(), "ranked": ranked.item()}
+        return {"loss": loss.item(), "ranked": ranked.item()} | left_out(finite)
 
     def _rate(self, index: int) -> float:
         steps = self.config.loop.steps
@@ -157,10 +157,10 @@ class SyncTask(Notes):
         return {f"{name}_{k}": v for name, values in scores.items() for k, v in values.items()}
 
     def state(self) -> dict[str, Any]:
-        """Weights, optimiser, and what the watch over the loss has seen."""
+        """Weights, optimiser, its precision, and what the watch over the loss has seen."""
         watch, origin = self.watch.state(), self.origin
         return {"net": self.net.state_dict(), "optimiser": self.optimiser.state_dict(), "watch": watch,
-                "origin": origin}  # fmt: skip
+                "origin": origin, "precision": scaler_state(self.fabric)}  # fmt: skip
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from `state`."""
@@ -169,6 +169,7 @@ class SyncTask(Notes):
         if "watch" in state:  # older runs have none
             self.watch.restore(state["watch"])
             self.origin = state["origin"]
+        restore_scaler(self.fabric, state.get("precision", {}))
 
     def export(self, path: Path, meta: Mapping[str, Any]) -> None:
         """Write the expert."""
