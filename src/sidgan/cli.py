@@ -47,7 +47,7 @@ Model = Annotated[str, typer.Option(help="weights file of a generator, or 'bundl
 Runnable = Annotated[str, typer.Option("--model", help="weights file of a generator, 'bundled', or a file of sidgan "
                                        "export", metavar="FILE")]  # fmt: skip
 EngineKind = Annotated[Kind, typer.Option("--engine", help="what runs the network; auto measures which is fastest")]
-Device = Annotated[str, typer.Option(help="auto, cpu or cuda")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")]
 AsJson = Annotated[bool, typer.Option("--json", help="print the result as JSON on standard output")]
 Start = Annotated[str | None, typer.Option(help="weights file to go on from, or 'bundled'", metavar="FILE")]
 Ears = Annotated[str | None, typer.Option(help="weights to take the audio encoder from, or 'bundled'", metavar="FILE")]
@@ -540,7 +540,7 @@ def evaluate(
 
     if out is None:
         raise ConfigError("give --out, a folder for the results")
-    where = choose_device(device).type
+    where = str(choose_device(device))
     with bar(console) as show:
         networks = judging.NetworkFiles(inception, lag_expert, fid_every)
         if published:
@@ -594,7 +594,7 @@ def robustness(
     from sidgan.evaluation.factors import notes
 
     how = judging.RobustnessSettings(
-        tuple(factors.split(",")) if factors else judging.FACTORS, mask, max_frames, clips, choose_device(device).type
+        tuple(factors.split(",")) if factors else judging.FACTORS, mask, max_frames, clips, str(choose_device(device))
     )
     with bar(console) as show:
         tables = judging.robustness_to(

@@ -8,7 +8,7 @@ from sidgan.config import require
 
 
 def choose_device(name: str) -> torch.device:
-    """The device for ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+    """The device for ``auto``, ``cpu``, ``cuda`` or ``cuda:N``, of N as they are counted from 0.
 
     Raises:
         ConfigError: there is no such device.
@@ -16,7 +16,8 @@ def choose_device(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     kind, _, index = name.partition(":")
-    require(kind in ("cpu", "cuda") and (not index or index.isdigit()), f"no device '{name}'; use auto, cpu or cuda")
+    known = name in ("cpu", "cuda") or (kind == "cuda" and index.isdecimal())
+    require(known, f"no device '{name}'; use auto, cpu, cuda or cuda:N")
     if kind == "cuda":
         count = torch.cuda.device_count()
         require(int(index or 0) < count, f"no device '{name}': this computer has {count} CUDA devices; use cpu")
@@ -26,7 +27,11 @@ def choose_device(name: str) -> torch.device:
 def choose_precision(device: torch.device) -> str:
     """The mixed precision that makes training faster on a device, by Lightning's name.
 
-    bf16 needs hardware that multiplies it: on CPUs without it, it is emulated and tens of times slower than fp32.
+    bf16 needs hardware that multiplies it. Without it, it is emulated: on CPUs tens of times slower than fp32, and on
+    GPUs before Ampere (compute capability 8.0), which torch calls supported all the same, slower too.
     """
-    native = torch.cuda.is_bf16_supported() if device.type == "cuda" else torch.cpu._is_avx512_bf16_supported()
+    if device.type == "cuda":
+        native = torch.cuda.get_device_capability(device) >= (8, 0)
+    else:
+        native = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()  # torch has no public name for it
     return "bf16-mixed" if native else "32-true"

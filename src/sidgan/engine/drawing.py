@@ -38,7 +38,7 @@ class TorchPainter:
 
     def __init__(self, generator: Generator, device: torch.device, exact: bool = False) -> None:
         self._generator, self._device = generator, device
-        self._mixed = not exact and (device.type == "cuda" or choose_precision(device) == "bf16-mixed")
+        self._mixed = not exact and choose_precision(device) == "bf16-mixed"
         self.name = f"torch {'bf16' if self._mixed else 'fp32'}"
 
     def encode(self, pictures: Tensor) -> Features:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
@@ -39,7 +40,7 @@ from sidgan.types import Float
 class Settings:
     """How clips are judged; see `sidgan.evaluation.evaluate`. ``revoice`` adds the rows of `sidgan.evaluation.revoice`.
 
-    ``device`` is ``cpu`` or ``cuda``.
+    ``device`` is ``cpu``, ``cuda`` or ``cuda:N``.
     """
 
     reference: Reference = "first"
@@ -54,7 +55,8 @@ class Settings:
 
     def __post_init__(self) -> None:
         check(self.reference, self.mask, self.id_every, self.max_frames, self.rows, self.systems)
-        require(self.device in ("cpu", "cuda"), f"device must be cpu or cuda, not {self.device}")
+        require(re.fullmatch("cpu|cuda(:[0-9]+)?", self.device) is not None,
+                f"device must be cpu, cuda or cuda:N, not {self.device}")  # fmt: skip
 
 
 @torch.no_grad()

@@ -26,7 +26,7 @@ Vgg = Annotated[str, typer.Option(help="VGG19: a weights file, 'published' (548 
 Count = Annotated[int, typer.Option(help="windows of five frames, shared among the videos", min=1)]
 Size = Annotated[int, typer.Option(help="px at which pictures are compared: 512 (the paper), 256 or 128 (faster)")]
 Seed = Annotated[int, typer.Option(help="of the choice of windows", min=0)]
-Device = Annotated[str, typer.Option(help="auto, cpu or cuda")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")]
 AsJson = Annotated[bool, typer.Option("--json", help="print the numbers as JSON on standard output")]
 
 

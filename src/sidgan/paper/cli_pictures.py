@@ -22,7 +22,7 @@ Clips = Annotated[int, typer.Option(help="videos to show, by name", min=1)]
 Moments = Annotated[int, typer.Option(help="rows of each video", min=1)]
 Model = Annotated[str, typer.Option(help="weights file of a generator, or 'bundled'", metavar="FILE")]
 Voice = Annotated[Path | None, typer.Option(help="what is said", metavar="AUDIO")]
-Device = Annotated[str, typer.Option(help="auto, cpu or cuda")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")]
 Out = Annotated[Path, typer.Option(help="folder for the picture and its numbers")]
 AsJson = Annotated[bool, typer.Option("--json", help="print the numbers as JSON on standard output")]
 

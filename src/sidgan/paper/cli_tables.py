@@ -36,7 +36,7 @@ LagExpert = Annotated[Path | None, typer.Option(help="SyncNet weights for LSE, c
                                                 metavar="FILE")]  # fmt: skip
 Frames = Annotated[int | None, typer.Option("--max-frames", help="judge at most so many frames of each clip")]
 Workers = Annotated[int, typer.Option(help="processes that judge", min=1)]
-Device = Annotated[str, typer.Option(help="auto, cpu or cuda")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")]
 Out = Annotated[Path, typer.Option(help="folder for the table and its numbers; results that are made go to OUT/judged")]
 AsJson = Annotated[bool, typer.Option("--json", help="print the numbers as JSON on standard output")]
 
@@ -130,7 +130,7 @@ def ablation(
         if published:
             lent = lent.or_published(lambda done, total: show(done / max(total, 1), "published networks"))
         plan = running.Plan(out, data, asked, numbers, config, steps, settings or [], experts, split, max_frames,
-                            system, lent, workers, choose_device(device).type)  # fmt: skip
+                            system, lent, workers, str(choose_device(device)))  # fmt: skip
         running.ablate(plan, show)
     if rows is None and vanilla is None:
         _say("  without vanilla_sync: it needs --vanilla FILE; sidgan train syncnet DATA --config syncnet_vanilla")
@@ -189,7 +189,7 @@ def _comparisons(
     with bar(console) as show:
         if networks[0]:
             lent = lent.or_published(lambda done, total: show(done / max(total, 1), "published networks"))
-        where = choose_device(device).type
+        where = str(choose_device(device))
         how = places.Judging(out / "judged", folders, split, system, lent, max_frames, workers, where, show)
         results = places.by_set([pair for one in wanted for pair in places.judged(*one, how)])
         if copies:

@@ -3,7 +3,7 @@
 Each draws its own share of every batch, gradients are averaged (DDP), and all take the same step. What a step draws
 depends on the seed, the step and the process alone, so a run may go on with another number of processes::
 
-    torchrun --nproc-per-node 8 -m -- sidgan train gan DATA --config full
+    torchrun --nproc-per-node 8 -m -- sidgan train gan DATA --config full --expert FILE
 """
 
 from __future__ import annotations
@@ -22,15 +22,20 @@ from sidgan.config import require
 N = TypeVar("N", bound=nn.Module)
 
 
-def topology(accelerator: str) -> dict[str, Any]:
-    """Arguments of a Fabric for the processes there are: one, or what torchrun's environment says."""
+def topology(where: torch.device) -> dict[str, Any]:
+    """Arguments of a Fabric for the processes there are: one, or what torchrun's environment says.
+
+    Raises:
+        ConfigError: one GPU is named for several processes.
+    """
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world == 1:
-        return {"devices": 1}
+        return {"accelerator": where.type, "devices": 1 if where.index is None else [where.index]}
+    require(where.index is None, f"each process takes a GPU of its own: give --device {where.type}, not {where}")
     local = int(os.environ.get("LOCAL_WORLD_SIZE", str(world)))
     # Levels that are not switched on yet get no gradient, nor does a frozen audio encoder.
-    strategy = DDPStrategy(find_unused_parameters=True, process_group_backend="gloo" if accelerator == "cpu" else None)
-    return {"devices": local, "num_nodes": world // local, "strategy": strategy}
+    strategy = DDPStrategy(find_unused_parameters=True, process_group_backend="gloo" if where.type == "cpu" else None)
+    return {"accelerator": where.type, "devices": local, "num_nodes": world // local, "strategy": strategy}
 
 
 def share(fabric: Fabric, batch: int, unit: int = 1) -> int:

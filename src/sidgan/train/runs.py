@@ -141,7 +141,7 @@ def launch(device: str, precision: str) -> Fabric:
     """What training runs on: a device for each process, and the precision that suits it where that is left open.
 
     Args:
-        device: ``auto``, ``cpu`` or ``cuda``.
+        device: ``auto``, ``cpu``, ``cuda`` or, for one process, ``cuda:N``.
         precision: ``auto`` or Lightning's name of one.
     """
     for name in ("lightning.fabric", "lightning.pytorch"):  # they announce every precision on standard error
@@ -149,7 +149,7 @@ def launch(device: str, precision: str) -> Fabric:
     where = choose_device(device)
     if precision == "auto":
         precision = choose_precision(where)
-    fabric = Fabric(accelerator=where.type, precision=precision, **topology(where.type))  # type: ignore[arg-type]
+    fabric = Fabric(precision=precision, **topology(where))  # type: ignore[arg-type]
     fabric.launch()
     return fabric
 
