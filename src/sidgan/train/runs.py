@@ -22,6 +22,7 @@ from sidgan.data.splits import ASIDE
 from sidgan.downloads import fetch
 from sidgan.engine import choose_device, choose_precision
 from sidgan.errors import CheckpointError, ConfigError
+from sidgan.files import finished
 from sidgan.nn import VGG19
 from sidgan.train.diagnosis import offset_histogram, self_test
 from sidgan.train.gan import GanTask, GanTrainConfig
@@ -124,16 +125,21 @@ def train_gan(
     hearing = checkpoint.load_ears(ears) if ears else None
     fabric = launch(device, config.precision)
     train, held = (data if isinstance(data, Prepared) else Prepared(data)).sets(fabric, config)
-    task = GanTask(config, train, held, fabric, checkpoint.load_syncnet(expert), begin, _vgg(config), hearing)
+    task = GanTask(config, train, held, fabric, checkpoint.load_syncnet(expert), begin, _vgg(config, fabric), hearing)
     kind, size = config.generator.kind, config.generator.size
     return _train(task, config, config.loop, folder, f"gan{size}" if kind == "sidgan" else kind)
 
 
-def _vgg(config: GanTrainConfig) -> VGG19 | None:
+def _vgg(config: GanTrainConfig, fabric: Fabric) -> VGG19 | None:
     if not config.needs_vgg:
         return None
     if config.vgg == "random":
         return VGG19()
+    # One process fetches it, then the first of every machine that does not share the cache, and then it is there.
+    for fetches in (fabric.is_global_zero, fabric.local_rank == 0):
+        if fetches:
+            fetch(downloads.VGG19)
+        fabric.barrier()
     return VGG19(torch.load(fetch(downloads.VGG19), map_location="cpu", weights_only=True))
 
 
@@ -178,14 +184,30 @@ def _report(fabric: Fabric) -> Callable[[str], None] | None:
 def _train(task: Task, config: Any, loop: LoopConfig, folder: Path | None, name: str) -> Path:
     folder = task.fabric.broadcast(folder or new_run(Path("runs"), name))
     folder.mkdir(parents=True, exist_ok=True)
-    text, path = json.dumps(to_dict(config), indent=1, sort_keys=True), folder / "config.json"
-    if path.is_file() and not same_run(config, json.loads(path.read_text(encoding="utf-8"))):
+    settings, path = to_dict(config), folder / "config.json"
+    before = _settings_of(path)
+    if before is not None and not same_run(config, before):
         raise CheckpointError(f"{folder} was begun with other settings; give another --run folder")
     task.fabric.barrier()  # all have read what was there
-    if task.fabric.is_global_zero:
-        path.write_text(text, encoding="utf-8")
+    if task.fabric.is_global_zero and before != settings:
+        with finished(path) as part:
+            part.write_text(json.dumps(settings, indent=1, sort_keys=True), encoding="utf-8")
     run(task, folder, loop)
     return folder / "weights.safetensors"
+
+
+def _settings_of(path: Path) -> dict[str, Any] | None:
+    """What a run's ``config.json`` says, ``None`` where there is none."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError):
+        found = None
+    if not isinstance(found, dict):
+        raise CheckpointError(f"{path} is damaged; remove it to go on with the settings that you give, which must be "
+                              "those that the run was begun with")  # fmt: skip
+    return found
 
 
 def same_run(config: Any, begun: dict[str, Any]) -> bool:

@@ -1,0 +1,82 @@
+"""A run's folder and what its processes fetch: never half, never twice at a time."""
+
+import json
+import os
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+import torch
+from lightning.fabric import Fabric
+
+from sidgan.errors import CheckpointError, OutputError
+from sidgan.train import runs
+from sidgan.train.runs import gan_config, sync_config
+
+
+class Process:
+    """One of several processes that train together; what it does is noted in its turn."""
+
+    def __init__(self, rank, local):
+        self.is_global_zero, self.local_rank, self.done = rank == 0, local, []
+
+    def barrier(self):
+        self.done.append("barrier")
+
+
+@pytest.mark.parametrize(("rank", "local", "expected"), [
+    (0, 0, "fetch barrier fetch barrier fetch"), (1, 1, "barrier barrier fetch"),
+    (8, 0, "barrier fetch barrier fetch"),  # the first of another machine, whose cache may be its own
+])  # fmt: skip
+def test_processes_do_not_fetch_the_same_file_at_a_time(rank, local, expected, monkeypatch):
+    process = Process(rank, local)
+    monkeypatch.setattr(runs, "fetch", lambda file: process.done.append("fetch"))
+    monkeypatch.setattr(torch, "load", lambda *_, **__: {})
+    monkeypatch.setattr(runs, "VGG19", lambda *_: "vgg")
+    assert runs._vgg(gan_config("full", 10, None, []), process) == "vgg"
+    assert " ".join(process.done) == expected
+    assert runs._vgg(gan_config("tiny128", 10, None, []), process) is None
+
+
+@pytest.fixture
+def begin(monkeypatch, tmp_path):
+    """Begin or go on with a run that has no steps."""
+    monkeypatch.setattr(runs, "run", lambda *_: True)
+    task = SimpleNamespace(fabric=Fabric(accelerator="cpu", devices=1))
+    return lambda config: runs._train(task, config, config.loop, tmp_path / "run", "expert")
+
+
+def test_settings_of_a_run_are_written_whole_or_not_at_all(begin, monkeypatch, tmp_path):
+    config, path = sync_config("syncnet", 100, None, []), tmp_path / "run" / "config.json"
+    begin(config)
+    first = path.read_text()
+    assert json.loads(first)["loop"]["steps"] == 100
+    assert [p.name for p in path.parent.iterdir()] == ["config.json"]
+    before = path.stat()
+    begin(config)
+    assert (path.stat().st_ino, path.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns), "nothing to write"
+    other = replace(config, loop=replace(config.loop, log_every=7))
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", full)
+        with pytest.raises(OutputError, match="no space left"):
+            begin(other)
+    assert path.read_text() == first
+    begin(other)
+    assert json.loads(path.read_text())["loop"]["log_every"] == 7
+
+
+@pytest.mark.parametrize("text", ['{"batch": 3', "", "[]"])
+def test_damaged_settings_of_a_run_are_one_clear_line(begin, tmp_path, text):
+    config, path = sync_config("syncnet", 100, None, []), tmp_path / "run" / "config.json"
+    begin(config)
+    path.write_text(text)
+    with pytest.raises(CheckpointError, match=r"config\.json is damaged; remove it to go on"):
+        begin(config)
+    assert path.read_text() == text, "it is the user's to remove"
+    path.unlink()
+    begin(config)
+    assert json.loads(path.read_text())["batch"] == config.batch
