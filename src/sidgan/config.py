@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
+import math
 import tomllib
 import types
 import typing
@@ -54,7 +55,8 @@ class SyncNetConfig:
 
     def __post_init__(self) -> None:
         require(self.face in (96, 128), f"face must be 96 or 128 px, not {self.face}")
-        require(self.width > 0 and self.audio_width > 0, "width and audio_width must be positive")
+        require_between(self, 1, math.inf, "width", "audio_width")
+        require_between(self, 0, math.inf, "blocks")
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,8 @@ class ListenerConfig:
     aps_audio: Literal["none", "freq", "full"] = "none"
 
     def __post_init__(self) -> None:
-        require(self.audio_width > 0, "audio_width must be positive")
+        require_between(self, 1, math.inf, "audio_width")
+        require_between(self, 0, math.inf, "blocks")
 
 
 @dataclass(frozen=True)
@@ -121,8 +124,10 @@ class GeneratorConfig:
     audio_context: int = 0
 
     def __post_init__(self) -> None:
-        levels, most = self.levels, MEL_MARGIN // MEL_HOP
-        require(0 <= self.audio_context <= most, f"audio_context must be 0 to {most}, not {self.audio_context}")
+        require_between(self, 1, math.inf, "size", "base", "cmax", "start", "audio_width")
+        require_between(self, 0, math.inf, "audio_blocks")
+        require_between(self, 0, MEL_MARGIN // MEL_HOP, "audio_context")
+        levels = self.levels
         require(levels[-1] == self.size, f"size {self.size} must be start {self.start} times a power of two")
         require(bool(self.rgb_levels) and self.rgb_levels[-1] == self.size, "the last rgb level must be size")
         fine = [r for r in levels if r >= (self.trunk or self.size)]
@@ -223,6 +228,14 @@ def require(condition: bool, message: str) -> None:
     """Raise `ConfigError` with ``message`` unless ``condition``."""
     if not condition:
         raise ConfigError(message)
+
+
+def require_between(config: Any, low: float, high: float, *names: str) -> None:
+    """Raise `ConfigError` unless these fields of a config are ``low`` to ``high``; what is ``None`` is left out."""
+    limits = f"{low:g} or more" if high == math.inf else f"{low:g} to {high:g}"
+    for name in names:
+        value = getattr(config, name)
+        require(value is None or low <= value <= high, f"{name} must be {limits}, not {value}")
 
 
 def require_same(found: Any, wanted: Any) -> None:
@@ -342,6 +355,6 @@ def override(values: Mapping[str, Any], assignments: list[str]) -> dict[str, Any
 
 __all__ = [
     "AUDIO_FEATURES", "MEL_BANDS", "MEL_STEPS", "SYNC_FRAMES", "DiscriminatorConfig", "GeneratorConfig", "LossWeights",
-    "SyncNetConfig", "from_dict", "meant", "merge", "override", "presets", "read_toml", "require", "require_same",
-    "to_dict",
+    "SyncNetConfig", "from_dict", "meant", "merge", "override", "presets", "read_toml", "require", "require_between",
+    "require_same", "to_dict",
 ]  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,7 @@ from lightning.fabric import Fabric
 from torch import Tensor
 
 from sidgan import checkpoint
-from sidgan.config import ListenerConfig, require
+from sidgan.config import ListenerConfig, require, require_between
 from sidgan.data.speech import UNKNOWN, SpeechSet
 from sidgan.nn import Listener
 from sidgan.train import augment
@@ -61,6 +62,11 @@ class ListenerTrainConfig:
 
     def __post_init__(self) -> None:
         require(self.held >= 2, f"held must be 2 or more, not {self.held}: some voices must be left to learn from")
+        require_between(self, 1, math.inf, "batch", "each")
+        require_between(self, 0, math.inf, "seed")
+        require_between(self, 0, 1, "decay", "augment")
+        require(0 < self.lr <= 1, f"lr must be more than 0, 1 at the most, not {self.lr}")
+        require(0 <= self.ema < 1, f"ema must be 0 or more and less than 1, not {self.ema}")
 
 
 class ListenerTask(Notes):

@@ -12,6 +12,7 @@ A run is a folder::
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 from collections import defaultdict
@@ -24,6 +25,7 @@ import numpy as np
 import torch
 from lightning.fabric import Fabric
 
+from sidgan.config import require_between
 from sidgan.errors import CheckpointError, SidganError
 
 MAX_BAD_STEPS = 20  #: steps in a row with a loss or gradient that is not a number before a run gives up
@@ -92,6 +94,10 @@ class LoopConfig:
     eval_every: int = 250
     save_every: int = 250
     minutes: float | None = None
+
+    def __post_init__(self) -> None:
+        require_between(self, 1, math.inf, "steps", "log_every", "eval_every", "save_every")
+        require_between(self, 0, math.inf, "minutes")
 
 
 def run(task: Task, folder: Path, config: LoopConfig, say: Callable[[str], None] = print) -> bool:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Literal
 
-from sidgan.config import SYNC_FRAMES, DiscriminatorConfig, GeneratorConfig, LossWeights, require
+from sidgan.config import SYNC_FRAMES, DiscriminatorConfig, GeneratorConfig, LossWeights, require, require_between
 from sidgan.train.loop import LoopConfig
 
 
@@ -85,6 +87,18 @@ class GanTrainConfig:
 
     def __post_init__(self) -> None:
         levels = self.generator.rgb_levels
+        require_between(self, SYNC_FRAMES, math.inf, "batch")
+        require_between(self, 1, math.inf, "sync_every", "features_every", "references", "pool")
+        require_between(self, 0, math.inf, "audio_lr", "trunk_lr", "critic_lr", "fade", "sync_from", "gan_from",
+                        "settle", "sync_gate", "sync_ramp", "recompute", "seed")  # fmt: skip
+        require_between(self, 0, 1, "decay", "identity")
+        require_between(self, 1, SYNC_FRAMES, "recon_frames")
+        two = len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas)
+        require(two, f"betas must be two numbers, 0 or more and less than 1, not {self.betas}")
+        rising = all(a <= b for a, b in pairwise((0.0, *self.grow)))
+        require(rising, f"the times of grow must be 0 or more and must not fall, not {self.grow}")
+        require(0 < self.lr <= 1, f"lr must be more than 0, 1 at the most, not {self.lr}")
+        require(0 <= self.ema < 1, f"ema must be 0 or more and less than 1, not {self.ema}")
         if self.trunk_lr == 0:
             require(self.generator.trunk > 0, "with trunk_lr = 0 and no trunk there is nothing to learn")
             require(self.audio_lr == 0, "sounds are heard by the trunk: with trunk_lr = 0, set audio_lr to 0")
@@ -93,7 +107,6 @@ class GanTrainConfig:
         kind = self.generator.kind
         require(kind == "sidgan" or self.audio_lr == 1, f"a {kind} generator learns to hear; set audio_lr to 1")
         require(kind == "sidgan" or self.recompute == 0, f"a {kind} generator keeps activations; set recompute to 0")
-        require(1 <= self.recon_frames <= SYNC_FRAMES, f"recon_frames must be 1 to {SYNC_FRAMES}")
         for name in (set(self.weights) | set(self.discriminators)) - set(self.generator.levels):
             require(False, f"there is no level {name}; levels are {self.generator.levels}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,7 @@ from lightning.fabric import Fabric
 from torch import Tensor, nn
 
 from sidgan import checkpoint
-from sidgan.config import SYNC_FRAMES, SyncNetConfig, require_same
+from sidgan.config import SYNC_FRAMES, SyncNetConfig, require, require_between, require_same
 from sidgan.data.dataset import PackedClip, PackedSet
 from sidgan.losses import sync_bce
 from sidgan.nn import AudioEncoder, SyncNet, at_expert_size, lower_half_windows
@@ -68,6 +69,12 @@ class SyncTrainConfig:
     precision: str = "auto"
     seed: int = 0
 
+
+    def __post_init__(self) -> None:
+        require_between(self, 1, math.inf, "batch", "negatives", "pool")
+        require_between(self, 0, math.inf, "warmup", "watch", "seed")
+        require_between(self, 0, 1, "decay", "augment", "ease", "near")
+        require(0 < self.lr <= 1, f"lr must be more than 0, 1 at the most, not {self.lr}")
 
 class SyncTask(Notes):
     """An expert in training; see `sidgan.train.loop.Task`.

@@ -1,0 +1,56 @@
+"""Settings that cannot be are refused when they are read, not hours later."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from sidgan import checkpoint
+from sidgan.config import GeneratorConfig, from_dict, to_dict
+from sidgan.errors import CheckpointError, ConfigError
+from sidgan.train.loop import LoopConfig
+from sidgan.train.runs import gan_config, listener_config, sync_config
+
+LOOP = {"steps": 0, "log_every": 0, "eval_every": 0, "save_every": -1, "minutes": -1.0}
+WRONG = {
+    gan_config: ("tiny128", {
+        "batch": 0, "lr": -1.0, "ema": 7.0, "betas": [0.5, 1.0], "decay": 2.0, "grow": [0.5, 0.2], "fade": -0.1,
+        "sync_every": 0, "features_every": 0, "critic_lr": -1.0, "identity": 2.0, "references": 0, "pool": 0,
+        "recon_frames": 6, "settle": -1.0,
+    }),
+    sync_config: ("syncnet", {
+        "batch": 0, "negatives": 0, "lr": 0.0, "decay": 2.0, "warmup": -1, "augment": 1.5, "ease": -1.0, "near": 2.0,
+        "watch": -1, "pool": 0,
+    }),
+    listener_config: ("listener", {"batch": 0, "each": 0, "lr": float("nan"), "augment": -1.0, "ema": 1.0}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("make", "name", "value"), [
+    (make, name, value) for make, (_, values) in WRONG.items()
+    for name, value in (*values.items(), *((f"loop.{k}", v) for k, v in LOOP.items()))
+])  # fmt: skip
+def test_a_value_that_cannot_be_is_named(make, name, value):
+    preset = WRONG[make][0]
+    with pytest.raises(ConfigError, match=rf"\b{name.split('.')[-1]} must .*, not "):
+        make(preset, 100, None, [f"{name}={json.dumps(value).lower()}"])
+
+
+@pytest.mark.parametrize("name", ["size", "start", "base", "cmax", "audio_width", "audio_blocks"])
+def test_a_generator_has_sizes_above_nothing(name):
+    for value in (-1, -16) if name == "audio_blocks" else (0, -16):
+        with pytest.raises(ConfigError, match=rf"^{name} must be [01] or more, not {value}"):
+            from_dict(GeneratorConfig, {name: value})
+
+
+def test_a_strangers_weights_file_cannot_hold_up_whoever_reads_it(tmp_path):
+    config = to_dict(GeneratorConfig()) | {"start": 0}
+    header = {"format": checkpoint.FORMAT, "kind": "generator", "config": json.dumps(config), "meta": "{}"}
+    save_file({"x": torch.zeros(1)}, tmp_path / "endless.safetensors", metadata=header)
+    with pytest.raises(CheckpointError, match="start must be 1 or more"):
+        checkpoint.load_generator(tmp_path / "endless.safetensors")
+
+
+def test_the_limits_of_a_loop_are_allowed():
+    assert LoopConfig(steps=1, log_every=1, eval_every=1, save_every=1, minutes=0.0).minutes == 0
