@@ -13,7 +13,7 @@ from sidgan.errors import CheckpointError, ConfigError, SidganError
 from sidgan.nn import VGG19, Generator, SyncNet
 from sidgan.train import augment
 from sidgan.train.balance import gradient_balance
-from sidgan.train.batch import prepare_batch
+from sidgan.train.batch import _jittered, prepare_batch
 from sidgan.train.gan import GanTask, GanTrainConfig
 from sidgan.train.judging import judge, spread
 from sidgan.train.loop import LoopConfig, run
@@ -173,6 +173,32 @@ def test_query_hides_the_mouth_and_reference_is_the_same_person(blob):
         assert torch.equal(batch.query * (1 - batch.mask), batch.target * (1 - batch.mask))
         assert batch.query.shape == (20, 3, 64, 64)
         assert batch.reference.shape == (4, 1, 3, 64, 64)
+
+
+def test_each_edge_of_hidden_boxes_moves_by_itself_in_a_window_alike():
+    size, count, frames = 128, 60, 3
+    masks = torch.zeros(count, frames, 1, size, size)
+    for frame in range(frames):
+        masks[:, frame, :, 60 + frame :, 30:100] = 1
+
+    def edges(boxes):  # (4, B, T): top, bottom, left, right
+        lines = boxes.amax(-1), boxes.amax(-2)
+        found = [f(line[:, :, 0].numpy()) for line in lines for f in (
+            lambda ones: ones.argmax(-1), lambda ones: size - 1 - ones[..., ::-1].argmax(-1))]
+        return np.stack(found)
+
+    moved = _jittered(masks, np.random.default_rng(0))
+    assert torch.equal(moved, _jittered(masks, np.random.default_rng(0)))
+    assert torch.equal(moved, moved.amax(-1, keepdim=True) * moved.amax(-2, keepdim=True)), "they stay boxes"
+    moves = edges(moved) - edges(masks)
+    assert (moves == moves[..., :1]).all(), "alike in a window"
+    top, bottom, left, right = moves[..., 0]
+    assert (bottom == 0).all(), "below the chin nothing is shown, as in dubbing"
+    for one in (top, left, right):
+        assert set(one) == {-2, -1, 0, 1, 2}, "8 px of 512, out and in, each window by its own"
+    for one, other in ((top, left), (top, right), (left, right), (left, -right)):
+        assert abs(np.corrcoef(one, other)[0, 1]) < 0.4
+    assert not _jittered(torch.zeros(2, 1, 1, 32, 32), np.random.default_rng(0)).any(), "nothing hidden, nothing moved"
 
 
 def test_expert_learns_a_toy(blob):

@@ -14,7 +14,7 @@ from sidgan.data.dataset import Windows
 from sidgan.train import augment
 
 BEND = 0.02  #: standard deviation of the displacement that makes a face another's, as a share of the side
-MASK_JITTER = 8 / 512  #: largest random move of each edge of the hidden box, as a share of the side
+MASK_JITTER = 8 / 512  #: largest random move of each edge of the hidden boxes of a window, as a share of the side
 ROOMS, GAPS = 0.3, 0.2  #: shares of the sounds that get an echo, and lose some bands
 COLOUR = 0.05  #: strength of colour changes. With 0.15 a small generator learns to match colours instead of lips
 
@@ -64,7 +64,7 @@ def prepare_batch(windows: Windows, rng: np.random.Generator | None, identity: f
             pictures = augment.repaint(pictures, rng, strength=identity)
         target, reference = pictures[:, :frames], pictures[:, frames:]
         mask, lips = (part.view_as(mask) for part in (packed[:, 3 * shown :] > 0.5).float().chunk(2, 1))
-        mask = _jitter_mask(_boxes(mask) if identity else mask, rng)
+        mask = _jittered(mask, rng)
     target, mask, lips, placed = (part.flatten(0, 1) for part in (target, mask, lips, placed))
     mels = windows.mels if rng is None else _elsewhere(windows.mels, rng)
     return Batch(target * (1 - mask), target, mask, lips, reference, placed, mels.flatten(0, 1), windows.sync_mel)
@@ -92,21 +92,25 @@ def _square(affine: Tensor) -> Tensor:
     return torch.cat([affine, last], -2)
 
 
-def _boxes(masks: Tensor) -> Tensor:
-    """The box around each of (B, T, 1, S, S), as large where it is bent."""
-    columns, rows = masks.amax(-2, keepdim=True), masks.amax(-1, keepdim=True)
-    return columns * rows
+def _jittered(masks: Tensor, rng: np.random.Generator) -> Tensor:
+    """The boxes around (B, T, 1, S, S), with each edge moved by up to `MASK_JITTER`, out or in, in a window alike.
+
+    Edges at the border of the picture stay there: that of the chin, where dubbing hides all that is below.
+    """
+    reach = round(MASK_JITTER * masks.shape[-1])
+    moves = torch.from_numpy(rng.integers(-reach, reach + 1, (4, len(masks), 1, 1, 1))).to(masks.device)
+    rows, columns = _widened(masks.amax(-1), *moves[:2]), _widened(masks.amax(-2), *moves[2:])
+    return rows[..., :, None] * columns[..., None, :]
 
 
-def _jitter_mask(mask: Tensor, rng: np.random.Generator) -> Tensor:
-    """Move the hidden boxes of all windows of a batch by up to `MASK_JITTER`, larger or smaller."""
-    reach = round(MASK_JITTER * mask.shape[-1])
-    grow = int(rng.integers(-reach, reach + 1))
-    if grow == 0:
-        return mask
-    flat, kernel = mask.flatten(0, 1), 2 * abs(grow) + 1
-    grown = F.max_pool2d(flat if grow > 0 else 1 - flat, kernel, 1, abs(grow))
-    return (grown if grow > 0 else 1 - grown).view_as(mask)
+def _widened(shares: Tensor, before: Tensor, after: Tensor) -> Tensor:
+    """Move both ends of the ones in (B, T, 1, S) outwards by so many places (B, 1, 1, 1), but none from the border."""
+    places, last = torch.arange(shares.shape[-1], device=shares.device), shares.shape[-1] - 1
+    there = shares > 0
+    first = there.int().argmax(-1, keepdim=True)
+    end = last - there.flip(-1).int().argmax(-1, keepdim=True)
+    low, high = first - before * (first > 0), end + after * (end < last)
+    return ((places >= low) & (places <= high) & there.any(-1, keepdim=True)).to(shares.dtype)
 
 
 def at_level(images: Tensor, level: int) -> Tensor:
