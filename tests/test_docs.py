@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -15,9 +16,10 @@ import pytest
 from documents import PAGES, ROOT, Block, code_lines, commands, find, marked, options, problem, root, spans
 
 import sidgan
-from sidgan import media
+from sidgan import checkpoint, media
 from sidgan.config import read_toml
 from sidgan.synth import LINES, Person, Scene
+from sidgan.train import runs
 
 SOURCE = Path(sidgan.__file__).parents[1]
 SLOW = bool(os.environ.get("SIDGAN_SLOW"))
@@ -41,6 +43,49 @@ def test_every_command_is_one_that_the_command_line_takes(page):
         for words in commands(line):
             said = problem(words)
             assert said is None, f"{page.name}:{number}: sidgan {' '.join(words)}: {said}"
+
+
+Ears = tuple[int, float, str]  #: width, depth and sampling of an audio encoder
+
+
+def pairs(page: Path) -> Iterator[tuple[int, str, tuple[Ears, str], tuple[Ears, str]]]:
+    """(number, preset, ears and kind of expert that a generator gets, those it wants) of a page's trainings."""
+    made: dict[str, tuple[Ears, str]] = {}  # by run folder, and by what a numbered folder is called
+    for number, line in code_lines(page.read_text(encoding="utf-8")):
+        for words in commands(line):
+            command, rest = find(words)
+            if words[:1] != ["train"] or "--help" in words:
+                continue
+            given = command.make_context(command.name, [word.replace("...", "") for word in rest]).params
+            how = given["config"], given["steps"], None, given["settings"] or []
+            if command.name != "gan":
+                config = (runs.sync_config if command.name == "syncnet" else runs.listener_config)(*how)
+                net = config.model
+                made[str(given["run"] or command.name)] = made["last"] = (
+                    (net.audio_width, net.blocks, net.aps_audio), getattr(net, "kind", ""))
+                continue
+            settings = runs.gan_config(*how)
+            net, wanted = settings.generator, settings.expert_kind
+            source = given["ears"] or given["expert"]
+            folder = str(Path(source).parent)
+            numbered = re.fullmatch(r"runs/[0-9]+-([a-z]+)", folder)
+            if source == "bundled":
+                kind = "generator" if given["ears"] else "syncnet"
+                has = checkpoint.load_ears(checkpoint.bundled(kind)).settings, "aps"
+            else:
+                has = made.get(numbered[1] if numbered else folder) or made.get("last")
+            if net.kind == "sidgan" and has is not None and (given["ears"] or not given["start"]):
+                own = has[1] if given["expert"] == source and wanted != "any" else wanted
+                yield (number, given["config"], (has[0], own),
+                       ((net.audio_width, net.audio_blocks, net.aps_audio), wanted))
+
+
+def test_experts_that_are_trained_fit_the_generators_that_take_them():
+    """An expert's audio encoder becomes the generator's: else days of training would end in a refusal."""
+    found = [(page.name, *pair) for page in PAGES for pair in pairs(page)]
+    for name, number, preset, has, wants in found:
+        assert has == wants, f"{name}:{number}: {preset} cannot take the ears of the expert it is given"
+    assert {("training.md", "full"), ("scale.md", "full"), ("README.md", "tiny128")} <= {f[0:3:2] for f in found}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -10,14 +10,14 @@ from sidgan import checkpoint
 from sidgan.config import LossWeights, SyncNetConfig, from_dict, presets, read_toml, to_dict
 from sidgan.data.dataset import PackedSet
 from sidgan.errors import CheckpointError, ConfigError, SidganError
-from sidgan.nn import VGG19, Generator, SyncNet
+from sidgan.nn import VGG19, Generator, SyncNet, lower_half_windows
 from sidgan.train import augment
 from sidgan.train.balance import gradient_balance
 from sidgan.train.batch import _jittered, prepare_batch
 from sidgan.train.gan import GanTask, GanTrainConfig
 from sidgan.train.judging import judge, spread
 from sidgan.train.loop import LoopConfig, run
-from sidgan.train.pairs import draw_negatives
+from sidgan.train.pairs import draw_negatives, draw_pairs
 from sidgan.train.runs import gan_config as gan_settings
 from sidgan.train.runs import same_run, sync_config
 from sidgan.train.schedule import moment
@@ -226,6 +226,16 @@ def test_an_expert_is_judged_with_statistics_of_its_present_weights(blob):
     assert float(mine.video.units[0].norm.running_mean.mean()) == 7.0
 
 
+def test_without_augmentation_an_expert_is_given_what_is_there(blob):
+    quiet, varied = (SyncTask(SyncTrainConfig(model=TINY_EXPERT, batch=4, negatives=2, augment=augment, ease=0.0),
+                              PackedSet.of([blob(128, 40)]), {}, fabric()) for augment in (0.0, 1.0))  # fmt: skip
+    sounds, shown = draw_pairs(np.random.default_rng(0), quiet.train, 4, 2)[::-1]
+    video, heard = quiet._batch(np.random.default_rng(0), 0.0, 0.0)
+    assert torch.equal(heard, sounds)
+    assert torch.allclose(video, lower_half_windows(shown, 128), atol=1e-4)
+    assert not torch.equal(varied._batch(np.random.default_rng(0), 0.0, 1.0)[1], sounds)
+
+
 def test_silence_is_no_wrong_sound_for_silence(blob):
     clip = blob(128, 60)
     clip.mels[20:50] = -4.0
@@ -318,6 +328,8 @@ def test_without_a_pyramid_the_finest_output_carries_all_weights():
 
 def test_the_paper_preset_is_literal():
     paper, expert = resolved("paper"), sync_config("syncnet_paper", 100, None, [])
+    assert expert.augment == 0, "it names no augmentation, with which from the first step on the loss stays at 0.69"
+    assert sync_config("syncnet_aps3", 100, None, []).ease > 0
     assert {w.mouth for w in paper.weights.values()} == {1.0}
     assert (paper.lr, paper.decay, paper.batch) == (2e-4, 0.0, 20)
     assert (expert.lr, expert.decay, expert.batch * (1 + expert.negatives)) == (2e-4, 0.0, 256)

@@ -42,7 +42,8 @@ class SyncTrainConfig:
         lr: Adam's learning rate.
         decay: share of the run over which it falls linearly to a tenth, at its end; 0 keeps it as it is.
         warmup: steps over which it rises first.
-        augment: strength of augmentation, 0 (none) to 1. Little of it lets an expert of known people learn more.
+        augment: strength of augmentation, 0 (none, of sounds neither) to 1. Little of it lets an expert of known people
+            learn more.
         ease: share of the run over which augmentation rises from nothing to that. With all of it from the first step
             the loss stays at 0.69: the expert must first see that mouths and sounds belong together at all.
         near: share of negatives only 2 to 4 frames off, in the last third; they teach the exact lag.
@@ -69,12 +70,12 @@ class SyncTrainConfig:
     precision: str = "auto"
     seed: int = 0
 
-
     def __post_init__(self) -> None:
         require_between(self, 1, math.inf, "batch", "negatives", "pool")
         require_between(self, 0, math.inf, "warmup", "watch", "seed")
         require_between(self, 0, 1, "decay", "augment", "ease", "near")
         require(0 < self.lr <= 1, f"lr must be more than 0, 1 at the most, not {self.lr}")
+
 
 class SyncTask(Notes):
     """An expert in training; see `sidgan.train.loop.Task`.
@@ -150,7 +151,7 @@ class SyncTask(Notes):
         images = augment.colour(images, rng, strength=0.2 * strength)
         images = augment.soften(images, rng, chance=0.1 * strength)
         video = at_expert_size(images.flatten(1, 2), self.config.model.face)
-        sounds = augment.mel_noise(mels, rng)
+        sounds = augment.mel_noise(mels, rng) if self.config.augment else mels
         return self.fabric.to_device(video), self.fabric.to_device(sounds)
 
     @torch.no_grad()
