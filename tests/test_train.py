@@ -5,6 +5,7 @@ import pytest
 import torch
 from invariants import training
 from lightning.fabric import Fabric
+from lightning.fabric.plugins import MixedPrecision
 
 from sidgan import checkpoint
 from sidgan.config import LossWeights, SyncNetConfig, from_dict, presets, read_toml, to_dict
@@ -411,6 +412,22 @@ def test_a_gradient_that_is_none_changes_no_weight_and_is_told(kind):
     hook.remove()
     assert "gradient" not in task.step(2)
     assert any(not torch.equal(a, b) for a, b in zip(before, net.parameters(), strict=True))
+
+
+def test_in_fp16_a_bad_loss_lowers_the_scale_and_training_goes_on(blob):
+    scaler = torch.amp.GradScaler("cpu", init_scale=8.0)
+    half = Fabric(accelerator="cpu", devices=1, plugins=MixedPrecision("16-mixed", "cpu", scaler))
+    config = SyncTrainConfig(model=training.EXPERT, loop=LoopConfig(steps=4), batch=4, negatives=2)
+    task = SyncTask(config, PackedSet.of([blob(128, 40)]), {}, half)
+    assert "gradient" not in task.step(0)
+    before, take = [p.detach().clone() for p in task.net.parameters()], task.batches.take
+    task.batches.take = lambda index: tuple(x * float("nan") for x in take(index))
+    assert np.isnan(task.step(1)["gradient"])
+    assert all(torch.equal(a, b) for a, b in zip(before, task.net.parameters(), strict=True))
+    assert task.state()["precision"]["scale"] == 4.0, "it is part of a run's state"
+    task.batches.take = take
+    assert "gradient" not in task.step(2)
+    assert any(not torch.equal(a, b) for a, b in zip(before, task.net.parameters(), strict=True))
 
 
 class Going(training._Dice):
