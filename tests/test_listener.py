@@ -238,6 +238,18 @@ def test_labels_that_are_unknown_teach_nothing():
     assert all(torch.equal(a, b) for a, b in zip(before, task.net.parameters(), strict=True))
 
 
+def test_sound_that_is_none_spoils_no_statistics():
+    task = listener_task()
+    task.step(0)
+    take = task.batches.take
+    task.batches.take = lambda index: (take(index)[0] * float("nan"), take(index)[1])
+    assert not np.isfinite(task.step(1)["loss"])
+    task.batches.take = take
+    assert np.isfinite(task.step(2)["loss"])
+    assert all(bool(torch.isfinite(buffer).all()) for buffer in task.ema.buffers())
+    assert np.isfinite(task.evaluate(3, Path())["held_right"])
+
+
 def test_a_gradient_that_is_none_teaches_nothing():
     task = listener_task()
     before = [p.clone() for p in (*task.net.parameters(), *task.ema.parameters())]

@@ -17,3 +17,13 @@ def average_in(mean: nn.Module, net: nn.Module, index: int, decay: float) -> Non
         kept.lerp_(value, 1 - decay)
     for buffer, current in zip(mean.buffers(), net.buffers(), strict=True):
         buffer.copy_(current)
+
+
+@torch.no_grad()
+def take_back(net: nn.Module, mean: nn.Module) -> None:
+    """After a step that is left out: give ``net`` back the buffers of the step before, which `average_in` has copied.
+
+    Statistics of normalisations move whenever a network looks at a batch, and one that holds no numbers spoils them.
+    """
+    for buffer, before in zip(net.buffers(), mean.buffers(), strict=True):
+        buffer.copy_(before)

@@ -28,7 +28,7 @@ from sidgan.losses import (
 )
 from sidgan.nn import VGG19, AudioEncoder, Generator, SyncNet, lower_half_windows
 from sidgan.nn.baselines import build, critic
-from sidgan.train.average import average_in
+from sidgan.train.average import average_in, take_back
 from sidgan.train.balance import BANDS, Calibration, gradient_balance
 from sidgan.train.batch import Batch, at_level, prepare_batch
 from sidgan.train.growth import begun
@@ -153,6 +153,8 @@ class GanTask(Notes):
                 scores = self._train_critics(images, batch, now, some)
                 self.calibration.hear(scores)
                 report |= scores
+        else:
+            take_back(self.net.module, self.ema)
         return report
 
     def looked_at(self, rng: np.random.Generator, count: int) -> Tensor | None:

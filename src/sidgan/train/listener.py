@@ -20,7 +20,7 @@ from sidgan.config import ListenerConfig, require, require_between
 from sidgan.data.speech import UNKNOWN, SpeechSet
 from sidgan.nn import Listener
 from sidgan.train import augment
-from sidgan.train.average import average_in
+from sidgan.train.average import average_in, take_back
 from sidgan.train.loop import LoopConfig, Notes, left_out
 from sidgan.train.next_batch import NextBatch
 from sidgan.train.precision import clipped, restore_scaler, scaler_state, update
@@ -107,6 +107,8 @@ class ListenerTask(Notes):
         update(self.fabric, self.optimiser, finite)
         if finite:
             average_in(self.ema, self.net.module, index, self.config.ema)
+        else:
+            take_back(self.net.module, self.ema)
         return {"loss": loss.item(), "right": _right(scores, sounds)} | left_out(finite)
 
     def _rate(self, index: int) -> float:
