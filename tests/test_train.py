@@ -6,6 +6,7 @@ import torch
 from invariants import training
 from lightning.fabric import Fabric
 from lightning.fabric.plugins import MixedPrecision
+from torch import nn
 
 from sidgan import checkpoint
 from sidgan.config import LossWeights, SyncNetConfig, from_dict, presets, read_toml, to_dict
@@ -227,6 +228,20 @@ def test_an_expert_is_judged_with_statistics_of_its_present_weights(blob):
     assert float(mine.video.units[0].norm.running_mean.mean()) == 7.0
 
 
+def test_an_expert_of_several_gpus_is_judged_by_each_process_alone(blob):
+    """Processes normalise together on GPUs; one that writes weights would wait for the others for ever."""
+    task = training.sync_task(4)
+    task.step(0)
+    shared = task.net.module
+    alone = task.calibrated()
+    shared.net = nn.SyncBatchNorm.convert_sync_batchnorm(shared.net)
+    net = task.calibrated()
+    assert any(isinstance(m, nn.SyncBatchNorm) for m in shared.modules()), "training goes on as it was"
+    assert not any(isinstance(m, nn.SyncBatchNorm) for m in net.modules())
+    assert not net.training
+    assert all(torch.equal(value, alone.state_dict()[name]) for name, value in net.state_dict().items())
+
+
 def test_without_augmentation_an_expert_is_given_what_is_there(blob):
     quiet, varied = (SyncTask(SyncTrainConfig(model=TINY_EXPERT, batch=4, negatives=2, augment=augment, ease=0.0),
                               PackedSet.of([blob(128, 40)]), {}, fabric()) for augment in (0.0, 1.0))  # fmt: skip
@@ -425,6 +440,7 @@ def test_in_fp16_a_bad_loss_lowers_the_scale_and_training_goes_on(blob):
     assert np.isnan(task.step(1)["gradient"])
     assert all(torch.equal(a, b) for a, b in zip(before, task.net.parameters(), strict=True))
     assert task.state()["precision"]["scale"] == 4.0, "it is part of a run's state"
+    assert all(bool(torch.isfinite(value).all()) for value in task.net.state_dict().values()), "nor any statistics"
     task.batches.take = take
     assert "gradient" not in task.step(2)
     assert any(not torch.equal(a, b) for a, b in zip(before, task.net.parameters(), strict=True))

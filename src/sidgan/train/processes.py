@@ -68,3 +68,14 @@ def normalise_together(net: N, fabric: Fabric) -> N:
     if fabric.world_size == 1 or fabric.device.type != "cuda":
         return net
     return cast("N", nn.SyncBatchNorm.convert_sync_batchnorm(net))
+
+
+def normalise_alone(net: N) -> N:
+    """Undo `normalise_together`, in place: what one process does with a network must not wait for the others."""
+    for parent in list(net.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, nn.SyncBatchNorm):
+                norm = nn.BatchNorm2d(child.num_features, child.eps, child.momentum).to(child.weight.device)
+                norm.load_state_dict(child.state_dict())
+                setattr(parent, name, norm.train(child.training))
+    return net

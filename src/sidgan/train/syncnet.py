@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from lightning.fabric import Fabric
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from sidgan import checkpoint
 from sidgan.config import SYNC_FRAMES, SyncNetConfig, require, require_between, require_same
@@ -25,7 +26,7 @@ from sidgan.train.loop import LoopConfig, Notes, left_out
 from sidgan.train.next_batch import NextBatch
 from sidgan.train.pairs import FAR, SyncPairs, draw_pairs, pair_loss, same_sound
 from sidgan.train.precision import clipped, restore_scaler, scaler_state, update
-from sidgan.train.processes import normalise_together, share, step_rng
+from sidgan.train.processes import normalise_alone, normalise_together, share, step_rng
 
 CALIBRATION = 20  #: batches that normalisation statistics are taken from
 
@@ -122,6 +123,8 @@ class SyncTask(Notes):
         self.fabric.backward(loss)
         finite = clipped(self.fabric, self.net, self.optimiser, loss)
         update(self.fabric, self.optimiser, finite)
+        for norm in _norms(self.net) if not finite else ():
+            norm.reset_running_stats()  # the batch has spoiled them; nobody uses them before they are taken anew
         if self.watch.add(loss.item()):
             self.batches.wait()
             self.note(f"the loss is still near 0.69 after {index + 1} steps; {diagnose(self)}")
@@ -192,8 +195,8 @@ class SyncTask(Notes):
         apart told only 57 % with them.
         """
         self.batches.wait()  # a pool of clips that moves stays where it is now
-        net: SyncNet = copy.deepcopy(self.net.module.net)
-        norms = [m for m in net.modules() if isinstance(m, nn.BatchNorm2d)]
+        net: SyncNet = normalise_alone(copy.deepcopy(self.net.module.net))  # the first process alone writes weights
+        norms = _norms(net)
         for norm in norms:
             norm.reset_running_stats()
             norm.momentum = None  # a plain mean of the batches to come
@@ -206,6 +209,10 @@ class SyncTask(Notes):
         for norm in norms:
             norm.momentum = 0.1
         return net.eval()
+
+
+def _norms(net: nn.Module) -> list[_BatchNorm]:
+    return [m for m in net.modules() if isinstance(m, _BatchNorm)]
 
 
 @torch.no_grad()
