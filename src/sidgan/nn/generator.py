@@ -12,6 +12,7 @@ The numbers are the paper-size network's (Sec. 3.1, 3.2); `sidgan.config.Generat
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Mapping, Sequence
@@ -23,8 +24,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from sidgan.config import AUDIO_FEATURES, MEL_HOP, MEL_STEPS, GeneratorConfig
-from sidgan.nn.layers import SLOPE, FeatureNorm, ResidualBlock
-from sidgan.nn.motion import Motion, Reading, enlarged, gathered, hidden_as_well, mixed, shrunk
+from sidgan.nn.layers import SLOPE, FeatureNorm, ResidualBlock, convolved
+from sidgan.nn.motion import Motion, Reading, enlarged, gathered, hidden_as_well, mixed, repeated, shrunk
 from sidgan.nn.syncnet import AudioEncoder, middle
 
 Features = Mapping[int, Tensor]  #: of K pictures each of M people: maps (M, K, C, r, r) for each r, and `PICTURE`
@@ -98,7 +99,9 @@ class GeneratorBlock(nn.Module):
         parts = [x, query, reference]
         if self.concat:
             parts.append(audio[:, :, None, None].expand(-1, -1, *query.shape[2:]))
-        blend = self.blend(torch.cat(parts, 1))
+        channels = itertools.accumulate((part.shape[1] for part in parts), initial=0)
+        terms = [convolved(self.blend, part, first) for part, first in zip(parts, channels, strict=False)]
+        blend = functools.reduce(torch.add, terms)
         y = self.residual(F.leaky_relu(self.norm(blend, audio), SLOPE), audio)
         # Normalisation forgets how bright the face is; what passes it by lets the RGB blocks know.
         return (blend + y) * math.sqrt(0.5)
@@ -232,8 +235,8 @@ class Generator(nn.Module):
         wanted = (level,) if finest and config.rgb == "copying" else config.rgb_levels
         correct: Tensor | None = None  # the coarser level's shares and colours, from the trunk on
         for r in config.levels:
-            moved, reference = gathered(_repeat(features[r], query.shape[0]), reading)
-            inputs = (x, skips[r], reference, audio)
+            moved, reference = gathered(features[r], reading)
+            inputs = (x, skips[r], repeated(reference, query.shape[0]), audio)
             if r in self._recomputed and torch.is_grad_enabled():
                 x = checkpoint(self.blocks[str(r)], *inputs, use_reentrant=False, preserve_rng_state=False)
             else:
@@ -324,18 +327,8 @@ def _copied(
     images = {}
     for query in queries:
         side = query.shape[-1]
-        images[side] = mixed(drawn, query, _repeat(shrunk(pictures, side), drawn.shape[0]), reading, exact)
+        images[side] = mixed(drawn, query, shrunk(pictures, side), reading, exact)
     return images
-
-
-def _repeat(feature: Tensor, count: int) -> Tensor:
-    """Each of M maps ``count`` / M times in a row."""
-    have = feature.shape[0]
-    if have == count:
-        return feature
-    if count % have:
-        raise ValueError(f"{have} references cannot be shared evenly by {count} queries")
-    return feature[:, None].expand(-1, count // have, *feature.shape[1:]).flatten(0, 1)
 
 
 def _fade(images: dict[int, Tensor], t: float) -> dict[int, Tensor]:

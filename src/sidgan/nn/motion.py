@@ -9,21 +9,35 @@ may then copy. Several references are read each in its own way, and believed eac
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sidgan.nn.layers import SLOPE
+from sidgan.nn.layers import SLOPE, convolved
 
 REACH = 0.25  #: what an output of 1 moves, in halves of the side; small, so that training begins without leaps
 BELIEF = 2.0  #: what an output of 1 adds to the logit of belief; large, so that of two poses one is soon believed
 HIDDEN = 32  #: channels, at most, in which a level compares itself with a reference
 
 
-class Reading(NamedTuple):
+class Places(NamedTuple):
+    """Where maps of one resolution are read, of each of K references.
+
+    Attributes:
+        grids: K of (N, r, r, 2), -1 to 1 across the square.
+        belief: K of (N, 1, r, r), shares that add up to 1.
+    """
+
+    grids: Sequence[Tensor]
+    belief: Sequence[Tensor]
+
+
+@dataclass(frozen=True)
+class Reading:
     """Where references are read.
 
     Attributes:
@@ -33,6 +47,7 @@ class Reading(NamedTuple):
 
     placed: Tensor
     motion: Tensor | None = None
+    _known: dict[int, Places] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
     def begun(cls, placed: Tensor | None, queries: int, pictures: Tensor) -> Reading:
@@ -40,6 +55,21 @@ class Reading(NamedTuple):
         if placed is not None:
             return cls(placed.float())
         return cls(torch.eye(2, 3, device=pictures.device).expand(queries, pictures.shape[1], 2, 3))
+
+    def at(self, side: int) -> Places:
+        """The places for maps of this side, worked out once: an output reads pictures where its level read maps."""
+        if side not in self._known:
+            self._known[side] = self._at(side)
+        return self._known[side]
+
+    def _at(self, side: int) -> Places:
+        grids = [_places(affine, side) for affine in self.placed.unbind(1)]
+        if self.motion is None:
+            equal = grids[0].new_full((1, 1, 1, 1), 1 / len(grids))
+            return Places(_channels_last(grids), [equal] * len(grids))
+        motion = enlarged(self.motion.flatten(0, 1), side).view(*self.motion.shape[:3], side, side)
+        moved = [grid + own for grid, own in zip(grids, motion[:, :, :2].unbind(1), strict=True)]
+        return Places(_channels_last(moved), motion[:, :, 2:].softmax(1).unbind(1))
 
 
 class Motion(nn.Module):
@@ -56,22 +86,24 @@ class Motion(nn.Module):
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(cast(Tensor, self.head.bias))
 
-    def forward(self, x: Tensor, moved: Tensor, motion: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, moved: Sequence[Tensor], motion: Tensor | None) -> Tensor:
         """Correct a motion, of any resolution or none yet.
 
         Args:
             x: (N, C, r, r), of the block at this level.
-            moved: (N, K, C, r, r), the references' maps as the coarser motion moves them.
+            moved: K of (N, C, r, r), the references' maps as the coarser motion moves them.
             motion: (N, K, 3, ...), see `Reading`; columns and rows in halves of the side.
 
         Returns:
             (N, K, 3, r, r).
         """
-        both = torch.cat([x[:, None].expand_as(moved), moved], 2).flatten(0, 1)
-        own = self.head(F.leaky_relu(self.look(both), SLOPE)).float()
+        seen = convolved(self.look, x)
+        looks = [seen + convolved(self.look, maps, x.shape[1]) for maps in moved]
+        own = torch.stack([self.head(F.leaky_relu(look, SLOPE)) for look in looks], 1).float()
         own = own * own.new_tensor([REACH, REACH, BELIEF]).view(3, 1, 1)
-        own = own.view(*moved.shape[:2], *own.shape[1:])
-        return own if motion is None else own + _resized(motion, x.shape[-1])
+        if motion is None:
+            return own
+        return own + enlarged(motion.flatten(0, 1), x.shape[-1]).view_as(own)
 
 
 def mixed(drawn: Tensor, query: Tensor, pictures: Tensor, reading: Reading | None, exact: int | None = None) -> Tensor:
@@ -80,7 +112,7 @@ def mixed(drawn: Tensor, query: Tensor, pictures: Tensor, reading: Reading | Non
     Args:
         drawn: (N, 6, r, r), of an RGB block: logits of three colours and of the three shares.
         query: (N, 3, R, R), R = r, or larger: colours and shares are then enlarged.
-        pictures: (N, K, 3, R, R), the references.
+        pictures: (M, K, 3, R, R), the references of M people, each for N / M consecutive queries.
         reading: where the references are read.
         exact: px, up to which shares are exact, r by default. Those of larger outputs come from enlarged ones, which
             are a little astray at the edges of what is hidden: nothing is then taken from where the query is black.
@@ -95,48 +127,56 @@ def mixed(drawn: Tensor, query: Tensor, pictures: Tensor, reading: Reading | Non
         seen = (query > 0).any(1, keepdim=True)
         shares = torch.cat([shares[:, :2], shares[:, 2:] * seen], 1)
         shares = shares / shares.sum(1, keepdim=True).clamp(min=1e-6)
-    sources = (torch.sigmoid(colours), gathered(pictures, reading)[1], query)
-    return _sum(share * source for share, source in zip(shares.split(1, 1), sources, strict=True))
+    shown = repeated(gathered(pictures, reading)[1], query.shape[0])
+    return _mean((torch.sigmoid(colours), shown, query), shares.split(1, 1))
 
 
-def gathered(maps: Tensor, reading: Reading | None) -> tuple[Tensor, Tensor]:
-    """Maps of K references (N, K, C, r, r) as they are read, and one made of them by belief: (N, C, r, r)."""
+def gathered(maps: Tensor, reading: Reading | None) -> tuple[Sequence[Tensor], Tensor]:
+    """Maps of K references of M people (M, K, C, r, r) as N queries read them.
+
+    Returns:
+        K of (N, C, r, r) float32, and one made of them by belief. Without a reading as they lie, of M people.
+    """
     if reading is None:
-        return maps, maps.mean(1)
-    pictures, side = maps.shape[1], maps.shape[-1]
-    places = _places(reading.placed.flatten(0, 1), side)
-    belief = None
-    if reading.motion is not None:
-        motion = _resized(reading.motion, side)
-        places = places + motion[:, :, :2].flatten(0, 1).permute(0, 2, 3, 1)
-        belief = motion[:, :, 2:].softmax(1).to(maps.dtype)
-    # In float32 whatever the maps: places in bfloat16 are a quarter of a pixel apart.
-    moved = F.grid_sample(maps.flatten(0, 1).float(), places, padding_mode="border", align_corners=False)
-    moved = moved.to(maps.dtype).view_as(maps)
-    if pictures == 1:
-        return moved, moved[:, 0]
-    if belief is None:
-        return moved, moved.mean(1)
-    return moved, _sum(belief[:, k] * moved[:, k] for k in range(pictures))
+        return maps.unbind(1), maps.mean(1)
+    grids, belief = reading.at(maps.shape[-1])
+    # In float32 whatever the maps: places in bfloat16 are a quarter of a pixel apart. One reference after the other,
+    # as those of one person are then read by all queries without copies of them.
+    moved = [
+        F.grid_sample(repeated(own, len(grid)), grid, padding_mode="border", align_corners=False)
+        for own, grid in zip(maps.float().unbind(1), grids, strict=True)
+    ]
+    return moved, _mean(moved, belief) if len(moved) > 1 else moved[0]
+
+
+def repeated(maps: Tensor, count: int) -> Tensor:
+    """Each of M maps ``count`` / M times in a row; of one person without a copy."""
+    have = maps.shape[0]
+    if have == count:
+        return maps
+    if count % have:
+        raise ValueError(f"{have} references cannot be shared evenly by {count} queries")
+    return maps[:, None].expand(-1, count // have, *maps.shape[1:]).flatten(0, 1)
 
 
 def _places(affine: Tensor, side: int) -> Tensor:
-    """(N, 2, 3) affine to the places (N, side, side, 2) that they bring the centres of a square's pixels to.
+    """(N, 2, 3) affine to the places (N, 2, side, side) that they bring the centres of a square's pixels to.
 
     By hand, because ``affine_grid`` multiplies matrices, and mixed precision does that in bfloat16.
     """
     centres = (2 * torch.arange(side, device=affine.device) + 1) / side - 1
-    across, down, shift = affine[:, None, None].unbind(-1)
-    return (across * centres[None, None, :, None] + shift) + down * centres[None, :, None, None]
+    across, down, shift = affine[..., None, None].unbind(2)
+    return (across * centres + shift) + down * centres[:, None]
 
 
-def _sum(parts: Iterable[Tensor]) -> Tensor:
-    """The sum of a few maps, one after the other: runtimes are slow at sums over the axis of a stack of them."""
-    return functools.reduce(torch.add, parts)
+def _channels_last(grids: Iterable[Tensor]) -> list[Tensor]:
+    return [grid.permute(0, 2, 3, 1) for grid in grids]
 
 
-def _resized(motion: Tensor, side: int) -> Tensor:
-    return enlarged(motion.flatten(0, 1), side).view(*motion.shape[:3], side, side)
+def _mean(maps: Iterable[Tensor], shares: Iterable[Tensor]) -> Tensor:
+    """The weighted mean of a few maps, one after the other: runtimes are slow at sums over the axis of a stack."""
+    (first, share), *others = zip(maps, shares, strict=True)
+    return functools.reduce(lambda total, other: torch.addcmul(total, *other), others, first * share)
 
 
 def enlarged(maps: Tensor, side: int) -> Tensor:
