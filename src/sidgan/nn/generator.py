@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from sidgan.config import AUDIO_FEATURES, MEL_HOP, MEL_STEPS, GeneratorConfig
-from sidgan.nn.layers import SLOPE, FeatureNorm, ResidualBlock, convolved
+from sidgan.nn.layers import SLOPE, FeatureNorm, ResidualBlock, convolved, laid_out
 from sidgan.nn.motion import Motion, Reading, enlarged, gathered, hidden_as_well, mixed, repeated, shrunk
 from sidgan.nn.syncnet import AudioEncoder, middle
 
@@ -62,15 +62,20 @@ class FaceEncoder(nn.Module):
 
         ``small`` is what a trunk sees, where that is not the picture averaged down.
         """
-        x = F.leaky_relu(self.stem(shrunk(image, self.side) if small is None else small), SLOPE)
+        x = self._seen(self.stem, shrunk(image, self.side) if small is None else small)
         features = {self.side: x}
         for level, layer in self.fine.items():
             if int(level) <= image.shape[-1]:
-                features[int(level)] = F.leaky_relu(layer(shrunk(image, int(level))), SLOPE)
+                features[int(level)] = self._seen(layer, shrunk(image, int(level)))
         for level, stage in self.stages.items():
             x = stage(x)
             features[int(level)] = x
         return features
+
+    @staticmethod
+    def _seen(layer: nn.Module, image: Tensor) -> Tensor:
+        maps = F.leaky_relu(layer(laid_out(image, image.shape[1])), SLOPE, inplace=True)
+        return laid_out(maps, maps.shape[1])
 
 
 class GeneratorBlock(nn.Module):
@@ -102,9 +107,9 @@ class GeneratorBlock(nn.Module):
         channels = itertools.accumulate((part.shape[1] for part in parts), initial=0)
         terms = [convolved(self.blend, part, first) for part, first in zip(parts, channels, strict=False)]
         blend = functools.reduce(torch.add, terms)
-        y = self.residual(F.leaky_relu(self.norm(blend, audio), SLOPE), audio)
+        y = self.residual(F.leaky_relu(self.norm(blend, audio), SLOPE, inplace=True), audio)
         # Normalisation forgets how bright the face is; what passes it by lets the RGB blocks know.
-        return (blend + y) * math.sqrt(0.5)
+        return (blend + y).mul_(math.sqrt(0.5))
 
 
 class Generator(nn.Module):
@@ -236,7 +241,7 @@ class Generator(nn.Module):
         correct: Tensor | None = None  # the coarser level's shares and colours, from the trunk on
         for r in config.levels:
             moved, reference = gathered(features[r], reading)
-            inputs = (x, skips[r], repeated(reference, query.shape[0]), audio)
+            inputs = (x, skips[r], repeated(reference, query.shape[0]).to(skips[r].dtype), audio)
             if r in self._recomputed and torch.is_grad_enabled():
                 x = checkpoint(self.blocks[str(r)], *inputs, use_reentrant=False, preserve_rng_state=False)
             else:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from sidgan.config import AUDIO_FEATURES
 
 SLOPE = 0.2  #: of every leaky ReLU
+THIN = 16  #: channels, up to which maps are convolved channels last, two to four times as fast on a CPU
 GROUP_SIZE = 16  #: channels that are normalised together
 
 
@@ -120,7 +121,7 @@ class FeatureNorm(nn.Module):
 
     def forward(self, x: Tensor, audio: Tensor | None = None) -> Tensor:
         """Normalise (N, C, H, W); ``audio`` is (N, 512) and only read by a layer that was built with ``audio``."""
-        y = self.norm(x.contiguous())  # on a CPU ten times as fast as channels last
+        y = laid_out(self.norm(x.contiguous()), x.shape[1])  # ten times as fast on a CPU as channels last
         if self.modulation is None:
             return y
         gamma, beta = self.modulation(audio)[:, :, None, None].chunk(2, dim=1)
@@ -139,9 +140,14 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor, audio: Tensor | None = None) -> Tensor:
         """Map (N, C, H, W) to the same shape, under ``audio`` (N, 512) where the block was built with it."""
-        y = self.conv1(F.leaky_relu(self.norm1(x, audio), SLOPE))
-        y = self.conv2(F.leaky_relu(self.norm2(y, audio), SLOPE))
-        return (x + y) * math.sqrt(0.5)
+        y = self.conv1(F.leaky_relu(self.norm1(x, audio), SLOPE, inplace=True))
+        y = self.conv2(F.leaky_relu(self.norm2(y, audio), SLOPE, inplace=True))
+        return (x + y).mul_(math.sqrt(0.5))
+
+
+def laid_out(maps: Tensor, channels: int) -> Tensor:
+    """Maps (N, C, H, W) in the order in memory in which so many channels are convolved fastest on a CPU."""
+    return maps.contiguous(memory_format=torch.channels_last if channels <= THIN else torch.contiguous_format)
 
 
 def convolved(layer: nn.Conv2d, maps: Tensor, first: int = 0) -> Tensor:
@@ -150,7 +156,7 @@ def convolved(layer: nn.Conv2d, maps: Tensor, first: int = 0) -> Tensor:
     The first of them bring the bias. Joining large maps takes longer than their convolution does.
     """
     weight = layer.weight[:, first : first + maps.shape[1]]
-    return F.conv2d(maps, weight, None if first else layer.bias, padding=1)
+    return F.conv2d(laid_out(maps, layer.out_channels), weight, None if first else layer.bias, padding=1)
 
 
 def count_parameters(module: nn.Module) -> int:

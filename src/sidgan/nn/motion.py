@@ -9,7 +9,7 @@ may then copy. Several references are read each in its own way, and believed eac
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, cast
 
@@ -29,7 +29,7 @@ class Places(NamedTuple):
 
     Attributes:
         grids: K of (N, r, r, 2), -1 to 1 across the square.
-        belief: K of (N, 1, r, r), shares that add up to 1.
+        belief: K - 1 of (N, 1, r, r), in turn the share of each further reference in the mean of all up to it.
     """
 
     grids: Sequence[Tensor]
@@ -65,11 +65,13 @@ class Reading:
     def _at(self, side: int) -> Places:
         grids = [_places(affine, side) for affine in self.placed.unbind(1)]
         if self.motion is None:
-            equal = grids[0].new_full((1, 1, 1, 1), 1 / len(grids))
-            return Places(_channels_last(grids), [equal] * len(grids))
-        motion = enlarged(self.motion.flatten(0, 1), side).view(*self.motion.shape[:3], side, side)
-        moved = [grid + own for grid, own in zip(grids, motion[:, :, :2].unbind(1), strict=True)]
-        return Places(_channels_last(moved), motion[:, :, 2:].softmax(1).unbind(1))
+            shares = grids[0].new_full((1, len(grids), 1, 1, 1), 1 / len(grids))
+        else:
+            motion = enlarged(self.motion.flatten(0, 1), side).view(*self.motion.shape[:3], side, side)
+            grids = [grid + own for grid, own in zip(grids, motion[:, :, :2].unbind(1), strict=True)]
+            shares = motion[:, :, 2:].softmax(1)
+        turns = shares / shares.cumsum(1).clamp(min=1e-30)
+        return Places([grid.permute(0, 2, 3, 1) for grid in grids], turns.unbind(1)[1:])
 
 
 class Motion(nn.Module):
@@ -99,7 +101,7 @@ class Motion(nn.Module):
         """
         seen = convolved(self.look, x)
         looks = [seen + convolved(self.look, maps, x.shape[1]) for maps in moved]
-        own = torch.stack([self.head(F.leaky_relu(look, SLOPE)) for look in looks], 1).float()
+        own = torch.stack([self.head(F.leaky_relu(look, SLOPE, inplace=True)) for look in looks], 1).float()
         own = own * own.new_tensor([REACH, REACH, BELIEF]).view(3, 1, 1)
         if motion is None:
             return own
@@ -128,7 +130,8 @@ def mixed(drawn: Tensor, query: Tensor, pictures: Tensor, reading: Reading | Non
         shares = torch.cat([shares[:, :2], shares[:, 2:] * seen], 1)
         shares = shares / shares.sum(1, keepdim=True).clamp(min=1e-6)
     shown = repeated(gathered(pictures, reading)[1], query.shape[0])
-    return _mean((torch.sigmoid(colours), shown, query), shares.split(1, 1))
+    own, copied, kept = shares.split(1, 1)
+    return torch.sigmoid(colours) * own + shown * copied + query * kept
 
 
 def gathered(maps: Tensor, reading: Reading | None) -> tuple[Sequence[Tensor], Tensor]:
@@ -146,7 +149,7 @@ def gathered(maps: Tensor, reading: Reading | None) -> tuple[Sequence[Tensor], T
         F.grid_sample(repeated(own, len(grid)), grid, padding_mode="border", align_corners=False)
         for own, grid in zip(maps.float().unbind(1), grids, strict=True)
     ]
-    return moved, _mean(moved, belief) if len(moved) > 1 else moved[0]
+    return moved, functools.reduce(lambda mean, other: torch.lerp(mean, *other), zip(moved[1:], belief), moved[0])
 
 
 def repeated(maps: Tensor, count: int) -> Tensor:
@@ -167,16 +170,6 @@ def _places(affine: Tensor, side: int) -> Tensor:
     centres = (2 * torch.arange(side, device=affine.device) + 1) / side - 1
     across, down, shift = affine[..., None, None].unbind(2)
     return (across * centres + shift) + down * centres[:, None]
-
-
-def _channels_last(grids: Iterable[Tensor]) -> list[Tensor]:
-    return [grid.permute(0, 2, 3, 1) for grid in grids]
-
-
-def _mean(maps: Iterable[Tensor], shares: Iterable[Tensor]) -> Tensor:
-    """The weighted mean of a few maps, one after the other: runtimes are slow at sums over the axis of a stack."""
-    (first, share), *others = zip(maps, shares, strict=True)
-    return functools.reduce(lambda total, other: torch.addcmul(total, *other), others, first * share)
 
 
 def enlarged(maps: Tensor, side: int) -> Tensor:
