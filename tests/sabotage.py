@@ -23,7 +23,7 @@ from sidgan import audio, engine, geometry
 from sidgan import losses as product_losses
 from sidgan.data import dataset
 from sidgan.metrics import sync as metric_sync
-from sidgan.nn import generator, layers, syncnet
+from sidgan.nn import generator, layers, motion, syncnet
 from sidgan.train import average, batch, gan, loop, processes
 from sidgan.train import syncnet as train_syncnet
 
@@ -103,7 +103,7 @@ SHIFTS = [
     Break("T10", "the example's batch is written into the layer", shifts.exported_expert_is_the_same, APS.forward,
           "torch.arange(batch,", "torch.arange(int(batch),"),
     Break("T10", "the example's batch is written into the reference", shifts.exported_generator_is_the_same,
-          generator._repeat, "count // have, *", "int(count) // have, *"),
+          motion.repeated, "count // have, *", "int(count) // have, *"),
 ]
 
 CX, FFL = product_losses.contextual_loss, product_losses.focal_frequency_loss
@@ -188,8 +188,8 @@ FACES = [
     Break("Outputs", "one residual unit fewer in the audio encoder", faces.parameters_of_the_paper,
           syncnet.AudioEncoder.__init__, "_kept(stage, blocks)", "_kept(stage, blocks)[1:]"),
     Break("Cached reference", "several references are dealt out in turn", faces.cached_reference_is_the_same,
-          generator._repeat, "feature[:, None].expand(-1, count // have, *feature.shape[1:]).flatten(0, 1)",
-          "feature.repeat(count // have, *[1] * (feature.dim() - 1))"),
+          motion.repeated, "maps[:, None].expand(-1, count // have, *maps.shape[1:]).flatten(0, 1)",
+          "maps.repeat(count // have, *[1] * (maps.dim() - 1))"),
     Break("Cached reference", "a mirrored picture where nothing is cached", faces.cached_reference_is_the_same,
           NET.forward, "self.encode_reference(reference)", "self.encode_reference(reference.flip(-1))"),
     Break("Cached reference", "the cache keeps half precision", faces.cached_reference_is_the_same,

@@ -44,10 +44,10 @@ def motion_of(columns, rows, belief=0.0):
 def test_a_motion_says_where_to_read():
     maps = torch.arange(256.0).view(1, 1, 1, 16, 16)
     moved, merged = gathered(maps, reading(motion_of(2 * 3 / 16, -2 * 2 / 16)))  # three columns on, two rows back
-    assert torch.allclose(moved[0, 0, 0, 4, 5], maps[0, 0, 0, 2, 8], atol=1e-3)
+    assert torch.allclose(moved[0][0, 0, 4, 5], maps[0, 0, 0, 2, 8], atol=1e-3)
     edge = torch.tensor([3.0, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 15, 15, 15])
     assert torch.allclose(merged[0, 0, 0], edge, atol=1e-3), "what lies outside is the edge's"
-    assert torch.equal(merged, moved[:, 0])
+    assert torch.equal(merged, moved[0])
 
 
 def test_places_are_exact_in_mixed_precision_too():
@@ -67,12 +67,18 @@ def test_the_reference_that_is_believed_is_seen():
     motion = torch.cat([motion_of(0.0, 0.0, -20.0), motion_of(0.0, 0.0, 20.0)], 1)
     assert torch.allclose(gathered(maps, reading(motion))[1], maps[:, 1], atol=1e-5)
     assert torch.allclose(gathered(maps, reading(0 * motion))[1], maps.mean(1), atol=1e-5)
+    maps = torch.rand(1, 3, 3, 16, 16)
+    assert torch.allclose(gathered(maps, reading(torch.zeros(1, 3, 3, 8, 8)))[1], maps.mean(1), atol=1e-5)
+    motion = torch.cat([motion_of(0.0, 0.0, belief) for belief in (0.2, -0.3, 0.9)], 1)
+    shares = torch.tensor([0.2, -0.3, 0.9]).softmax(0).view(3, 1, 1, 1)
+    assert torch.allclose(gathered(maps, reading(motion))[1][0], (shares * maps[0]).sum(0), atol=1e-5)
 
 
 def test_a_motion_starts_at_rest_and_corrects_what_it_is_given():
     motion, x, maps = Motion(8), torch.rand(1, 8, 16, 16), torch.rand(1, 2, 8, 16, 16)
-    assert not motion(x, maps, None).any()
-    assert torch.allclose(motion(x, maps, motion_of(0.2, 0.1).expand(1, 2, -1, -1, -1))[:, :, 0], torch.tensor(0.2))
+    moved = maps.unbind(1)
+    assert not motion(x, moved, None).any()
+    assert torch.allclose(motion(x, moved, motion_of(0.2, 0.1).expand(1, 2, -1, -1, -1))[:, :, 0], torch.tensor(0.2))
 
 
 @pytest.mark.parametrize("source", [0, 1, 2])

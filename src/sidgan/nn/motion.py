@@ -146,10 +146,11 @@ def gathered(maps: Tensor, reading: Reading | None) -> tuple[Sequence[Tensor], T
     # In float32 whatever the maps: places in bfloat16 are a quarter of a pixel apart. One reference after the other,
     # as those of one person are then read by all queries without copies of them.
     moved = [
-        F.grid_sample(repeated(own, len(grid)), grid, padding_mode="border", align_corners=False)
+        F.grid_sample(repeated(own, grid.shape[0]), grid, padding_mode="border", align_corners=False)
         for own, grid in zip(maps.float().unbind(1), grids, strict=True)
     ]
-    return moved, functools.reduce(lambda mean, other: torch.lerp(mean, *other), zip(moved[1:], belief), moved[0])
+    further = zip(moved[1:], belief, strict=True)
+    return moved, functools.reduce(lambda mean, other: torch.lerp(mean, *other), further, moved[0])
 
 
 def repeated(maps: Tensor, count: int) -> Tensor:
