@@ -730,5 +730,31 @@ def test_what_a_dub_leaves_behind_is_told(tmp_path: Path) -> None:
             silence.rate = 16_000
             file.mux(sound.encode(silence))
             file.mux(sound.encode())
-    assert media.left_behind(tmp_path / "much.mkv") == ["2 further sound tracks", "2 chapters", "the title"]
+    assert media.left_behind(tmp_path / "much.mkv") == ["2 further sound tracks"]
     assert plural("track of subtitles") == "tracks of subtitles"
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+def test_title_and_chapters_are_taken_over(talk: Path, tmp_path: Path, suffix: str) -> None:
+    clip, named = media.probe(talk), tmp_path / "named.mkv"
+    chapters = [(0, 200, "Hello"), (200, 400, "World")]
+    with media.Writer(named, clip) as writer:
+        writer.tags = {"title": "My talk"}
+        writer._chapters = [
+            {"id": i, "start": a, "end": b, "time_base": Fraction(1, 1000), "metadata": {"title": name}}
+            for i, (a, b, name) in enumerate(chapters)
+        ]
+        for frame in media.read_frames(clip):
+            writer.write(frame)
+    out = tmp_path / f"out{suffix}"
+    with media.Writer(out, clip, audio=talk) as writer:
+        writer.take_over(named, {"comment": "altered"})
+        for frame in media.read_frames(clip):
+            writer.write(frame)
+    assert media.metadata(out)["title"] == "My talk"
+    assert media.metadata(out)["comment"] == "altered"
+    with av.open(str(out)) as file:
+        found = [(*(1000 * c[edge] * c["time_base"] for edge in ("start", "end")), c["metadata"]["title"])
+                 for c in file.chapters()]  # fmt: skip
+    assert found == chapters
+    assert len(list(media.read_frames(media.probe(out)))) == len(list(media.read_frames(clip)))

@@ -259,7 +259,7 @@ class Dubber:
                     enough, self._network, own, self.engine.batch, torch.get_num_threads(), here,
                 )  # fmt: skip
                 told = complete(work, len(timeline), drawing, studio, workers, clock, show, on_frame, cluster)
-                writer.tags = mark.tags()
+                writer.take_over(given.video, mark.tags())
                 with clock.stage("write"):
                     writer.join([media.Segment(work.segment(record.segment)) for record in told])
             with clock.stage("verify"):

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import av
 from av.audio.stream import AudioStream
@@ -16,6 +17,9 @@ from av.video.frame import PictureType
 from av.video.stream import VideoStream
 
 from sidgan.errors import InputError
+
+if TYPE_CHECKING:
+    from av.container.core import Chapter
 
 CUT_OFF = Fraction(1, 2)  #: seconds that may be missing at the end before a file counts as cut off
 MATROSKA_END = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")  #: in the tag that common programs write for each track
@@ -74,20 +78,36 @@ def sound_stream(container: InputContainer) -> AudioStream | None:
     return next((s for s in container.streams.audio if s.codec_context is not None), None)
 
 
-def left_behind(path: Path) -> list[str]:
-    """What a video holds beside its picture and its first sound, such as ``2 chapters``: a dub has none of it.
+def title_and_chapters(path: Path) -> tuple[str | None, list[Chapter]]:
+    """What a video is called, and its chapters on the clock of its pictures, which begins with the first one.
 
     Raises:
         InputError: it cannot be read.
     """
-    with opened(Path(path)) as container:
-        found = [
+    start = first_picture(path) or Fraction(0)
+    with opened(path) as container:
+        title = next((text for name, text in container.metadata.items() if name.lower() == "title"), None)
+        moved: list[Chapter] = []
+        for chapter in container.chapters():
+            base = chapter["time_base"] or Fraction(1, 1000)
+            begin, end = (max(0, round((chapter[edge] * base - start) * 1000)) for edge in ("start", "end"))
+            if end > begin:
+                moved.append({**chapter, "start": begin, "end": end, "time_base": Fraction(1, 1000)})
+        return title, moved
+
+
+def left_behind(path: Path) -> list[str]:
+    """What a video holds that a dub does not, such as ``1 track of subtitles``.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    with opened(path) as container:
+        found = (
             (max(0, len(container.streams.audio) - 1), "further sound track"),
             (len(container.streams.subtitles), "track of subtitles"),
-            (len(container.chapters()), "chapter"),
-        ]
-        told = [f"{count} {what if count == 1 else plural(what)}" for count, what in found if count]
-        return told + ["the title"] * ("title" in {name.lower() for name in container.metadata})
+        )
+        return [f"{count} {what if count == 1 else plural(what)}" for count, what in found if count]
 
 
 def plural(what: str) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Self, cast
+from typing import TYPE_CHECKING, Self, cast
 
 import av
 import cv2
@@ -22,10 +22,13 @@ from sidgan.media.encoders import MUXERS, Encoding
 from sidgan.media.files import finished, writing
 from sidgan.media.pictures import Picture, to_yuv
 from sidgan.media.segments import Segment, decoding_times, earlier
-from sidgan.media.source import first_picture
+from sidgan.media.source import first_picture, title_and_chapters
 from sidgan.media.stream import Look, PictureStream
 from sidgan.media.track import SoundTrack, Voice, encoded, joined_packets, voice_packets
 from sidgan.types import Byte, Clip, Float, Frame
+
+if TYPE_CHECKING:
+    from av.container.core import Chapter
 
 SMALL = 80  #: px; x264's macroblock tree reads memory it never wrote in pictures of 64: other bytes every other time
 
@@ -70,6 +73,7 @@ class Writer:
         self._encoding = encoding or Encoding(crf=crf, preset=preset)
         self._audio = None if audio is None else Path(audio)
         self._goes_on = False
+        self._chapters: list[Chapter] = []
         self._stack = ExitStack()
         self._output: _Output | None = None
 
@@ -85,6 +89,15 @@ class Writer:
     def go_on_with_own_sound(self) -> None:
         """After the voice, let the video's own sound be heard, from where the voice ends; before the first frame."""
         self._goes_on = True
+
+    def take_over(self, video: Path, tags: Mapping[str, str]) -> None:
+        """Give the file the title and the chapters of a video, and tags; before the first frame.
+
+        Raises:
+            InputError: it cannot be read.
+        """
+        title, self._chapters = title_and_chapters(video)
+        self.tags |= {"title": title, **tags} if title else tags
 
     def write(self, frame: Frame) -> None:
         """Encode one frame, edited or not; frames must come in order.
@@ -125,6 +138,7 @@ class Writer:
     def _begin(self, look: Look, start: Fraction, time: Fraction) -> _Output:
         container = self._stack.enter_context(_muxing(self._path, self._part, look.time_base, self.tags))
         output = _Output(self._path, container, look, start, time, self._like.frame_rate, self._encoding)
+        container.set_chapters(self._chapters)
         if self._like.rotation:
             output.stream.set_display_rotation(self._like.rotation)
         if self._voice is not None:
