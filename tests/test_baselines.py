@@ -222,8 +222,8 @@ def test_critics_look_where_they_should(kind):
 @pytest.mark.parametrize("name", [*SMALL, *SYSTEMS])
 def test_presets_train(name, blob):
     needs = {"vgg": VGG19()} if name == "pcavs" else {}
-    task = task_of(name, blob, "sync_from=0", "sync_ramp=0", "sync_gate=0", "gan_from=0.0", "expert_kind=any",
-                   "sync_every=1", expert=SyncNet(TINY_EXPERT), **needs)  # fmt: skip
+    task = task_of(name, blob, "sync_from=0", "sync_gate=0", "gan_from=0.0", "expert_kind=any", "sync_every=1",
+                   expert=SyncNet(TINY_EXPERT), **needs)  # fmt: skip
     before = {k: v.clone() for k, v in task.net.module.named_parameters()}
     reports = [task.step(i) for i in range(2)]
     size = task.config.generator.size
