@@ -233,7 +233,9 @@ def test_presets_train(name, blob):
     assert ("features" in reports[1]) == (name == "pcavs")
     assert all(np.isfinite(v) for report in reports for v in report.values())
     still = [k for k, v in task.net.module.named_parameters() if torch.equal(v, before[k])]
-    assert not [k for k in still if ".fc." not in k], "everything learns, the ears too; a gate of one unit may be dead"
+    # A gate of one unit may be dead, and a bias that a normalisation takes away again has no gradient but rounding.
+    stuck = [k for k in still if ".fc." not in k and not k.endswith("conv_block.0.bias")]
+    assert not stuck, "everything learns, the ears too"
 
 
 @pytest.mark.parametrize(("kind", "steps", "rate", "reached", "gap"), [
