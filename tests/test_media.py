@@ -18,7 +18,7 @@ import pytest
 from sidgan import media
 from sidgan.errors import InputError, OutputError
 from sidgan.media.pictures import Picture, turned
-from sidgan.media.source import plural
+from sidgan.media.source import first_picture
 from sidgan.types import Clip, Frame, PlaneMap
 
 RATE = 16_000
@@ -714,47 +714,44 @@ def test_small_pictures_do_not_depend_on_what_memory_held_before(tmp_path):
     assert files[0].read_bytes() == files[1].read_bytes()
 
 
-def test_what_a_dub_leaves_behind_is_told(tmp_path: Path) -> None:
-    with av.open(str(tmp_path / "much.mkv"), "w", format="matroska") as file:
-        pictures = file.add_stream("libx264", 25)
-        pictures.width = pictures.height = 64
-        sounds = [file.add_stream("aac", 16_000) for _ in range(3)]
+CHAPTERS = [(0, 200, "Hello"), (200, 400, "World")]
+
+
+def named(talk: Path, out: Path, sounds: int = 1) -> Path:
+    """The same video with a title, chapters, and its sound so many times."""
+    with av.open(str(talk)) as source, av.open(str(out), "w", format="matroska") as file:
+        pictures, sound = source.streams.video[0], source.streams.audio[0]
+        film = file.add_stream_from_template(pictures)
+        tracks = [file.add_stream_from_template(sound) for _ in range(sounds)]
         file.metadata["title"] = "My talk"
-        chapters = [(0, 400), (400, 1000)]
-        file.set_chapters([{"id": i, "start": start, "end": end, "time_base": Fraction(1, 1000), "metadata": {}}
-                           for i, (start, end) in enumerate(chapters)])  # fmt: skip
-        file.mux(pictures.encode(av.VideoFrame.from_ndarray(np.zeros((96, 64), np.uint8), format="yuv420p")))
-        file.mux(pictures.encode())
-        for sound in sounds:
-            silence = av.AudioFrame.from_ndarray(np.zeros((1, 6400), np.float32), format="fltp", layout="mono")
-            silence.rate = 16_000
-            file.mux(sound.encode(silence))
-            file.mux(sound.encode())
-    assert media.left_behind(tmp_path / "much.mkv") == ["2 further sound tracks"]
-    assert plural("track of subtitles") == "tracks of subtitles"
+        file.set_chapters([
+            {"id": i, "start": a, "end": b, "time_base": Fraction(1, 1000), "metadata": {"title": name}}
+            for i, (a, b, name) in enumerate(CHAPTERS)
+        ])
+        for packet in source.demux(pictures, sound):
+            if packet.dts is not None:
+                packet.stream = film if packet.stream is pictures else tracks[0]
+                file.mux(packet)
+    return out
+
+
+def test_what_a_dub_leaves_behind_is_told(talk: Path, tmp_path: Path) -> None:
+    assert media.probe(talk).besides == ()
+    assert media.probe(named(talk, tmp_path / "much.mkv", sounds=3)).besides == ("2 further sound tracks",)
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
 def test_title_and_chapters_are_taken_over(talk: Path, tmp_path: Path, suffix: str) -> None:
-    clip, named = media.probe(talk), tmp_path / "named.mkv"
-    chapters = [(0, 200, "Hello"), (200, 400, "World")]
-    with media.Writer(named, clip) as writer:
-        writer.tags = {"title": "My talk"}
-        writer._chapters = [
-            {"id": i, "start": a, "end": b, "time_base": Fraction(1, 1000), "metadata": {"title": name}}
-            for i, (a, b, name) in enumerate(chapters)
-        ]
-        for frame in media.read_frames(clip):
-            writer.write(frame)
-    out = tmp_path / f"out{suffix}"
-    with media.Writer(out, clip, audio=talk) as writer:
-        writer.take_over(named, {"comment": "altered"})
+    clip, out = media.probe(named(talk, tmp_path / "named.mkv")), tmp_path / f"out{suffix}"
+    start = first_picture(clip.path) or Fraction(0)
+    with media.Writer(out, clip, audio=talk, tags={"comment": "altered"}, named=True) as writer:
         for frame in media.read_frames(clip):
             writer.write(frame)
     assert media.metadata(out)["title"] == "My talk"
     assert media.metadata(out)["comment"] == "altered"
+    moved = [(*(max(0, round(edge - 1000 * start)) for edge in (a, b)), name) for a, b, name in CHAPTERS]
     with av.open(str(out)) as file:
         found = [(*(1000 * c[edge] * c["time_base"] for edge in ("start", "end")), c["metadata"]["title"])
                  for c in file.chapters()]  # fmt: skip
-    assert found == chapters
+    assert found == moved
     assert len(list(media.read_frames(media.probe(out)))) == len(list(media.read_frames(clip)))

@@ -23,7 +23,7 @@ import cv2
 import numpy as np
 
 from sidgan.errors import ConfigError, OutputError
-from sidgan.files import check_target, finished, writing
+from sidgan.files import check_target, ending, finished, writing
 from sidgan.version import __version__
 
 LABEL = "sidgan.dub"  #: of the assertion that holds the record
@@ -92,7 +92,7 @@ class Credentials:
         Raises:
             OutputError: ``out`` is of a kind that cannot carry a signature, or cannot be written.
         """
-        if out.suffix.lower() not in KINDS:
+        if ending(out) not in KINDS:
             raise OutputError(f"{out}: {out.suffix or 'this file'} cannot carry a signature; use {' or '.join(KINDS)}")
         check_target(out)
         return out.with_name(f".{out.stem}.unsigned{out.suffix}")
@@ -126,7 +126,7 @@ class Credentials:
         )
         try:
             with finished(out) as part, writing(out), draft.open("rb") as before, part.open("w+b") as after:
-                self._sign(manifest, KINDS[out.suffix.lower()], before, after, source)
+                self._sign(manifest, KINDS[ending(out)], before, after, source)
         except _failure() as error:
             raise OutputError(f"{out} cannot be signed ({_reason(error)}); free space or dub without --sign") from error
 

@@ -39,10 +39,16 @@ def finished(path: Path, *failures: type[Exception]) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
+def ending(path: Path) -> str:
+    """The ending of a file's name in small letters, such as ``.mp4``: cameras and some systems write large ones."""
+    return path.suffix.lower()
+
+
 def require_file(path: Path) -> None:
     """Raise an `OutputError` where a path is a folder, as an empty one is: the one that a program is in."""
-    if path.is_dir():
-        raise OutputError(f"{path} is a folder; give a file name in it")
+    with writing(path):  # some systems say of what may not be looked at neither yes nor no
+        if path.is_dir():
+            raise OutputError(f"{path} is a folder; give a file name in it")
 
 
 def check_target(path: Path) -> None:

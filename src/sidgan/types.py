@@ -62,6 +62,7 @@ class Clip:
         rotation: degrees counter-clockwise (0, 90, 180, 270) by which decoded frames must be turned to stand upright.
         audio_rate: Hz of the first audio stream, or ``None`` where there is none.
         tolerant: pictures that cannot be decoded are left out when it is read, instead of an error.
+        besides: what else the file holds that no dub takes over, such as ``1 track of subtitles``.
     """
 
     path: Path
@@ -74,6 +75,7 @@ class Clip:
     format: PixelFormat
     audio_rate: int | None
     tolerant: bool = False
+    besides: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ from sidgan.dubbing.voice import voices
 from sidgan.engine import check_engine, load
 from sidgan.errors import InputError, MarkError, SidganError
 from sidgan.executors import Executor
+from sidgan.files import ending
 from sidgan.nn import Generator
 from sidgan.portable import peak_memory
 from sidgan.timeline import Length, Timeline
@@ -235,7 +236,7 @@ class Dubber:
             if sign is not None:
                 stack.callback(draft.unlink, missing_ok=True)
             # Entered first, so that an output or a voice that cannot be used is told before minutes are spent.
-            with media.Writer(draft, clip, audio=given.sound, encoding=settings.encoding) as writer:
+            with media.Writer(draft, clip, audio=given.sound, encoding=settings.encoding, named=True) as writer:
                 with clock.stage("mark"):
                     inputs, here = self._inputs(given, settings, own), surroundings(settings.engine, settings.device)
                 work.open(inputs | settings.noted() | here, tell)
@@ -255,11 +256,11 @@ class Dubber:
                 with clock.stage("mark"):
                     mark = self._mark(clip, inputs, drawing, timeline, signed=sign is not None)
                 studio = Studio(
-                    Scheme(clip, settings.encoding, out.suffix, work.folder), work.analysis, given.voice, settings,
+                    Scheme(clip, settings.encoding, ending(out), work.folder), work.analysis, given.voice, settings,
                     enough, self._network, own, self.engine.batch, torch.get_num_threads(), here,
                 )  # fmt: skip
                 told = complete(work, len(timeline), drawing, studio, workers, clock, show, on_frame, cluster)
-                writer.take_over(given.video, mark.tags())
+                writer.tags = mark.tags()
                 with clock.stage("write"):
                     writer.join([media.Segment(work.segment(record.segment)) for record in told])
             with clock.stage("verify"):
@@ -272,7 +273,7 @@ class Dubber:
             work.remove()
         return _reported(
             plan, told, clock, f"{self.model}, adapted" if own else self.model, work.resumed,
-            _lost(video, plan, settings.length),
+            _lost(clip, plan, settings.length),
         )  # fmt: skip
 
     def _inputs(self, given: Inputs, settings: Settings, own: Mapping[int, Generator]) -> dict[str, Any]:
@@ -329,13 +330,12 @@ def _given(video: Path, audio: Path | None, out: Path, sign: Credentials | None,
     return given
 
 
-def _lost(video: Path, plan: Plan, length: Length) -> Iterator[str]:
+def _lost(clip: Clip, plan: Plan, length: Length) -> Iterator[str]:
     """What of the inputs is not in the output, a line each."""
     if length in ("cut", "keep") and plan.timeline.voice > plan.seen.end + BRIEF:
         yield "the voice goes on after the video and was cut there; --length hold, loop or pingpong shows all of it"
-    left = media.left_behind(video)
-    if left:
-        yield f"not taken over from {video.name}: {', '.join(left)}"
+    if clip.besides:
+        yield f"not taken over from {clip.path.name}: {', '.join(clip.besides)}"
 
 
 def _reported(

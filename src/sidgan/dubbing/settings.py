@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from sidgan import media
-from sidgan.config import require
+from sidgan.config import require, require_between
 from sidgan.dubbing.choice import FACES, Faces
 from sidgan.dubbing.silence import SILENCES, Silence
 from sidgan.dubbing.steady import STEADY
@@ -63,8 +63,7 @@ class Settings:
             value = getattr(self, name)
             require(value in known, f"{name} must be {', '.join(known[:-1])} or {known[-1]}, not {value!r}")
         for name, most in (("crf", 51), ("steady", 1), ("emphasis", 3)):
-            value = getattr(self, name)
-            require(0 <= value <= most, f"{name} must be 0 to {most}, not {value}")
+            require_between(self, 0, most, name)
         require(
             self.face is None or not self.speakers,
             "choose a face or give speakers, not both: speakers say who is redrawn",

@@ -7,6 +7,12 @@ import torch
 from sidgan.config import require
 
 
+def is_device(name: str) -> bool:
+    """Whether a text names a device: ``cpu``, ``cuda`` or ``cuda:N``."""
+    kind, _, index = name.partition(":")
+    return name in ("cpu", "cuda") or (kind == "cuda" and index.isdecimal())
+
+
 def choose_device(name: str) -> torch.device:
     """The device for ``auto``, ``cpu``, ``cuda`` or ``cuda:N``, of N as they are counted from 0.
 
@@ -15,9 +21,8 @@ def choose_device(name: str) -> torch.device:
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    require(is_device(name), f"no device '{name}'; use auto, cpu, cuda or cuda:N")
     kind, _, index = name.partition(":")
-    known = name in ("cpu", "cuda") or (kind == "cuda" and index.isdecimal())
-    require(known, f"no device '{name}'; use auto, cpu, cuda or cuda:N")
     if kind == "cuda":
         count = torch.cuda.device_count()
         require(int(index or 0) < count, f"no device '{name}': this computer has {count} CUDA devices; use cpu")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
@@ -18,7 +17,7 @@ from sidgan import audio, checkpoint, media
 from sidgan.config import require
 from sidgan.data.dataset import FPS, PackedClip, packed_clip, read_crops, read_manifest
 from sidgan.data.sources import folder as videos_below
-from sidgan.engine import choose_device
+from sidgan.engine import choose_device, is_device
 from sidgan.errors import ConfigError, DataError
 from sidgan.evaluation import protocol
 from sidgan.evaluation.folder import Excluded, Outcome, judge_all, summarise
@@ -55,8 +54,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         check(self.reference, self.mask, self.id_every, self.max_frames, self.rows, self.systems)
-        require(re.fullmatch("cpu|cuda(:[0-9]+)?", self.device) is not None,
-                f"device must be cpu, cuda or cuda:N, not {self.device}")  # fmt: skip
+        require(is_device(self.device), f"device must be cpu, cuda or cuda:N, not {self.device}")
 
 
 @torch.no_grad()

@@ -18,7 +18,7 @@ from sidgan.media.segments import Segment, SegmentWriter
 from sidgan.media.separation import require_separator, separator, write_rest
 from sidgan.media.shown import shown_times
 from sidgan.media.sound import decode_audio, read_audio, stretch, write_wav
-from sidgan.media.source import left_behind, metadata
+from sidgan.media.source import metadata
 from sidgan.media.stated import Stated, stated
 from sidgan.media.stills import read_picture
 from sidgan.media.track import sound_span
@@ -35,7 +35,6 @@ __all__ = [
     "digest",
     "editable",
     "glance",
-    "left_behind",
     "loudness",
     "metadata",
     "probe",

@@ -16,7 +16,7 @@ from av.video.stream import VideoStream
 from sidgan.errors import ConfigError
 from sidgan.types import Clip
 
-MUXERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
+MUXERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}  #: by `sidgan.files.ending`
 SHORT = {"x264": "libx264", "x265": "libx265"}
 SOFTWARE = ("x264", "x265", "libsvtav1", "libvpx-vp9", "ffv1", "prores_ks")
 HARDWARE = tuple(f"{codec}_{chip}" for chip in ("nvenc", "videotoolbox", "qsv", "amf") for codec in ("h264", "hevc"))
@@ -79,7 +79,7 @@ class Encoding:
         """
         size = (clip.width, clip.height) if clip.rotation % 180 == 0 else (clip.height, clip.width)
         unfit = ConfigError(f"{suffix} cannot hold what {self.encoder} makes; use another container, or x264")
-        with av.open(io.BytesIO(), "w", format=MUXERS[suffix.lower()]) as container:
+        with av.open(io.BytesIO(), "w", format=MUXERS[suffix]) as container:
             if self._codec().name not in container.supported_codecs:
                 raise unfit
             stream = self.stream(container, clip.format.name, size, clip.frame_rate, 1 / clip.frame_rate)

@@ -56,7 +56,7 @@ class SegmentWriter:
     def __init__(self, path: Path, like: Clip, encoding: Encoding, suffix: str) -> None:
         self._path, self._like, self._encoding = path, like, encoding
         self._stack = ExitStack()
-        self._muxer = MUXERS[suffix.lower()]
+        self._muxer = MUXERS[suffix]
         self._pictures: PictureStream | None = None
         self._sum, self._shown = 0, list[int]()
 

@@ -78,15 +78,14 @@ def sound_stream(container: InputContainer) -> AudioStream | None:
     return next((s for s in container.streams.audio if s.codec_context is not None), None)
 
 
-def title_and_chapters(path: Path) -> tuple[str | None, list[Chapter]]:
-    """What a video is called, and its chapters on the clock of its pictures, which begins with the first one.
+def title_and_chapters(path: Path, start: Fraction) -> tuple[dict[str, str], list[Chapter]]:
+    """What a video is called, as a tag, and its chapters on a clock that begins at ``start`` of the container's.
 
     Raises:
         InputError: it cannot be read.
     """
-    start = first_picture(path) or Fraction(0)
     with opened(path) as container:
-        title = next((text for name, text in container.metadata.items() if name.lower() == "title"), None)
+        title = {name.lower(): text for name, text in container.metadata.items() if name.lower() == "title"}
         moved: list[Chapter] = []
         for chapter in container.chapters():
             base = chapter["time_base"] or Fraction(1, 1000)
@@ -96,24 +95,13 @@ def title_and_chapters(path: Path) -> tuple[str | None, list[Chapter]]:
         return title, moved
 
 
-def left_behind(path: Path) -> list[str]:
-    """What a video holds that a dub does not, such as ``1 track of subtitles``.
-
-    Raises:
-        InputError: it cannot be read.
-    """
-    with opened(path) as container:
-        found = (
-            (max(0, len(container.streams.audio) - 1), "further sound track"),
-            (len(container.streams.subtitles), "track of subtitles"),
-        )
-        return [f"{count} {what if count == 1 else plural(what)}" for count, what in found if count]
-
-
-def plural(what: str) -> str:
-    """Of a name whose first word counts where it has an ``of``."""
-    first, of, rest = what.partition(" of ")
-    return f"{first}s{of}{rest}"
+def besides(container: InputContainer) -> tuple[str, ...]:
+    """What a video holds beside pictures, first sound, title and chapters, such as ``1 track of subtitles``."""
+    found = (
+        (len(container.streams.audio) - 1, "further sound track", "further sound tracks"),
+        (len(container.streams.subtitles), "track of subtitles", "tracks of subtitles"),
+    )
+    return tuple(f"{count} {one if count == 1 else many}" for count, one, many in found if count > 0)
 
 
 def decoded(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, cast
+from typing import Self, cast
 
 import av
 import cv2
@@ -17,7 +17,7 @@ from av.container import OutputContainer
 from av.packet import Packet
 
 from sidgan.errors import OutputError
-from sidgan.files import require_file
+from sidgan.files import ending, require_file
 from sidgan.media.encoders import MUXERS, Encoding
 from sidgan.media.files import finished, writing
 from sidgan.media.pictures import Picture, to_yuv
@@ -26,9 +26,6 @@ from sidgan.media.source import first_picture, title_and_chapters
 from sidgan.media.stream import Look, PictureStream
 from sidgan.media.track import SoundTrack, Voice, encoded, joined_packets, voice_packets
 from sidgan.types import Byte, Clip, Float, Frame
-
-if TYPE_CHECKING:
-    from av.container.core import Chapter
 
 SMALL = 80  #: px; x264's macroblock tree reads memory it never wrote in pictures of 64: other bytes every other time
 
@@ -50,6 +47,7 @@ class Writer:
         encoding: how pictures are encoded; crf, preset: of x264, in its place.
         tags: metadata of the file, such as ``{"comment": ...}``; the attribute may be set until the first frame is
             written, since all containers keep what is known by then, and none what is told later.
+        named: also give it the title and the chapters of the clip.
 
     Raises:
         OutputError: the folder is missing, nothing can be written there, or the container is unknown.
@@ -68,12 +66,13 @@ class Writer:
         crf: int = 16,
         preset: str = "medium",
         tags: dict[str, str] | None = None,
+        named: bool = False,
     ) -> None:
         self._path, self._like, self._duration, self.tags = Path(path), like, duration, tags or {}
         self._encoding = encoding or Encoding(crf=crf, preset=preset)
         self._audio = None if audio is None else Path(audio)
         self._goes_on = False
-        self._chapters: list[Chapter] = []
+        self._named = named
         self._stack = ExitStack()
         self._output: _Output | None = None
 
@@ -82,22 +81,13 @@ class Writer:
         self._voice = None if self._audio is None else Voice.of(self._audio)
         with ExitStack() as stack:
             self._part = stack.enter_context(_target(self._path))
-            self._encoding.check(self._path.suffix, self._like)
+            self._encoding.check(ending(self._path), self._like)
             self._stack = stack.pop_all()
         return self
 
     def go_on_with_own_sound(self) -> None:
         """After the voice, let the video's own sound be heard, from where the voice ends; before the first frame."""
         self._goes_on = True
-
-    def take_over(self, video: Path, tags: Mapping[str, str]) -> None:
-        """Give the file the title and the chapters of a video, and tags; before the first frame.
-
-        Raises:
-            InputError: it cannot be read.
-        """
-        title, self._chapters = title_and_chapters(video)
-        self.tags |= {"title": title, **tags} if title else tags
 
     def write(self, frame: Frame) -> None:
         """Encode one frame, edited or not; frames must come in order.
@@ -136,17 +126,17 @@ class Writer:
             self._output.finish()
 
     def _begin(self, look: Look, start: Fraction, time: Fraction) -> _Output:
-        container = self._stack.enter_context(_muxing(self._path, self._part, look.time_base, self.tags))
+        title, chapters = title_and_chapters(self._like.path, start) if self._named else ({}, [])
+        container = self._stack.enter_context(_muxing(self._path, self._part, look.time_base, title | self.tags))
         output = _Output(self._path, container, look, start, time, self._like.frame_rate, self._encoding)
-        container.set_chapters(self._chapters)
+        container.set_chapters(chapters)
         if self._like.rotation:
             output.stream.set_display_rotation(self._like.rotation)
         if self._voice is not None:
-            suffix = self._path.suffix.lower()
             if self._goes_on:
                 packets = joined_packets(container, self._voice, self._like.path, start)
             else:
-                packets = voice_packets(container, self._voice, start, suffix, self._stack)
+                packets = voice_packets(container, self._voice, start, ending(self._path), self._stack)
             output.add_sound(packets, None if self._duration is None else start + self._duration)
         return output
 
@@ -273,7 +263,7 @@ class _Output:
 @contextmanager
 def _target(path: Path) -> Iterator[Path]:
     require_file(path)
-    if path.suffix.lower() not in MUXERS:
+    if ending(path) not in MUXERS:
         what = f"{path.suffix} is not a known container" if path.suffix else "the name has no ending"
         raise OutputError(f"{path}: {what}; use {', '.join(MUXERS)}")
     with finished(path) as part:
@@ -284,13 +274,13 @@ def _target(path: Path) -> Iterator[Path]:
 def _muxing(path: Path, part: Path, time_base: Fraction, tags: dict[str, str]) -> Iterator[OutputContainer]:
     """The container ``part`` in the format of ``path``; only a block that ends well gets its closing part."""
     options = {"fflags": "+bitexact"}  # no random identifiers: the same input gives the same bytes
-    if path.suffix.lower() != ".mkv":
+    if ending(path) != ".mkv":
         # MP4 notes where a track starts in units of the whole film. Milliseconds, the default, are too coarse for
         # 29.97 frames per second; a multiple of the pictures' own clock, fine enough for sound, is not.
         clock = time_base.denominator
         options |= {"movflags": "+faststart", "movie_timescale": str(clock * -(-90_000 // clock))}
     with writing(path):
-        container = av.open(f"file:{part}", "w", format=MUXERS[path.suffix.lower()], container_options=options)
+        container = av.open(f"file:{part}", "w", format=MUXERS[ending(path)], container_options=options)
         container.metadata.update(tags)
     try:
         yield container
