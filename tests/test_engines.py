@@ -93,6 +93,13 @@ def test_every_engine_draws_what_torch_draws(net, kind, mean, most):
     assert "differs" not in engine.used
 
 
+def test_openvino_draws_the_bundled_weights_at_their_finest():
+    engine = Engine(checkpoint.load_generator(), "cpu", batch=2, kind="openvino")
+    faces, masks, mels, placed, pictures = material(256)
+    engine.run(faces[:2], masks[:2], mels[:2], engine.encode_reference(pictures), placed[:2])
+    assert engine.used.startswith("openvino")
+
+
 def test_references_need_not_be_placed(net):
     faces, masks, mels, placed, pictures = material(32)
     engine = Engine(net, "cpu", batch=2, kind="onnx")

@@ -14,6 +14,7 @@ from sidgan.nn import Features, Generator
 from sidgan.nn.generator import PICTURE
 from sidgan.types import Float
 
+COLOURS_AND_SHARES = 6  #: channels; motion has fewer, features more
 Given = Mapping[str, np.ndarray[Any, Any]]
 
 
@@ -63,8 +64,11 @@ def openvino_painter(graph: Graph, generator: Generator | None) -> GraphPainter:
     core = openvino.Core()
     model = core.read_model(graph.model)
     # OpenVINO computes in fp32 what leads to an output. Places in references must be among that: as bf16 they are up to
-    # a quarter of a pixel off, and pictures differ three times as much.
+    # a quarter of a pixel off, and pictures differ three times as much. So must motion, colours and shares be, before
+    # they are enlarged: what matters in them is less than bf16 can tell.
     model.add_outputs([op.input_value(1) for op in model.get_ops() if op.get_type_name() == "GridSample"])
+    enlarged = [op.input_value(0) for op in model.get_ops() if op.get_type_name() == "Interpolate"]
+    model.add_outputs([given for given in enlarged if given.get_partial_shape()[1].get_length() <= COLOURS_AND_SHARES])
     precision = "bf16" if "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES") else "f32"
     compiled = core.compile_model(model, "CPU", {
         "INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": torch.get_num_threads(),
