@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,8 +12,8 @@ from marked import films
 from marked import sidgan as command
 from small import save_networks
 
-from sidgan import media
-from sidgan.errors import ConfigError, InputError
+from sidgan import dubbing, media
+from sidgan.errors import ConfigError, InputError, OutputError
 from sidgan.executors import local
 from sidgan.jobs import Job, Outcome, attempt, read, run_all
 
@@ -77,6 +78,20 @@ def test_a_job_that_fails_does_not_end_the_others(tmp_path: Path) -> None:
     assert [(folder / name).exists() for name in ("1.mp4", "2.mp4", "3.mp4", "4.mkv")] == [False, True, False, True]
     assert len(list(media.read_frames(media.probe(folder / "4.mkv")))) == 32
     assert not list(folder.glob(".*"))
+
+
+def test_a_page_that_cannot_be_made_leaves_a_finished_dub(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def full(*_: Any) -> None:
+        raise OutputError("disk full")
+
+    monkeypatch.setattr(dubbing.Dubber, "__init__", lambda *_: None)
+    monkeypatch.setattr(dubbing.Dubber, "dub", lambda *_, **__: SimpleNamespace(to_dict=dict))
+    monkeypatch.setattr(dubbing, "write_page", full)
+    job = Job(tmp_path / "a.mp4", tmp_path / "a.wav", tmp_path / "b.mp4", report=tmp_path / "b.html")
+    with pytest.raises(OutputError, match=r"b.mp4 is finished, but .*: disk full"):
+        job.run(lambda *_: None, lambda _: None)
 
 
 def test_what_nobody_foresaw_is_a_line_too(monkeypatch: pytest.MonkeyPatch) -> None:

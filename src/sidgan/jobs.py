@@ -104,11 +104,14 @@ class Job(Settings):
             self.video, self.voice, self.out, own=own, sign=credentials, workers=self.workers, ray=self.ray,
             tell=tell, progress=lambda stage, done, total: show(done / max(total, 1), stage),
         )  # fmt: skip
-        if self.strip is not None:
-            dubbing.strip(self.video, self.out, self.strip)
-        if self.report is not None:
-            facts = {} if self.adapt is None else {"adapted": [one.to_dict() for one in adapted]}
-            dubbing.write_page(report.to_dict() | facts, self.video, self.spoken, self.out, self.report)
+        facts = {} if self.adapt is None else {"adapted": [one.to_dict() for one in adapted]}
+        try:
+            if self.strip is not None:
+                dubbing.strip(self.video, self.out, self.strip)
+            if self.report is not None:
+                dubbing.write_page(report.to_dict() | facts, self.video, self.spoken, self.out, self.report)
+        except SidganError as error:
+            raise type(error)(f"{self.out} is finished, but not what was asked for beside it: {error}") from error
         return report, adapted
 
     def _adapted(
