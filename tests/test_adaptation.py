@@ -1,5 +1,6 @@
 """Adaptation in its parts: what a sound is good for, what is held back, what is kept, and what is stored."""
 
+import copy
 import dataclasses
 from fractions import Fraction
 
@@ -356,6 +357,18 @@ def test_only_changes_are_stored(kept):
         assert torch.allclose(loaded.get_parameter(name), parameter, atol=1e-3)
     assert checkpoint.read_meta(folder / "me.safetensors")["meta"] == {"adapted_to": "talk.mp4"}
     assert (folder / "me.safetensors").stat().st_size < 0.2 * (folder / "base.safetensors").stat().st_size
+
+
+def test_changes_keep_how_lively_a_dub_should_be(kept):
+    folder, _, other = kept
+    other.lively = 1.5
+    checkpoint.save(folder / "base.safetensors", other, {"lively": 1.5})
+    with torch.no_grad():
+        other.rgb["32"].bias += 0.25
+    adapted = copy.deepcopy(checkpoint.load_generator(folder / "base.safetensors"))
+    adapted.load_state_dict(other.state_dict())
+    checkpoint.save_changes(folder / "me.safetensors", adapted, folder / "base.safetensors", {"adapted_to": "a.mp4"})
+    assert checkpoint.load_generator(folder / "me.safetensors").lively == 1.5
 
 
 def test_nothing_changed_is_almost_nothing_to_store(kept):

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from sidgan import checkpoint, dubbing
 from sidgan.cli import app
 from sidgan.config import GeneratorConfig
-from sidgan.engine import Engine, choice, load, redrawn
+from sidgan.engine import Engine, choice, files, load, redrawn
 from sidgan.errors import CheckpointError, ConfigError, OutputError, SidganError
 from sidgan.synth import Mouth, Person, Portrait, pose
 
@@ -205,6 +205,16 @@ def test_an_exported_generator_draws_the_same(net, exported, kind):
     assert most <= (0.1 if kind == "onnx" else 6)
     with pytest.raises(ConfigError, match="exported for 2 reference pictures, not 1"):
         engine.encode_reference(pictures[:1])
+
+
+def test_an_exported_generator_is_as_lively_as_suits_it(net, monkeypatch, tmp_path):
+    def seen(generator, *_, **__):
+        raise SidganError(f"emphasis {generator.emphasis}")
+
+    monkeypatch.setattr(files, "traced", seen)
+    checkpoint.save(tmp_path / "net.safetensors", net, {"lively": 1.5})
+    with pytest.raises(SidganError, match=r"emphasis 1\.5"):
+        files.export(tmp_path / "net.safetensors", tmp_path / "net.onnx")
 
 
 def test_a_dub_takes_an_exported_generator(exported):

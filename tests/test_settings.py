@@ -116,6 +116,15 @@ def test_a_given_network_stays_as_it_is() -> None:
         assert next(run.parameters()) is next(mine.parameters())  # the weights are there once
 
 
+def test_a_dub_draws_as_lively_as_suits_the_weights() -> None:
+    mine = network(0)
+    mine.lively = 1.5
+    for emphasis, expected in ((1.0, 1.5), (2.0, 3.0)):
+        run: Any = engine_of(mine, Settings(device="cpu", emphasis=emphasis), 2)._generator
+        assert run.emphasis == expected
+    assert mine.emphasis == 1.0
+
+
 def test_what_made_the_engine_cannot_change_with_a_dub(tmp_path: Path) -> None:
     dubber = dubbing.Dubber(generator=network(0), device="cpu")
     with pytest.raises(ConfigError, match="emphasis cannot change"):

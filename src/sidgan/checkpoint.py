@@ -45,7 +45,8 @@ def save(
 
     Args:
         path: ends in ``.safetensors``; appears only when complete.
-        meta: plain values to keep with it (what it was trained on, for how long, how good).
+        meta: plain values to keep with it (what it was trained on, for how long, how good). ``lively`` is a
+            generator's `Generator.lively` once it is loaded.
         half: store floating-point tensors as fp16.
 
     Raises:
@@ -76,7 +77,9 @@ def save_changes(
     inside = bundled("generator") == root
     near = "" if inside else _near(root.resolve(), path.resolve().parent)
     name = "bundled" if inside else root.name
-    _write(path, network, changed, meta, {"base": json.dumps({"name": name, "near": near, "digest": digest(before)})})
+    own = {} if network.lively == 1 else {"lively": network.lively}
+    of = {"name": name, "near": near, "digest": digest(before)}
+    _write(path, network, changed, own | dict(meta or {}), {"base": json.dumps(of)})
 
 
 def _near(file: Path, folder: Path) -> str:
@@ -195,6 +198,8 @@ def _load(path: Path | str, network: type[N]) -> N:
     except (ConfigError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise CheckpointError(f"{file} does not fit this version of sidgan ({reason})") from None
+    if isinstance(model, Generator):
+        model.lively = float(header["meta"].get("lively", 1))
     return model.eval()
 
 

@@ -89,7 +89,7 @@ def dub(
                            "ends; a shorter voice: keep the original sound after it")
     ] = "cut",
     emphasis: Annotated[
-        float, typer.Option(help="how strongly the mouth moves with the voice; 1 as learnt", min=0, max=3)
+        float, typer.Option(help="how strongly the mouth moves with the voice; 1 as suits the weights", min=0, max=3)
     ] = 1.0,
     encoder: Annotated[str, typer.Option(help="x264, x265, or FFmpeg's name of another, such as h264_nvenc",
                                          metavar="NAME")] = "x264",

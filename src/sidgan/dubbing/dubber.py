@@ -106,8 +106,8 @@ def dub(
         crf: constant quality, 0 (best) to 51.
         lossless: encode without loss, whatever ``crf`` says: what was not redrawn is exactly the source's.
         steady: how calm redrawn skin is made, 0 to 1; lips move as they do.
-        emphasis: how strongly the mouth moves with the voice, 0 to 3; 1 as learnt (`sidgan.nn.Generator`). An exported
-            model moves it as learnt.
+        emphasis: how strongly the mouth moves with the voice, 0 to 3; 1 as suits the weights (`Generator.lively`). An
+            exported model moves it so, too.
         progress: told how far it is.
         generator: a network to use in place of ``model``.
         own: networks of the same size for single faces, by their place among the video's tracks, the most prominent

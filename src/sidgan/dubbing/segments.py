@@ -136,9 +136,9 @@ def engine_of(network: Generator | Graph, settings: Settings, batch: int) -> Eng
 
     The network stays as it is: where it moves otherwise, a twin with the same weights is run.
     """
-    if isinstance(network, Generator) and network.emphasis != settings.emphasis:
+    if isinstance(network, Generator) and network.emphasis != (wanted := settings.emphasis * network.lively):
         network = copy(network)
-        network.emphasis = settings.emphasis
+        network.emphasis = wanted
     return Engine(network, settings.device, batch, kind=settings.engine)
 
 

@@ -50,6 +50,7 @@ def export(weights: Path | str, out: Path, *, size: int | None = None, batch: in
     require(batch > 0, f"batch must be positive, not {batch}")
     check_target(out)
     generator = load_generator(weights)
+    generator.emphasis = generator.lively
     config = generator.config
     side = config.size if size is None else size
     known = sides(config)

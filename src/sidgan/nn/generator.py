@@ -121,7 +121,10 @@ class Generator(nn.Module):
         emphasis: how much of what sets a sound apart from the usual the picture gets to hear: 1 as learnt, more moves
             the mouth more. Where a sound leaves several mouths possible, training ends in their mean, which moves less
             than any of them. For use, not for training.
+        lively: the emphasis with which a dub should use these weights, as measured by who made them.
     """
+
+    lively: float = 1.0
 
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__()

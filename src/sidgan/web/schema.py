@@ -41,7 +41,7 @@ class Dub(Given):
     ] = None  # fmt: skip
     match_loudness: Annotated[bool, Field(description="make each voice as loud as the video's own sound")] = False
     silence: Annotated[Literal["close", "keep", "draw"], Field(description="mouths where the voice pauses")] = "close"
-    emphasis: Annotated[float, Field(ge=0, le=3, description="how strongly the mouth moves; 1 as learnt")] = 1.0
+    emphasis: Annotated[float, Field(ge=0, le=3, description="how strongly the mouth moves; 1 suits the weights")] = 1.0
 
     @model_validator(mode="after")
     def _possible(self) -> Dub:
