@@ -62,7 +62,7 @@ class Clip:
         rotation: degrees counter-clockwise (0, 90, 180, 270) by which decoded frames must be turned to stand upright.
         audio_rate: Hz of the first audio stream, or ``None`` where there is none.
         tolerant: pictures that cannot be decoded are left out when it is read, instead of an error.
-        besides: what else the file holds that no dub takes over, such as ``1 track of subtitles``.
+        besides: what else the file holds that no dub takes over, such as ``1 further sound track``.
     """
 
     path: Path

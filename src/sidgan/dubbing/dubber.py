@@ -262,7 +262,7 @@ class Dubber:
                 told = complete(work, len(timeline), drawing, studio, workers, clock, show, on_frame, cluster)
                 writer.tags = mark.tags()
                 with clock.stage("write"):
-                    writer.join([media.Segment(work.segment(record.segment)) for record in told])
+                    writer.join([media.Segment(work.segment(record.segment)) for record in told], subtitles=seen.end)
             with clock.stage("verify"):
                 wrong = wrong_pictures(draft, timeline, [*chain(*(r.digests for r in told))], show)
                 wrong = wrong or wrong_sound(draft, given.sound, timeline, video if goes_on else None)
@@ -273,7 +273,7 @@ class Dubber:
             work.remove()
         return _reported(
             plan, told, clock, f"{self.model}, adapted" if own else self.model, work.resumed,
-            _lost(clip, plan, settings.length),
+            _lost(clip, plan, settings.length, writer.left()),
         )  # fmt: skip
 
     def _inputs(self, given: Inputs, settings: Settings, own: Mapping[int, Generator]) -> dict[str, Any]:
@@ -330,12 +330,11 @@ def _given(video: Path, audio: Path | None, out: Path, sign: Credentials | None,
     return given
 
 
-def _lost(clip: Clip, plan: Plan, length: Length) -> Iterator[str]:
+def _lost(clip: Clip, plan: Plan, length: Length, subtitles: Iterable[str]) -> Iterator[str]:
     """What of the inputs is not in the output, a line each."""
     if length in ("cut", "keep") and plan.timeline.voice > plan.seen.end + BRIEF:
         yield "the voice goes on after the video and was cut there; --length hold, loop or pingpong shows all of it"
-    if clip.besides:
-        yield f"not taken over from {clip.path.name}: {', '.join(clip.besides)}"
+    yield from (f"not taken over from {clip.path.name}: {what}" for what in (*clip.besides, *subtitles))
 
 
 def _reported(

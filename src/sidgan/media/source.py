@@ -96,12 +96,9 @@ def title_and_chapters(path: Path, start: Fraction) -> tuple[dict[str, str], lis
 
 
 def besides(container: InputContainer) -> tuple[str, ...]:
-    """What a video holds beside pictures, first sound, title and chapters, such as ``1 track of subtitles``."""
-    found = (
-        (len(container.streams.audio) - 1, "further sound track", "further sound tracks"),
-        (len(container.streams.subtitles), "track of subtitles", "tracks of subtitles"),
-    )
-    return tuple(f"{count} {one if count == 1 else many}" for count, one, many in found if count > 0)
+    """What a video holds that no dub takes over, such as ``1 further sound track``."""
+    count = len(container.streams.audio) - 1
+    return (f"{count} further sound track{'s' * (count > 1)}",) if count > 0 else ()
 
 
 def decoded(

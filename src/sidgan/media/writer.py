@@ -22,11 +22,13 @@ from sidgan.media.encoders import MUXERS, Encoding
 from sidgan.media.files import finished, writing
 from sidgan.media.pictures import Picture, to_yuv
 from sidgan.media.segments import Segment, decoding_times, earlier
-from sidgan.media.source import first_picture, title_and_chapters
+from sidgan.media.source import first_picture, opened, title_and_chapters
 from sidgan.media.stream import Look, PictureStream
+from sidgan.media.subtitles import Subtitles
 from sidgan.media.track import SoundTrack, Voice, encoded, joined_packets, voice_packets
 from sidgan.types import Byte, Clip, Float, Frame
 
+AHEAD = 1_000_000  #: us of packets that wait for a subtitle, of which there may be none for an hour
 SMALL = 80  #: px; x264's macroblock tree reads memory it never wrote in pictures of 64: other bytes every other time
 
 
@@ -73,6 +75,7 @@ class Writer:
         self._audio = None if audio is None else Path(audio)
         self._goes_on = False
         self._named = named
+        self._subtitles: Subtitles | None = None
         self._stack = ExitStack()
         self._output: _Output | None = None
 
@@ -89,6 +92,10 @@ class Writer:
         """After the voice, let the video's own sound be heard, from where the voice ends; before the first frame."""
         self._goes_on = True
 
+    def left(self) -> list[str]:
+        """What of the clip's subtitles could not be taken over, a line each; known when the file is complete."""
+        return [] if self._subtitles is None else list(self._subtitles.left())
+
     def write(self, frame: Frame) -> None:
         """Encode one frame, edited or not; frames must come in order.
 
@@ -101,16 +108,20 @@ class Writer:
             self._output = self._begin(look, (picture.pts or 0) * look.time_base, frame.time)
         self._output.write(picture, frame.time, frame.duration)
 
-    def join(self, segments: Sequence[Segment]) -> None:
+    def join(self, segments: Sequence[Segment], *, subtitles: Fraction | None = None) -> None:
         """Write pictures that were encoded before, as they are, instead of frames.
 
         Args:
             segments: in order; they must come from the encoding and the clip that this writer was given.
+            subtitles: also take over those of the clip, up to so many seconds after the first frame.
 
         Raises:
             OutputError: the disk is full or went away, or the segments are of another encoder.
         """
         start = first_picture(self._like.path) or Fraction(0)
+        if subtitles is not None:
+            source = self._stack.enter_context(opened(self._like.path))
+            self._subtitles = Subtitles(source, ending(self._path), start, start + subtitles)
         self._output = self._begin(segments[0].look, start, Fraction(0))
         self._output.join(segments)
 
@@ -127,7 +138,10 @@ class Writer:
 
     def _begin(self, look: Look, start: Fraction, time: Fraction) -> _Output:
         title, chapters = title_and_chapters(self._like.path, start) if self._named else ({}, [])
-        container = self._stack.enter_context(_muxing(self._path, self._part, look.time_base, title | self.tags))
+        subtitles = self._subtitles if self._subtitles and self._subtitles.tracks else None
+        more = {"max_interleave_delta": str(AHEAD)} if subtitles else {}
+        tags = title | self.tags
+        container = self._stack.enter_context(_muxing(self._path, self._part, look.time_base, tags, more))
         output = _Output(self._path, container, look, start, time, self._like.frame_rate, self._encoding)
         container.set_chapters(chapters)
         if self._like.rotation:
@@ -138,6 +152,9 @@ class Writer:
             else:
                 packets = voice_packets(container, self._voice, start, ending(self._path), self._stack)
             output.add_sound(packets, None if self._duration is None else start + self._duration)
+        if subtitles:
+            subtitles.add_to(container, self._path)
+            output.beside.append(subtitles)
         return output
 
 
@@ -203,9 +220,10 @@ def write_png(path: Path, rgb: Byte) -> None:
 
 
 class _Output:
-    """A container with one picture stream, and perhaps a sound track.
+    """A container with one picture stream, and perhaps sound and subtitles.
 
-    The first picture is shown at ``start`` on the file's clock and at ``time`` on the frames'.
+    The first picture is shown at ``start`` on the file's clock and at ``time`` on the frames'. What is muxed
+    ``beside`` is told how far the pictures are.
     """
 
     def __init__(
@@ -213,22 +231,22 @@ class _Output:
         encoding: Encoding,
     ) -> None:  # fmt: skip
         self._path, self._container = path, container
-        self._sound: SoundTrack | None = None
+        self.beside: list[SoundTrack | Subtitles] = []
         self._fed = False  # whether the encoder was given anything
         self._end, self._shift = start, start - time
         self._pictures = PictureStream(container, look, rate, encoding, self._shift)
         self.stream = self._pictures.stream
 
     def add_sound(self, packets: Iterator[Packet[AudioStream]], limit: Fraction | None = None) -> None:
-        self._sound = SoundTrack(self._container, self._path, packets, limit)
+        self.beside.append(SoundTrack(self._container, self._path, packets, limit))
 
     def write(self, picture: av.VideoFrame, time: Fraction, duration: Fraction) -> None:
         shown, self._fed = time + self._shift, True
         self._end = shown + duration
         with writing(self._path):
             self._container.mux(self._pictures.encode(picture, time, duration))
-        if self._sound is not None:
-            self._sound.mux_until(shown)
+        for track in self.beside:
+            track.mux_until(shown)
 
     def join(self, segments: Sequence[Segment]) -> None:
         with writing(self._path):
@@ -248,16 +266,16 @@ class _Output:
                 with writing(self._path):
                     self._container.mux(packet)
                 self._end = max(self._end, (piece.shown + piece.duration) * tick)
-                if self._sound is not None:
-                    self._sound.mux_until(time * tick)
+                for track in self.beside:
+                    track.mux_until(time * tick)
             before = [*before, *sorted(shown)][len(shown) :]
 
     def finish(self) -> None:
         if self._fed:
             with writing(self._path):
                 self._container.mux(self._pictures.flush())
-        if self._sound is not None:
-            self._sound.finish(self._end)
+        for track in self.beside:
+            track.finish(self._end)
 
 
 @contextmanager
@@ -271,9 +289,14 @@ def _target(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _muxing(path: Path, part: Path, time_base: Fraction, tags: dict[str, str]) -> Iterator[OutputContainer]:
-    """The container ``part`` in the format of ``path``; only a block that ends well gets its closing part."""
-    options = {"fflags": "+bitexact"}  # no random identifiers: the same input gives the same bytes
+def _muxing(
+    path: Path, part: Path, time_base: Fraction, tags: dict[str, str], more: dict[str, str] | None = None
+) -> Iterator[OutputContainer]:
+    """The container ``part`` in the format of ``path``; only a block that ends well gets its closing part.
+
+    ``more``: options of the format.
+    """
+    options = {"fflags": "+bitexact"} | (more or {})  # no random identifiers: the same input gives the same bytes
     if ending(path) != ".mkv":
         # MP4 notes where a track starts in units of the whole film. Milliseconds, the default, are too coarse for
         # 29.97 frames per second; a multiple of the pictures' own clock, fine enough for sound, is not.
