@@ -214,21 +214,47 @@ def test_few_packets_wait_for_the_next_subtitle(tmp_path: Path, monkeypatch: pyt
 
 
 @pytest.mark.parametrize(
-    ("tracks", "suffix", "target", "told"),
-    [
-        (HELLO, ".mkv", ".mp4", ["2 tracks of subtitles (subrip), which .mp4 cannot hold; choose an .mkv output"]),
-        (HELLO[:1], ".mkv", ".mov", ["1 track of subtitles (subrip), which .mov cannot hold; choose an .mkv output"]),
-        (TOLD[:1], ".mp4", ".mkv", ["1 track of subtitles (mov_text), which .mkv cannot hold; choose an .mp4 output"]),
-    ],
-)
-def test_what_a_container_cannot_hold_is_left_behind_and_told(
-    film: Path, tmp_path: Path, tracks: tuple[Track, ...], suffix: str, target: str, told: list[str]
+    ("kind", "suffix", "target", "becomes"),
+    [("subrip", ".mkv", ".mp4", "mov_text"), ("webvtt", ".mkv", ".mov", "mov_text"),
+     ("mov_text", ".mp4", ".mkv", "subrip")],
+)  # fmt: skip
+def test_plain_text_is_written_anew_where_it_has_to_be(
+    film: Path, tmp_path: Path, kind: str, suffix: str, target: str, becomes: str
 ) -> None:
-    video, out = subtitled(film, tmp_path / f"in{suffix}", *tracks), tmp_path / f"out{target}"
-    assert dubbed(video, out) == told
+    say, words = (text, str.encode) if kind == "mov_text" else (str.encode, text)
+    said = [(0.4, 1.0, say("Hello")), (1.0, 1.1, b"\xff\xfe\xff"), (1.2, 1.6, say("Grüße"))]
+    video, out = subtitled(film, tmp_path / f"in{suffix}", Track(kind, said)), tmp_path / f"out{target}"
+    assert dubbed(video, out) == [
+        f"colours and places of 1 track of subtitles ({kind}), written as {becomes}; choose an {suffix} output to keep them",
+        "subtitles that are damaged, near 1.00 s",
+    ]
+    found = [entry for entry in shown(out) if entry[2] in (words("Hello"), words("Grüße"))]
+    assert [data for *_, data in found] == [words("Hello"), words("Grüße")]
+    assert found[0][:2] == pytest.approx((0.4, 1.0), abs=0.0011)
+    assert found[1][:2] == pytest.approx((1.2, 1.6), abs=0.0011)
+    once = out.read_bytes()
+    dubbed(video, out)
+    assert out.read_bytes() == once
+
+
+def test_what_is_bold_or_in_italics_stays_so(film: Path, tmp_path: Path) -> None:
+    said = [(0.4, 1.0, b"Hello <i>there</i>\n<b>you</b>")]
+    video = subtitled(film, tmp_path / "in.mkv", Track("subrip", said))
+    dubbed(video, tmp_path / "there.mp4")
+    dubbed(tmp_path / "there.mp4", tmp_path / "back.mkv")
+    assert [data for *_, data in shown(tmp_path / "back.mkv")] == [said[0][2]]
+
+
+def test_what_a_container_cannot_hold_is_left_behind_and_told(film: Path, tmp_path: Path) -> None:
+    pictures = Track("hdmv_pgs_subtitle", [(0.4, None, HEAD + END)])
+    styled = Track("ass", [(0.4, 1.0, b"0,0,Default,,0,0,0,,Hello")])
+    video, out = subtitled(film, tmp_path / "in.mkv", pictures, styled, styled), tmp_path / "out.mp4"
+    assert dubbed(video, out) == [
+        "3 tracks of subtitles (ass, hdmv_pgs_subtitle), which .mp4 cannot hold; choose an .mkv output"
+    ]
     with av.open(str(out)) as file:
         assert not file.streams.subtitles
-    plain, clip = tmp_path / f"plain{target}", media.probe(video)
+    plain, clip = tmp_path / "plain.mp4", media.probe(video)
     with media.Writer(plain, clip, audio=video, encoding=HOW, named=True) as writer:
         writer.join([segment(clip, plain)])
     assert plain.read_bytes() == out.read_bytes()

@@ -1,9 +1,9 @@
-"""The subtitles of a video, taken over into its dub packet by packet: nothing of them is decoded or written anew."""
+"""The subtitles of a video, taken over into its dub packet by packet; plain text is written anew where it has to be."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from math import ceil
 from pathlib import Path
@@ -16,6 +16,7 @@ from av.subtitles.stream import SubtitleStream
 
 from sidgan.media.files import writing
 from sidgan.media.pgs import DisplaySets
+from sidgan.media.rewriting import PLAIN, WRITTEN, Ready, rewriting
 from sidgan.media.source import MOST_GAPS
 
 PGS = "hdmv_pgs_subtitle"
@@ -25,7 +26,6 @@ HELD = {
     ".mov": {"mov_text"},
     ".mkv": {"subrip", "ass", "webvtt", "dvd_subtitle", "dvb_subtitle", PGS},
 }
-
 FONT = re.compile("font|truetype|opentype")  #: in the kind of a file that is attached to a video
 NOTHING = b"\0\0"  #: in mov_text, between two subtitles; the muxer writes it itself where it is needed
 
@@ -48,16 +48,27 @@ class Subtitles:
 
     def __init__(self, source: InputContainer, suffix: str, start: Fraction, end: Fraction) -> None:
         self._source, self._suffix, self._start, self._end = source, suffix, start, end
-        self.tracks = [track for track in source.streams.subtitles if kind_of(track) in HELD[suffix]]
-        kinds = [kind_of(track) for track in source.streams.subtitles]
-        self._unfit = [kind or "of an unknown kind" for kind in kinds if kind not in HELD[suffix]]
+        taken, kinds = HELD[suffix] | PLAIN, [kind_of(track) for track in source.streams.subtitles]
+        self.tracks = [track for track in source.streams.subtitles if kind_of(track) in taken]
+        self._rewritten = [kind for kind in kinds if kind in taken and kind not in HELD[suffix]]
+        self._unfit = [kind or "of an unknown kind" for kind in kinds if kind not in taken]
         self._damaged: Fraction | None = None  # where the first of it is
         self._next: Packet[SubtitleStream] | None = None
 
     def add_to(self, container: OutputContainer, path: Path) -> None:
         """Add the tracks to ``container``, which is written to ``path``, and the fonts that they may be set in."""
         self._container, self._path = container, path
-        self._packets = self._timed({track.index: _copy(container, track) for track in self.tracks})
+        copies, ready = dict[int, SubtitleStream](), dict[int, Ready]()
+        for track in self.tracks:
+            kind = kind_of(track)
+            if kind in HELD[self._suffix]:
+                copies[track.index] = container.add_stream_from_template(track)
+            else:
+                copies[track.index], ready[track.index] = rewriting(container, track, WRITTEN[self._suffix])
+            if kind == PGS:
+                ready[track.index] = DisplaySets().add
+            _name(copies[track.index], track)
+        self._packets = self._timed(copies, ready)
         if any(kind_of(track) == "ass" for track in self.tracks):
             for attachment in self._source.streams.attachments:
                 if attachment.name and FONT.search(attachment.mimetype or ""):
@@ -79,17 +90,23 @@ class Subtitles:
     def left(self) -> Iterator[str]:
         """What is not taken over, a line each; complete when all is written."""
         if self._unfit:
-            tracks = "1 track" if len(self._unfit) == 1 else f"{len(self._unfit)} tracks"
-            other = next((suffix for suffix, held in HELD.items() if held.intersection(self._unfit)), None)
+            other = _holder(self._unfit)
             advice = f"which {self._suffix} cannot hold; choose an {other} output" if other else "which no dub can hold"
-            yield f"{tracks} of subtitles ({', '.join(sorted({*self._unfit}))}), {advice}"
+            yield f"{_tracks(self._unfit)}, {advice}"
+        if self._rewritten:
+            yield (
+                f"colours and places of {_tracks(self._rewritten)}, written as {WRITTEN[self._suffix]}; "
+                f"choose an {_holder(self._rewritten)} output to keep them"
+            )
         if self._damaged is not None:
             yield f"subtitles that are damaged, near {max(0.0, float(self._damaged - self._start)):.2f} s"
 
-    def _timed(self, copies: dict[int, SubtitleStream]) -> Iterator[Packet[SubtitleStream]]:
+    def _timed(
+        self, copies: dict[int, SubtitleStream], ready: dict[int, Ready]
+    ) -> Iterator[Packet[SubtitleStream]]:
         """The packets to mux, in the order of the source, each track's in order of time."""
         last = dict.fromkeys(copies, self._start)
-        for packet in self._read():
+        for packet in self._read(ready):
             track, base = packet.stream.index, packet.time_base
             if packet.pts is None or packet.is_corrupt or (packet.duration or 0) < 0:
                 self._note_damage(last[track])
@@ -107,19 +124,19 @@ class Subtitles:
             packet.stream = copies[track]
             yield packet
 
-    def _read(self) -> Iterator[Packet[SubtitleStream]]:
+    def _read(self, ready: dict[int, Ready]) -> Iterator[Packet[SubtitleStream]]:
         """All packets that say something and can be read."""
-        at, sets = self._start, {track.index: DisplaySets() for track in self.tracks if kind_of(track) == PGS}
+        at = self._start
         for _ in range(MOST_GAPS):
             try:
                 for packet in cast("Iterator[Packet[SubtitleStream]]", self._source.demux(*self.tracks)):
                     if not packet.size or packet.is_discard or bytes(packet) == NOTHING:
                         continue
                     at = at if packet.pts is None else packet.pts * packet.time_base
-                    pictures = sets.get(packet.stream.index)
+                    make = ready.get(packet.stream.index)
                     try:
-                        whole = packet if pictures is None else pictures.add(packet)
-                    except ValueError:
+                        whole = packet if make is None else make(packet)
+                    except (ValueError, av.FFmpegError):
                         self._note_damage(at)
                     else:
                         yield from [] if whole is None else [whole]
@@ -137,9 +154,16 @@ def kind_of(stream: SubtitleStream) -> str | None:
     return None if stream.codec_context is None else stream.codec_context.codec.canonical_name
 
 
-def _copy(container: OutputContainer, track: SubtitleStream) -> SubtitleStream:
-    copy = container.add_stream_from_template(track)
+def _name(copy: SubtitleStream, track: SubtitleStream) -> None:
     said = {"title": track.metadata.get("name")} | track.metadata  # as mp4 and the others call it
     copy.metadata.update({name: text for name in ("language", "title") if (text := said.get(name))})
     copy.disposition = track.disposition
-    return copy
+
+
+def _tracks(kinds: Sequence[str]) -> str:
+    tracks = "1 track" if len(kinds) == 1 else f"{len(kinds)} tracks"
+    return f"{tracks} of subtitles ({', '.join(sorted({*kinds}))})"
+
+
+def _holder(kinds: Sequence[str]) -> str | None:
+    return next((suffix for suffix, held in HELD.items() if held.intersection(kinds)), None)
