@@ -78,8 +78,8 @@ def sound_stream(container: InputContainer) -> AudioStream | None:
     return next((s for s in container.streams.audio if s.codec_context is not None), None)
 
 
-def title_and_chapters(path: Path, start: Fraction) -> tuple[dict[str, str], list[Chapter]]:
-    """What a video is called, as a tag, and its chapters on a clock that begins at ``start`` of the container's.
+def title_and_chapters(path: Path) -> tuple[dict[str, str], list[Chapter]]:
+    """What a video is called, as a tag, and its chapters on the container's clock.
 
     Raises:
         InputError: it cannot be read.
@@ -89,7 +89,7 @@ def title_and_chapters(path: Path, start: Fraction) -> tuple[dict[str, str], lis
         moved: list[Chapter] = []
         for chapter in container.chapters():
             base = chapter["time_base"] or Fraction(1, 1000)
-            begin, end = (max(0, round((chapter[edge] * base - start) * 1000)) for edge in ("start", "end"))
+            begin, end = (max(0, round(chapter[edge] * base * 1000)) for edge in ("start", "end"))
             if end > begin:
                 moved.append({**chapter, "start": begin, "end": end, "time_base": Fraction(1, 1000)})
         return title, moved

@@ -137,7 +137,7 @@ class Writer:
             self._output.finish()
 
     def _begin(self, look: Look, start: Fraction, time: Fraction) -> _Output:
-        title, chapters = title_and_chapters(self._like.path, start) if self._named else ({}, [])
+        title, chapters = title_and_chapters(self._like.path) if self._named else ({}, [])
         subtitles = self._subtitles if self._subtitles and self._subtitles.tracks else None
         more = {"max_interleave_delta": str(AHEAD)} if subtitles else {}
         tags = title | self.tags
