@@ -15,6 +15,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from marked import sidgan
 from typer.testing import CliRunner
 
 from sidgan import dubbing, geometry, media
@@ -304,6 +305,14 @@ def test_the_command_line_refuses_before_it_works(
     given = ["dub", str(folder / "film <b>.mp4"), str(folder / "voice.wav"), "-o", str(tmp_path / "out.mp4")]
     lost = CliRunner().invoke(app, [*given, "--report", str(tmp_path / "nowhere" / "page.html")])
     assert isinstance(lost.exception, OutputError)
+    (tmp_path / "voice.wav").symlink_to(folder / "voice.wav")
+    for options, told in (
+        (["--strip", given[1]], "one of the inputs"), (["--report", str(tmp_path / "voice.wav")], "one of the inputs"),
+        (["--strip", given[4]], "written as well"), (["--strip", "a.png", "--report", "a.png"], "written as well"),
+    ):  # fmt: skip
+        code, said = sidgan(*given, *options)
+        assert (code, told in said) == (2, True), said
+    (tmp_path / "voice.wav").unlink()
     assert CliRunner().invoke(app, [*given, "--steady", "2"]).exit_code == 2
     with pytest.raises(ConfigError, match="steady"):
         dubbing.dub(Path(given[1]), Path(given[2]), tmp_path / "out.mp4", steady=2, generator=generator)

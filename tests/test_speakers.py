@@ -151,6 +151,10 @@ def test_nobody_and_bad_targets_are_told(folder: Path, tmp_path: Path, monkeypat
     with pytest.raises(OutputError, match="nowhere"):
         dubbing.faces(folder / "two.mp4", sheet=folder / "nowhere" / "sheet.png")
     monkeypatch.undo()
+    video = tmp_path / "two.mp4"
+    video.symlink_to(folder / "two.mp4")
+    with pytest.raises(OutputError, match="the video itself"):
+        dubbing.faces(video, sheet=folder / "two.mp4")
     media.write_clip(tmp_path / "room.mp4", [np.full((96, 96, 3), 120, np.uint8)] * 3, RATE)
     with pytest.raises(NoFaceError, match="no face found"):
         dubbing.faces(tmp_path / "room.mp4")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -59,6 +59,18 @@ def check_target(path: Path) -> None:
 
     with suppress(Enough), finished(path):
         raise Enough
+
+
+def require_apart(path: Path, others: Iterable[Path], what: str = "one of the inputs") -> None:
+    """Raise an `OutputError` where what is to be written is one of some other files, whatever they are called."""
+    if any(_same(path, other) for other in others):
+        raise OutputError(f"{path} is {what}; choose another name")
+
+
+def _same(one: Path, other: Path) -> bool:
+    with suppress(OSError):
+        return one.samefile(other)  # some systems take large and small letters for the same
+    return os.path.realpath(one) == os.path.realpath(other)  # not yet there, either of them
 
 
 def digest(path: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from sidgan.dubbing import DubReport
 from sidgan.dubbing.settings import Settings, background_of, face_of
 from sidgan.errors import ConfigError, InputError, SidganError
 from sidgan.executors import Executor
-from sidgan.files import check_target
+from sidgan.files import check_target, require_apart
 from sidgan.nn import Generator
 
 NEEDED = ("video", "voice", "out")
@@ -97,8 +98,7 @@ class Job(Settings):
             credentials = Credentials(self.sign, self.key)
         elif self.sign is not None or self.key is not None:
             raise ConfigError("--sign and --key belong together: a certificate and its private key")
-        for target in filter(None, (self.strip, self.report)):
-            check_target(target)
+        self._check_beside()
         own, adapted = self._adapted(credentials, show, tell)
         report = dubbing.Dubber(self.model, self).dub(
             self.video, self.voice, self.out, own=own, sign=credentials, workers=self.workers, ray=self.ray,
@@ -113,6 +113,17 @@ class Job(Settings):
         except SidganError as error:
             raise type(error)(f"{self.out} is finished, but not what was asked for beside it: {error}") from error
         return report, adapted
+
+    def _check_beside(self) -> None:
+        """Raise an `OutputError` where picture or page cannot be written, or would take the place of another file."""
+        given = [self.video, self.voice, *self.speakers.values(), self.face, self.background, self.sign, self.key]
+        inputs = [Path(self.model), *(file for file in given if isinstance(file, Path))]
+        made = [self.out]
+        for target in filter(None, (self.strip, self.report)):
+            require_apart(target, inputs)
+            require_apart(target, made, "written as well")
+            check_target(target)
+            made.append(target)
 
     def _adapted(
         self, credentials: Credentials | None, show: Show, tell: Tell
@@ -156,11 +167,12 @@ def read(file: Path, like: Job) -> list[Job]:
         raise InputError(f"{file} cannot be read as a list of jobs ({error}); give a CSV file") from error
     if not jobs:
         raise InputError(f"{file} holds no job; give a line with {', '.join(NEEDED)} for each dub")
-    made = [path for job in jobs for path in (job.out, job.strip, job.report) if path is not None]
-    places = [path.resolve() for path in made]
-    for path, place in zip(made, places, strict=True):
-        if places.count(place) > 1:
+    places = set[str]()
+    for path in (path for job in jobs for path in (job.out, job.strip, job.report) if path is not None):
+        place = os.path.realpath(path)
+        if place in places:
             raise InputError(f"{file} has more than one job for {path}; give each one of its own, in a column")
+        places.add(place)
     return jobs
 
 

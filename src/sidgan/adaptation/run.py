@@ -15,8 +15,8 @@ from sidgan.adaptation.settings import AdaptConfig
 from sidgan.adaptation.tuning import tune
 from sidgan.config import require
 from sidgan.data.dataset import FPS, PackedSet
-from sidgan.errors import InputError, OutputError
-from sidgan.files import check_target
+from sidgan.errors import InputError
+from sidgan.files import check_target, require_apart
 from sidgan.nn import Generator
 from sidgan.train.growth import onto, trunk_of
 
@@ -125,12 +125,12 @@ def adapt(
 
     Raises:
         InputError: no face, no such face, or less than two seconds of it.
-        OutputError: ``out`` cannot be written, or is the model.
+        OutputError: ``out`` cannot be written, or is the model or the video.
     """
     if out is not None:
         check_target(out)
-        if out.resolve() == checkpoint.base_file(model).resolve():
-            raise OutputError(f"{out} is the model to start from, which its changes need; choose another name")
+        require_apart(out, [checkpoint.base_file(model)], "the model to start from, which its changes need")
+        require_apart(out, [Path(video)], "the video itself")
     base = _adaptable(model, minutes)
     found = read_material(Path(video), base.config.base_size, "all", progress, LONGEST)
     material = next((m for m in found if m.number == face), None)

@@ -13,8 +13,7 @@ from sidgan import media, provenance
 from sidgan.config import require
 from sidgan.dubbing.report import Progress
 from sidgan.dubbing.settings import Background
-from sidgan.errors import OutputError
-from sidgan.files import writing
+from sidgan.files import require_apart, writing
 
 
 class Inputs:
@@ -45,8 +44,7 @@ class Inputs:
         self.voices = ([] if audio is None else [Path(audio)]) + list(self.speakers.values())
         require(bool(self.voices), "give a voice, or speakers with voices of their own")
         under = [background] if isinstance(background, Path) else []
-        if out.resolve() in (file.resolve() for file in [video, *self.voices, *under]):
-            raise OutputError(f"{out} is one of the inputs; choose another name")
+        require_apart(out, [video, *self.voices, *under])
         self.video, self._background = video, background
         self.voice = self.sound = self.voices[0]
         self._heard = self.voices if audio is None else self.voices[:1]
