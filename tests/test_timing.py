@@ -603,7 +603,34 @@ def test_an_output_that_is_not_what_was_meant_is_told_and_removed(
             lossless=True,
         )  # fmt: skip
     assert "\n" not in str(caught.value)
-    assert not (tmp_path / "out.mp4").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["voice.m4a"]
+
+
+@pytest.mark.parametrize(("fault", "kept"), [("sound", False), ("pictures", False), ("interrupted", True)])
+def test_an_output_that_cannot_be_checked_does_not_stay(
+    folder: Path, tmp_path: Path, generator: Generator, fault: str, kept: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt if fault == "interrupted" else InputError("damaged")
+
+    if fault == "sound":
+        monkeypatch.setattr(track.SoundTrack, "_mux", lambda self, packet: None)
+    else:
+        monkeypatch.setattr(media, "shown_times", stop)
+    with pytest.raises(KeyboardInterrupt if kept else SidganError, match=None if kept else fault):
+        dub(folder / "talk.mp4", folder / "short.wav", tmp_path / "out.mp4", generator=generator, device="cpu")
+    assert [path.name for path in tmp_path.iterdir()] == [".out.mp4.sidgan"] * kept  # the work, where it can go on
+
+
+def test_a_voice_that_begins_after_the_video_is_told(folder: Path, tmp_path: Path, generator: Generator) -> None:
+    pts = [25_000 * i for i in range(2)]
+    late = make_video(tmp_path / "late.mp4", pts, Fraction(1, 25_000), sound=(speech(0.2, 48_000), 24_000))
+    for suffix in (".mp4", ".mkv"):
+        with pytest.raises(InputError, match=r"begins to sound at 0.[45]\d s, when the video is over"):
+            dub(folder / "talk.mp4", late, tmp_path / f"out{suffix}", generator=generator, device="cpu")
+        assert not (tmp_path / f"out{suffix}").exists()
+    dub(folder / "talk.mp4", late, tmp_path / "out.mp4", generator=generator, device="cpu", length="hold")
+    assert media.sound_span(tmp_path / "out.mp4").start == pytest.approx(0.5, abs=0.03)
 
 
 @pytest.mark.parametrize(("setting", "says"), [({"length": "twist"}, "length must be"), ({"encoder": "no"}, "encoder")])

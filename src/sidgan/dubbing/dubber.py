@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
+from fractions import Fraction
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -247,7 +248,7 @@ class Dubber:
                 enough = seen.end + 1 if settings.length in ("cut", "keep") else None
                 with clock.stage("listen"):
                     voice = voices(given.voice, given.speakers, settings.silence, enough)
-                timeline = Timeline(seen.times, seen.end, voice.end, settings.length)
+                timeline = _timeline(seen, voice.end, given.sound, settings.length)
                 goes_on = settings.length == "keep" and clip.audio_rate is not None and voice.end < seen.end
                 if goes_on:
                     writer.go_on_with_own_sound()
@@ -263,7 +264,7 @@ class Dubber:
                 writer.tags = mark.tags()
                 with clock.stage("write"):
                     writer.join([media.Segment(work.segment(record.segment)) for record in told], subtitles=seen.end)
-            with clock.stage("verify"):
+            with clock.stage("verify"), _checked(draft):
                 wrong = wrong_pictures(draft, timeline, [*chain(*(r.digests for r in told))], show)
                 wrong = wrong or wrong_sound(draft, given.sound, timeline, video if goes_on else None)
                 _require_right(draft, out, video, mark, wrong, work)
@@ -352,15 +353,36 @@ def _reported(
     )  # fmt: skip
 
 
+def _timeline(seen: Analysis, end: Fraction, sound: Path, length: Length) -> Timeline:
+    """The frames of the output, in which something is heard."""
+    timeline = Timeline(seen.times, seen.end, end, length)
+    start = media.sound_span(sound).start
+    if start >= timeline.end:
+        raise InputError(
+            f"{sound} begins to sound at {float(start):.2f} s, when the video is over; give one that begins earlier, "
+            "or --length hold, loop or pingpong"
+        )
+    return timeline
+
+
+@contextmanager
+def _checked(file: Path) -> Iterator[None]:
+    """Remove a file where the block that checks it does not end well, whatever the reason."""
+    try:
+        yield
+    except BaseException:
+        file.unlink(missing_ok=True)
+        raise
+
+
 def _require_right(
     file: Path, out: Path, video: Path, mark: provenance.Mark, wrong: str | None, work: Journal
 ) -> None:
-    """Remove an output with something wrong, or without its mark, and the work for it, and say so."""
+    """Raise what is wrong with an output, or that it lacks its mark, and remove the work for it."""
     if not wrong:
         with suppress(MarkError):
             if provenance.read(file) == mark:
                 return
-    file.unlink()
     work.remove()
     if wrong:
         raise SidganError(f"{out} came out with {wrong}; convert {video} to mp4 and try again")

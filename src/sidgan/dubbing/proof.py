@@ -9,6 +9,7 @@ from pathlib import Path
 
 from sidgan import media
 from sidgan.dubbing.report import Progress
+from sidgan.errors import InputError
 from sidgan.timeline import Timeline
 from sidgan.types import Frame
 
@@ -20,7 +21,10 @@ def wrong_pictures(out: Path, timeline: Timeline, digests: Sequence[int], progre
 
     Every frame must be there at its time, and decode to the samples of its digest if there are any.
     """
-    times = media.shown_times(out)
+    try:
+        times = media.shown_times(out)
+    except InputError:
+        return "pictures that cannot be read back"
     if len(times) != len(timeline):
         return f"{len(times)} frames instead of {len(timeline)}"
     for shown, time in zip(timeline, times, strict=True):
@@ -46,7 +50,11 @@ def wrong_sound(out: Path, voice: Path, timeline: Timeline, own: Path | None) ->
         voice: what is heard, as far as the timeline goes.
         own: the video whose own sound goes on after the voice, if it does.
     """
-    said, heard = media.sound_span(voice), media.sound_span(out)
+    said = media.sound_span(voice)
+    try:
+        heard = media.sound_span(out)
+    except InputError:
+        return "sound that cannot be read back"
     ends = [said.end, timeline.voice] if own is None else [max(timeline.voice, media.sound_span(own).end)]
     first, last = (min(timeline.end, end) for end in (min(ends), max(ends)))
     slack = max(said.packet, heard.packet) + ROUNDING
