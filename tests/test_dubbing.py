@@ -23,7 +23,7 @@ from sidgan.blend import GAIN, ToneMatch, mouth_alpha
 from sidgan.dubbing import Dubber, analysis, drawing, dub, looking, strip
 from sidgan.engine import Engine
 from sidgan.errors import CheckpointError, ConfigError, InputError, NoFaceError, OutputError, SidganError
-from sidgan.faces import track_faces
+from sidgan.faces import search, track_faces
 from sidgan.media import player
 from sidgan.nn import Generator
 from sidgan.people import Person, References
@@ -334,6 +334,13 @@ def test_small_and_turned_faces_are_left_alone(tracks: list[FaceTrack]) -> None:
     assert {r for i, r in enumerate(refusals) if i not in (4, 5)} == {None}
     assert {104, 105}.isdisjoint(person.candidates()[0])
     assert all({104, 105}.isdisjoint(group) for group in person.candidates(2))
+
+
+@pytest.mark.parametrize("lines", [112, 144, 176])
+def test_a_face_that_fills_a_small_picture_is_found(lines: int) -> None:
+    scene = Scene(Drawn(3), LINES["hello"], seconds=0.041, rate=Fraction(25), size=(lines, lines))
+    (face,) = search(cv2.cvtColor(next(iter(scene)).image, cv2.COLOR_RGB2GRAY))
+    assert abs(face.landmarks[:, 0].mean() - lines / 2) < lines / 10
 
 
 def test_only_unusable_faces_are_no_faces(

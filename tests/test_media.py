@@ -66,6 +66,7 @@ def make_video(
     pixels: str = "yuv420p",
     size: tuple[int, int] = (64, 48),
     rotation: int = 0,
+    mirror: bool = False,
     muxer: str | None = None,
     sound: tuple[np.ndarray, int] | None = None,
     tags: dict[str, int] | None = None,
@@ -83,8 +84,8 @@ def make_video(
             setattr(stream.codec_context, name, value)
         if shape is not None:
             stream.codec_context.sample_aspect_ratio = shape
-        if rotation:
-            stream.set_display_rotation(rotation)
+        if rotation or mirror:
+            stream.set_display_rotation(rotation, hflip=mirror)
         voice = out.add_stream("mp2" if muxer in ("mpeg", "mpegts") else "aac", rate=48_000) if sound else None
         for index, value in enumerate(pts):
             picture = av.VideoFrame.from_ndarray(drawing(index, size[1], size[0]), format="rgb24")
@@ -293,6 +294,13 @@ def test_rotated_clips_are_read_upright_and_written_back_rotated(tmp_path: Path,
     assert np.array_equal(media.editable(upright).planes[1], upright.planes[1])
     again = media.probe(tmp_path / f"b{suffix}")
     assert (again.rotation, again.width, again.height) == (rotation, clip.width, clip.height)
+
+
+@pytest.mark.parametrize("rotation", [0, 90, 180])
+def test_a_mirrored_clip_is_refused_rather_than_shown_upside_down(tmp_path: Path, rotation: int) -> None:
+    path = make_video(tmp_path / "a.mp4", [0, 1], Fraction(1, 25), rotation=rotation, mirror=True)
+    with pytest.raises(InputError, match="mirrored"):
+        media.probe(path)
 
 
 @pytest.mark.parametrize("turns", [0, 1, 2, 3])

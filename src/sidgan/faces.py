@@ -94,9 +94,9 @@ def detect(luma: Byte, short_side: int) -> list[tuple[Box, float]]:
 
 def search(luma: Byte) -> list[Face]:
     """All faces of a frame: coarse first, finer only while nothing is found, so wide shots are not missed."""
-    for lines in SEARCH_LINES:
-        if lines > 2 * min(luma.shape):
-            break
+    first, *finer = SEARCH_LINES
+    most = 2 * min(luma.shape)  # enlarged further, nothing more is seen
+    for lines in (min(first, most), *(lines for lines in finer if lines <= most)):
         found = detect(luma, lines)
         if found:
             return [Face(box, score, landmarks(luma, box)) for box, score in found]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import reduce
@@ -13,6 +13,7 @@ from zlib import crc32
 import av
 import numpy as np
 from av.container import InputContainer
+from av.sidedata.sidedata import Type
 from av.video.format import VideoFormat
 from av.video.reformatter import ColorRange, Colorspace
 
@@ -67,7 +68,7 @@ def probe(path: Path, *, tolerant: bool = False) -> Clip:
         tolerant: let damage be passed over when it is read, see `Clip`.
 
     Raises:
-        InputError: it cannot be dubbed: missing, damaged, a still picture, or sound without pictures.
+        InputError: it cannot be dubbed: missing, damaged, a still picture, mirrored, or sound without pictures.
     """
     path = Path(path)
     with opened(path) as container:
@@ -85,6 +86,8 @@ def probe(path: Path, *, tolerant: bool = False) -> Clip:
             duration = float(stream.duration * stream.time_base)
         else:
             duration = (container.duration or 0) / av.time_base
+        if _mirrored(first):
+            raise InputError(f"{path} is stored mirrored, to be turned over by the player; convert it to mp4 first")
         rotation = round(first.rotation / 90) % 4 * 90
         sound = sound_stream(container)
         width, height = (first.width, first.height) if rotation % 180 == 0 else (first.height, first.width)
@@ -271,6 +274,15 @@ def turned(chroma: PlaneMap, turns: int) -> PlaneMap:
         mirrored = chroma.step_x - 1 - chroma.offset_x
         chroma = PlaneMap(chroma.step_y, chroma.step_x, chroma.offset_y, mirrored)
     return chroma
+
+
+def _mirrored(picture: av.VideoFrame) -> bool:
+    """Whether the file says that a picture is to be shown mirrored, which its rotation does not tell."""
+    told = cast("Mapping[Type, bytes]", picture.side_data).get(Type.DISPLAYMATRIX)
+    if told is None:
+        return False
+    x_to_x, x_to_y, _, y_to_x, y_to_y = np.frombuffer(told, np.int32)[:5].tolist()
+    return bool(x_to_x * y_to_y < x_to_y * y_to_x)
 
 
 def _planar(picture: av.VideoFrame, layout: PixelFormat) -> av.VideoFrame:
