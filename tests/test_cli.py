@@ -53,6 +53,19 @@ def test_an_output_that_is_no_file_is_one_line(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_folder_for_the_demo_that_cannot_be_is_one_line(tmp_path):
+    (tmp_path / "file").touch()
+    for out in ("file", "file/deeper"):
+        result = sidgan("demo", out, cwd=tmp_path)
+        assert (result.returncode, result.stderr.count("\n")) == (2, 1), result.stderr
+        assert f"{out} cannot be written" in result.stderr
+
+
+def test_a_name_cannot_write_on_the_screen(tmp_path):
+    result = sidgan("verify", "a\nb\x1b[2Jc.mp4", cwd=tmp_path)
+    assert result.stderr == "sidgan: a?b?[2Jc.mp4: there is no such file; check the name\n"
+
+
 def test_extras_are_named_in_the_help():
     assert "'sidgan[separate]'" in " ".join(CliRunner().invoke(app, ["dub", "--help"]).output.replace("│", "").split())
 

@@ -24,7 +24,7 @@ from sidgan.cast import Member
 from sidgan.dubbing import analysis, census, choice, dub, looking, plan, portraits, trust
 from sidgan.dubbing import glimpses as glimpsing
 from sidgan.dubbing.analysis import Seen
-from sidgan.dubbing.choice import number_of
+from sidgan.dubbing.choice import number_of, pictured
 from sidgan.dubbing.glimpses import Glimpses
 from sidgan.dubbing.silence import Silence, hushed, silent
 from sidgan.dubbing.speaking import who_speaks
@@ -236,14 +236,37 @@ def test_glimpses_beyond_the_frame_and_beyond_memory(
 
 
 def test_a_photo_chooses_the_same(folder: Path, known: Known) -> None:
-    assert number_of(folder / "right.png", known[1]) == number_at(known, "right")
+    assert shown(folder / "right.png", known) == number_at(known, "right")
+
+
+def shown(photo: Path, known: Known) -> int:
+    """The number of who is in a photo."""
+    return number_of(photo, pictured(photo), known[1])
 
 
 def test_a_stranger_is_nobody(folder: Path, known: Known, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choice, "SAME", 0.2)  # drawn people are more alike than real ones
-    assert number_of(folder / "right.png", known[1]) == number_at(known, "right")
+    assert shown(folder / "right.png", known) == number_at(known, "right")
     with pytest.raises(InputError, match=r"nobody .* looks like .*stranger.png: person \d is nearest, at 0\.[2-5]"):
-        number_of(folder / "stranger.png", known[1])
+        shown(folder / "stranger.png", known)
+
+
+@pytest.mark.parametrize(
+    ("how", "told"),
+    [
+        ({"face": "room.png"}, "no face found in"), ({"face": "b.wav"}, "is no picture"),
+        ({"speakers": {1: "a.wav", 2: "room.png"}}, "has no sound"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_a_photo_or_any_voice_is_told_before_the_video_is_searched(
+    folder: Path, tmp_path: Path, how: dict[str, Any], told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(analysis, "survey", lambda *_, **__: pytest.fail("searched"))
+    how = {name: {n: folder / file for n, file in v.items()} if name == "speakers" else folder / v
+           for name, v in how.items()}  # fmt: skip
+    with pytest.raises(InputError, match=told):
+        dub(folder / "two.mp4", folder / "b.wav", tmp_path / "out.mp4", generator=network(0), device="cpu", **how)
+    assert not list(tmp_path.iterdir())
 
 
 def test_who_is_not_in_a_shot_is_not_redrawn_there(folder: Path, known: Known) -> None:

@@ -12,7 +12,8 @@ import typer
 from rich.console import Console
 
 from sidgan.config import require
-from sidgan.errors import ConfigError, SidganError
+from sidgan.errors import ConfigError, SidganError, plain
+from sidgan.files import writing
 from sidgan.paper.cli import app as paper_app
 from sidgan.progress import bar
 from sidgan.study.cli import app as study_app
@@ -271,7 +272,8 @@ def demo(
 
     assets = Path(str(resources.files("sidgan") / "assets"))
     video, (voice,) = assets / "demo.mp4", list(assets.glob("demo_voice.*"))
-    out.mkdir(parents=True, exist_ok=True)
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
     with bar(console) as show:
         report = dubbing.dub(video, voice, out / "dubbed.mp4", device=device,
                              progress=lambda stage, done, total: show(done / max(total, 1), stage))  # fmt: skip
@@ -694,7 +696,7 @@ def main() -> None:
     try:
         app(standalone_mode=True)
     except SidganError as error:
-        console.print(f"sidgan: {error}", style="bold red", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"sidgan: {plain(str(error))}", style="bold red", markup=False, highlight=False, soft_wrap=True)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         console.print("sidgan: stopped")

@@ -44,3 +44,8 @@ class DownloadError(SidganError):
 
 class MetricError(SidganError, ValueError):
     """What is to be judged has the wrong shape or type, is not finite, or does not fit what it is compared with."""
+
+
+def plain(line: str) -> str:
+    """One line for people, without the control characters by which a file, or its name, could write on their screen."""
+    return "".join(c if c.isprintable() else "?" for c in line)

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from sidgan import credentials, media
-from sidgan.errors import InputError, MarkError
+from sidgan.errors import InputError, MarkError, plain
 from sidgan.files import digest
 from sidgan.version import __version__
 
@@ -191,7 +191,7 @@ class Verdict:
         else:
             head = [f"{self.file} is marked as altered by sidgan {self.mark.sidgan}: sound replaced, mouth redrawn"]
             head += _described(self.mark)
-        return [_plain(line) for line in head + [f"  {check.what:<10}{check.line}" for check in self.checks]]
+        return [plain(line) for line in head + [f"  {check.what:<10}{check.line}" for check in self.checks]]
 
 
 def verify(
@@ -298,8 +298,3 @@ def _hex(value: Any) -> str:
 
 def _ms(seconds: Fraction | float) -> float:
     return math.floor(float(seconds) * 1000 + 1e-6) / 1000  # what is in ms already stays as it is
-
-
-def _plain(line: str) -> str:
-    """Without the control characters by which a file could write anything on the screen."""
-    return "".join(c if c.isprintable() else "?" for c in line)

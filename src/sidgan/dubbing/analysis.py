@@ -15,7 +15,7 @@ import numpy as np
 
 from sidgan import media
 from sidgan.cast import Member
-from sidgan.dubbing.choice import chosen, number_of, speaking
+from sidgan.dubbing.choice import chosen, number_of, pictured, speaking
 from sidgan.dubbing.glimpses import Glimpses
 from sidgan.dubbing.looking import look
 from sidgan.dubbing.report import Progress
@@ -167,7 +167,8 @@ def analyse(
         NoFaceError: no face of the video can be redrawn.
         InputError: nobody is like that.
     """
-    seen, members = survey(clip, progress, identify=isinstance(face, Path))
+    photos = {face: pictured(face)} if isinstance(face, Path) else {}  # the search of the video takes minutes
+    seen, members = survey(clip, progress, identify=bool(photos))
     usable = {i: person for i, person in enumerate(seen.people) if person.candidates()}
     if not usable:
         found = "only small, turned or covered faces" if seen.people else "no face"
@@ -176,8 +177,9 @@ def analyse(
             f"turned by less than {MAX_YAW} degrees, in {MIN_SEEN} frames or more"
         )
     notes: tuple[str, ...] = ()
-    if face is not None or speakers:
-        numbers = speakers or [number_of(face, members) if isinstance(face, Path) else int(face or 0)]
+    numbers = [*speakers, *(number_of(photo, wanted, members) for photo, wanted in photos.items())]
+    numbers += [face] if isinstance(face, int) else []
+    if numbers:
         by_frame = chosen(usable, members, numbers, clip.path)
     elif faces == "speaking":
         by_frame, notes = speaking(list(usable.values()), seen.cuts, clip, seen.times)

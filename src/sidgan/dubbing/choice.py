@@ -47,18 +47,26 @@ def chosen(
     return redrawn((usable[i] for i in sorted(tracks) if i in usable), "all")
 
 
-def number_of(photo: Path, who: Sequence[Member]) -> int:
-    """The number of the person in a picture.
+def pictured(photo: Path) -> Float:
+    """Identity (128,) of the person in a picture.
 
     Raises:
-        InputError: no picture, no face or several in it, or nobody of the video looks like that.
+        InputError: no picture, no face, or several in it.
     """
     image = media.read_picture(photo)
     found = faces.search(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY))
     if len(found) != 1:
         there = "no face" if not found else f"{len(found)} faces"
         raise InputError(f"{there} found in {photo}; give a picture of one person, seen from the front")
-    wanted = faces.embed(image, found[0].landmarks)
+    return faces.embed(image, found[0].landmarks)
+
+
+def number_of(photo: Path, wanted: Float, who: Sequence[Member]) -> int:
+    """The number of the person whose identity a photo shows.
+
+    Raises:
+        InputError: nobody of the video looks like that.
+    """
     near = {member.number: cast.distance(wanted, member.identity) for member in who}
     best = min(near, key=lambda number: near[number])
     if near[best] >= SAME:

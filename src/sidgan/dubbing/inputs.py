@@ -64,6 +64,8 @@ class Inputs:
             SidganError: as `sidgan.media.write_rest`.
         """
         under, turned = self._background, 1.0
+        for file in (*self.voices, *([under] if isinstance(under, Path) else [])):
+            media.require_sound(file)
         if under == "original":
             under = kept / f"{provenance.digest_of(self.video)[:16]}.wav"
             if not under.exists():

@@ -21,7 +21,7 @@ from sidgan.media.sound import decode_audio, read_audio, stretch, write_wav
 from sidgan.media.source import metadata
 from sidgan.media.stated import Stated, stated
 from sidgan.media.stills import read_picture
-from sidgan.media.track import sound_span
+from sidgan.media.track import require_sound, sound_span
 from sidgan.media.writer import Writer, write_clip, write_png
 
 __all__ = [
@@ -44,6 +44,7 @@ __all__ = [
     "read_rgb",
     "read_span",
     "require_separator",
+    "require_sound",
     "separator",
     "shown_times",
     "sound_span",

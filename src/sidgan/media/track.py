@@ -53,6 +53,11 @@ class Voice:
         return cls(path, shown if shown is not None else heard or Fraction(0))
 
 
+def require_sound(path: Path) -> None:
+    """Raise the `InputError` of a file whose sound cannot be used."""
+    Voice.of(path)
+
+
 @dataclass(frozen=True)
 class SoundSpan:
     """From when to when a file is heard, in seconds on its clock, and how long its longest packet is."""
