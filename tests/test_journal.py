@@ -13,7 +13,7 @@ import signal
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import av
 import numpy as np
@@ -21,7 +21,7 @@ import pytest
 from marked import films, network
 from marked import sidgan as command
 
-from sidgan import adaptation, dubbing, media
+from sidgan import adaptation, dubbing, media, portable
 from sidgan.adaptation import kept
 from sidgan.adaptation.material import read_material
 from sidgan.blend import LOOK_BACK, ToneMatch
@@ -318,6 +318,34 @@ def test_a_damaged_journal_is_work_to_be_done_again(
 
 def test_two_runs_do_not_write_the_same_output(tmp_path: Path) -> None:
     out = tmp_path / "out.mp4"
+    with Journal(out), pytest.raises(OutputError, match="being made by another run"):
+        Journal(out).__enter__()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_that_ends_leaves_the_next_one_its_lock(tmp_path: Path) -> None:
+    out, settings = tmp_path / "out.mp4", {"crf": 16}
+    with Journal(out) as first:
+        first.open(settings)
+        first.remove()
+        second = Journal(out).__enter__()  # the same command again, while the first one tidies up
+        second.open(settings)
+    with pytest.raises(OutputError, match="being made by another run"):
+        Journal(out).__enter__()
+    assert second.folder.is_dir()
+    second.__exit__(None, None, None)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_lock_that_is_removed_while_it_is_taken_is_no_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out, hold = tmp_path / "out.mp4", portable.hold
+
+    def late(lock: IO[str]) -> None:  # the run that had it ends between the file's opening and its locking
+        monkeypatch.setattr(portable, "hold", hold)
+        shutil.rmtree(work_folder(out))
+        hold(lock)
+
+    monkeypatch.setattr(portable, "hold", late)
     with Journal(out), pytest.raises(OutputError, match="being made by another run"):
         Journal(out).__enter__()
     assert not list(tmp_path.iterdir())

@@ -131,31 +131,46 @@ class Journal:
     def __init__(self, out: Path) -> None:
         self._out, self._root = out, work_folder(out)
         self.folder, self.resumed = self._root, 0
-        self._stack = ExitStack()
+        self._stack, self._removed = ExitStack(), False
 
     def __enter__(self) -> Self:
         if not self._out.parent.is_dir():
             raise OutputError(
                 f"{self._out}: the folder {self._out.parent} does not exist; create it or choose another"
             )
-        with ExitStack() as stack, writing(self._out):
-            self._root.mkdir(exist_ok=True)
-            lock = stack.enter_context((self._root / "lock").open("w", encoding="utf-8"))
+        with writing(self._out):
+            while not self._held():  # a run that was about to end removed what was locked
+                pass
+        return self
+
+    def _held(self) -> bool:
+        """Lock the folder; false where what was locked is not there any more, so that the next run would lock another.
+
+        Raises:
+            OutputError: another run holds it.
+        """
+        path = self._root / "lock"
+        self._root.mkdir(exist_ok=True)
+        with ExitStack() as stack, suppress(FileNotFoundError):
+            lock = stack.enter_context(path.open("w", encoding="utf-8"))
             try:
                 portable.hold(lock)
             except BlockingIOError:
                 raise OutputError(f"{self._out} is being made by another run; wait for it or stop it") from None
-            self._stack = stack.pop_all()
-        return self
+            if os.path.samestat(os.fstat(lock.fileno()), path.stat()):
+                self._stack = stack.pop_all()
+                return True
+        return False
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Leave what is of use to a later run."""
-        if not self.analysis.exists() and self.folder != self._root:
-            shutil.rmtree(self.folder, ignore_errors=True)
-        if {path.name for path in self._root.glob("*")} <= {"lock"}:
-            shutil.rmtree(self._root, ignore_errors=True)
+        if not self._removed:  # else what is there now belongs to another run
+            if not self.analysis.exists() and self.folder != self._root:
+                shutil.rmtree(self.folder, ignore_errors=True)
+            if {path.name for path in self._root.glob("*")} <= {"lock"}:
+                shutil.rmtree(self._root, ignore_errors=True)
         self._stack.close()
         if os.name == "nt" and {path.name for path in self._root.glob("*")} <= {"lock"}:
             shutil.rmtree(self._root, ignore_errors=True)  # where a file that is open cannot be removed
@@ -206,8 +221,9 @@ class Journal:
         return {number: found[number] for number in sorted(found) if self._whole(number)}
 
     def remove(self) -> None:
-        """Forget everything: it is of no more use."""
+        """Forget everything: it is of no more use. From now on another run may write the output."""
         shutil.rmtree(self._root, ignore_errors=True)
+        self._removed = True
 
     def _whole(self, number: int) -> bool:
         with suppress(InputError):
