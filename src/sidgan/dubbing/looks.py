@@ -13,6 +13,7 @@ cancel. Lips are left out: they are meant to differ. Seam and jitter are in leve
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -140,12 +141,18 @@ class Looks:
 
 
 def stretches(samples: Sequence[Sample], timeline: Timeline, passed: Iterable[tuple[int, int, str]]) -> Iterator[Look]:
-    """How each stretch of the output looks that is not in ``passed``, frame numbers from first to last."""
+    """How each stretch of the output looks that is not in ``passed``, frame numbers from first to last.
+
+    Args:
+        samples: in order of their frames.
+    """
     left_alone = {i for first, last, _ in passed for i in range(first, last + 1)}
+    places = [sample.frame for sample in samples]
     for alone, run in groupby(timeline, key=lambda shown: shown.index in left_alone):
         frames = list(run)
         if not alone:
-            yield _look([s for s in samples if frames[0].index <= s.frame <= frames[-1].index], frames)
+            first, last = frames[0].index, frames[-1].index
+            yield _look(samples[bisect_left(places, first) : bisect_right(places, last)], frames)
 
 
 def _look(samples: Sequence[Sample], frames: Sequence[Showing]) -> Look:

@@ -108,8 +108,8 @@ class Encoding:
     def _options(self, codec: Codec, bit_rate: int) -> dict[str, str]:
         """What the encoder is told, each in its own words; ``bit_rate`` where it knows no constant quality."""
         name, crf, chip = codec.name, str(self.crf), codec.name.rsplit("_", 1)[-1]
-        if name == "libx264":
-            return {"preset": self.preset} | ({"qp": "0"} if self.lossless else {"crf": crf})
+        if name == "libx264":  # captions would come with untouched pictures alone, so none do
+            return {"preset": self.preset, "a53cc": "0"} | ({"qp": "0"} if self.lossless else {"crf": crf})
         if name == "libx265":
             params = "log-level=error" + ":lossless=1" * self.lossless
             return {"preset": self.preset, "x265-params": params} | ({} if self.lossless else {"crf": crf})

@@ -19,6 +19,7 @@ from av.video.reformatter import ColorRange, Colorspace
 
 from sidgan.errors import InputError
 from sidgan.media.source import besides, decoded, first_picture, opened, sound_stream, video_stream
+from sidgan.media.unkept import unkept
 from sidgan.types import Array, Byte, Clip, Frame, PixelFormat, PlaneMap
 
 # Numbers of ITU-T H.273, as FFmpeg carries them in a frame's ``colorspace``; 2 and the rest mean "not said".
@@ -102,7 +103,7 @@ def probe(path: Path, *, tolerant: bool = False) -> Clip:
             format=_pixel_format(first, rotation),
             audio_rate=None if sound is None else sound.rate,
             tolerant=tolerant,
-            besides=besides(container),
+            besides=(*besides(container), *unkept(container, first)),
         )
 
 

@@ -74,13 +74,17 @@ def sound_span(path: Path) -> SoundSpan:
         InputError: it has no sound, or none that can be decoded.
     """
     origin = Voice.of(path).origin
+    first, last, longest = None, origin, Fraction(0)
     with sounding(path) as (container, stream):
-        packets = [(_start(p), _length(p)) for p in container.demux(stream) if p.pts is not None and p.size]
+        for packet in container.demux(stream):
+            if packet.pts is not None and packet.size:
+                start, length = _start(packet), _length(packet)
+                first = start if first is None else min(first, start)
+                last, longest = max(last, start + length), max(longest, length)
         stated = stated_end(container, stream)
-    last = max(start + length for start, length in packets)
     end = last if stated is None else min(last, stated)
-    longest = max(length for _, length in packets)
-    return SoundSpan(max(Fraction(0), min(packets)[0] - origin), end - origin, longest or LEAD)
+    begin = Fraction(0) if first is None else max(Fraction(0), first - origin)
+    return SoundSpan(begin, end - origin, longest or LEAD)
 
 
 class SoundTrack:
