@@ -19,6 +19,7 @@ from av.sidedata.sidedata import Type
 from sidgan import media
 from sidgan.errors import InputError, OutputError
 from sidgan.media.pictures import Picture, turned
+from sidgan.media.sound import samples_from
 from sidgan.media.source import first_picture
 from sidgan.types import Clip, Frame, PlaneMap
 
@@ -532,6 +533,23 @@ def test_sound_of_no_known_kind_counts_as_none(tmp_path: Path, talk: Path) -> No
     assert len(list(media.read_frames(media.probe(path)))) == len(list(media.read_frames(media.probe(talk))))
     with pytest.raises(InputError, match="no sound that can be decoded; give a file with speech"):
         media.read_audio(path)
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -1e30])
+def test_what_is_no_sound_is_refused_with_the_time(tmp_path: Path, wrong: float) -> None:
+    samples = speech(1.0)
+    samples[RATE // 2] = wrong
+    path = make_sound(tmp_path / "a.wav", samples, RATE, "pcm_f32le")
+    with pytest.raises(InputError, match=r"a\.wav holds values at 0\.[45]\d s that are no sound"):
+        media.read_audio(path)
+
+
+def test_hours_of_nothing_are_not_held_at_once(tmp_path: Path) -> None:
+    hours = 3 * 3600 * 48_000
+    path = make_video(tmp_path / "a.mkv", [0, 1], Fraction(1, 25), sound=(speech(0.5, 48_000), hours))
+    blocks = [block.shape[1] for block in samples_from(path, RATE, "mono")]
+    assert sum(blocks) == pytest.approx(3 * 3600 * RATE + RATE // 2, abs=2 * 1024)
+    assert max(blocks) <= 1 << 16
 
 
 def test_damaged_sound_is_refused(tmp_path: Path) -> None:

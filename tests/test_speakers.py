@@ -235,6 +235,15 @@ def test_glimpses_beyond_the_frame_and_beyond_memory(
     assert seen[0][0].std() > 5
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is always full")
+def test_no_room_for_temporary_files_is_told(folder: Path, known: Known, monkeypatch: pytest.MonkeyPatch) -> None:
+    frame = next(media.read_frames(media.probe(folder / "two.mp4")))
+    with Glimpses() as glimpses, Path("/dev/full").open("wb", buffering=0) as full:
+        monkeypatch.setattr(glimpses, "_file", full)
+        with pytest.raises(OutputError, match="cannot be written: no space left"):
+            glimpses.add(frame, [known[0].people[0].track.landmarks[0]])
+
+
 def test_a_photo_chooses_the_same(folder: Path, known: Known) -> None:
     assert shown(folder / "right.png", known) == number_at(known, "right")
 

@@ -11,7 +11,8 @@ import math
 from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from tempfile import SpooledTemporaryFile
+from pathlib import Path
+from tempfile import SpooledTemporaryFile, gettempdir
 from types import TracebackType
 from typing import Self
 
@@ -20,6 +21,7 @@ import numpy as np
 
 from sidgan import geometry
 from sidgan.dubbing.trust import GRID, surface
+from sidgan.files import writing
 from sidgan.types import Array, Byte, Float, Frame, PixelFormat
 
 ROOM = 1.5  #: sides of the face square that a picture shows: for movement that smoothing takes out, and for margins
@@ -48,7 +50,11 @@ class Glimpses:
         self._file.close()
 
     def add(self, frame: Frame, faces: Iterable[Float]) -> None:
-        """Keep a picture of each face of the next frame, of its landmarks (68, 2)."""
+        """Keep a picture of each face of the next frame, of its landmarks (68, 2).
+
+        Raises:
+            OutputError: there are many, and the system's folder for temporary files is full.
+        """
         self._format, end = frame.format, self._begins[-1]
         height, width = frame.planes[0].shape
         for points in faces:
@@ -57,9 +63,10 @@ class Glimpses:
             x, y = (round(v - many / 2) & ~1 for v in (centre, top + side / 2))
             left, upper = max(0, min(x, width - many)), max(0, min(y, height - many))
             part = np.array([left, upper, min(left + many, width), min(upper + many, height)], np.int32)
-            self._file.write(part.tobytes())
-            for plane, size in zip(_cut(frame, part), SIDES, strict=True):
-                self._file.write(cv2.resize(plane, (size, size), interpolation=cv2.INTER_AREA).tobytes())
+            planes = zip(_cut(frame, part), SIDES, strict=True)
+            small = [cv2.resize(plane, (size, size), interpolation=cv2.INTER_AREA) for plane, size in planes]
+            with writing(Path(gettempdir())):
+                self._file.write(b"".join([part.tobytes(), *(picture.tobytes() for picture in small)]))
             end += SIZE
         self._begins.append(end)
 

@@ -19,6 +19,8 @@ from sidgan.media.files import finished, writing
 from sidgan.media.source import first_picture, opened, sound_stream
 from sidgan.types import Float
 
+SILENCE = 1 << 16  #: samples of it that are handed out at a time
+LIMIT = 1e6  #: times full scale; what is beyond is nonsense, as programs may write into files of floats
 JUMP = 0.04  #: seconds; timestamps of containers wobble by less, a real gap is longer
 
 
@@ -76,6 +78,9 @@ def samples_from(path: Path, rate: int, layout: str) -> Iterator[Float]:
     """Sound as consecutive (channels, n) float32 arrays from time 0 on, whatever the file's timestamps do.
 
     Silence fills gaps; what comes before time 0, twice, or after the end that the header states is left out.
+
+    Raises:
+        InputError: as `sounding`, it cannot be decoded, or holds values that are no sound.
     """
     origin = first_picture(path)
     with sounding(path) as (container, stream):
@@ -91,11 +96,14 @@ def samples_from(path: Path, rate: int, layout: str) -> Iterator[Float]:
                 place = done
             last = place + frame.samples if end is None else round((end - origin) * rate)
             place = min(place, last)
-            if place > done:
-                yield np.zeros((len(frame.layout.channels), place - done), np.float32)
-                done = place
+            while place > done:  # in pieces: some files have hours of nothing
+                silence = min(place - done, SILENCE)
+                yield np.zeros((len(frame.layout.channels), silence), np.float32)
+                done += silence
             samples = frame.to_ndarray()[:, done - place : max(last - place, 0)]
             if samples.shape[1]:
+                if not np.abs(samples).max() < LIMIT:  # nor is it, where there is something that is no number
+                    raise InputError(f"{path} holds values at {done / rate:.2f} s that are no sound; make it again")
                 yield samples
                 done += samples.shape[1]
 
