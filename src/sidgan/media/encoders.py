@@ -63,6 +63,7 @@ class Encoding:
         if pixels is None:
             raise ConfigError(f"{self.encoder} does not take {plain}, which the video is in; use x264 or x265")
         options = self._options(codec, round(BITS_PER_PIXEL * size[0] * size[1] * rate))
+        options["a53cc"] = "0"  # captions would come with untouched pictures alone; who knows none minds nothing
         stream = container.add_stream(codec.name, rate=rate, options=options, time_base=time_base)
         assert isinstance(stream, VideoStream)
         stream.pix_fmt, (stream.width, stream.height) = pixels, size
@@ -108,8 +109,8 @@ class Encoding:
     def _options(self, codec: Codec, bit_rate: int) -> dict[str, str]:
         """What the encoder is told, each in its own words; ``bit_rate`` where it knows no constant quality."""
         name, crf, chip = codec.name, str(self.crf), codec.name.rsplit("_", 1)[-1]
-        if name == "libx264":  # captions would come with untouched pictures alone, so none do
-            return {"preset": self.preset, "a53cc": "0"} | ({"qp": "0"} if self.lossless else {"crf": crf})
+        if name == "libx264":
+            return {"preset": self.preset} | ({"qp": "0"} if self.lossless else {"crf": crf})
         if name == "libx265":
             params = "log-level=error" + ":lossless=1" * self.lossless
             return {"preset": self.preset, "x265-params": params} | ({} if self.lossless else {"crf": crf})
