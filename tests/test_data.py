@@ -14,7 +14,7 @@ from scipy.ndimage import gaussian_filter1d
 from sidgan import audio, geometry, media
 from sidgan.data.dataset import PackedClip, PackedSet, Windows, box_masks, reference_frames, stack_windows
 from sidgan.data.offset import estimate_offset
-from sidgan.data.splits import Splits
+from sidgan.data.splits import Rules, Splits
 from sidgan.errors import ConfigError, DataError
 from sidgan.geometry import mouth_opening
 
@@ -78,6 +78,45 @@ def test_unreadable_rules_say_so(tmp_path: Path) -> None:
     bad.write_text("= 3")
     with pytest.raises(ConfigError, match="not valid TOML"):
         Splits.read(bad, [])
+    bad.write_bytes(b"never_train = ['\xff']")
+    with pytest.raises(ConfigError, match="not valid TOML"):
+        Splits.read(bad, [])
+
+
+@pytest.mark.parametrize(("text", "told"), [
+    ("[heldot]\nclips = ['a']", "unknown key 'heldot'; did you mean 'heldout'"),
+    ("[heldout]\nclip = ['a']", "unknown key 'heldout.clip'; did you mean 'clips'"),
+    ("never_train = 'a'", "'never_train' must be a list, not 'a'"),
+    ("unseen = ['a']", "'unseen' must be a table"),
+    ("[unseen]\npeople = 'a'", "'unseen.people' must be a list"),
+    ("[heldout]\nclips = ['a']\nevery = 0", "every must be 1 or more"),
+    ("[heldout]\ntails = ['a']\ntail_share = 1.5", "tail_share must be between 0 and 1"),
+    ("[heldout]\ntails = ['a']\ntail_gap_s = -1", "tail_gap_s must be 0 or more"),
+])  # fmt: skip
+def test_a_rule_that_would_be_passed_over_is_an_error(text: str, told: str, tmp_path: Path) -> None:
+    path = tmp_path / "splits.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=rf"splits.toml: .*{told}"):
+        Splits.read(path, ["a", "b"])
+
+
+def test_one_person_is_not_trained_on_and_unseen(tmp_path: Path) -> None:
+    path = tmp_path / "splits.toml"
+    same = "[same_person]\ngroups = [['hd/ann_*', 'long'], ['test/bob', 'bob']]\n"
+    path.write_text("never_train = ['test/*']\n[heldout]\ntails = ['long']\n" + same)
+    Splits.read(path, ["hd/ann_1", "long", "test/bob", "carl"])
+    with pytest.raises(ConfigError, match="bob may be trained on and test/bob not"):
+        Splits.read(path, ["test/bob", "bob"])
+
+
+def test_rules_that_match_nothing_are_named(rules: Splits) -> None:
+    assert rules.idle == ["train/short"]
+    assert Splits(Rules(never_train=("tests/*",), unseen={"hd": ("a", "b")}), ["test/x", "b"]).idle == ["tests/*", "a"]
+
+
+def test_a_rule_for_a_clip_holds_for_the_pieces_it_was_cut_into() -> None:
+    rules = Splits(Rules(never_train=("talk",)), ["talk_p000", "talk_p001", "talk"], {"talk_p001": "talk"})
+    assert [list(rules.ranges(n, 9)) for n in ("talk_p000", "talk_p001", "talk")] == [["train"], ["test"], ["test"]]
 
 
 # ------------------------------------------------------------------------------------------------------------ offset

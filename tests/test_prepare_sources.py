@@ -202,6 +202,14 @@ def test_long_clips_are_cut_into_equal_pieces(people: Path, tmp_path: Path) -> N
         ("talk_p000", (0, 1.6), 40), ("talk_p001", (1.6, 3.2), 40)
     ]  # fmt: skip
     assert [r["name"] for r in prepare(root, tmp_path / "out", SMALL, cut=4)] == ["talk"]
+    rules, told = tmp_path / "rules.toml", list[str]()
+    rules.write_text("never_train = ['talk', 'test/*']")
+    again = prepare(root, tmp_path / "out", SMALL, cut=2, splits=rules, report=told.append)
+    assert [r["splits"] for r in again] == [{"test": (0, 40)}] * 2, "a rule for the clip holds for its pieces"
+    assert told == [f"a rule of {rules}: no clip matches 'test/*'"]
+    (root / "talk_p001.mp4").write_bytes(b"cannot be looked at, so it stays whole")
+    with pytest.raises(InputError, match="talk_p001 and talk_p001 would be packed under the same name"):
+        prepare(root, tmp_path / "out", SMALL, cut=2)
 
 
 def test_too_many_failures_stop_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -295,7 +295,8 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         return float(value)
     if isinstance(hint, type) and isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
         return value
-    raise ConfigError(f"'{where}' must be {getattr(hint, '__name__', hint)}, not {value!r}")
+    name = {tuple: "a list", dict: "a table", Mapping: "a table"}.get(origin) or getattr(hint, "__name__", hint)
+    raise ConfigError(f"'{where}' must be {name}, not {value!r}")
 
 
 def read_toml(path_or_name: str | Path) -> dict[str, Any]:

@@ -62,7 +62,7 @@ def prepare(
         cut: longer clips are cut into equal pieces of at most so many seconds.
         max_failures: the largest share of lines, and of clips, that may be unreadable; ten always may.
         progress: called with the clips done and the number of all.
-        report: called with one line about everything that could not be read.
+        report: called with one line about everything that could not be read, or used.
 
     Raises:
         InputError: no such folder, nothing in it, or too much of it cannot be read.
@@ -73,10 +73,12 @@ def prepare(
     _check_lines(listing, folder, max_failures, report)
     plain = source == "folder" or splits is not None
     clips = listing.clips if plain else by_identity(listing.clips)
-    clips = _cut(clips, cut) if cut is not None else clips
+    pieces = [(piece, clip.name) for clip in clips for piece in _cut(clip, cut)]
+    clips, wholes = [piece for piece, _ in pieces], {piece.name: whole for piece, whole in pieces}
     _check_names(clips)
-    names = [clip.name for clip in clips]
-    rules = Splits.read(splits, names) if splits else Splits.default(names)
+    rules = Splits.read(splits, list(wholes), wholes) if splits else Splits.default(list(wholes))
+    for pattern in rules.idle:
+        report(f"a rule of {splits}: no clip matches '{pattern}'")
     helpers(config)  # what is wrong with its file is told before the workers start
     (out / "clips").mkdir(parents=True, exist_ok=True)
     records: list[dict[str, Any]] = []
@@ -127,25 +129,26 @@ def _check_share(failed: int, total: int, share: float, what: str, last: str) ->
 def _check_names(clips: list[ClipSource]) -> None:
     seen: dict[str, str] = {}
     for clip in clips:
-        other = seen.setdefault(clip.name.replace("/", "__"), clip.name)
-        if other != clip.name:
-            raise InputError(f"{other} and {clip.name} would be packed under the same name; rename one of them")
+        file = clip.name.replace("/", "__")
+        if file in seen:  # a piece may have the name of another clip
+            raise InputError(f"{seen[file]} and {clip.name} would be packed under the same name; rename one of them")
+        seen[file] = clip.name
 
 
-def _cut(clips: list[ClipSource], seconds: float) -> list[ClipSource]:
+def _cut(clip: ClipSource, seconds: float | None) -> list[ClipSource]:
     """Equal pieces of at most ``seconds``; a clip that is short enough, or cannot be looked at, stays as it is."""
-    pieces = []
-    for clip in clips:
-        try:
-            length = (media.probe(clip.path).duration if clip.end is None else clip.end) - clip.start
-        except InputError:  # it is told where the clip's turn comes
-            length = 0.0
-        count = math.ceil(length / seconds - 1e-3)
-        edges = [round(clip.start + length * i / max(count, 1), 3) for i in range(count + 1)]
-        parts = [replace(clip, name=f"{clip.name}_p{i:03}", start=edges[i], end=edges[i + 1],
-                         point=clip.point if i == 0 else None) for i in range(count)]  # fmt: skip
-        pieces += parts if count > 1 else [clip]
-    return pieces
+    if seconds is None:
+        return [clip]
+    try:
+        length = (media.probe(clip.path).duration if clip.end is None else clip.end) - clip.start
+    except InputError:  # it is told where the clip's turn comes
+        length = 0.0
+    count = math.ceil(length / seconds - 1e-3)
+    if count < 2:
+        return [clip]
+    edges = [round(clip.start + length * i / count, 3) for i in range(count + 1)]
+    return [replace(clip, name=f"{clip.name}_p{i:03}", start=edges[i], end=edges[i + 1],
+                    point=clip.point if i == 0 else None) for i in range(count)]  # fmt: skip
 
 
 Job = tuple[ClipSource, Path, PrepareConfig]

@@ -9,19 +9,23 @@
     tails = ["train/long_talk"]              # the last share of their frames, after a gap
     tail_share = 0.15
     tail_gap_s = 1.0
+    [same_person]                            # never on both sides: trained on, and not
+    groups = [["train/a", "test/a_again"]]
 
-Names are paths below the prepared folder, without ending; ``*`` matches any text.
+Names are paths below the prepared folder, without ending; ``*`` matches any text. A piece of a clip that was cut has
+its own name, ``NAME_p000``, and answers to that of the clip as well. What cannot be understood is an
+error: a rule that is passed over is a clip that is trained on.
 """
 
 from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
 
+from sidgan.config import from_dict, require
 from sidgan.data.listing import ClipSource, rank
 from sidgan.errors import ConfigError
 
@@ -31,51 +35,111 @@ ASIDE = "aside"  #: clips of people who are on another side of the split: neithe
 Ranges = dict[str, tuple[int, int]]  #: split name -> first and one-past-last frame
 
 
-class Splits:
-    """Assigns the frames of every clip to ``train``, ``heldout``, ``unseen_<group>`` or ``test``."""
+Patterns = tuple[str, ...]
 
-    def __init__(self, rules: Mapping[str, Any], names: Sequence[str]) -> None:
-        heldout = rules.get("heldout", {})
-        self._never = rules.get("never_train", [])
-        self._unseen: Mapping[str, list[str]] = rules.get("unseen", {})
-        self._tails = heldout.get("tails", [])
-        self._share = float(heldout.get("tail_share", 0.15))
-        self._gap = round(FPS * float(heldout.get("tail_gap_s", 1.0)))
-        candidates = [name for name in sorted(names) if _matches(name, heldout.get("clips", []))]
-        self._heldout = set(candidates[:: int(heldout.get("every", 10))])
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Seen people, unseen speech: every n-th of some clips, and the last share of others' frames, after a gap in s."""
+
+    clips: Patterns = ()
+    every: int = 10
+    tails: Patterns = ()
+    tail_share: float = 0.15
+    tail_gap_s: float = 1.0
+
+    def __post_init__(self) -> None:
+        require(self.every >= 1, f"heldout.every must be 1 or more, not {self.every}")
+        require(0 < self.tail_share < 1, f"heldout.tail_share must be between 0 and 1, not {self.tail_share}")
+        require(self.tail_gap_s >= 0, f"heldout.tail_gap_s must be 0 or more, not {self.tail_gap_s}")
+
+
+@dataclass(frozen=True)
+class SamePerson:
+    """Clips of one person each, who must not be trained on in one and unseen in another."""
+
+    groups: tuple[Patterns, ...] = ()
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a split file may say; see the module."""
+
+    never_train: Patterns = ()
+    unseen: Mapping[str, Patterns] = field(default_factory=dict)
+    heldout: HeldOut = field(default_factory=HeldOut)
+    same_person: SamePerson = field(default_factory=SamePerson)
+
+
+class Splits:
+    """Assigns the frames of every clip to ``train``, ``heldout``, ``unseen_<group>`` or ``test``.
+
+    Args:
+        rules: what a split file says.
+        names: of all clips.
+        wholes: of pieces, the name of the clip that they were cut from.
+
+    Attributes:
+        idle: patterns that no clip matches: of other folders, or mistaken.
+
+    Raises:
+        ConfigError: one person would be trained on and unseen.
+    """
+
+    def __init__(self, rules: Rules, names: Sequence[str], wholes: Mapping[str, str] | None = None) -> None:
+        self._rules, self._wholes = rules, wholes or {}
+        held = rules.heldout
+        candidates = [name for name in sorted(names) if self._matches(name, held.clips)]
+        self._heldout = set(candidates[:: held.every])
+        given = (*rules.never_train, *(p for group in rules.unseen.values() for p in group), *held.clips, *held.tails)
+        self.idle = [p for p in dict.fromkeys(given) if not any(self._matches(name, [p]) for name in names)]
+        for group in rules.same_person.groups:
+            sides = {self._seen(name): name for name in names if self._matches(name, group)}
+            require(len(sides) < 2, f"{sides.get(True)} may be trained on and {sides.get(False)} not, but show one "
+                                    "person; put them on one side")  # fmt: skip
 
     @classmethod
-    def read(cls, path: Path, names: Sequence[str]) -> Splits:
+    def read(cls, path: Path, names: Sequence[str], wholes: Mapping[str, str] | None = None) -> Splits:
         """Read the rules from a TOML file.
 
         Raises:
-            ConfigError: no such file, or not TOML.
+            ConfigError: no such file, not TOML, or something in it that is no rule.
         """
         try:
-            return cls(tomllib.loads(path.read_text(encoding="utf-8")), names)
+            return cls(from_dict(Rules, tomllib.loads(path.read_text(encoding="utf-8"))), names, wholes)
         except OSError as error:
             raise ConfigError(f"cannot read the split file {path}: {error.strerror}") from None
-        except tomllib.TOMLDecodeError as error:
+        except ValueError as error:
             raise ConfigError(f"{path}: not valid TOML ({error})") from None
+        except ConfigError as error:
+            raise ConfigError(f"{path}: {error}") from None
 
     @classmethod
     def default(cls, names: Sequence[str]) -> Splits:
         """Without rules: every 20th clip is held out. People may be on both sides; say so when you report figures."""
-        return cls({"heldout": {"clips": ["*"], "every": 20}} if len(names) >= 20 else {}, names)
+        return cls(Rules(heldout=HeldOut(clips=("*",), every=20)) if len(names) >= 20 else Rules(), names)
 
     def ranges(self, name: str, frames: int) -> Ranges:
         """Frame ranges of one clip, by split."""
-        if _matches(name, self._never):
+        rules, held = self._rules, self._rules.heldout
+        if self._matches(name, rules.never_train):
             return {"test": (0, frames)}
-        for group, patterns in self._unseen.items():
-            if _matches(name, patterns):
+        for group, patterns in rules.unseen.items():
+            if self._matches(name, patterns):
                 return {f"unseen_{group}": (0, frames)}
         if name in self._heldout:
             return {"heldout": (0, frames)}
-        if _matches(name, self._tails):
-            start = frames - round(self._share * frames)
-            return {"train": (0, max(0, start - self._gap)), "heldout": (start, frames)}
+        if self._matches(name, held.tails):
+            start = frames - round(held.tail_share * frames)
+            return {"train": (0, max(0, start - round(FPS * held.tail_gap_s))), "heldout": (start, frames)}
         return {"train": (0, frames)}
+
+    def _seen(self, name: str) -> bool:
+        """Whether the clip shows one of the people who are trained on."""
+        return self.ranges(name, 1).keys() <= {"train", "heldout"}
+
+    def _matches(self, name: str, patterns: Sequence[str]) -> bool:
+        return any(fnmatchcase(n, p) for n in {name, self._wholes.get(name, name)} for p in patterns)
 
 
 def by_identity(clips: Sequence[ClipSource]) -> list[ClipSource]:
@@ -98,7 +162,3 @@ def by_identity(clips: Sequence[ClipSource]) -> list[ClipSource]:
         return open_sides.get(int(rank(clip.person), 16) % SHARE, "train")
 
     return [replace(clip, split=side_of(clip)) for clip in clips]
-
-
-def _matches(name: str, patterns: Sequence[str]) -> bool:
-    return any(fnmatchcase(name, pattern) for pattern in patterns)
