@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -15,6 +16,8 @@ from sidgan import checkpoint, downloads, media
 from sidgan.config import GeneratorConfig, SyncNetConfig
 from sidgan.errors import CheckpointError, ConfigError, DataError, DownloadError
 from sidgan.evaluation import COLUMNS, EvalResult, NetworkFiles, Record, Settings, evaluate_to, notes, table
+from sidgan.evaluation.lists import by_split
+from sidgan.evaluation.prepared import _jobs, _origins, _sounds
 from sidgan.evaluation.results import PAPER
 from sidgan.evaluation.rows import heard_samples, shuffled
 from sidgan.files import digest
@@ -148,6 +151,42 @@ def test_files_with_the_published_digest_get_the_published_names(
     assert any("--sounds" in line for line in notes(tmp_path / "b"))
 
 
+def test_sound_is_read_from_the_part_of_a_file_that_a_clip_came_from(
+    prepared: Path, files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """As clips of AVSpeech and HDTF, whose names are those of no file; it is found where they were prepared."""
+    data, films = tmp_path / "data", tmp_path / "films"
+    shutil.copytree(prepared / "data", data)
+    films.mkdir()
+    sound = np.random.default_rng(3).uniform(-0.5, 0.5, 640 * 50).astype(np.float32)
+    media.write_clip(films / "whole.mp4", [np.zeros((64, 64, 3), np.uint8)] * 50, Fraction(25), sound, 16000)
+    lines = [json.loads(line) for line in (data / "manifest.jsonl").read_text().splitlines()]
+    for line, start, shift in zip(lines, (0.4, 0.8), (0, 2), strict=True):
+        line |= {"name": f"PPPPPPPPPPP/{start}", "source": "whole.mp4", "span": [start, start + COUNT / 25],
+                 "start": start, "corrected": shift, "splits": {"heldout": [3, COUNT]}}  # fmt: skip
+    (data / "manifest.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    whole = media.read_audio(films / "whole.mp4")
+    choice = by_split([line | {"folder": str(data)} for line in lines], ["heldout"])
+    for job, begin in zip(_jobs(choice, HOW, _sounds(films, choice)), (0.4, 0.8 - 2 / 25), strict=True):
+        first = round(16000 * begin) + 640 * 3
+        heard = job.part.samples()
+        assert heard is not None
+        assert np.array_equal(heard, whole[first : first + 640 * (COUNT - 3)])
+    assert _origins(choice) == {}, "nobody knows where they were prepared"
+    (data / "prepare.json").write_text(json.dumps({"root": str(films)}))
+    assert _origins(choice) == _sounds(films, choice)
+    lines[0]["splits"] = {"heldout": [0, COUNT]}
+    (data / "manifest.jsonl").write_text(json.dumps(lines[0]) + "\n")
+    evaluate_to(tmp_path / "out", prepared / "model.safetensors", [data], expert=prepared / "expert.safetensors",
+                settings=HOW, networks=NetworkFiles(None, files[1]))  # fmt: skip
+    record = json.loads((tmp_path / "out" / "records.jsonl").read_text())
+    assert record["lag_faces"] == "direct"
+    (films / "whole.mp4").rename(films / "other.mp4")
+    assert _origins(choice) == {}
+    with pytest.raises(DataError, match=r"no file of PPPPPPPPPPP/0.4 below .*films"):
+        _sounds(films, choice)
+
+
 def test_what_cannot_be_had_is_told_at_once(
     prepared: Path, files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -165,7 +204,7 @@ def test_what_cannot_be_had_is_told_at_once(
         run(prepared, tmp_path / "other", NetworkFiles())
     (prepared / "videos" / "two.mp4").rename(tmp_path / "two.mp4")
     try:
-        with pytest.raises(DataError, match="no file named two"):
+        with pytest.raises(DataError, match="no file of two below"):
             run(prepared, tmp_path / "other", NetworkFiles(None, files[1]))
     finally:
         (tmp_path / "two.mp4").rename(prepared / "videos" / "two.mp4")

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,7 +18,8 @@ from sidgan.config import GeneratorConfig, SyncNetConfig
 from sidgan.data.dataset import PackedClip, PackedSet
 from sidgan.errors import ConfigError, DataError
 from sidgan.evaluation import COLUMNS, ROWS, EvalResult, Record, bootstrap, evaluate, revoice, table
-from sidgan.evaluation.measures import bridged
+from sidgan.evaluation.measures import Opening, Tremor, bridged
+from sidgan.evaluation.networks import sound_of
 from sidgan.evaluation.rows import heard
 from sidgan.evaluation.subject import BATCH, Subject
 from sidgan.nn import Generator, SyncNet
@@ -369,3 +371,22 @@ def test_a_pair_shows_the_mouth_closed_and_open_and_judges_neither():
     assert torch.equal(seen[0] * 255, clip.images[[3, 5]][None].float())
     evaluate(Watched(), made_set(clip), rows=["model"], reference="pair")
     assert seen[1].shape[1] == 1, "who cannot move references is shown one"
+
+
+def test_frames_that_are_not_judged_leave_a_gap_in_time() -> None:
+    """A mouth that drifts evenly beside one that stands still: across a gap it would seem to jump."""
+    frames = [torch.tensor([1, 2, 3, 5]), torch.tensor([8, 9, 10, 11, 12])]
+    tremor, opening, samples = Tremor(), Opening(), np.repeat(np.arange(11.0), 640)
+    for some in frames:
+        moved = np.zeros((len(some), 68, 2))
+        moved[:, 45, 0] = 1
+        look = SimpleNamespace(frames=some, landmarks=moved, true_landmarks=moved.copy())
+        moved[:, 66, 1] = some
+        tremor.update(look)  # type: ignore[arg-type]
+        opening.update(look)  # type: ignore[arg-type]
+    assert tremor.values()["jitter"] == pytest.approx(0, abs=1e-12)
+    mine = np.concatenate(opening._mine)
+    assert np.flatnonzero(np.isnan(mine)).tolist() == [3, 5, 6], "frames 4, 6 and 7, counted from the first"
+    assert np.allclose(np.diff(bridged(mine)), np.diff(mine)[0])
+    heard = sound_of(np.append(samples, 0.5), torch.cat(frames))
+    assert heard.reshape(-1, 640)[:, 0].tolist() == [1, 2, 3, 5, 8, 9, 10], "each frame beside its own sound, if any"

@@ -520,7 +520,8 @@ def evaluate(
     lag_expert: Annotated[Path | None, typer.Option(help="SyncNet weights for LSE; lag custom if not the published "
                                                     "ones", metavar="FILE")] = None,
     fid_every: Annotated[int, typer.Option(help="FID looks at every n-th frame", min=1)] = 1,
-    sounds: Annotated[Path | None, typer.Option(help="for LSE of prepared clips: the folder that was prepared")] = None,
+    sounds: Annotated[Path | None, typer.Option(help="for LSE of prepared clips: the folder that was prepared, "
+                                        "if it was moved since")] = None,
     mask: Annotated[Mask, typer.Option(help="mouth region: between cheeks and below nose, or lower half")] = "query",
     first: Annotated[bool, typer.Option("--first", help="also judge the first frame, which is the reference")] = False,
     reference: Annotated[Reference, typer.Option(help="which frame shows the person; pair: lips closed, lips open, as "

@@ -48,6 +48,11 @@ class ClipSource:
         return first or Fraction(0), last
 
     @property
+    def heard(self) -> Path:
+        """The file with its sound."""
+        return self.audio or self.path
+
+    @property
     def person(self) -> str:
         """What may not be on two sides of a split: the identity, or else the clip itself."""
         return self.identity or self.name

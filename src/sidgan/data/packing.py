@@ -149,7 +149,6 @@ def _read_record(path: Path, signature: str) -> dict[str, Any] | None:
 
 def _pack(source: ClipSource, target: Path, config: PrepareConfig, facts: dict[str, Any]) -> None:
     clip = media.probe(source.path)
-    heard = source.audio or source.path
     if clip.audio_rate is None and source.audio is None:
         raise Rejected("no sound")
     times: list[Fraction] = []
@@ -165,7 +164,7 @@ def _pack(source: ClipSource, target: Path, config: PrepareConfig, facts: dict[s
     pick = ticks(times, track)
     if len(pick) < config.min_seconds * FPS:
         raise Rejected(f"face seen too briefly ({len(pick) / FPS:.1f} s)")
-    samples, before = _sound(heard, source)
+    samples, before = _sound(source)
     _judge_loudness(samples, before, source, config, facts)
     rows = np.array(pick) - track.first
     start = times[pick[0]]
@@ -303,14 +302,14 @@ def sharpness_of(image: Byte) -> float:
     return float(cv2.Laplacian(grey, cv2.CV_32F).var())
 
 
-def _sound(path: Path, source: ClipSource) -> tuple[Float, Fraction]:
+def _sound(source: ClipSource) -> tuple[Float, Fraction]:
     """The sound around a clip, and the time of its first sample; all of it where the clip is the whole file."""
     if source.end is None and not source.start:
-        return media.read_audio(path), Fraction(0)
+        return media.read_audio(source.heard), Fraction(0)
     first = max(0, round((source.start - MARGIN) * audio.SAMPLE_RATE))
     last = None if source.end is None else round((source.end + MARGIN) * audio.SAMPLE_RATE)
     held, done = [np.zeros(0, np.float32)], 0
-    for block in media.decode_audio(path):
+    for block in media.decode_audio(source.heard):
         held.append(block[max(0, first - done) : None if last is None else max(0, last - done)])
         done += len(block)
         if last is not None and done >= last:
@@ -329,7 +328,7 @@ def read_sound(source: ClipSource, start: float, shift: int) -> Float:
     Raises:
         InputError: it cannot be read.
     """
-    samples, before = _sound(source.audio or source.path, source)
+    samples, before = _sound(source)
     return _packed_part(samples, before, Fraction(start).limit_denominator(10**6), shift)
 
 

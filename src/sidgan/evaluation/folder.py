@@ -243,7 +243,7 @@ def missing(out: Path) -> list[str]:
         names = " and ".join({"inception": "FID", "lag_expert": "LSE"}[n] for n in unasked)
         lines.append(f"no {names}: --published measures them; the files it needs: sidgan info --downloads")
     if "lag_expert" in networks and not known & {"lse_d", "lag_d"}:
-        lines.append("no LSE: no clip of 15 frames with sound; packed clips have none, give their videos with --sounds")
+        lines.append("no LSE: no clip of 15 frames with sound; packed clips have none: --sounds, the folder prepared")
     return lines
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sidgan.evaluation import measures
 from sidgan.evaluation.measures import ClipMetric, Look, SetMetric
-from sidgan.evaluation.networks import NONE, Networks
+from sidgan.evaluation.networks import NONE, Networks, sound_of
 from sidgan.evaluation.results import RAW, Record
 from sidgan.evaluation.subject import BATCH, Dubber, Subject
 from sidgan.nn import SyncNet
@@ -42,11 +42,13 @@ def judge(
         heard: (N, 1, 80, 28), the sound it draws from.
         systems: which of `sidgan.evaluation.results.SYSTEMS` to judge.
         expert: judges synchronisation, in eval mode.
-        samples, faces: see `sidgan.evaluation.networks.Lag`.
+        samples: that sound at 16 kHz, from frame 0 of the clip on.
+        faces: see `sidgan.evaluation.networks.Lag`.
         whole: the dubber's pictures are frames of a finished video: they are judged as they are.
         networks: those of others that judge too.
     """
     sets, shown = measures.SETS | dict(networks.sets), subject.shown()
+    samples = None if samples is None else sound_of(samples, subject.frames)
     scores = {
         system: _Scores([*measures.clip_metrics(expert), *networks.clip_metrics(samples, faces)], sets, shown)
         for system in systems

@@ -27,7 +27,7 @@ from sidgan.types import Array, Byte, Float
 
 @dataclass(frozen=True)
 class Look:
-    """Consecutive frames of one clip beside the truth, as metrics see them.
+    """Frames of one clip in their order, beside the truth, as metrics see them.
 
     Attributes:
         frames: (n,) indices in the clip.
@@ -94,17 +94,36 @@ def clip_metrics(expert: SyncNet | None) -> list[ClipMetric]:
     return [Opening(), Tremor(), Sync(expert)]
 
 
-class Opening:
-    """How the mouth's opening follows the true one; frames without a face are bridged."""
+class Timeline:
+    """Puts values of judged frames back to their moments: references that lie between them leave a gap."""
 
     def __init__(self) -> None:
+        self._next: int | None = None
+
+    def spread(self, look: Look, *values: Float) -> list[Float]:
+        """Values (n, ...) of the next frames, NaN for those since the last that are not judged."""
+        places = look.frames.numpy()
+        first = int(places[0]) if self._next is None else self._next
+        self._next = int(places[-1]) + 1
+        spread = [np.full((self._next - first, *v.shape[1:]), np.nan) for v in values]
+        for target, v in zip(spread, values, strict=True):
+            target[places - first] = v
+        return spread
+
+
+class Opening:
+    """How the mouth's opening follows the true one; frames without a face, or not judged, are bridged."""
+
+    def __init__(self) -> None:
+        self._timeline = Timeline()
         self._mine: list[Float] = []
         self._true: list[Float] = []
 
     def update(self, look: Look) -> None:
         """See the next frames."""
-        self._mine.append(mouth_opening(look.landmarks))
-        self._true.append(mouth_opening(look.true_landmarks))
+        openings = mouth_opening(look.landmarks), mouth_opening(look.true_landmarks)
+        for kept, part in zip((self._mine, self._true), self._timeline.spread(look, *openings), strict=True):
+            kept.append(part)
 
     def values(self) -> dict[str, float]:
         """Of `sidgan.metrics.opening_match`, and by `sidgan.metrics.leak` the correlation that chance would reach."""
@@ -130,11 +149,11 @@ class Tremor:
     """Whether lips tremble more than the true ones."""
 
     def __init__(self) -> None:
-        self._jitter = metrics.Jitter()
+        self._timeline, self._jitter = Timeline(), metrics.Jitter()
 
     def update(self, look: Look) -> None:
         """See the next frames."""
-        self._jitter.update(look.landmarks, look.true_landmarks)
+        self._jitter.update(*self._timeline.spread(look, look.landmarks, look.true_landmarks))
 
     def values(self) -> dict[str, float]:
         """Temporal jitter in px at 256 px."""

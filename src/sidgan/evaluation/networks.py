@@ -106,26 +106,19 @@ class Lag:
 
     Args:
         judge: from `sidgan.metrics.load_lag_expert`.
-        samples: the sound heard, at 16 kHz from frame 0 of the clip on.
+        samples: the sound of the judged frames, see `sound_of`.
         faces: (N, 3, 224, 224) uint8 of all frames, as `sidgan.metrics.pipeline_crop` cuts them out of whole frames.
             Without them the crops that are judged are resized (``direct``), which gives other figures.
     """
 
     def __init__(self, judge: SyncNet2016, samples: Float | None, faces: Tensor | None) -> None:
-        self._judge, self._samples, self._faces = judge, samples, faces
-        self._lag: metrics.MouthLag | None = None
+        self._judge, self._faces = judge, faces
+        self._lag = None if samples is None or not len(samples) else metrics.MouthLag(judge, samples)
 
     def update(self, look: Look) -> None:
         """See the next frames."""
-        if self._samples is None:
-            return
-        if self._lag is None:
-            heard = self._samples[int(look.frames[0]) * FRAME_SAMPLES :]
-            if len(heard) == 0:
-                self._samples = None
-                return
-            self._lag = metrics.MouthLag(self._judge, heard)
-        self._lag.update(metrics.direct_crops(look.images) if self._faces is None else self._faces[look.frames])
+        if self._lag is not None:
+            self._lag.update(metrics.direct_crops(look.images) if self._faces is None else self._faces[look.frames])
 
     def values(self) -> dict[str, float]:
         """Distance, confidence and offset, under the names that the weights allow."""
@@ -133,3 +126,12 @@ class Lag:
         match = None if self._lag is None else self._lag.compute()
         found = (math.nan,) * 3 if match is None else (match.distance, match.confidence, float(match.offset))
         return dict(zip((f"{kind}_d", f"{kind}_c", f"{kind}_offset"), found, strict=True))
+
+
+def sound_of(samples: Float, frames: Tensor) -> Float:
+    """Of a clip's sound at 16 kHz, from its frame 0 on, the part under some of its frames (n,), as far as there is any.
+
+    Frames that are not judged are left out of the sound as well: picture and sound would drift apart after them.
+    """
+    blocks = samples[: len(samples) // FRAME_SAMPLES * FRAME_SAMPLES].reshape(-1, FRAME_SAMPLES)
+    return blocks[frames[frames < len(blocks)].numpy()].ravel()

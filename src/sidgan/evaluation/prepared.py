@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
@@ -13,9 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sidgan import audio, checkpoint, media
+from sidgan import audio, checkpoint
 from sidgan.config import require
 from sidgan.data.dataset import FPS, PackedClip, packed_clip, read_crops, read_manifest
+from sidgan.data.listing import ClipSource
+from sidgan.data.packing import read_sound
 from sidgan.data.sources import folder as videos_below
 from sidgan.engine import choose_device, is_device
 from sidgan.errors import ConfigError, DataError
@@ -82,7 +85,8 @@ def evaluate_to(
         choose: picks clips from all manifest records, see `sidgan.evaluation.lists`.
         expert: weights file of a sync expert, or ``bundled``.
         networks: those behind FID and LSE; by default none.
-        sounds: folder of the videos that were prepared. Packed clips have mels but no sound, which LSE needs.
+        sounds: folder that was prepared. Packed clips have mels but no sound, which LSE needs; by default it is read
+            again from where ``prepare.json`` says that the clips came from, if all of their files are there.
         settings: how; by default on the CPU.
         workers: processes.
         progress: called with the clips done and the number of all.
@@ -103,11 +107,12 @@ def evaluate_to(
     how = replace(how, max_frames=limit)
     lent = networks or NetworkFiles()
     require(sounds is None or lent.lag_expert is not None, "sounds are for LSE only; ask for it, with --published")
-    jobs = _jobs(choice, how, {} if sounds is None else _sounds(sounds, choice))
+    heard = _sounds(sounds, choice) if sounds is not None else {} if lent.lag_expert is None else _origins(choice)
+    jobs = _jobs(choice, how, heard)
     names = {"list": choice.list, "notes": list(choice.notes), "count": len(jobs),
              "names": protocol.text_digest(f"{job.split} {job.name}" for job in jobs)}  # fmt: skip
     described = protocol.describe(
-        "model", asdict(how) | {"sounds": sounds is not None}, names, lent.describe(),
+        "model", asdict(how) | {"sounds": bool(heard)}, names, lent.describe(),
         **{kind: digest(path) for kind, path in files.items()},
     )  # fmt: skip
     protocol.settle(out, described)
@@ -134,16 +139,53 @@ def chosen(data: Sequence[Path], choose: Callable[[Sequence[dict[str, Any]]], Ch
     return choice
 
 
-def _sounds(folder: Path, choice: Choice) -> dict[str, str]:
-    """Files of these names below a folder, as `sidgan prepare` names them."""
-    held = {clip.name: str(clip.path) for clip in videos_below(folder).clips}
-    lost = sorted({record["name"] for record, _ in choice.clips} - set(held))
-    if lost:
-        raise DataError(f"no file named {lost[0]} below {folder}; --sounds is the folder that was prepared")
-    return held
+Sounds = Mapping[tuple[str, str], ClipSource]  #: by folder and name of a packed clip
 
 
-def _jobs(choice: Choice, how: Settings, sounds: Mapping[str, str]) -> list[PackedJob]:
+def _sounds(folder: Path, choice: Choice) -> Sounds:
+    """The files below a folder that clips came from: those that the manifest names, or else of their names."""
+    found, held = dict[tuple[str, str], ClipSource](), dict[str, ClipSource]()
+    for record, _ in choice.clips:
+        source = source_of(record, folder) if "source" in record else None
+        if source is None or not source.heard.is_file():
+            held = held or {clip.name: clip for clip in videos_below(folder).clips}
+            if record["name"] not in held:
+                raise DataError(f"no file of {record['name']} below {folder}; --sounds is the folder that was prepared")
+            source = held[record["name"]]
+        found[record["folder"], record["name"]] = source
+    return found
+
+
+def _origins(choice: Choice) -> Sounds:
+    """The files that clips came from, where they were prepared; nothing unless all are there."""
+    try:
+        roots = {folder: origin(folder) for folder in {record["folder"] for record, _ in choice.clips}}
+        found = {(r["folder"], r["name"]): source_of(r, roots[r["folder"]]) for r, _ in choice.clips}
+    except (DataError, KeyError):  # prepared by an older version, or moved since
+        return {}
+    return found if all(source.heard.is_file() for source in found.values()) else {}
+
+
+def origin(folder: str) -> Path:
+    """Where the clips of a prepared folder came from; a `DataError` if nobody knows, or it is not there."""
+    path = Path(folder) / "prepare.json"
+    try:
+        root = Path(json.loads(path.read_text(encoding="utf-8"))["root"])
+    except (OSError, ValueError, KeyError):
+        raise DataError(f"{path} does not say where the clips came from") from None
+    if not root.is_dir():
+        raise DataError(f"{root}, from which {folder} was prepared, is not there")
+    return root
+
+
+def source_of(record: Mapping[str, Any], root: Path) -> ClipSource:
+    """The part of a file below ``root`` that a packed clip came from; a `KeyError` where its record does not say."""
+    start, end = record.get("span") or (0.0, None)
+    beside = root / record["audio"] if record.get("audio") else None
+    return ClipSource(root / record["source"], record["name"], start=start, end=end, audio=beside)
+
+
+def _jobs(choice: Choice, how: Settings, sounds: Sounds) -> list[PackedJob]:
     """One for each clip and split, sorted; within a split every clip is given the voice of another."""
     jobs: list[PackedJob] = []
     seen = set[tuple[str, str]]()
@@ -158,7 +200,7 @@ def _jobs(choice: Choice, how: Settings, sounds: Mapping[str, str]) -> list[Pack
             first, last = record["splits"][split]
             last = last if how.max_frames is None else min(last, first + how.max_frames)
             parts.append(Part(record["folder"], record, first, last, record["splits"][split][1],
-                              sounds.get(record["name"])))  # fmt: skip
+                              sounds.get((record["folder"], record["name"]))))  # fmt: skip
         if how.revoice:
             enough(len(parts))
         for i, part in enumerate(parts):
@@ -171,14 +213,14 @@ def _jobs(choice: Choice, how: Settings, sounds: Mapping[str, str]) -> list[Pack
 
 @dataclass(frozen=True)
 class Part:
-    """Frames ``first`` to before ``last`` of a packed clip; ``end`` is where its split ends, ``sound`` a file."""
+    """Frames ``first`` to before ``last`` of a packed clip; ``end`` is where its split ends, ``sound`` its source."""
 
     folder: str
     record: dict[str, Any]
     first: int
     last: int
     end: int
-    sound: str | None = None
+    sound: ClipSource | None = None
 
     def path(self, suffix: str) -> Path:
         """Of one of its files."""
@@ -212,12 +254,9 @@ class Part:
         """Sound of its frames, 640 samples at 16 kHz for each; the same shift is corrected as in the mels."""
         if self.sound is None:
             return None
-        count, begin = self.last - self.first, self.first - self.record.get("corrected", 0)
-        start = round((self.record.get("start", 0.0) + begin / FPS) * audio.SAMPLE_RATE)
-        heard = np.zeros(count * FRAME_SAMPLES, np.float32)
-        part = media.read_audio(Path(self.sound))[max(0, start) :][: len(heard) - max(0, -start)]
-        heard[max(0, -start) :][: len(part)] = part
-        return heard
+        samples = read_sound(self.sound, self.record.get("start", 0.0), self.record.get("corrected", 0))
+        part = samples[FRAME_SAMPLES * self.first : FRAME_SAMPLES * self.last]
+        return np.pad(part, (0, FRAME_SAMPLES * (self.last - self.first) - len(part)))
 
     def poses(self) -> dict[str, Float]:
         """Pose in degrees and side of the crop in source px, (N,) each, as far as they were packed."""
@@ -232,7 +271,7 @@ class Part:
     def digest(self) -> list[str]:
         """Digests of its files, and its frames."""
         return [*(digest(self.path(s)) for s in (".mp4", ".npz")), f"{self.first}-{self.last}",
-                *([] if self.sound is None else [digest(Path(self.sound))])]  # fmt: skip
+                *([] if self.sound is None else [digest(self.sound.heard)])]  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ from sidgan.evaluation.factors import Table, tabulate
 from sidgan.evaluation.folder import Excluded, Outcome, judge_all, nothing_judged
 from sidgan.evaluation.judging import Verdict, judge
 from sidgan.evaluation.lists import by_split
-from sidgan.evaluation.prepared import Part, chosen, weights_file
+from sidgan.evaluation.prepared import Part, chosen, origin, source_of, weights_file
 from sidgan.evaluation.results import COMPOSITE
 from sidgan.evaluation.rows import dubber
 from sidgan.evaluation.subject import Mask, Subject
@@ -146,7 +146,7 @@ class Sound(NamedTuple):
     @property
     def path(self) -> Path:
         """Of the file."""
-        return self.source.audio or self.source.path
+        return self.source.heard
 
     @property
     def length(self) -> int:
@@ -190,24 +190,17 @@ LEAVE_OUT = "prepare it again, or leave sound out with --factors yaw,side,size"
 
 def _root(folder: str) -> Path:
     """Where the clips of a prepared folder came from."""
-    path = Path(folder) / "prepare.json"
     try:
-        root = Path(json.loads(path.read_text(encoding="utf-8"))["root"])
-    except (OSError, ValueError, KeyError):
-        raise DataError(f"{path} does not say where the clips came from; {LEAVE_OUT}") from None
-    if not root.is_dir():
-        raise DataError(f"{root}, from which {folder} was prepared, is not there; {LEAVE_OUT}")
-    return root
+        return origin(folder)
+    except DataError as error:
+        raise DataError(f"{error}; {LEAVE_OUT}") from None
 
 
 def _sound(part: Part, root: Path) -> Sound:
     record = part.record
     if "source" not in record:
         raise DataError(f"{part.folder}/manifest.jsonl does not say from which files the clips came; {LEAVE_OUT}")
-    start, end = record.get("span") or (0.0, None)
-    beside = root / record["audio"] if record.get("audio") else None
-    source = ClipSource(root / record["source"], record["name"], start=start, end=end, audio=beside)
-    return Sound(source, record["start"], record["corrected"], record["frames"])
+    return Sound(source_of(record, root), record["start"], record["corrected"], record["frames"])
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ class Subject:
         confirm: look whether there is a face at all, before its landmarks are believed.
 
     Attributes:
-        frames: indices of the judged frames, consecutive.
+        frames: indices of the judged frames, rising; the references of a pair leave gaps.
         references: indices of the frames that show the person. ``reference`` is the first of them.
     """
 
