@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from fractions import Fraction
 from pathlib import Path
 
@@ -262,6 +263,25 @@ def test_draws_repeat_with_their_seed(prepared: Path) -> None:
     assert torch.equal(one.reference, same.reference)
     assert torch.equal(one.mels, same.mels)
     assert not torch.equal(one.target, other.target)
+
+
+def test_damaged_data_is_one_line_with_its_file(prepared: Path, tmp_path: Path) -> None:
+    damaged = tmp_path / "damaged"
+    shutil.copytree(prepared, damaged)
+    for text in (b"PK no arrays", b""):
+        (damaged / "clips" / "one.npz").write_bytes(text)
+        with pytest.raises(DataError, match=r"one\.npz cannot be read \(.*\); remove it and prepare again"):
+            PackedSet(damaged, ["train"])
+    np.savez(damaged / "clips" / "one.npz", mel=np.zeros((80, 176)))
+    with pytest.raises(DataError, match=r"one\.npz cannot be read \(.*masks"):
+        PackedSet(damaged, ["train"])
+    (damaged / "clips" / "one.npz").unlink()
+    with pytest.raises(DataError, match=r"one\.npz cannot be read \(No such file"):
+        PackedSet(damaged, ["train"])
+    with (damaged / "manifest.jsonl").open("r+b") as file:
+        file.truncate(150)
+    with pytest.raises(DataError, match=r"manifest\.jsonl:2 is damaged; make it again: sidgan prepare"):
+        PackedSet(damaged, ["train"])
 
 
 def test_missing_data_says_what_to_do(prepared: Path, tmp_path: Path) -> None:

@@ -28,7 +28,15 @@ class Handler(BaseHTTPRequestHandler):
         if self.path == "/none":
             self.send_error(404)
             return
+        if self.path == "/noise":
+            self.wfile.write(b"this is no answer\r\n\r\n")
+            return
         self.send_response(200)
+        if self.path == "/chunks":  # ends in the middle of one
+            self.send_header("Transfer-Encoding", "chunked")
+            self.end_headers()
+            self.wfile.write(b"ffff\r\nweights")
+            return
         self.send_header("Content-Length", str(len(BODY)))
         self.end_headers()
         self.wfile.write(BODY[: len(BODY) // 2] if self.path == "/half" else BODY)
@@ -68,7 +76,10 @@ def test_the_first_digits_of_a_digest_are_enough(published: Download) -> None:
     assert fetch(replace(published, sha256=published.sha256[:8])).is_file()
 
 
-@pytest.mark.parametrize(("path", "says"), [("/none", "Not Found"), ("/half", "ended|IncompleteRead|bytes")])
+@pytest.mark.parametrize(("path", "says"), [
+    ("/none", "Not Found"), ("/half", "ended|IncompleteRead|bytes"), ("/chunks", "IncompleteRead"),
+    ("/noise", "this is no answer"),
+])  # fmt: skip
 def test_what_does_not_arrive_leaves_nothing(published: Download, tmp_path: Path, path: str, says: str) -> None:
     with pytest.raises(DownloadError, match=says) as caught:
         fetch(elsewhere(published, path))

@@ -1,5 +1,7 @@
 """Weights as the compared systems' authors publish them, made here in the right names and shapes."""
 
+import json
+
 import h5py
 import numpy as np
 import pytest
@@ -156,6 +158,15 @@ def test_weights_of_an_unknown_kind_get_one_line(tmp_path):
 
     save_file(tensors, path, {**header, "config": header["config"].replace("wav2lip", "wav3lip")})
     with pytest.raises(CheckpointError, match=r"does not fit this version of sidgan .*'kind' must be one of"):
+        checkpoint.load_generator(path)
+    for change in ({"kind": None}, {"config": "{"}, {"meta": "3"}, {"base": "{}"}, {"base": "[]"},
+                   {"base": '{"name": "x", "near": 3, "digest": "0"}'}):  # fmt: skip
+        save_file(tensors, path, {k: v for k, v in {**header, **change}.items() if v is not None})
+        with pytest.raises(CheckpointError, match="is damaged: what it says about itself cannot be understood"):
+            checkpoint.load_generator(path)
+    (tmp_path / "text").write_text("no weights, but in the place of some")
+    save_file(tensors, path, {**header, "base": json.dumps({"name": "text", "near": "text", "digest": "0"})})
+    with pytest.raises(CheckpointError, match="text is not those weights; put the right file there"):
         checkpoint.load_generator(path)
     checkpoint.save(path, trained("wav2lip"))
     with pytest.raises(CheckpointError, match="hears in its own way"):

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -153,8 +154,21 @@ def read_meta(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path} is not a safetensors file, or is damaged ({error})") from None
     if header.get("format") != FORMAT:
         raise CheckpointError(f"{path} was not written by sidgan; give a file from 'sidgan train' or the bundled one")
-    found = {"kind": header["kind"], "config": json.loads(header["config"]), "meta": json.loads(header["meta"])}
-    return found | ({"base": json.loads(header["base"])} if "base" in header else {})
+    try:
+        return _understood(header)
+    except (KeyError, ValueError, TypeError, AttributeError):
+        text = f"{path} is damaged: what it says about itself cannot be understood; fetch or make it again"
+        raise CheckpointError(text) from None
+
+
+def _understood(header: Mapping[str, str]) -> dict[str, Any]:
+    """What a file's metadata say; some error of Python's where they are not as `_write` writes them."""
+    found: dict[str, Any] = {"kind": header["kind"]}
+    found |= {key: dict(json.loads(header[key])) for key in ("config", "meta")}
+    if "base" in header:
+        base = json.loads(header["base"])
+        found["base"] = {key: "" + base[key] for key in ("name", "near", "digest")}
+    return found
 
 
 def load_generator(path: Path | str = "bundled") -> Generator:
@@ -231,9 +245,10 @@ def _base_of(file: Path, base: Mapping[str, str]) -> tuple[Path, dict[str, torch
         candidates = list(dict.fromkeys([file.resolve().parent / base["near"], file.resolve().parent / name]))
     found = [candidate for candidate in candidates if candidate.is_file()]
     for candidate in found:
-        tensors = _tensors(candidate)
-        if digest(tensors) == base["digest"]:
-            return candidate, tensors
+        with suppress(CheckpointError):  # it is something else, under that name
+            tensors = _tensors(candidate)
+            if digest(tensors) == base["digest"]:
+                return candidate, tensors
     what = f"{file} holds the changes that adaptation made to other weights ({name}, digest {short}...)"
     if name == "bundled":
         raise CheckpointError(f"{what}, bundled with another version of sidgan; use that version or adapt again")

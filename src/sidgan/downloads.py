@@ -7,10 +7,10 @@ the file there by hand. A file whose SHA-256 is wrong is never used.
 from __future__ import annotations
 
 import os
-import urllib.error
 import urllib.request
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -136,8 +136,8 @@ def _receive(download: Download, part: Path, progress: Callable[[int, int], None
                     target.flush()
                 done += len(block)
                 progress(done, total)
-    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
-        reason = getattr(error, "reason", None) or error
+    except (OSError, HTTPException) as error:  # of the network; of the disk they are told by `writing`
+        reason = " ".join(str(getattr(error, "reason", None) or error).split())
         raise DownloadError(
             f"cannot download {download.url} ({reason}); fetch it elsewhere and put it into {folder()}"
         ) from error

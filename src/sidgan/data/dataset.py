@@ -9,13 +9,15 @@ from __future__ import annotations
 import io
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
+from zipfile import BadZipFile
 
 import cv2
 import numpy as np
@@ -253,8 +255,23 @@ def _load(root: Path, record: dict[str, Any], first: int, last: int, device: tor
     images = read_crops(base.with_name(base.name + ".mp4"))
     if len(images) != record["frames"]:
         raise DataError(f"{base.name}.mp4 has {len(images)} frames, not {record['frames']}; prepare it again")
-    with np.load(base.with_name(base.name + ".npz")) as arrays:
+    with packed_arrays(base.with_name(base.name + ".npz")) as arrays:
         return packed_clip(record["name"], images[first:last], arrays, first, device)
+
+
+@contextmanager
+def packed_arrays(path: Path) -> Iterator[Any]:
+    """The arrays of a prepared clip, by name, while the block lasts.
+
+    Raises:
+        DataError: they are damaged, or not there.
+    """
+    try:
+        with np.load(path) as arrays:
+            yield arrays
+    except (OSError, EOFError, ValueError, KeyError, BadZipFile) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{path} cannot be read ({reason}); remove it and prepare again") from None
 
 
 def packed_clip(
@@ -319,4 +336,10 @@ def read_manifest(root: Path) -> list[dict[str, Any]]:
         raise DataError(f"{root} holds shards, which are for training; give the prepared folder they were packed from")
     if not path.is_file():
         raise DataError(f"{root} holds no manifest.jsonl; run: sidgan prepare FOLDER {root}")
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    records = []
+    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+        try:
+            records.append(json.loads(line))
+        except ValueError:
+            raise DataError(f"{path}:{number} is damaged; make it again: sidgan prepare FOLDER {root}") from None
+    return records

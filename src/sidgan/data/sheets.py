@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from sidgan import media
+from sidgan.data.dataset import packed_arrays
 from sidgan.data.survey import MEASURES, Measure, Record, Survey, counted, described, reason_of
 from sidgan.errors import OutputError, SidganError
 from sidgan.geometry import luma8
@@ -163,7 +164,7 @@ def _kept_tile(root: Path, record: Record) -> Byte:
     picture = _packed_frame(base.with_name(base.name + ".mp4"), middle)
     arrays = base.with_name(base.name + ".npz")
     if picture is not None and arrays.is_file():
-        with np.load(arrays) as packed:
+        with packed_arrays(arrays) as packed:
             x0, y0, x1, y1 = (packed["masks"][middle] * TILE).round().astype(int).tolist()
         picture = _fitted(picture)
         cv2.rectangle(picture, (x0, y0), (x1, min(y1, TILE - 1)), (255, 255, 0), 1)

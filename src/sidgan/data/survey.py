@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from sidgan.data.dataset import FPS, read_manifest
+from sidgan.data.dataset import FPS, packed_arrays, read_manifest
 from sidgan.data.offset import TRUST
 
 Record = dict[str, Any]
@@ -159,7 +159,7 @@ def _completed(root: Path, record: Record) -> Record:
         record["seconds"] = record["frames"] / FPS
         arrays = root / "clips" / f"{record['file']}.npz"
         if "yaw" not in record and arrays.is_file():
-            with np.load(arrays) as packed:
+            with packed_arrays(arrays) as packed:
                 pose = packed["pose"] if "pose" in packed else np.zeros((0, 3))
             if len(pose):
                 record["yaw"], record["pitch"], record["roll"] = (float(v) for v in np.median(pose, 0))

@@ -20,7 +20,7 @@ import numpy as np
 
 from sidgan import audio, geometry, media
 from sidgan.data.carry import Motion, View, brightness, destination, redraw
-from sidgan.data.dataset import FPS, read_crops, read_manifest
+from sidgan.data.dataset import FPS, packed_arrays, read_crops, read_manifest
 from sidgan.errors import ConfigError, DataError
 from sidgan.executors import local
 from sidgan.files import finished, writing
@@ -214,7 +214,7 @@ def load(stretch: Stretch) -> Material:
     """Read a stretch; nothing outside of it is returned."""
     rows = slice(stretch.first, stretch.last)
     images = read_crops(stretch.base.with_name(stretch.base.name + ".mp4"))[rows].copy()
-    with np.load(stretch.base.with_name(stretch.base.name + ".npz")) as packed:
+    with packed_arrays(stretch.base.with_name(stretch.base.name + ".npz")) as packed:
         arrays = {key: packed[key] for key in ("mel", "landmarks", "matrices", "pose")}
     mel = arrays.pop("mel")
     arrays = {key: value[rows] for key, value in arrays.items()}

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from sidgan import audio, checkpoint
 from sidgan.config import require
-from sidgan.data.dataset import FPS, PackedClip, packed_clip, read_crops, read_manifest
+from sidgan.data.dataset import FPS, PackedClip, packed_arrays, packed_clip, read_crops, read_manifest
 from sidgan.data.listing import ClipSource
 from sidgan.data.packing import read_sound
 from sidgan.data.sources import folder as videos_below
@@ -240,12 +240,12 @@ class Part:
         images = read_crops(self.path(".mp4"))
         if len(images) != self.record["frames"]:
             raise DataError(f"{self.path('.mp4')} has {len(images)} frames, not {self.record['frames']}")
-        with np.load(self.path(".npz")) as arrays:
+        with packed_arrays(self.path(".npz")) as arrays:
             return packed_clip(self.record["name"], images[self.first : self.last], arrays, self.first)
 
     def mels(self) -> Tensor:
         """(N, 1, 80, 28) float16 windows of its frames."""
-        with np.load(self.path(".npz")) as arrays:
+        with packed_arrays(self.path(".npz")) as arrays:
             mel = arrays["mel"].astype(np.float32)
         windows = audio.mel_windows(mel, [Fraction(i, FPS) for i in range(self.first, self.last)])
         return torch.from_numpy(windows.astype(np.float16))
@@ -261,7 +261,7 @@ class Part:
     def poses(self) -> dict[str, Float]:
         """Pose in degrees and side of the crop in source px, (N,) each, as far as they were packed."""
         found = {}
-        with np.load(self.path(".npz")) as arrays:
+        with packed_arrays(self.path(".npz")) as arrays:
             if "pose" in arrays.files:
                 found = dict(zip(("yaw", "pitch", "roll"), arrays["pose"][self.first : self.last].T, strict=True))
             if "matrices" in arrays.files:
