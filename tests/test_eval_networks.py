@@ -162,7 +162,7 @@ def test_sound_is_read_from_the_part_of_a_file_that_a_clip_came_from(
     media.write_clip(films / "whole.mp4", [np.zeros((64, 64, 3), np.uint8)] * 50, Fraction(25), sound, 16000)
     lines = [json.loads(line) for line in (data / "manifest.jsonl").read_text().splitlines()]
     for line, start, shift in zip(lines, (0.4, 0.8), (0, 2), strict=True):
-        line |= {"name": f"PPPPPPPPPPP/{start}", "source": "whole.mp4", "span": [start, start + COUNT / 25],
+        line |= {"name": f"PPPPPPPPPPP/{start}", "identity": "PPPPPPPPPPP", "source": "whole.mp4", "span": [start, start + COUNT / 25],
                  "start": start, "corrected": shift, "splits": {"heldout": [3, COUNT]}}  # fmt: skip
     (data / "manifest.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     whole = media.read_audio(films / "whole.mp4")
@@ -180,7 +180,7 @@ def test_sound_is_read_from_the_part_of_a_file_that_a_clip_came_from(
     evaluate_to(tmp_path / "out", prepared / "model.safetensors", [data], expert=prepared / "expert.safetensors",
                 settings=HOW, networks=NetworkFiles(None, files[1]))  # fmt: skip
     record = json.loads((tmp_path / "out" / "records.jsonl").read_text())
-    assert record["lag_faces"] == "direct"
+    assert (record["lag_faces"], record["person"]) == ("direct", "PPPPPPPPPPP")
     (films / "whole.mp4").rename(films / "other.mp4")
     assert _origins(choice) == {}
     with pytest.raises(DataError, match=r"no file of PPPPPPPPPPP/0.4 below .*films"):

@@ -283,6 +283,25 @@ def test_bootstrap_covers_the_mean() -> None:
     assert bootstrap([3.0]).mean == 3
 
 
+def test_intervals_know_that_clips_of_one_person_are_alike() -> None:
+    """Twelve people of ten clips each: by clips, an interval would hold the true mean less than half of the time."""
+    rng, people = np.random.default_rng(1), [f"person {i // 10}" for i in range(120)]
+    held = {"people": 0, "clips": 0}
+    for _ in range(60):
+        values = (np.repeat(rng.normal(5, 2, 12), 10) + rng.normal(0, 0.5, 120)).tolist()
+        for by, found in (("people", bootstrap(values, people)), ("clips", bootstrap(values))):
+            held[by] += found.low <= 5 <= found.high
+    assert held["people"] >= 50
+    assert held["clips"] < 35
+    assert bootstrap([1.0, 2.0, 4.0], ["a", "b", "c"]) == bootstrap([1.0, 2.0, 4.0])
+    assert bootstrap([1.0, 2.0, 4.0], ["a", "a", "a"]) == bootstrap([1.0, 2.0, 4.0]), "of one person, by clips"
+    uneven = bootstrap([0.0, 0.0, 3.0, math.nan], ["a", "a", "b", "c"])
+    assert uneven == (1, 0, 3), "every clip counts the same in the mean"
+    told = [Record(c, "model", 9, {"psnr": v}, person=p) for c, v, p in (("a", 1.0, "p"), ("b", 2.0, "p"), ("c", 3, ""))]
+    found = EvalResult({}, tuple(told)).means["composite"]["model"]["psnr"]
+    assert found == bootstrap([1.0, 2.0, 3.0], ["p", "p", "c"])
+
+
 def test_table_and_dict() -> None:
     rows = [record(c, r, v) for c, v in (("a", 20.0), ("b", 30.0)) for r in ("truth", "reference")]
     result = EvalResult({"reference": "first"}, tuple(rows))

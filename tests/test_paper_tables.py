@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from made_results import make_result
 from marked import sidgan
@@ -13,6 +15,7 @@ from small import save_networks
 
 from sidgan import checkpoint
 from sidgan.errors import ConfigError, InputError
+from sidgan.evaluation import EvalResult, Record
 from sidgan.paper import budgets, collect, scatter, table4
 from sidgan.paper.ablation import SETTINGS
 from sidgan.paper.orderings import orderings, told
@@ -310,3 +313,11 @@ def test_table_4_by_command_from_single_results(tmp_path: Path) -> None:
 
 def test_the_seven_come_in_the_papers_order() -> None:
     assert SEVEN == ("fid", "ssim", "psnr", "id", "lmd", "lse_d", "lse_c")
+
+
+def test_table_4_draws_people_with_all_of_their_clips() -> None:
+    records = [Record(c, "model", 9, {}, person=p) for c, p in (("a", "p"), ("b", "p"), ("c", ""), ("d", "q"))]
+    found = SimpleNamespace(results={"one": EvalResult({}, tuple(records))})
+    drawn = [np.bincount(clips, minlength=4) for clips in table4._Draws(found)._clips]  # type: ignore[arg-type]
+    assert all(one[0] == one[1] for one in drawn)
+    assert {one.sum() for one in drawn} == {3, 4, 5, 6}

@@ -16,12 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from sidgan.evaluation.results import RESAMPLES, Interval, bootstrap, cell
+from sidgan.evaluation.results import Interval, bootstrap, cell, drawn
 from sidgan.types import Float
 
 CHANGE = "change"
 DUBBED = ("model", "wrong", "reference")
-UNDEFINED = Interval(math.nan, math.nan, math.nan)
 
 #: Metric -> (heading, decimals); the first three are known in every frame.
 METRICS = {"mouth_psnr": ("mouth dB", 2), "lmd": ("LMD px", 2), "open_error": ("open err", 3),
@@ -124,17 +123,19 @@ def _bin_names(factor: str) -> list[str]:
 def _frame_bins(out: Path, records: Sequence[dict[str, Any]], clean: str) -> list[Level]:
     """Frames of all clips by the absolute yaw of the head; clips without a packed pose are in no bin."""
     series = []
-    for record in records:
+    for record, person in zip(records, _people(records), strict=True):
         with np.load(out / "frames" / f"{record['stem']}.npz") as arrays:
             if "yaw" in arrays.files:
                 bins = np.digitize(np.abs(arrays["yaw"]), BINS["yaw"]) - 1
                 values = {(r, m): arrays[f"{clean}/{r}/{m}"] for r in DUBBED for m in FRAMES}
-                series.append((bins, values))
+                series.append((bins, values, person))
     found = []
     for i, name in enumerate(_bin_names("yaw")):
-        mine = [(bins == i, values) for bins, values in series if (bins == i).any()]
-        rows = {r: {m: pooled([values[r, m][inside] for inside, values in mine]) for m in FRAMES} for r in DUBBED}
-        found.append(Level(name, len(mine), sum(int(inside.sum()) for inside, _ in mine), rows if mine else {}))
+        mine = [(bins == i, values, person) for bins, values, person in series if (bins == i).any()]
+        who = [person for _, _, person in mine]
+        rows = {r: {m: pooled([values[r, m][inside] for inside, values, _ in mine], who) for m in FRAMES}
+                for r in DUBBED}  # fmt: skip
+        found.append(Level(name, len(mine), sum(int(inside.sum()) for inside, *_ in mine), rows if mine else {}))
     return found
 
 
@@ -184,33 +185,33 @@ def _value(record: dict[str, Any], level: str, row: str, metric: str) -> float:
 
 
 def _means(records: Sequence[dict[str, Any]], level: str, row: str) -> dict[str, Interval]:
-    return {m: bootstrap([_value(r, level, row, m) for r in records]) for m in METRICS}
+    return {m: bootstrap([_value(r, level, row, m) for r in records], _people(records)) for m in METRICS}
 
 
 def _changes(records: Sequence[dict[str, Any]], level: str, clean: str) -> dict[str, Interval]:
     """Of the model, clip by clip."""
+    people = _people(records)
     return {
-        m: bootstrap([_value(r, level, "model", m) - _value(r, clean, "model", m) for r in records]) for m in METRICS
+        m: bootstrap([_value(r, level, "model", m) - _value(r, clean, "model", m) for r in records], people)
+        for m in METRICS
     }
 
 
-def pooled(parts: Sequence[Float]) -> Interval:
-    """Mean of all known values of some clips, and its 95 % interval from drawing clips anew; always the same.
+def pooled(parts: Sequence[Float], people: Sequence[str] | None = None) -> Interval:
+    """Mean of all known values of some clips, and its 95 % interval as in `sidgan.evaluation.results.bootstrap`.
 
     Args:
         parts: (n,) values of each clip, NaN where undefined.
+        people: who is in each; by default somebody else.
     """
-    known = [part[~np.isnan(part)] for part in parts]
-    sums = np.array([math.fsum(part.tolist()) for part in known if len(part)])
-    counts = np.array([len(part) for part in known if len(part)])
-    if not len(sums):
-        return UNDEFINED
-    mean = math.fsum(sums) / int(counts.sum())
-    if len(sums) < 2:
-        return Interval(mean, math.nan, math.nan)
-    picks = np.random.default_rng(0).integers(len(sums), size=(RESAMPLES, len(sums)))
-    low, high = np.quantile(sums[picks].sum(1) / counts[picks].sum(1), [0.025, 0.975])
-    return Interval(mean, float(low), float(high))
+    known = [(i, part[~np.isnan(part)]) for i, part in enumerate(parts)]
+    known = [(i, part) for i, part in known if len(part)]
+    who = None if people is None else [people[i] for i, _ in known]
+    return drawn([math.fsum(part.tolist()) for _, part in known], [len(part) for _, part in known], who)
+
+
+def _people(records: Sequence[dict[str, Any]]) -> list[str]:
+    return [record.get("person") or record["name"] for record in records]
 
 
 def _plain(interval: Interval) -> dict[str, float | None]:

@@ -259,7 +259,7 @@ def plain_records(records: Sequence[dict[str, Any]]) -> Iterator[Record]:
             for row, values in rows.items():
                 known = {k: math.nan if v is None else v for k, v in values.items()}
                 counts = record["counts"][system][row]
-                yield Record(record["name"], row, record["judged"], known, system, counts)
+                yield Record(record["name"], row, record["judged"], known, system, counts, record.get("person") or "")
 
 
 def _read_record(path: Path, digest: str) -> dict[str, Any] | None:

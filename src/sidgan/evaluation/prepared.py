@@ -321,7 +321,7 @@ class PackedJob:
             verdicts += self._revoiced(subject, tools)
         shown = 0 if how.score_reference else len(subject.references)
         skipped = {"reference": shown, "beyond max_frames": part.end - part.last}
-        facts = {"frames": part.end - part.first, "judged": len(subject.frames),
+        facts = {"frames": part.end - part.first, "judged": len(subject.frames), "person": part.record.get("identity"),
                  "skipped": {why: count for why, count in skipped.items() if count}}  # fmt: skip
         if tools.networks.judge is not None:
             facts["lag_faces"] = "direct" if own is not None else "no sound"

@@ -54,7 +54,7 @@ class Record:
     """One clip as dubbed by one row: the number of judged ``frames``, and ``values`` by metric.
 
     Metrics that are missing or NaN are undefined here and count in no mean. ``counts`` says of each metric that is a
-    mean over frames how many of them it was defined in.
+    mean over frames how many of them it was defined in. ``person`` is who is seen, as far as the data set says.
     """
 
     clip: str
@@ -63,6 +63,12 @@ class Record:
     values: dict[str, float]
     system: str = COMPOSITE
     counts: dict[str, int] = field(default_factory=dict)
+    person: str = ""
+
+    @property
+    def drawn_with(self) -> str:
+        """What is drawn anew together for intervals: all clips of a person, or the clip alone."""
+        return self.person or self.clip
 
 
 class Interval(NamedTuple):
@@ -126,7 +132,7 @@ def _means(records: Sequence[Record], distances: Mapping[str, float]) -> dict[st
     held = dict.fromkeys([*(name for record in records for name in record.values), *distances])
     return {
         name: Interval(distances[name], math.nan, math.nan) if name in distances
-        else bootstrap([record.values.get(name, math.nan) for record in records])
+        else bootstrap([r.values.get(name, math.nan) for r in records], [r.drawn_with for r in records])
         for name in [*(c for c in COLUMNS if c in held), *(n for n in held if n not in COLUMNS)]
     }  # fmt: skip
 
@@ -139,14 +145,43 @@ def _without_nan(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def bootstrap(values: Sequence[float]) -> Interval:
-    """Mean of the values that are defined, and its 95 % percentile interval; always the same for the same values."""
-    known = np.array([v for v in values if not math.isnan(v)])
-    if len(known) < 2:
-        return Interval(float(known[0]) if len(known) else math.nan, math.nan, math.nan)
-    picks = np.random.default_rng(0).integers(len(known), size=(RESAMPLES, len(known)))
-    low, high = np.quantile(known[picks].mean(1), [0.025, 0.975])
-    return Interval(math.fsum(known) / len(known), float(low), float(high))
+def bootstrap(values: Sequence[float], people: Sequence[str] | None = None) -> Interval:
+    """Mean of the values that are defined, and its 95 % percentile interval; always the same for the same values.
+
+    Clips of one person say much the same: people are drawn anew, with all of their clips. Where all are of one, clips
+    are; the interval is then that of this person.
+
+    Args:
+        values: of each clip.
+        people: who is in each; by default somebody else.
+    """
+    known = [i for i, value in enumerate(values) if not math.isnan(value)]
+    return drawn([values[i] for i in known], [1] * len(known), None if people is None else [people[i] for i in known])
+
+
+def drawn(sums: Sequence[float], counts: Sequence[int], people: Sequence[str] | None = None) -> Interval:
+    """Mean of all that some clips hold, and its 95 % interval as in `bootstrap`.
+
+    Args:
+        sums, counts: of what each clip holds, one value or more.
+        people: who is in each; by default somebody else.
+    """
+    if not len(sums):
+        return Interval(math.nan, math.nan, math.nan)
+    mean = math.fsum(sums) / sum(counts)
+    if len(sums) < 2:
+        return Interval(mean, math.nan, math.nan)
+    groups = numbered(people or range(len(sums)))
+    totals, sizes = np.bincount(groups, sums), np.bincount(groups, counts)
+    picks = np.random.default_rng(0).integers(len(totals), size=(RESAMPLES, len(totals)))
+    low, high = np.quantile(totals[picks].sum(1) / sizes[picks].sum(1), [0.025, 0.975])
+    return Interval(mean, float(low), float(high))
+
+
+def numbered(people: Sequence[str] | range) -> list[int]:
+    """A number for each, the same for the same; where all are one, they are told apart."""
+    numbers = {one: i for i, one in enumerate(dict.fromkeys(people))}
+    return [numbers[one] for one in people] if len(numbers) > 1 else list(range(len(people)))
 
 
 def table(results: Mapping[str, EvalResult]) -> str:

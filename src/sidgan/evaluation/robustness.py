@@ -243,6 +243,7 @@ class RobustnessJob:
         arrays = {"frame": picked} | {name: values[picked] for name, values in part.poses().items()}
         skipped = {"reference": 1, "beyond max_frames": part.end - part.last}
         facts = {"frames": part.end - part.first, "judged": len(picked), "side": part.record.get("side"),
+                 "person": part.record.get("identity"),
                  "voices": len(self.voices), "skipped": {k: v for k, v in skipped.items() if v}}  # fmt: skip
         return Outcome(verdicts, facts, arrays)
 

@@ -25,8 +25,8 @@ class Ordering(NamedTuple):
 
     Attributes:
         metric: as measured here. better, worse: methods, in the paper's order.
-        lead: by how much the first is the better one here, below 0 if it is not. Its interval is over clips; there is
-            none where a metric has one value for all of them.
+        lead: by how much the first is the better one here, below 0 if it is not. Its interval is as all are over clips;
+            there is none where a metric has one value for all of them.
         verdict: `UNKNOWN` where the interval holds 0.
     """
 
@@ -70,7 +70,8 @@ def _higher(metric: str) -> bool:
 def _lead(found: Comparison, metric: str, better: str, worse: str) -> Interval:
     sign = 1 if _higher(metric) else -1
     mine, theirs = ([r.values.get(metric, math.nan) for r in found.results[n].records] for n in (better, worse))
-    lead = bootstrap([sign * (a - b) for a, b in zip(mine, theirs, strict=True)])
+    people = [r.drawn_with for r in found.results[better].records]
+    lead = bootstrap([sign * (a - b) for a, b in zip(mine, theirs, strict=True)], people)
     if not math.isnan(lead.mean):
         return lead
     return Interval(sign * (found.means[better][metric].mean - found.means[worse][metric].mean), math.nan, math.nan)

@@ -1,9 +1,9 @@
 """Table 4: what each part is worth, over several seeds, with intervals that know about seeds and clips.
 
 A mean over seeds and clips has two kinds of chance in it. Its interval is drawn by resampling both: runs of the row,
-and clips (the same for all rows, since all are judged on the same). ``to full`` is the difference from the full setting
-in the same draws, marked where its interval is all on one side of 0. Runs that failed are counted, and take part in no
-mean.
+and people with all of their clips (the same for all rows, since all are judged on the same). ``to full`` is the
+difference from the full setting in the same draws, marked where its interval is all on one side of 0. Runs that failed
+are counted, and take part in no mean.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 
 from sidgan.config import require
 from sidgan.errors import InputError
-from sidgan.evaluation.results import COLUMNS, RESAMPLES, Interval, cell
+from sidgan.evaluation.results import COLUMNS, RESAMPLES, Interval, cell, numbered
 from sidgan.paper.ablation import SETTINGS, Run, read_runs
 from sidgan.paper.collect import Comparison, Judged, compare, read_judged
 from sidgan.paper.published import ABLATION, SETS, THREE
@@ -134,7 +134,7 @@ def ablation(rows: Sequence[Row], system: str = "composite") -> Ablation:
         raise InputError(f"no run ended well, so there is nothing to compare ({why})")
     found = compare(runs, system)
     metrics = [m for m in (*THREE, *MORE) if any(m in found.means[run.name] for run in runs)]
-    draws, means, changes = _Draws(found.clips), dict[str, dict[str, Interval]](), dict[str, dict[str, Interval]]()
+    draws, means, changes = _Draws(found), dict[str, dict[str, Interval]](), dict[str, dict[str, Interval]]()
     for metric in metrics:
         values = {row.name: _values(found, row, metric, system) for row in rows if row.seeds}
         sampled = {name: draws.means(i, table) for i, (name, table) in enumerate(values.items())}
@@ -160,11 +160,14 @@ def _values(found: Comparison, row: Row, metric: str, system: str) -> Float:
 
 
 class _Draws:
-    """Bootstrap draws of clips, the same for every row and metric; seeds of each row are drawn apart."""
+    """Bootstrap draws of people with their clips, the same for all rows and metrics; seeds of each are drawn apart."""
 
-    def __init__(self, clips: int) -> None:
-        rng = np.random.default_rng(0)
-        self._clips = rng.integers(clips, size=(RESAMPLES, clips))
+    def __init__(self, found: Comparison) -> None:
+        one = next(iter(found.results.values()))
+        people = np.array(numbered([record.drawn_with for record in one.records]))
+        held = [np.flatnonzero(people == i) for i in range(people.max() + 1)]
+        picks = np.random.default_rng(0).integers(len(held), size=(RESAMPLES, len(held)))
+        self._clips = [np.concatenate([held[i] for i in some]) for some in picks]
 
     def means(self, row: int, table: Float) -> Float:
         """(RESAMPLES,) means of values (seeds, clips) of the row-th row."""
