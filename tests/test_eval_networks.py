@@ -162,8 +162,9 @@ def test_sound_is_read_from_the_part_of_a_file_that_a_clip_came_from(
     media.write_clip(films / "whole.mp4", [np.zeros((64, 64, 3), np.uint8)] * 50, Fraction(25), sound, 16000)
     lines = [json.loads(line) for line in (data / "manifest.jsonl").read_text().splitlines()]
     for line, start, shift in zip(lines, (0.4, 0.8), (0, 2), strict=True):
-        line |= {"name": f"PPPPPPPPPPP/{start}", "identity": "PPPPPPPPPPP", "source": "whole.mp4", "span": [start, start + COUNT / 25],
-                 "start": start, "corrected": shift, "splits": {"heldout": [3, COUNT]}}  # fmt: skip
+        line |= {"name": f"PPPPPPPPPPP/{start}", "identity": "PPPPPPPPPPP", "source": "whole.mp4",
+                 "span": [start, start + COUNT / 25], "start": start, "corrected": shift,
+                 "splits": {"heldout": [3, COUNT]}}  # fmt: skip
     (data / "manifest.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     whole = media.read_audio(films / "whole.mp4")
     choice = by_split([line | {"folder": str(data)} for line in lines], ["heldout"])

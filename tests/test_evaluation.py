@@ -297,8 +297,9 @@ def test_intervals_know_that_clips_of_one_person_are_alike() -> None:
     assert bootstrap([1.0, 2.0, 4.0], ["a", "a", "a"]) == bootstrap([1.0, 2.0, 4.0]), "of one person, by clips"
     uneven = bootstrap([0.0, 0.0, 3.0, math.nan], ["a", "a", "b", "c"])
     assert uneven == (1, 0, 3), "every clip counts the same in the mean"
-    told = [Record(c, "model", 9, {"psnr": v}, person=p) for c, v, p in (("a", 1.0, "p"), ("b", 2.0, "p"), ("c", 3, ""))]
-    found = EvalResult({}, tuple(told)).means["composite"]["model"]["psnr"]
+    told = (("a", 1.0, "p"), ("b", 2.0, "p"), ("c", 3.0, ""))
+    records = tuple(Record(clip, "model", 9, {"psnr": value}, person=person) for clip, value, person in told)
+    found = EvalResult({}, records).means["composite"]["model"]["psnr"]
     assert found == bootstrap([1.0, 2.0, 3.0], ["p", "p", "c"])
 
 

@@ -193,11 +193,22 @@ def test_flatness_of_known_curves():
 
 def test_bootstrap_covers_the_mean_and_is_repeatable():
     values = np.random.default_rng(1).normal(5, 1, (100, 3))
-    low, high = numbers.interval(numbers.resampled(values))
+    one = [0] * len(values)
+    low, high = numbers.interval(numbers.resampled(values, one))
     assert (low < values.mean(0)).all()
     assert (values.mean(0) < high).all()
     assert high - low == pytest.approx(2 * 1.96 / 10, rel=0.25)
-    assert np.array_equal(numbers.resampled(values), numbers.resampled(values))
+    assert np.array_equal(numbers.resampled(values, one), numbers.resampled(values, one))
+
+
+def test_bootstrap_draws_videos_with_all_of_their_windows():
+    """Ten videos of ten windows each that say the same: as if there were ten windows, not a hundred."""
+    values = np.repeat(np.random.default_rng(1).normal(5, 1, 10), 10)
+    low, high = numbers.interval(numbers.resampled(values, np.repeat(range(10), 10).tolist()))
+    assert high - low == pytest.approx(2 * 1.96 * values.std() / np.sqrt(10), rel=0.1)
+    few = numbers.resampled(np.eye(3), [4, 4, 7])
+    assert np.allclose(few.sum(1), 1)
+    assert {tuple(row) for row in few.round(3)} == {(0.5, 0.5, 0.0), (0.333, 0.333, 0.333), (0.0, 0.0, 1.0)}
 
 
 def bowl(x, y):
@@ -238,9 +249,9 @@ def test_surfaces_have_no_valleys_of_their_own():
 def test_an_expert_that_hears_nothing_is_told_apart():
     rows = np.ones((4, len(SHIFTS)))
     rows[:, shifts.STILL] = 0.9
-    listening = shifts.Curve("a", rows, wrong=np.full(4, 1.9))
+    listening = shifts.Curve("a", rows, range(4), wrong=np.full(4, 1.9))
     assert listening.sway == pytest.approx(0.1)
-    deaf = shifts.Curve("b", rows, wrong=np.full(4, 0.9))
+    deaf = shifts.Curve("b", rows, range(4), wrong=np.full(4, 0.9))
     assert deaf.to_dict()["sway"] is None
     assert listening.flatness == deaf.flatness
 
@@ -300,8 +311,8 @@ def test_the_caution_is_in_the_picture(thin_vgg, tmp_path, monkeypatch):
     monkeypatch.setattr(figure, "text", lambda self, x, y, s, **k: texts.append(s) or write(self, x, y, s, **k))
     curve = np.random.default_rng(0).uniform(0.1, 1, (2, len(SHIFTS)))
     curves = shifts.ShiftCurves(
-        (shifts.Curve("APS-SyncNet (a)", curve, wrong=np.ones(2)),),
-        tuple(shifts.Curve(name, curve) for name in judges.RECONSTRUCTION), 128, 0, {"a.mp4": 2}, {},
+        (shifts.Curve("APS-SyncNet (a)", curve, [0, 0], wrong=np.ones(2)),),
+        tuple(shifts.Curve(name, curve, [0, 0]) for name in judges.RECONSTRUCTION), 128, 0, {"a.mp4": 2}, {},
         np.zeros(len(SHIFTS)), thin_vgg.source, judges.CAUTION, (np.zeros((SIZE, SIZE, 3), np.uint8),) * 3,
     )  # fmt: skip
     draw.draw_shifts(curves, tmp_path / "a.png")

@@ -80,7 +80,8 @@ def _shifts(figure: Any, curves: ShiftCurves) -> None:
     _flatness_bars(figure.add_subplot(below[0, 1]), (*curves.sync, *curves.reconstruction))
     head(figure, "Figure 4: how much a sideways shift changes each loss", _material(curves), curves.caution)
     moved = float(np.delete(curves.replicated, STILL).mean())
-    foot(figure, f"Lines: means over windows; bands and whiskers: {LEVEL} % bootstrap over windows. Shaded: the range "
+    unit = "videos" if len(curves.videos) > 1 else "windows"
+    foot(figure, f"Lines: means over windows; bands and whiskers: {LEVEL} % bootstrap over {unit}. Shaded: the range "
                   f"in which flatness = (max − min) / mean is measured. Shifted crops are cut from the full frame; "
                   f"{moved:.0%} of them met its edge, where the last column is repeated. Dashed: the unmoved window "
                   "with the sound of another moment; an expert whose dashed line is no higher is flat because it does "

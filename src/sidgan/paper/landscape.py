@@ -47,12 +47,14 @@ class Panel:
     Attributes:
         title: the two, for people.
         reconstruction, sync: (N, Y, X) losses over `OPENINGS` and `SHIFTS`.
+        videos: (N,) number of each window's video.
     """
 
     title: str
     names: tuple[str, str]
     reconstruction: Float
     sync: Float
+    videos: Sequence[int]
 
     def surfaces(self, weights: Float | None = None) -> tuple[Surface, Surface]:
         """Both losses as surfaces: means over windows, or sums with (N,) weights."""
@@ -65,7 +67,7 @@ class Panel:
         """Plain values for JSON."""
         first, second = self.surfaces()
         best = compromise(first, second)
-        draws = resampled(np.eye(len(self.sync)))[:BOOTSTRAP]  # weights of the windows
+        draws = resampled(np.eye(len(self.sync)), self.videos)[:BOOTSTRAP]  # weights of the windows
         samples = [self.surfaces(w) for w in draws]
         areas = interval(np.array([area(feasible(*s)) for s in samples]))
         distances = interval(np.array([apart(*s)["distance"] for s in samples]))
@@ -129,7 +131,7 @@ class Landscape:
             "videos": self.videos, "skipped": self.skipped, "seed": self.seed, "frames_per_window": SYNC_FRAMES,
             "reconstruction_frames": 1, "picture_px": self.size, "vgg": self.vgg, "caution": self.caution,
             "replicated_mean": self.replicated, "feasible_share_of_range": FEASIBLE, "interval_percent": LEVEL,
-            "resamples_over_windows": BOOTSTRAP,
+            "resampled_over": "videos" if len(self.videos) > 1 else "windows", "resamples": BOOTSTRAP,
             "panels": [panel.to_dict() for panel in self.panels],
         }  # fmt: skip
 
@@ -154,6 +156,7 @@ def landscape(
     sync: list[Float] = []
     others: list[Float] = []
     replicated: list[float] = []
+    videos: list[int] = []
     example: tuple[Byte, ...] = ()
     for window in source.windows():
         heard = [expert.hear(window.mel)[0] for expert in experts]
@@ -166,6 +169,7 @@ def landscape(
         sync.append(np.stack([row for row, _ in rows], 1))  # (experts, Y, X)
         others.append(np.stack([row for _, row in rows], 1))  # (3, Y, X)
         replicated.append(float(window.replicated([k for k in SHIFTS if k]).mean()))
+        videos.append(source.videos.index(window.video))
         if not example:
             image, points = window.wide[middle], window.landmarks[middle]
             example = tuple(moved(open_mouth(image, points, s), 0) for s in (-1.0, 0.0, 1.0))
@@ -175,7 +179,7 @@ def landscape(
     for letter, name, which in (("a", L1, 0), ("b", CONTEXTUAL, -1)):
         names = (name, f"sync, {experts[which].title}")
         values = by_loss[RECONSTRUCTION.index(name)], by_expert[which]
-        panels.append(Panel(f"({letter}) {name} and {names[1]}", names, *values))
+        panels.append(Panel(f"({letter}) {name} and {names[1]}", names, *values, videos))
     vgg = reconstruction.vgg
     return Landscape(
         panels=(panels[0], panels[1]), size=reconstruction.size, seed=source.seed, videos=source.used,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,10 +38,22 @@ def rise(curves: Float, shifts: Float) -> Float:
     return np.ptp(near, -1) / np.maximum(curves[..., -1], 1e-12)
 
 
-def resampled(values: Float, seed: int = 0) -> Float:
-    """(1000, ...) means over as many bootstrap samples of the windows of (N, ...) values; seeded."""
-    draws = np.random.default_rng(seed).multinomial(len(values), np.full(len(values), 1 / len(values)), RESAMPLES)
-    return np.tensordot(draws / len(values), values, 1)
+def resampled(values: Float, videos: Sequence[int], seed: int = 0) -> Float:
+    """(1000, ...) means over as many bootstrap samples of (N, ...) values of windows; seeded.
+
+    Windows of one video say much the same: videos are drawn anew, with all of their windows. Where there is only one,
+    windows are; what comes out is then true of this video.
+
+    Args:
+        values: of each window.
+        videos: (N,) a number for the video of each.
+        seed: of the draws.
+    """
+    number = np.asarray(videos) if len(set(videos)) > 1 else np.arange(len(values))
+    held = (number[:, None] == np.unique(number)).astype(float)  # (N, groups)
+    count = held.shape[1]
+    draws = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), RESAMPLES) @ held.T
+    return np.tensordot(draws / draws.sum(1, keepdims=True), values, 1)
 
 
 def interval(samples: Float) -> Float:

@@ -23,7 +23,7 @@ class Curve:
     """One loss over the shift.
 
     Attributes:
-        name: for legends. values: (N, K) loss of each window at each of `SHIFTS`.
+        name: for legends. values: (N, K) loss of each window at each of `SHIFTS`. videos: (N,) number of each one's.
         wrong: (N,) loss of the unmoved window with the sound of another moment; for sync losses only. An expert that
             does not tell right from wrong is flat as well.
         weights: ``published weights``, a file, or ``random ...``; of VGG, where the loss needs it.
@@ -31,6 +31,7 @@ class Curve:
 
     name: str
     values: Float
+    videos: Sequence[int]
     wrong: Float | None = None
     weights: str | None = None
 
@@ -42,7 +43,7 @@ class Curve:
     @property
     def band(self) -> Float:
         """(2, K) bootstrap interval of the mean."""
-        return interval(resampled(self.values))
+        return interval(resampled(self.values, self.videos))
 
     @property
     def relative(self) -> Float:
@@ -56,8 +57,8 @@ class Curve:
 
     @property
     def flatness_band(self) -> tuple[float, float]:
-        """Bootstrap interval of `flatness` over windows."""
-        low, high = interval(flatness(resampled(self.values), np.array(SHIFTS)))
+        """Bootstrap interval of `flatness`."""
+        low, high = interval(flatness(resampled(self.values, self.videos), np.array(SHIFTS)))
         return float(low), float(high)
 
     @property
@@ -131,7 +132,8 @@ class ShiftCurves:
             "reconstruction_frames": 1, "picture_px": self.size,
             "vgg": self.vgg, "caution": self.caution,
             "replicated": self.replicated.tolist(), "replicated_mean": float(self.replicated[moved].mean()),
-            "flat_range_px": FLAT_RANGE, "interval_percent": LEVEL, "resamples_over_windows": RESAMPLES,
+            "flat_range_px": FLAT_RANGE, "interval_percent": LEVEL,
+            "resampled_over": "videos" if len(self.videos) > 1 else "windows", "resamples": RESAMPLES,
             "sync": [c.to_dict() for c in self.sync],
             "reconstruction": [c.to_dict() for c in self.reconstruction],
         }  # fmt: skip
@@ -158,6 +160,7 @@ def shift_curves(
     wrong: list[list[float]] = [[] for _ in experts]
     others: list[Float] = []
     replicated: list[Float] = []
+    videos: list[int] = []
     example: tuple[Byte, ...] = ()
     for window in source.windows():
         for expert, right_losses, wrong_losses in zip(experts, sync, wrong, strict=True):
@@ -167,14 +170,16 @@ def shift_curves(
         middle = window.wide[SYNC_FRAMES // 2]
         others.append(reconstruction(middle, middle, SHIFTS))
         replicated.append(window.replicated(SHIFTS))
+        videos.append(source.videos.index(window.video))
         example = example or tuple(moved(middle, k) for k in (-MARGIN, 0, MARGIN))
         progress(len(others), source.count)
     vgg = reconstruction.vgg
     values = np.stack(others, 1)  # (3, N, K)
     return ShiftCurves(
-        sync=tuple(Curve(e.title, np.stack(r), np.array(w)) for e, r, w in zip(experts, sync, wrong, strict=True)),
+        sync=tuple(Curve(e.title, np.stack(r), videos, np.array(w))
+                   for e, r, w in zip(experts, sync, wrong, strict=True)),
         reconstruction=tuple(
-            Curve(name, v, weights=vgg.source if i else None)
+            Curve(name, v, videos, weights=vgg.source if i else None)
             for i, (name, v) in enumerate(zip(RECONSTRUCTION, values, strict=True))
         ),
         size=reconstruction.size, seed=source.seed, videos=source.used, skipped=source.skipped,
