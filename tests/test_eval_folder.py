@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from marked import sidgan
 from small import save_networks
 
 from sidgan import checkpoint, media
@@ -220,3 +221,16 @@ def test_the_command_line_explains_what_is_missing(
         result = CliRunner().invoke(app, ["eval", *arguments])
         assert text in str(result.exception), arguments
     assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize(("arguments", "told"), [
+    (("--videos", "a", "--truth", "b", "--split", "test", "--reference", "pair"), "--split, --reference: for prepared"),
+    (("--videos", "a", "--truth", "b", "--sounds", "c"), "--sounds: for prepared clips only"),
+    (("bundled", "data", "--size", "256"), "--size: for --videos only"),
+    (("bundled", "data", "--spans", "words.txt"), "--spans goes with --clips lrw only"),
+])  # fmt: skip
+def test_an_option_that_would_be_passed_over_is_an_error(arguments: tuple[str, ...], told: str, tmp_path: Path) -> None:
+    code, said = sidgan("eval", *arguments, "--out", tmp_path / "out")
+    assert code == 2
+    assert told in said
+    assert not (tmp_path / "out").exists()

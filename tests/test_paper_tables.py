@@ -187,6 +187,18 @@ def test_which_rows_were_judged_and_where_changes_nothing(tmp_path: Path) -> Non
     assert any("GPU" in note for note in found.notes)
 
 
+def test_crops_of_two_sizes_do_not_stand_in_one_table(tmp_path: Path) -> None:
+    """Their true clips score alike: PSNR 100, SSIM 1."""
+    clips = {"list": "hdtf", "notes": [], "count": 3, "names": "abc"}
+    for name, sizes in (("A", [512]), ("B", [512]), ("C", [128])):
+        make_result(tmp_path / name, {"ssim": [0.9, 0.8, 0.7]}, clips=list("abc"), truth={"ssim": 1.0},
+                    protocol={"clips": clips | {"size": sizes}})  # fmt: skip
+    a, b, c = (collect.read_judged(name, tmp_path / name) for name in "ABC")
+    assert any(note.startswith("the crops: 512 px") for note in collect.compare([a, b]).notes)
+    with pytest.raises(ConfigError, match=r"C was judged in another way than A: clips.size was \[512\] and is \[128\]"):
+        collect.compare([a, c])
+
+
 def test_another_protocol_and_unfinished_results_are_named(tmp_path: Path) -> None:
     old = make_result(tmp_path / "old", FULL, protocol={"protocol": "sidgan-eval-0"})
     with pytest.raises(ConfigError, match=r"Old: .* was judged by sidgan-eval-0, not sidgan-eval-1; judge it again"):

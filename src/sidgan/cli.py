@@ -543,6 +543,11 @@ def evaluate(
 
     if out is None:
         raise ConfigError("give --out, a folder for the results")
+    given = {"--split": split, "--clips": clips, "--spans": spans, "--sounds": sounds, "--rows": rows,
+             "--revoice": revoice, "--reference": reference != "first"}  # fmt: skip
+    useless = [name for name, value in given.items() if value] if videos else ["--size"] if size != 512 else []
+    require(not useless, f"{', '.join(useless)}: for {'prepared clips' if videos else '--videos'} only; leave it out")
+    require(spans is None or clips is not None, "--spans goes with --clips lrw only")
     where = str(choose_device(device))
     with bar(console) as show:
         networks = judging.NetworkFiles(inception, lag_expert, fid_every)

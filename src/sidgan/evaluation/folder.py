@@ -223,7 +223,8 @@ def notes(out: Path) -> list[str]:
     lines = [f"{split}: {len(names)} clip{'s' * (len(names) != 1)} not judged: {why} ({_some(names)})"
              for (split, why), names in left_out.items()]  # fmt: skip
     for split, found in json.loads((out / "summary.json").read_text(encoding="utf-8")).items():
-        lines += [f"{split}: {count} frames not judged: {why}" for why, count in found["skipped_frames"].items()]
+        lines += [f"{split}: {count} frame{'s' * (count != 1)} not judged: {why}"
+                  for why, count in found["skipped_frames"].items()]  # fmt: skip
     return lines + missing(out)
 
 

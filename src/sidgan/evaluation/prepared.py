@@ -110,6 +110,7 @@ def evaluate_to(
     heard = _sounds(sounds, choice) if sounds is not None else {} if lent.lag_expert is None else _origins(choice)
     jobs = _jobs(choice, how, heard)
     names = {"list": choice.list, "notes": list(choice.notes), "count": len(jobs),
+             "size": sorted({record["size"] for record, _ in choice.clips if "size" in record}),
              "names": protocol.text_digest(f"{job.split} {job.name}" for job in jobs)}  # fmt: skip
     described = protocol.describe(
         "model", asdict(how) | {"sounds": bool(heard)}, names, lent.describe(),

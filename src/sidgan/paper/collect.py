@@ -182,7 +182,7 @@ def _listening(records: Sequence[Record]) -> list[Record]:
 def _way(protocol: Mapping[str, Any]) -> dict[str, Any]:
     settings = {k: v for k, v in protocol["settings"].items() if k not in FREE}
     parts = ("protocol", "mode", "networks", "expert")
-    clips = {k: protocol["clips"].get(k) for k in ("count", "names")}
+    clips = {k: protocol["clips"].get(k) for k in ("count", "names", "size")}
     return {part: protocol.get(part) for part in parts} | {"settings": settings, "clips": clips}
 
 
@@ -224,7 +224,10 @@ def _same_truth(methods: Sequence[Judged], common: Sequence[str], system: str) -
 
 
 def _remarks(methods: Sequence[Judged]) -> list[str]:
-    lines = [f"the clips: {note}" for note in methods[0].protocol["clips"].get("notes", ())]
+    judged = methods[0].protocol
+    lines = [f"the clips: {note}" for note in judged["clips"].get("notes", ())]
+    if sizes := judged["clips"].get("size") or judged["settings"].get("size"):
+        lines.append(f"the crops: {str(sizes).strip('[]')} px; pictures of other sizes have other SSIM and PSNR")
     lines += missing(methods[0].folder)
     if len({m.protocol.get("code") for m in methods}) > 1:
         lines.append("not all methods were judged by the same code of sidgan; judge them again before publishing")
