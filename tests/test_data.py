@@ -115,6 +115,13 @@ def test_rules_that_match_nothing_are_named(rules: Splits) -> None:
     assert Splits(Rules(never_train=("tests/*",), unseen={"hd": ("a", "b")}), ["test/x", "b"]).idle == ["tests/*", "a"]
 
 
+def test_brackets_are_part_of_names() -> None:
+    names = ["Talk [dQw4w9WgXcQ]", "Talk 2 [dQw4w9WgXcQ]", "Talk 3 [other]"]
+    rules = Splits(Rules(never_train=(names[0], "Talk 2 [dQw*")), names)
+    assert [list(rules.ranges(name, 9)) for name in names] == [["test"], ["test"], ["train"]]
+    assert rules.idle == []
+
+
 def test_a_rule_for_a_clip_holds_for_the_pieces_it_was_cut_into() -> None:
     rules = Splits(Rules(never_train=("talk",)), ["talk_p000", "talk_p001", "talk"], {"talk_p001": "talk"})
     assert [list(rules.ranges(n, 9)) for n in ("talk_p000", "talk_p001", "talk")] == [["train"], ["test"], ["test"]]

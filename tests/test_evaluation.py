@@ -18,6 +18,7 @@ from sidgan.config import GeneratorConfig, SyncNetConfig
 from sidgan.data.dataset import PackedClip, PackedSet
 from sidgan.errors import ConfigError, DataError
 from sidgan.evaluation import COLUMNS, ROWS, EvalResult, Record, bootstrap, evaluate, revoice, table
+from sidgan.evaluation.folder import partial
 from sidgan.evaluation.measures import Opening, Tremor, bridged
 from sidgan.evaluation.networks import sound_of
 from sidgan.evaluation.rows import heard
@@ -283,6 +284,14 @@ def test_bootstrap_covers_the_mean() -> None:
     assert bootstrap([3.0]).mean == 3
 
 
+def test_a_mean_over_some_of_the_clips_says_so() -> None:
+    values = {"a": {"psnr": 30.0, "lmd": 1.0}, "b": {"psnr": 20.0, "lmd": math.nan}, "c": {"psnr": 25.0}}
+    records = tuple(Record(clip, "result", 9, some) for clip, some in values.items())
+    means = EvalResult({}, records, {"composite": {"result": {"fid": 3.0}}}).summary()
+    assert {m: figure["clips"] for m, figure in means["composite"]["result"].items()} == {"fid": 3, "psnr": 3, "lmd": 1}
+    assert list(partial({"clips": 3, "means": means})) == ["result, composite: LMD px over 1 of 3 clips only"]
+
+
 def test_intervals_know_that_clips_of_one_person_are_alike() -> None:
     """Twelve people of ten clips each: by clips, an interval would hold the true mean less than half of the time."""
     rng, people = np.random.default_rng(1), [f"person {i // 10}" for i in range(120)]
@@ -316,7 +325,7 @@ def test_table_and_dict() -> None:
     assert lines[-1].split() == ["model", "12.35"] or lines[-1].split() == ["model", "12.34"]
     plain = json.loads(json.dumps(result.to_dict(), allow_nan=False))
     psnr = plain["means"]["composite"]["truth"]["psnr"]
-    assert psnr == {"mean": 25.0, "low": 20.0, "high": 30.0, "pooled": None}
+    assert psnr == {"mean": 25.0, "low": 20.0, "high": 30.0, "pooled": None, "clips": 2}
     assert plain["clips"][0]["values"]["ssim"] is None
 
 

@@ -333,3 +333,15 @@ def test_table_4_draws_people_with_all_of_their_clips() -> None:
     drawn = [np.bincount(clips, minlength=4) for clips in table4._Draws(found)._clips]  # type: ignore[arg-type]
     assert all(one[0] == one[1] for one in drawn)
     assert {one.sum() for one in drawn} == {3, 4, 5, 6}
+
+
+def test_a_method_is_not_flattered_by_what_it_failed_at(tmp_path: Path) -> None:
+    """B has no landmarks in the clip that is hard: its mean would be that of the easy ones."""
+    truth = {"lmd": 0.0, "sync": 0.7}
+    make_result(tmp_path / "A", {"lmd": [1.0, 2.0, 9.0], "sync": [0.5, 0.6, 0.7]}, clips=list("abc"), truth=truth)
+    make_result(tmp_path / "B", {"lmd": [2.0, 3.0, None], "sync": [None] * 3}, clips=list("abc"), truth=truth)
+    found = collect.compare([collect.read_judged(name, tmp_path / name) for name in "AB"])
+    assert (found.means["A"]["lmd"].mean, found.means["B"]["lmd"].mean) == (1.5, 2.5)
+    assert found.means["A"]["sync"].mean == pytest.approx(0.6), "which B has nowhere, as it was not measured"
+    assert found.means[GROUND]["lmd"].mean == 0
+    assert "LMD px: left out for all methods, since it is undefined for some: c" in found.notes

@@ -139,7 +139,9 @@ class Splits:
         return self.ranges(name, 1).keys() <= {"train", "heldout"}
 
     def _matches(self, name: str, patterns: Sequence[str]) -> bool:
-        return any(fnmatchcase(n, p) for n in {name, self._wholes.get(name, name)} for p in patterns)
+        names = {name, self._wholes.get(name, name)}
+        # Brackets are part of names, as of those that downloaders write: "Title [id]".
+        return any(fnmatchcase(n, p.replace("[", "[[]")) for n in names for p in patterns)
 
 
 def by_identity(clips: Sequence[ClipSource]) -> list[ClipSource]:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -28,7 +28,7 @@ import torch
 from sidgan.errors import DataError, DownloadError, OutputError, SidganError
 from sidgan.evaluation.distances import distances
 from sidgan.evaluation.judging import Verdict
-from sidgan.evaluation.results import EvalResult, Record
+from sidgan.evaluation.results import COLUMNS, HIDDEN, EvalResult, Record
 from sidgan.evaluation.strips import write_strip
 from sidgan.executors import local
 from sidgan.files import finished, writing
@@ -225,7 +225,21 @@ def notes(out: Path) -> list[str]:
     for split, found in json.loads((out / "summary.json").read_text(encoding="utf-8")).items():
         lines += [f"{split}: {count} frame{'s' * (count != 1)} not judged: {why}"
                   for why, count in found["skipped_frames"].items()]  # fmt: skip
+        lines += [f"{split}: {line}" for line in partial(found)]
     return lines + missing(out)
+
+
+def partial(found: Mapping[str, Any]) -> Iterator[str]:
+    """Which means of a split are over some of its clips only: a figure of the clips that went well says less."""
+    for system, rows in found["means"].items():
+        for row, values in rows.items():
+            fewer: dict[int, list[str]] = {}
+            for metric, figure in values.items():
+                count = figure.get("clips", found["clips"])  # an older version has not counted
+                if 0 < count < found["clips"] and metric not in HIDDEN:
+                    fewer.setdefault(count, []).append(COLUMNS.get(metric, (metric,))[0])
+            for count, names in fewer.items():
+                yield f"{row}, {system}: {', '.join(names)} over {count} of {found['clips']} clips only"
 
 
 def _some(names: Sequence[str], most: int = 3) -> str:

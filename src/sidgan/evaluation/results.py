@@ -107,14 +107,20 @@ class EvalResult:
         }
 
     def summary(self) -> dict[str, Any]:
-        """System -> row -> metric -> mean, low, high, and ``pooled``, the mean over all frames of all clips."""
+        """System -> row -> metric -> mean, low, high, ``pooled``, the mean over all frames, ``clips`` that have it."""
         return _without_nan({
             system: {
-                row: {m: v._asdict() | {"pooled": self._pooled(system, row, m)} for m, v in values.items()}
+                row: {m: v._asdict() | {"pooled": self._pooled(system, row, m), "clips": self._clips(system, row, m)}
+                      for m, v in values.items()}
                 for row, values in rows.items()
             }
             for system, rows in self.means.items()
         })  # fmt: skip
+
+    def _clips(self, system: str, row: str, metric: str) -> int:
+        mine = [r for r in self.records if (r.system, r.row) == (system, row)]
+        at_once = metric in self.distances.get(system, {}).get(row, {})
+        return len(mine) if at_once else sum(not math.isnan(r.values.get(metric, math.nan)) for r in mine)
 
     def _pooled(self, system: str, row: str, metric: str) -> float:
         mine = [r for r in self.records if (r.system, r.row) == (system, row) and r.counts.get(metric)]

@@ -2,7 +2,7 @@
 
 Figures can stand in one table only where they were made in one way. Results of another protocol, of other settings,
 networks or clips, or that were not finished are refused, with the first field that differs. Clips that one method has
-no figures for count for none of them, and are named.
+no figures for, or not this one, count for none of them, and are named.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from sidgan.errors import ConfigError, InputError
 from sidgan.evaluation.distances import distances
 from sidgan.evaluation.folder import missing, plain_records
 from sidgan.evaluation.protocol import PROTOCOL, differences
-from sidgan.evaluation.results import EvalResult, Interval, Record
+from sidgan.evaluation.results import COLUMNS, HIDDEN, EvalResult, Interval, Record
 from sidgan.paper.published import GROUND, SETS
 
 #: Settings that decide which rows there are and how fast, but no figure of a row.
@@ -29,6 +29,7 @@ JUDGED = ("model", "result")
 COPIES = {"reference": "Reference copied", "average": "Mean of the clip"}
 NEAR = 2e-3  #: relative difference of two figures of the same true clip that rounding explains
 SHOWN = 3
+UNDEFINED = Interval(math.nan, math.nan, math.nan)
 
 Records = Sequence[dict[str, Any]]
 
@@ -152,9 +153,19 @@ def compare(methods: Sequence[Judged], system: str = "composite") -> Comparison:
         row = next((r for r in (JUDGED if method.row is None else (method.row,)) if r in rows), None)
         if row is None:
             raise InputError(f"{method.name}: {method.folder} has no {system} figures of a model or of results")
-        mine = tuple(r for r in judged if (r.system, r.row) == (system, row))
-        results[method.name], means[method.name] = EvalResult({}, mine), rows[row]
-        means.setdefault(GROUND, rows.get("truth", {}))
+        for name, which in ((method.name, row), (GROUND, "truth")):  # all have the same truth
+            if name not in means and which in rows:
+                results[name] = EvalResult({}, tuple(r for r in judged if (r.system, r.row) == (system, which)))
+                means[name] = rows[which]
+    true = results.pop(GROUND, EvalResult({}, ()))
+    lost = _undefined(results)
+    for name, result in [(GROUND, true), *results.items()]:
+        kept = results[name] = _without(result, lost)
+        again = next(iter(kept.means.get(system, {}).values()), {})
+        means[name] = {m: again.get(m, UNDEFINED) if m in lost else f for m, f in means.get(name, {}).items()}
+    del results[GROUND]
+    notes += [f"{COLUMNS.get(metric, (metric,))[0]}: left out for all methods, since it is undefined for some: "
+              f"{_some(clips)}" for metric, clips in lost.items() if metric not in HIDDEN]  # fmt: skip
     _same_truth(methods, common, system)
     frames = sum(first.records[clip]["judged"] for clip in common)
     listed = str(first.protocol["clips"].get("list"))
@@ -194,9 +205,8 @@ def _common(methods: Sequence[Judged]) -> tuple[list[str], list[str]]:
         lost = [c for c in every if c not in method.records or method.records[c]["excluded"] is not None]
         common -= set(lost)
         if lost:
-            told = ", ".join(f"{c} ({_why(method, c)})" for c in lost[:SHOWN])
-            more = f" and {len(lost) - SHOWN} more" if len(lost) > SHOWN else ""
-            notes.append(f"left out for all methods, since {method.name} has no figures for it: {told}{more}")
+            told = _some([f"{c} ({_why(method, c)})" for c in lost])
+            notes.append(f"left out for all methods, since {method.name} has no figures for it: {told}")
     if not common:
         raise InputError(f"{', '.join(m.name for m in methods)} have no clip in common; {notes[0] if notes else ''}")
     lengths = {clip: {m.name: m.records[clip]["judged"] for m in methods} for clip in common}
@@ -204,6 +214,32 @@ def _common(methods: Sequence[Judged]) -> tuple[list[str], list[str]]:
     if odd is not None:
         raise InputError(f"{odd} was judged on different frames: {lengths[odd]}; judge all methods on the same clips")
     return sorted(common), notes
+
+
+def _undefined(results: Mapping[str, EvalResult]) -> dict[str, list[str]]:
+    """Metric -> clips in which it is undefined for some of the methods that have it at all: their faces were not found.
+
+    A mean over the clips that went well would flatter whoever failed in the others.
+    """
+    values = {name: {r.clip: r.values for r in result.records} for name, result in results.items()}
+    lost: dict[str, list[str]] = {}
+    for metric in dict.fromkeys(m for clips in values.values() for held in clips.values() for m in held):
+        gaps = [{c for c, held in clips.items() if math.isnan(held.get(metric, math.nan))} for clips in values.values()]
+        gaps = [gap for gap, held in zip(gaps, values.values(), strict=True) if len(gap) < len(held)]
+        if gaps and (some := gaps[0].union(*gaps) - gaps[0].intersection(*gaps)):
+            lost[metric] = sorted(some)
+    return lost
+
+
+def _without(result: EvalResult, lost: Mapping[str, Sequence[str]]) -> EvalResult:
+    """The same without those values."""
+    return EvalResult({}, tuple(
+        replace(r, values={m: v for m, v in r.values.items() if r.clip not in lost.get(m, ())}) for r in result.records
+    ))  # fmt: skip
+
+
+def _some(clips: Sequence[str]) -> str:
+    return ", ".join(clips[:SHOWN]) + (f" and {len(clips) - SHOWN} more" if len(clips) > SHOWN else "")
 
 
 def _why(method: Judged, clip: str) -> str:
