@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from sidgan import downloads, metrics
 from sidgan.errors import CheckpointError, MetricError
+from sidgan.evaluation.meanings import MEANINGS
 from sidgan.metrics.lag import REACH
 from sidgan.nn import SyncNet2016, count_parameters
 
@@ -185,6 +186,17 @@ def test_a_known_lag_is_found(lag: int) -> None:
     assert match is not None
     assert match.offset == lag
     assert match.confidence > 1
+
+
+def test_an_offset_says_by_how_much_the_picture_lags() -> None:
+    """As our own experts' does: what the mouth does at frame i + 3 was heard at frame i."""
+    both = torch.nn.functional.normalize(vectors(130), dim=1)
+    seen, heard = both[15:115], both[18:118]
+    match = metrics.lag_match(seen, heard)
+    assert match is not None
+    assert match.offset == metrics.sync_match(seen, heard).offset == 3
+    assert "lags" in MEANINGS["lse_offset"][1]
+    assert "lags" in MEANINGS["sync_offset"][1]
 
 
 def test_features_that_do_not_change() -> None:

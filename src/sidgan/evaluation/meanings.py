@@ -31,7 +31,7 @@ MEANINGS = {
     "sync": (HIGHER, "Probability that mouth and sound belong together, for our own expert."),
     "sync_offset": (ZERO, "Frames by which the picture lags the sound, for our own expert."),
     "sync_near": (ONE, "Share of clips in which that is at most one frame."),
-    "lse_offset": (ZERO, "Frames by which the sound comes later, for the published SyncNet."),
+    "lse_offset": (ZERO, "Frames by which the picture lags the sound, for the published SyncNet."),
     "fd_custom": (LOWER, "As FID, with a network that is not the published one: not comparable with FID."),
     "lag_d": (LOWER, "As LSE-D, with weights that are not the published ones: not comparable with LSE-D."),
     "lag_c": (HIGHER, "As LSE-C, with weights that are not the published ones: not comparable with LSE-C."),

@@ -39,7 +39,7 @@ COLUMNS = {
     "sync": ("sync p", 3),  # expert's probability, against the sound it was drawn from
     "sync_offset": ("offset", 1),  # frames by which the picture lags, in the expert's eyes
     "sync_near": ("off<=1", 2),  # share of clips with such an offset of at most one frame
-    "lse_offset": ("LSE offset", 1),  # frames by which the sound comes later
+    "lse_offset": ("LSE offset", 1),  # frames by which the picture lags
     "fd_custom": ("FD custom", 2),  # as fid, lse_d, lse_c and lse_offset, with weights that are not the published ones
     "lag_d": ("lag-D custom", 2),
     "lag_c": ("lag-C custom", 2),

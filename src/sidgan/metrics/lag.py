@@ -38,7 +38,7 @@ class LagMatch(NamedTuple):
         distance: mean distance of mouth and sound at the best offset; LSE-D if the weights are the published ones.
             Lower is better.
         confidence: the median over offsets less that; LSE-C likewise. Higher is better.
-        offset: frames by which the sound comes later than the mouth; 0 is in sync.
+        offset: frames by which the picture lags the sound, as in `sidgan.metrics.SyncMatch`; 0 is in sync.
         distances: (31,) mean distance at each offset, from 15 down to -15: mouth i beside sound i - 15 ... i + 15.
     """
 
