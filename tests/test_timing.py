@@ -607,7 +607,7 @@ def test_an_output_that_is_not_what_was_meant_is_told_and_removed(
 
 
 @pytest.mark.parametrize(("fault", "kept"), [("sound", False), ("pictures", False), ("interrupted", True)])
-def test_an_output_that_cannot_be_checked_does_not_stay(
+def test_an_output_that_cannot_be_checked_takes_no_name(
     folder: Path, tmp_path: Path, generator: Generator, fault: str, kept: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stop(*_: object) -> None:
@@ -617,9 +617,12 @@ def test_an_output_that_cannot_be_checked_does_not_stay(
         monkeypatch.setattr(track.SoundTrack, "_mux", lambda self, packet: None)
     else:
         monkeypatch.setattr(media, "shown_times", stop)
+    (tmp_path / "out.mp4").write_bytes(b"older")
     with pytest.raises(KeyboardInterrupt if kept else SidganError, match=None if kept else fault):
         dub(folder / "talk.mp4", folder / "short.wav", tmp_path / "out.mp4", generator=generator, device="cpu")
-    assert [path.name for path in tmp_path.iterdir()] == [".out.mp4.sidgan"] * kept  # the work, where it can go on
+    assert (tmp_path / "out.mp4").read_bytes() == b"older"
+    work = {".out.mp4.sidgan"} if kept else set()  # where it can go on
+    assert {path.name for path in tmp_path.iterdir()} == {"out.mp4"} | work
 
 
 def test_a_voice_that_begins_after_the_video_is_told(folder: Path, tmp_path: Path, generator: Generator) -> None:

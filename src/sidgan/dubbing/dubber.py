@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -262,12 +263,12 @@ class Dubber:
                 )  # fmt: skip
                 told = complete(work, len(timeline), drawing, studio, workers, clock, show, on_frame, cluster)
                 writer.tags = mark.tags()
+                writer.prove = partial(
+                    _prove, out, video, mark, timeline, [*chain(*(record.digests for record in told))], given.sound,
+                    goes_on, work, clock, show,
+                )  # fmt: skip
                 with clock.stage("write"):
                     writer.join([media.Segment(work.segment(record.segment)) for record in told], subtitles=seen.end)
-            with clock.stage("verify"), _checked(draft):
-                wrong = wrong_pictures(draft, timeline, [*chain(*(r.digests for r in told))], show)
-                wrong = wrong or wrong_sound(draft, given.sound, timeline, video if goes_on else None)
-                _require_right(draft, out, video, mark, wrong, work)
             if sign is not None:
                 with clock.stage("sign"):
                     sign.sign(draft, out, video, mark.to_dict(), mark.edited.spans)
@@ -365,24 +366,18 @@ def _timeline(seen: Analysis, end: Fraction, sound: Path, length: Length) -> Tim
     return timeline
 
 
-@contextmanager
-def _checked(file: Path) -> Iterator[None]:
-    """Remove a file where the block that checks it does not end well, whatever the reason."""
-    try:
-        yield
-    except BaseException:
-        file.unlink(missing_ok=True)
-        raise
-
-
-def _require_right(
-    file: Path, out: Path, video: Path, mark: provenance.Mark, wrong: str | None, work: Journal
-) -> None:
-    """Raise what is wrong with an output, or that it lacks its mark, and remove the work for it."""
-    if not wrong:
-        with suppress(MarkError):
-            if provenance.read(file) == mark:
-                return
+def _prove(
+    out: Path, video: Path, mark: provenance.Mark, timeline: Timeline, digests: Sequence[int], sound: Path,
+    goes_on: bool, work: Journal, clock: Clock, show: Progress, file: Path,
+) -> None:  # fmt: skip
+    """Raise what is wrong with ``file``, which is to become ``out``, or that it lacks its mark; the work goes then."""
+    with clock.stage("verify"):
+        wrong = wrong_pictures(file, timeline, digests, show)
+        wrong = wrong or wrong_sound(file, sound, timeline, video if goes_on else None)
+        if not wrong:
+            with suppress(MarkError):
+                if provenance.read(file) == mark:
+                    return
     work.remove()
     if wrong:
         raise SidganError(f"{out} came out with {wrong}; convert {video} to mp4 and try again")

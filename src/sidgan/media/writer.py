@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
@@ -51,6 +51,9 @@ class Writer:
             written, since all containers keep what is known by then, and none what is told later.
         named: also give it the title and the chapters of the clip.
 
+    Attributes:
+        prove: looks at the complete file before it takes its name; where it raises, what stood there stays.
+
     Raises:
         OutputError: the folder is missing, nothing can be written there, or the container is unknown.
         InputError: ``audio`` has no usable sound.
@@ -78,12 +81,14 @@ class Writer:
         self._subtitles: Subtitles | None = None
         self._stack = ExitStack()
         self._output: _Output | None = None
+        self.prove: Callable[[Path], None] | None = None
 
     def __enter__(self) -> Self:
         # All that can be wrong is found here, before the first frame has cost anything.
         self._voice = None if self._audio is None else Voice.of(self._audio)
         with ExitStack() as stack:
             self._part = stack.enter_context(_target(self._path))
+            stack.push(self._proved)
             self._encoding.check(ending(self._path), self._like)
             self._stack = stack.pop_all()
         return self
@@ -135,6 +140,10 @@ class Writer:
             if self._output is None:
                 raise OutputError(f"{self._path}: there was no frame to write")
             self._output.finish()
+
+    def _proved(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None and self.prove is not None:
+            self.prove(self._part)
 
     def _begin(self, look: Look, start: Fraction, time: Fraction) -> _Output:
         title, chapters = title_and_chapters(self._like.path) if self._named else ({}, [])
