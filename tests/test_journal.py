@@ -25,7 +25,7 @@ from sidgan import adaptation, dubbing, media, portable
 from sidgan.adaptation import kept
 from sidgan.adaptation.material import read_material
 from sidgan.blend import LOOK_BACK, ToneMatch
-from sidgan.dubbing import analysis, dubber, journal, segments, work_folder
+from sidgan.dubbing import analysis, dubber, journal, proof, segments, work_folder
 from sidgan.dubbing.drawing import Done
 from sidgan.dubbing.journal import Journal, Record
 from sidgan.dubbing.looks import Sample
@@ -149,7 +149,7 @@ def killed(work: Callable[[], object], moment: int) -> bool:
 
     for owner, name in (
         (os, "fsync"), (os, "replace"), (os, "write"), (media.SegmentWriter, "write"), (media.SegmentWriter, "_put"),
-        (media.Writer, "join"), (dubber, "wrong_pictures"), (Journal, "remove"), (media.Writer, "__exit__"),
+        (media.Writer, "join"), (proof, "wrong_pictures"), (Journal, "remove"), (media.Writer, "__exit__"),
     ):  # fmt: skip
         setattr(owner, name, counted(getattr(owner, name)))
     try:

@@ -24,7 +24,7 @@ from sidgan.dubbing.inputs import Inputs
 from sidgan.dubbing.journal import Journal, Record, joined, surroundings, work_folder
 from sidgan.dubbing.looks import figures, stretches
 from sidgan.dubbing.plan import Plan
-from sidgan.dubbing.proof import wrong_pictures, wrong_sound
+from sidgan.dubbing.proof import Meant
 from sidgan.dubbing.report import Clock, DubReport, Progress
 from sidgan.dubbing.segments import OnFrame, Scheme, Studio, complete, engine_of, engines
 from sidgan.dubbing.settings import Background, Damage, Settings, background_of, face_of
@@ -32,7 +32,7 @@ from sidgan.dubbing.silence import Silence
 from sidgan.dubbing.steady import STEADY
 from sidgan.dubbing.voice import voices
 from sidgan.engine import check_engine, load
-from sidgan.errors import InputError, MarkError, SidganError
+from sidgan.errors import InputError, SidganError
 from sidgan.executors import Executor
 from sidgan.files import ending
 from sidgan.nn import Generator
@@ -263,10 +263,9 @@ class Dubber:
                 )  # fmt: skip
                 told = complete(work, len(timeline), drawing, studio, workers, clock, show, on_frame, cluster)
                 writer.tags = mark.tags()
-                writer.prove = partial(
-                    _prove, out, video, mark, timeline, [*chain(*(record.digests for record in told))], given.sound,
-                    goes_on, work, clock, show,
-                )  # fmt: skip
+                digests = [*chain(*(record.digests for record in told))]
+                meant = Meant(out, video, timeline, digests, given.sound, goes_on, mark)
+                writer.prove = partial(_prove, meant, work, clock, show)
                 with clock.stage("write"):
                     writer.join([media.Segment(work.segment(record.segment)) for record in told], subtitles=seen.end)
             if sign is not None:
@@ -366,19 +365,10 @@ def _timeline(seen: Analysis, end: Fraction, sound: Path, length: Length) -> Tim
     return timeline
 
 
-def _prove(
-    out: Path, video: Path, mark: provenance.Mark, timeline: Timeline, digests: Sequence[int], sound: Path,
-    goes_on: bool, work: Journal, clock: Clock, show: Progress, file: Path,
-) -> None:  # fmt: skip
-    """Raise what is wrong with ``file``, which is to become ``out``, or that it lacks its mark; the work goes then."""
+def _prove(meant: Meant, work: Journal, clock: Clock, show: Progress, file: Path) -> None:
+    """Read the output back before it takes its name; work for one that is not as meant is of no more use."""
     with clock.stage("verify"):
-        wrong = wrong_pictures(file, timeline, digests, show)
-        wrong = wrong or wrong_sound(file, sound, timeline, video if goes_on else None)
-        if not wrong:
-            with suppress(MarkError):
-                if provenance.read(file) == mark:
-                    return
-    work.remove()
-    if wrong:
-        raise SidganError(f"{out} came out with {wrong}; convert {video} to mp4 and try again")
-    raise SidganError(f"{out} came out without its mark; try another container")
+        missed = meant.missed(file, show)
+    if missed:
+        work.remove()
+        raise SidganError(missed)

@@ -3,17 +3,54 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import zip_longest
 from pathlib import Path
 
-from sidgan import media
+from sidgan import media, provenance
 from sidgan.dubbing.report import Progress
-from sidgan.errors import InputError
+from sidgan.errors import InputError, MarkError
 from sidgan.timeline import Timeline
 from sidgan.types import Frame
 
 ROUNDING = Fraction(1, 1000)  #: seconds; Matroska counts in milliseconds
+
+
+@dataclass(frozen=True)
+class Meant:
+    """What an output is meant to be.
+
+    Attributes:
+        out: its name.
+        video: what it was made from.
+        timeline: its frames.
+        digests: of the samples of each, if they must come back as they went into the encoder.
+        voice: what is heard, as far as the timeline goes.
+        goes_on: the video's own sound is heard after the voice.
+        mark: what it says about itself.
+    """
+
+    out: Path
+    video: Path
+    timeline: Timeline
+    digests: Sequence[int]
+    voice: Path
+    goes_on: bool
+    mark: provenance.Mark
+
+    def missed(self, file: Path, progress: Progress) -> str | None:
+        """What is wrong with a file that is to become the output, and what to do, in words."""
+        own = self.video if self.goes_on else None
+        wrong = wrong_pictures(file, self.timeline, self.digests, progress)
+        wrong = wrong or wrong_sound(file, self.voice, self.timeline, own)
+        if wrong:
+            return f"{self.out} came out with {wrong}; convert {self.video} to mp4 and try again"
+        with suppress(MarkError):
+            if provenance.read(file) == self.mark:
+                return None
+        return f"{self.out} came out without its mark; try another container"
 
 
 def wrong_pictures(out: Path, timeline: Timeline, digests: Sequence[int], progress: Progress) -> str | None:
