@@ -388,7 +388,7 @@ def test_after_a_full_disk_it_goes_on(
     assert [path.name for path in tmp_path.iterdir()] == [".out.mp4.sidgan"]
     assert not list(tmp_path.rglob("*.part"))
     with monkeypatch.context() as patch:  # and when the pictures are joined
-        patch.setattr(media.Writer, "join", lambda *_: (_ for _ in ()).throw(OutputError("no space left")))
+        patch.setattr(media.Writer, "join", lambda *_, **__: (_ for _ in ()).throw(OutputError("no space left")))
         with pytest.raises(OutputError, match="no space left"):
             dub(folder, out)
     assert dub(folder, out).resumed == FRAMES
