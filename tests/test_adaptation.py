@@ -371,6 +371,14 @@ def test_changes_keep_how_lively_a_dub_should_be(kept):
     assert checkpoint.load_generator(folder / "me.safetensors").lively == 1.5
 
 
+@pytest.mark.parametrize("lively", ["very", None, [1.5]])
+def test_weights_that_say_no_number_are_told_in_one_line(kept, lively):
+    folder, base, _ = kept
+    checkpoint.save(folder / "odd.safetensors", base, {"lively": lively})
+    with pytest.raises(CheckpointError, match=r"odd.safetensors does not fit"):
+        checkpoint.load_generator(folder / "odd.safetensors")
+
+
 def test_nothing_changed_is_almost_nothing_to_store(kept):
     folder, base, _ = kept
     checkpoint.save_changes(folder / "same.safetensors", base, folder / "base.safetensors")

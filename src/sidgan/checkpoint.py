@@ -209,11 +209,11 @@ def _load(path: Path | str, network: type[N]) -> N:
     try:
         model = cast("N", make(from_dict(config_type, header["config"])))
         model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
-    except (ConfigError, RuntimeError) as error:
+        if isinstance(model, Generator):
+            model.lively = float(header["meta"].get("lively", 1))
+    except (ConfigError, RuntimeError, TypeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise CheckpointError(f"{file} does not fit this version of sidgan ({reason})") from None
-    if isinstance(model, Generator):
-        model.lively = float(header["meta"].get("lively", 1))
     return model.eval()
 
 

@@ -249,7 +249,8 @@ class Dubber:
                 enough = seen.end + 1 if settings.length in ("cut", "keep") else None
                 with clock.stage("listen"):
                     voice = voices(given.voice, given.speakers, settings.silence, enough)
-                timeline = _timeline(seen, voice.end, given.sound, settings.length)
+                said = media.sound_span(given.sound)
+                timeline = _timeline(seen, voice.end, given.sound, said, settings.length)
                 goes_on = settings.length == "keep" and clip.audio_rate is not None and voice.end < seen.end
                 if goes_on:
                     writer.go_on_with_own_sound()
@@ -263,8 +264,9 @@ class Dubber:
                 )  # fmt: skip
                 told = complete(work, len(timeline), drawing, studio, workers, clock, show, on_frame, cluster)
                 writer.tags = mark.tags()
-                digests = [*chain(*(record.digests for record in told))]
-                meant = Meant(out, video, timeline, digests, given.sound, goes_on, mark)
+                meant = Meant(
+                    out, video, timeline, [*chain(*(record.digests for record in told))], said, goes_on, mark
+                )
                 writer.prove = partial(_prove, meant, work, clock, show)
                 with clock.stage("write"):
                     writer.join([media.Segment(work.segment(record.segment)) for record in told], subtitles=seen.end)
@@ -353,14 +355,13 @@ def _reported(
     )  # fmt: skip
 
 
-def _timeline(seen: Analysis, end: Fraction, sound: Path, length: Length) -> Timeline:
+def _timeline(seen: Analysis, end: Fraction, sound: Path, said: media.SoundSpan, length: Length) -> Timeline:
     """The frames of the output, in which something is heard."""
     timeline = Timeline(seen.times, seen.end, end, length)
-    start = media.sound_span(sound).start
-    if start >= timeline.end:
+    if said.start >= timeline.end:
         raise InputError(
-            f"{sound} begins to sound at {float(start):.2f} s, when the video is over; give one that begins earlier, "
-            "or --length hold, loop or pingpong"
+            f"{sound} begins to sound at {float(said.start):.2f} s, when the video is over; give one that begins "
+            "earlier, or --length hold, loop or pingpong"
         )
     return timeline
 

@@ -27,7 +27,7 @@ class Meant:
         video: what it was made from.
         timeline: its frames.
         digests: of the samples of each, if they must come back as they went into the encoder.
-        voice: what is heard, as far as the timeline goes.
+        said: when what is heard is heard, as far as the timeline goes.
         goes_on: the video's own sound is heard after the voice.
         mark: what it says about itself.
     """
@@ -36,7 +36,7 @@ class Meant:
     video: Path
     timeline: Timeline
     digests: Sequence[int]
-    voice: Path
+    said: media.SoundSpan
     goes_on: bool
     mark: provenance.Mark
 
@@ -44,7 +44,7 @@ class Meant:
         """What is wrong with a file that is to become the output, and what to do, in words."""
         own = self.video if self.goes_on else None
         wrong = wrong_pictures(file, self.timeline, self.digests, progress)
-        wrong = wrong or wrong_sound(file, self.voice, self.timeline, own)
+        wrong = wrong or wrong_sound(file, self.said, self.timeline, own)
         if wrong:
             return f"{self.out} came out with {wrong}; convert {self.video} to mp4 and try again"
         with suppress(MarkError):
@@ -78,16 +78,15 @@ def _frames(out: Path) -> Iterator[Frame]:
     return media.read_frames(media.probe(out))
 
 
-def wrong_sound(out: Path, voice: Path, timeline: Timeline, own: Path | None) -> str | None:
+def wrong_sound(out: Path, said: media.SoundSpan, timeline: Timeline, own: Path | None) -> str | None:
     """Where the sound of an output is not where it should be, in words.
 
     It must start and end within one packet of where it should: a packet may be silence, padding or not to be decoded.
 
     Args:
-        voice: what is heard, as far as the timeline goes.
+        said: when the voice is heard, as far as the timeline goes.
         own: the video whose own sound goes on after the voice, if it does.
     """
-    said = media.sound_span(voice)
     try:
         heard = media.sound_span(out)
     except InputError:

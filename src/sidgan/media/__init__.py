@@ -21,7 +21,7 @@ from sidgan.media.sound import decode_audio, read_audio, stretch, write_wav
 from sidgan.media.source import metadata
 from sidgan.media.stated import Stated, stated
 from sidgan.media.stills import read_picture
-from sidgan.media.track import require_sound, sound_span
+from sidgan.media.track import SoundSpan, require_sound, sound_span
 from sidgan.media.writer import Writer, write_clip, write_png
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "Player",
     "Segment",
     "SegmentWriter",
+    "SoundSpan",
     "Stated",
     "Writer",
     "decode_audio",
