@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from sidgan import audio, faces, geometry, media
 from sidgan.cli import app
 from sidgan.data import transfer
-from sidgan.data.carry import Motion, View, destination, redraw
+from sidgan.data.carry import Motion, View, blended, destination, redraw
 from sidgan.data.dataset import PackedSet, read_crops
 from sidgan.errors import ConfigError, DataError, SidganError
 from sidgan.synth import Person, Portrait, mouth, pose, random_line
@@ -124,6 +124,51 @@ def test_head_motion_is_not_speech(filmed: dict) -> None:
     turn = np.stack([np.cos(angle), -np.sin(angle), np.sin(angle), np.cos(angle)], 1).reshape(-1, 2, 2)
     moved = 1.7 * points @ turn.transpose(0, 2, 1) + 30 * np.sin(np.arange(COUNT))[:, None, None]
     assert np.allclose(Motion.of(moved).speech(), Motion.of(points).speech(), atol=1e-4)
+
+
+def test_a_blended_face_is_both_peoples_within_its_outline_only(filmed: dict) -> None:
+    (images, points, _), (others, theirs, _) = filmed["a"], filmed["c"]
+    face, other = View(images[0], points[0]), View(others[0], theirs[0])
+    assert np.abs(blended(face, other, points[0], 0.0, np.ones(3)).astype(int) - images[0]).max() <= 1
+    whole = blended(face, other, theirs[0], 1.0, np.ones(3)).astype(int)
+    inner = np.s_[int(theirs[0][27, 1]) : int(theirs[0][57, 1]), int(theirs[0][39, 0]) : int(theirs[0][42, 0])]
+    assert np.abs(whole[inner] - others[0][inner]).mean() < 1
+    half = blended(face, other, theirs[0], 0.5, np.ones(3)).astype(int)
+    own = blended(face, other, theirs[0], 0.0, np.ones(3)).astype(int)
+    assert (whole[:4] == own[:4]).all()  # hair and backdrop are the first one's
+    assert np.abs(half[inner] - (whole[inner] + own[inner]) / 2).max() <= 1
+
+
+def test_blended_people_are_new_and_speak_in_sync(filmed: dict, data: Path, tmp_path: Path) -> None:
+    said = transfer.multiply(data, tmp_path / "x", 3, seed=2, blend=1.0)
+    plain = transfer.multiply(data, tmp_path / "y", 3, seed=2)
+    seen = []
+    for record, usual in zip(said, plain, strict=True):
+        source = record["transfer"]
+        assert source["blended"] != source["target"] == usual["transfer"]["target"]
+        assert source["donor"] == usual["transfer"]["donor"]
+        assert 0.3 <= source["share"] <= 0.7
+        images = read_crops(tmp_path / "x" / "clips" / f"{record['file']}.mp4")
+        with np.load(tmp_path / "x" / "clips" / f"{record['file']}.npz") as arrays:
+            points = arrays["landmarks"] * SIZE - 0.5
+        first, last = source["donor_frames"]
+        heard = Motion.of(filmed[source["donor"]][1]).opening[first:last]
+        assert np.corrcoef(Motion.of(points).opening, heard)[0, 1] > 0.95
+        seen.append(np.corrcoef(seen_opening(images, points), heard)[0, 1])
+    assert np.median(seen) > 0.8  # a drawn beard can hide lips from the detector
+    assert "blended" not in plain[0]["transfer"]
+
+
+def test_heads_turned_otherwise_are_not_blended(data: Path, tmp_path: Path) -> None:
+    for name, yaw in (("a", 0), ("b", 20), ("c", -20)):
+        (tmp_path / "clips").mkdir(exist_ok=True)
+        with np.load(data / "clips" / f"{name}.npz") as arrays:
+            turned = dict(arrays) | {"pose": np.full((COUNT, 3), (yaw, 0, 0), np.float32)}
+        np.savez(tmp_path / "clips" / f"{name}.npz", **turned)
+        (tmp_path / "clips" / f"{name}.mp4").write_bytes((data / "clips" / f"{name}.mp4").read_bytes())
+    (tmp_path / "manifest.jsonl").write_text("\n".join((data / "manifest.jsonl").read_text().splitlines()[:3]))
+    made = transfer.multiply(tmp_path, tmp_path / "x", 3, blend=1.0)
+    assert all("blended" not in record["transfer"] for record in made)
 
 
 def test_only_training_frames_are_used(data: Path, made: Path) -> None:

@@ -31,6 +31,7 @@ SLOW, SLOWER = 4.0, 12.0  #: frames; slower motion of a whole mouth is the head'
 MARGIN = 0.25  #: of the side: fixed points lie so far outside of the picture
 SOFT_ROWS = 4  #: over which the warp sets in, below the nose base
 FEATHER = 0.005  #: of the side, blur of the inner mouth's edge
+WITHIN = 0.88  #: of its size, so far does a blended face reach
 LIP_REACH = 0.025  #: of the side, around the lips that are taken from the closed mouth
 
 
@@ -166,6 +167,31 @@ def redraw(face: View, lips: View, aim: Float, donor: View, gain: Float) -> Byte
     result = face.image.copy()
     result[top:] = np.clip(mixed + 0.5, 0, 255).astype(np.uint8)
     return result
+
+
+def blended(face: View, other: View, aim: Float, share: float, gain: Float) -> Byte:
+    """A face of two people: both warped to one shape and mixed; outside of the face it is the first one's picture.
+
+    Args:
+        face: the person whose head and surroundings are shown.
+        other: of any size, the head held alike.
+        aim: (68, 2) px of ``face``, where the landmarks of both are to be.
+        share: of the other one, 0 to 1.
+        gain: (3,) factor on the other one's colours.
+    """
+    size = face.image.shape[0]
+    y, x = np.mgrid[0:size, 0:size].astype(np.float32)
+    fixed = _frame(size)
+    ways = np.concatenate([face.points - aim, np.zeros((len(fixed), 2))])
+    way = LinearNDInterpolator(np.concatenate([aim, fixed]), ways, fill_value=0.0)(x, y).astype(np.float32)
+    own = _pull(face.image, x + way[..., 0], y + way[..., 1])
+    found = LinearNDInterpolator(aim, other.points)(x, y).astype(np.float32)
+    theirs = np.clip(_pull(other.image, found[..., 0], found[..., 1]) * gain, 0, 255)
+    middle = aim.mean(0)
+    outline = cv2.convexHull((middle + WITHIN * (aim - middle)).astype(np.float32))[:, 0]
+    within = _inside(outline, size, (1 - WITHIN) * size / 6) * np.isfinite(found[..., 0])
+    mixed = own + (share * within)[..., None] * (theirs - own)
+    return np.clip(mixed + 0.5, 0, 255).astype(np.uint8)
 
 
 def _pull(image: Byte, x: Float, y: Float) -> Float:

@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 
 from sidgan import audio, geometry, media
-from sidgan.data.carry import Motion, View, brightness, destination, redraw
+from sidgan.data.carry import Motion, View, blended, brightness, destination, redraw
 from sidgan.data.dataset import FPS, packed_arrays, read_crops, read_manifest
 from sidgan.errors import ConfigError, DataError
 from sidgan.executors import local
@@ -34,6 +34,9 @@ TRIES = 4  #: places in a donor, of which the one with the liveliest mouth is ta
 CLOSED = 0.1  #: share of the frames, those with the smallest openings, from which the lips may be taken
 NOSE_TIP = 30  #: its place between the eyes tells how the head is turned
 GAIN = (0.5, 1.25)  #: limits of the match of colours; beyond, teeth would shine
+SHARES = (0.3, 0.7)  #: of the other one in a blended face
+LOOKED_AT = 8  #: people, of whom the one whose head is held most alike is blended in
+TURNED = 8.0  #: degrees between two heads, beyond which they are not blended
 SAMPLED = 5  #: frames of a clip whose brightness is measured
 
 
@@ -63,7 +66,18 @@ class Stretch:
         return self.root / "clips" / str(self.record["file"])
 
 
-Job = tuple[Stretch, Stretch, int, Path, np.random.Generator]
+
+@dataclass(frozen=True)
+class Job:
+    """One clip to make: ``target`` with the mouth of ``donor``, and perhaps blended with one of ``others``."""
+
+    target: Stretch
+    donor: Stretch
+    others: tuple[Stretch, ...]
+    number: int
+    out: Path
+    rng: np.random.Generator
+
 
 
 @dataclass(frozen=True)
@@ -88,7 +102,7 @@ class Material:
 
 
 def multiply(
-    data: Path, out: Path, count: int, seed: int = 0, *, workers: int = 1,
+    data: Path, out: Path, count: int, seed: int = 0, *, blend: float = 0.0, workers: int = 1,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Make ``count`` new clips of a prepared folder's people and write them as another prepared folder.
@@ -101,6 +115,7 @@ def multiply(
         out: new folder.
         count: clips to make.
         seed: of all that is drawn.
+        blend: share of the clips whose face is mixed with another person's, so that it is nobody's.
         workers: processes; they do not change the result.
         progress: told (clips done, of how many).
 
@@ -116,8 +131,11 @@ def multiply(
     people = by_person(data)
     with writing(out):
         (out / "clips").mkdir(parents=True, exist_ok=True)
-    pairs = enumerate(_pairs(people, count, seed))
-    jobs = [(target, donor, number, out, rng) for number, (target, donor, rng) in pairs]
+    jobs = []
+    for number, (target, donor, rng) in enumerate(_pairs(people, count, seed)):
+        mixed = blend > 0 and rng.random() < blend
+        others = _others(people, target, rng) if mixed else ()
+        jobs.append(Job(target, donor, others, number, out, rng))
     records = []
     for record in local(min(workers, count))(_make, jobs):
         records.append(record)
@@ -157,13 +175,22 @@ def _pairs(
         yield target, donor, rng
 
 
+def _others(people: dict[str, list[Stretch]], target: Stretch, rng: np.random.Generator) -> tuple[Stretch, ...]:
+    names = rng.permutation(sorted(set(people) - {target.person}))[:LOOKED_AT]
+    return tuple(people[name][int(rng.integers(len(people[name])))] for name in names)
+
+
 def _make(job: Job) -> dict[str, Any]:
     cv2.setNumThreads(1)
-    target, donor, number, out, rng = job
+    target, donor, number, out, rng = job.target, job.donor, job.number, job.out, job.rng
     face, voice = load(target), load(donor)
     tries = [_window(len(donor), rng) for _ in range(TRIES)]
     spoken = max(tries, key=lambda rows: float(voice.motion.opening[rows].std()))
     shown = _there_and_back(len(target), len(spoken), rng)
+    seen = [int(target.first + i) for i in (shown.min(), shown.max() + 1)]
+    mixed: dict[str, Any] = {}
+    if job.others:
+        face, shown, mixed = _blended(face, shown, job.others, rng)
     amplitude = float(rng.uniform(*AMPLITUDES))
     aims = destination(face.motion[shown], voice.motion.speech()[spoken], amplitude)
     size = face.images.shape[1]
@@ -184,11 +211,49 @@ def _make(job: Job) -> dict[str, Any]:
         "name": name, "file": base.name, "kept": True, "size": size, "frames": len(spoken), "start": 0.0,
         "identity": target.person, "splits": {"train": [0, len(spoken)]},
         "transfer": {
-            "target": target.name, "target_frames": [int(target.first + i) for i in (shown.min(), shown.max() + 1)],
+            "target": target.name, "target_frames": seen,
             "donor": donor.name, "donor_frames": [int(donor.first + spoken[0]), int(donor.first + spoken[-1] + 1)],
-            "amplitude": round(amplitude, 3),
+            "amplitude": round(amplitude, 3), **mixed,
         },
     }  # fmt: skip
+
+
+def _blended(
+    face: Material, shown: np.ndarray, others: tuple[Stretch, ...], rng: np.random.Generator
+) -> tuple[Material, np.ndarray, dict[str, Any]]:
+    """The frames of a face that are shown, each mixed with one quiet picture of another person.
+
+    They stay as they are where nobody holds the head alike. The shape of the face is mixed as its colours are; how it
+    moves stays the first one's.
+
+    Returns:
+        The frames; the places in them of those shown; what to note about it.
+    """
+    rows, places = np.unique(shown, return_inverse=True)
+    motion, share = face.motion[rows], float(rng.uniform(*SHARES))
+    pose = np.median(face.arrays["pose"][rows], 0)
+    (off, at), chosen = min(((_most_alike(load(one), pose), one) for one in others), key=lambda found: found[0])
+    if off > TURNED:
+        return face, shown, {}
+    other, theirs = load(chosen).view(at), load(chosen).motion.local[at]
+    quiet = motion.local[motion.opening <= np.quantile(motion.opening, CLOSED)]
+    local = motion.local + share * (theirs - np.median(quiet.real, 0) - 1j * np.median(quiet.imag, 0))
+    aims = local * motion.scale[:, None] + motion.origin[:, None]
+    pixels = np.stack([aims.real, aims.imag], -1).astype(np.float32)
+    some = rows[np.linspace(0, len(rows) - 1, SAMPLED).astype(int)]
+    gain = brightness(face.images[some], face.pixels[some]) / brightness(other.image[None], other.points[None])
+    images = [blended(face.view(i), other, aim, share, gain) for i, aim in zip(rows, pixels, strict=True)]
+    arrays = {key: face.arrays[key][rows] for key in ("matrices", "pose")}
+    facts = {"blended": chosen.name, "share": round(share, 3)}
+    return Material(np.stack(images), arrays, pixels, Motion.of(pixels)), places, facts
+
+
+def _most_alike(material: Material, pose: Float) -> tuple[float, int]:
+    """Of the frames with the smallest openings that whose head is held most like ``pose``: degrees off, and which."""
+    off = np.abs(material.arrays["pose"] - pose)[:, :2].max(1)  # roll drops out
+    opening = material.motion.opening
+    off = np.where(opening <= np.quantile(opening, CLOSED), off, np.inf)
+    return float(off.min()), int(off.argmin())
 
 
 def _pictures(face: Material, voice: Material, shown: np.ndarray, spoken: np.ndarray, aims: Float) -> Iterator[Byte]:
