@@ -64,7 +64,9 @@ def packages() -> Iterator[Finding]:
         yield _imported(distribution, (module,), _version(distribution), f"pip install {distribution}", needed=True)
     spec = find_spec("face_recognition_models")  # must not be imported: it needs what setuptools no longer has
     found = spec is not None
-    yield Finding("face models", "ok" if found else "missing", _version("face_recognition_models"), True,
+    version = _version("face_recognition_models")
+    told = "there, without a version" if found and version == NOTHING else version  # a folder on the path
+    yield Finding("face models", "ok" if found else "missing", told, True,
                   "" if found else "pip install face_recognition_models")  # fmt: skip
 
 
