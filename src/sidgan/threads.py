@@ -7,7 +7,7 @@ def sleep_between_batches() -> None:
     """Have threads that wait for the next batch sleep. After torch has been imported this does nothing.
 
     By default they run in circles, so as to begin a little earlier. In a dub the processor has other things to do
-    meanwhile, and where other programs work as well, a dub took 3.7 times as long for it, and 4.5 times the processor
+    meanwhile, and where other programs work as well, a dub took 3.7 times as long for it, and 4.4 times the processor
     time. On an idle computer both take the same; training, which does little else, is a tenth faster without this.
     ``OMP_WAIT_POLICY`` in the environment is left as it is.
     """
