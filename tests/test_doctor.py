@@ -94,6 +94,15 @@ def test_a_package_that_cannot_be_imported_is_broken_not_missing(monkeypatch, tm
     assert "pip uninstall twisted" in found.lines()[1]
 
 
+def test_models_that_lie_on_the_path_are_there(monkeypatch):
+    monkeypatch.setattr(findings, "_version", lambda name: findings.NOTHING)
+    (models,) = (one for one in findings.packages() if one.name == "face models")
+    assert (models.state, models.detail) == ("ok", "there, without a version")
+    without(monkeypatch, "face_recognition_models")
+    (models,) = (one for one in findings.packages() if one.name == "face models")
+    assert (models.state, models.detail) == ("missing", findings.NOTHING)
+
+
 def test_packages_in_the_way(monkeypatch):
     monkeypatch.setattr(findings, "_version", lambda name: "5.0" if name == "opencv-python" else findings.NOTHING)
     assert [one.name for one in findings.conflicts()] == ["opencv-python"]

@@ -66,7 +66,6 @@ class Stretch:
         return self.root / "clips" / str(self.record["file"])
 
 
-
 @dataclass(frozen=True)
 class Job:
     """One clip to make: ``target`` with the mouth of ``donor``, and perhaps blended with one of ``others``."""
@@ -77,7 +76,6 @@ class Job:
     number: int
     out: Path
     rng: np.random.Generator
-
 
 
 @dataclass(frozen=True)
