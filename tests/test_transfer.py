@@ -225,6 +225,9 @@ def test_what_cannot_be_done_is_said(data: Path, made: Path, tmp_path: Path) -> 
         transfer.multiply(data, made, 1)
     with pytest.raises(ConfigError, match="positive"):
         transfer.multiply(data, tmp_path / "x", 0)
+    for share in (-0.1, 1.5, float("nan")):
+        with pytest.raises(ConfigError, match="between 0 and 1"):
+            transfer.multiply(data, tmp_path / "x", 1, blend=share)
     (tmp_path / "manifest.jsonl").write_text((data / "manifest.jsonl").read_text().splitlines()[0])
     with pytest.raises(DataError, match="at least two"):
         transfer.multiply(tmp_path, tmp_path / "x", 1)

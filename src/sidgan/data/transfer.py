@@ -118,12 +118,14 @@ def multiply(
         progress: told (clips done, of how many).
 
     Raises:
-        ConfigError: ``count`` is not positive, or ``out`` is not a new or empty folder.
+        ConfigError: ``count`` is not positive, ``blend`` no share, or ``out`` is not a new or empty folder.
         DataError: fewer than two people with at least a second of training frames.
         SidganError: a worker process was killed.
     """
     if count < 1:
         raise ConfigError(f"the number of clips must be positive, not {count}")
+    if not 0 <= blend <= 1:
+        raise ConfigError(f"the share of blended faces must be between 0 and 1, not {blend}")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(f"{out} is there already; name a new folder")
     people = by_person(data)
