@@ -42,11 +42,12 @@ def log_mel(samples: Float) -> Float:
     return np.concatenate(list(stream_log_mel([samples])), axis=1)
 
 
-def stream_log_mel(blocks: Iterable[Float]) -> Iterator[Float]:
+def stream_log_mel(blocks: Iterable[Float], together: int = BLOCK) -> Iterator[Float]:
     """The columns of `log_mel`, as soon as the sound for them has arrived; memory does not grow with length.
 
     Args:
         blocks: consecutive float32 pieces of one recording at 16 kHz, of any lengths.
+        together: columns that are computed at a time. Fewer come sooner, and may differ in their last bits.
 
     Yields:
         (80, columns) float32 pieces that together equal `log_mel` of the joined recording, bit for bit.
@@ -54,7 +55,7 @@ def stream_log_mel(blocks: Iterable[Float]) -> Iterator[Float]:
     pending = np.zeros(WINDOW // 2, np.float32)  # the half window before the first sample
     last = np.float32(0.0)  # previous sample, for the pre-emphasis across blocks
     total = done = 0
-    need = (BLOCK - 1) * HOP + WINDOW
+    need = (together - 1) * HOP + WINDOW
     for piece in blocks:
         block = np.asarray(piece, np.float32)
         if len(block) == 0:
@@ -64,14 +65,14 @@ def stream_log_mel(blocks: Iterable[Float]) -> Iterator[Float]:
         total += len(block)
         pending = np.concatenate([pending, emphasised])
         while len(pending) >= need:
-            yield _columns(pending[:need], BLOCK)
-            pending = pending[BLOCK * HOP :]
-            done += BLOCK
-    rest = np.concatenate([pending, np.zeros(need + BLOCK * HOP, np.float32)])
+            yield _columns(pending[:need], together)
+            pending = pending[together * HOP :]
+            done += together
+    rest = np.concatenate([pending, np.zeros(need + together * HOP, np.float32)])
     while done <= total // HOP:  # the last column may begin a block before the one before it was full
-        yield _columns(rest[:need], BLOCK)[:, : 1 + total // HOP - done]
-        rest = rest[BLOCK * HOP :]
-        done += BLOCK
+        yield _columns(rest[:need], together)[:, : 1 + total // HOP - done]
+        rest = rest[together * HOP :]
+        done += together
 
 
 def _columns(samples: Float, count: int) -> Float:

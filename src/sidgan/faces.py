@@ -11,6 +11,7 @@ import importlib.util
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import count
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -31,6 +32,7 @@ MAX_GAP = 25  #: frames a face may be lost before its track ends
 SEARCH_LINES = (360, 720, 1080)  #: short side in px at which the frame is searched, until a face is found
 MIN_SCORE = 0.0  #: HOG score of a confirmed face; real frontal faces reach 1 to 3
 WINDOW_FACE = 100  #: px to which a known face is scaled to be confirmed; the detector's smallest is 80
+SMOOTHED = 22  #: frames before and after one that its place in a smoothed track is made of
 SAME_PLACE = 0.25  #: of the face square's side, between two tracks of one face
 
 Box = tuple[float, float, float, float]
@@ -137,9 +139,11 @@ def overlap(a: Box, b: Box) -> float:
 
 @dataclass
 class _Follower:
-    """One face being followed: what was seen so far, and how its box sits on its landmarks."""
+    """One face being followed: what was seen from frame ``known`` on, and how its box sits on its landmarks."""
 
+    number: int
     first: int
+    known: int
     points: list[Float] = field(default_factory=list)
     scores: list[float] = field(default_factory=list)
     offset: Float = field(default_factory=lambda: np.zeros(2, np.float32))  # box centre - point centre, per spread
@@ -164,6 +168,19 @@ class _Follower:
     def add(self, points: Float, score: float) -> None:
         self.points.append(points)
         self.scores.append(score)
+
+    def track(self, since: int, fewest: int) -> FaceTrack | None:
+        """What was seen from frame ``since`` on, smoothed, if the face was seen in enough frames."""
+        begin = max(0, since - self.known)
+        points, scores = self.points[begin:], self.scores[begin:]
+        if sum(score > 0 for score in scores) < fewest:
+            return None
+        return smooth(self.known + begin, np.stack(points), np.array(scores, np.float32))
+
+    def forget(self, before: int) -> None:
+        many = max(0, before - self.known)
+        self.points, self.scores = self.points[many:], self.scores[many:]
+        self.known += many
 
 
 def _spread(points: Float) -> tuple[Float, float]:
@@ -194,12 +211,16 @@ class _Hog:
 
 
 class Tracker:
-    """Follows every face of a video, frame by frame; `finish` gives the tracks. Holds landmarks only, no pixels."""
+    """Follows every face of a video, frame by frame; `finish` gives the tracks. Holds landmarks only, no pixels.
+
+    Of pictures that never end, `recent` gives the tracks so far, and `forget` keeps memory from growing.
+    """
 
     def __init__(self, detector: Detector | None = None, points: Landmarker | None = None) -> None:
         self._detector, self._points = detector or _Hog(), points or landmarks
         self._active: list[_Follower] = []
         self._done: list[_Follower] = []
+        self._numbers = count()
         self._cuts = CutFinder()
         self._since_key = KEY_EVERY
         self.cuts: list[int] = []
@@ -224,18 +245,36 @@ class Tracker:
         self._done += ended
         self._active = [f for f in self._active if f.lost <= MAX_GAP]
 
-    def here(self) -> list[Float]:
-        """Landmarks (68, 2) px of the faces that are followed, in the last frame or where they were lost before it."""
-        return [follower.points[-1] for follower in self._active]
+    def here(self) -> dict[int, Float]:
+        """Landmarks (68, 2) px of the faces that are followed, in the last frame or where they were lost before it.
+
+        By a number that each face keeps until its track ends.
+        """
+        return {follower.number: follower.points[-1] for follower in self._active}
 
     def finish(self, min_frames: int = MIN_SEEN) -> list[FaceTrack]:
         """The tracks of at least ``min_frames`` seen frames, smoothed, largest times longest first; each face once."""
-        followers = [f for f in self._done + self._active if sum(s > 0 for s in f.scores) >= min_frames]
-        tracks = [smooth(f.first, np.stack(f.points), np.array(f.scores, np.float32)) for f in followers]
-        kept: list[FaceTrack] = []
-        for track in sorted(tracks, key=prominence, reverse=True):
-            if not any(_same_place(track, other) for other in kept):
-                kept.append(track)
+        return list(self._tracks(0, min_frames).values())
+
+    def recent(self, since: int) -> dict[int, FaceTrack]:
+        """What `finish` would give now of the frames from ``since`` on, by the faces' numbers.
+
+        More than `SMOOTHED` frames away from where it is cut off, a track is the same however much of it is known.
+        """
+        return self._tracks(since, MIN_SEEN)
+
+    def forget(self, before: int) -> None:
+        """Free what is known of the frames before this one."""
+        for follower in self._done + self._active:
+            follower.forget(before)
+        self._done = [follower for follower in self._done if follower.points]
+
+    def _tracks(self, since: int, fewest: int) -> dict[int, FaceTrack]:
+        tracks = {f.number: track for f in self._done + self._active if (track := f.track(since, fewest)) is not None}
+        kept: dict[int, FaceTrack] = {}
+        for number, track in sorted(tracks.items(), key=lambda item: prominence(item[1]), reverse=True):
+            if not any(_same_place(track, other) for other in kept.values()):
+                kept[number] = track
         return kept
 
     def _all_gone(self, luma: Byte) -> bool:
@@ -266,7 +305,7 @@ class Tracker:
         for face in self._detector.search(luma):
             matches = [f for f in self._active if overlap(f.predict(f.points[-1]), face.box) > 0.3]
             if not matches:
-                follower = _Follower(index)
+                follower = _Follower(next(self._numbers), index, index)
                 follower.calibrate(face)
                 follower.add(face.landmarks, face.score)
                 self._active.append(follower)

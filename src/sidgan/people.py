@@ -53,6 +53,11 @@ class Person:
     reference: Features | None = None
 
     def __post_init__(self) -> None:
+        self.follow(self.track)
+
+    def follow(self, track: FaceTrack) -> None:
+        """Go on with another stretch of the same face."""
+        self.track = track
         self.points = geometry.to_unit(self.track.matrices, self.track.landmarks)
         self.boxes = geometry.mask_boxes(self.points)
         self.sides = self.track.matrices[:, 0, 0]
@@ -73,14 +78,15 @@ class Person:
             return f"face turned by more than {MAX_YAW} degrees"
         return self.doubts.get(row)
 
-    def candidates(self, count: int = 1) -> list[list[int]]:
+    def candidates(self, count: int = 1, since: int = 0) -> list[list[int]]:
         """For each of ``count`` references (1 or 2), the frames of which the sharpest is to be taken; none if unusable.
 
-        Frontal ones among the first usable ones, or else the least turned. Of two, one is to show the lips closed and
-        one open: between them they hold what a mouth is made of.
+        Frontal ones among the first usable ones from frame ``since`` on, or else the least turned. Of two, one is to
+        show the lips closed and one open: between them they hold what a mouth is made of.
         """
         first = PAIR_FRAMES if count > 1 else REFERENCE_FRAMES
-        usable = list(islice((i for i in self.track.frames if self.refusal(i) is None), first))
+        frames = range(max(since, self.track.first), self.track.frames.stop)
+        usable = list(islice((i for i in frames if self.refusal(i) is None), first))
         yaw = {i: abs(float(self.track.pose[self.row(i), 0])) for i in usable}
         frontal = [i for i in usable if yaw[i] < FRONTAL] or sorted(usable, key=lambda i: yaw[i])[:1]
         if count == 1 or not frontal:

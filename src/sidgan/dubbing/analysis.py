@@ -142,7 +142,7 @@ def survey(clip: Clip, progress: Progress, *, identify: bool = False) -> tuple[S
             glances.append(media.glance(frame))
             end = frame.time + frame.duration
             tracker.add(frame)
-            glimpses.add(frame, tracker.here())
+            glimpses.add(frame, tracker.here().values())
             progress("analyse", len(times), max(clip.frames, len(times)))
         if clip.tolerant and clip.duration - end > CUT_OFF:
             damaged.append((float(end), clip.duration))

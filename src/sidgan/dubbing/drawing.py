@@ -24,41 +24,22 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import chain, islice
 
-import cv2
-import numpy as np
-
 from sidgan import geometry, media
 from sidgan.ahead import ahead, meanwhile
-from sidgan.blend import LOOK_BACK, ToneMatch, mouth_alpha
-from sidgan.dubbing.detail import LARGEST, detailed, resized
-from sidgan.dubbing.looks import Looks, Sample, around
+from sidgan.blend import LOOK_BACK, ToneMatch
+from sidgan.dubbing.looks import Looks, Sample
 from sidgan.dubbing.plan import Plan
+from sidgan.dubbing.redrawing import Job, finished, redraw
 from sidgan.dubbing.report import Clock, Progress
 from sidgan.dubbing.steady import LOOK_BACK as CALM
 from sidgan.dubbing.steady import STEADY, Steady
 from sidgan.engine import Engine
-from sidgan.faces import box_of, landmarks
-from sidgan.geometry import OUTER_LIPS
 from sidgan.people import Person, References
 from sidgan.timeline import Showing
-from sidgan.types import Byte, Clip, Float, Frame
+from sidgan.types import Byte, Clip, Frame
 
 MAX_HELD = 4  #: batches of frames that may wait for a batch of one person's faces to fill
 BEFORE = LOOK_BACK + CALM - 1  #: frames that make a difference to one, itself included: what is calmed has its tone
-
-
-@dataclass(frozen=True)
-class Job:
-    """One face to be redrawn.
-
-    Whose, in which row of their track, the crop (S, S, 3), the voice (1, 80, 28), and the share that is used, 0 to 1.
-    """
-
-    person: Person
-    row: int
-    crop: Byte
-    mel: Float
-    weight: float
 
 
 @dataclass
@@ -250,27 +231,15 @@ class Drawing:
             with self._clock.stage("reference"):
                 person.reference = engine.encode_reference(self._references.pictures(person))
             self._shown.add(person)
-        masks = np.stack([geometry.mask_image(person.boxes[job.row], self._engine.size) for job in jobs])
-        crops, mels = np.stack([job.crop for job in jobs]), np.stack([job.mel for job in jobs])
-        placed = geometry.placement(person.points[[job.row for job in jobs]], person.points[person.shown])
         with self._clock.stage("network"):
-            return engine.run(crops, masks, mels, person.reference, placed)
+            return redraw(engine, jobs, person.reference, person.points[person.shown])
 
     def _paste(self, frame: Frame, job: Job, drawn: Byte) -> None:
         """Put a redrawn mouth into an editable frame."""
         person, row = job.person, job.row
-        old, box, size = person.points[row], person.boxes[row], len(drawn)
-        new = (landmarks(drawn, box_of(old * size - 0.5)) + 0.5) / size
-        mouths = old[OUTER_LIPS], new[OUTER_LIPS]
-        tone = person.tone(drawn, job.crop, box, old, frame.index)
-        image = self._steady(person, frame.index, job.crop, tone, mouths)
-        side = max(size, min(round(float(person.sides[row])), LARGEST))
-        image = resized(image, side)
-        alpha = job.weight * resized(mouth_alpha(size, box, old, new), side, cv2.INTER_LINEAR)
-        luma = geometry.crop_luma(frame, person.track.matrices[row], side)
-        image = detailed(luma, image, alpha * ~around(mouths, side))
+        made = finished(frame, job, drawn, self._steady)
         shown = self._seen.times[person.track.first + row]
-        seen = self._look(frame, shown, person, row, job.crop, luma, image, alpha, new)
+        seen = self._look(frame, shown, person, row, job.crop, made.luma, made.image, made.alpha, made.points)
         if seen is not None and frame.index >= self._first:
             self.done.looks.append(seen)
-        geometry.paste_face(frame, image, alpha, person.track.matrices[row])
+        geometry.paste_face(frame, made.image, made.alpha, person.track.matrices[row])

@@ -22,6 +22,7 @@ from sidgan.dubbing.choice import Faces
 from sidgan.dubbing.drawing import Drawing
 from sidgan.dubbing.inputs import Inputs
 from sidgan.dubbing.journal import Journal, Record, joined, surroundings, work_folder
+from sidgan.dubbing.live import Hearing, Live
 from sidgan.dubbing.looks import figures, stretches
 from sidgan.dubbing.plan import Plan
 from sidgan.dubbing.proof import Meant
@@ -38,7 +39,7 @@ from sidgan.files import ending
 from sidgan.nn import Generator
 from sidgan.portable import peak_memory
 from sidgan.timeline import Length, Timeline
-from sidgan.types import Clip
+from sidgan.types import Byte, Clip, Float
 
 BRIEF = 0.1  #: seconds of a voice after the video of which nothing is said
 OF_ENGINE = ("device", "engine", "emphasis")  #: settings with which the network is made ready
@@ -218,9 +219,7 @@ class Dubber:
         Args:
             change: single settings by name, for this dub; those of the engine are made once, with the dubber.
         """
-        video, out, own, settings = Path(video), Path(out), own or {}, replace(self.settings, **change)
-        fixed = [name for name in OF_ENGINE if getattr(settings, name) != getattr(self.settings, name)]
-        require(not fixed, f"{' and '.join(fixed)} cannot change between the dubs of a Dubber; make another")
+        video, out, own, settings = Path(video), Path(out), own or {}, self._changed(change)
         alone = on_frame is None or (workers, ray) == (1, None)
         require(alone, "frames that other processes draw cannot be shown; take one worker")
         cluster = _cluster(ray, workers, audio, out)
@@ -278,6 +277,51 @@ class Dubber:
             plan, told, clock, f"{self.model}, adapted" if own else self.model, work.resumed,
             _lost(clip, plan, settings.length, writer.left()),
         )  # fmt: skip
+
+    def stream(
+        self, frames: Iterable[Byte], audio: Iterable[Float], *, rate: Fraction | float = 25, audio_rate: int = 16_000,
+        **change: Any,
+    ) -> Iterator[Byte]:  # fmt: skip
+        """Dub pictures that are still arriving, from a camera or another program, without a file.
+
+        Each picture comes out when at most 32 more have come in after it (1.3 s at 25 a second, `sidgan.dubbing.live`);
+        which pictures and sound come together in one piece makes no difference to a bit. What is decided about a face
+        is decided by its last seconds: in a video that is complete, `dub` knows better. Where nothing is redrawn, for
+        want of a usable face or when the sound is over, pictures are as they came, and so is everything around mouths.
+
+        Nothing marks these pictures as altered. Tell whoever sees them.
+
+        Args:
+            frames: pictures (H, W, 3) uint8 RGB, all of one size, taken one by one.
+            audio: consecutive pieces (n,) float32 in [-1, 1] of one channel, of any length, or one array; taken as far
+                as the pictures have come. It begins with the first of them.
+            rate: pictures a second.
+            audio_rate: samples a second.
+            change: single settings by name. Of those that say who is redrawn, only ``faces``, ``largest`` or ``all``,
+                can be used; those of files say nothing here.
+
+        Yields:
+            (H, W, 3) uint8 RGB, as many as came.
+
+        Raises:
+            ConfigError: an impossible setting.
+            InputError: something else than pictures or sound came in.
+        """
+        settings = self._changed(change)
+        require(0 < rate <= 1000, f"rate must be above 0 and at most 1000 pictures a second, not {rate}")
+        require(
+            settings.faces != "speaking" and settings.face is None and not settings.speakers,
+            "who is redrawn in a stream can be said by faces largest or all alone",
+        )
+        hearing = Hearing(audio, audio_rate, settings.silence)
+        return Live(self.engine, settings, Fraction(rate).limit_denominator(100_000), hearing).dubbed(frames)
+
+    def _changed(self, change: Mapping[str, Any]) -> Settings:
+        """The settings of one dub."""
+        settings = replace(self.settings, **change)
+        fixed = [name for name in OF_ENGINE if getattr(settings, name) != getattr(self.settings, name)]
+        require(not fixed, f"{' and '.join(fixed)} cannot change between the dubs of a Dubber; make another")
+        return settings
 
     def _inputs(self, given: Inputs, settings: Settings, own: Mapping[int, Generator]) -> dict[str, Any]:
         """Digests of all that a dub is made of."""

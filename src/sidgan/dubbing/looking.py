@@ -62,7 +62,7 @@ def _identities(clip: Clip, people: Sequence[Person], progress: Progress) -> Map
     return looks.identities()
 
 
-def bridges(person: Person, times: Sequence[Fraction]) -> np.ndarray:
+def bridges(person: Person, times: Sequence[Fraction] | Mapping[int, Fraction]) -> np.ndarray:
     """(N,) bool: frames in which a face was lost for so short, and so near, that it is known where it was."""
     track = person.track
     found = np.zeros(len(track), bool)

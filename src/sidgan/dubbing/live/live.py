@@ -1,0 +1,92 @@
+"""A stream: pictures and sound come in, pictures go out, a fixed number of them later."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from itertools import islice
+
+from sidgan import geometry
+from sidgan.audio import STEPS_PER_SECOND
+from sidgan.dubbing.live.hearing import Hearing
+from sidgan.dubbing.live.pictures import editable, framed, shown
+from sidgan.dubbing.live.watching import Known, Watch, likeness
+from sidgan.dubbing.plan import FADE_SECONDS
+from sidgan.dubbing.redrawing import Job, finished, redraw
+from sidgan.dubbing.settings import Settings
+from sidgan.dubbing.steady import Steady
+from sidgan.dubbing.voice import Voice
+from sidgan.engine import Engine
+from sidgan.people import Person
+from sidgan.types import Byte, Float, Frame
+
+STEP = 8  #: pictures that are decided and drawn together
+LOOK_AHEAD = 25  #: pictures after these that must have arrived: where a face lies is smoothed over those around it
+
+
+class Live:
+    """What is remembered of a stream.
+
+    Args:
+        engine: the model.
+        settings: of the dub; what concerns files is not looked at.
+        rate: pictures a second.
+        hearing: the voice.
+    """
+
+    def __init__(self, engine: Engine, settings: Settings, rate: Fraction, hearing: Hearing) -> None:
+        self._engine, self._rate, self._hearing = engine, rate, hearing
+        self._watch, self._steady = Watch(everybody=settings.faces == "all"), Steady(settings.steady)
+
+    def dubbed(self, pictures: Iterable[Byte]) -> Iterator[Byte]:
+        """Pictures (H, W, 3), taken as they are needed, with the mouths of the voice."""
+        arriving, held = self._frames(pictures), dict[int, Frame]()
+        first = arrived = 0
+        while True:
+            for frame in islice(arriving, first + STEP + LOOK_AHEAD - arrived):
+                self._watch.add(frame)
+                held[frame.index] = frame
+                arrived += 1
+            stop = min(first + STEP, arrived)
+            if stop == first:
+                return
+            self._hearing.listen((stop + LOOK_AHEAD) / self._rate)
+            for person in self._watch.look(first, arrived, self._rate):
+                self._steady.forget(person)
+            edited = self._drawn(held, range(first, stop), *self._hearing.voice())
+            for index in range(first, stop):
+                before = held.pop(index)
+                yield shown(before, edited.get(index, before))
+            first = stop
+
+    def _frames(self, pictures: Iterable[Byte]) -> Iterator[Frame]:
+        size = None
+        for index, picture in enumerate(pictures):
+            frame = framed(picture, index, self._rate, size)
+            size = frame.planes[0].shape
+            yield frame
+
+    def _drawn(self, held: dict[int, Frame], step: range, voice: Voice, begins: Fraction) -> dict[int, Frame]:
+        """The frames of a step that are redrawn, by index."""
+        willing: dict[Known, list[tuple[Frame, float]]] = defaultdict(list)
+        for frame in (held[index] for index in step if held[index].time - begins < voice.end):
+            heard = voice.speaks(frame.time - begins, round(FADE_SECONDS * STEPS_PER_SECOND))
+            for known, share in self._watch.willing(frame.index) if heard > 0 else ():
+                willing[known].append((frame, min(share, heard)))
+        edited: dict[int, Frame] = {}
+        for known, shares in willing.items():
+            person, like = known.person, likeness(known, held, self._engine)
+            jobs = [self._job(frame, person, like.engine.size, voice.at(frame.time - begins), share)
+                    for frame, share in shares]  # fmt: skip
+            faces = redraw(like.engine, jobs, like.reference, like.points)
+            for (frame, _), job, drawn in zip(shares, jobs, faces, strict=True):
+                target = edited.setdefault(frame.index, editable(frame))
+                made = finished(target, job, drawn, self._steady)
+                geometry.paste_face(target, made.image, made.alpha, person.track.matrices[job.row])
+        return edited
+
+    @staticmethod
+    def _job(frame: Frame, person: Person, size: int, mel: Float, share: float) -> Job:
+        row = person.row(frame.index)
+        return Job(person, row, geometry.crop_face(frame, person.track.matrices[row], size).image, mel, share)

@@ -1,0 +1,53 @@
+"""RGB pictures as frames, and back: what was not redrawn stays as it came, bit for bit."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+
+import cv2
+import numpy as np
+
+from sidgan.errors import InputError
+from sidgan.types import Byte, Frame, PixelFormat, PlaneMap
+
+FORMAT = PixelFormat("yuv444p", 8, True, "bt601", PlaneMap())  #: as OpenCV converts colours
+SMALLEST = 64  #: px of a picture's sides
+
+
+def framed(picture: Byte, index: int, rate: Fraction, size: tuple[int, ...] | None) -> Frame:
+    """Picture number ``index`` (H, W, 3) of ``rate`` a second as a frame, whose handle it is.
+
+    Raises:
+        InputError: it is no such picture, or not of the ``size`` (H, W) of those before it.
+    """
+    picture = np.asarray(picture)
+    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or min(picture.shape[:2]) < SMALLEST:
+        raise InputError(
+            f"picture {index} is {picture.dtype} of shape {picture.shape}; give RGB pictures, uint8 (height, width, 3) "
+            f"of {SMALLEST} px and more"
+        )
+    if size not in (None, picture.shape[:2]):
+        raise InputError(f"picture {index} is {picture.shape[1]}x{picture.shape[0]} px, those before it were not; "
+                         "begin a new stream where the size changes")  # fmt: skip
+    luma, red, blue = cv2.split(cv2.cvtColor(picture, cv2.COLOR_RGB2YCrCb))
+    return Frame(index, index / rate, (luma, blue, red), FORMAT, picture, 1 / rate)
+
+
+def editable(frame: Frame) -> Frame:
+    """The same frame with planes that may be written."""
+    luma, blue, red = (plane.copy() for plane in frame.planes)
+    return replace(frame, planes=(luma, blue, red))
+
+
+def shown(before: Frame, after: Frame) -> Byte:
+    """The picture of an edited frame: new where its planes are."""
+    picture = np.array(before.handle)
+    changed = np.logical_or.reduce([old != new for old, new in zip(before.planes, after.planes, strict=True)])
+    luma, blue, red = after.planes
+    rows, columns = (np.flatnonzero(changed.any(axis)) for axis in (1, 0))
+    if len(rows):
+        part = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+        edited = cv2.cvtColor(cv2.merge([luma[part], red[part], blue[part]]), cv2.COLOR_YCrCb2RGB)
+        picture[part][changed[part]] = edited[changed[part]]
+    return picture

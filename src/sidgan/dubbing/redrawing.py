@@ -1,0 +1,79 @@
+"""One face to be redrawn: through the network, and back into its frame."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from sidgan import geometry
+from sidgan.blend import mouth_alpha
+from sidgan.dubbing.detail import LARGEST, detailed, resized
+from sidgan.dubbing.looks import around
+from sidgan.dubbing.steady import Steady
+from sidgan.engine import Engine
+from sidgan.faces import box_of, landmarks
+from sidgan.geometry import OUTER_LIPS
+from sidgan.nn import Features
+from sidgan.people import Person
+from sidgan.types import Byte, Float, Frame
+
+
+@dataclass(frozen=True)
+class Job:
+    """One face to be redrawn.
+
+    Whose, in which row of their track, the crop (S, S, 3), the voice (1, 80, 28), and the share that is used, 0 to 1.
+    """
+
+    person: Person
+    row: int
+    crop: Byte
+    mel: Float
+    weight: float
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A redrawn face as it goes into its frame, at the size T that it has there.
+
+    Attributes:
+        image: (T, T, 3) in [0, 255].
+        alpha: (T, T), the share of it that is used.
+        luma: (T, T) in [0, 255], how bright the source is.
+        points: (68, 2) unit landmarks of what was drawn.
+    """
+
+    image: Float
+    alpha: Float
+    luma: Float
+    points: Float
+
+
+def redraw(engine: Engine, jobs: Sequence[Job], reference: Features, shown: Float) -> Byte:
+    """The faces (N, S, S, 3) of one person as the network draws them.
+
+    Args:
+        reference: of the engine, from pictures with unit landmarks ``shown`` (K, 68, 2).
+    """
+    person, rows = jobs[0].person, [job.row for job in jobs]
+    masks = np.stack([geometry.mask_image(person.boxes[row], engine.size) for row in rows])
+    crops, mels = np.stack([job.crop for job in jobs]), np.stack([job.mel for job in jobs])
+    return engine.run(crops, masks, mels, reference, geometry.placement(person.points[rows], shown))
+
+
+def finished(frame: Frame, job: Job, drawn: Byte, steady: Steady) -> Finished:
+    """A redrawn face in its person's tone, calm, and with the detail of the source."""
+    person, row = job.person, job.row
+    old, box, size = person.points[row], person.boxes[row], len(drawn)
+    new = (landmarks(drawn, box_of(old * size - 0.5)) + 0.5) / size
+    mouths = old[OUTER_LIPS], new[OUTER_LIPS]
+    tone = person.tone(drawn, job.crop, box, old, frame.index)
+    image = steady(person, frame.index, job.crop, tone, mouths)
+    side = max(size, min(round(float(person.sides[row])), LARGEST))
+    image = resized(image, side)
+    alpha = job.weight * resized(mouth_alpha(size, box, old, new), side, cv2.INTER_LINEAR)
+    luma = geometry.crop_luma(frame, person.track.matrices[row], side)
+    return Finished(detailed(luma, image, alpha * ~around(mouths, side)), alpha, luma, new)

@@ -1,0 +1,255 @@
+"""Streams: every picture comes out a fixed number later, and what is dubbed is what a file would have become."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from sidgan import Dubber, audio, media
+from sidgan.dubbing.live import LOOK_AHEAD, STEP
+from sidgan.dubbing.live.hearing import REMEMBERED as HEARD
+from sidgan.dubbing.live.hearing import Hearing
+from sidgan.dubbing.live.live import Live
+from sidgan.dubbing.live.pictures import editable, framed, shown
+from sidgan.dubbing.live.watching import REMEMBERED
+from sidgan.dubbing.settings import Settings
+from sidgan.engine import Engine
+from sidgan.errors import ConfigError, InputError
+from sidgan.faces import SMOOTHED, Tracker
+from sidgan.nn import Generator
+from sidgan.synth import LINES, Person, Scene
+from sidgan.types import Byte, Float
+
+RATE = 25
+SIZE = (240, 240)
+
+
+def person(seed: int, frames: int) -> list[Byte]:
+    """Pictures of somebody who says hello."""
+    return [shot.image for shot in Scene(Person(seed), LINES["hello"], (frames + 0.01) / RATE, size=SIZE)]
+
+
+def sound(seconds: float) -> Float:
+    """What somebody else says."""
+    spoken = Scene(Person(5), LINES["morning"], 6).audio(audio.SAMPLE_RATE).astype(np.float32)
+    return spoken[: round(seconds * audio.SAMPLE_RATE)]
+
+
+@pytest.fixture(scope="module")
+def pictures() -> list[Byte]:
+    """A talking face, and at last an empty room."""
+    return person(3, 44) + [np.full((*SIZE, 3), 235, np.uint8)] * 6
+
+
+@pytest.fixture(scope="module")
+def other() -> list[Byte]:
+    """Another talking face, smaller and elsewhere, 40 pictures."""
+    border = (0, 60, 60, 0, cv2.BORDER_REPLICATE)
+    return [cv2.copyMakeBorder(cv2.resize(picture, (180, 180)), *border) for picture in person(14, 40)]
+
+
+@pytest.fixture(scope="module")
+def dubber(generator: Generator) -> Dubber:
+    return Dubber(generator=generator, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def whole(dubber: Dubber, pictures: list[Byte]) -> list[Byte]:
+    return list(dubber.stream(pictures, sound(2)))
+
+
+def changed(before: Iterable[Byte], after: Iterable[Byte]) -> list[bool]:
+    return [not np.array_equal(old, new) for old, new in zip(before, after, strict=True)]
+
+
+def test_every_picture_comes_out_and_only_faces_are_redrawn(pictures: list[Byte], whole: list[Byte]) -> None:
+    assert len(whole) == len(pictures)
+    edited = changed(pictures, whole)
+    assert all(edited[:40])
+    assert not any(edited[44:])
+    for old, new in zip(pictures[:40], whole, strict=False):
+        assert new.dtype == np.uint8
+        assert np.array_equal(old[: SIZE[0] // 3], new[: SIZE[0] // 3])  # eyes and hair, bit for bit
+        assert 0.01 < (old != new).any(-1).mean() < 0.3
+
+
+def test_no_more_pictures_are_taken_than_the_delay_says(dubber: Dubber, pictures: list[Byte]) -> None:
+    taken = most = 0
+
+    def camera() -> Iterator[Byte]:
+        nonlocal taken
+        for picture in pictures:
+            taken += 1
+            yield picture
+
+    for given, _ in enumerate(dubber.stream(camera(), sound(2))):
+        most = max(most, taken - given)
+    assert most == LOOK_AHEAD + STEP
+
+
+@pytest.mark.parametrize("cut", [1_000, 3_331])
+def test_how_sound_is_cut_makes_no_difference(
+    dubber: Dubber, pictures: list[Byte], whole: list[Byte], cut: int
+) -> None:
+    voice = sound(2)
+    pieces = (voice[i : i + cut] for i in range(0, len(voice), cut))
+    assert not any(changed(whole, dubber.stream(iter(pictures), pieces)))
+
+
+def test_sound_is_not_waited_for_longer_than_needed(dubber: Dubber, pictures: list[Byte]) -> None:
+    heard = 0
+
+    def microphone() -> Iterator[Float]:
+        nonlocal heard
+        for piece in np.split(sound(5), 50):
+            heard += 1
+            yield piece
+
+    next(dubber.stream(pictures, microphone()))
+    assert heard <= 10 * (LOOK_AHEAD + STEP) / RATE + 4
+
+
+def test_any_rate_of_sound_is_taken(dubber: Dubber, pictures: list[Byte], whole: list[Byte]) -> None:
+    fine = np.interp(np.arange(0, 32_000, 1 / 3), np.arange(32_000), sound(2)).astype(np.float32)
+    streamed = list(dubber.stream(pictures, np.array_split(fine, 7), audio_rate=48_000))
+    differences = [np.abs(a.astype(int) - b).mean() for a, b in zip(streamed[:40], whole, strict=False)]
+    assert max(differences) < 0.1
+
+
+def test_after_the_sound_pictures_pass(dubber: Dubber, pictures: list[Byte]) -> None:
+    edited = changed(pictures, dubber.stream(pictures, sound(1)))
+    assert all(edited[:25])
+    assert not any(edited[25:])
+
+
+def test_a_stream_is_dubbed_as_its_file_would_be(tmp_path: Path) -> None:
+    """All is known of a clip that is no longer than the look-ahead, so both decide alike."""
+    images, rate = person(3, 16), Fraction(RATE)
+    media.write_clip(tmp_path / "talk.mp4", images, rate, crf=0)
+    media.write_wav(tmp_path / "voice.wav", sound(1), audio.SAMPLE_RATE)
+    dubber = Dubber(device="cpu")
+    dubber.dub(tmp_path / "talk.mp4", tmp_path / "voice.wav", tmp_path / "out.mkv", lossless=True)
+    before = [picture for _, picture in media.read_rgb(tmp_path / "talk.mp4")]
+    filed = [picture for _, picture in media.read_rgb(tmp_path / "out.mkv")]
+    streamed = dubber.stream(before, media.read_audio(tmp_path / "voice.wav"), rate=rate)
+    change, apart = [], []
+    for old, one, other in zip(before, filed, streamed, strict=True):
+        edited = (old != other).any(-1)
+        grey = [picture.mean(-1)[edited] for picture in (old, one, other)]  # the file's colours are coarser
+        change.append(np.abs(grey[0] - grey[2]).mean())
+        apart.append(np.abs(grey[1] - grey[2]).mean())
+    assert max(change) > 8
+    assert max(apart) < 3.5  # landmarks are read off the colours of the file, or of the picture
+    assert np.mean(apart) < 0.35 * np.mean(change)
+
+
+def test_a_new_shot_is_a_new_face_and_nothing_of_the_old_one(
+    dubber: Dubber, pictures: list[Byte], other: list[Byte]
+) -> None:
+    first = pictures[:40]
+    cut = list(dubber.stream(first + other, sound(4), silence="draw"))
+    assert all(changed(first + other, cut))
+    alone = list(dubber.stream(other, sound(4)[int(1.6 * audio.SAMPLE_RATE) :], silence="draw"))
+    assert np.abs(cut[-1].astype(int) - alone[-1]).max() <= 3
+
+
+def test_everybody_or_the_most_prominent(dubber: Dubber, pictures: list[Byte], other: list[Byte]) -> None:
+    both = [np.hstack(pair) for pair in zip(pictures[:40], other, strict=True)]
+    for faces, parts in (("largest", [True, False]), ("all", [True, True])):
+        last = list(dubber.stream(both, sound(2), faces=faces))[-6]
+        old = both[-6]
+        assert [bool((old[:, part] != last[:, part]).any()) for part in (slice(240), slice(240, 480))] == parts
+
+
+def test_memory_does_not_grow(generator: Generator, pictures: list[Byte]) -> None:
+    hearing = Hearing(np.tile(sound(2), 8), audio.SAMPLE_RATE, "close")
+    live = Live(Engine(generator, "cpu"), Settings(device="cpu"), Fraction(RATE), hearing)
+    forth = [*pictures[:20], *pictures[19::-1]]
+    held = []
+    for i, _ in enumerate(live.dubbed(forth[i % 40] for i in range(280))):
+        if i % 40 == 0:
+            tracker = live._watch._tracker
+            held.append((sum(len(f.points) for f in tracker._active + tracker._done),
+                         sum(map(len, live._watch._surfaces.values()))))  # fmt: skip
+    for points, surfaces in held:
+        assert max(points, surfaces) <= REMEMBERED + LOOK_AHEAD + STEP
+    assert held[3] == held[-2]
+
+
+def test_a_voice_is_heard_as_in_a_file() -> None:
+    voice = sound(3)
+    mel = audio.log_mel(voice)
+    hearing = Hearing(np.array_split(voice, 31), audio.SAMPLE_RATE, "draw")
+    for index in range(0, 60, 7):
+        time = Fraction(index, RATE)
+        hearing.listen(time + 1)
+        known, begins = hearing.voice()
+        assert np.abs(known.at(time - begins) - audio.mel_windows(mel, [time])[0]).max() < 1e-4
+    hearing.listen(Fraction(4))
+    known, begins = hearing.voice()
+    assert begins + known.end == 3
+    assert known.mel.shape[1] <= HEARD + 1
+
+
+def test_tracks_so_far_are_those_of_the_whole(pictures: list[Byte]) -> None:
+    frames = [framed(picture, i, Fraction(RATE), None) for i, picture in enumerate(pictures[:44] + pictures[43::-1])]
+    tracker, so_far = Tracker(), Tracker()
+    for frame in frames:
+        tracker.add(frame)
+    (known,) = tracker.finish()
+    for frame in frames[:70]:
+        so_far.add(frame)
+    so_far.forget(10)
+    (track,) = so_far.recent(12).values()
+    assert track.frames.start == 12
+    inner = slice(12 + SMOOTHED, 70 - SMOOTHED)
+    there = slice(inner.start - 12, inner.stop - 12)
+    assert np.array_equal(known.matrices[inner], track.matrices[there])
+    assert np.array_equal(known.landmarks[inner], track.landmarks[there])
+
+
+def test_pictures_come_back_as_they_came() -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (65, 77, 3), np.uint8)
+    before = framed(picture, 0, Fraction(30), None)
+    after = editable(before)
+    assert np.array_equal(shown(before, after), picture)
+    after.planes[0][10:20, 30:40] //= 2
+    new = shown(before, after)
+    assert not np.array_equal(new, picture)
+    new[10:20, 30:40] = picture[10:20, 30:40]
+    assert np.array_equal(new, picture)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"frames": [np.zeros((96, 96), np.uint8)]}, "give RGB pictures"),
+        ({"frames": [np.zeros((96, 96, 3), np.float32)]}, "give RGB pictures"),
+        ({"frames": [np.zeros((96, 96, 3), np.uint8), np.zeros((96, 98, 3), np.uint8)]}, "begin a new stream"),
+        ({"audio": [np.zeros(100, np.int16)]}, "floats in"),
+        ({"audio": [np.zeros((100, 2), np.float32)]}, "one channel"),
+    ],
+)
+def test_what_is_no_picture_and_no_sound_is_told(dubber: Dubber, change: dict[str, Any], told: str) -> None:
+    given = {"frames": [np.zeros((96, 96, 3), np.uint8)], "audio": sound(1)} | change
+    with pytest.raises(InputError, match=told) as error:
+        list(dubber.stream(**given))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "change", [{"rate": 0}, {"audio_rate": 0}, {"faces": "speaking"}, {"face": 2}, {"device": "meta"}]
+)
+def test_impossible_settings_are_told_before_a_picture_is_taken(dubber: Dubber, change: dict[str, Any]) -> None:
+    def none() -> Iterator[Byte]:
+        raise AssertionError("taken")
+        yield
+
+    with pytest.raises(ConfigError):
+        dubber.stream(none(), sound(1), **change)
