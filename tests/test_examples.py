@@ -1,10 +1,12 @@
 """The programs of examples/ run as they are, on as little as shows that they work."""
 
 import runpy
+import subprocess
 import sys
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import sidgan
@@ -78,3 +80,14 @@ def test_judge_videos(run, short, tmp_path):
     told = run("judge_videos", "results", "originals", "judged")
     assert "result" in told
     assert (tmp_path / "judged" / "report.html").is_file()
+
+
+def test_stream(run, short):
+    assert run("stream") == "40 pictures dubbed, each with at most 32 more taken after it\n"
+    pictures = np.stack([rgb for _, rgb in media.read_rgb(short / "talk.mp4")])
+    height, width = pictures.shape[1:3]
+    command = [sys.executable, ROOT / "examples" / "stream.py", f"{width}x{height}", "25", short / "german.wav"]
+    piped = subprocess.run(command, input=pictures.tobytes(), capture_output=True, check=True).stdout
+    dubbed = np.frombuffer(piped, np.uint8).reshape(pictures.shape)
+    assert np.array_equal(dubbed[:, : height // 4], pictures[:, : height // 4])
+    assert (dubbed != pictures).any((1, 2, 3)).all()

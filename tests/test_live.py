@@ -13,6 +13,7 @@ import pytest
 
 from sidgan import Dubber, audio, media
 from sidgan.dubbing.live import LOOK_AHEAD, STEP
+from sidgan.dubbing.live.album import CHOSEN_AT, Album
 from sidgan.dubbing.live.hearing import REMEMBERED as HEARD
 from sidgan.dubbing.live.hearing import Hearing
 from sidgan.dubbing.live.live import Live
@@ -22,7 +23,9 @@ from sidgan.dubbing.settings import Settings
 from sidgan.engine import Engine
 from sidgan.errors import ConfigError, InputError
 from sidgan.faces import SMOOTHED, Tracker
+from sidgan.geometry import mouth_opening
 from sidgan.nn import Generator
+from sidgan.people import Person as People
 from sidgan.synth import LINES, Person, Scene
 from sidgan.types import Byte, Float
 
@@ -157,6 +160,35 @@ def test_a_new_shot_is_a_new_face_and_nothing_of_the_old_one(
     assert all(changed(first + other, cut))
     alone = list(dubber.stream(other, sound(4)[int(1.6 * audio.SAMPLE_RATE) :], silence="draw"))
     assert np.abs(cut[-1].astype(int) - alone[-1]).max() <= 3
+
+
+class Sketchbook:
+    """As an engine: encodes pictures as what they are."""
+
+    references, size = 2, 64
+
+    def encode_reference(self, images: Byte) -> Byte:
+        """The pictures, two of each face."""
+        return images
+
+
+def test_pictures_to_draw_after_are_chosen_again_as_better_ones_come(pictures: list[Byte]) -> None:
+    frames = {i: framed(picture, i, Fraction(RATE), None) for i, picture in enumerate(pictures[:44])}
+    tracker = Tracker()
+    for frame in frames.values():
+        tracker.add(frame)
+    face = People(*tracker.finish())
+    opening = mouth_opening(face.points)
+    quiet = {i: frames[i] for i in np.argsort(opening[: CHOSEN_AT[1]])[:12]} | {0: frames[0]}  # lips that hardly part
+    album = Album(Sketchbook(), 0)
+    album.update(face, np.ones(44), quiet)
+    first = np.ptp(mouth_opening(album.points))
+    album.update(face, np.ones(44), {i: frames[i] for i in range(CHOSEN_AT[1], 44)})
+    assert np.ptp(mouth_opening(album.points)) > first + 0.02
+    unsure = np.where(opening > np.median(opening), 0.6, 1.0)
+    album = Album(Sketchbook(), 0)
+    album.update(face, unsure, frames)
+    assert mouth_opening(album.points).max() <= np.median(opening)
 
 
 def test_everybody_or_the_most_prominent(dubber: Dubber, pictures: list[Byte], other: list[Byte]) -> None:

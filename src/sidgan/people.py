@@ -78,23 +78,32 @@ class Person:
             return f"face turned by more than {MAX_YAW} degrees"
         return self.doubts.get(row)
 
-    def candidates(self, count: int = 1, since: int = 0) -> list[list[int]]:
+    def candidates(self, count: int = 1) -> list[list[int]]:
         """For each of ``count`` references (1 or 2), the frames of which the sharpest is to be taken; none if unusable.
 
-        Frontal ones among the first usable ones from frame ``since`` on, or else the least turned. Of two, one is to
-        show the lips closed and one open: between them they hold what a mouth is made of.
+        Frontal ones among the first usable ones, or else the least turned. Of two, one is to show the lips closed and
+        one open: between them they hold what a mouth is made of.
         """
         first = PAIR_FRAMES if count > 1 else REFERENCE_FRAMES
-        frames = range(max(since, self.track.first), self.track.frames.stop)
-        usable = list(islice((i for i in frames if self.refusal(i) is None), first))
-        yaw = {i: abs(float(self.track.pose[self.row(i), 0])) for i in usable}
-        frontal = [i for i in usable if yaw[i] < FRONTAL] or sorted(usable, key=lambda i: yaw[i])[:1]
-        if count == 1 or not frontal:
-            return [frontal] * bool(frontal)
-        opening = mouth_opening(self.points[[self.row(i) for i in frontal]])
-        order = [frontal[i] for i in np.argsort(opening, kind="stable")]
-        some = max(1, round(PAIR_SHARE * len(order)))
-        return [order[:some], order[-some:]]
+        usable = list(islice((i for i in self.track.frames if self.refusal(i) is None), first))
+        rows = [self.row(i) for i in usable]
+        return [[usable[k] for k in group] for group in telling(self.track.pose[rows], self.points[rows], count)]
+
+
+def telling(pose: Float, points: Float, count: int) -> list[list[int]]:
+    """Which of N pictures of a face to take the sharpest of, for each of ``count`` references; see `Person.candidates`.
+
+    Args:
+        pose: (N, 3) degrees.
+        points: (N, 68, 2) unit landmarks.
+    """
+    yaw = np.abs(pose[:, 0])
+    frontal = np.flatnonzero(yaw < FRONTAL) if (yaw < FRONTAL).any() else np.argsort(yaw, kind="stable")[:1]
+    if count == 1 or not len(frontal):
+        return [frontal.tolist()] * bool(len(frontal))
+    order = frontal[np.argsort(mouth_opening(points[frontal]), kind="stable")].tolist()
+    some = max(1, round(PAIR_SHARE * len(order)))
+    return [order[:some], order[-some:]]
 
 
 def redrawn(people: Iterable[Person], faces: str) -> dict[int, list[Person]]:

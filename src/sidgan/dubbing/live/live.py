@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from itertools import islice
 
+import numpy as np
+
 from sidgan import geometry
 from sidgan.audio import STEPS_PER_SECOND
+from sidgan.dubbing.live.album import Album
 from sidgan.dubbing.live.hearing import Hearing
 from sidgan.dubbing.live.pictures import editable, framed, shown
-from sidgan.dubbing.live.watching import Known, Watch, likeness
+from sidgan.dubbing.live.watching import Known, Watch
 from sidgan.dubbing.plan import FADE_SECONDS
 from sidgan.dubbing.redrawing import Job, finished, redraw
 from sidgan.dubbing.settings import Settings
@@ -69,22 +71,29 @@ class Live:
 
     def _drawn(self, held: dict[int, Frame], step: range, voice: Voice, begins: Fraction) -> dict[int, Frame]:
         """The frames of a step that are redrawn, by index."""
-        willing: dict[Known, list[tuple[Frame, float]]] = defaultdict(list)
+        willing: dict[Person, tuple[Known, list[tuple[Frame, float]]]] = {}
         for frame in (held[index] for index in step if held[index].time - begins < voice.end):
             heard = voice.speaks(frame.time - begins, round(FADE_SECONDS * STEPS_PER_SECOND))
             for known, share in self._watch.willing(frame.index) if heard > 0 else ():
-                willing[known].append((frame, min(share, heard)))
+                willing.setdefault(known.person, (known, []))[1].append((frame, min(share, heard)))
         edited: dict[int, Frame] = {}
-        for known, shares in willing.items():
-            person, like = known.person, likeness(known, held, self._engine)
-            jobs = [self._job(frame, person, like.engine.size, voice.at(frame.time - begins), share)
+        for person, (known, shares) in willing.items():
+            album = self._album(known, held)
+            jobs = [self._job(frame, person, album.engine.size, voice.at(frame.time - begins), share)
                     for frame, share in shares]  # fmt: skip
-            faces = redraw(like.engine, jobs, like.reference, like.points)
+            faces = redraw(album.engine, jobs, album.reference, album.points)
             for (frame, _), job, drawn in zip(shares, jobs, faces, strict=True):
                 target = edited.setdefault(frame.index, editable(frame))
                 made = finished(target, job, drawn, self._steady)
                 geometry.paste_face(target, made.image, made.alpha, person.track.matrices[job.row])
         return edited
+
+    def _album(self, known: Known, held: dict[int, Frame]) -> Album:
+        """What a face is drawn after, up to date."""
+        if known.album is None:
+            known.album = Album(self._engine.fitting(float(np.median(known.person.sides))), min(held))
+        known.album.update(known.person, known.confidence, held)
+        return known.album
 
     @staticmethod
     def _job(frame: Frame, person: Person, size: int, mel: Float, share: float) -> Job:

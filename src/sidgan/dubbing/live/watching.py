@@ -1,9 +1,8 @@
-"""Who is in pictures that are still arriving, and who of them is redrawn after which pictures."""
+"""Who is in pictures that are still arriving, and who of them is redrawn."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -11,53 +10,33 @@ import numpy as np
 
 from sidgan import geometry
 from sidgan.dubbing.glimpses import FINE
+from sidgan.dubbing.live.album import Album
 from sidgan.dubbing.looking import bridges
 from sidgan.dubbing.plan import fades
 from sidgan.dubbing.trust import surface, trust
-from sidgan.engine import Engine
 from sidgan.faces import SMOOTHED, Tracker
-from sidgan.geometry import mouth_opening
-from sidgan.nn import Features
-from sidgan.people import PAIR_FRAMES, Person, sharpness
+from sidgan.people import Person
 from sidgan.types import Byte, Float, Frame
 
 REMEMBERED = 75  #: frames that say how a face usually looks and is held; more than smoothing reaches
-WIDER = 0.03  #: eye distances by which lips are closer, or farther apart, than in a reference that is exchanged
 
 assert REMEMBERED > SMOOTHED
 
 
-@dataclass(frozen=True)
-class Likeness:
-    """What a face is drawn after.
-
-    Attributes:
-        engine: of the size that suits the face.
-        images: the pictures (K, S, S, 3).
-        points: their unit landmarks (K, 68, 2).
-        reference: what the network made of them.
-    """
-
-    engine: Engine
-    images: Byte
-    points: Float
-    reference: Features
-
-
-@dataclass(eq=False)
+@dataclass
 class Known:
     """A face that is being followed.
 
     Attributes:
         weights: (N,) share of the redrawn face in the frames of its track that are remembered.
-        since: the frame from which on it was first redrawn.
-        likeness: what it is drawn after, once it was.
+        confidence: (N,) in these, see `sidgan.dubbing.trust`.
+        album: what it is drawn after, once it was drawn.
     """
 
     person: Person
     weights: Float
-    since: int = 0
-    likeness: Likeness | None = None
+    confidence: Float
+    album: Album | None = None
 
 
 class Watch:
@@ -72,7 +51,7 @@ class Watch:
         self._tracker, self._everybody = Tracker(), everybody
         self._surfaces: dict[int, dict[int, Byte]] = defaultdict(dict)
         self._known: dict[int, Known] = {}
-        self._current: Known | None = None
+        self._current: Person | None = None
 
     def add(self, frame: Frame) -> None:
         """Look at the next frame."""
@@ -93,10 +72,11 @@ class Watch:
             person.follow(track)
             person.bridged = bridges(person, times)
             surfaces = np.stack([self._surfaces[number][index] for index in track.frames])
-            person.doubts = trust(person, surfaces).refusals()
-            known = before.get(number) or Known(person, np.ones(0))
-            known.weights = fades(person, tuple(self._tracker.cuts), arrived)
-            self._known[number] = known
+            sure = trust(person, surfaces)
+            person.doubts = sure.refusals()
+            weights = fades(person, tuple(self._tracker.cuts), arrived)
+            album = before[number].album if number in before else None
+            self._known[number] = Known(person, weights, sure.confidence, album)
         followed = self._known.keys() | self._tracker.here().keys()
         self._surfaces = defaultdict(dict, {
             number: {index: one for index, one in looks.items() if index >= since}
@@ -108,40 +88,8 @@ class Watch:
         """Whose mouth is redrawn in a frame, and the share of it that is used, above 0 to 1."""
         here = [known for known in self._known.values() if index in known.person.track.frames]
         if here and not self._everybody:
-            self._current = self._current if self._current in here else here[0]
-            here = [self._current]
+            here = [known for known in here if known.person is self._current] or here[:1]
+            self._current = here[0].person
         shares = [(known, float(known.weights[known.person.row(index)])) for known in here]
         return [(known, share) for known, share in shares if share > 0 and known.person.refusal(index) is None]
 
-
-def likeness(known: Known, frames: Mapping[int, Frame], engine: Engine) -> Likeness:
-    """What a face is drawn after: chosen when it is first drawn, and for ten seconds again where lips come closer, or
-    farther apart, than they were in a picture.
-
-    Args:
-        frames: that have arrived and were not yet handed out, by their indices.
-    """
-    person, first, old = known.person, min(frames), known.likeness
-    if old is None:
-        known.since, engine = first, engine.fitting(float(np.median(person.sides)))
-    elif len(old.images) < 2 or first - known.since >= PAIR_FRAMES:
-        return old
-    else:
-        engine = old.engine
-    images, rows = [], []
-    for group in person.candidates(engine.references, first):
-        crops = [geometry.crop_face(frames[index], person.track.matrices[person.row(index)], engine.size).image
-                 for index in group]  # fmt: skip
-        best = int(np.argmax([sharpness(crop) for crop in crops]))
-        images.append(crops[best])
-        rows.append(person.row(group[best]))
-    new, points = np.stack(images), person.points[rows]
-    if old is not None:
-        change = (mouth_opening(points) - mouth_opening(old.points)) * np.array([-1, 1])
-        better = change > WIDER
-        if not better.any():
-            return old
-        new = np.where(better[:, None, None, None], new, old.images)
-        points = np.where(better[:, None, None], points, old.points)
-    known.likeness = Likeness(engine, new, points, engine.encode_reference(new))
-    return known.likeness
