@@ -81,8 +81,9 @@ def fake_tracker(monkeypatch: pytest.MonkeyPatch, tracks: list[FaceTrack]) -> No
         def add(self, frame: Frame) -> None:
             self.at = frame.index
 
-        def here(self) -> list[np.ndarray]:
-            return [track.landmarks[self.at - track.first] for track in tracks if self.at in track.frames]
+        def here(self) -> dict[int, np.ndarray]:
+            found = enumerate(tracks)
+            return {i: track.landmarks[self.at - track.first] for i, track in found if self.at in track.frames}
 
         def finish(self) -> list[FaceTrack]:
             return tracks
