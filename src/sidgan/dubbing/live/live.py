@@ -25,6 +25,7 @@ from sidgan.types import Byte, Float, Frame
 
 STEP = 8  #: pictures that are decided and drawn together
 LOOK_AHEAD = 25  #: pictures after these that must have arrived: where a face lies is smoothed over those around it
+HEARD_AHEAD = Fraction(1, 2)  #: seconds of sound at least after them: the network hears 0.2, a pause is one from 0.3 on
 
 
 class Live:
@@ -53,7 +54,7 @@ class Live:
             stop = min(first + STEP, arrived)
             if stop == first:
                 return
-            self._hearing.listen((stop + LOOK_AHEAD) / self._rate)
+            self._hearing.listen(stop / self._rate + max(LOOK_AHEAD / self._rate, HEARD_AHEAD))
             for person in self._watch.look(first, arrived, self._rate):
                 self._steady.forget(person)
             edited = self._drawn(held, range(first, stop), *self._hearing.voice())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
+from typing import cast
 
 import cv2
 import numpy as np
@@ -16,12 +17,12 @@ SMALLEST = 64  #: px of a picture's sides
 
 
 def framed(picture: Byte, index: int, rate: Fraction, size: tuple[int, ...] | None) -> Frame:
-    """Picture number ``index`` (H, W, 3) of ``rate`` a second as a frame, whose handle it is.
+    """Picture number ``index`` (H, W, 3) of ``rate`` a second as a frame, whose handle is a copy: cameras reuse memory.
 
     Raises:
         InputError: it is no such picture, or not of the ``size`` (H, W) of those before it.
     """
-    picture = np.asarray(picture)
+    picture = np.array(picture)
     if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or min(picture.shape[:2]) < SMALLEST:
         raise InputError(
             f"picture {index} is {picture.dtype} of shape {picture.shape}; give RGB pictures, uint8 (height, width, 3) "
@@ -41,8 +42,8 @@ def editable(frame: Frame) -> Frame:
 
 
 def shown(before: Frame, after: Frame) -> Byte:
-    """The picture of an edited frame: new where its planes are."""
-    picture = np.array(before.handle)
+    """The picture of an edited frame, new where its planes are: the frame's own copy, which it needs no more."""
+    picture = cast(Byte, before.handle)
     changed = np.logical_or.reduce([old != new for old, new in zip(before.planes, after.planes, strict=True)])
     luma, blue, red = after.planes
     rows, columns = (np.flatnonzero(changed.any(axis)) for axis in (1, 0))
