@@ -222,7 +222,7 @@ def test_memory_does_not_grow(generator: Generator, pictures: list[Byte]) -> Non
         if i % 40 == 0:
             tracker = live._watch._tracker
             held.append((sum(len(f.points) for f in tracker._active + tracker._done),
-                         sum(map(len, live._watch._surfaces.values()))))  # fmt: skip
+                         sum(map(len, live._watch._looks.values()))))  # fmt: skip
     for points, surfaces in held:
         assert max(points, surfaces) <= REMEMBERED + LOOK_AHEAD + STEP
     assert held[3] == held[-2]

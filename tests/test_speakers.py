@@ -210,7 +210,7 @@ def test_a_glimpse_shows_what_a_second_look_would(folder: Path, known: Known, la
             for person in people:
                 unit = person.track.matrices[frame.index]
                 whole = trust.surface(geometry.crop_face(frame, unit, 96).image).astype(int)
-                off = np.abs(glimpses.surface(frame.index, unit) - whole)
+                off = np.abs(trust.surface(glimpses.picture(frame.index, unit)) - whole)
                 assert off.mean() < 1.5
                 luma, colours = np.percentile(off[..., 0], 98), np.percentile(off[..., 1:], 98)
                 assert luma < trust.LIGHTER / 1.5  # on edges; most are far below what counts as foreign
@@ -230,7 +230,7 @@ def test_glimpses_beyond_the_frame_and_beyond_memory(
         with Glimpses() as glimpses:
             glimpses.add(frame, places)
             assert glimpses._file._rolled == (held < 20_000)  # type: ignore[attr-defined]
-            seen.append([glimpses.surface(0, unit) for unit in units])
+            seen.append([trust.surface(glimpses.picture(0, unit)) for unit in units])
     assert np.array_equal(seen[0], seen[1])
     assert seen[0][0].std() > 5
 

@@ -21,10 +21,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from sidgan.config import GeneratorConfig, ListenerConfig, SyncNetConfig, from_dict, to_dict
+from sidgan.config import GeneratorConfig, ListenerConfig, OcclusionConfig, SyncNetConfig, from_dict, to_dict
 from sidgan.errors import CheckpointError, ConfigError
 from sidgan.files import finished, writing
-from sidgan.nn import AudioEncoder, Generator, Listener, SyncNet
+from sidgan.nn import AudioEncoder, Generator, Listener, OcclusionNet, SyncNet
 from sidgan.nn.baselines import build
 
 FORMAT = "sidgan-1"
@@ -35,8 +35,9 @@ _KINDS: dict[type[nn.Module], tuple[str, type[Any], Callable[[Any], nn.Module]]]
     Generator: ("generator", GeneratorConfig, build),
     SyncNet: ("syncnet", SyncNetConfig, SyncNet),
     Listener: ("listener", ListenerConfig, Listener),
+    OcclusionNet: ("occlusion", OcclusionConfig, OcclusionNet),
 }
-Network = Generator | SyncNet | Listener
+Network = Generator | SyncNet | Listener | OcclusionNet
 
 
 def save(
@@ -133,7 +134,7 @@ def digest(tensors: Mapping[str, torch.Tensor]) -> str:
 
 
 def bundled(kind: str) -> Path:
-    """Path of the weights that come with the package: ``generator`` or ``syncnet``."""
+    """Path of the weights that come with the package: ``generator``, ``syncnet`` or ``occlusion``."""
     return Path(str(resources.files("sidgan") / "weights" / f"{kind}.safetensors"))
 
 
@@ -184,6 +185,11 @@ def load_syncnet(path: Path | str = "bundled") -> SyncNet:
 def load_listener(path: Path | str) -> Listener:
     """A listener in eval mode, fp32, on the CPU."""
     return _load(path, Listener)
+
+
+def load_occlusion(path: Path | str = "bundled") -> OcclusionNet:
+    """What sees coverings, in eval mode, fp32, on the CPU. ``bundled`` names the one that comes with the package."""
+    return _load(path, OcclusionNet)
 
 
 def load_ears(path: Path | str) -> AudioEncoder:

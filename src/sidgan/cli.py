@@ -463,6 +463,25 @@ def train_listener(
     _dry(resolved) if dry_run else print(training.train_listener(speech, resolved, run, device, start))
 
 
+@train_app.command("occlusion")
+def train_occlusion(
+    data: Annotated[list[Path], typer.Argument(help="prepared folders", show_default=False)],
+    config: Annotated[str, typer.Option(help="preset name or TOML file")] = "occlusion",
+    steps: Annotated[int, typer.Option(min=1)] = 4000,
+    minutes: Annotated[float | None, typer.Option(help="stop after so long, to be resumed")] = None,
+    run: Annotated[Path | None, typer.Option(help="run folder; an existing one is resumed")] = None,
+    start: Start = None,
+    device: Device = "auto",
+    settings: Settings = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Train what sees hands and things before faces. Example: sidgan train occlusion data --steps 4000."""
+    from sidgan.train import runs as training
+
+    resolved = training.occlusion_config(config, steps, minutes, settings or [])
+    _dry(resolved) if dry_run else print(training.train_occlusion(data, resolved, run, device, start))
+
+
 @train_app.command("syncnet")
 def train_syncnet(
     data: Annotated[list[Path], typer.Argument(help="prepared folders, or folders of shards", show_default=False)],

@@ -77,6 +77,20 @@ class ListenerConfig:
 
 
 @dataclass(frozen=True)
+class OcclusionConfig:
+    """A network that sees what lies before a face.
+
+    Attributes:
+        width: channels at full resolution; coarser levels have two, three and four times as many.
+    """
+
+    width: int = 16
+
+    def __post_init__(self) -> None:
+        require(self.width >= 8 and self.width % 8 == 0, f"width must be a multiple of 8, not {self.width}")
+
+
+@dataclass(frozen=True)
 class GeneratorConfig:
     """The pyramid generator with its encoders (Sec. 3.1, 3.2), or one of the systems it is compared with (Sec. 4).
 

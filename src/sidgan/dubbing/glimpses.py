@@ -20,13 +20,13 @@ import cv2
 import numpy as np
 
 from sidgan import geometry
-from sidgan.dubbing.trust import GRID, surface
 from sidgan.files import writing
+from sidgan.nn.occlusion import SIDE as SEEN
 from sidgan.types import Array, Byte, Float, Frame, PixelFormat
 
 ROOM = 1.5  #: sides of the face square that a picture shows: for movement that smoothing takes out, and for margins
 SIDES = (72, 36, 36)  #: px of its planes
-FINE = 4 * GRID  #: px of the crops that surfaces are taken of
+FINE = SEEN  #: px of the faces that are cut out of them
 HELD = 16 << 20  #: bytes that are held in memory: a minute and a half of one face
 PART = 16  #: bytes that say which part of its frame a picture shows: int32 left, top, right, bottom px
 SIZE = PART + sum(side * side for side in SIDES)
@@ -70,8 +70,8 @@ class Glimpses:
             end += SIZE
         self._begins.append(end)
 
-    def surface(self, index: int, unit: Float) -> Byte:
-        """What the face in the unit square of ``unit`` (2, 3) looks like in frame ``index``; see `trust.surface`."""
+    def picture(self, index: int, unit: Float) -> Byte:
+        """The face in the unit square of ``unit`` (2, 3) in frame ``index``, (48, 48, 3) RGB."""
         side, left, top = float(unit[0, 0]), float(unit[0, 2]), float(unit[1, 2])
         assert self._format is not None
         first, stop = self._begins[index : index + 2]
@@ -90,7 +90,7 @@ class Glimpses:
             ])  # fmt: skip
             planes.append(cv2.warpAffine(plane, step, (FINE, FINE), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
                                          borderMode=cv2.BORDER_REPLICATE))  # fmt: skip
-        return surface(geometry.ycc_to_rgb(planes, replace(self._format, bits=8)))
+        return geometry.ycc_to_rgb(planes, replace(self._format, bits=8))
 
 
 def _cut(frame: Frame, part: Array) -> Iterator[Byte]:

@@ -9,9 +9,10 @@ import numpy as np
 
 from sidgan import geometry, media
 from sidgan.cast import Looks, Member, members, unknown
+from sidgan.dubbing import covering
 from sidgan.dubbing.glimpses import Glimpses
 from sidgan.dubbing.report import Progress
-from sidgan.dubbing.trust import Trust, trust
+from sidgan.dubbing.trust import Trust, surface, trust
 from sidgan.people import Person
 from sidgan.types import Byte, Clip, Float
 
@@ -24,7 +25,7 @@ def look(
     clip: Clip, people: Sequence[Person], times: Sequence[Fraction], glimpses: Glimpses, progress: Progress, *,
     identify: bool = False,
 ) -> tuple[tuple[Member, ...], dict[Person, Trust]]:  # fmt: skip
-    """Look at every face of a video; `Person.bridged` and `Person.doubts` are filled.
+    """Look at every face of a video; `Person.bridged`, `Person.doubts` and `Person.covers` are filled.
 
     Args:
         people: all tracks, the most prominent first.
@@ -39,16 +40,26 @@ def look(
         person.bridged = bridges(person, times)
     alone = len(people) == 1 and not identify
     who = (unknown(),) if alone else members(dict(enumerate(people)), _identities(clip, people, progress))
-    sure = {person: trust(person, surfaces(person, glimpses)) for person in people}
-    for person, verdict in sure.items():
-        person.doubts = verdict.refusals()
-    return who, sure
+    return who, {person: doubted(person, *looks(person, glimpses)) for person in people}
 
 
-def surfaces(person: Person, glimpses: Glimpses) -> Byte:
-    """(N, 12, 12, 3) what a face looks like in the frames of its track."""
-    return np.stack([glimpses.surface(index, matrix)
-                     for index, matrix in zip(person.track.frames, person.track.matrices, strict=True)])  # fmt: skip
+def looks(person: Person, glimpses: Glimpses) -> tuple[Byte, Byte]:
+    """What a face looks like in the N frames of its track: (N, 12, 12, 3) surfaces, (N, 24, 24) what is before it."""
+    surfaces, cells = [], []
+    for begin in range(0, len(person.track), covering.TOGETHER):
+        rows = range(begin, min(begin + covering.TOGETHER, len(person.track)))
+        faces = [glimpses.picture(person.track.first + row, person.track.matrices[row]) for row in rows]
+        surfaces += [surface(face) for face in faces]
+        cells.append(covering.seen(np.stack(faces)))
+    return np.stack(surfaces), np.concatenate(cells)
+
+
+def doubted(person: Person, surfaces: Byte, cells: Byte) -> Trust:
+    """How sure a track is, of what `looks` gives; its covers and doubts are filled."""
+    person.covers = covering.unusual(cells, person.track.visible)
+    sure = trust(person, surfaces)
+    person.doubts = sure.refusals()
+    return sure
 
 
 def _identities(clip: Clip, people: Sequence[Person], progress: Progress) -> Mapping[int, Float]:

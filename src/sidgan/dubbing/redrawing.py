@@ -10,6 +10,7 @@ import numpy as np
 
 from sidgan import geometry
 from sidgan.blend import mouth_alpha
+from sidgan.dubbing.covering import clear
 from sidgan.dubbing.detail import LARGEST, detailed, resized
 from sidgan.dubbing.looks import around
 from sidgan.dubbing.steady import Steady
@@ -75,5 +76,7 @@ def finished(frame: Frame, job: Job, drawn: Byte, steady: Steady) -> Finished:
     side = max(size, min(round(float(person.sides[row])), LARGEST))
     image = resized(image, side)
     alpha = job.weight * resized(mouth_alpha(size, box, old, new), side, cv2.INTER_LINEAR)
+    if person.covers is not None and person.covers[row].any():
+        alpha = alpha * clear(person.covers[row], side)
     luma = geometry.crop_luma(frame, person.track.matrices[row], side)
     return Finished(detailed(luma, image, alpha * ~around(mouths, side)), alpha, luma, new)

@@ -1,8 +1,9 @@
 """How sure it is, frame by frame, that a face can be redrawn: what speaks against it, and how much.
 
 Each doubt is a number from 1 (none) to 0, and the confidence of a frame is the smallest of them: reasons are told to
-users, and a product of five would have none. What covers a face is found by its skin: chin and cheeks, seen in the
-face's own steady square, look all the time as they do most of the time. A hand or a microphone does not.
+users, and a product of five would have none. What covers a face is found in two ways: by a network that knows hands and
+things (`sidgan.dubbing.covering`), and by the skin: chin and cheeks, seen in the face's own steady square, look all the
+time as they do most of the time, and what it does not know does not.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import cv2
 import numpy as np
 from scipy.ndimage import median_filter
 
+from sidgan.dubbing.covering import hidden_shares
 from sidgan.geometry import JAW, NOSE_BASE, STEADY
 from sidgan.people import MAX_YAW, MIN_SIDE, Person
 from sidgan.types import Array, Byte, Float
@@ -32,6 +34,8 @@ LIPS = 0.05  #: of the side; cells so near the lips may look like anything
 
 # Each doubt rises from 0 to 1 between two values; at SURE lies the value that still passes.
 COVERED = (0.36, 0.04)  #: share of chin and cheeks that looks foreign; 0.20 passes
+LIPS_HIDDEN = (0.5, 0.1)  #: share of the lips with something before them; 0.3 passes
+FACE_HIDDEN = (0.8, 0.2)  #: share of lips, chin and cheeks; 0.5 passes
 SLIPPED = (0.024, 0.008)  #: of the side, by which landmarks jump about; 0.016 passes
 TURNED = (2 * MAX_YAW - 35.0, 35.0)  #: degrees of yaw; MAX_YAW passes
 SMALL = (0.0, 2.0 * MIN_SIDE)  #: px of side; MIN_SIDE passes
@@ -77,8 +81,12 @@ def trust(person: Person, surfaces: Byte) -> Trust:
     track, seen = person.track, person.track.visible | person.bridged
     scores = np.where(track.visible, track.scores, np.interp(np.arange(len(track)), np.flatnonzero(track.visible),
                                                              track.scores[track.visible]))  # fmt: skip
+    foreign = _ramp(covered(surfaces, person.points, track.visible), COVERED)
+    if person.covers is not None:
+        lips, face = hidden_shares(person.covers, person.points)
+        foreign = np.minimum.reduce([foreign, _ramp(lips, LIPS_HIDDEN), _ramp(face, FACE_HIDDEN)])
     doubts = np.stack([
-        _ramp(covered(surfaces, person.points, track.visible), COVERED), _ramp(slips(person.points), SLIPPED),
+        foreign, _ramp(slips(person.points), SLIPPED),
         _ramp(np.abs(track.pose[:, 0]), TURNED), _ramp(person.sides, SMALL), _ramp(scores, UNSURE),
     ])  # fmt: skip
     doubts = median_filter(doubts, (1, STEADY_OVER), mode="nearest")

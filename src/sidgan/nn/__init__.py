@@ -1,15 +1,16 @@
-"""The networks: synchronisation experts, listeners, the pyramid generator, patch discriminators, and shared layers."""
+"""The networks: experts, listeners, the pyramid generator, discriminators, what sees coverings, and shared layers."""
 
 from sidgan.nn.discriminator import Discriminator
 from sidgan.nn.generator import FaceEncoder, Features, Generator
 from sidgan.nn.layers import AdaptivePolyphase, count_parameters
 from sidgan.nn.listener import SOUNDS, Listener
+from sidgan.nn.occlusion import OcclusionNet
 from sidgan.nn.syncnet import AudioEncoder, SyncNet, VideoEncoder, at_expert_size, lower_half_windows, middle
 from sidgan.nn.syncnet2016 import SyncNet2016
 from sidgan.nn.vgg import VGG19
 
 __all__ = [
     "SOUNDS", "VGG19", "AdaptivePolyphase", "AudioEncoder", "Discriminator", "FaceEncoder", "Features", "Generator",
-    "Listener", "SyncNet", "SyncNet2016", "VideoEncoder", "at_expert_size", "count_parameters", "lower_half_windows",
-    "middle",
+    "Listener", "OcclusionNet", "SyncNet", "SyncNet2016", "VideoEncoder", "at_expert_size", "count_parameters",
+    "lower_half_windows", "middle",
 ]  # fmt: skip

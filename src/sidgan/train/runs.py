@@ -28,6 +28,7 @@ from sidgan.train.diagnosis import offset_histogram, self_test
 from sidgan.train.gan import GanTask, GanTrainConfig
 from sidgan.train.listener import ListenerTask, ListenerTrainConfig
 from sidgan.train.loop import LoopConfig, Task, new_run, run
+from sidgan.train.occlusion import OcclusionTask, OcclusionTrainConfig
 from sidgan.train.processes import topology
 from sidgan.train.syncnet import SyncTask, SyncTrainConfig
 
@@ -40,6 +41,11 @@ def sync_config(name: str, steps: int, minutes: float | None, changes: Sequence[
 def listener_config(name: str, steps: int, minutes: float | None, changes: Sequence[str]) -> ListenerTrainConfig:
     """Settings of a listener's training from a preset or file (tables ``model`` and ``train``) and ``a.b=value``s."""
     return from_dict(ListenerTrainConfig, _resolve(name, "model", steps, minutes, changes))
+
+
+def occlusion_config(name: str, steps: int, minutes: float | None, changes: Sequence[str]) -> OcclusionTrainConfig:
+    """Settings of training what sees coverings, as the others'."""
+    return from_dict(OcclusionTrainConfig, _resolve(name, "model", steps, minutes, changes))
 
 
 def gan_config(name: str, steps: int, minutes: float | None, changes: Sequence[str]) -> GanTrainConfig:
@@ -88,6 +94,17 @@ def train_syncnet(
         if config.self_test:
             task.note(self_test(task))
     return _train(task, config, config.loop, folder, "syncnet")
+
+
+def train_occlusion(
+    data: Sequence[Path], config: OcclusionTrainConfig, folder: Path | None, device: str, start: str | None = None
+) -> Path:
+    """Train what sees coverings on prepared folders, from weights ``start`` or nothing; returns its weights file."""
+    begin = checkpoint.load_occlusion(start) if start else None
+    fabric = launch(device, config.precision)
+    require(not any(map(is_shards, data)), "coverings are learnt on prepared folders, not on shards")
+    train, held = _sets(data, fabric, config)
+    return _train(OcclusionTask(config, train, held, fabric, begin), config, config.loop, folder, "occlusion")
 
 
 class Prepared:
@@ -161,11 +178,11 @@ def launch(device: str, precision: str) -> Fabric:
 
 
 def _sets(
-    data: Sequence[Path], fabric: Fabric, config: SyncTrainConfig | GanTrainConfig
+    data: Sequence[Path], fabric: Fabric, config: SyncTrainConfig | GanTrainConfig | OcclusionTrainConfig
 ) -> tuple[PackedSet, dict[str, PackedSet]]:
     """The training set and every held-out split that the folders have."""
     unheld = {"train", "test", ASIDE}
-    if any(map(is_shards, data)):
+    if any(map(is_shards, data)) and not isinstance(config, OcclusionTrainConfig):
         require(all(map(is_shards, data)), "give either folders of shards or prepared folders, not both")
         train = ShardSet(data, seed=config.seed, rank=fabric.global_rank, world=fabric.world_size, pool=config.pool,
                          device=fabric.device, report=_report(fabric))  # fmt: skip

@@ -9,11 +9,12 @@ from fractions import Fraction
 import numpy as np
 
 from sidgan import geometry
+from sidgan.dubbing import covering
 from sidgan.dubbing.glimpses import FINE
 from sidgan.dubbing.live.album import Album
-from sidgan.dubbing.looking import bridges
+from sidgan.dubbing.looking import bridges, doubted
 from sidgan.dubbing.plan import fades
-from sidgan.dubbing.trust import surface, trust
+from sidgan.dubbing.trust import surface
 from sidgan.faces import SMOOTHED, Tracker
 from sidgan.people import Person
 from sidgan.types import Byte, Float, Frame
@@ -49,7 +50,8 @@ class Watch:
 
     def __init__(self, *, everybody: bool) -> None:
         self._tracker, self._everybody = Tracker(), everybody
-        self._surfaces: dict[int, dict[int, Byte]] = defaultdict(dict)
+        self._faces: dict[tuple[int, int], Byte] = {}  # by number and frame: pictures that nobody has looked at yet
+        self._looks: dict[int, dict[int, tuple[Byte, Byte]]] = defaultdict(dict)  # by number, then frame
         self._known: dict[int, Known] = {}
         self._current: Person | None = None
 
@@ -59,28 +61,32 @@ class Watch:
         for number, points in self._tracker.here().items():
             # Where the steady square will lie is not known yet; cells so large hardly notice how this one trembles.
             unit = geometry.square_matrix(geometry.face_square(points))
-            self._surfaces[number][frame.index] = surface(geometry.crop_face(frame, unit, FINE).image)
+            self._faces[number, frame.index] = geometry.crop_face(frame, unit, FINE).image
 
     def look(self, first: int, arrived: int, rate: Fraction) -> list[Person]:
         """See what is known of the faces in frames from ``first`` on, when so many have ``arrived``; who left since."""
         since = max(0, first - REMEMBERED)
         times = {index: index / rate for index in range(since, arrived + 1)}
         self._tracker.forget(since)
+        if self._faces:
+            before_them = covering.seen(np.stack([*self._faces.values()]))
+            for ((number, index), face), seen in zip(self._faces.items(), before_them, strict=True):
+                self._looks[number][index] = surface(face), seen
+            self._faces = {}
         before, self._known = self._known, {}
         for number, track in self._tracker.recent(since).items():
             person = before[number].person if number in before else Person(track)
             person.follow(track)
             person.bridged = bridges(person, times)
-            surfaces = np.stack([self._surfaces[number][index] for index in track.frames])
-            sure = trust(person, surfaces)
-            person.doubts = sure.refusals()
+            surfaces, cells = zip(*(self._looks[number][index] for index in track.frames), strict=True)
+            sure = doubted(person, np.stack(surfaces), np.stack(cells))
             weights = fades(person, tuple(self._tracker.cuts), arrived)
             album = before[number].album if number in before else None
             self._known[number] = Known(person, weights, sure.confidence, album)
         followed = self._known.keys() | self._tracker.here().keys()
-        self._surfaces = defaultdict(dict, {
+        self._looks = defaultdict(dict, {
             number: {index: one for index, one in looks.items() if index >= since}
-            for number, looks in self._surfaces.items() if number in followed
+            for number, looks in self._looks.items() if number in followed
         })  # fmt: skip
         return [known.person for number, known in before.items() if number not in self._known]
 

@@ -1,0 +1,80 @@
+"""What lies before a face: hands, microphones, cups, as a small network sees them, frame by frame.
+
+It takes some beards and hard shadows for coverings, too. These are always there, a hand is not: so what counts is how
+much surer it is than it usually is of the same place of the same face. What is covered stays as it was filmed, before
+the redrawn mouth; a face whose lips are covered is left alone (`sidgan.dubbing.trust`).
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import cv2
+import numpy as np
+import torch
+from scipy.ndimage import maximum_filter
+
+from sidgan import checkpoint
+from sidgan.blend import polygon
+from sidgan.geometry import JAW, NOSE_BASE, OUTER_LIPS
+from sidgan.nn import OcclusionNet
+from sidgan.nn.occlusion import SIDE
+from sidgan.types import Array, Byte, Float
+
+CELLS = 24  #: across a face, of what is remembered of it
+TOGETHER = 8  #: faces that the network sees at a time, always as many: so each comes out the same, bit for bit
+COMPARED = 300  #: frames, spread over the track, that say what is usual
+SURE = 128  #: of 255, from which a cell counts as covered
+RISE = (64.0, 192.0)  #: of 255, between which the source comes before the redrawn face
+
+
+@lru_cache(maxsize=1)
+def _net() -> OcclusionNet:
+    return checkpoint.load_occlusion()
+
+
+def seen(faces: Byte) -> Byte:
+    """How sure it is that something lies before each cell, (N, 24, 24) of 255, of faces (N, 48, 48, 3) RGB."""
+    found = []
+    for begin in range(0, len(faces), TOGETHER):
+        some = faces[begin : begin + TOGETHER]
+        filled = some[np.minimum(np.arange(TOGETHER), len(some) - 1)]
+        with torch.inference_mode():
+            sure = _net()(torch.from_numpy(filled).permute(0, 3, 1, 2).float() / 255).sigmoid()
+            cells = torch.nn.functional.avg_pool2d(sure, SIDE // CELLS)
+        found.append((cells[: len(some)] * 255).round().byte().numpy())
+    return np.concatenate(found)
+
+
+def unusual(cells: Byte, good: Array) -> Byte:
+    """By how much what `seen` says is more than it usually is, in a frame or beside it in time, (N, 24, 24).
+
+    Args:
+        good: (N,) bool, the frames that say what is usual.
+    """
+    rows = np.flatnonzero(good)
+    rows = rows[np.linspace(0, len(rows) - 1, min(COMPARED, len(rows))).round().astype(int)]
+    usual = np.median(cells[rows], 0).astype(np.uint8)
+    return np.asarray(maximum_filter(np.maximum(cells, usual) - usual, (3, 1, 1), mode="nearest"))
+
+
+def hidden_shares(covers: Byte, points: Float) -> Float:
+    """(2, N) share of the lips, and of lips, chin and cheeks, that is covered.
+
+    Args:
+        covers: (N, 24, 24), see `unusual`.
+        points: (N, 68, 2) unit landmarks.
+    """
+    shares = np.zeros((2, len(covers)), np.float32)
+    below = (np.arange(CELLS) + 0.5)[:, None] / CELLS
+    for i in np.flatnonzero((covers >= SURE).any((1, 2))):
+        lips, face = polygon(CELLS, points[i][OUTER_LIPS]), polygon(CELLS, points[i][JAW])
+        face = lips | (face & (below > points[i][NOSE_BASE, 1]))
+        shares[:, i] = [(covers[i] >= SURE)[part].mean() if part.any() else 0.0 for part in (lips, face)]
+    return shares
+
+
+def clear(cover: Byte, side: int) -> Float:
+    """(side, side) in [0, 1]: 1 where nothing lies before a face, of what `unusual` says of it (24, 24)."""
+    fine = cv2.resize(cover.astype(np.float32), (side, side), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(1 - np.clip((fine - RISE[0]) / (RISE[1] - RISE[0]), 0, 1))

@@ -1,0 +1,173 @@
+"""Training what sees hands and things before faces, which are drawn onto clear faces; see `sidgan.data.occluders`."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from lightning.fabric import Fabric
+from torch import Tensor
+
+from sidgan import checkpoint
+from sidgan.config import OcclusionConfig, require, require_between
+from sidgan.data.dataset import PackedSet
+from sidgan.data.occluders import SIDE, Face, Faces, occluded
+from sidgan.nn import OcclusionNet
+from sidgan.nn.occlusion import SIDE as SEEN
+from sidgan.train.average import average_in, take_back
+from sidgan.train.loop import LoopConfig, Notes, left_out
+from sidgan.train.next_batch import NextBatch
+from sidgan.train.precision import clipped, restore_scaler, scaler_state, update
+from sidgan.train.processes import share, step_rng
+
+JUDGED = 128  #: held-out faces that a figure is made of
+OVERLAP = 0.3  #: weight of what is missing to a whole overlap (Dice), beside the cross-entropy: coverings are small
+
+
+@dataclass(frozen=True)
+class OcclusionTrainConfig:
+    """Training of what sees coverings.
+
+    Attributes:
+        model: the network.
+        loop: steps and intervals.
+        batch: faces per step.
+        covered: share of them with something before them.
+        lr: largest learning rate of AdamW; it falls along half a cosine.
+        ema: decay of the averaged weights, which are what is judged and written.
+        precision: ``auto`` (see `sidgan.engine.choose_precision`), or Lightning's name: ``32-true``, ``bf16-mixed``.
+        seed: of everything random.
+    """
+
+    model: OcclusionConfig = field(default_factory=OcclusionConfig)
+    loop: LoopConfig = field(default_factory=LoopConfig)
+    batch: int = 32
+    covered: float = 0.62
+    lr: float = 2e-3
+    ema: float = 0.995
+    precision: str = "auto"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        require_between(self, 1, math.inf, "batch")
+        require_between(self, 0, 1, "covered")
+        require_between(self, 0, math.inf, "seed")
+        require(0 < self.lr <= 1, f"lr must be more than 0, 1 at the most, not {self.lr}")
+        require(0 <= self.ema < 1, f"ema must be 0 or more and less than 1, not {self.ema}")
+
+
+class OcclusionTask(Notes):
+    """What sees coverings, in training; see `sidgan.train.loop.Task`.
+
+    Args:
+        train: clear faces to draw onto.
+        held: further sets, by name, which are judged.
+        start: weights to go on from.
+    """
+
+    def __init__(
+        self, config: OcclusionTrainConfig, train: PackedSet, held: Mapping[str, PackedSet], fabric: Fabric,
+        start: OcclusionNet | None = None,
+    ) -> None:  # fmt: skip
+        torch.manual_seed(config.seed)
+        super().__init__()
+        self.config, self.fabric, self._train, self._held = config, fabric, train, held
+        self.share = share(fabric, config.batch)
+        net = start or OcclusionNet(config.model)
+        self.ema = copy.deepcopy(net).eval().requires_grad_(False).to(fabric.device)
+        optimiser = torch.optim.AdamW(net.parameters(), lr=config.lr, weight_decay=1e-4)
+        self.net, self.optimiser = fabric.setup(net, optimiser)
+        self.batches = NextBatch(self._step_batch)
+
+    def step(self, index: int) -> Mapping[str, float]:
+        """One batch of faces."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = self._rate(index)
+        faces, hidden = self.batches.take(index)
+        logits = self.net(faces).float()
+        entropy, overlap = F.binary_cross_entropy_with_logits(logits, hidden), _overlap(logits.sigmoid(), hidden).mean()
+        loss = entropy + OVERLAP * (1 - overlap)
+        self.optimiser.zero_grad(set_to_none=True)
+        self.fabric.backward(loss)
+        finite = clipped(self.fabric, self.net, self.optimiser, loss)
+        update(self.fabric, self.optimiser, finite)
+        if finite:
+            average_in(self.ema, self.net.module, index, self.config.ema)
+        else:
+            take_back(self.net.module, self.ema)
+        return {"loss": loss.item(), "overlap": overlap.item()} | left_out(finite)
+
+    def _rate(self, index: int) -> float:
+        done = index / max(self.config.loop.steps, 1)
+        return self.config.lr * min(1.0, (index + 1) / 100) * max(0.01, 0.5 + 0.5 * math.cos(math.pi * min(done, 1.0)))
+
+    def _step_batch(self, index: int) -> tuple[Tensor, Tensor]:
+        self._train.at(index)
+        rng = step_rng(self.config.seed, index, self.fabric)
+        return self.fabric.to_device(drawn(rng, faces_of(self._train), self.share, self.config.covered))
+
+    @torch.no_grad()
+    def evaluate(self, index: int, images: Path) -> Mapping[str, float]:
+        """Of each held-out set, how far what is seen overlaps with what is there, and what is seen on clear faces."""
+        figures = {}
+        for name, held in self._held.items():
+            for what, covered in (("overlap", 1.0), ("false", 0.0)):
+                rng = np.random.default_rng(self.config.seed)
+                faces, hidden = self.fabric.to_device(drawn(rng, faces_of(held), JUDGED, covered))
+                seen = (self.ema(faces) > 0).float()
+                figure = _overlap(seen, hidden).mean() if covered else seen.mean()
+                figures[f"{name}_{what}"] = float(figure)
+        return figures
+
+    def state(self) -> dict[str, Any]:
+        """Weights, their average, the optimiser, and its precision."""
+        return {"net": self.net.state_dict(), "ema": self.ema.state_dict(), "optimiser": self.optimiser.state_dict(),
+                "precision": scaler_state(self.fabric)}  # fmt: skip
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from `state`."""
+        self.net.load_state_dict(state["net"])
+        self.ema.load_state_dict(state["ema"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        restore_scaler(self.fabric, state["precision"])
+
+    def export(self, path: Path, meta: Mapping[str, Any]) -> None:
+        """Write the averaged network."""
+        checkpoint.save(path, self.ema, meta)
+
+
+def faces_of(data: PackedSet) -> Faces:
+    """Draws single faces of a set, at the size that coverings are drawn at."""
+
+    def face(rng: np.random.Generator) -> Face:
+        clip = data.draw(rng)
+        frame = int(rng.integers(len(clip)))
+        picture = clip.images[frame].permute(1, 2, 0).cpu().numpy()
+        how = cv2.INTER_AREA if len(picture) > SIDE else cv2.INTER_LINEAR
+        small = cv2.resize(np.ascontiguousarray(picture), (SIDE, SIDE), interpolation=how)
+        return small.astype(np.float32), clip.landmarks[frame]
+
+    return face
+
+
+def drawn(rng: np.random.Generator, faces: Faces, count: int, covered: float) -> tuple[Tensor, Tensor]:
+    """A batch: faces (count, 3, 48, 48) in [0, 1], and what of them is hidden (count, 48, 48)."""
+    pictures, hidden = zip(*(occluded(rng, faces, covered) for _ in range(count)), strict=True)
+    images = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 255
+    masks = torch.from_numpy(np.stack(hidden))[:, None]
+    block = SIDE // SEEN
+    return F.avg_pool2d(images, block), F.avg_pool2d(masks, block)[:, 0]
+
+
+def _overlap(seen: Tensor, there: Tensor) -> Tensor:
+    """(N,) twice what is common to two masks (N, H, W), over both; 1 where both are empty."""
+    common = (seen * there).sum((1, 2))
+    return (2 * common + 1) / (seen.sum((1, 2)) + there.sum((1, 2)) + 1)

@@ -1,0 +1,251 @@
+"""Hands and things before faces: drawn, seen by the bundled network, and left before the redrawn mouth."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from lightning.fabric import Fabric
+from typer.testing import CliRunner
+
+from sidgan import checkpoint, geometry, media
+from sidgan.cli import app
+from sidgan.config import OcclusionConfig
+from sidgan.data.dataset import PackedClip, PackedSet
+from sidgan.data.occluders import SIDE, Face, occluded
+from sidgan.dubbing import Dubber, covering, redrawing, trust
+from sidgan.dubbing.analysis import Analysis, analyse
+from sidgan.dubbing.steady import Steady
+from sidgan.errors import CheckpointError, ConfigError
+from sidgan.faces import search
+from sidgan.nn import Generator
+from sidgan.people import Person
+from sidgan.synth import LINES, Scene
+from sidgan.synth import Person as Drawn
+from sidgan.train.loop import LoopConfig, run
+from sidgan.train.occlusion import OcclusionTask, OcclusionTrainConfig, drawn, faces_of
+
+SMALL = OcclusionTrainConfig(model=OcclusionConfig(width=8), batch=8, precision="32-true")
+
+
+@pytest.fixture(scope="module")
+def faces() -> list[Face]:
+    """Clear faces of ten drawn people at 96 px."""
+    found = []
+    for seed in range(10):
+        image = next(iter(Scene(Drawn.random(300 + seed), LINES["hello"], 0.2, size=(240, 240)))).image
+        for face in search(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY))[:1]:
+            unit = geometry.square_matrix(geometry.face_square(face.landmarks))
+            pull = geometry.crop_matrix(unit, SIDE)
+            small = cv2.warpAffine(image, pull, (SIDE, SIDE), flags=cv2.INTER_AREA | cv2.WARP_INVERSE_MAP)
+            found.append((small.astype(np.float32), geometry.to_unit(unit[None], face.landmarks[None])[0]))
+    return found
+
+
+@pytest.fixture(scope="module")
+def packed(faces: list[Face]) -> PackedSet:
+    images = torch.from_numpy(np.stack([face for face, _ in faces])).byte().permute(0, 3, 1, 2)
+    many, points = images.repeat(2, 1, 1, 1), np.tile(np.stack([points for _, points in faces]), (2, 1, 1))
+    return PackedSet.of([PackedClip(
+        name="drawn", images=many, mels=torch.zeros(len(many), 1, 80, 28), masks=torch.zeros(len(many), 4),
+        landmarks=points.astype(np.float32),
+    )])  # fmt: skip
+
+
+# -------------------------------------------------------------------------------------------------------- drawing
+
+
+def test_only_what_is_marked_as_hidden_was_changed(faces: list[Face], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sidgan.data.occluders._filmed", lambda rng, picture, hidden: (picture, hidden))
+    shares = []
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        chosen = faces[int(np.random.default_rng(seed).integers(len(faces)))]
+        first = iter([chosen])
+        picture, hidden = occluded(rng, lambda rng: next(first, faces[0]), 1.0)  # noqa: B023  called at once
+        assert hidden.min() >= 0
+        assert hidden.max() <= 1 + 1e-5
+        assert np.abs(picture - chosen[0])[hidden == 0].max() < 1e-3
+        shares.append(hidden.mean())
+    assert 0.02 < np.mean(shares) < 0.5
+    assert np.mean(np.array(shares) > 0.01) > 0.8
+
+
+def test_clear_faces_have_nothing_hidden_and_the_same_seed_draws_the_same(packed: PackedSet) -> None:
+    images, hidden = drawn(np.random.default_rng(3), faces_of(packed), 4, 0.0)
+    assert images.shape == (4, 3, 48, 48)
+    assert hidden.max() == 0
+    again, covers = (drawn(np.random.default_rng(3), faces_of(packed), 6, 1.0) for _ in range(2))
+    assert all(torch.equal(a, b) for a, b in zip(again, covers, strict=True))
+
+
+# ------------------------------------------------------------------------------------------------------- training
+
+
+def task(packed: PackedSet, **change: Any) -> OcclusionTask:
+    config = dataclasses.replace(SMALL, **change)
+    return OcclusionTask(config, packed, {"held": packed}, Fabric(accelerator="cpu", devices=1))
+
+
+def test_coverings_are_learnt(packed: PackedSet, tmp_path: Path) -> None:
+    learner = task(packed, loop=LoopConfig(steps=60), lr=5e-3)
+    losses = [learner.step(i)["loss"] for i in range(60)]
+    assert np.mean(losses[-10:]) < 0.88 * np.mean(losses[:10])
+    assert set(learner.evaluate(60, tmp_path)) == {"held_overlap", "held_false"}
+
+
+def test_a_resumed_run_ends_as_one_that_was_not_interrupted(packed: PackedSet, tmp_path: Path) -> None:
+    weights = []
+    for name, ends in (("whole", [4]), ("parts", [2, 4])):
+        folder = tmp_path / name
+        folder.mkdir()
+        for steps in ends:
+            learner = task(packed, loop=LoopConfig(steps=4))  # the rate follows from the length of the whole run
+            run(learner, folder, LoopConfig(steps=steps), say=lambda line: None)
+        weights.append(checkpoint.load_occlusion(folder).state_dict())
+    assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
+
+
+def test_from_the_command_line(faces: list[Face], tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    (data / "clips").mkdir(parents=True)
+    many, points = [face.astype(np.uint8) for face, _ in faces] * 2, np.stack([points for _, points in faces] * 2)
+    media.write_clip(data / "clips" / "one.mp4", many, Fraction(25), crf=4, chroma444=True)
+    mel, count = np.zeros((80, 100), np.float16), len(many)
+    masks = np.tile(np.array([0.2, 0.5, 0.8, 1], np.float32), (count, 1))
+    np.savez(data / "clips" / "one.npz", mel=mel, masks=masks, landmarks=points.astype(np.float32))
+    record = {"name": "one", "file": "one", "frames": count, "splits": {"train": (0, count)}}
+    (data / "manifest.jsonl").write_text(json.dumps(record) + "\n", encoding="utf-8")
+    done = CliRunner().invoke(app, ["train", "occlusion", str(data), "--steps", "2", "--run", str(tmp_path / "r"),
+                                    "--set", "batch=2", "--set", "model.width=8", "--device", "cpu"])  # fmt: skip
+    assert done.exit_code == 0, done.output
+    assert checkpoint.load_occlusion(tmp_path / "r").config.width == 8
+    with pytest.raises(CheckpointError, match="not a generator"):
+        checkpoint.load_generator(tmp_path / "r")
+
+
+def test_impossible_settings() -> None:
+    for change in ({"covered": 2}, {"batch": 0}, {"lr": 0}, {"ema": 1}):
+        with pytest.raises(ConfigError):
+            dataclasses.replace(SMALL, **change)
+    with pytest.raises(ConfigError):
+        OcclusionConfig(width=12)
+
+
+# --------------------------------------------------------------------------------------------------------- seeing
+
+
+def test_the_bundled_network_sees_hands_before_people_it_does_not_know(packed: PackedSet) -> None:
+    net = checkpoint.load_occlusion()
+    images, hidden = drawn(np.random.default_rng(0), faces_of(packed), 48, 1.0)
+    with torch.inference_mode():
+        seen = (net(images) > 0).float()
+        clear = (net(drawn(np.random.default_rng(0), faces_of(packed), 48, 0.0)[0]) > 0).float()
+    there = hidden > 0.5
+    assert (seen * there).sum() / there.sum() > 0.6
+    assert (seen * ~there).sum() / (~there).sum() < 0.03
+    assert clear.mean() < 0.01
+
+
+def test_a_face_is_seen_the_same_whoever_comes_with_it() -> None:
+    faces = np.random.default_rng(0).integers(0, 256, (19, 48, 48, 3), np.uint8)
+    together = covering.seen(faces)
+    assert together.shape == (19, 24, 24)
+    assert np.array_equal(together[11:13], covering.seen(faces[11:13]))
+
+
+def test_what_is_always_there_is_not_a_covering() -> None:
+    cells = np.zeros((60, 24, 24), np.uint8)
+    cells[:, 20:, 8:16] = 200  # a beard
+    cells[30:34, 12:20, 2:8] = 240  # a hand
+    found = covering.unusual(cells, np.ones(60, bool))
+    assert found[:, 20:, 8:16].max() == 0
+    assert (found[:, 15, 4] > 0).nonzero()[0].tolist() == list(range(29, 35))
+
+
+def test_how_much_of_lips_and_face_is_hidden(faces: list[Face]) -> None:
+    points = np.stack([faces[0][1]] * 3)
+    covers = np.zeros((3, 24, 24), np.uint8)
+    covers[1, :12] = 255  # forehead and eyes
+    covers[2, :, :] = 255
+    lips, face = covering.hidden_shares(covers, points)
+    assert lips.tolist() == [0, 0, 1]
+    assert face[0] == 0
+    assert face[1] < 0.1
+    assert face[2] == 1
+    clear = covering.clear(np.pad(np.full((12, 24), 255, np.uint8), ((0, 12), (0, 0))), 96)
+    assert clear[:40].max() == 0
+    assert clear[56:].min() == 1
+
+
+# -------------------------------------------------------------------------------------------------------- dubbing
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with talk.mp4, a drawn person with something over the lips in frames 12 to 15; voice.wav."""
+    folder = tmp_path_factory.mktemp("covered")
+    scene = Scene(Drawn(3), LINES["hello"], 40.2 / 25, size=(240, 240))
+    images = []
+    for i, shot in enumerate(scene):
+        image = shot.image.copy()
+        if 12 <= i < 16:
+            cv2.ellipse(image, (118, 168), (44, 24), 10, 0, 360, (150, 104, 80), -1, cv2.LINE_AA)
+            cv2.line(image, (110, 168), (60, 238), (150, 104, 80), 34, cv2.LINE_AA)
+        images.append(image)
+    media.write_clip(folder / "talk.mp4", images, Fraction(25), crf=0)
+    media.write_wav(folder / "voice.wav", Scene(Drawn(5), LINES["morning"], 2).audio(16_000), 16_000)
+    return folder
+
+
+def test_a_face_whose_lips_are_covered_is_left_alone_and_told(film: Path, generator: Generator, tmp_path: Path) -> None:
+    report = Dubber(generator=generator, device="cpu").dub(
+        film / "talk.mp4", film / "voice.wav", tmp_path / "out.mkv", lossless=True
+    )
+    told = [(first, last) for first, last, reason in report.passed if reason == "face partly covered"]
+    assert any(first <= 13 and last >= 14 for first, last in told)
+    assert all(first >= 8 and last <= 20 for first, last in told)
+
+
+def test_what_was_seen_is_kept_with_the_first_pass(film: Path, tmp_path: Path) -> None:
+    seen = analyse(media.probe(film / "talk.mp4"), "largest", lambda stage, done, total: None)
+    seen.save(tmp_path / "seen.npz")
+    (person,), (again,) = seen.people, Analysis.load(tmp_path / "seen.npz").people
+    assert person.covers is not None
+    assert person.covers[13].max() > 128
+    assert np.array_equal(person.covers, again.covers)
+    assert person.doubts == again.doubts
+
+
+def test_the_hand_stays_before_the_redrawn_mouth(film: Path) -> None:
+    seen = analyse(media.probe(film / "talk.mp4"), "largest", lambda stage, done, total: None)
+    (person,) = seen.people
+    frame = next(iter(media.read_frames(media.probe(film / "talk.mp4"))))
+    crop = geometry.crop_face(frame, person.track.matrices[0], 64).image
+    job = redrawing.Job(person, 0, crop, np.zeros((1, 80, 28), np.float32), 1.0)
+    person.covers = np.zeros((len(person.track), 24, 24), np.uint8)
+    free = redrawing.finished(frame, job, crop[:, ::-1].copy(), Steady(0)).alpha
+    person.covers[0, :, :12] = 255
+    half = redrawing.finished(frame, job, crop[:, ::-1].copy(), Steady(0)).alpha
+    side = len(free)
+    assert free[:, : side // 2 - 8].max() > 0.9
+    assert half[:, : side // 2 - 8].max() == 0
+    assert np.array_equal(half[:, side // 2 + 8 :], free[:, side // 2 + 8 :])
+
+
+def test_covers_lower_the_confidence(film: Path) -> None:
+    track = analyse(media.probe(film / "talk.mp4"), "largest", lambda stage, done, total: None).people[0].track
+    person, looks = Person(track), np.full((len(track), 12, 12, 3), 128, np.uint8)
+    person.covers = np.zeros((len(track), 24, 24), np.uint8)
+    assert (trust.trust(person, looks).confidence[5:-5] > trust.SURE).all()
+    person.covers[20:30] = 255
+    found = trust.trust(person, looks)
+    assert (found.confidence[22:28] < trust.SURE).all()
+    assert found.reason(25) == "face partly covered"
