@@ -17,7 +17,7 @@ from sidgan.data import shards as packing
 from sidgan.data.dataset import PackedSet
 from sidgan.data.shards import check, fetch_piece, read_index, write_shards
 from sidgan.data.shardset import AHEAD, ShardSet
-from sidgan.errors import ConfigError, DataError
+from sidgan.errors import ConfigError, DataError, OutputError
 from sidgan.train.loop import LoopConfig, run
 from sidgan.train.runs import sync_config, train_syncnet
 from sidgan.train.syncnet import SyncTask, SyncTrainConfig
@@ -372,3 +372,13 @@ def test_what_cannot_work_says_why(many, prepared):
         ShardSet([many], "night")
     with pytest.raises(ConfigError, match="not both"):
         train_syncnet([many, prepared], sync_config("syncnet", 1, None, []), None, "cpu")
+
+
+def test_shards_do_not_take_the_place_of_the_prepared_folder(tmp_path):
+    root = folder_of(tmp_path / "prepared", [12])
+    with pytest.raises(OutputError, match="prepared is a prepared folder, which"):
+        write_shards(root, root)
+    assert len(PackedSet(root, ["train"])) == 12, "it is still read"
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(OutputError, match="file cannot be written"):
+        write_shards(root, tmp_path / "file")

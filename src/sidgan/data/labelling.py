@@ -94,7 +94,7 @@ def _job(job: tuple[Path, Path]) -> float | str:
     sounds = by_column(recognise(samples), mel.shape[1])
     with writing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-    with finished(target) as part, part.open("wb") as file:
+    with finished(target) as part, writing(target), part.open("wb") as file:
         np.savez(file, mel=mel.astype(np.float16), sounds=sounds)
     return mel.shape[1] / audio.STEPS_PER_SECOND
 

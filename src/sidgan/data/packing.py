@@ -21,7 +21,7 @@ from sidgan.data.listing import ClipSource
 from sidgan.data.offset import estimate_offset
 from sidgan.data.splits import FPS
 from sidgan.errors import InputError, SidganError
-from sidgan.files import finished
+from sidgan.files import finished, writing
 from sidgan.types import Byte, Clip, FaceTrack, Float, Frame
 
 KEYS = ("mel", "landmarks", "masks", "matrices", "pose")
@@ -113,7 +113,7 @@ def prepare_clip(source: ClipSource, out: Path, config: PrepareConfig) -> dict[s
     if record is None:
         done.unlink(missing_ok=True)  # from here on to the end, what lies there may be of two kinds
         record = _judge(source, target, config, signature)
-        with finished(done) as part:
+        with finished(done) as part, writing(done):
             part.write_text(json.dumps(record, sort_keys=True), encoding="utf-8")
     return record | {"sha256": digest}
 
@@ -375,5 +375,5 @@ def _beside(target: Path, suffix: str) -> Path:
 
 
 def _write_npz(path: Path, arrays: dict[str, Float]) -> None:
-    with finished(path) as part, part.open("wb") as file:
+    with finished(path) as part, writing(path), part.open("wb") as file:
         np.savez(file, allow_pickle=False, **arrays)

@@ -28,7 +28,7 @@ from sidgan.data.sources import read_source, unique_names
 from sidgan.data.splits import Splits, by_identity
 from sidgan.errors import InputError
 from sidgan.executors import Executor, local
-from sidgan.files import finished
+from sidgan.files import finished, writing
 
 TOLERATED = 10  #: failures that never stop a run, however small it is
 
@@ -80,7 +80,8 @@ def prepare(
     for pattern in rules.idle:
         report(f"a rule of {splits}: no clip matches '{pattern}'")
     helpers(config)  # what is wrong with its file is told before the workers start
-    (out / "clips").mkdir(parents=True, exist_ok=True)
+    with writing(out):
+        (out / "clips").mkdir(parents=True, exist_ok=True)
     records: list[dict[str, Any]] = []
     failed = 0
     jobs = [(clip, out, config) for clip in clips]
@@ -160,7 +161,7 @@ def _job(job: Job) -> dict[str, Any]:
 
 
 def _write(path: Path, lines: list[str]) -> None:
-    with finished(path) as part:
+    with finished(path) as part, writing(path):
         part.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
 
 

@@ -32,8 +32,8 @@ from sidgan.config import SYNC_FRAMES
 from sidgan.data.dataset import PackedClip, packed_clip, read_crops, read_manifest
 from sidgan.data.listing import rank
 from sidgan.data.splits import ASIDE
-from sidgan.errors import DataError
-from sidgan.files import digest, finished
+from sidgan.errors import DataError, OutputError
+from sidgan.files import digest, finished, writing
 from sidgan.types import Byte, Float
 
 INDEX, VERSION = "shards.json", 1
@@ -102,14 +102,18 @@ def write_shards(root: Path, out: Path, megabytes: float = 256, progress: Progre
 
     Raises:
         DataError: ``root`` is not prepared, or a clip of it is missing.
-        OutputError: the shards cannot be written.
+        OutputError: the shards cannot be written, or ``out`` is a prepared folder.
     """
+    if (out / "manifest.jsonl").exists():
+        raise OutputError(f"{out} is a prepared folder, which cannot be read any more once it holds shards; "
+                          "give another folder")  # fmt: skip
     samples = _samples(root)
     sizes = {sample.record.get("size") for sample in samples}
     if len(sizes) != 1:
         raise DataError(f"the clips in {root} have several sizes ({sorted(map(str, sizes))}); prepare them with one")
-    out.mkdir(parents=True, exist_ok=True)
-    _clear(out)
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
+        _clear(out)
     folders = Counter[tuple[str, str]]()
     for sample in samples:
         folders[sample.split, sample.folder] += len(sample)
@@ -121,7 +125,7 @@ def write_shards(root: Path, out: Path, megabytes: float = 256, progress: Progre
             done += len(group)
             progress(done, len(samples))
     head = json.dumps({"version": VERSION, "size": sizes.pop()})[:-1]
-    with finished(out / INDEX) as part:
+    with finished(out / INDEX) as part, writing(out / INDEX):
         part.write_text(head + ', "shards": [\n' + ",\n".join(lines) + "\n]}\n", encoding="utf-8")
 
 
@@ -165,7 +169,7 @@ class _Digested:
 def _write_shard(path: Path, samples: Sequence[Sample], folders: Counter[tuple[str, str]]) -> dict[str, Any]:
     """Write one tar file; returns its entry in the index."""
     pieces = []
-    with finished(path) as part, part.open("wb") as plain:
+    with finished(path) as part, writing(path), part.open("wb") as plain:
         file = _Digested(plain)
         with tarfile.open(fileobj=file, mode="w:", format=tarfile.PAX_FORMAT) as tar:  # type: ignore[call-overload]
             for sample in samples:

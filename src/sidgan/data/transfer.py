@@ -140,7 +140,7 @@ def multiply(
     for record in local(min(workers, count))(_make, jobs):
         records.append(record)
         progress(len(records), count)
-    with finished(out / "manifest.jsonl") as part:
+    with finished(out / "manifest.jsonl") as part, writing(out):
         part.write_text("".join(json.dumps(record, sort_keys=True) + "\n" for record in records), encoding="utf-8")
     return records
 
@@ -303,5 +303,5 @@ def _there_and_back(length: int, count: int, rng: np.random.Generator) -> np.nda
 
 
 def _save(path: Path, arrays: dict[str, Float]) -> None:
-    with finished(path) as part, part.open("wb") as file:
+    with finished(path) as part, writing(path), part.open("wb") as file:
         np.savez(file, allow_pickle=False, **arrays)
