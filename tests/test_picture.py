@@ -280,6 +280,16 @@ def test_a_page_tells_it_all_in_one_file(job: tuple[Path, dubbing.DubReport], tm
     assert np.abs(before[130:180, 70:150] - after[130:180, 70:150]).mean() > 8  # mouth
 
 
+def test_a_name_that_is_no_text_does_not_cost_a_page(
+    job: tuple[Path, dubbing.DubReport], tmp_path: Path
+) -> None:
+    folder, report = job
+    names = [folder / name for name in ("film <b>.mp4", "voice.wav", 'out & "about".mp4')]
+    old = {names[0]: "m\udcfcller.mp4"}  # what Python makes of a name in Latin-1
+    dubbing.write_page(report.to_dict(), *names, tmp_path / "page.html", old)
+    assert "m?ller.mp4" in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
 def test_a_page_leaves_out_what_is_not_known(job: tuple[Path, dubbing.DubReport], tmp_path: Path) -> None:
     folder, report = job
     names = [folder / name for name in ("film <b>.mp4", "voice.wav", 'out & "about".mp4')]

@@ -1,6 +1,8 @@
 """From footage to packed crops; on drawn people."""
 
 import json
+import os
+import sys
 from fractions import Fraction
 
 import numpy as np
@@ -9,7 +11,7 @@ import pytest
 from sidgan import media
 from sidgan.data.dataset import PackedSet, read_crops
 from sidgan.data.prepare import PrepareConfig, prepare, ticks
-from sidgan.errors import DataError
+from sidgan.errors import DataError, OutputError
 from sidgan.synth import Person, Scene, random_line
 from sidgan.types import FaceTrack
 
@@ -74,3 +76,26 @@ def test_ticks_pick_the_nearest_frame():
         assert abs(float(times[pick]) - n / 25) <= 1001 / 60000 + 1e-9
     slow = ticks([Fraction(i, 10) for i in range(20)], FaceTrack(0, np.ones(20, bool), *(np.zeros(1),) * 4))
     assert slow[:6] == [0, 0, 1, 1, 2, 2], "slow footage repeats frames, it does not run faster"
+
+
+def test_a_folder_that_cannot_be_made_and_a_full_disk_are_one_line(folder, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(OutputError, match="file cannot be written"):
+        prepare(folder, tmp_path / "file", PrepareConfig(size=64))
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "savez", full)
+    with pytest.raises(OutputError, match=r"fast\.npz cannot be written: no space left"):  # and no clip is to blame
+        prepare(folder, tmp_path / "out", PrepareConfig(size=64))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files are text there")
+def test_a_name_that_is_no_text_becomes_one(folder, tmp_path):
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / os.fsdecode(b"m\xfcller.mp4")).write_bytes((folder / "fast.mp4").read_bytes())
+    (record,) = prepare(tmp_path / "old", tmp_path / "out", PrepareConfig(size=64))
+    assert record["kept"], record
+    assert record["name"] == r"m\udcfcller"
+    assert len(PackedSet(tmp_path / "out", ["train"])) == record["frames"], "OpenCV dies of the name as it was"

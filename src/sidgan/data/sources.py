@@ -57,10 +57,18 @@ def folder(root: Path) -> Listing:
 
 
 def unique_names(root: Path, paths: list[Path]) -> list[str]:
-    """Names of files below ``root``, see `folder`."""
-    stems = [p.relative_to(root).with_suffix("").as_posix() for p in paths]
+    """Names of files below ``root``, see `folder`.
+
+    What is no text in a file's name, as old disks and archives hold it, is written out: names become those of other
+    files, and OpenCV takes the whole process down over one that is none.
+    """
+    stems = [_text(p.relative_to(root).with_suffix("")) for p in paths]
     count = Counter(stems)
-    return [s if count[s] == 1 else p.relative_to(root).as_posix() for s, p in zip(stems, paths, strict=True)]
+    return [s if count[s] == 1 else _text(p.relative_to(root)) for s, p in zip(stems, paths, strict=True)]
+
+
+def _text(path: Path) -> str:
+    return path.as_posix().encode("utf-8", "backslashreplace").decode()
 
 
 # ---------------------------------------------------------------------------------------------------------- AVSpeech

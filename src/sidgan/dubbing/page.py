@@ -23,7 +23,7 @@ from sidgan import geometry, media, provenance
 from sidgan.dubbing.looks import doubt
 from sidgan.dubbing.verdict import SURE, findings, least_sure, seconds_of
 from sidgan.errors import InputError, MarkError
-from sidgan.files import finished
+from sidgan.files import finished, writing
 from sidgan.types import Byte
 
 PICTURES = 6  #: stretches of which pictures are shown
@@ -86,8 +86,9 @@ def write_page(
         *_head(called[out]), *_verdict(report), *_timeline(report), *_shots(report), *_table(report),
         *_pictures(looks, video, out), *_made_of(report, called, video, voice, out), *_times(report), "</body></html>",
     ]  # fmt: skip
-    with finished(page) as part:
-        part.write_text("\n".join(parts) + "\n", encoding="utf-8")
+    with finished(page) as part, writing(page):
+        # A name that is no text, as old file systems hold them, must not cost a page.
+        part.write_text("\n".join(parts) + "\n", encoding="utf-8", errors="replace")
 
 
 def _head(called: str) -> Iterator[str]:
