@@ -9,7 +9,7 @@ import pytest
 import torch
 from lightning.fabric import Fabric
 
-from sidgan.errors import CheckpointError, OutputError
+from sidgan.errors import CheckpointError, ConfigError, OutputError
 from sidgan.train import runs
 from sidgan.train.runs import gan_config, sync_config
 
@@ -80,3 +80,40 @@ def test_damaged_settings_of_a_run_are_one_clear_line(begin, tmp_path, text):
     path.unlink()
     begin(config)
     assert json.loads(path.read_text())["batch"] == config.batch
+
+
+def test_a_run_that_was_begun_otherwise_says_what_differs(begin):
+    begin(sync_config("syncnet", 100, None, []))
+    with pytest.raises(CheckpointError, match=r"other settings \(batch was \d+ and is 7, steps was 100 and is 200\)"):
+        begin(sync_config("syncnet", 200, None, ["batch=7"]))
+
+
+def test_a_run_folder_that_is_a_file_is_one_line(begin, tmp_path):
+    (tmp_path / "run").write_text("no folder")
+    with pytest.raises(OutputError, match="run cannot be written: file exists"):
+        begin(sync_config("syncnet", 100, None, []))
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ("weights.fine.l1=2", r"'weights.fine': weights go by level, such as weights.128"),
+        ("weights=3", "'weights' must be a table, not 3"),
+        ("discriminators.a.base=2", "'discriminators.a': discriminators go by level"),
+    ],
+)
+def test_levels_that_are_none_are_one_line(change, says):
+    with pytest.raises(ConfigError, match=says):
+        gan_config("tiny128", 100, None, [change])
+
+
+def test_a_preset_of_another_network_is_named(tmp_path):
+    with pytest.raises(ConfigError, match="tiny128 is not for this kind of network: it has a table 'generator'"):
+        sync_config("tiny128", 100, None, [])
+    with pytest.raises(ConfigError, match="syncnet is not for this kind of network"):
+        gan_config("syncnet", 100, None, [])
+    for name in ("tiny128_detail", "quick", "full"):  # some have neither table
+        gan_config(name, 100, None, [])
+    (tmp_path / "old.toml").write_bytes("# Müller\n".encode("latin-1"))
+    with pytest.raises(ConfigError, match="not valid TOML"):
+        gan_config(str(tmp_path / "old.toml"), 100, None, [])

@@ -323,14 +323,14 @@ def read_toml(path_or_name: str | Path) -> dict[str, Any]:
         preset = resources.files("sidgan") / "configs" / f"{path}.toml"
         if not preset.is_file():
             raise ConfigError(f"no preset '{path_or_name}'; presets: {', '.join(presets())}; or give a .toml file")
-        text = preset.read_text(encoding="utf-8")
+        data = preset.read_bytes()
     elif path.is_file():
-        text = path.read_text(encoding="utf-8")
+        data = path.read_bytes()
     else:
         raise ConfigError(f"no config file {path}")
     try:
-        values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        values = tomllib.loads(data.decode("utf-8"))
+    except ValueError as error:  # neither TOML, nor even text
         raise ConfigError(f"{path_or_name}: not valid TOML ({error})") from None
     base = values.pop("base", None)
     return merge(read_toml(base), values) if base else values

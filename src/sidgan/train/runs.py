@@ -22,7 +22,7 @@ from sidgan.data.splits import ASIDE
 from sidgan.downloads import fetch
 from sidgan.engine import choose_device, choose_precision
 from sidgan.errors import CheckpointError, ConfigError
-from sidgan.files import finished
+from sidgan.files import finished, writing
 from sidgan.nn import VGG19
 from sidgan.train.diagnosis import offset_histogram, self_test
 from sidgan.train.gan import GanTask, GanTrainConfig
@@ -52,13 +52,19 @@ def gan_config(name: str, steps: int, minutes: float | None, changes: Sequence[s
     """Settings of a generator's training from a preset or file (``generator`` and ``train``) and ``a.b=value``s."""
     values = _resolve(name, "generator", steps, minutes, changes)
     for table in ("weights", "discriminators"):
-        if table in values:
-            values[table] = {int(level): entry for level, entry in values[table].items()}
+        levels = values.get(table)
+        if isinstance(levels, dict):
+            wrong = [level for level in levels if not str(level).isdecimal()]
+            require(not wrong, f"'{table}.{', '.join(wrong)}': {table} go by level, such as {table}.128")
+            values[table] = {int(level): entry for level, entry in levels.items()}
     return from_dict(GanTrainConfig, values)
 
 
 def _resolve(name: str, network: str, steps: int, minutes: float | None, changes: Sequence[str]) -> dict[str, Any]:
     values = read_toml(name)
+    other = {"model", "generator"} - {network}
+    require(network in values or not other & values.keys(),
+            f"{name} is not for this kind of network: it has a table '{min(other)}', not '{network}'")  # fmt: skip
     values = {network: values.get(network, {}), **values.get("train", {})}
     loop = {"steps": steps} | ({"minutes": minutes} if minutes is not None else {})
     values["loop"] = values.get("loop", {}) | loop
@@ -200,14 +206,16 @@ def _report(fabric: Fabric) -> Callable[[str], None] | None:
 
 def _train(task: Task, config: Any, loop: LoopConfig, folder: Path | None, name: str) -> Path:
     folder = task.fabric.broadcast(folder or new_run(Path("runs"), name))
-    folder.mkdir(parents=True, exist_ok=True)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     settings, path = to_dict(config), folder / "config.json"
     before = _settings_of(path)
     if before is not None and not same_run(config, before):
-        raise CheckpointError(f"{folder} was begun with other settings; give another --run folder")
+        raise CheckpointError(f"{folder} was begun with other settings{_differing(before, settings)}; give those, or "
+                              "another --run folder")  # fmt: skip
     task.fabric.barrier()  # all have read what was there
     if task.fabric.is_global_zero and before != settings:
-        with finished(path) as part:
+        with finished(path) as part, writing(path):
             part.write_text(json.dumps(settings, indent=1, sort_keys=True), encoding="utf-8")
     run(task, folder, loop)
     return folder / "weights.safetensors"
@@ -234,6 +242,14 @@ def same_run(config: Any, begun: dict[str, Any]) -> bool:
     except ConfigError:
         return False
     return _essence(before) == _essence(to_dict(config))
+
+
+def _differing(before: dict[str, Any], now: dict[str, Any]) -> str:
+    """Which settings are not what they were, where that can be told in a few words."""
+    one, other = ({k: v for k, v in _essence(s).items() if not isinstance(v, dict)} for s in (before, now))
+    names = [name for name in other if one.get(name) != other[name]]
+    told = ", ".join(f"{name} was {one[name]} and is {other[name]}" for name in names[:3] if name in one)
+    return f" ({told})" if told else ""
 
 
 def _essence(values: dict[str, Any]) -> dict[str, Any]:
