@@ -47,6 +47,9 @@ def test_a_line_overrides_the_options(tmp_path: Path) -> None:
         ("video,voice,out,crf\na,b,c,good\n", "crf cannot be 'good'"),
         ("video,voice,out,faces\na,b,c,smallest\n", "must be one of largest, all"),
         ("video,voice,out,lossless\na,b,c,perhaps\n", "lossless cannot be 'perhaps'"),
+        ("video,voice,out,lossless\na,b,c,perhaps\n", "'perhaps'; give yes or no"),
+        ("video,voice,out,adapt\na,b,c,\"0,5\"\n", "'0,5'; give a number, with a point"),
+        ("video,voice,out\na, b,b,c\n", "line 2 has more values than there are columns"),
         ("video,voice,out\na,b,c\nd,e,./c\n", "more than one job for c"),
         ("video,voice,out\n", "holds no job"),
         ("", "no column video"),
@@ -118,3 +121,14 @@ def test_either_a_list_or_one_dub() -> None:
     ):
         code, said = command(*arguments)
         assert (code, says in said) == (2, True)
+
+
+def test_lists_of_spreadsheets_are_understood_or_told(tmp_path: Path) -> None:
+    (job,) = read(listed(tmp_path, "video,voice,out\na,b,c,,\n"), LIKE)  # empty cells to the right
+    assert job.out == Path("c")
+    old = tmp_path / "old.csv"
+    old.write_bytes("video,voice,out\nmüller.mp4,b,c\n".encode("latin-1"))
+    with pytest.raises(InputError, match="is not in UTF-8; save it"):
+        read(old, LIKE)
+    with pytest.raises(InputError, match=r"gone.csv cannot be read as a list of jobs \(no such file or directory\)"):
+        read(tmp_path / "gone.csv", LIKE)

@@ -317,6 +317,8 @@ def test_the_command_line_refuses_before_it_works(
     assert isinstance(lost.exception, OutputError)
     (tmp_path / "voice.wav").symlink_to(folder / "voice.wav")
     for options, told in (
+        (["--strip", str(tmp_path / "look.jpg")], "look.jpg must end in .png"),
+        (["--report", str(tmp_path / "page.pdf")], "page.pdf must end in .html"),
         (["--strip", given[1]], "one of the inputs"), (["--report", str(tmp_path / "voice.wav")], "one of the inputs"),
         (["--strip", given[4]], "written as well"), (["--strip", "a.png", "--report", "a.png"], "written as well"),
     ):  # fmt: skip

@@ -44,6 +44,11 @@ def test_two_ways_to_say_who_is_redrawn_are_not_both_taken() -> None:
             Settings(faces="all", **two)
 
 
+def test_people_have_numbers_not_names_of_numbers() -> None:
+    with pytest.raises(ConfigError, match="speakers go by the numbers of people"):
+        Settings(speakers={"1": Path("anna.wav")})  # type: ignore[dict-item]
+
+
 def test_files_that_two_jobs_would_make_are_refused(tmp_path: Path) -> None:
     (tmp_path / "jobs.csv").write_text("video,voice,out\na,b,c\na,b,d\n")
     like = jobs.Job(Path(), Path(), Path(), strip=tmp_path / "one.png")

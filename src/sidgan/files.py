@@ -44,6 +44,12 @@ def ending(path: Path) -> str:
     return path.suffix.lower()
 
 
+def require_ending(path: Path, wanted: str) -> None:
+    """Raise an `OutputError` where a file would be called something else than what it is: no program would open it."""
+    if ending(path) != wanted:
+        raise OutputError(f"{path} must end in {wanted}, since that is what it will be")
+
+
 def require_file(path: Path) -> None:
     """Raise an `OutputError` where a path is a folder, as an empty one is: the one that a program is in."""
     with writing(path):  # some systems say of what may not be looked at neither yes nor no

@@ -17,7 +17,7 @@ from sidgan.dubbing import DubReport
 from sidgan.dubbing.settings import Settings, background_of, face_of
 from sidgan.errors import ConfigError, InputError, SidganError
 from sidgan.executors import Executor
-from sidgan.files import check_target, require_apart
+from sidgan.files import check_target, require_apart, require_ending
 from sidgan.nn import Generator
 
 NEEDED = ("video", "voice", "out")
@@ -122,6 +122,7 @@ class Job(Settings):
         for target in filter(None, (self.strip, self.report)):
             require_apart(target, inputs)
             require_apart(target, made, "written as well")
+            require_ending(target, ".png" if target is self.strip else ".html")
             check_target(target)
             made.append(target)
 
@@ -161,10 +162,12 @@ def read(file: Path, like: Job) -> list[Job]:
             rows = csv.DictReader(text)
             columns = [name.strip() for name in rows.fieldnames or ()]
             _require_known(file, columns)
-            jobs = [_job(f"{file}, line {rows.line_num}", dict(zip(columns, row.values(), strict=False)), like)
-                    for row in rows]  # fmt: skip
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{file} cannot be read as a list of jobs ({error}); give a CSV file") from error
+            jobs = [_job(f"{file}, line {rows.line_num}", _named(columns, row), like) for row in rows]
+    except UnicodeDecodeError as error:
+        raise InputError(f"{file} is not in UTF-8; save it as CSV in UTF-8, as spreadsheets offer it") from error
+    except (OSError, csv.Error) as error:
+        reason = (getattr(error, "strerror", None) or str(error)).lower()
+        raise InputError(f"{file} cannot be read as a list of jobs ({reason}); give a CSV file") from error
     if not jobs:
         raise InputError(f"{file} holds no job; give a line with {', '.join(NEEDED)} for each dub")
     places = set[str]()
@@ -193,8 +196,16 @@ def _lacking(names: Collection[str]) -> list[str]:
     return [name for name in NEEDED if name not in names and not (name == "voice" and "speakers" in names)]
 
 
+def _named(columns: Sequence[str], row: Mapping[str | None, Any]) -> dict[str, Any]:
+    """A line by its columns, and what is left over under no name."""
+    values = [value for name, value in row.items() if name is not None]
+    return {**dict(zip(columns, values, strict=False)), "": " ".join(row.get(None) or ())}
+
+
 def _job(where: str, row: Mapping[str, Any], like: Job) -> Job:
     given = {name: text.strip() for name, text in row.items() if isinstance(text, str) and text.strip()}
+    if "" in given:
+        raise ConfigError(f"{where} has more values than there are columns; put what holds a comma into quotes")
     lacking = _lacking(given)
     if lacking:
         raise ConfigError(f"{where} lacks {' or '.join(lacking)}")
@@ -202,8 +213,11 @@ def _job(where: str, row: Mapping[str, Any], like: Job) -> Job:
     for name, text in given.items():
         try:
             values[name] = KINDS.get(name, str)(text)
-        except (ConfigError, ValueError, KeyError) as error:
+        except ConfigError as error:
             raise ConfigError(f"{where}: {name} cannot be '{text}' ({error})") from None
+        except (ValueError, KeyError):
+            wanted = "yes or no" if KINDS[name] not in (int, float) else "a number, with a point if with anything"
+            raise ConfigError(f"{where}: {name} cannot be '{text}'; give {wanted}") from None
     try:
         return from_dict(Job, values)
     except ConfigError as error:

@@ -15,7 +15,7 @@ from sidgan.data.sheets import blank, text
 from sidgan.dubbing.analysis import Seen, survey
 from sidgan.dubbing.report import Progress
 from sidgan.errors import NoFaceError
-from sidgan.files import check_target, require_apart
+from sidgan.files import check_target, require_apart, require_ending
 from sidgan.people import Person, sharpness
 from sidgan.types import Byte, Clip
 
@@ -80,6 +80,7 @@ def faces(video: Path, *, sheet: Path | None = None, progress: Progress | None =
     """
     if sheet is not None:
         require_apart(sheet, [Path(video)], "the video itself")
+        require_ending(sheet, ".png")
         check_target(sheet)
     clip, told = media.probe(Path(video)), progress or (lambda stage, done, total: None)
     seen, _ = survey(clip, told)

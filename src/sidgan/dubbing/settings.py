@@ -64,6 +64,8 @@ class Settings:
             require(value in known, f"{name} must be {', '.join(known[:-1])} or {known[-1]}, not {value!r}")
         for name, most in (("crf", 51), ("steady", 1), ("emphasis", 3)):
             require_between(self, 0, most, name)
+        require(all(isinstance(number, int) for number in self.speakers),
+                "speakers go by the numbers of people, such as {1: 'anna.wav'}")  # fmt: skip
         require(
             self.face is None or not self.speakers,
             "choose a face or give speakers, not both: speakers say who is redrawn",
