@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 import sidgan as package
-from sidgan import checkpoint
+from sidgan import checkpoint, cli
 from sidgan.cli import app
 from sidgan.config import SyncNetConfig
 from sidgan.nn import SyncNet
@@ -123,3 +123,15 @@ def test_info_lists_downloads(tmp_path, monkeypatch):
         assert one["state"] == "absent"
         assert one["url"] in text
         assert str(tmp_path / one["file"]) in text
+
+
+def test_ctrl_c_is_told(monkeypatch, capsys, tmp_path):
+    def stopped(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sidgan.provenance.verify", stopped)
+    monkeypatch.setattr("sys.argv", ["sidgan", "verify", str(tmp_path / "a.mp4")])
+    with pytest.raises(SystemExit) as left:
+        cli.main()
+    assert left.value.code == 130
+    assert "stopped" in capsys.readouterr().err

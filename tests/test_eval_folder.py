@@ -16,7 +16,7 @@ from small import save_networks
 
 from sidgan import checkpoint, media
 from sidgan.data.dataset import PackedSet
-from sidgan.errors import ConfigError, DataError
+from sidgan.errors import CheckpointError, ConfigError, DataError
 from sidgan.evaluation import Settings, evaluate, evaluate_to, measures, notes, table
 
 COUNT, SIZE = 8, 64
@@ -233,4 +233,10 @@ def test_an_option_that_would_be_passed_over_is_an_error(arguments: tuple[str, .
     code, said = sidgan("eval", *arguments, "--out", tmp_path / "out")
     assert code == 2
     assert told in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_expert_in_place_of_a_model_leaves_no_folder(prepared: Path, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="holds a syncnet, not a generator"):
+        evaluate_to(tmp_path / "out", checkpoint.bundled("syncnet"), [prepared])
     assert not (tmp_path / "out").exists()

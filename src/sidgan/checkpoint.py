@@ -147,7 +147,7 @@ def read_meta(path: Path) -> dict[str, Any]:
         CheckpointError: not a weights file of this package.
     """
     if not path.is_file():
-        raise CheckpointError(f"no weights file {path}")
+        raise CheckpointError(f"no weights file {path}; give a .safetensors file, a run's folder, or 'bundled'")
     try:
         with safe_open(path, "pt") as file:
             header = file.metadata() or {}

@@ -724,6 +724,10 @@ def main() -> None:
             stream.reconfigure(errors="replace")  # a name that a console cannot show must not end the work
     try:
         app(standalone_mode=True)
+    except SystemExit as end:
+        if isinstance(getattr(end.__context__, "__cause__", None), KeyboardInterrupt):  # typer leaves without a word
+            console.print("sidgan: stopped")
+        raise
     except SidganError as error:
         console.print(f"sidgan: {plain(str(error))}", style="bold red", markup=False, highlight=False, soft_wrap=True)
         sys.exit(error.exit_code)

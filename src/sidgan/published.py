@@ -59,7 +59,7 @@ def convert(file: Path, out: Path) -> str:
     require(out.suffix == ".safetensors", f"{out} must end in .safetensors")
     check_target(out)
     if not file.is_file():
-        raise CheckpointError(f"no weights file {file}")
+        raise CheckpointError(f"no weights file {file}; check the name")
     try:
         made = _keras(file) if file.suffix in (".h5", ".hdf5") else _torch(file)
     except (ConfigError, KeyError, IndexError, ValueError) as error:  # it has the right names, in part
@@ -76,9 +76,8 @@ def convert(file: Path, out: Path) -> str:
 def _torch(file: Path) -> Converted:
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds for files that are none of its own
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise CheckpointError(f"{file} cannot be read as weights ({reason})") from None
+    except Exception:  # torch raises many kinds for files that are none of its own, and says how to trust them
+        raise CheckpointError(f"{file} cannot be read as weights; give the file as it was published") from None
     state = state.get("state_dict", state) if isinstance(state, dict) else {}
     state = {str(k).removeprefix("module."): v for k, v in state.items() if isinstance(v, Tensor)}
     if "face_encoder_blocks.0.0.conv_block.0.weight" in state and "output_block.1.weight" in state:

@@ -61,7 +61,7 @@ class NetworkFiles:
         require(self.fid_every >= 1, f"fid_every must be 1 or more, not {self.fid_every}")
         for path in (self.inception, self.lag_expert):
             if path is not None and not path.is_file():
-                raise CheckpointError(f"no weights file {path}")
+                raise CheckpointError(f"no weights file {path}; check the name")
 
     def or_published(self, progress: Callable[[int, int], None] = lambda done, total: None) -> NetworkFiles:
         """The published file in each place that is empty, downloaded if it is not there.

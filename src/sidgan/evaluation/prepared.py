@@ -21,7 +21,7 @@ from sidgan.data.listing import ClipSource
 from sidgan.data.packing import read_sound
 from sidgan.data.sources import folder as videos_below
 from sidgan.engine import choose_device, is_device
-from sidgan.errors import ConfigError, DataError
+from sidgan.errors import CheckpointError, ConfigError, DataError
 from sidgan.evaluation import protocol
 from sidgan.evaluation.folder import Excluded, Outcome, judge_all, summarise
 from sidgan.evaluation.judging import Verdict
@@ -127,7 +127,9 @@ def weights_file(path: Path | str, kind: str) -> Path:
     file = checkpoint.file_of(path, kind)
     if file.is_dir():
         raise ConfigError(f"{file} is a folder; give a weights file or 'bundled' first, then the prepared folders")
-    checkpoint.read_meta(file)
+    found = checkpoint.read_meta(file)["kind"]
+    if found != kind:  # told before there is a result folder, which could not be gone on with
+        raise CheckpointError(f"{file} holds a {found}, not a {kind}; give another")
     return file
 
 

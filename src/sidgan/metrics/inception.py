@@ -69,10 +69,10 @@ def load_inception(path: Path | None = None, device: str | torch.device = "cpu")
     """
     file = downloads.fetch(downloads.INCEPTION) if path is None else path
     if not file.is_file():
-        raise CheckpointError(f"no weights file {file}")
+        raise CheckpointError(f"no weights file {file}; check the name")
     sha256 = digest(file)
     try:
         network = torch.jit.load(str(file), map_location=device)
-    except RuntimeError as error:
-        raise CheckpointError(f"{file} is not a TorchScript file ({str(error).splitlines()[0]})") from None
+    except RuntimeError:
+        raise CheckpointError(f"{file} is not a TorchScript file; give the file as it was published") from None
     return Inception(network.eval(), sha256)

@@ -134,13 +134,12 @@ def load_lag_expert(path: Path | None = None) -> SyncNet2016:
     """
     file = downloads.fetch(downloads.SYNCNET_V2) if path is None else path
     if not file.is_file():
-        raise CheckpointError(f"no weights file {file}")
+        raise CheckpointError(f"no weights file {file}; check the name")
     sha256 = digest(file)
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds for files that are none of its own
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise CheckpointError(f"{file} cannot be read as weights ({reason})") from None
+    except Exception:  # torch raises many kinds for files that are none of its own, and says how to trust them
+        raise CheckpointError(f"{file} cannot be read as weights; give the file as it was published") from None
     if not isinstance(state, dict):
         raise CheckpointError(f"{file} holds no table of weights")
     judge = SyncNet2016(state)
