@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import typing
+from collections.abc import Callable
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,11 @@ from typing import Any
 import pytest
 from marked import network
 
-from sidgan import cli, dubbing, jobs
+import sidgan
+from sidgan import cli, dubbing, evaluation, jobs
 from sidgan.dubbing.segments import engine_of, engines
 from sidgan.dubbing.settings import Settings
-from sidgan.errors import ConfigError, InputError
+from sidgan.errors import ConfigError, InputError, SidganError
 
 DEFAULTS = {one.name: one.default for one in fields(Settings) if one.default is not MISSING}  # all but speakers
 
@@ -69,6 +71,28 @@ def test_the_call_takes_files_as_text(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [one.face for one in seen] == [Path("anna.jpg"), 2, None]
     assert [one.background for one in seen] == [Path("music.wav"), "original", None]
     assert seen[2].speakers == {1: Path("d.wav")}
+
+
+def test_a_dubber_takes_what_the_call_takes() -> None:
+    assert [Settings(face=given).face for given in ("2", "anna.jpg")] == [2, Path("anna.jpg")]  # type: ignore[arg-type]
+    assert Settings(background="music.wav").background == Path("music.wav")  # type: ignore[arg-type]
+    assert Settings(background="original").background == "original"
+
+
+def test_what_the_package_offers_takes_files_as_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    calls: dict[str, Callable[[], object]] = {
+        "gone.mp4": lambda: sidgan.verify("gone.mp4", source="other.mp4"),
+        "a.mp4": lambda: dubbing.faces("a.mp4", sheet="people.png"),
+        "b.mp4": lambda: sidgan.adapt("b.mp4", out="me.safetensors"),
+        "raw": lambda: sidgan.prepare("raw", "data", splits="splits.toml"),
+        "data": lambda: evaluation.evaluate_to("judged", "bundled", ["data"]),
+        "made": lambda: evaluation.evaluate_videos("judged", "made", "true"),
+        "cert.pem": lambda: sidgan.Credentials("cert.pem", "key.pem"),
+    }
+    for name, call in calls.items():
+        with pytest.raises(SidganError, match=name):
+            call()
 
 
 def test_a_list_of_jobs_has_a_column_for_every_setting(tmp_path: Path) -> None:

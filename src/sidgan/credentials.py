@@ -71,10 +71,10 @@ class Credentials:
             installed.
     """
 
-    def __init__(self, certificate: Path, key: Path) -> None:
+    def __init__(self, certificate: Path | str, key: Path | str) -> None:
         _require()
-        self._chain = _certificates(certificate)
-        self._algorithm, self._key = _private(key)
+        self._chain = _certificates(Path(certificate))
+        self._algorithm, self._key = _private(Path(key))
         blank = cv2.imencode(".png", np.zeros((8, 8, 3), np.uint8))[1].tobytes()
         made = {"actions": [{"action": "c2pa.created", "digitalSourceType": DRAWN}]}
         manifest = _manifest([{"label": "c2pa.actions.v2", "data": made}])

@@ -195,8 +195,9 @@ class Verdict:
 
 
 def verify(
-    file: Path, *, source: Path | None = None, voice: Path | None = None, trust: Path | None = None
-) -> Verdict:
+    file: Path | str, *, source: Path | str | None = None, voice: Path | str | None = None,
+    trust: Path | str | None = None,
+) -> Verdict:  # fmt: skip
     """Read what a video says about itself, and compare it with what is given.
 
     Args:
@@ -208,9 +209,11 @@ def verify(
         InputError: ``file`` is no video, or another file cannot be read.
         ConfigError: ``trust`` holds no certificates, or `c2pa-python`, which it needs, is not installed.
     """
+    file, trust = Path(file), None if trust is None else Path(trust)
     media.probe(file)
     mark, checks, marked = None, [], True
-    given = {what: (path, digest_of(path)) for what, path in (("source", source), ("voice", voice)) if path is not None}
+    given = {what: (path, digest_of(Path(path)))
+             for what, path in (("source", source), ("voice", voice)) if path is not None}  # fmt: skip
     try:
         mark = read(file)
         marked = mark is not None

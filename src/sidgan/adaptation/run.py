@@ -95,11 +95,11 @@ class Adapted:
 
 
 def adapt(
-    video: Path,
+    video: Path | str,
     *,
     model: Path | str = "bundled",
     minutes: float = 5.0,
-    out: Path | None = None,
+    out: Path | str | None = None,
     face: int = 1,
     device: str = "auto",
     seed: int = 0,
@@ -127,12 +127,14 @@ def adapt(
         InputError: no face, no such face, or less than two seconds of it.
         OutputError: ``out`` cannot be written, or is the model or the video.
     """
+    video = Path(video)
     if out is not None:
+        out = Path(out)
         check_target(out)
         require_apart(out, [checkpoint.base_file(model)], "the model to start from, which its changes need")
-        require_apart(out, [Path(video)], "the video itself")
+        require_apart(out, [video], "the video itself")
     base = _adaptable(model, minutes)
-    found = read_material(Path(video), base.config.base_size, "all", progress, LONGEST)
+    found = read_material(video, base.config.base_size, "all", progress, LONGEST)
     material = next((m for m in found if m.number == face), None)
     if material is None:
         there = "; ".join(f"{m.number}: {m.place}" for m in found)
@@ -142,7 +144,7 @@ def adapt(
     result = _adapt_one(base, material, minutes, how, device=device, seed=seed, progress=progress, replay=replay)
     report = result.report
     if out is not None:
-        checkpoint.save_changes(out, result.generator, model, {"adapted_to": Path(video).name, **report.to_dict()})
+        checkpoint.save_changes(out, result.generator, model, {"adapted_to": video.name, **report.to_dict()})
         report = replace(report, bytes=out.stat().st_size)
     return result.generator, report
 

@@ -34,12 +34,12 @@ TOLERATED = 10  #: failures that never stop a run, however small it is
 
 
 def prepare(
-    folder: Path,
-    out: Path,
+    folder: Path | str,
+    out: Path | str,
     config: PrepareConfig | None = None,
     *,
     source: str = "folder",
-    splits: Path | None = None,
+    splits: Path | str | None = None,
     executor: Executor | None = None,
     cut: float | None = None,
     max_failures: float = 0.2,
@@ -68,6 +68,7 @@ def prepare(
         InputError: no such folder, nothing in it, or too much of it cannot be read.
         OutputError: the result cannot be written.
     """
+    folder, out, splits = Path(folder), Path(out), None if splits is None else Path(splits)
     config = config or PrepareConfig(**DEFAULTS.get(source, {}))
     listing = read_source(source, folder)
     _check_lines(listing, folder, max_failures, report)

@@ -62,7 +62,9 @@ class Presence:
         return ", ".join(f"{first:.1f}-{last:.1f} s" for first, last in self.seen[:SHOWN]) + more
 
 
-def faces(video: Path, *, sheet: Path | None = None, progress: Progress | None = None) -> tuple[Presence, ...]:
+def faces(
+    video: Path | str, *, sheet: Path | str | None = None, progress: Progress | None = None
+) -> tuple[Presence, ...]:
     """Find the people in a video.
 
     Args:
@@ -79,6 +81,7 @@ def faces(video: Path, *, sheet: Path | None = None, progress: Progress | None =
         OutputError: ``sheet`` cannot be written.
     """
     if sheet is not None:
+        sheet = Path(sheet)
         require_apart(sheet, [Path(video)], "the video itself")
         require_ending(sheet, ".png")
         check_target(sheet)

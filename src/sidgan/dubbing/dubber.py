@@ -46,9 +46,9 @@ OF_ENGINE = ("device", "engine", "emphasis")  #: settings with which the network
 
 
 def dub(
-    video: Path,
-    audio: Path | None,
-    out: Path,
+    video: Path | str,
+    audio: Path | str | None,
+    out: Path | str,
     *,
     model: Path | str = "bundled",
     faces: Faces = "largest",
@@ -201,9 +201,9 @@ class Dubber:
 
     def dub(
         self,
-        video: Path,
-        audio: Path | None,
-        out: Path,
+        video: Path | str,
+        audio: Path | str | None,
+        out: Path | str,
         *,
         progress: Progress | None = None,
         own: Mapping[int, Generator] | None = None,
@@ -220,6 +220,7 @@ class Dubber:
             change: single settings by name, for this dub; those of the engine are made once, with the dubber.
         """
         video, out, own, settings = Path(video), Path(out), own or {}, self._changed(change)
+        audio = None if audio is None else Path(audio)
         alone = on_frame is None or (workers, ray) == (1, None)
         require(alone, "frames that other processes draw cannot be shown; take one worker")
         cluster = _cluster(ray, workers, audio, out)

@@ -59,6 +59,8 @@ class Settings:
     on_damage: Damage = "stop"
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "face", face_of(self.face))  # who calls from Python may give them as text
+        object.__setattr__(self, "background", background_of(self.background))
         for name, known in (("faces", FACES), ("silence", SILENCES), ("length", LENGTHS), ("on_damage", DAMAGES)):
             value = getattr(self, name)
             require(value in known, f"{name} must be {', '.join(known[:-1])} or {known[-1]}, not {value!r}")

@@ -62,15 +62,15 @@ class Settings:
 
 @torch.no_grad()
 def evaluate_to(
-    out: Path,
+    out: Path | str,
     model: Path | str,
-    data: Sequence[Path],
+    data: Sequence[Path | str],
     *,
     splits: Sequence[str] = ("heldout",),
     choose: Callable[[Sequence[dict[str, Any]]], Choice] | None = None,
     expert: Path | str = "bundled",
     networks: NetworkFiles | None = None,
-    sounds: Path | None = None,
+    sounds: Path | str | None = None,
     settings: Settings | None = None,
     workers: int = 1,
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -102,7 +102,8 @@ def evaluate_to(
     """
     how = settings or Settings()
     files = {"model": weights_file(model, "generator"), "expert": weights_file(expert, "syncnet")}
-    choice = chosen(data, choose or partial(by_split, splits=splits))
+    out, sounds = Path(out), None if sounds is None else Path(sounds)
+    choice = chosen([Path(folder) for folder in data], choose or partial(by_split, splits=splits))
     limit = min((n for n in (how.max_frames, choice.max_frames) if n is not None), default=None)
     how = replace(how, max_frames=limit)
     lent = networks or NetworkFiles()

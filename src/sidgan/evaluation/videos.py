@@ -67,9 +67,9 @@ class VideoSettings:
 
 
 def evaluate_videos(
-    out: Path,
-    videos: Path,
-    truth: Path,
+    out: Path | str,
+    videos: Path | str,
+    truth: Path | str,
     *,
     expert: Path | str = "bundled",
     networks: NetworkFiles | None = None,
@@ -97,6 +97,7 @@ def evaluate_videos(
         ConfigError: impossible settings, or ``out`` holds figures of other ones.
         DataError: no pair can be judged.
     """
+    out, videos, truth = Path(out), Path(videos), Path(truth)
     how = settings or VideoSettings()
     judge_file = weights_file(expert, "syncnet")
     jobs = pairs(videos, truth)
