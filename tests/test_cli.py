@@ -135,3 +135,16 @@ def test_ctrl_c_is_told(monkeypatch, capsys, tmp_path):
         cli.main()
     assert left.value.code == 130
     assert "stopped" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", [("verify",), ("faces",), ("inspect",), ("export", "-o", "a.onnx")], ids=" ".join)
+def test_a_name_that_no_system_takes_is_one_line(verb, monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["sidgan", *verb, 300 * "a"])
+    with pytest.raises(SystemExit) as left:
+        cli.main()
+    assert left.value.code == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1, said
+    assert "cannot be used: " in said
+    assert not list(tmp_path.iterdir())

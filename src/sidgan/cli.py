@@ -6,7 +6,7 @@ import io
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 from rich.console import Console
@@ -717,6 +717,11 @@ def _print(values: dict[str, Any], as_json: bool, line: str) -> None:
     print(json.dumps(values, indent=1) if as_json else line)
 
 
+def _fail(line: str, code: int = SidganError.exit_code) -> NoReturn:
+    console.print(f"sidgan: {plain(line)}", style="bold red", markup=False, highlight=False, soft_wrap=True)
+    sys.exit(code)
+
+
 def main() -> None:
     """Entry point: one clear line and exit code 2 for everything a user can mend."""
     for stream in (sys.stdout, sys.stderr):
@@ -729,8 +734,13 @@ def main() -> None:
             console.print("sidgan: stopped")
         raise
     except SidganError as error:
-        console.print(f"sidgan: {plain(str(error))}", style="bold red", markup=False, highlight=False, soft_wrap=True)
-        sys.exit(error.exit_code)
+        _fail(str(error), error.exit_code)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        # Whether there is a file of too long a name, or in a folder that may not be looked into, systems do not say.
+        reason = (error.strerror or str(error)).lower()
+        _fail(f"{error.filename} cannot be used: {reason}; check the name, and who may read and write it")
     except KeyboardInterrupt:
         console.print("sidgan: stopped")
         sys.exit(130)
