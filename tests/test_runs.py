@@ -3,14 +3,16 @@
 import json
 import os
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 from lightning.fabric import Fabric
 
-from sidgan.errors import CheckpointError, ConfigError, OutputError
-from sidgan.train import runs
+from sidgan.data.dataset import read_manifest
+from sidgan.errors import CheckpointError, ConfigError, DataError, OutputError
+from sidgan.train import loop, runs
 from sidgan.train.runs import gan_config, sync_config
 
 
@@ -117,3 +119,24 @@ def test_a_preset_of_another_network_is_named(tmp_path):
     (tmp_path / "old.toml").write_bytes("# Müller\n".encode("latin-1"))
     with pytest.raises(ConfigError, match="not valid TOML"):
         gan_config(str(tmp_path / "old.toml"), 100, None, [])
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), RuntimeError("[enforce fail]\nwriting")])
+def test_a_full_disk_leaves_the_state_before_and_no_part(error, monkeypatch, tmp_path):
+    def full(state, file):
+        file.write_bytes(b"half")
+        raise error
+
+    task = SimpleNamespace(state=dict)
+    loop._save(task, tmp_path / "last.pt", 1, 0.0)
+    before = (tmp_path / "last.pt").read_bytes()
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(OutputError, match=r"last\.pt cannot be written"):
+        loop._save(task, tmp_path / "last.pt", 2, 0.0)
+    assert [p.name for p in tmp_path.iterdir()] == ["last.pt"]
+    assert (tmp_path / "last.pt").read_bytes() == before
+
+
+def test_a_folder_whose_name_is_no_text_is_told_before_opencv_dies_of_it():
+    with pytest.raises(DataError, match="has a name that is no text"):
+        read_manifest(Path("m\udcfcller"))

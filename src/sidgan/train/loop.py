@@ -26,7 +26,8 @@ import torch
 from lightning.fabric import Fabric
 
 from sidgan.config import require_between
-from sidgan.errors import CheckpointError, SidganError
+from sidgan.errors import CheckpointError, OutputError, SidganError
+from sidgan.files import writing
 
 MAX_BAD_STEPS = 20  #: steps in a row with a loss or gradient that is not a number before a run gives up
 
@@ -165,8 +166,7 @@ class _Log:
         if self._say is None:
             return
         self._say(line)
-        with (self._folder / "log.txt").open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        self._add("log.txt", line)
 
     def texts(self, lines: Iterable[str]) -> None:
         for line in lines:
@@ -176,9 +176,13 @@ class _Log:
         if self._say is None:
             return
         record = {"step": step, "seconds": round(elapsed, 1)} | {k: float(f"{v:.5g}") for k, v in values.items()}
-        with (self._folder / "stats.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
+        self._add("stats.jsonl", json.dumps(record))
         self.text(f"{step:7d} {elapsed / 60:6.1f} min  " + "  ".join(f"{k} {v:.4g}" for k, v in values.items()))
+
+    def _add(self, name: str, line: str) -> None:
+        path = self._folder / name
+        with writing(path), path.open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
 
 
 def _finite(state: Any) -> bool:
@@ -192,8 +196,14 @@ def _finite(state: Any) -> bool:
 def _save(task: Task, path: Path, step: int, elapsed: float) -> None:
     state = {"step": step, "seconds": elapsed, "task": task.state(), "torch_rng": torch.get_rng_state()}
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    torch.save(state, part)
-    part.replace(path)
+    try:
+        with writing(path):
+            torch.save(state, part)
+            part.replace(path)
+    except RuntimeError as error:  # so torch calls a full disk
+        raise OutputError(f"{path} cannot be written; free space, and the same command goes on") from error
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _resume(task: Task, path: Path) -> tuple[int, float]:
