@@ -17,7 +17,7 @@ from small import save_networks
 from sidgan import checkpoint, media
 from sidgan.data.dataset import PackedSet
 from sidgan.errors import CheckpointError, ConfigError, DataError
-from sidgan.evaluation import Settings, evaluate, evaluate_to, measures, notes, table
+from sidgan.evaluation import NetworkFiles, Settings, evaluate, evaluate_to, measures, notes, table
 
 COUNT, SIZE = 8, 64
 USED = ("truth", "model", "silent", "swapped")
@@ -240,3 +240,14 @@ def test_an_expert_in_place_of_a_model_leaves_no_folder(prepared: Path, tmp_path
     with pytest.raises(CheckpointError, match="holds a syncnet, not a generator"):
         evaluate_to(tmp_path / "out", checkpoint.bundled("syncnet"), [prepared])
     assert not (tmp_path / "out").exists()
+
+
+def test_a_run_that_came_to_no_figure_does_not_keep_its_folder(
+    prepared: Path, weights: tuple[Path, Path], tmp_path: Path
+) -> None:
+    (tmp_path / "wrong.pt").write_text("no network")
+    how = Settings(rows=("truth",), id_every=0)
+    with pytest.raises(CheckpointError, match=r"wrong\.pt is not a TorchScript file; give"):
+        evaluate_to(tmp_path / "out", weights[0], [prepared], expert=weights[1], settings=how,
+                    networks=NetworkFiles(tmp_path / "wrong.pt"))  # fmt: skip
+    assert evaluate_to(tmp_path / "out", weights[0], [prepared], expert=weights[1], settings=how)
