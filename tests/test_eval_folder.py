@@ -16,7 +16,7 @@ from small import save_networks
 
 from sidgan import checkpoint, media
 from sidgan.data.dataset import PackedSet
-from sidgan.errors import CheckpointError, ConfigError, DataError
+from sidgan.errors import CheckpointError, ConfigError, DataError, OutputError
 from sidgan.evaluation import NetworkFiles, Settings, evaluate, evaluate_to, measures, notes, table
 
 COUNT, SIZE = 8, 64
@@ -251,3 +251,15 @@ def test_a_run_that_came_to_no_figure_does_not_keep_its_folder(
         evaluate_to(tmp_path / "out", weights[0], [prepared], expert=weights[1], settings=how,
                     networks=NetworkFiles(tmp_path / "wrong.pt"))  # fmt: skip
     assert evaluate_to(tmp_path / "out", weights[0], [prepared], expert=weights[1], settings=how)
+
+
+def test_a_full_disk_is_one_line(
+    prepared: Path, weights: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "savez", full)
+    with pytest.raises(OutputError, match=r"npz cannot be written: no space left"):
+        evaluate_to(tmp_path / "out", weights[0], [prepared], expert=weights[1],
+                    settings=Settings(rows=("truth",), id_every=0))  # fmt: skip

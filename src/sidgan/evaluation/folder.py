@@ -293,10 +293,10 @@ def _plain(value: float) -> float | None:
 
 
 def _write(path: Path, text: str) -> None:
-    with finished(path) as part:
+    with finished(path) as part, writing(path):
         part.write_text(text, encoding="utf-8")
 
 
 def _write_arrays(path: Path, arrays: dict[str, Float]) -> None:
-    with finished(path) as part, part.open("wb") as file:
+    with finished(path) as part, writing(path), part.open("wb") as file:
         np.savez(file, allow_pickle=False, **arrays)

@@ -83,7 +83,7 @@ def settle(out: Path, protocol: Mapping[str, Any]) -> None:
         if difference is not None:
             raise ConfigError(f"{out} holds figures made in another way: {difference}; choose another --out")
         return
-    with finished(path) as part:
+    with finished(path) as part, writing(path):
         part.write_text(text, encoding="utf-8")
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from sidgan.errors import OutputError
 from sidgan.evaluation.judging import Verdict
 from sidgan.evaluation.results import SYSTEMS
-from sidgan.files import finished
+from sidgan.files import finished, writing
 from sidgan.types import Byte
 
 ROWS = ("truth", "model", "result", "wrong")  #: those of them that were judged
@@ -30,6 +30,6 @@ def write_strip(path: Path, verdicts: Sequence[Verdict]) -> list[str]:
     done, data = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
     if not done:
         raise OutputError(f"{path} cannot be encoded")
-    with finished(path) as part:
+    with finished(path) as part, writing(path):
         part.write_bytes(data.tobytes())
     return rows
