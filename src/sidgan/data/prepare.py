@@ -26,7 +26,7 @@ from sidgan.data.listing import SUFFIXES, ClipSource, Listing
 from sidgan.data.packing import DEFAULTS, KEYS, VERSION, PrepareConfig, helpers, prepare_clip, ticks
 from sidgan.data.sources import read_source, unique_names
 from sidgan.data.splits import Splits, by_identity
-from sidgan.errors import InputError
+from sidgan.errors import InputError, OutputError
 from sidgan.executors import Executor, local
 from sidgan.files import finished, writing
 
@@ -66,9 +66,11 @@ def prepare(
 
     Raises:
         InputError: no such folder, nothing in it, or too much of it cannot be read.
-        OutputError: the result cannot be written.
+        OutputError: the result cannot be written, or ``out`` holds shards.
     """
     folder, out, splits = Path(folder), Path(out), None if splits is None else Path(splits)
+    if (out / "shards.json").exists():
+        raise OutputError(f"{out} holds shards, beside which a prepared folder cannot be read; give another folder")
     config = config or PrepareConfig(**DEFAULTS.get(source, {}))
     listing = read_source(source, folder)
     _check_lines(listing, folder, max_failures, report)
