@@ -161,13 +161,24 @@ def test_a_face_is_seen_the_same_whoever_comes_with_it() -> None:
     assert np.array_equal(together[11:13], covering.seen(faces[11:13]))
 
 
-def test_what_is_always_there_is_not_a_covering() -> None:
+def test_what_is_always_there_is_not_a_covering(faces: list[Face]) -> None:
+    points = np.stack([faces[0][1]] * 60)
     cells = np.zeros((60, 24, 24), np.uint8)
     cells[:, 20:, 8:16] = 200  # a beard
-    cells[30:34, 12:20, 2:8] = 240  # a hand
-    found = covering.unusual(cells, np.ones(60, bool))
+    cells[30:34, 12:20, :8] = 240  # a hand
+    found = covering.covers(cells, points, np.ones(60, bool))
     assert found[:, 20:, 8:16].max() == 0
     assert (found[:, 15, 4] > 0).nonzero()[0].tolist() == list(range(29, 35))
+
+
+def test_what_does_not_reach_in_from_outside_is_not_a_covering(faces: list[Face]) -> None:
+    points = faces[0][1]
+    lips = np.round(points[48:60].mean(0) * 24).astype(int)
+    cells = np.zeros((24, 24), np.uint8)
+    cells[lips[1] - 2 : lips[1] + 2, lips[0] - 2 : lips[0] + 2] = 255  # a mouth, wide open
+    assert covering.reaching_in(cells, points).max() == 0
+    cells[lips[1], : lips[0]] = 255  # now an arm leads there
+    assert np.array_equal(covering.reaching_in(cells, points), cells)
 
 
 def test_how_much_of_lips_and_face_is_hidden(faces: list[Face]) -> None:

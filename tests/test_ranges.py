@@ -10,7 +10,7 @@ from sidgan import checkpoint
 from sidgan.config import GeneratorConfig, from_dict, to_dict
 from sidgan.errors import CheckpointError, ConfigError
 from sidgan.train.loop import LoopConfig
-from sidgan.train.runs import gan_config, listener_config, sync_config
+from sidgan.train.runs import gan_config, listener_config, occlusion_config, sync_config
 
 LOOP = {"steps": 0, "log_every": 0, "eval_every": 0, "save_every": -1, "minutes": -1.0}
 WRONG = {
@@ -24,6 +24,7 @@ WRONG = {
         "watch": -1, "pool": 0,
     }),
     listener_config: ("listener", {"batch": 0, "each": 0, "lr": float("nan"), "augment": -1.0, "ema": 1.0}),
+    occlusion_config: ("occlusion", {"batch": 0, "covered": 2.0, "lr": 0.0, "ema": 1.0, "seed": -1}),
 }  # fmt: skip
 
 

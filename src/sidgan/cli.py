@@ -668,7 +668,7 @@ def info(
 
     facts: dict[str, Any] = {"sidgan": __version__, "python": sys.version.split()[0], "torch": torch.__version__,
                              "device": "cuda" if torch.cuda.is_available() else "cpu"}  # fmt: skip
-    for kind in ("generator", "syncnet"):
+    for kind in ("generator", "syncnet", "occlusion"):
         path = checkpoint.bundled(kind)
         facts[kind] = "not bundled"
         if path.is_file():

@@ -164,8 +164,8 @@ def _filmed(rng: np.random.Generator, picture: Float, hidden: Float) -> tuple[By
     size = (SIDE, SIDE)
     picture = cv2.warpAffine(np.ascontiguousarray(picture), move, size, borderMode=cv2.BORDER_REPLICATE)
     hidden = cv2.warpAffine(np.ascontiguousarray(hidden), move, size)
-    picture = 255 * np.clip(picture / 255, 0, 1) ** np.exp(0.35 * rng.normal())
-    picture = picture * np.exp(0.12 * rng.normal(size=3)) + 8 * rng.normal()
+    picture = 255 * np.clip(picture / 255, 0, 1) ** np.exp(0.5 * rng.normal())
+    picture = picture * np.exp(0.2 * rng.normal() + 0.12 * rng.normal(size=3)) + 8 * rng.normal()
     if rng.random() < 0.1:
         picture = np.repeat(picture.mean(-1, keepdims=True), 3, -1)
     if rng.random() < 0.4:

@@ -100,8 +100,9 @@ def weights() -> Iterator[Finding]:
     from sidgan import checkpoint
     from sidgan.errors import CheckpointError
 
-    for kind, purpose in (("generator", "draws mouths"), ("syncnet", "judges them")):
-        needed, remedy = kind == "generator", "pip install --force-reinstall --no-deps sidgan"
+    networks = (("generator", "draws mouths"), ("syncnet", "judges them"), ("occlusion", "sees what covers them"))
+    for kind, purpose in networks:
+        needed, remedy = kind != "syncnet", "pip install --force-reinstall --no-deps sidgan"
         path = checkpoint.bundled(kind)
         try:
             checkpoint.read_meta(path)

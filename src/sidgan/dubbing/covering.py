@@ -16,6 +16,7 @@ from scipy.ndimage import maximum_filter
 
 from sidgan import checkpoint
 from sidgan.blend import polygon
+from sidgan.engine import choose_precision
 from sidgan.geometry import JAW, NOSE_BASE, OUTER_LIPS
 from sidgan.nn import OcclusionNet
 from sidgan.nn.occlusion import SIDE
@@ -27,10 +28,17 @@ COMPARED = 300  #: frames, spread over the track, that say what is usual
 SURE = 128  #: of 255, from which a cell counts as covered
 RISE = (64.0, 192.0)  #: of 255, between which the source comes before the redrawn face
 
+_HEIGHT = (np.arange(CELLS) + 0.5)[:, None] / CELLS  # of the cells' centres, in the unit square
+
 
 @lru_cache(maxsize=1)
 def _net() -> OcclusionNet:
     return checkpoint.load_occlusion()
+
+
+@lru_cache(maxsize=1)
+def _fast() -> bool:
+    return choose_precision(torch.device("cpu")) == "bf16-mixed"
 
 
 def seen(faces: Byte) -> Byte:
@@ -40,41 +48,61 @@ def seen(faces: Byte) -> Byte:
         some = faces[begin : begin + TOGETHER]
         filled = some[np.minimum(np.arange(TOGETHER), len(some) - 1)]
         with torch.inference_mode():
-            sure = _net()(torch.from_numpy(filled).permute(0, 3, 1, 2).float() / 255).sigmoid()
+            with torch.autocast("cpu", torch.bfloat16, enabled=_fast()):
+                sure = _net()(torch.from_numpy(filled).permute(0, 3, 1, 2).float() / 255).float().sigmoid()
             cells = torch.nn.functional.avg_pool2d(sure, SIDE // CELLS)
         found.append((cells[: len(some)] * 255).round().byte().numpy())
     return np.concatenate(found)
 
 
-def unusual(cells: Byte, good: Array) -> Byte:
-    """By how much what `seen` says is more than it usually is, in a frame or beside it in time, (N, 24, 24).
+def covers(cells: Byte, points: Float, good: Array) -> Byte:
+    """What lies before a face in N frames of its track, (N, 24, 24) of 255.
+
+    That is what `seen` is surer of than usually, in a frame or beside it in time, as far as it reaches in from outside.
 
     Args:
+        cells: (N, 24, 24), see `seen`.
+        points: (N, 68, 2) unit landmarks.
         good: (N,) bool, the frames that say what is usual.
     """
     rows = np.flatnonzero(good)
     rows = rows[np.linspace(0, len(rows) - 1, min(COMPARED, len(rows))).round().astype(int)]
     usual = np.median(cells[rows], 0).astype(np.uint8)
-    return np.asarray(maximum_filter(np.maximum(cells, usual) - usual, (3, 1, 1), mode="nearest"))
+    more = maximum_filter(np.maximum(cells, usual) - usual, (3, 1, 1), mode="nearest")
+    for i in np.flatnonzero((more >= RISE[0]).any((1, 2))):
+        more[i] = reaching_in(more[i], points[i])
+    return np.where(more >= RISE[0], more, 0).astype(np.uint8)
 
 
-def hidden_shares(covers: Byte, points: Float) -> Float:
+def reaching_in(cover: Byte, points: Float) -> Byte:
+    """What of a covering (24, 24) reaches the face from outside, as all hands do, and no open mouth and no shadow.
+
+    Args:
+        points: (68, 2) unit landmarks.
+    """
+    there = (cover >= RISE[0]).astype(np.uint8)
+    _, parts = cv2.connectedComponents(there, connectivity=4)
+    beyond = ~polygon(CELLS, points[JAW]) & (points[NOSE_BASE, 1] < _HEIGHT)
+    reaching = np.isin(parts, np.unique(parts[beyond & (there > 0)])) & (there > 0)
+    return np.where(reaching, cover, 0).astype(np.uint8)
+
+
+def hidden_shares(before: Byte, points: Float) -> Float:
     """(2, N) share of the lips, and of lips, chin and cheeks, that is covered.
 
     Args:
-        covers: (N, 24, 24), see `unusual`.
+        before: (N, 24, 24), see `covers`.
         points: (N, 68, 2) unit landmarks.
     """
-    shares = np.zeros((2, len(covers)), np.float32)
-    below = (np.arange(CELLS) + 0.5)[:, None] / CELLS
-    for i in np.flatnonzero((covers >= SURE).any((1, 2))):
+    shares = np.zeros((2, len(before)), np.float32)
+    for i in np.flatnonzero((before >= SURE).any((1, 2))):
         lips, face = polygon(CELLS, points[i][OUTER_LIPS]), polygon(CELLS, points[i][JAW])
-        face = lips | (face & (below > points[i][NOSE_BASE, 1]))
-        shares[:, i] = [(covers[i] >= SURE)[part].mean() if part.any() else 0.0 for part in (lips, face)]
+        face = lips | (face & (points[i][NOSE_BASE, 1] < _HEIGHT))
+        shares[:, i] = [(before[i] >= SURE)[part].mean() if part.any() else 0.0 for part in (lips, face)]
     return shares
 
 
 def clear(cover: Byte, side: int) -> Float:
-    """(side, side) in [0, 1]: 1 where nothing lies before a face, of what `unusual` says of it (24, 24)."""
+    """(side, side) in [0, 1]: 1 where nothing lies before a face, of what `covers` says of it (24, 24)."""
     fine = cv2.resize(cover.astype(np.float32), (side, side), interpolation=cv2.INTER_LINEAR)
     return np.asarray(1 - np.clip((fine - RISE[0]) / (RISE[1] - RISE[0]), 0, 1))

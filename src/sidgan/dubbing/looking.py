@@ -56,7 +56,7 @@ def looks(person: Person, glimpses: Glimpses) -> tuple[Byte, Byte]:
 
 def doubted(person: Person, surfaces: Byte, cells: Byte) -> Trust:
     """How sure a track is, of what `looks` gives; its covers and doubts are filled."""
-    person.covers = covering.unusual(cells, person.track.visible)
+    person.covers = covering.covers(cells, person.points, person.track.visible)
     sure = trust(person, surfaces)
     person.doubts = sure.refusals()
     return sure
