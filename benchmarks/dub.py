@@ -23,6 +23,7 @@ import os
 import tempfile
 from pathlib import Path
 
+import as_command  # noqa: F401
 import field
 import numpy as np
 from footage import FULL_HD, excerpt, voice

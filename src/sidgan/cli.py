@@ -17,7 +17,7 @@ from sidgan.files import writing
 from sidgan.paper.cli import app as paper_app
 from sidgan.progress import bar
 from sidgan.study.cli import app as study_app
-from sidgan.threads import sleep_between_batches
+from sidgan.threads import ready_for_dubs
 from sidgan.version import __version__
 from sidgan.web.cli import serve, serve_worker
 
@@ -127,7 +127,7 @@ def dub(
 
     Use it on footage of yourself or of people who agreed. The result says that it was altered; see sidgan verify.
     """
-    sleep_between_batches()
+    ready_for_dubs()
     from sidgan.dubbing.settings import background_of, face_of
     from sidgan.jobs import Job, speakers_of
 
@@ -268,7 +268,7 @@ def demo(
     as_json: AsJson = False,
 ) -> None:
     """Dub the clip that comes with the package and write a before/after picture beside it."""
-    sleep_between_batches()
+    ready_for_dubs()
     from importlib import resources
 
     from sidgan import dubbing

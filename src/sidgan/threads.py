@@ -1,6 +1,14 @@
-"""How the threads of the libraries below wait for work."""
+"""How a process that dubs is set up before the libraries below are: what commands do, and no library on its own."""
 
 import os
+
+from sidgan.portable import keep_memory
+
+
+def ready_for_dubs() -> None:
+    """Let threads sleep while they wait, and keep memory for the next batch; both are the whole process's."""
+    sleep_between_batches()
+    keep_memory()
 
 
 def sleep_between_batches() -> None:

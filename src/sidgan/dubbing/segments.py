@@ -35,6 +35,7 @@ from sidgan.engine import Engine, Graph, load
 from sidgan.errors import SidganError
 from sidgan.executors import Executor
 from sidgan.nn import Generator
+from sidgan.portable import keep_memory
 from sidgan.timeline import Timeline
 from sidgan.types import Clip, Frame
 
@@ -183,6 +184,7 @@ def complete(
 class _Worker:
     def __init__(self, studio: Studio) -> None:
         torch.set_num_threads(studio.threads)
+        keep_memory()
         self._studio, self._clock, self.folder = studio, Clock(), studio.scheme.folder
         self._drawing: Drawing | None = None
 

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import typer
 
 from sidgan.errors import ConfigError
-from sidgan.threads import sleep_between_batches
+from sidgan.threads import ready_for_dubs
 
 INSTALL = "pip install 'sidgan[serve]'"
 HOST = "127.0.0.1"
@@ -57,7 +57,7 @@ def serve(
     goes on when it is stopped and started again. See docs/service.md.
     """
     _require("fastapi", "uvicorn", "psutil")
-    sleep_between_batches()
+    ready_for_dubs()
     from sidgan.web.limits import Limits
     from sidgan.web.server import run
     from sidgan.web.settings import LOOPBACK, Service, hashed, read_secret, read_tokens
@@ -96,7 +96,7 @@ def serve_worker(
     elsewhere = [given is not None for given in (queue, server, worker_secret)]
     if any(elsewhere) and not all(elsewhere):
         raise ConfigError("--queue, --server and --worker-secret belong together: who gives jobs, who files, and why")
-    sleep_between_batches()
+    ready_for_dubs()
     from sidgan.web.settings import Service, hashed, read_secret
 
     if parent is None:
