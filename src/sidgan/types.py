@@ -63,6 +63,8 @@ class Clip:
         audio_rate: Hz of the first audio stream, or ``None`` where there is none.
         tolerant: pictures that cannot be decoded are left out when it is read, instead of an error.
         besides: what else the file holds that no dub takes over, such as ``1 further sound track``.
+        start: seconds on the container's own clock at which the first picture is shown.
+        shape: width to height of a pixel, ``None`` where the file does not say.
     """
 
     path: Path
@@ -76,6 +78,8 @@ class Clip:
     audio_rate: int | None
     tolerant: bool = False
     besides: tuple[str, ...] = ()
+    start: Fraction = Fraction(0)
+    shape: Fraction | None = None
 
 
 @dataclass(frozen=True)

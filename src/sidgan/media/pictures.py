@@ -18,7 +18,7 @@ from av.video.format import VideoFormat
 from av.video.reformatter import ColorRange, Colorspace
 
 from sidgan.errors import InputError
-from sidgan.media.source import besides, decoded, first_picture, opened, sound_stream, video_stream
+from sidgan.media.source import besides, decoded, opened, shown_at, sound_stream, video_stream
 from sidgan.media.unkept import unkept
 from sidgan.types import Array, Byte, Clip, Frame, PixelFormat, PlaneMap
 
@@ -104,6 +104,8 @@ def probe(path: Path, *, tolerant: bool = False) -> Clip:
             audio_rate=None if sound is None else sound.rate,
             tolerant=tolerant,
             besides=(*besides(container), *unkept(container, first)),
+            start=shown_at(first),
+            shape=stream.sample_aspect_ratio or None,
         )
 
 
@@ -144,9 +146,8 @@ def read_span(clip: Clip, start: Fraction, end: Fraction | None = None) -> Itera
 
 def _entered(clip: Clip, container: InputContainer, start: Fraction) -> Iterator[Frame]:
     """Frames from a key frame at or before ``start`` on; from the beginning where the file has no usable index."""
-    origin = first_picture(clip.path)
-    stream = video_stream(container)
-    if origin is None or stream is None or stream.time_base is None:
+    origin, stream = clip.start, video_stream(container)
+    if stream is None or stream.time_base is None:
         yield from _frames(clip, container, None)
         return
     try:
@@ -173,7 +174,7 @@ def _frames(clip: Clip, container: InputContainer, origin: Fraction | None, skip
     lost: list[Fraction] | None = [] if clip.tolerant else None
     size = (clip.width, clip.height) if clip.rotation % 180 == 0 else (clip.height, clip.width)
     for index, picture in enumerate(decoded(container, stream, clip.path, lost)):
-        shown = (picture.pts or 0) * cast(Fraction, picture.time_base)
+        shown = shown_at(picture)
         origin = shown if origin is None else origin
         if index < skip:
             continue

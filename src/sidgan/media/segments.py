@@ -18,7 +18,6 @@ import struct
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self, cast
@@ -32,7 +31,6 @@ from sidgan.errors import InputError
 from sidgan.media.encoders import MUXERS, Encoding
 from sidgan.media.files import finished, writing
 from sidgan.media.pictures import Picture
-from sidgan.media.source import first_picture
 from sidgan.media.stream import Look, PictureStream
 from sidgan.types import Clip, Frame
 
@@ -97,8 +95,8 @@ class SegmentWriter:
                 os.fsync(self._file.fileno())
 
     def _begin(self, first: av.VideoFrame) -> PictureStream:
-        look, origin = Look.of(first, self._like), first_picture(self._like.path) or Fraction(0)
-        pictures = PictureStream(self._container, look, self._like.frame_rate, self._encoding, origin)
+        look = Look.of(first, self._like)
+        pictures = PictureStream(self._container, look, self._like.frame_rate, self._encoding, self._like.start)
         pictures.stream.codec_context.open()
         extradata = (pictures.stream.codec_context.extradata or b"").hex()
         self._put(json.dumps({"look": look.to_dict(), "extradata": extradata}).encode() + b"\n")

@@ -115,7 +115,7 @@ def sounding(path: Path) -> Iterator[tuple[InputContainer, AudioStream]]:
     Raises:
         InputError: as `opened`, or there is no sound in it.
     """
-    with opened(path) as container:
+    with opened(path, pictures=False) as container:
         stream = sound_stream(container)
         if stream is None:
             unknown = " that can be decoded" if container.streams.audio else ""

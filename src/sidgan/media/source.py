@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import av
 from av.audio.stream import AudioStream
@@ -27,11 +27,12 @@ MOST_GAPS = 100  #: places at which what a file says of its own layout may be da
 
 
 @contextmanager
-def opened(path: Path, formats: Sequence[str] = ()) -> Iterator[InputContainer]:
+def opened(path: Path, formats: Sequence[str] = (), *, pictures: bool = True) -> Iterator[InputContainer]:
     """The container of ``path``.
 
     Args:
         formats: FFmpeg's names of the only formats that are tried; all if empty.
+        pictures: whether any are to be decoded. Else none is on opening either, which takes a quarter of the time.
 
     Raises:
         InputError: it is missing, a folder, locked, or nothing that FFmpeg understands.
@@ -44,7 +45,8 @@ def opened(path: Path, formats: Sequence[str] = ()) -> Iterator[InputContainer]:
         # The prefix keeps a colon in a file name from being read as a protocol; the whitelist keeps a playlist
         # from fetching anything; metadata in an old code page must not matter.
         options = {"protocol_whitelist": "file"} | ({"format_whitelist": ",".join(formats)} if formats else {})
-        container = av.open(f"file:{path}", container_options=options, metadata_errors="replace")
+        unseen = {} if pictures else {"skip_frame": "all"}
+        container = av.open(f"file:{path}", options=unseen, container_options=options, metadata_errors="replace")
     except PermissionError as error:
         raise InputError(f"{path} may not be read; change its permissions") from error
     except (av.FFmpegError, OSError, EOFError) as error:
@@ -62,7 +64,7 @@ def metadata(path: Path) -> dict[str, str]:
     Raises:
         InputError: as `opened`.
     """
-    with opened(Path(path)) as container:
+    with opened(Path(path), pictures=False) as container:
         return {name.lower(): text for name, text in container.metadata.items()}
 
 
@@ -84,7 +86,7 @@ def title_and_chapters(path: Path) -> tuple[dict[str, str], list[Chapter]]:
     Raises:
         InputError: it cannot be read.
     """
-    with opened(path) as container:
+    with opened(path, pictures=False) as container:
         title = {name.lower(): text for name, text in container.metadata.items() if name.lower() == "title"}
         moved: list[Chapter] = []
         for chapter in container.chapters():
@@ -188,5 +190,9 @@ def first_picture(path: Path) -> Fraction | None:
         stream = video_stream(container)
         if stream is None:
             return None
-        frame = next(decoded(container, stream, path))
-        return (frame.pts or 0) * (frame.time_base or stream.time_base or Fraction(1, 1000))
+        return shown_at(next(decoded(container, stream, path)))
+
+
+def shown_at(picture: av.VideoFrame) -> Fraction:
+    """When a picture of `decoded` is shown, on the container's own clock."""
+    return (picture.pts or 0) * cast(Fraction, picture.time_base)

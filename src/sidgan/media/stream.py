@@ -13,7 +13,6 @@ from av.video.stream import VideoStream
 
 from sidgan.media.encoders import Encoding
 from sidgan.media.pictures import arranged
-from sidgan.media.source import opened, video_stream
 from sidgan.types import Clip
 
 
@@ -39,14 +38,9 @@ class Look:
     @classmethod
     def of(cls, picture: av.VideoFrame, clip: Clip | None = None) -> Look:
         """The look of a picture, with the shape of the pixels of the clip it is of."""
-        shape = None
-        if clip is not None:
-            with opened(clip.path) as source:
-                stream = video_stream(source)
-                shape = stream.sample_aspect_ratio if stream else None
         tags = (picture.colorspace, picture.color_range, picture.color_primaries, picture.color_trc)
-        time_base = cast(Fraction, picture.time_base)
-        return cls(picture.format.name, picture.width, picture.height, time_base, shape or None, tags)
+        time_base, shape = cast(Fraction, picture.time_base), None if clip is None else clip.shape
+        return cls(picture.format.name, picture.width, picture.height, time_base, shape, tags)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Look:

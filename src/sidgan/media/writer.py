@@ -22,7 +22,7 @@ from sidgan.media.encoders import MUXERS, Encoding
 from sidgan.media.files import finished, writing
 from sidgan.media.pictures import Picture, to_yuv
 from sidgan.media.segments import Segment, decoding_times, earlier
-from sidgan.media.source import first_picture, opened, title_and_chapters
+from sidgan.media.source import opened, title_and_chapters
 from sidgan.media.stream import Look, PictureStream
 from sidgan.media.subtitles import Subtitles
 from sidgan.media.track import SoundTrack, Voice, encoded, joined_packets, voice_packets
@@ -123,9 +123,9 @@ class Writer:
         Raises:
             OutputError: the disk is full or went away, or the segments are of another encoder.
         """
-        start = first_picture(self._like.path) or Fraction(0)
+        start = self._like.start
         if subtitles is not None:
-            source = self._stack.enter_context(opened(self._like.path))
+            source = self._stack.enter_context(opened(self._like.path, pictures=False))
             self._subtitles = Subtitles(source, ending(self._path), start, start + subtitles)
         self._output = self._begin(segments[0].look, start, Fraction(0))
         self._output.join(segments)
