@@ -22,6 +22,7 @@ from sidgan.engine import Engine
 from sidgan.errors import ConfigError, InputError, SidganError
 from sidgan.media import encoders, player, track
 from sidgan.media.pictures import Picture, arranged
+from sidgan.media.source import decoded, opened, video_stream
 from sidgan.nn import Generator
 from sidgan.synth import LINES, Person, Scene
 from sidgan.timeline import LENGTHS, Timeline
@@ -128,6 +129,46 @@ def test_frames_are_the_same_in_any_order(
         assert len(some._held) <= player.STRETCH
         if place < len(back_and_forth):
             assert decoded <= last + 1  # going back reads stretches, and none of them is needed again going forth
+
+
+@pytest.mark.parametrize(
+    ("codec", "name"), [("libx264", "a.mp4"), ("libx264", "a.mkv"), ("libx265", "a.mp4"), ("mpeg4", "a.avi")]
+)
+def test_frames_that_are_picked_are_the_same_and_few_others_are_decoded(
+    tmp_path: Path, codec: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip = media.probe(film(tmp_path / name, codec))
+    straight = [(f.time, [p.copy() for p in f.planes], media.glance(f)) for f in media.read_frames(clip)]
+    times, glances = [time for time, _, _ in straight], [seen for _, _, seen in straight]
+    whole, played = player._played, list[int]()
+
+    def noted(clip: Any, times: Any, glances: Any, start: int) -> Iterator[Frame]:
+        played.append(start)
+        return whole(clip, times, glances, start)
+
+    monkeypatch.setattr(player, "_played", noted)
+    otherwise = [*glances[:60], *(seen + 1 for seen in glances[60:])]
+    for known, again in ((glances, []), (otherwise, [60, 109])):  # not as they were, they are looked for anew
+        for wanted in ([0, 3, 4], [58, 59, 60, 77], [109]):
+            frames = list(media.Player(clip, times, known).pick(wanted))
+            assert [(frame.index, frame.time) for frame in frames] == [(i, times[i]) for i in wanted]
+            for frame in frames:
+                assert all(map(np.array_equal, frame.planes, straight[frame.index][1]))
+        assert played == again
+
+
+def test_what_nobody_wants_and_nothing_builds_on_is_not_decoded(tmp_path: Path) -> None:
+    clip = media.probe(film(tmp_path / "a.mp4", "libx264"))
+    with opened(clip.path) as container:
+        stream = video_stream(container)
+        assert stream is not None
+        shown = [frame.pts for frame in decoded(container, stream, clip.path)]
+    with opened(clip.path) as container:
+        stream = video_stream(container)
+        assert stream is not None
+        some = [frame.pts for frame in decoded(container, stream, clip.path, wanted={shown[6], shown[7]})]
+    assert {shown[6], shown[7]} <= {*some} <= {*shown}
+    assert len(some) < 0.8 * len(shown)
 
 
 def _only_from_0(clip: Any, start: int) -> Iterator[Frame]:

@@ -131,7 +131,7 @@ class References:
     """Finds people's reference pictures with a reader of its own, which runs ahead of the drawing as far as needed.
 
     Args:
-        frames: the video from its beginning.
+        frames: the video, or those of its frames that are their candidates.
         people: those with `Person.candidates`.
         size: side of the pictures in px.
         count: pictures of each person, 1 or 2.

@@ -160,8 +160,8 @@ class Drawing:
         lowest = min(shown.source for shown in islice(self._timeline, index, None))
         size, count = self._engine.size, self._engine.references
         coming = [p for p in self._seen.usable if p.pictures is None and p.track.frames[-1] >= lowest]
-        begin = min((min(group) for person in coming for group in person.candidates(count)), default=0)
-        self._references = References(self._player.play(begin), coming, size, count)
+        wanted = sorted({*chain.from_iterable(chain.from_iterable(person.candidates(count) for person in coming))})
+        self._references = References(self._player.pick(wanted), coming, size, count)
         for person in self._seen.usable:
             person.tone, person.best = ToneMatch(), {}
             self._look.forget(person)

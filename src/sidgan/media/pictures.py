@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import reduce
@@ -144,6 +145,27 @@ def read_span(clip: Clip, start: Fraction, end: Fraction | None = None) -> Itera
                 yield replace(frame, index=frame.index - first)
 
 
+def read_chosen(clip: Clip, times: Sequence[Fraction]) -> Iterator[Frame]:
+    """The frames shown at these times, in order; `Frame.index` means nothing.
+
+    Of all others only those are decoded that these build on, half of them in common files. Files with uneven clocks or
+    a broken index may lack some.
+
+    Raises:
+        InputError: as `read_frames`.
+    """
+    with opened(clip.path) as container:
+        stream = video_stream(container)
+        if stream is None or stream.time_base is None:
+            return
+        wanted = {round((clip.start + time) / stream.time_base) for time in times}
+        with suppress(av.FFmpegError):  # then all before is read as well
+            if times[0] > 2:
+                container.seek(min(wanted), stream=stream)
+        asked = {*times}
+        yield from (frame for frame in _frames(clip, container, clip.start, wanted=wanted) if frame.time in asked)
+
+
 def _entered(clip: Clip, container: InputContainer, start: Fraction) -> Iterator[Frame]:
     """Frames from a key frame at or before ``start`` on; from the beginning where the file has no usable index."""
     origin, stream = clip.start, video_stream(container)
@@ -164,8 +186,13 @@ def _entered(clip: Clip, container: InputContainer, start: Fraction) -> Iterator
         yield from _frames(clip, again, None)
 
 
-def _frames(clip: Clip, container: InputContainer, origin: Fraction | None, skip: int = 0) -> Iterator[Frame]:
-    """What is left in ``container`` after ``skip`` frames, on a clock whose 0 is ``origin`` or else the first frame."""
+def _frames(
+    clip: Clip, container: InputContainer, origin: Fraction | None, skip: int = 0, wanted: Container[int] | None = None
+) -> Iterator[Frame]:
+    """What is left in ``container`` after ``skip`` frames, on a clock whose 0 is ``origin`` or else the first frame.
+
+    ``wanted``: see `sidgan.media.source.decoded`.
+    """
     stream = video_stream(container)
     if stream is None:
         raise InputError(f"{clip.path} is not a video any more; it was changed since it was looked at")
@@ -173,7 +200,7 @@ def _frames(clip: Clip, container: InputContainer, origin: Fraction | None, skip
     stream.thread_type = "NONE" if clip.tolerant else "AUTO"
     lost: list[Fraction] | None = [] if clip.tolerant else None
     size = (clip.width, clip.height) if clip.rotation % 180 == 0 else (clip.height, clip.width)
-    for index, picture in enumerate(decoded(container, stream, clip.path, lost)):
+    for index, picture in enumerate(decoded(container, stream, clip.path, lost, wanted)):
         shown = shown_at(picture)
         origin = shown if origin is None else origin
         if index < skip:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -9,7 +10,7 @@ from fractions import Fraction
 from itertools import islice
 
 from sidgan.errors import InputError
-from sidgan.media.pictures import glance, read_frames, read_span
+from sidgan.media.pictures import glance, read_chosen, read_frames, read_span
 from sidgan.types import Clip, Frame
 
 STRETCH = 32  #: frames read together where the order is not the file's
@@ -65,6 +66,14 @@ class Player:
         """
         return _played(self._clip, self._times, self._glances, start)
 
+    def pick(self, wanted: Sequence[int]) -> Iterator[Frame]:
+        """The frames of these numbers, which must rise; of the others only what they build on is decoded.
+
+        Raises:
+            InputError: as `read_frames`.
+        """
+        return _picked(self._clip, self._times, self._glances, wanted)
+
 
 def _played(clip: Clip, times: Sequence[Fraction], glances: Sequence[int], start: int) -> Iterator[Frame]:
     """See `Player.play`; it must not hold the player that holds it, or files would stay open for long."""
@@ -78,3 +87,17 @@ def _played(clip: Clip, times: Sequence[Fraction], glances: Sequence[int], start
             index += 1
     if index == start or index < len(times):
         yield from read_frames(clip, start=index)
+
+
+def _picked(clip: Clip, times: Sequence[Fraction], glances: Sequence[int], wanted: Sequence[int]) -> Iterator[Frame]:
+    """See `Player.pick`; what does not come so, or not as it was, is played."""
+    left = deque(wanted)
+    with suppress(InputError):
+        for frame in read_chosen(clip, [times[i] for i in wanted]) if wanted and not clip.tolerant else ():
+            if frame.time != times[left[0]] or (glances and glance(frame) != glances[left[0]]):
+                break
+            yield replace(frame, index=left.popleft())
+            if not left:
+                return
+    rest = {*left}
+    yield from (frame for frame in _played(clip, times, glances, left[0]) if frame.index in rest) if left else ()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
@@ -104,14 +104,16 @@ def besides(container: InputContainer) -> tuple[str, ...]:
 
 
 def decoded(
-    container: InputContainer, stream: VideoStream, path: Path, lost: list[Fraction] | None = None
-) -> Iterator[av.VideoFrame]:
+    container: InputContainer, stream: VideoStream, path: Path, lost: list[Fraction] | None = None,
+    wanted: Container[int] | None = None,
+) -> Iterator[av.VideoFrame]:  # fmt: skip
     """All pictures in presentation order, with timestamps that exist and strictly increase.
 
     A picture whose timestamp is missing or does not advance is put one nominal frame after the one before it.
 
     Args:
         lost: where damage is to be passed over, gets the second after which pictures are missing.
+        wanted: timestamps of the only pictures that must come; others may be missing, if none builds on them.
 
     Raises:
         InputError: no picture decodes. Without ``lost`` also if the file is damaged in the middle, or ends well before
@@ -120,7 +122,7 @@ def decoded(
     time_base = stream.time_base or Fraction(1, 1000)
     nominal = max(1, round(1 / ((stream.average_rate or stream.guessed_rate or 25) * time_base)))
     first = last = end = None
-    for frame in _pictures(container, stream, path, lost):
+    for frame in _pictures(container, stream, path, lost, wanted):
         if frame.pts is None or (last is not None and frame.pts <= last):
             frame.pts = 0 if last is None else last + nominal
         frame.duration = frame.duration or nominal
@@ -146,9 +148,10 @@ def _stated_end(stream: VideoStream, time_base: Fraction) -> Fraction:
 
 
 def _pictures(
-    container: InputContainer, stream: VideoStream, path: Path, lost: list[Fraction] | None
-) -> Iterator[av.VideoFrame]:
-    """What the decoder makes of a stream; see `decoded` for damage."""
+    container: InputContainer, stream: VideoStream, path: Path, lost: list[Fraction] | None,
+    wanted: Container[int] | None,
+) -> Iterator[av.VideoFrame]:  # fmt: skip
+    """What the decoder makes of a stream; see `decoded` for damage and what is wanted."""
     packets, time_base, at, gaps = container.demux(stream), stream.time_base or Fraction(1, 1000), None, 0
     while True:
         try:
@@ -161,6 +164,8 @@ def _pictures(
             continue
         if packet is None:
             return
+        if wanted is not None:
+            stream.codec_context.skip_frame = "DEFAULT" if packet.pts in wanted else "NONREF"
         try:
             frames = packet.decode()
         except av.FFmpegError as error:
