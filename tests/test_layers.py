@@ -96,3 +96,17 @@ def test_residual_block_keeps_the_scale() -> None:
     for _ in range(8):
         x = ResidualBlock(64)(x)
     assert 0.1 < x.std() < 2
+
+
+@pytest.mark.parametrize("last", [False, True], ids=["planes", "channels last"])
+def test_thin_maps_are_normalised_alike_when_drawing_and_when_learning(last: bool) -> None:
+    torch.manual_seed(0)
+    norm, audio = FeatureNorm(8, audio=True), torch.randn(2, 512)
+    torch.nn.init.normal_(norm.norm.weight)
+    torch.nn.init.normal_(norm.norm.bias)
+    maps = 3 * torch.randn(2, 8, 24, 20) + 5
+    given = maps.contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
+    with torch.inference_mode():
+        drawn = norm(given, audio)
+    assert torch.allclose(drawn, norm(given, audio), atol=1e-5)
+    assert drawn.is_contiguous(memory_format=torch.channels_last), "as it is going to be convolved"

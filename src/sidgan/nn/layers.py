@@ -121,11 +121,21 @@ class FeatureNorm(nn.Module):
 
     def forward(self, x: Tensor, audio: Tensor | None = None) -> Tensor:
         """Normalise (N, C, H, W); ``audio`` is (N, 512) and only read by a layer that was built with ``audio``."""
-        y = laid_out(self.norm(x if x.is_cuda else x.contiguous()), x.shape[1])  # a tenth of the time, on a CPU
+        y = self._normalised(x)
         if self.modulation is None:
             return y
         gamma, beta = self.modulation(audio)[:, :, None, None].chunk(2, dim=1)
         return y * (1 + gamma) + beta
+
+    def _normalised(self, x: Tensor) -> Tensor:
+        if x.is_cuda or x.shape[1] > THIN or not torch.is_inference_mode_enabled():
+            # Plane by plane, which takes a tenth of the time on a CPU.
+            return laid_out(self.norm(x if x.is_cuda else x.contiguous()), x.shape[1])
+        # One group: its numbers may stay in whatever order they are convolved in.
+        shape = *x.shape[2:], x.shape[1]
+        weight, bias = (each.expand(shape).contiguous() for each in (self.norm.weight, self.norm.bias))
+        maps = laid_out(x, x.shape[1]).permute(0, 2, 3, 1)
+        return F.layer_norm(maps, shape, weight, bias, self.norm.eps).permute(0, 3, 1, 2)
 
 
 class ResidualBlock(nn.Module):
