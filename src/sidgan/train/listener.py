@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,16 +13,14 @@ import torch.nn.functional as F
 from lightning.fabric import Fabric
 from torch import Tensor
 
-from sidgan import checkpoint
 from sidgan.config import ListenerConfig, require, require_between
 from sidgan.data.speech import UNKNOWN, SpeechSet
 from sidgan.nn import Listener
 from sidgan.train import augment
-from sidgan.train.average import average_in, take_back
-from sidgan.train.loop import LoopConfig, Notes, left_out
+from sidgan.train.loop import LoopConfig
 from sidgan.train.next_batch import NextBatch
-from sidgan.train.precision import clipped, restore_scaler, scaler_state, update
-from sidgan.train.processes import normalise_together, share, step_rng
+from sidgan.train.processes import share, step_rng
+from sidgan.train.single import SingleTask
 
 SMOOTHED = 0.1  #: share of certainty that is withheld from labels, as they are often wrong
 JUDGED = 256  #: draws that a held-out figure is made of
@@ -69,7 +65,7 @@ class ListenerTrainConfig:
         require(0 <= self.ema < 1, f"ema must be 0 or more and less than 1, not {self.ema}")
 
 
-class ListenerTask(Notes):
+class ListenerTask(SingleTask[Listener]):
     """A listener in training; see `sidgan.train.loop.Task`.
 
     Args:
@@ -81,35 +77,21 @@ class ListenerTask(Notes):
         self, config: ListenerTrainConfig, speech: SpeechSet, fabric: Fabric, start: Listener | None = None
     ) -> None:
         torch.manual_seed(config.seed)
-        super().__init__()
-        self.config, self.fabric = config, fabric
+        super().__init__(start or Listener(config.model), fabric, lr=config.lr, decay=0.01, ema=config.ema)
+        self.config = config
         self.share = share(fabric, config.batch)
         self.train, self.held = speech.divided(config.held)
         self.note(f"{len(self.train.voices)} voices, {self.train.seconds / 3600:.1f} h; "
                   f"held out: {', '.join(sorted(self.held.voices)) or 'none'}")  # fmt: skip
-        net = start or Listener(config.model)
-        self.ema = copy.deepcopy(net).eval().requires_grad_(False).to(fabric.device)
-        optimiser = torch.optim.AdamW(net.parameters(), lr=config.lr, weight_decay=0.01)
-        self.net, self.optimiser = fabric.setup(normalise_together(net, fabric), optimiser)
         self.batches = NextBatch(self._step_batch)
 
     def step(self, index: int) -> Mapping[str, float]:
         """One batch of windows, each with the sound in its middle."""
-        for group in self.optimiser.param_groups:
-            group["lr"] = self._rate(index)
         mels, sounds = self.batches.take(index)
         self.net.train()
         scores = self.net(mels)
         loss = F.cross_entropy(scores, sounds, ignore_index=UNKNOWN, label_smoothing=SMOOTHED)
-        self.optimiser.zero_grad(set_to_none=True)
-        self.fabric.backward(loss)
-        finite = clipped(self.fabric, self.net, self.optimiser, loss)
-        update(self.fabric, self.optimiser, finite)
-        if finite:
-            average_in(self.ema, self.net.module, index, self.config.ema)
-        else:
-            take_back(self.net.module, self.ema)
-        return {"loss": loss.item(), "right": _right(scores, sounds)} | left_out(finite)
+        return {**self.learn(index, loss, self._rate(index)), "right": _right(scores, sounds)}
 
     def _rate(self, index: int) -> float:
         left = (1 - index / self.config.loop.steps) / max(self.config.decay, 1e-9)
@@ -134,22 +116,6 @@ class ListenerTask(Notes):
         mels, sounds = self.held.draw(rng, JUDGED, self.config.each)
         scores = self.ema(torch.from_numpy(mels).flatten(0, 1).to(self.fabric.device))
         return {"held_right": _right(scores.cpu(), torch.from_numpy(sounds.reshape(-1)))}
-
-    def state(self) -> dict[str, Any]:
-        """Weights, their average, the optimiser, and its precision."""
-        return {"net": self.net.state_dict(), "ema": self.ema.state_dict(), "optimiser": self.optimiser.state_dict(),
-                "precision": scaler_state(self.fabric)}  # fmt: skip
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go on from `state`."""
-        self.net.load_state_dict(state["net"])
-        self.ema.load_state_dict(state["ema"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        restore_scaler(self.fabric, state.get("precision", {}))  # older runs have none
-
-    def export(self, path: Path, meta: Mapping[str, Any]) -> None:
-        """Write the averaged listener."""
-        checkpoint.save(path, self.ema, meta)
 
 
 def _right(scores: Tensor, sounds: Tensor) -> float:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -16,17 +14,15 @@ import torch.nn.functional as F
 from lightning.fabric import Fabric
 from torch import Tensor
 
-from sidgan import checkpoint
 from sidgan.config import OcclusionConfig, require, require_between
 from sidgan.data.dataset import PackedSet
 from sidgan.data.occluders import SIDE, Face, Faces, occluded
 from sidgan.nn import OcclusionNet
 from sidgan.nn.occlusion import SIDE as SEEN
-from sidgan.train.average import average_in, take_back
-from sidgan.train.loop import LoopConfig, Notes, left_out
+from sidgan.train.loop import LoopConfig
 from sidgan.train.next_batch import NextBatch
-from sidgan.train.precision import clipped, restore_scaler, scaler_state, update
 from sidgan.train.processes import share, step_rng
+from sidgan.train.single import SingleTask
 
 JUDGED = 128  #: held-out faces that a figure is made of
 OVERLAP = 0.3  #: weight of what is missing to a whole overlap (Dice), beside the cross-entropy: coverings are small
@@ -64,7 +60,7 @@ class OcclusionTrainConfig:
         require(0 <= self.ema < 1, f"ema must be 0 or more and less than 1, not {self.ema}")
 
 
-class OcclusionTask(Notes):
+class OcclusionTask(SingleTask[OcclusionNet]):
     """What sees coverings, in training; see `sidgan.train.loop.Task`.
 
     Args:
@@ -78,32 +74,18 @@ class OcclusionTask(Notes):
         start: OcclusionNet | None = None,
     ) -> None:  # fmt: skip
         torch.manual_seed(config.seed)
-        super().__init__()
-        self.config, self.fabric, self._train, self._held = config, fabric, train, held
+        super().__init__(start or OcclusionNet(config.model), fabric, lr=config.lr, decay=1e-4, ema=config.ema)
+        self.config, self._train, self._held = config, train, held
         self.share = share(fabric, config.batch)
-        net = start or OcclusionNet(config.model)
-        self.ema = copy.deepcopy(net).eval().requires_grad_(False).to(fabric.device)
-        optimiser = torch.optim.AdamW(net.parameters(), lr=config.lr, weight_decay=1e-4)
-        self.net, self.optimiser = fabric.setup(net, optimiser)
         self.batches = NextBatch(self._step_batch)
 
     def step(self, index: int) -> Mapping[str, float]:
         """One batch of faces."""
-        for group in self.optimiser.param_groups:
-            group["lr"] = self._rate(index)
         faces, hidden = self.batches.take(index)
         logits = self.net(faces).float()
         entropy, overlap = F.binary_cross_entropy_with_logits(logits, hidden), _overlap(logits.sigmoid(), hidden).mean()
         loss = entropy + OVERLAP * (1 - overlap)
-        self.optimiser.zero_grad(set_to_none=True)
-        self.fabric.backward(loss)
-        finite = clipped(self.fabric, self.net, self.optimiser, loss)
-        update(self.fabric, self.optimiser, finite)
-        if finite:
-            average_in(self.ema, self.net.module, index, self.config.ema)
-        else:
-            take_back(self.net.module, self.ema)
-        return {"loss": loss.item(), "overlap": overlap.item()} | left_out(finite)
+        return {**self.learn(index, loss, self._rate(index)), "overlap": overlap.item()}
 
     def _rate(self, index: int) -> float:
         done = index / max(self.config.loop.steps, 1)
@@ -126,22 +108,6 @@ class OcclusionTask(Notes):
                 figure = _overlap(seen, hidden).mean() if covered else seen.mean()
                 figures[f"{name}_{what}"] = float(figure)
         return figures
-
-    def state(self) -> dict[str, Any]:
-        """Weights, their average, the optimiser, and its precision."""
-        return {"net": self.net.state_dict(), "ema": self.ema.state_dict(), "optimiser": self.optimiser.state_dict(),
-                "precision": scaler_state(self.fabric)}  # fmt: skip
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go on from `state`."""
-        self.net.load_state_dict(state["net"])
-        self.ema.load_state_dict(state["ema"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        restore_scaler(self.fabric, state["precision"])
-
-    def export(self, path: Path, meta: Mapping[str, Any]) -> None:
-        """Write the averaged network."""
-        checkpoint.save(path, self.ema, meta)
 
 
 def faces_of(data: PackedSet) -> Faces:

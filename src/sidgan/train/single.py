@@ -1,0 +1,70 @@
+"""What trainings of one network with one loss have in common."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import torch
+from lightning.fabric import Fabric
+from torch import Tensor
+
+from sidgan import checkpoint
+from sidgan.nn import Listener, OcclusionNet
+from sidgan.train.average import average_in, take_back
+from sidgan.train.loop import Notes, left_out
+from sidgan.train.precision import clipped, restore_scaler, scaler_state, update
+from sidgan.train.processes import normalise_together
+
+N = TypeVar("N", Listener, OcclusionNet)
+
+
+class SingleTask(Notes, Generic[N]):
+    """A network, its average and its optimiser; see `sidgan.train.loop.Task`.
+
+    Args:
+        decay: of weights, AdamW's.
+        ema: decay of the averaged weights, which are what is judged and written.
+
+    Attributes:
+        net: as Fabric trains it. ema: the averaged network.
+    """
+
+    def __init__(self, net: N, fabric: Fabric, *, lr: float, decay: float, ema: float) -> None:
+        super().__init__()
+        self.fabric, self._ema_decay = fabric, ema
+        self.ema: N = copy.deepcopy(net).eval().requires_grad_(False).to(fabric.device)
+        optimiser = torch.optim.AdamW(net.parameters(), lr=lr, weight_decay=decay)
+        self.net, self.optimiser = fabric.setup(normalise_together(net, fabric), optimiser)
+
+    def learn(self, index: int, loss: Tensor, rate: float) -> Mapping[str, float]:
+        """Step number ``index`` against a loss, with a learning rate; a step that is not finite is taken back."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        self.optimiser.zero_grad(set_to_none=True)
+        self.fabric.backward(loss)
+        finite = clipped(self.fabric, self.net, self.optimiser, loss)
+        update(self.fabric, self.optimiser, finite)
+        if finite:
+            average_in(self.ema, self.net.module, index, self._ema_decay)
+        else:
+            take_back(self.net.module, self.ema)
+        return {"loss": loss.item()} | left_out(finite)
+
+    def state(self) -> dict[str, Any]:
+        """Weights, their average, the optimiser, and its precision."""
+        return {"net": self.net.state_dict(), "ema": self.ema.state_dict(), "optimiser": self.optimiser.state_dict(),
+                "precision": scaler_state(self.fabric)}  # fmt: skip
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from `state`."""
+        self.net.load_state_dict(state["net"])
+        self.ema.load_state_dict(state["ema"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        restore_scaler(self.fabric, state.get("precision", {}))  # older runs have none
+
+    def export(self, path: Path, meta: Mapping[str, Any]) -> None:
+        """Write the averaged network."""
+        checkpoint.save(path, self.ema, meta)
