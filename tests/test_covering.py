@@ -151,7 +151,7 @@ def test_the_bundled_network_sees_hands_before_people_it_does_not_know(packed: P
     there = hidden > 0.5
     assert (seen * there).sum() / there.sum() > 0.6
     assert (seen * ~there).sum() / (~there).sum() < 0.03
-    assert clear.mean() < 0.01
+    assert clear.mean() < 0.04
 
 
 def test_a_face_is_seen_the_same_whoever_comes_with_it() -> None:

@@ -25,6 +25,7 @@ from sidgan.types import Array, Byte, Float
 CELLS = 24  #: across a face, of what is remembered of it
 TOGETHER = 8  #: faces that the network sees at a time, always as many: so each comes out the same, bit for bit
 COMPARED = 300  #: frames, spread over the track, that say what is usual
+STRONG = 208  #: of 255, of which a covering has a cell somewhere: of beards it is seldom so sure
 SURE = 128  #: of 255, from which a cell counts as covered
 RISE = (64.0, 192.0)  #: of 255, between which the source comes before the redrawn face
 
@@ -75,7 +76,7 @@ def covers(cells: Byte, points: Float, good: Array) -> Byte:
 
 
 def reaching_in(cover: Byte, points: Float) -> Byte:
-    """What of a covering (24, 24) reaches the face from outside, as all hands do, and no open mouth and no shadow.
+    """What of a covering (24, 24) comes from outside the face, as hands do and open mouths do not; sure somewhere.
 
     Args:
         points: (68, 2) unit landmarks.
@@ -83,8 +84,8 @@ def reaching_in(cover: Byte, points: Float) -> Byte:
     there = (cover >= RISE[0]).astype(np.uint8)
     _, parts = cv2.connectedComponents(there, connectivity=4)
     beyond = ~polygon(CELLS, points[JAW]) & (points[NOSE_BASE, 1] < _HEIGHT)
-    reaching = np.isin(parts, np.unique(parts[beyond & (there > 0)])) & (there > 0)
-    return np.where(reaching, cover, 0).astype(np.uint8)
+    reaching, sure = (np.isin(parts, parts[where & (there > 0)]) for where in (beyond, cover >= STRONG))
+    return np.where((there > 0) & reaching & sure, cover, 0).astype(np.uint8)
 
 
 def hidden_shares(before: Byte, points: Float) -> Float:
