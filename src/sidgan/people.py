@@ -34,7 +34,7 @@ class Person:
         sides: (N,) side of the face square in px.
         bridged: (N,) bool, frames of a short loss in which the face is taken to have moved on evenly.
         doubts: {row: what speaks against redrawing the face there}, as far as somebody looked.
-        covers: (N, 24, 24) uint8, what lies before the face (`sidgan.dubbing.covering`), if somebody looked.
+        covers: {row: what lies before the face there, (24, 24) uint8}, as far as somebody looked and saw something.
         tone: the running correction of the redrawn face's tone.
         best: for each reference wanted, sharpness, picture (S, S, 3) and row of the best so far.
         pictures: these pictures, once they are chosen. shown: their rows.
@@ -47,7 +47,7 @@ class Person:
     sides: Float = field(init=False)
     bridged: Array = field(init=False)
     doubts: dict[int, str] = field(default_factory=dict)
-    covers: Byte | None = None
+    covers: dict[int, Byte] = field(default_factory=dict)
     tone: ToneMatch = field(default_factory=ToneMatch)
     best: dict[int, tuple[float, Byte, int]] = field(default_factory=dict)
     pictures: Byte | None = None

@@ -9,9 +9,9 @@
                   └─ frames without a usable face ────────┴─ write          frames in order
     output ─ read ─ compare ───────▶ report                     proof       third pass: is it what was meant?
 
-What is drawn goes into its frame calmed (`steady`), with the detail it lacks (`detail`), and is looked at (`looks`); a
-`page` tells what came of it, and first what to check (`verdict`). How it is all done is said by `settings`. Pictures
-that are still arriving go another way (`live`), by the same stages.
+What is drawn goes into its frame calmed (`steady`), with the detail it lacks (`detail`), behind what lies before the
+face (`covering`), and is looked at (`looks`); a `page` tells what came of it, and first what to check (`verdict`). How
+it is all done is said by `settings`. Pictures that are still arriving go another way (`live`), by the same stages.
 
 What becomes of each frame is decided before the first is drawn (`plan`). Only landmarks, tones of skin and spectrograms
 are kept, so memory does not grow with pictures: small ones of the faces go to a file when they are many.

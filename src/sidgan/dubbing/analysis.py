@@ -86,8 +86,8 @@ class Analysis(Seen):
             trust, shown = self.trust[person], [person in self.by_frame.get(index, ()) for index in person.track.frames]
             arrays |= {f"{i}/bridged": person.bridged, f"{i}/chosen": np.array(shown, bool)}
             arrays |= {f"{i}/confidence": trust.confidence, f"{i}/doubts": trust.doubts}
-            if person.covers is not None:
-                arrays[f"{i}/covers"] = person.covers
+            arrays[f"{i}/covered"] = np.array([*person.covers], np.int64)
+            arrays[f"{i}/covers"] = np.array([*person.covers.values()], np.uint8)
         arrays["first"] = np.array([person.track.first for person in self.people], np.int64)
         arrays["numbers"] = np.array([self.numbers[person] for person in self.people], np.int64)
         arrays["times"] = np.array([str(time) for time in (*self.times, self.end)])
@@ -113,7 +113,7 @@ class Analysis(Seen):
                     person = Person(FaceTrack(int(first), *(kept[f"{i}/{name}"] for name in KEPT)))
                     trust[person] = Trust(kept[f"{i}/confidence"], kept[f"{i}/doubts"])
                     person.bridged, person.doubts = kept[f"{i}/bridged"], trust[person].refusals()
-                    person.covers = kept[f"{i}/covers"] if f"{i}/covers" in kept.files else None
+                    person.covers = dict(zip(kept[f"{i}/covered"].tolist(), kept[f"{i}/covers"], strict=True))
                     people.append(person)
                     for row in np.flatnonzero(kept[f"{i}/chosen"]):
                         by_frame[person.track.first + int(row)].append(person)

@@ -56,8 +56,9 @@ def looks(person: Person, glimpses: Glimpses) -> tuple[Byte, Byte]:
 
 def doubted(person: Person, surfaces: Byte, cells: Byte) -> Trust:
     """How sure a track is, of what `looks` gives; its covers and doubts are filled."""
-    person.covers = covering.covers(cells, person.points, person.track.visible)
-    sure = trust(person, surfaces)
+    before = covering.covers(cells, person.points, person.track.visible)
+    person.covers = {int(row): before[row].copy() for row in np.flatnonzero(before.any((1, 2)))}
+    sure = trust(person, surfaces, before)
     person.doubts = sure.refusals()
     return sure
 

@@ -76,7 +76,7 @@ def finished(frame: Frame, job: Job, drawn: Byte, steady: Steady) -> Finished:
     side = max(size, min(round(float(person.sides[row])), LARGEST))
     image = resized(image, side)
     alpha = job.weight * resized(mouth_alpha(size, box, old, new), side, cv2.INTER_LINEAR)
-    if person.covers is not None and person.covers[row].any():
+    if row in person.covers:
         alpha = alpha * clear(person.covers[row], side)
     luma = geometry.crop_luma(frame, person.track.matrices[row], side)
     return Finished(detailed(luma, image, alpha * ~around(mouths, side)), alpha, luma, new)

@@ -72,18 +72,19 @@ def surface(image: Byte) -> Byte:
     return np.asarray(cv2.resize(colours, (GRID, GRID), interpolation=cv2.INTER_AREA))
 
 
-def trust(person: Person, surfaces: Byte) -> Trust:
+def trust(person: Person, surfaces: Byte, before: Byte | None = None) -> Trust:
     """How sure a track's frames are.
 
     Args:
         surfaces: (N, 12, 12, 3) of its frames.
+        before: (N, 24, 24), what lies before the face, see `sidgan.dubbing.covering.covers`; nothing if not given.
     """
     track, seen = person.track, person.track.visible | person.bridged
     scores = np.where(track.visible, track.scores, np.interp(np.arange(len(track)), np.flatnonzero(track.visible),
                                                              track.scores[track.visible]))  # fmt: skip
     foreign = _ramp(covered(surfaces, person.points, track.visible), COVERED)
-    if person.covers is not None:
-        lips, face = hidden_shares(person.covers, person.points)
+    if before is not None:
+        lips, face = hidden_shares(before, person.points)
         foreign = np.minimum.reduce([foreign, _ramp(lips, LIPS_HIDDEN), _ramp(face, FACE_HIDDEN)])
     doubts = np.stack([
         foreign, _ramp(slips(person.points), SLIPPED),
