@@ -73,6 +73,8 @@ def _pieces(sound: Iterable[Float]) -> Iterator[Float]:
             raise InputError(
                 f"sound came as {samples.dtype} {samples.shape}; give one channel, floats in [-1, 1], (samples,)"
             )
+        if not np.isfinite(samples).all():
+            raise InputError("sound holds values that are no numbers; look at where it comes from")
         yield samples.astype(np.float32)
 
 

@@ -83,11 +83,9 @@ class Watch:
             weights = fades(person, tuple(self._tracker.cuts), arrived)
             album = before[number].album if number in before else None
             self._known[number] = Known(person, weights, sure.confidence, album)
-        followed = self._known.keys() | self._tracker.here().keys()
-        self._looks = defaultdict(dict, {
-            number: {index: one for index, one in looks.items() if index >= since}
-            for number, looks in self._looks.items() if number in followed
-        })  # fmt: skip
+        remembered = ((number, {index: one for index, one in looks.items() if index >= since})
+                      for number, looks in self._looks.items())  # fmt: skip
+        self._looks = defaultdict(dict, ((number, looks) for number, looks in remembered if looks))
         return [known.person for number, known in before.items() if number not in self._known]
 
     def willing(self, index: int) -> list[tuple[Known, float]]:
