@@ -21,7 +21,7 @@ from sidgan.train.judging import judge, spread
 from sidgan.train.loop import LoopConfig, run
 from sidgan.train.pairs import draw_negatives, draw_pairs
 from sidgan.train.runs import gan_config as gan_settings
-from sidgan.train.runs import same_run, sync_config
+from sidgan.train.runs import listener_config, occlusion_config, same_run, sync_config
 from sidgan.train.schedule import moment
 from sidgan.train.syncnet import SyncTask, SyncTrainConfig, pair_scores
 
@@ -300,7 +300,7 @@ def resolved(preset):
     return gan_settings(preset, 100, None, [])
 
 
-@pytest.mark.parametrize("preset", [p for p in presets() if not p.startswith("syncnet")])
+@pytest.mark.parametrize("preset", [p for p in presets() if not p.startswith(("syncnet", "listener", "occlusion"))])
 def test_every_preset_resolves(preset):
     config = resolved(preset)
     assert len(config.grow) == len(config.generator.rgb_levels) - 1
@@ -310,6 +310,11 @@ def test_every_preset_resolves(preset):
 def test_every_expert_preset_resolves(preset):
     config = sync_config(preset, 100, None, [])
     assert (config.model.kind == "vanilla") == (preset == "syncnet_vanilla")
+
+
+@pytest.mark.parametrize(("make", "preset"), [(listener_config, "listener"), (occlusion_config, "occlusion")])
+def test_what_other_networks_train_by_resolves(make, preset):
+    assert make(preset, 100, None, []).loop.steps == 100
 
 
 def differences(a, b, where=""):
