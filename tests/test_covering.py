@@ -252,6 +252,16 @@ def test_the_hand_stays_before_the_redrawn_mouth(film: Path) -> None:
     assert np.array_equal(half[:, side // 2 + 8 :], free[:, side // 2 + 8 :])
 
 
+def test_nobody_is_drawn_after_a_picture_with_a_hand_in_it(film: Path) -> None:
+    (person,) = analyse(media.probe(film / "talk.mp4"), "largest", lambda stage, done, total: None).people
+    covered = {person.track.first + row for row in person.covers}
+    assert covered
+    person.doubts = {}
+    assert not covered & {index for group in person.candidates(2) for index in group}
+    person.covers = dict.fromkeys(range(len(person.track)), np.full((24, 24), 255, np.uint8))
+    assert person.candidates(2) != []
+
+
 def test_covers_lower_the_confidence(film: Path) -> None:
     track = analyse(media.probe(film / "talk.mp4"), "largest", lambda stage, done, total: None).people[0].track
     person, looks = Person(track), np.full((len(track), 12, 12, 3), 128, np.uint8)

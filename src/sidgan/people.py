@@ -84,10 +84,11 @@ class Person:
         """For each of ``count`` references (1 or 2), the frames of which the sharpest is to be taken; none if unusable.
 
         Frontal ones among the first usable ones, or else the least turned. Of two, one is to show the lips closed and
-        one open: between them they hold what a mouth is made of.
+        one open: between them they hold what a mouth is made of. Faces with something before them only if all have.
         """
         first = PAIR_FRAMES if count > 1 else REFERENCE_FRAMES
         usable = list(islice((i for i in self.track.frames if self.refusal(i) is None), first))
+        usable = [i for i in usable if self.row(i) not in self.covers] or usable
         rows = [self.row(i) for i in usable]
         return [[usable[k] for k in group] for group in telling(self.track.pose[rows], self.points[rows], count)]
 

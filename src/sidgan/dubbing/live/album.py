@@ -45,9 +45,9 @@ class Album:
             return
         for index in (i for i in sorted(frames) if i > self._last and i in person.track.frames):
             self._last = index
-            its_turn = (index - self._since) % EVERY == 0 or not self._kept
+            row = person.row(index)
+            its_turn = ((index - self._since) % EVERY == 0 and row not in person.covers) or not self._kept
             if its_turn and person.refusal(index) is None:
-                row = person.row(index)
                 crop = geometry.crop_face(frames[index], person.track.matrices[row], self.engine.size).image
                 self._kept.append((float(confidence[row]), crop, person.track.pose[row], person.points[row]))
         if age >= CHOSEN_AT[self._choices]:
