@@ -18,7 +18,7 @@ from sidgan.timeline import Showing, Timeline
 from sidgan.types import Float
 
 FADE = 3  #: frames over which a redrawn mouth comes and goes beside frames that are left alone; cuts need none
-FADE_SECONDS = 0.12  #: and beside silences in which it is left alone
+FADE_COLUMNS = round(0.12 * STEPS_PER_SECOND)  #: of the spectrogram, 0.12 s: beside silences in which it is left alone
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Plan:
         if person not in self._weights:
             self._weights[person] = fades(person, self.seen.cuts, len(self.seen.times))
         voice = self.voices.of(self.seen.numbers[person])
-        heard = voice.speaks(shown.time, round(FADE_SECONDS * STEPS_PER_SECOND))
+        heard = voice.speaks(shown.time, FADE_COLUMNS)
         return min(float(self._weights[person][person.row(shown.source)]), heard)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from itertools import islice
@@ -9,12 +10,11 @@ from itertools import islice
 import numpy as np
 
 from sidgan import geometry
-from sidgan.audio import STEPS_PER_SECOND
 from sidgan.dubbing.live.album import Album
 from sidgan.dubbing.live.hearing import Hearing
 from sidgan.dubbing.live.pictures import editable, framed, shown
 from sidgan.dubbing.live.watching import Known, Watch
-from sidgan.dubbing.plan import FADE_SECONDS
+from sidgan.dubbing.plan import FADE_COLUMNS
 from sidgan.dubbing.redrawing import Job, finished, redraw
 from sidgan.dubbing.settings import Settings
 from sidgan.dubbing.steady import Steady
@@ -72,14 +72,14 @@ class Live:
 
     def _drawn(self, held: dict[int, Frame], step: range, voice: Voice, begins: Fraction) -> dict[int, Frame]:
         """The frames of a step that are redrawn, by index."""
-        willing: dict[Person, tuple[Known, list[tuple[Frame, float]]]] = {}
+        willing: dict[Known, list[tuple[Frame, float]]] = defaultdict(list)
         for frame in (held[index] for index in step if held[index].time - begins < voice.end):
-            heard = voice.speaks(frame.time - begins, round(FADE_SECONDS * STEPS_PER_SECOND))
+            heard = voice.speaks(frame.time - begins, FADE_COLUMNS)
             for known, share in self._watch.willing(frame.index) if heard > 0 else ():
-                willing.setdefault(known.person, (known, []))[1].append((frame, min(share, heard)))
+                willing[known].append((frame, min(share, heard)))
         edited: dict[int, Frame] = {}
-        for person, (known, shares) in willing.items():
-            album = self._album(known, held)
+        for known, shares in willing.items():
+            person, album = known.person, self._album(known, held)
             jobs = [self._job(frame, person, album.engine.size, voice.at(frame.time - begins), share)
                     for frame, share in shares]  # fmt: skip
             faces = redraw(album.engine, jobs, album.reference, album.points)

@@ -24,7 +24,7 @@ REMEMBERED = 75  #: frames that say how a face usually looks and is held; more t
 assert REMEMBERED > SMOOTHED
 
 
-@dataclass
+@dataclass(eq=False)
 class Known:
     """A face that is being followed.
 
