@@ -40,7 +40,7 @@ def video(tmp_path_factory):
 def thin_vgg(monkeypatch):
     """VGG19 with a sixteenth of its channels: the same shapes of maps, in no time."""
     monkeypatch.setattr("sidgan.nn.vgg.LAYERS", tuple(c // 16 for c in LAYERS))
-    return judges.load_vgg("random", torch.device("cpu"))
+    return checkpoint.load_vgg("random")
 
 
 def expert(path, kind, face=128):
@@ -329,15 +329,14 @@ def test_missing_matplotlib_is_said_before_any_work(monkeypatch, tmp_path):
 
 
 def test_bad_input_is_explained(tmp_path):
-    cpu = torch.device("cpu")
     with pytest.raises(CheckpointError, match="no weights file"):
-        judges.load_vgg(str(tmp_path / "none.pth"), cpu)
+        checkpoint.load_vgg(str(tmp_path / "none.pth"))
     (tmp_path / "junk.pth").write_bytes(b"junk")
     with pytest.raises(CheckpointError, match="cannot be read"):
-        judges.load_vgg(str(tmp_path / "junk.pth"), cpu)
+        checkpoint.load_vgg(str(tmp_path / "junk.pth"))
     torch.save({"features.0.weight": torch.zeros(1)}, tmp_path / "other.pth")
     with pytest.raises(CheckpointError, match="VGG19"):
-        judges.load_vgg(str(tmp_path / "other.pth"), cpu)
+        checkpoint.load_vgg(str(tmp_path / "other.pth"))
     with pytest.raises(InputError, match="there is no such file"):
         next(Source([tmp_path / "no.mp4"], 4).windows())
     media.write_clip(tmp_path / "mute.mp4", [np.full((96, 96, 3), 90, np.uint8)] * 12, Fraction(25))
@@ -346,4 +345,4 @@ def test_bad_input_is_explained(tmp_path):
     with pytest.raises(ConfigError, match="windows"):
         Source([DEMO], 0)
     with pytest.raises(ConfigError, match="size"):
-        judges.Reconstruction(judges.load_vgg("random", cpu), 100)
+        judges.Reconstruction(checkpoint.load_vgg("random"), 100)

@@ -10,6 +10,7 @@ import pytest
 import torch
 from lightning.fabric import Fabric
 
+from sidgan import checkpoint, downloads
 from sidgan.data.dataset import read_manifest
 from sidgan.errors import CheckpointError, ConfigError, DataError, OutputError
 from sidgan.train import loop, runs
@@ -32,10 +33,9 @@ class Process:
 ])  # fmt: skip
 def test_processes_do_not_fetch_the_same_file_at_a_time(rank, local, expected, monkeypatch):
     process = Process(rank, local)
-    monkeypatch.setattr(runs, "fetch", lambda file: process.done.append("fetch"))
-    monkeypatch.setattr(torch, "load", lambda *_, **__: {})
-    monkeypatch.setattr(runs, "VGG19", lambda *_: "vgg")
-    assert runs._vgg(gan_config("full", 10, None, []), process) == "vgg"
+    monkeypatch.setattr(downloads, "fetch", lambda file: process.done.append("fetch"))
+    monkeypatch.setattr(checkpoint, "load_vgg", lambda source: process.done.append("fetch") or source)
+    assert runs._vgg(gan_config("full", 10, None, []), process) == "published"
     assert " ".join(process.done) == expected
     assert runs._vgg(gan_config("tiny128", 10, None, []), process) is None
 

@@ -6,6 +6,7 @@ from torch import nn
 
 from sidgan.errors import CheckpointError
 from sidgan.nn import VGG19
+from sidgan.nn.vgg import DEVIATION, MEAN
 
 CONVOLUTIONS = {0: 64, 2: 64, 5: 128, 7: 128, 10: 256, 12: 256, 14: 256, 16: 256, 19: 512, 21: 512, 23: 512, 25: 512,
                 28: 512, 30: 512, 32: 512}  # fmt: skip
@@ -54,3 +55,32 @@ def test_it_is_frozen_but_passes_gradients(net: VGG19) -> None:
     assert not any(p.requires_grad for p in net.parameters())
     assert images.grad is not None
     assert images.grad.abs().sum() > 0
+
+
+def normalised(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Weights as published for style transfer: other numbers, scaled channels, and a layer in front."""
+    before = torch.tensor([[0.0, 0, 255], [0, 255, 0], [255, 0, 0]])
+    given, scale = {"0.weight": before[:, :, None, None], "0.bias": -before @ torch.tensor(MEAN)}, torch.ones(3)
+    for number, layer in zip((2, 5, 9, 12, 16, 19, 22, 25, 29, 32, 35, 38, 42, 45, 48), CONVOLUTIONS, strict=True):
+        weight, bias = state[f"features.{layer}.weight"], state[f"features.{layer}.bias"]
+        if layer == 0:  # which is to see what the layer in front gives
+            weight = (weight / torch.tensor(DEVIATION)[:, None, None]).flip(1) / 255
+        after = torch.rand(len(weight)) + 0.5
+        given[f"{number}.weight"] = weight * after[:, None, None, None] / scale[None, :, None, None]
+        given[f"{number}.bias"], scale = bias * after, after
+    return given | {"51.weight": torch.zeros(1), "last": scale}
+
+
+def test_normalised_weights_are_the_same_network_but_for_the_scales_of_its_last_channels(net: VGG19) -> None:
+    state = {k: v + 0.01 * torch.randn_like(v) for k, v in net.state_dict().items()}
+    given = normalised(state)
+    scale = given.pop("last")[:, None, None]
+    images = torch.rand(2, 3, 128, 128)
+    loaded = VGG19(given)
+    torch.testing.assert_close(loaded(images), VGG19(state)(images) * scale, rtol=1e-3, atol=1e-3)
+    assert loaded.source == "published weights, normalised"
+    for broken in ({"48.weight": torch.zeros(1)}, {"2.weight": torch.zeros(64, 1, 3, 3)}, {"0.weight": torch.zeros(1)}):
+        with pytest.raises(CheckpointError, match="missing or of another shape"):
+            VGG19(given | broken)
+    with pytest.raises(CheckpointError, match="missing or of another shape"):
+        VGG19({k: v for k, v in given.items() if k != "0.bias"})

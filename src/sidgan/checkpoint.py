@@ -18,13 +18,14 @@ from typing import Any, TypeVar, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
+from sidgan import downloads
 from sidgan.config import GeneratorConfig, ListenerConfig, OcclusionConfig, SyncNetConfig, from_dict, to_dict
 from sidgan.errors import CheckpointError, ConfigError
 from sidgan.files import finished, writing
-from sidgan.nn import AudioEncoder, Generator, Listener, OcclusionNet, SyncNet
+from sidgan.nn import VGG19, AudioEncoder, Generator, Listener, OcclusionNet, SyncNet
 from sidgan.nn.baselines import build
 
 FORMAT = "sidgan-1"
@@ -190,6 +191,33 @@ def load_listener(path: Path | str) -> Listener:
 def load_occlusion(path: Path | str = "bundled") -> OcclusionNet:
     """What sees coverings, in eval mode, fp32, on the CPU. ``bundled`` names the one that comes with the package."""
     return _load(path, OcclusionNet)
+
+
+def load_vgg(source: Path | str = "published") -> VGG19:
+    """VGG19 from a file as it was published (.pth, or .safetensors), or by a name of `sidgan.downloads.VGGS`, fetched
+    once, or ``random`` (seeded).
+
+    Raises:
+        CheckpointError: the file is missing or holds something else.
+        DownloadError: a published file cannot be had.
+    """
+    if source == "random":
+        return VGG19()
+    known = downloads.VGGS.get(str(source))
+    file = Path(source) if known is None else downloads.fetch(known)
+    if not file.is_file():
+        names = ", ".join(f"'{name}'" for name in downloads.VGGS)
+        raise CheckpointError(f"no weights file {file} for VGG19; give a file, or one of {names} and 'random'")
+    try:
+        state = load_file(file) if file.suffix == ".safetensors" else torch.load(file, "cpu", weights_only=True)
+    except Exception as error:  # what is no such file makes the readers fail in many ways
+        raise CheckpointError(f"{file} cannot be read as weights of VGG19; fetch it again") from error
+    if not isinstance(state, dict):
+        raise CheckpointError(f"{file} does not hold the weights of VGG19")
+    vgg = VGG19(state)
+    if known is None:
+        vgg.source = f"weights of {file.name}"
+    return vgg
 
 
 def load_ears(path: Path | str) -> AudioEncoder:

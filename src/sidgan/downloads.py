@@ -44,10 +44,21 @@ class Download:
     stated_by: str = "the publisher"
 
 
+USERS = "independent projects that use the file; none was found from its publisher"
+
 VGG19 = Download(
     file="vgg19-dcbb9e9d.pth", url="https://download.pytorch.org/models/vgg19-dcbb9e9d.pth", sha256="dcbb9e9d",
     megabytes=548, licence="BSD-3-Clause; trained on ImageNet, whose pictures are for research",
     purpose="contextual and perceptual loss",
+)  # fmt: skip
+
+VGG19_NORMALISED = Download(
+    file="vgg_normalised.pth", sha256="804ca2835ecf7539f0cd2a7ac3c18ce81e6f8468969ae7117ac0c148d286bb4a",
+    url="https://github.com/naoto0804/pytorch-AdaIN/releases/download/v0.0.0/vgg_normalised.pth",
+    megabytes=80, licence="MIT around it; VGG19 of the Visual Geometry Group (CC BY 4.0), trained on ImageNet, whose "
+        "pictures are for research",
+    purpose="contextual and perceptual loss with vgg=normalised",
+    stated_by=USERS,
 )  # fmt: skip
 
 YUNET = Download(
@@ -57,8 +68,6 @@ YUNET = Download(
     megabytes=0.2, licence="MIT; trained on WIDER FACE, whose pictures are for research",
     purpose="a face detector that finds small and turned faces",
 )  # fmt: skip
-
-USERS = "independent projects that use the file; none was found from its publisher"
 
 INCEPTION = Download(
     file="inception-2015-12-05.pt", sha256="f58cb9b6ec323ed63459aa4fb441fe750cfe39fafad6da5cb504a16f19e958f4",
@@ -82,7 +91,9 @@ FAN = Download(
     purpose="landmarks of turned, dim or partly hidden faces",
 )  # fmt: skip
 
-KNOWN = (VGG19, YUNET, INCEPTION, SYNCNET_V2, FAN)
+#: Weights of VGG19 that can be asked for by name.
+VGGS = {"published": VGG19, "normalised": VGG19_NORMALISED}
+KNOWN = (VGG19, VGG19_NORMALISED, YUNET, INCEPTION, SYNCNET_V2, FAN)
 
 
 def named(file: str) -> Download:

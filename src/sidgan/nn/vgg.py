@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -20,9 +20,10 @@ class VGG19(nn.Module):
     """Frozen feature extractor: the first 34 layers of VGG19, ending with the ReLU of conv5_3.
 
     Args:
-        state: the published weights, with or without the rest of the network, whose keys begin with ``features.``.
-            Without them the weights are random, the same for the same ``seed``. That is another loss than the paper's:
-            ``source`` says which it is, and every run and checkpoint repeats it.
+        state: published weights, with or without the rest of the network: of torchvision, whose keys begin with
+            ``features.``, or normalised as for style transfer, with a layer in front that prepares pictures (see
+            `_renumbered`). Without them the weights are random, the same for the same ``seed``. That is another loss
+            than the paper's: ``source`` says which it is, and every run and checkpoint repeats it.
         seed: of random weights.
 
     Raises:
@@ -45,11 +46,15 @@ class VGG19(nn.Module):
         self.features = nn.Sequential(*layers)
         self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("deviation", torch.tensor(DEVIATION).view(1, 3, 1, 1), persistent=False)
-        self.source = f"random weights, seed {seed}" if state is None else "published weights"
+        self.source = f"random weights, seed {seed}"
         if state is None:
             self._randomise(seed)
+        elif "0.weight" in state:
+            self._load(_renumbered(state, [k.removesuffix(".weight") for k in self.state_dict() if "weight" in k]))
+            self.source = "published weights, normalised"
         else:
             self._load(state)
+            self.source = "published weights"
         self.eval().requires_grad_(False)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -72,3 +77,24 @@ class VGG19(nn.Module):
         if missing:
             raise CheckpointError(f"these are not the weights of VGG19: '{missing[0]}' is missing or of another shape")
         self.load_state_dict({k: state[k] for k in mine})
+
+
+def _renumbered(state: Mapping[str, Tensor], layers: Iterable[str]) -> dict[str, Tensor]:
+    """Normalised weights under the names of ``layers``, as the network here takes them.
+
+    They are those of the network's authors, with channels scaled so that each says 1 of ImageNet on average. The scales
+    cancel from layer to layer; only those of the last remain. A layer in front turns RGB in [0, 1] into BGR without the
+    mean colour. It becomes a part of the first convolution, whose zeros at the border are then the mean colour, as when
+    the network was trained.
+    """
+    before, added = state["0.weight"], state.get("0.bias")
+    numbers = sorted(int(k.removesuffix(".weight")) for k in state if k.removesuffix(".weight").isdecimal())
+    mine = {f"{layer}.{kind}": state[f"{number}.{kind}"] for layer, number in zip(layers, numbers[1:], strict=False)
+            for kind in ("weight", "bias") if f"{number}.{kind}" in state}  # fmt: skip
+    first = mine.get("features.0.weight")
+    if first is None or first.shape[1:] != (3, 3, 3) or before.shape != (3, 3, 1, 1) or added is None:
+        return {}  # which whoever takes it refuses
+    turned = before[:, :, 0, 0]
+    mine["features.0.weight"] = torch.einsum("ochw,ci,i->oihw", first, turned, torch.tensor(DEVIATION))
+    mine["features.0.bias"] = mine["features.0.bias"] + first.sum((2, 3)) @ (turned @ torch.tensor(MEAN) + added)
+    return mine

@@ -22,7 +22,7 @@ Videos = Annotated[list[Path], typer.Argument(help="videos of a talking face, wi
 ExpertFile = Annotated[str, typer.Option(help="weights of the shift-invariant expert, or 'bundled'", metavar="FILE")]
 Against = Annotated[str | None, typer.Option(help="weights of an expert to compare with: vanilla", metavar="FILE")]
 Out = Annotated[Path, typer.Option(help="folder for the picture and its numbers")]
-Vgg = Annotated[str, typer.Option(help="VGG19: a weights file, 'published' (548 MB, fetched once) or 'random'")]
+Vgg = Annotated[str, typer.Option(help="VGG19: 'published' (548 MB, once), 'normalised' (80 MB), 'random' or a file")]
 Count = Annotated[int, typer.Option(help="windows of five frames, shared among the videos", min=1)]
 Size = Annotated[int, typer.Option(help="px at which pictures are compared: 512 (the paper), 256 or 128 (faster)")]
 Seed = Annotated[int, typer.Option(help="of the choice of windows", min=0)]
@@ -92,16 +92,17 @@ def fig2(
 def _ingredients(
     videos: list[Path], expert: str, against: str | None, vgg: str, windows: int, size: int, seed: int, device: str
 ) -> tuple[Any, Any, Any]:
+    from sidgan.checkpoint import load_vgg
     from sidgan.engine import choose_device
     from sidgan.paper.draw import require_matplotlib
     from sidgan.paper.footage import Source
-    from sidgan.paper.judges import Expert, Reconstruction, load_vgg
+    from sidgan.paper.judges import Expert, Reconstruction
 
     require_matplotlib()
     source, where = Source(videos, windows, seed), choose_device(device)
     source.check()
     experts = [Expert.load(file, where) for file in (expert, against) if file is not None]
-    return source, experts, Reconstruction(load_vgg(vgg, where), size)
+    return source, experts, Reconstruction(load_vgg(vgg).to(where), size)
 
 
 def _remarks(result: Any, picture: Path) -> None:

@@ -9,12 +9,10 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file
 from torch import Tensor
 
-from sidgan import checkpoint, downloads
+from sidgan import checkpoint
 from sidgan.config import SYNC_FRAMES, require
-from sidgan.errors import CheckpointError
 from sidgan.losses import contextual_loss, perceptual_loss, sync_probability
 from sidgan.nn import VGG19, SyncNet, lower_half_windows
 from sidgan.paper.footage import MARGIN, SIZE
@@ -95,30 +93,6 @@ class Reconstruction:
     def _pictures(self, wide: Byte, shifts: Sequence[int], device: torch.device) -> Iterator[Tensor]:
         for batch in _views(_tensor(wide[None], device), shifts, BATCH // 2):
             yield F.interpolate(batch[:, 0], (self.size, self.size), mode="area")
-
-
-def load_vgg(source: str, device: torch.device) -> VGG19:
-    """VGG19 from a weights file (.pth or .safetensors), or ``published`` (fetched once), or ``random`` (seeded).
-
-    Raises:
-        CheckpointError: the file is missing or holds something else.
-        DownloadError: the published file cannot be had.
-    """
-    if source == "random":
-        return VGG19().to(device)
-    path = downloads.fetch(downloads.VGG19) if source == "published" else Path(source)
-    if not path.is_file():
-        raise CheckpointError(f"no weights file {path} for VGG19; give a file, 'published' or 'random'")
-    try:
-        state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
-    except Exception as error:  # what is no such file makes the readers fail in many ways
-        raise CheckpointError(f"{path} cannot be read as weights of VGG19; fetch it again") from error
-    if not isinstance(state, dict):
-        raise CheckpointError(f"{path} does not hold the weights of VGG19")
-    vgg = VGG19(state)
-    if source != "published":
-        vgg.source = f"weights of {path.name}"
-    return vgg.to(device)
 
 
 def is_random(vgg: VGG19) -> bool:

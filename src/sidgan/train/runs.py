@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning.fabric import Fabric
 
 from sidgan import checkpoint, downloads
@@ -19,7 +18,6 @@ from sidgan.data.shards import is_shards
 from sidgan.data.shardset import ShardSet
 from sidgan.data.speech import SpeechSet
 from sidgan.data.splits import ASIDE
-from sidgan.downloads import fetch
 from sidgan.engine import choose_device, choose_precision
 from sidgan.errors import CheckpointError, ConfigError
 from sidgan.files import finished, writing
@@ -156,14 +154,12 @@ def train_gan(
 def _vgg(config: GanTrainConfig, fabric: Fabric) -> VGG19 | None:
     if not config.needs_vgg:
         return None
-    if config.vgg == "random":
-        return VGG19()
     # One process fetches it, then the first of every machine that does not share the cache, and then it is there.
-    for fetches in (fabric.is_global_zero, fabric.local_rank == 0):
+    for fetches in (fabric.is_global_zero, fabric.local_rank == 0) if config.vgg in downloads.VGGS else ():
         if fetches:
-            fetch(downloads.VGG19)
+            downloads.fetch(downloads.VGGS[config.vgg])
         fabric.barrier()
-    return VGG19(torch.load(fetch(downloads.VGG19), map_location="cpu", weights_only=True))
+    return checkpoint.load_vgg(config.vgg)
 
 
 def launch(device: str, precision: str) -> Fabric:

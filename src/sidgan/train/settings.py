@@ -21,7 +21,8 @@ class GanTrainConfig:
         discriminators: one for each level whose ``gan`` weight is not 0.
         features: what compares VGG19's features: ``contextual`` (Eq. 3) or ``perceptual`` (an ablation of Table 4).
         expert_kind: the kind of expert that the sync loss asks for; another is refused. ``any`` takes either.
-        vgg: its weights: ``published`` (downloaded once) or ``random``, which makes it another loss than the paper's.
+        vgg: its weights: ``published`` or ``normalised`` (`sidgan.downloads.VGGS`, fetched once), or ``random``, which
+            makes it another loss than the paper's.
         loop: steps and intervals.
         batch: frames per step. Without the sync loss each comes from another window; with it they are windows of 5.
         lr, betas: Adam, for generator and discriminators alike.
@@ -56,7 +57,7 @@ class GanTrainConfig:
     weights: dict[int, LossWeights] = field(default_factory=dict)
     discriminators: dict[int, DiscriminatorConfig] = field(default_factory=dict)
     features: Literal["contextual", "perceptual"] = "contextual"
-    vgg: Literal["published", "random"] = "published"
+    vgg: Literal["published", "normalised", "random"] = "published"
     expert_kind: Literal["aps", "vanilla", "any"] = "aps"
     loop: LoopConfig = field(default_factory=LoopConfig)
     batch: int = 20
