@@ -220,9 +220,37 @@ def test_same_seed_same_clips(data: Path, made: Path, tmp_path: Path) -> None:
         assert (ours == theirs).all()
 
 
+def test_stopped_it_goes_on_and_makes_the_same(
+    data: Path, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, write = tmp_path / "x", media.write_clip
+    calls = []
+
+    def die_in_the_second(path: Path, *rest: object, **more: object) -> None:
+        calls.append(path)
+        if len(calls) == 2:
+            path.write_bytes(b"half a clip")
+            raise KeyboardInterrupt
+        write(path, *rest, **more)
+
+    monkeypatch.setattr(media, "write_clip", die_in_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        transfer.multiply(data, out, 2, seed=1)
+    assert not (out / "manifest.jsonl").exists()
+    assert transfer.multiply(data, out, 2, seed=1) == records(made)[:2]
+    assert transfer.multiply(data, out, 3, seed=1) == records(out) == records(made)
+    assert [path.name for path in calls].count(calls[0].name) == 1  # no clip is made twice, but for the half one
+    assert len(calls) == 4
+    for path in (made / "clips").iterdir():
+        assert (out / "clips" / path.name).read_bytes() == path.read_bytes()
+
+
 def test_what_cannot_be_done_is_said(data: Path, made: Path, tmp_path: Path) -> None:
+    for other in ({"seed": 2}, {"seed": 1, "blend": 0.5}):
+        with pytest.raises(ConfigError, match="other data, seed or share"):
+            transfer.multiply(data, made, 3, **other)
     with pytest.raises(ConfigError, match="new folder"):
-        transfer.multiply(data, made, 1)
+        transfer.multiply(data, data, 1)
     with pytest.raises(ConfigError, match="positive"):
         transfer.multiply(data, tmp_path / "x", 0)
     for share in (-0.1, 1.5, float("nan")):

@@ -401,14 +401,17 @@ def inspect(
 @app.command()
 def multiply(
     data: Annotated[Path, typer.Argument(help="prepared folder", show_default=False)],
-    out: Annotated[Path, typer.Argument(help="new folder for the made clips", show_default=False)],
+    out: Annotated[Path, typer.Argument(help="folder for the made clips", show_default=False)],
     count: Annotated[int, typer.Option(help="clips to make", min=1)] = 250,
     seed: Annotated[int, typer.Option(help="of all that is drawn", min=0)] = 0,
     blend: Annotated[float, typer.Option(help="share of the clips whose face is two people's", min=0, max=1)] = 0.0,
     workers: Annotated[int, typer.Option(help="processes", min=1)] = 1,
     as_json: AsJson = False,
 ) -> None:
-    """Let people speak with others' mouths, in sync: more speakers to train on. Example: sidgan multiply data more."""
+    """Let people speak with others' mouths, in sync: more speakers to train on. Example: sidgan multiply data more.
+
+    Stopped, the same command goes on; with a larger --count it adds to what is there.
+    """
     from sidgan.data import transfer
 
     with bar(console) as show:

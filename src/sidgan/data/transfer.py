@@ -23,7 +23,7 @@ from sidgan.data.carry import Motion, View, blended, brightness, destination, re
 from sidgan.data.dataset import FPS, packed_arrays, read_crops, read_manifest
 from sidgan.errors import ConfigError, DataError
 from sidgan.executors import local
-from sidgan.files import finished, writing
+from sidgan.files import digest, finished, writing
 from sidgan.types import Byte, Float
 
 FRAMES = 75  #: of a new clip, or as many as the donor has
@@ -106,11 +106,11 @@ def multiply(
     """Make ``count`` new clips of a prepared folder's people and write them as another prepared folder.
 
     People take turns as targets, in random order; donors are drawn with equal weight per person, never the target.
-    The same arguments give the same clips.
+    The same arguments give the same clips. Stopped, the same call goes on; a larger ``count`` adds to what is there.
 
     Args:
         data: prepared folder.
-        out: new folder.
+        out: new folder, or one that was made, or begun, with the same data, ``seed`` and ``blend``.
         count: clips to make.
         seed: of all that is drawn.
         blend: share of the clips whose face is mixed with another person's, so that it is nobody's.
@@ -118,7 +118,7 @@ def multiply(
         progress: told (clips done, of how many).
 
     Raises:
-        ConfigError: ``count`` is not positive, ``blend`` no share, or ``out`` is not a new or empty folder.
+        ConfigError: ``count`` is not positive, ``blend`` no share, or ``out`` holds something else.
         DataError: fewer than two people with at least a second of training frames.
         SidganError: a worker process was killed.
     """
@@ -126,11 +126,8 @@ def multiply(
         raise ConfigError(f"the number of clips must be positive, not {count}")
     if not 0 <= blend <= 1:
         raise ConfigError(f"the share of blended faces must be between 0 and 1, not {blend}")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ConfigError(f"{out} is there already; name a new folder")
     people = by_person(data)
-    with writing(out):
-        (out / "clips").mkdir(parents=True, exist_ok=True)
+    _settle(out, {"data": digest(data / "manifest.jsonl"), "seed": seed, "blend": blend})
     jobs = []
     for number, (target, donor, rng) in enumerate(_pairs(people, count, seed)):
         mixed = blend > 0 and rng.random() < blend
@@ -143,6 +140,21 @@ def multiply(
     with finished(out / "manifest.jsonl") as part, writing(out):
         part.write_text("".join(json.dumps(record, sort_keys=True) + "\n" for record in records), encoding="utf-8")
     return records
+
+
+def _settle(out: Path, settings: dict[str, Any]) -> None:
+    """Make the folder, or see that what is in it began with the same settings."""
+    noted = out / "multiply.json"
+    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not noted.is_file())):
+        raise ConfigError(f"{out} is there already; name a new folder")
+    if noted.is_file():
+        if json.loads(noted.read_text(encoding="utf-8")) != settings:
+            raise ConfigError(f"{out} was begun with other data, seed or share of blended faces; name a new folder")
+        return
+    with writing(out):
+        (out / "clips").mkdir(parents=True, exist_ok=True)
+    with finished(noted) as part, writing(noted):
+        part.write_text(json.dumps(settings), encoding="utf-8")
 
 
 def by_person(data: Path) -> dict[str, list[Stretch]]:
@@ -183,6 +195,11 @@ def _others(people: dict[str, list[Stretch]], target: Stretch, rng: np.random.Ge
 def _make(job: Job) -> dict[str, Any]:
     cv2.setNumThreads(1)
     target, donor, number, out, rng = job.target, job.donor, job.number, job.out, job.rng
+    name = f"transfer/{target.name.replace('/', '_')}/{donor.name.replace('/', '_')}_{number:04}"
+    base = out / "clips" / name.replace("/", "__")
+    noted = base.with_name(base.name + ".json")
+    if noted.is_file():
+        return dict(json.loads(noted.read_text(encoding="utf-8")))
     face, voice = load(target), load(donor)
     tries = [_window(len(donor), rng) for _ in range(TRIES)]
     spoken = max(tries, key=lambda rows: float(voice.motion.opening[rows].std()))
@@ -195,8 +212,6 @@ def _make(job: Job) -> dict[str, Any]:
     aims = destination(face.motion[shown], voice.motion.speech()[spoken], amplitude)
     size = face.images.shape[1]
     unit = ((aims + 0.5) / size).astype(np.float32)
-    name = f"transfer/{target.name.replace('/', '_')}/{donor.name.replace('/', '_')}_{number:04}"
-    base = out / "clips" / name.replace("/", "__")
     media.write_clip(base.with_name(base.name + ".mp4"), _pictures(face, voice, shown, spoken, aims), Fraction(FPS),
                      crf=10, chroma444=True)  # fmt: skip
     start = spoken[0] * audio.STEPS_PER_SECOND // FPS
@@ -207,7 +222,7 @@ def _make(job: Job) -> dict[str, Any]:
     })  # fmt: skip
     origins = {"side": target, "sharpness": target, "source_rate": target, "loudness": donor}
     facts = {key: origin.record[key] for key, origin in origins.items() if key in origin.record}
-    return facts | {
+    record = facts | {
         "name": name, "file": base.name, "kept": True, "size": size, "frames": len(spoken), "start": 0.0,
         "identity": target.person, "splits": {"train": [0, len(spoken)]},
         "transfer": {
@@ -216,6 +231,9 @@ def _make(job: Job) -> dict[str, Any]:
             "amplitude": round(amplitude, 3), **mixed,
         },
     }  # fmt: skip
+    with finished(noted) as part, writing(noted):  # last: what it stands beside is whole
+        part.write_text(json.dumps(record, sort_keys=True), encoding="utf-8")
+    return record
 
 
 def _blended(
