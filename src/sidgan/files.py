@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sidgan.errors import OutputError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @contextmanager
@@ -37,6 +41,28 @@ def finished(path: Path, *failures: type[Exception]) -> Iterator[Path]:
             os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file as UTF-8, which appears only when complete.
+
+    Raises:
+        OutputError: as `finished` does, and where the disk is full.
+    """
+    with finished(path) as part, writing(path):
+        part.write_text(text, encoding="utf-8")
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write arrays as NumPy's ``.npz``, which appears only when complete.
+
+    Raises:
+        OutputError: as `write_text`.
+    """
+    import numpy as np  # here: commands look at their files before libraries are imported
+
+    with finished(path) as part, writing(path), part.open("wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)
 
 
 def ending(path: Path) -> str:

@@ -15,7 +15,7 @@ import torch
 from sidgan import checkpoint, provenance
 from sidgan.adaptation.run import Adapted, AdaptReport, adapt_faces
 from sidgan.errors import CheckpointError
-from sidgan.files import finished, writing
+from sidgan.files import write_text, writing
 from sidgan.version import __version__
 
 FACES = "faces.json"  #: written last: with it, a folder is complete
@@ -53,8 +53,7 @@ def _write(folder: Path, results: Sequence[Adapted]) -> None:
     for i, result in enumerate(results):
         checkpoint.save(folder / f"{i}.safetensors", result.generator)
     told: list[dict[str, Any]] = [{"tracks": one.tracks, "report": one.report.to_dict()} for one in results]
-    with finished(folder / FACES) as part, writing(part):
-        part.write_text(json.dumps(told), encoding="utf-8")
+    write_text(folder / FACES, json.dumps(told))
 
 
 def _read(folder: Path) -> list[Adapted] | None:

@@ -19,7 +19,7 @@ from sidgan.data.listing import files_below
 from sidgan.data.speech import UNKNOWN, read_recording
 from sidgan.errors import InputError, SidganError
 from sidgan.executors import Executor, local
-from sidgan.files import finished, writing
+from sidgan.files import write_arrays, writing
 from sidgan.nn import SOUNDS
 from sidgan.types import Float
 
@@ -94,8 +94,7 @@ def _job(job: tuple[Path, Path]) -> float | str:
     sounds = by_column(recognise(samples), mel.shape[1])
     with writing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-    with finished(target) as part, writing(target), part.open("wb") as file:
-        np.savez(file, mel=mel.astype(np.float16), sounds=sounds)
+    write_arrays(target, {"mel": mel.astype(np.float16), "sounds": sounds})
     return mel.shape[1] / audio.STEPS_PER_SECOND
 
 

@@ -21,7 +21,7 @@ from sidgan.data.listing import ClipSource
 from sidgan.data.offset import estimate_offset
 from sidgan.data.splits import FPS
 from sidgan.errors import InputError, SidganError
-from sidgan.files import finished, writing
+from sidgan.files import write_arrays, write_text
 from sidgan.types import Byte, Clip, FaceTrack, Float, Frame
 
 KEYS = ("mel", "landmarks", "masks", "matrices", "pose")
@@ -113,8 +113,7 @@ def prepare_clip(source: ClipSource, out: Path, config: PrepareConfig) -> dict[s
     if record is None:
         done.unlink(missing_ok=True)  # from here on to the end, what lies there may be of two kinds
         record = _judge(source, target, config, signature)
-        with finished(done) as part, writing(done):
-            part.write_text(json.dumps(record, sort_keys=True), encoding="utf-8")
+        write_text(done, json.dumps(record, sort_keys=True))
     return record | {"sha256": digest}
 
 
@@ -189,7 +188,7 @@ def _pack(source: ClipSource, target: Path, config: PrepareConfig, facts: dict[s
     facts |= {"frames": len(pick), "start": float(start), "sharpness": round(float(np.median(sharpness)), 1)}
     if config.min_sharpness is not None and facts["sharpness"] < config.min_sharpness:
         raise Rejected(f"blurred ({facts['sharpness']:.0f})")
-    _write_npz(_beside(target, ".npz"), arrays)
+    write_arrays(_beside(target, ".npz"), arrays)
 
 
 def _best_track(tracks: list[FaceTrack], clip: Clip, source: ClipSource, facts: dict[str, Any]) -> FaceTrack:
@@ -372,8 +371,3 @@ def _digests(path: Path, settings: str, size: int, changed: int) -> tuple[Any, s
 
 def _beside(target: Path, suffix: str) -> Path:
     return target.with_name(target.name + suffix)
-
-
-def _write_npz(path: Path, arrays: dict[str, Float]) -> None:
-    with finished(path) as part, writing(path), part.open("wb") as file:
-        np.savez(file, allow_pickle=False, **arrays)

@@ -28,7 +28,7 @@ from sidgan.data.sources import read_source, unique_names
 from sidgan.data.splits import Splits, by_identity
 from sidgan.errors import InputError, OutputError
 from sidgan.executors import Executor, local
-from sidgan.files import finished, writing
+from sidgan.files import write_text, writing
 
 TOLERATED = 10  #: failures that never stop a run, however small it is
 
@@ -164,8 +164,7 @@ def _job(job: Job) -> dict[str, Any]:
 
 
 def _write(path: Path, lines: list[str]) -> None:
-    with finished(path) as part, writing(path):
-        part.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+    write_text(path, "".join(line + "\n" for line in lines))
 
 
 __all__ = ["DEFAULTS", "KEYS", "SUFFIXES", "VERSION", "PrepareConfig", "prepare", "prepare_clip", "ticks",

@@ -33,7 +33,7 @@ from sidgan.data.dataset import PackedClip, packed_clip, read_crops, read_manife
 from sidgan.data.listing import rank
 from sidgan.data.splits import ASIDE
 from sidgan.errors import DataError, OutputError
-from sidgan.files import digest, finished, writing
+from sidgan.files import digest, finished, write_text, writing
 from sidgan.types import Byte, Float
 
 INDEX, VERSION = "shards.json", 1
@@ -125,8 +125,7 @@ def write_shards(root: Path, out: Path, megabytes: float = 256, progress: Progre
             done += len(group)
             progress(done, len(samples))
     head = json.dumps({"version": VERSION, "size": sizes.pop()})[:-1]
-    with finished(out / INDEX) as part, writing(out / INDEX):
-        part.write_text(head + ', "shards": [\n' + ",\n".join(lines) + "\n]}\n", encoding="utf-8")
+    write_text(out / INDEX, head + ', "shards": [\n' + ",\n".join(lines) + "\n]}\n")
 
 
 def _samples(root: Path) -> list[Sample]:

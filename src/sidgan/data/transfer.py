@@ -23,7 +23,7 @@ from sidgan.data.carry import Motion, View, blended, brightness, destination, re
 from sidgan.data.dataset import FPS, packed_arrays, read_crops, read_manifest
 from sidgan.errors import ConfigError, DataError
 from sidgan.executors import local
-from sidgan.files import digest, finished, writing
+from sidgan.files import digest, write_arrays, write_text, writing
 from sidgan.types import Byte, Float
 
 FRAMES = 75  #: of a new clip, or as many as the donor has
@@ -137,8 +137,7 @@ def multiply(
     for record in local(min(workers, count))(_make, jobs):
         records.append(record)
         progress(len(records), count)
-    with finished(out / "manifest.jsonl") as part, writing(out):
-        part.write_text("".join(json.dumps(record, sort_keys=True) + "\n" for record in records), encoding="utf-8")
+    write_text(out / "manifest.jsonl", "".join(json.dumps(record, sort_keys=True) + "\n" for record in records))
     return records
 
 
@@ -153,8 +152,7 @@ def _settle(out: Path, settings: dict[str, Any]) -> None:
         return
     with writing(out):
         (out / "clips").mkdir(parents=True, exist_ok=True)
-    with finished(noted) as part, writing(noted):
-        part.write_text(json.dumps(settings), encoding="utf-8")
+    write_text(noted, json.dumps(settings))
 
 
 def by_person(data: Path) -> dict[str, list[Stretch]]:
@@ -216,7 +214,7 @@ def _make(job: Job) -> dict[str, Any]:
                      crf=10, chroma444=True)  # fmt: skip
     start = spoken[0] * audio.STEPS_PER_SECOND // FPS
     mel = voice.arrays["mel"][:, start : start + audio.STEPS_PER_SECOND * len(spoken) // FPS + 16]
-    _save(base.with_name(base.name + ".npz"), {
+    write_arrays(base.with_name(base.name + ".npz"), {
         "mel": mel, "landmarks": unit, "masks": geometry.mask_boxes(unit),
         "matrices": face.arrays["matrices"][shown], "pose": face.arrays["pose"][shown],
     })  # fmt: skip
@@ -231,8 +229,7 @@ def _make(job: Job) -> dict[str, Any]:
             "amplitude": round(amplitude, 3), **mixed,
         },
     }  # fmt: skip
-    with finished(noted) as part, writing(noted):  # last: what it stands beside is whole
-        part.write_text(json.dumps(record, sort_keys=True), encoding="utf-8")
+    write_text(noted, json.dumps(record, sort_keys=True))  # last: what it stands beside is whole
     return record
 
 
@@ -318,8 +315,3 @@ def _there_and_back(length: int, count: int, rng: np.random.Generator) -> np.nda
     """Frames of the target: from a random one on, turning round at either end of its stretch."""
     steps = int(rng.integers(2 * length)) + np.arange(count)
     return np.asarray(length - 1 - np.abs(length - 1 - steps % (2 * length - 2)))
-
-
-def _save(path: Path, arrays: dict[str, Float]) -> None:
-    with finished(path) as part, writing(path), part.open("wb") as file:
-        np.savez(file, allow_pickle=False, **arrays)

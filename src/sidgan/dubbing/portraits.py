@@ -15,7 +15,7 @@ from sidgan.dubbing.analysis import survey
 from sidgan.dubbing.census import Presence, moments, pictures, presence, tracks_of
 from sidgan.dubbing.report import Progress
 from sidgan.errors import NoFaceError
-from sidgan.files import finished, writing
+from sidgan.files import write_text
 from sidgan.people import sharpness
 from sidgan.types import Byte, Float
 
@@ -78,8 +78,7 @@ def save(people: Sequence[Portrait], file: Path) -> None:
         OutputError: it cannot be written.
     """
     told = [asdict(one.presence) | {"identity": [float(x) for x in one.identity]} for one in people]
-    with finished(file) as part, writing(file):
-        part.write_text(json.dumps(told), encoding="utf-8")
+    write_text(file, json.dumps(told))
 
 
 def load(file: Path) -> tuple[Portrait, ...]:

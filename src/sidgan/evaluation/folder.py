@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import cv2
-import numpy as np
 import torch
 
 from sidgan.errors import DataError, DownloadError, OutputError, SidganError
@@ -31,7 +30,7 @@ from sidgan.evaluation.judging import Verdict
 from sidgan.evaluation.results import COLUMNS, HIDDEN, EvalResult, Record
 from sidgan.evaluation.strips import write_strip
 from sidgan.executors import local
-from sidgan.files import finished, writing
+from sidgan.files import write_arrays, write_text, writing
 from sidgan.types import Float
 
 
@@ -95,7 +94,7 @@ def judge_all(
     for record in _run(out, jobs, make_tools, workers):
         records.append(record)
         progress(len(records), len(jobs))
-    _write(out / "records.jsonl", "".join(json.dumps(r) + "\n" for r in records))
+    write_text(out / "records.jsonl", "".join(json.dumps(r) + "\n" for r in records))
     return records
 
 
@@ -133,7 +132,7 @@ class _Worker:
             done.unlink(missing_ok=True)  # from here on to the end, what lies beside it may be of two kinds
             record = head | self._judge(job)
             if not record.pop("failed", False):
-                _write(done, json.dumps(record))
+                write_text(done, json.dumps(record))
         return record
 
     def _judge(self, job: Job) -> dict[str, Any]:
@@ -159,8 +158,8 @@ class _Worker:
             counts.setdefault(of.system, {})[of.row] = of.counts
             series |= {f"{of.system}/{of.row}/{k}": v for k, v in verdict.series.items()}
             features |= {f"{k}/{of.system}/{of.row}": v for k, v in verdict.features.items()}
-        _write_arrays(self._out / "frames" / f"{job.stem}.npz", series)
-        _write_arrays(self._out / "features" / f"{job.stem}.npz", features)
+        write_arrays(self._out / "frames" / f"{job.stem}.npz", series)
+        write_arrays(self._out / "features" / f"{job.stem}.npz", features)
         shown = write_strip(self._out / "strips" / f"{job.stem}.jpg", found.verdicts)
         return found.facts | {"values": values, "counts": counts, "strip": shown}
 
@@ -198,7 +197,7 @@ def summarise(out: Path, records: Sequence[dict[str, Any]], settings: dict[str, 
             "excluded_clips": dict(Counter(reason(r["excluded"]) for r in mine if r["excluded"] is not None)),
             "means": result.summary(),
         }  # fmt: skip
-    _write(out / "summary.json", json.dumps(summary, indent=1) + "\n")
+    write_text(out / "summary.json", json.dumps(summary, indent=1) + "\n")
     if not any(result.records for result in results.values()):
         raise nothing_judged(out, records)
     return {split: result for split, result in results.items() if result.records}
@@ -290,13 +289,3 @@ def _read_record(path: Path, digest: str) -> dict[str, Any] | None:
 
 def _plain(value: float) -> float | None:
     return value if math.isfinite(value) else None
-
-
-def _write(path: Path, text: str) -> None:
-    with finished(path) as part, writing(path):
-        part.write_text(text, encoding="utf-8")
-
-
-def _write_arrays(path: Path, arrays: dict[str, Float]) -> None:
-    with finished(path) as part, writing(path), part.open("wb") as file:
-        np.savez(file, allow_pickle=False, **arrays)

@@ -19,7 +19,7 @@ from typing import Any
 import sidgan
 from sidgan.errors import ConfigError
 from sidgan.evaluation import measures
-from sidgan.files import digest, finished, writing
+from sidgan.files import digest, write_text, writing
 
 PROTOCOL = "sidgan-eval-1"  #: counts up whenever the same clips and weights would get other figures by intention
 LIBRARIES = ("torch", "numpy", "scipy", "opencv-python-headless", "dlib-bin", "face_recognition_models", "av", "soxr")
@@ -83,8 +83,7 @@ def settle(out: Path, protocol: Mapping[str, Any]) -> None:
         if difference is not None:
             raise ConfigError(f"{out} holds figures made in another way: {difference}; choose another --out")
         return
-    with finished(path) as part, writing(path):
-        part.write_text(text, encoding="utf-8")
+    write_text(path, text)
 
 
 def _read(path: Path) -> Any:

@@ -20,7 +20,7 @@ from sidgan.evaluation.charts import Bar, curves, intervals
 from sidgan.evaluation.folder import notes
 from sidgan.evaluation.meanings import DUBBERS, HIGHER, LOWER, MEANINGS, SYSTEMS
 from sidgan.evaluation.results import COLUMNS, HIDDEN, PAPER
-from sidgan.files import finished, writing
+from sidgan.files import write_text
 
 CHARTS = (*PAPER, "mouth_psnr", "opening", "sync")  #: metrics that are drawn, where they are defined
 JUDGED = ("model", "result")  #: rows by which clips are called good or bad
@@ -59,8 +59,7 @@ def write_report(out: Path) -> Path:
         parts += _split(split, found)
         parts += _clips(out, split, [r for r in records if r["split"] == split and r["excluded"] is None])
     parts += [*_excluded(records), *_protocol(protocol)]
-    with finished(out / "report.html") as part, writing(out / "report.html"):
-        part.write_text("\n".join(parts) + "\n", encoding="utf-8")
+    write_text(out / "report.html", "\n".join(parts) + "\n")
     return out / "report.html"
 
 

@@ -37,7 +37,7 @@ from sidgan.evaluation.prepared import Part, chosen, origin, source_of, weights_
 from sidgan.evaluation.results import COMPOSITE
 from sidgan.evaluation.rows import dubber
 from sidgan.evaluation.subject import Mask, Subject
-from sidgan.files import digest, finished, writing
+from sidgan.files import digest, write_text
 from sidgan.nn import Generator, SyncNet
 from sidgan.types import Float
 
@@ -119,10 +119,8 @@ def robustness_to(
     tables = tabulate(out, judged, {f: [CLEAN, *(level_name(f, v) for v in LEVELS[f])] for f in how.factors})
     result = {"protocol": described, "tables": [t.to_dict() for t in tables], "clips": [r["name"] for r in judged],
               "excluded": {r["name"]: r["excluded"] for r in records if r["excluded"] is not None}}  # fmt: skip
-    with finished(out / "robustness.json") as path, writing(path):
-        path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    with finished(out / "robustness.svg") as path, writing(path):
-        path.write_text(draw(tables, f"Where {_short(model)} gets worse ({len(judged)} clips)"), encoding="utf-8")
+    write_text(out / "robustness.json", json.dumps(result, indent=1) + "\n")
+    write_text(out / "robustness.svg", draw(tables, f"Where {_short(model)} gets worse ({len(judged)} clips)"))
     return tables
 
 

@@ -24,7 +24,7 @@ from sidgan.evaluation.networks import NetworkFiles
 from sidgan.evaluation.prepared import Settings, evaluate_to, weights_file
 from sidgan.evaluation.protocol import differences
 from sidgan.evaluation.results import COMPOSITE
-from sidgan.files import digest, finished, writing
+from sidgan.files import digest, write_text, writing
 
 if TYPE_CHECKING:
     from sidgan.train.runs import Prepared
@@ -182,8 +182,7 @@ def ablate(plan: Plan, progress: Progress = lambda share, text: None) -> list[Ru
         run = _read(folder)
         if run.state == "unfinished":
             why = _one(plan, data, SETTINGS[row].expert, config, folder)
-            with finished(folder / "outcome.json") as part:
-                part.write_text(json.dumps({"state": "failed" if why else "done", "why": why}) + "\n", encoding="utf-8")
+            write_text(folder / "outcome.json", json.dumps({"state": "failed" if why else "done", "why": why}) + "\n")
             run = _read(folder)
         runs.append(run)
     return runs
@@ -202,8 +201,7 @@ def _settle(plan: Plan) -> None:
         differs = next(differences(before, asked), None)
         require(differs is None, f"{plan.out} holds runs made in another way: {differs}; choose another --out")
         return
-    with finished(path) as part:
-        part.write_text(json.dumps(asked, indent=1) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(asked, indent=1) + "\n")
 
 
 def _one(plan: Plan, data: Prepared, kind: str, config: GanTrainConfig, folder: Path) -> str:

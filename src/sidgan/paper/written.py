@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from sidgan.files import check_target, finished, writing
+from sidgan.files import check_target, write_text, writing
 
 
 class Figure:
@@ -21,8 +21,7 @@ class Figure:
     def write(self, values: dict[str, Any], as_json: bool) -> None:
         """Write the numbers, and print them if asked to."""
         text = json.dumps(values, indent=1)
-        with finished(self.numbers) as part:
-            part.write_text(text, encoding="utf-8")
+        write_text(self.numbers, text)
         if as_json:
             print(text)
 
@@ -36,6 +35,5 @@ def write_texts(folder: Path, name: str, markdown: str, values: dict[str, Any]) 
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     for end, text in ((".md", markdown), (".json", json.dumps(values, indent=1) + "\n")):
-        with finished(folder / f"{name}{end}") as part:
-            part.write_text(text, encoding="utf-8")
+        write_text(folder / f"{name}{end}", text)
     return folder / f"{name}.md"

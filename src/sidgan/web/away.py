@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from sidgan.errors import ConfigError, OutputError, SidganError
-from sidgan.files import finished, writing
+from sidgan.files import write_text, writing
 from sidgan.portable import hold
 from sidgan.web.courier import Courier, UnreachableError
 from sidgan.web.handout import EngineError, Handout
@@ -93,8 +93,7 @@ def dismiss(folder: Path, error: str) -> str | None:
         id, worker = json.loads((folder / HELD).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    with finished(folder / DISMISSED) as part, writing(folder):
-        part.write_text(json.dumps([id, worker, error]), encoding="utf-8")
+    write_text(folder / DISMISSED, json.dumps([id, worker, error]))
     return str(id)
 
 
@@ -155,8 +154,7 @@ class Away(Queue):
         self._files, self._sent, self._beaten = told["files"], {}, time.monotonic()
         try:
             self._require_room(sum(file["bytes"] for file in self._files))
-            with finished(self.store.folder / HELD) as part, writing(self.store.folder):
-                part.write_text(json.dumps([work.id, work.worker]), encoding="utf-8")
+            write_text(self.store.folder / HELD, json.dumps([work.id, work.worker]))
         except OutputError:
             self.release(work)
             raise
