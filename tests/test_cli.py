@@ -86,12 +86,12 @@ def test_dry_run_prints_resolved_settings():
 
 
 def test_bad_input_is_one_line_and_exit_code_2(tmp_path):
-    expert = tmp_path / "expert.safetensors"
+    expert, demo = tmp_path / "expert.safetensors", files("sidgan") / "assets" / "demo.mp4"
     checkpoint.save(expert, SyncNet(SyncNetConfig(width=2, audio_width=2, blocks=0.0)))
     (tmp_path / "empty").mkdir()
     cases = [
         (("dub", "no.mp4", "no.wav", "-o", "out.mp4"), "no.mp4"),
-        (("dub", "no.mp4", "no.wav", "-o", "out.mp4", "--model", expert), "holds a syncnet, not a generator"),
+        (("dub", demo, demo, "-o", "out.mp4", "--model", expert), "holds a syncnet, not a generator"),
         (("prepare", tmp_path / "empty", tmp_path / "data"), "no videos"),
         (("train", "syncnet", tmp_path / "empty"), "sidgan prepare"),
         (("train", "gan", tmp_path, "--set", "lrr=1"), "did you mean 'lr'"),
@@ -107,6 +107,37 @@ def test_bad_input_is_one_line_and_exit_code_2(tmp_path):
         assert len(lines) == 1, (arguments, result.stderr)
         assert text in lines[0], (arguments, lines)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["empty", "expert.safetensors"]
+
+
+MISSING = "no.mp4: there is no such file; check the name"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("dub", "no.mp4", "there", "-o", "out.mp4"), MISSING),
+        (("dub", "there", "no.mp4", "-o", "out.mp4"), MISSING),
+        (("dub", "there", "-o", "out.mp4", "--speaker", "1=there", "--speaker", "2=no.mp4"), MISSING),
+        (("dub", "folder", "there", "-o", "out.mp4"), "folder is a folder; give one file in it"),
+        (("dub", "there", "there", "-o", "no/out.mp4"), "no/out.mp4: the folder no does not exist; create"),
+        (("dub", "there", "there", "-o", "out.mp4", "--report", "no/a.html"), "no/a.html: the folder no does not"),
+        (("faces", "no.mp4"), MISSING),
+        (("faces", "there", "-o", "no/sheet.png"), "no/sheet.png: the folder no does not exist"),
+        (("adapt", "no.mp4", "-o", "me.safetensors"), MISSING),
+        (("adapt", "there", "-o", "no/me.safetensors"), "no/me.safetensors: the folder no does not exist"),
+        (("verify", "no.mp4"), MISSING),
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_what_is_not_there_is_told_before_libraries_are_imported(tmp_path, arguments, says):
+    (tmp_path / "there").touch()
+    (tmp_path / "folder").mkdir()
+    code = "import sys; from sidgan import cli\ntry: cli.main()\nfinally: print('torch' in sys.modules)"
+    result = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, cwd=tmp_path,
+                            check=False)  # fmt: skip
+    assert (result.returncode, result.stdout, result.stderr.count("\n")) == (2, "False\n", 1), result.stderr
+    assert result.stderr.startswith(f"sidgan: {says}")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "there"]
 
 
 def test_info_is_json():

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from sidgan.config import require
 from sidgan.errors import ConfigError, SidganError, plain
-from sidgan.files import writing
+from sidgan.files import look_first, writing
 from sidgan.paper.cli import app as paper_app
 from sidgan.progress import bar
 from sidgan.study.cli import app as study_app
@@ -128,6 +128,9 @@ def dub(
     Use it on footage of yourself or of people who agreed. The result says that it was altered; see sidgan verify.
     """
     ready_for_dubs()
+    if jobs is None:
+        voices = [Path(file) for text in speaker or () if (file := text.partition("=")[2])]
+        look_first([video, voice, *voices], [out, strip, report_to])
     from sidgan.dubbing.settings import background_of, face_of
     from sidgan.jobs import Job, speakers_of
 
@@ -198,6 +201,7 @@ def faces(
 
     1 is the most prominent. Also says when each is seen, and in how many frames they can be redrawn, and why not.
     """
+    look_first([video], [out])
     from dataclasses import asdict
 
     from sidgan import dubbing
@@ -252,6 +256,7 @@ def adapt(
 
     OUT holds what changed; give it as --model to dub that person again.
     """
+    look_first([video], [out])
     from sidgan import adaptation
 
     with bar(console) as show:

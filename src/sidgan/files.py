@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sidgan.errors import OutputError
+from sidgan.errors import InputError, OutputError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,11 +29,9 @@ def finished(path: Path, *failures: type[Exception]) -> Iterator[Path]:
     Raises:
         OutputError: the folder is missing or cannot be written, or the block could not write.
     """
-    require_file(path)
+    require_place(path)
     part = path.with_name(f".{path.name}.part")
     with writing(path, *failures):
-        if not path.parent.is_dir():
-            raise OutputError(f"{path}: the folder {path.parent} does not exist; create it or choose another")
         part.touch()
     try:
         yield part
@@ -81,6 +79,34 @@ def require_file(path: Path) -> None:
     with writing(path):  # some systems say of what may not be looked at neither yes nor no
         if path.is_dir():
             raise OutputError(f"{path} is a folder; give a file name in it")
+
+
+def require_place(path: Path) -> None:
+    """Raise an `OutputError` where a path is a folder, or would lie in one that is not there. Nothing is written."""
+    require_file(path)
+    with writing(path):
+        if not path.parent.is_dir():
+            raise OutputError(f"{path}: the folder {path.parent} does not exist; create it or choose another")
+
+
+def require_there(path: Path) -> None:
+    """Raise an `InputError` where a path leads to nothing, or to a folder."""
+    if not path.exists():
+        raise InputError(f"{path}: there is no such file; check the name")
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; give one file in it")
+
+
+def look_first(inputs: Iterable[Path | None], outputs: Iterable[Path | None]) -> None:
+    """Raise what a command would raise of its files later: called before it imports what takes seconds.
+
+    Args:
+        inputs: files to be read. outputs: files to be written. ``None`` stands for one that was not given.
+    """
+    for path in filter(None, outputs):
+        require_place(path)
+    for path in filter(None, inputs):
+        require_there(path)
 
 
 def check_target(path: Path) -> None:

@@ -36,7 +36,7 @@ from sidgan.dubbing.drawing import BEFORE, Done
 from sidgan.dubbing.looks import Sample
 from sidgan.engine.devices import choose_device
 from sidgan.errors import InputError, OutputError
-from sidgan.files import finished, require_file, writing
+from sidgan.files import finished, require_file, require_place, writing
 from sidgan.version import __version__
 
 LENGTH = 250  #: frames of a segment, about
@@ -134,10 +134,7 @@ class Journal:
         self._stack, self._removed = ExitStack(), False
 
     def __enter__(self) -> Self:
-        if not self._out.parent.is_dir():
-            raise OutputError(
-                f"{self._out}: the folder {self._out.parent} does not exist; create it or choose another"
-            )
+        require_place(self._out)
         with writing(self._out):
             while not self._held():  # a run that was about to end removed what was locked
                 pass

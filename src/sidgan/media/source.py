@@ -17,6 +17,7 @@ from av.video.frame import PictureType
 from av.video.stream import VideoStream
 
 from sidgan.errors import InputError
+from sidgan.files import require_there
 
 if TYPE_CHECKING:
     from av.container.core import Chapter
@@ -37,10 +38,7 @@ def opened(path: Path, formats: Sequence[str] = (), *, pictures: bool = True) ->
     Raises:
         InputError: it is missing, a folder, locked, or nothing that FFmpeg understands.
     """
-    if not path.exists():
-        raise InputError(f"{path}: there is no such file; check the name")
-    if path.is_dir():
-        raise InputError(f"{path} is a folder; give one file in it")
+    require_there(path)
     try:
         # The prefix keeps a colon in a file name from being read as a protocol; the whitelist keeps a playlist
         # from fetching anything; metadata in an old code page must not matter.
