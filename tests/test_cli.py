@@ -5,7 +5,9 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
 from importlib.resources import files
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -166,6 +168,30 @@ def test_ctrl_c_is_told(monkeypatch, capsys, tmp_path):
         cli.main()
     assert left.value.code == 130
     assert "stopped" in capsys.readouterr().err
+
+
+STOPPED_AT = """
+import runpy, signal, sys
+
+class Stopping:
+    def find_spec(self, name, *_):
+        if name == sys.argv[1]:
+            signal.raise_signal(signal.SIGINT)
+
+sys.meta_path.insert(0, Stopping())
+"""
+
+
+@pytest.mark.parametrize("during", ["sidgan.cli", "typer", "sidgan.web.cli"])
+@pytest.mark.parametrize("started", ["script", "module"])
+def test_ctrl_c_while_the_command_line_is_imported_is_told(started, during, tmp_path):
+    project = Path(__file__).parents[1] / "pyproject.toml"
+    module, _, name = tomllib.loads(project.read_text(encoding="utf-8"))["project"]["scripts"]["sidgan"].partition(":")
+    starts = {"script": f"from {module} import {name}; {name}()",
+              "module": "runpy.run_module('sidgan', run_name='__main__')"}  # fmt: skip
+    command = [sys.executable, "-c", STOPPED_AT + starts[started], during]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert (result.returncode, result.stdout, result.stderr) == (130, "", "sidgan: stopped\n")
 
 
 @pytest.mark.parametrize("verb", [("verify",), ("faces",), ("inspect",), ("export", "-o", "a.onnx")], ids=" ".join)
