@@ -170,6 +170,37 @@ def test_ctrl_c_is_told(monkeypatch, capsys, tmp_path):
     assert "stopped" in capsys.readouterr().err
 
 
+PRINTING = [("--version",), ("verify", files("sidgan") / "assets" / "demo.mp4", "--json"), ("dub", "--help")]
+
+
+def printed_into(stream, arguments, unbuffered):
+    return subprocess.run(
+        [sys.executable, "-m", "sidgan", *map(str, arguments)], stdout=stream, stderr=subprocess.PIPE, text=True,
+        env=os.environ | {"PYTHONUNBUFFERED": unbuffered}, check=False,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("arguments", PRINTING, ids=lambda arguments: arguments[0])
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a file that is always full")
+def test_output_that_cannot_be_written_is_one_line(arguments, unbuffered):
+    with open("/dev/full", "wb") as full:
+        result = printed_into(full, arguments, unbuffered)
+    says = "sidgan: the output cannot be written: no space left on device; free space or send it elsewhere\n"
+    assert (result.returncode, result.stderr) == (2, says)
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("arguments", PRINTING, ids=lambda arguments: arguments[0])
+@pytest.mark.skipif(sys.platform == "win32", reason="there it is no error of its own")
+def test_a_reader_that_has_seen_enough_is_no_error_of_the_program(arguments, unbuffered):
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "wb") as pipe:
+        result = printed_into(pipe, arguments, unbuffered)
+    assert (result.returncode, result.stderr) == (1, "")
+
+
 STOPPED_AT = """
 import runpy, signal, sys
 

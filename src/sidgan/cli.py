@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
@@ -35,6 +39,7 @@ app.add_typer(study_app, name="study")
 app.command()(serve)
 app.command()(serve_worker)
 console = Console(stderr=True)
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  #: errors of writing alone, whatever was written
 
 Which = Literal["largest", "all", "speaking"]
 Hush = Literal["close", "keep", "draw"]
@@ -730,13 +735,31 @@ def _fail(line: str, code: int = SidganError.exit_code) -> NoReturn:
     sys.exit(code)
 
 
+@contextmanager
+def _written() -> Iterator[None]:
+    """Have what was printed written when the block ends: Python would do it at the very end, and complain itself."""
+    try:
+        yield
+    finally:
+        try:
+            if sys.stdout is not None:
+                sys.stdout.flush()
+        except OSError as error:
+            with suppress(OSError):  # what is left is of no use, and would be tried once more
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            if not isinstance(error, BrokenPipeError):
+                raise
+            sys.exit(1)  # who reads has seen enough
+
+
 def main() -> None:
     """Entry point: one clear line and exit code 2 for everything a user can mend."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a name that a console cannot show must not end the work
     try:
-        app(standalone_mode=True)
+        with _written():
+            app(standalone_mode=True)
     except SystemExit as end:
         if isinstance(getattr(end.__context__, "__cause__", None), KeyboardInterrupt):  # typer leaves without a word
             console.print("sidgan: stopped")
@@ -744,10 +767,12 @@ def main() -> None:
     except SidganError as error:
         _fail(str(error), error.exit_code)
     except OSError as error:
-        if error.filename is None:
+        if error.filename is None and error.errno not in FULL:
             raise
-        # Whether there is a file of too long a name, or in a folder that may not be looked into, systems do not say.
         reason = (error.strerror or str(error)).lower()
+        if error.filename is None:
+            _fail(f"the output cannot be written: {reason}; free space or send it elsewhere")
+        # Whether there is a file of too long a name, or in a folder that may not be looked into, systems do not say.
         _fail(f"{error.filename} cannot be used: {reason}; check the name, and who may read and write it")
     except KeyboardInterrupt:
         console.print("sidgan: stopped")
