@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,7 +12,7 @@ import pytest
 import torch
 from lightning.fabric import Fabric
 
-from sidgan import checkpoint, downloads
+from sidgan import checkpoint, downloads, portable
 from sidgan.data.dataset import read_manifest
 from sidgan.errors import CheckpointError, ConfigError, DataError, OutputError
 from sidgan.train import loop, runs
@@ -53,7 +55,7 @@ def test_settings_of_a_run_are_written_whole_or_not_at_all(begin, monkeypatch, t
     begin(config)
     first = path.read_text()
     assert json.loads(first)["loop"]["steps"] == 100
-    assert [p.name for p in path.parent.iterdir()] == ["config.json"]
+    assert sorted(p.name for p in path.parent.iterdir()) == ["config.json", "lock"]
     before = path.stat()
     begin(config)
     assert (path.stat().st_ino, path.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns), "nothing to write"
@@ -88,6 +90,47 @@ def test_a_run_that_was_begun_otherwise_says_what_differs(begin):
     begin(sync_config("syncnet", 100, None, []))
     with pytest.raises(CheckpointError, match=r"other settings \(batch was \d+ and is 7, steps was 100 and is 200\)"):
         begin(sync_config("syncnet", 200, None, ["batch=7"]))
+
+
+HOLDING = """
+import sys, time
+from sidgan import portable
+with open(sys.argv[1], "w") as lock:
+    portable.hold(lock)
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_one_training_at_a_time_has_a_run_folder_and_a_kill_frees_it(begin, tmp_path):
+    config, folder = sync_config("syncnet", 100, None, []), tmp_path / "run"
+    begin(config)
+    held = folder / "lock"
+    changed = replace(config, loop=replace(config.loop, log_every=7))  # would be written into config.json
+    other = subprocess.Popen([sys.executable, "-c", HOLDING, held], stdout=subprocess.PIPE, text=True)
+    try:
+        assert other.stdout.readline() == "held\n"
+        before = (folder / "config.json").read_bytes()
+        with pytest.raises(OutputError, match="run is being trained in already; wait for that run or stop it"):
+            begin(changed)
+        assert (folder / "config.json").read_bytes() == before
+    finally:
+        other.kill()
+        other.communicate()
+    begin(changed)
+
+
+def test_a_run_folder_is_held_while_steps_are_made(begin, monkeypatch, tmp_path):
+    steps = []
+
+    def step(*_):
+        steps.append(1)
+        with (tmp_path / "run" / "lock").open("w") as other, pytest.raises(BlockingIOError):
+            portable.hold(other)
+
+    monkeypatch.setattr(runs, "run", step)
+    begin(sync_config("syncnet", 100, None, []))
+    assert steps
 
 
 def test_a_run_folder_that_is_a_file_is_one_line(begin, tmp_path):

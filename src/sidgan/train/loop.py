@@ -6,6 +6,7 @@ A run is a folder::
     RUN/log.txt        what was printed
     RUN/stats.jsonl    one line of numbers every ``log_every`` steps, one every ``eval_every``
     RUN/images/        picture strips at every evaluation
+    RUN/lock           held by the training that is at work (`sidgan.train.runs`)
     RUN/last.pt        state to resume from; written beside itself and renamed, never half
 """
 

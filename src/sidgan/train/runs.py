@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from lightning.fabric import Fabric
 
-from sidgan import checkpoint, downloads
+from sidgan import checkpoint, downloads, portable
 from sidgan.config import from_dict, override, read_toml, require, to_dict
 from sidgan.data.dataset import PackedSet, read_manifest
 from sidgan.data.shards import is_shards
@@ -19,7 +20,7 @@ from sidgan.data.shardset import ShardSet
 from sidgan.data.speech import SpeechSet
 from sidgan.data.splits import ASIDE
 from sidgan.engine import choose_device, choose_precision
-from sidgan.errors import CheckpointError, ConfigError
+from sidgan.errors import CheckpointError, ConfigError, OutputError
 from sidgan.files import finished, writing
 from sidgan.nn import VGG19
 from sidgan.train.diagnosis import offset_histogram, self_test
@@ -204,17 +205,42 @@ def _train(task: Task, config: Any, loop: LoopConfig, folder: Path | None, name:
     folder = task.fabric.broadcast(folder or new_run(Path("runs"), name))
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    settings, path = to_dict(config), folder / "config.json"
-    before = _settings_of(path)
-    if before is not None and not same_run(config, before):
-        raise CheckpointError(f"{folder} was begun with other settings{_differing(before, settings)}; give those, or "
-                              "another --run folder")  # fmt: skip
-    task.fabric.barrier()  # all have read what was there
-    if task.fabric.is_global_zero and before != settings:
-        with finished(path) as part, writing(path):
-            part.write_text(json.dumps(settings, indent=1, sort_keys=True), encoding="utf-8")
-    run(task, folder, loop)
+    with _alone(task.fabric, folder):
+        settings, path = to_dict(config), folder / "config.json"
+        before = _settings_of(path)
+        if before is not None and not same_run(config, before):
+            raise CheckpointError(f"{folder} was begun with other settings{_differing(before, settings)}; give those, "
+                                  "or another --run folder")  # fmt: skip
+        task.fabric.barrier()  # all have read what was there
+        if task.fabric.is_global_zero and before != settings:
+            with finished(path) as part, writing(path):
+                part.write_text(json.dumps(settings, indent=1, sort_keys=True), encoding="utf-8")
+        run(task, folder, loop)
     return folder / "weights.safetensors"
+
+
+@contextmanager
+def _alone(fabric: Fabric, folder: Path) -> Iterator[None]:
+    """Hold a run folder for the processes of one training: two would mix their files.
+
+    Raises:
+        OutputError: another training holds it.
+    """
+    taken = False
+    with ExitStack() as stack:
+        if fabric.is_global_zero:
+            with writing(folder):
+                lock = stack.enter_context((folder / "lock").open("w", encoding="utf-8"))
+            try:
+                portable.hold(lock)
+            except BlockingIOError:
+                taken = True
+            except OSError:  # file systems of clusters may have no locks; nothing is held there
+                pass
+        if fabric.broadcast(taken):
+            raise OutputError(f"{folder} is being trained in already; wait for that run or stop it, or give another "
+                              "--run folder")  # fmt: skip
+        yield
 
 
 def _settings_of(path: Path) -> dict[str, Any] | None:
