@@ -26,11 +26,12 @@ import cv2
 import httpx2 as httpx
 import numpy as np
 from separating import none_at_all, put_on_path
+from typer.testing import CliRunner
 from web import ROOM, events, given, order, refused, served
 
-from sidgan import dubbing, media, provenance
+from sidgan import cli, dubbing, media, provenance
 from sidgan.dubbing import journal, segments
-from sidgan.errors import InputError
+from sidgan.errors import ConfigError, InputError
 from sidgan.jobs import Job
 from sidgan.web import queue as queues
 from sidgan.web import worker as workers
@@ -40,6 +41,7 @@ from sidgan.web.queue import Badge, Queue, Work
 from sidgan.web.schema import WholeDub
 from sidgan.web.settings import Service, hashed
 from sidgan.web.store import Store, new_id
+from sidgan.web.supervisor import Supervisor
 from sidgan.web.worker import Dropped, Means, Pulse, do, work
 
 SHORT = 8  # frames of a segment in these tests
@@ -506,6 +508,24 @@ def test_a_client_that_leaves_frees_its_stream(tmp_path: Path, material: Path) -
         parts.closing.set()  # the server is to end: the stream does
         assert len(events(client.get(f"/api/jobs/{job}/events").text)) == 1
         assert parts.streams.take(_owner(tmp_path, job))
+
+
+def test_a_worker_is_for_a_folder_in_which_a_service_has_been(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = list[Path]()
+    monkeypatch.setattr(Supervisor, "run", lambda keeper, *, once: begun.append(keeper._service.folder) or 0)
+    command, folder = ["serve-worker", "--once", "--folder"], tmp_path / "srv"
+    result = CliRunner().invoke(cli.app, [*command, str(folder)])
+    assert isinstance(result.exception, ConfigError)
+    assert f"{folder} is not the folder of a service; check the name, or start the service first: sidgan serve" in str(
+        result.exception
+    )
+    assert not begun
+    assert not folder.exists()
+    with served(folder):
+        assert CliRunner().invoke(cli.app, [*command, str(folder)]).exit_code == 0
+    assert begun == [folder]
 
 
 def _owner(folder: Path, job: str) -> str:

@@ -25,7 +25,7 @@ from sidgan.web.courier import Courier, UnreachableError
 from sidgan.web.handout import EngineError, Handout
 from sidgan.web.limits import RefusedError
 from sidgan.web.queue import Queue, Work
-from sidgan.web.store import Store, new_id
+from sidgan.web.store import DATABASE, Store, new_id
 from sidgan.web.terms import NUMBER, RESULTS, Terms
 from sidgan.web.worker import Dropped, Means
 
@@ -61,7 +61,7 @@ def away(
     amid = (folder / HELD).exists()
     if not amid:
         handout.check()
-    if (folder / "service.sqlite").exists() and not (folder / LOCK).exists():
+    if (folder / DATABASE).exists() and not (folder / LOCK).exists():
         raise ConfigError(f"{folder} is the folder of a service; give this worker one of its own: --folder")
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -89,13 +89,20 @@ def serve_worker(
 ) -> None:
     """Do the jobs of a service, beside its own workers or elsewhere. Example: sidgan serve-worker --folder /srv/dub.
 
-    Several may run, on all machines that share the folder. Each is two processes: one does the jobs, the other watches
-    its memory and starts it again when it ends. Without sharing the folder: sidgan serve-worker --queue
-    redis://host:6379/0 --server https://dub.example.org --worker-secret secret.txt --folder work.
+    The service must have been started once. Several may run, on all machines that share the folder. Each is two
+    processes: one does the jobs, the other watches its memory and starts it again when it ends. Without sharing the
+    folder: sidgan serve-worker --queue redis://host:6379/0 --server https://dub.example.org --worker-secret secret.txt
+    --folder work.
     """
     elsewhere = [given is not None for given in (queue, server, worker_secret)]
     if any(elsewhere) and not all(elsewhere):
         raise ConfigError("--queue, --server and --worker-secret belong together: who gives jobs, who files, and why")
+    if parent is None and not any(elsewhere):
+        from sidgan.web.store import DATABASE
+
+        if not (folder / DATABASE).is_file():  # would be made, and nobody would ever give jobs there
+            raise ConfigError(f"{folder} is not the folder of a service; check the name, or start the service first: "
+                              f"sidgan serve --folder {folder}")  # fmt: skip
     ready_for_dubs()
     from sidgan.web.settings import Service, hashed, read_secret
 

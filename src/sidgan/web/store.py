@@ -35,6 +35,7 @@ create index if not exists file_of on file (owner, created);
 create index if not exists job_of on job (owner, created);
 create index if not exists job_in on job (state, created);
 """
+DATABASE = "service.sqlite"
 PATIENCE = 30.0  #: seconds that a transaction waits for another
 
 
@@ -99,7 +100,7 @@ class Store:
             db.close()
 
     def _connected(self) -> sqlite3.Connection:
-        db = sqlite3.connect(self.folder / "service.sqlite", timeout=PATIENCE, isolation_level=None)
+        db = sqlite3.connect(self.folder / DATABASE, timeout=PATIENCE, isolation_level=None)
         db.row_factory = sqlite3.Row
         return db
 
