@@ -17,7 +17,7 @@ from small import save_networks
 from sidgan import checkpoint, media
 from sidgan.data.dataset import PackedSet
 from sidgan.errors import CheckpointError, ConfigError, DataError, OutputError
-from sidgan.evaluation import NetworkFiles, Settings, evaluate, evaluate_to, measures, notes, table
+from sidgan.evaluation import NetworkFiles, Settings, evaluate, evaluate_to, measures, notes, robustness_to, table
 
 COUNT, SIZE = 8, 64
 USED = ("truth", "model", "silent", "swapped")
@@ -263,3 +263,11 @@ def test_a_full_disk_is_one_line(
     with pytest.raises(OutputError, match=r"npz cannot be written: no space left"):
         evaluate_to(tmp_path / "out", weights[0], [prepared], expert=weights[1],
                     settings=Settings(rows=("truth",), id_every=0))  # fmt: skip
+
+
+def test_one_folder_needs_no_list(tmp_path):
+    for judge in (evaluate_to, robustness_to):
+        for data in ("nowhere", Path("nowhere"), ["nowhere"]):
+            with pytest.raises(DataError, match=r"^nowhere holds no manifest"):
+                judge(tmp_path / "out", "bundled", data)
+    assert not list(tmp_path.iterdir())

@@ -64,7 +64,7 @@ class Settings:
 def evaluate_to(
     out: Path | str,
     model: Path | str,
-    data: Sequence[Path | str],
+    data: Path | str | Sequence[Path | str],
     *,
     splits: Sequence[str] = ("heldout",),
     choose: Callable[[Sequence[dict[str, Any]]], Choice] | None = None,
@@ -80,7 +80,7 @@ def evaluate_to(
     Args:
         out: result folder, see `sidgan.evaluation.folder`; made if it is not there.
         model: weights file of a generator, or ``bundled``.
-        data: prepared folders.
+        data: a prepared folder, or several.
         splits: which clips, unless ``choose`` says.
         choose: picks clips from all manifest records, see `sidgan.evaluation.lists`.
         expert: weights file of a sync expert, or ``bundled``.
@@ -103,7 +103,7 @@ def evaluate_to(
     how = settings or Settings()
     files = {"model": weights_file(model, "generator"), "expert": weights_file(expert, "syncnet")}
     out, sounds = Path(out), None if sounds is None else Path(sounds)
-    choice = chosen([Path(folder) for folder in data], choose or partial(by_split, splits=splits))
+    choice = chosen(data, choose or partial(by_split, splits=splits))
     limit = min((n for n in (how.max_frames, choice.max_frames) if n is not None), default=None)
     how = replace(how, max_frames=limit)
     lent = networks or NetworkFiles()
@@ -134,12 +134,15 @@ def weights_file(path: Path | str, kind: str) -> Path:
     return file
 
 
-def chosen(data: Sequence[Path], choose: Callable[[Sequence[dict[str, Any]]], Choice]) -> Choice:
+def chosen(
+    data: Path | str | Sequence[Path | str], choose: Callable[[Sequence[dict[str, Any]]], Choice]
+) -> Choice:  # fmt: skip
     """What is picked from the kept clips of prepared folders, each with its ``folder``; a `DataError` if nothing."""
-    records = [r | {"folder": str(folder)} for folder in data for r in read_manifest(folder) if r["kept"]]
+    folders = [Path(one) for one in ([data] if isinstance(data, Path | str) else data)]
+    records = [r | {"folder": str(folder)} for folder in folders for r in read_manifest(folder) if r["kept"]]
     choice = choose(records)
     if not choice.clips:
-        raise DataError(f"no clips for {choice.list} in {', '.join(map(str, data))}")
+        raise DataError(f"no clips for {choice.list} in {', '.join(map(str, folders))}")
     return choice
 
 

@@ -74,8 +74,9 @@ class RobustnessSettings:
 
 @torch.no_grad()
 def robustness_to(
-    out: Path, model: Path | str, data: Sequence[Path], *, splits: Sequence[str] = ("heldout",),
-    expert: Path | str = "bundled", settings: RobustnessSettings | None = None, workers: int = 1,
+    out: Path | str, model: Path | str, data: Path | str | Sequence[Path | str], *,
+    splits: Sequence[str] = ("heldout",), expert: Path | str = "bundled",
+    settings: RobustnessSettings | None = None, workers: int = 1,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Table]:  # fmt: skip
     """Judge a generator under every disturbance, into a result folder that can be gone on with.
@@ -86,7 +87,7 @@ def robustness_to(
     Args:
         out: result folder.
         model, expert: weights files, or ``bundled``.
-        data: prepared folders.
+        data: a prepared folder, or several.
         splits: which clips; all of them come into the same tables.
         settings: what is varied.
         workers: processes.
@@ -101,7 +102,7 @@ def robustness_to(
         CheckpointError: no weights, or those of something else.
         OutputError: the result cannot be written.
     """
-    how = settings or RobustnessSettings()
+    out, how = Path(out), settings or RobustnessSettings()
     files = {"model": weights_file(model, "generator"), "expert": weights_file(expert, "syncnet")}
     choice = chosen(data, partial(by_split, splits=splits))
     jobs = _jobs(choice.clips, how)
