@@ -125,27 +125,35 @@ def test_what_cannot_be_rated_fairly_is_refused(folders: Path, tmp_path: Path) -
     with pytest.raises(ConfigError, match="two or more methods"):
         building.build(out, chosen(folders)[:1])
     film(tmp_path / "mute" / "clip0.mp4", 20, sound=False)
-    with pytest.raises(InputError, match="clip0 as Mute has no sound"):
+    with pytest.raises(InputError, match=r"clip0 as Mute has no sound .*; give one with sound"):
         building.build(out, [*chosen(folders), ("Mute", str(tmp_path / "mute"))])
     film(tmp_path / "short" / "clip0.mp4", 20, frames=12)
     with pytest.raises(InputError, match=r"clip0 is not equally long for all methods \(Ours 1.00 s, Short 0.48 s\)"):
         building.build(out, [*chosen(folders)[:1], ("Short", str(tmp_path / "short"))])
     film(tmp_path / "other" / "elsewhere.mp4", 20)
-    with pytest.raises(InputError, match="no clip is common to all methods"):
+    with pytest.raises(InputError, match=r"no clip is common to all methods .*; give the same clips the same file"):
         building.build(out, [*chosen(folders)[:1], ("Other", str(tmp_path / "other"))])
     with pytest.raises(ConfigError, match="Net is a model: give --clips"):
         building.build(out, [*chosen(folders)[:1], ("Net", "bundled")])
     assert not (out / building.FILE).exists()
 
 
+ANEW = "build the study anew in another folder"
+
+
 def test_a_study_of_another_version_or_without_its_clips_is_named(study: Path) -> None:
     values = json.loads((study / "study.json").read_text(encoding="utf-8"))
     (study / "study.json").write_text(json.dumps(values | {"version": "sidgan-study-0"}))
-    with pytest.raises(InputError, match="version sidgan-study-0, not sidgan-study-1"):
+    with pytest.raises(InputError, match=f"version sidgan-study-0, not sidgan-study-1; {ANEW}"):
         building.read(study)
+    odd = json.dumps(values | {"tokens": 1})
+    for damaged, says in ("{", "cannot be read"), ("[]", "version None"), (odd, "damaged"):
+        (study / "study.json").write_text(damaged)
+        with pytest.raises(InputError, match=f"{says}.*; .*{ANEW}"):
+            building.read(study)
     (study / "study.json").write_text(json.dumps(values))
     (study / "clips" / f"{values['tokens'][0][0]}.mp4").unlink()
-    with pytest.raises(InputError, match="is gone"):
+    with pytest.raises(InputError, match=f"is gone; put it back, or {ANEW}"):
         building.read(study)
     with pytest.raises(InputError, match="holds no finished study"):
         building.read(study.parent)
@@ -163,11 +171,11 @@ def test_answers_are_kept_and_a_later_one_counts(study: Path) -> None:
     assert again.all() == [Rating(0, 1, 2, "sync", 2)]
     assert again.names() == {0: "anna", 1: "ben"}
     for wrong in (Rating(0, 9, 0, "sync", 1), Rating(0, 0, 0, "beauty", 1), Rating(0, 0, 0, "sync", 6)):
-        with pytest.raises(ConfigError):
+        with pytest.raises(ConfigError, match=r"; (load the page again|choose one of these)"):
             answers.rate(wrong)
     with pytest.raises(InputError):
         answers.rate(Rating(7, 0, 0, "sync", 1))
-    with pytest.raises(ConfigError, match="1 to 40 letters"):
+    with pytest.raises(ConfigError, match="1 to 40 letters; give another"):
         answers.viewer("  ")
 
 
@@ -177,7 +185,7 @@ def test_ratings_of_another_study_are_never_mixed_in(study: Path) -> None:
     with pytest.raises(InputError, match="ratings of another study"):
         Answers(study, Study(**vars(shown) | {"id": "other"}))
     (study / "ratings.sqlite").write_bytes(b"this is no table of ratings " * 40)
-    with pytest.raises(InputError, match="cannot be used"):
+    with pytest.raises(InputError, match=r"cannot be used as a file of ratings .*; put a copy back, or move it away"):
         Answers(study, shown)
 
 
@@ -303,7 +311,7 @@ def test_only_complete_blocks_count_and_the_others_are_named() -> None:
     assert "left out: ben has not finished clip1" in found.notes
     assert "left out: cleo has not finished clip0" in found.notes
     assert "cleo has not begun 1 of 2 clips" in found.notes
-    with pytest.raises(InputError, match="nobody has rated all 2 versions of a clip yet"):
+    with pytest.raises(InputError, match=r"rated all 2 versions of a clip yet \(left out.*\); rate them on the page"):
         report(made(), ratings_of({(0, 0, 0): (1, 1, 1)}), {0: "anna"})
 
 

@@ -66,7 +66,7 @@ class Answers:
             ConfigError: no name, or one that is too long.
         """
         name = " ".join(name.split())
-        require(0 < len(name) <= LONGEST, f"a name has 1 to {LONGEST} letters")
+        require(0 < len(name) <= LONGEST, f"a name has 1 to {LONGEST} letters; give another")
         with self._open() as base:
             base.execute("INSERT OR IGNORE INTO viewers SELECT COALESCE(MAX(number) + 1, 0), ?, ? FROM viewers",
                          (name, _now()))  # fmt: skip
@@ -79,9 +79,9 @@ class Answers:
             ConfigError: there is no such clip, method, question or score.
         """
         known = rating.clip in range(len(self._study.clips)) and rating.method in range(len(self._study.methods))
-        require(known, f"there is no clip {rating.clip} of method {rating.method}")
-        require(rating.question in QUESTIONS, f"there is no question '{rating.question}'")
-        require(rating.score in SCORES, f"a score is 1 to 5, not {rating.score}")
+        require(known, f"there is no clip {rating.clip} of method {rating.method}; load the page again")
+        require(rating.question in QUESTIONS, f"there is no question '{rating.question}'; load the page again")
+        require(rating.score in SCORES, f"a score is 1 to 5, not {rating.score}; choose one of these")
         with self._open() as base:
             values = (rating.viewer, rating.clip, rating.method, rating.question, rating.score, _now())
             base.execute("INSERT OR REPLACE INTO ratings VALUES (?, ?, ?, ?, ?, ?)", values)
@@ -113,7 +113,8 @@ class Answers:
             finally:
                 base.close()
         except sqlite3.Error as error:
-            raise InputError(f"{self._path} cannot be used ({error}); it should be a file of ratings") from None
+            raise InputError(f"{self._path} cannot be used as a file of ratings ({error}); put a copy back, or move it "
+                             "away to begin without ratings") from None  # fmt: skip
 
 
 def _now() -> str:

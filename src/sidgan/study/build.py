@@ -30,6 +30,7 @@ from sidgan.types import Byte
 
 VERSION = "sidgan-study-1"  #: counts up whenever ratings of before and after should not be put together
 FILE = "study.json"
+ANEW = "build the study anew in another folder: sidgan study build"  #: what always helps
 RATE = 48_000  #: Hz of the sound
 APART = 0.2  #: s by which the same clip of two methods may differ in length
 ABOUT = "a clip of a rating study; faces in it may have been redrawn by software"
@@ -125,14 +126,19 @@ def read(folder: Path) -> Study:
     except FileNotFoundError:
         raise InputError(f"{folder} holds no finished study; make one with sidgan study build {folder}") from None
     except (OSError, ValueError) as error:
-        raise InputError(f"{folder / FILE} cannot be read ({error})") from None
-    if values.get("version") != VERSION:
-        raise InputError(f"{folder} is a study of version {values.get('version')}, not {VERSION}; build it anew")
-    tokens = tuple(map(tuple, values["tokens"]))
+        raise InputError(f"{folder / FILE} cannot be read ({error}); put a copy back, or {ANEW}") from None
+    version = values.get("version") if isinstance(values, dict) else None
+    if version != VERSION:
+        raise InputError(f"{folder} is a study of version {version}, not {VERSION}; {ANEW}")
+    try:
+        tokens, methods, clips = tuple(map(tuple, values["tokens"])), tuple(values["methods"]), tuple(values["clips"])
+        study = Study(**values | {"tokens": tokens, "methods": methods, "clips": clips})
+    except (KeyError, TypeError):
+        raise InputError(f"{folder / FILE} is damaged; put a copy back, or {ANEW}") from None
     lost = next((t for row in tokens for t in row if not (folder / "clips" / f"{t}.mp4").is_file()), None)
     if lost is not None:
-        raise InputError(f"{folder / 'clips' / lost}.mp4 is gone; build the study anew")
-    return Study(**values | {"tokens": tokens, "methods": tuple(values["methods"]), "clips": tuple(values["clips"])})
+        raise InputError(f"{folder / 'clips' / lost}.mp4 is gone; put it back, or {ANEW}")
+    return study
 
 
 @dataclass(frozen=True)
@@ -162,7 +168,8 @@ def _common(methods: Sequence[tuple[str, str]], originals: Path | None) -> tuple
             more = f" and {len(lost) - 3} more" if len(lost) > 3 else ""
             notes.append(f"left out for all methods, since {name} has no such file: {', '.join(lost[:3])}{more}")
     if not shared:
-        raise InputError(f"no clip is common to all methods ({'; '.join(notes)}); files are matched by their names")
+        raise InputError(f"no clip is common to all methods ({'; '.join(notes)}); give the same clips the same "
+                         "file names")  # fmt: skip
     return {
         clip: _Sources(true.get(clip), {name: videos[clip] for name, videos in having.items() if videos})
         for clip in sorted(shared)
@@ -186,7 +193,8 @@ def _length(clip: str, names: Sequence[str], videos: Sequence[Path], most: float
     found = [media.probe(video) for video in videos]
     for name, one in zip(names, found, strict=True):
         if one.audio_rate is None:
-            raise InputError(f"{clip} as {name} has no sound ({one.path}); nobody could rate its lip sync")
+            raise InputError(f"{clip} as {name} has no sound ({one.path}), so nobody could rate its lip sync; give one "
+                             "with sound")  # fmt: skip
     shown = [min(one.duration, most) for one in found]
     if max(shown) - min(shown) > APART:
         told = ", ".join(f"{name} {one.duration:.2f} s" for name, one in zip(names, found, strict=True))

@@ -81,7 +81,8 @@ def report(study: Study, ratings: Sequence[Rating], names: Mapping[int, str]) ->
     notes = [line for v, number in enumerate(numbers) for line in _left_out(study, names[number], begun[v], whole[v])]
     if not whole.any():
         raise InputError(f"nobody has rated all {len(study.methods)} versions of a clip yet"
-                         f"{'; ' + notes[0] if notes else ''}")  # fmt: skip
+                         f"{' (' + notes[0] + ')' if notes else ''}; rate them on the page of sidgan study serve, "
+                         "then ask again")  # fmt: skip
     scores[~whole] = np.nan
     kept = whole.any(1)
     scores = scores[kept]

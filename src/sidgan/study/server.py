@@ -72,7 +72,7 @@ class Desk:
         viewer = self._answers.viewer(name)
         shown = pages(self.study, viewer)
         if page not in range(len(shown)):
-            raise SidganError(f"there is no page {page}")
+            raise SidganError(f"there is no page {page}; load the page again")
         self._answers.rate(Rating(viewer, *shown[page], question, score))
         return {"kept": True}
 
