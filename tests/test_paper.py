@@ -320,6 +320,33 @@ def test_the_caution_is_in_the_picture(thin_vgg, tmp_path, monkeypatch):
     assert any("2 windows of 5 frames from 1 video" in text for text in texts)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("fig4", "there"), "there is not video or sound"),
+        (("fig2", DEMO, "no.mp4"), "no.mp4: there is no such file"),
+        (("fig1", DEMO, DEMO, "--voice", "no.wav"), "no.wav: there is no such file"),
+        (("fig6", "--low", "no.mp4"), "no.mp4: there is no such file"),
+        (("table1", "--published", "--method", "Ours=bundled"), "give --data SET=FOLDER"),
+        (("table2", "--published", "--method", "Ours=bundled", "--data", "lrw=."), ". was not prepared"),
+        (("fig7", "--published", "--method", "Ours=no.pt", "--data", "lrw=."), "there is nothing at no.pt"),
+        (("ablation", "data", "--published"), "data holds no manifest"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value[0],
+)  # fmt: skip
+def test_inputs_are_looked_at_before_anything_is_fetched_or_drawn(arguments, says, monkeypatch, tmp_path):
+    pytest.importorskip("matplotlib")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "there").write_text("no film")
+    work = []
+    for place in ("sidgan.downloads.fetch", "sidgan.dubbing.Dubber", "sidgan.paper.people.film"):
+        monkeypatch.setattr(place, lambda *_, **__: work.append(1) or pytest.fail("too early"))
+    result = CliRunner().invoke(app, ["paper", *map(str, arguments)])
+    assert isinstance(result.exception, SidganError), result.output
+    assert says in str(result.exception)
+    assert not work
+
+
 def test_missing_matplotlib_is_said_before_any_work(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     result = CliRunner().invoke(app, ["paper", "fig4", str(DEMO), "--out", str(tmp_path / "out")])

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sidgan.config import require, to_dict
+from sidgan.data.dataset import read_manifest
 from sidgan.errors import ConfigError, DataError, InputError, SidganError
 from sidgan.evaluation.networks import NetworkFiles
 from sidgan.evaluation.prepared import Settings, evaluate_to, weights_file
@@ -171,9 +172,7 @@ def ablate(plan: Plan, progress: Progress = lambda share, text: None) -> list[Ru
     """
     from sidgan.train.runs import Prepared
 
-    # Seed by seed, so that what is there when it is stopped is a whole table of fewer seeds.
-    configs = {(row, seed): config_of(row, plan.preset, plan.steps, seed, plan.changes)
-               for seed in plan.seeds for row in plan.rows}  # fmt: skip
+    configs = check(plan)
     _settle(plan)
     data, runs = Prepared(plan.data), list[Run]()
     for i, ((row, seed), config) in enumerate(configs.items()):
@@ -186,6 +185,15 @@ def ablate(plan: Plan, progress: Progress = lambda share, text: None) -> list[Ru
             run = _read(folder)
         runs.append(run)
     return runs
+
+
+def check(plan: Plan) -> dict[tuple[str, int], GanTrainConfig]:
+    """The settings of each row and seed; raises what `ablate` would raise of settings and data, before any work."""
+    for folder in plan.data:
+        read_manifest(folder)
+    # Seed by seed, so that what is there when it is stopped is a whole table of fewer seeds.
+    return {(row, seed): config_of(row, plan.preset, plan.steps, seed, plan.changes)
+            for seed in plan.seeds for row in plan.rows}  # fmt: skip
 
 
 def _settle(plan: Plan) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from sidgan.files import look_first
 from sidgan.progress import bar
 
 console = Console(stderr=True)
@@ -49,6 +50,7 @@ def fig1(
     from sidgan.paper.written import Figure
 
     require(len(videos or []) in (0, 2), f"fig1 compares two people: give two videos, or none, not {len(videos or [])}")
+    look_first([*(videos or ()), voice], [])
     require_matplotlib()
     figure = Figure("fig1", out)
     with bar(console) as show:
@@ -125,9 +127,10 @@ def fig6(
     from sidgan.paper.sheet import draw_sheet
     from sidgan.paper.written import Figure
 
+    given = {"beard": beard, "side": side, "occlusion": occlusion, "low": low}
+    look_first([*given.values(), voice], [])
     require_matplotlib()
     figure = Figure("fig6", out)
-    given = {"beard": beard, "side": side, "occlusion": occlusion, "low": low}
     videos = {name: video for name, video in given.items() if video is not None}
     with bar(console) as show:
         cases = extremes.extremes(videos, model=model, voice=voice, device=device, progress=show)

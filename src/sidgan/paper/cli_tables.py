@@ -115,6 +115,8 @@ def ablation(
 
     Stopped, the same command goes on; runs that are done are not done again.
     """
+    from dataclasses import replace
+
     from sidgan.config import require
     from sidgan.engine import choose_device
     from sidgan.evaluation import NetworkFiles
@@ -127,11 +129,12 @@ def ablation(
     asked = rows.split(",") if rows else [r for r, s in running.SETTINGS.items() if s.expert in experts]
     lent = NetworkFiles(inception, lag_expert)
     with bar(console) as show:
-        if published:
-            lent = lent.or_published(lambda done, total: show(done / max(total, 1), "published networks"))
         plan = running.Plan(out, data, asked, numbers, config, steps, settings or [], experts, split, max_frames,
                             system, lent, workers, str(choose_device(device)))  # fmt: skip
-        running.ablate(plan, show)
+        running.check(plan)
+        if published:
+            lent = lent.or_published(lambda done, total: show(done / max(total, 1), "published networks"))
+        running.ablate(replace(plan, networks=lent), show)
     if rows is None and vanilla is None:
         _say("  without vanilla_sync: it needs --vanilla FILE; sidgan train syncnet DATA --config syncnet_vanilla")
     _show_ablation(four.rows_of(out, None), system, out, as_json)
@@ -185,6 +188,8 @@ def _comparisons(
 
     wanted = [collect.named(text) for text in methods or ()]
     folders = sets_of(data or ())
+    for one in wanted:
+        places.judgeable(*one, folders)
     lent = NetworkFiles(networks[1], networks[2])
     with bar(console) as show:
         if networks[0]:

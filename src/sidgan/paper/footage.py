@@ -84,10 +84,9 @@ class Source:
         require(self.count > 0, f"windows must be positive, not {self.count}")
 
     def check(self) -> None:
-        """Raise `InputError` where a file is missing, before work is spent on the others."""
+        """Raise `InputError` where a file is missing or no video, before work is spent on the others."""
         for video in self.videos:
-            if not video.is_file():
-                raise InputError(f"{video}: there is no such file; check the name")
+            media.probe(video)
 
     def windows(self) -> Iterator[Window]:
         """All windows, one at a time.

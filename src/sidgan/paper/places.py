@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from sidgan import checkpoint
+from sidgan.data.sources import folder as videos_below
 from sidgan.errors import ConfigError, InputError
 from sidgan.evaluation.lists import choose
 from sidgan.evaluation.networks import NetworkFiles
@@ -66,12 +67,30 @@ def judged(name: str, where: str | None, place: str, how: Judging) -> list[tuple
             raise ConfigError(f"{name}: {place} does not say on which set it was judged; give it as "
                               f"'{name}@SET={place}', SET one of {', '.join(SETS)}")  # fmt: skip
         return [(on, found)]
-    sets = [where] if where else list(how.data)
-    lacking = next((s for s in sets if s not in how.data), None)
+    return [(one, _judge(name, place, one, how)) for one in judgeable(name, where, place, how.data)]
+
+
+def judgeable(name: str, where: str | None, place: str, data: Mapping[str, Path]) -> list[str]:
+    """The sets that a method is to be judged on, none for one that has been; called before anything is fetched.
+
+    Raises:
+        ConfigError, InputError: as `judged`, of places and data.
+    """
+    if is_result(Path(place)):
+        return []
+    sets, weights = [where] if where else list(data), weights_of(place)
+    lacking = next((s for s in sets if s not in data), None)
     if not sets or lacking:
         raise ConfigError(f"{name}: {place} has not been judged; give --data {lacking or 'SET'}=FOLDER to judge it on, "
                           "or a result folder of sidgan eval")  # fmt: skip
-    return [(one, _judge(name, place, one, how)) for one in sets]
+    for folder in (data[one] for one in sets):
+        if weights is not None and not (folder / MANIFEST).is_file():
+            raise InputError(f"{name}: {folder} was not prepared, and a generator is judged on prepared clips; run "
+                             f"sidgan prepare, or give a folder of {name}'s finished videos")  # fmt: skip
+        if weights is None:
+            videos_below(Path(place))
+            videos_below(folder)
+    return sets
 
 
 def copied(on: str, methods: Sequence[Judged], how: Judging) -> list[Judged]:
@@ -95,9 +114,6 @@ def _judge(name: str, place: str, on: str, how: Judging) -> Judged:
             settings=VideoSettings(max_frames=how.max_frames, device=how.device),
         )  # fmt: skip
         return read_judged(name, out)
-    if not (data / MANIFEST).is_file():
-        raise InputError(f"{name}: {data} was not prepared, and a generator is judged on prepared clips; run sidgan "
-                         f"prepare, or give a folder of {name}'s finished videos")  # fmt: skip
     return _judge_clips(name, weights, on, how, ROWS)
 
 
