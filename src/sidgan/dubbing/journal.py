@@ -36,7 +36,7 @@ from sidgan.dubbing.drawing import BEFORE, Done
 from sidgan.dubbing.looks import Sample
 from sidgan.engine.devices import choose_device
 from sidgan.errors import InputError, OutputError
-from sidgan.files import finished, require_file, require_place, writing
+from sidgan.files import require_file, require_place, write_text, writing
 from sidgan.version import __version__
 
 LENGTH = 250  #: frames of a segment, about
@@ -192,8 +192,7 @@ class Journal:
         if tell is not None and line:
             tell(line)
         lines = [{"settings": mine}, *map(asdict, records.values())]
-        with finished(self._journal) as part, writing(part):
-            part.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+        write_text(self._journal, "".join(json.dumps(line) + "\n" for line in lines))
 
     @property
     def analysis(self) -> Path:

@@ -24,7 +24,7 @@ from sidgan import dubbing, media
 from sidgan.config import require
 from sidgan.data.sources import folder as videos_below
 from sidgan.errors import ConfigError, InputError
-from sidgan.files import finished, writing
+from sidgan.files import write_text, writing
 from sidgan.paper.places import weights_of
 from sidgan.types import Byte
 
@@ -110,8 +110,7 @@ def build(
     with writing(out):
         shutil.rmtree(out / "clips", ignore_errors=True)
         (out / ".building").rename(out / "clips")
-    with finished(out / FILE) as part:
-        part.write_text(json.dumps(asdict(study), indent=1) + "\n", encoding="utf-8")
+    write_text(out / FILE, json.dumps(asdict(study), indent=1) + "\n")
     return study, notes
 
 

@@ -78,7 +78,7 @@ def serve(
 @app.command()
 def report(study: Where, as_json: AsJson = False) -> None:
     """What viewers say: Table 3, agreement, all answers as CSV. Example: sidgan study report study."""
-    from sidgan.files import finished
+    from sidgan.files import write_text
     from sidgan.paper.written import write_texts
     from sidgan.study import report as telling
     from sidgan.study.answers import Answers
@@ -90,8 +90,7 @@ def report(study: Where, as_json: AsJson = False) -> None:
     found = telling.report(shown, ratings, names)
     table = telling.as_table(found)
     path = write_texts(study, "table3", table.markdown(), found.to_dict())
-    with finished(study / "ratings.csv") as part:
-        part.write_text(telling.as_csv(shown, ratings, names), encoding="utf-8")
+    write_text(study / "ratings.csv", telling.as_csv(shown, ratings, names))
     print(json.dumps(found.to_dict(), indent=1) if as_json else table.text())
     _say(f"see {path} and {study / 'ratings.csv'}")
 

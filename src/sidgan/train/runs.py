@@ -21,7 +21,7 @@ from sidgan.data.speech import SpeechSet
 from sidgan.data.splits import ASIDE
 from sidgan.engine import choose_device, choose_precision
 from sidgan.errors import CheckpointError, ConfigError, OutputError
-from sidgan.files import finished, writing
+from sidgan.files import write_text, writing
 from sidgan.nn import VGG19
 from sidgan.train.diagnosis import offset_histogram, self_test
 from sidgan.train.gan import GanTask, GanTrainConfig
@@ -213,8 +213,7 @@ def _train(task: Task, config: Any, loop: LoopConfig, folder: Path | None, name:
                                   "or another --run folder")  # fmt: skip
         task.fabric.barrier()  # all have read what was there
         if task.fabric.is_global_zero and before != settings:
-            with finished(path) as part, writing(path):
-                part.write_text(json.dumps(settings, indent=1, sort_keys=True), encoding="utf-8")
+            write_text(path, json.dumps(settings, indent=1, sort_keys=True))
         run(task, folder, loop)
     return folder / "weights.safetensors"
 
