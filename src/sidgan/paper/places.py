@@ -78,11 +78,12 @@ def judgeable(name: str, where: str | None, place: str, data: Mapping[str, Path]
     """
     if is_result(Path(place)):
         return []
-    sets, weights = [where] if where else list(data), weights_of(place)
+    sets = [where] if where else list(data)
     lacking = next((s for s in sets if s not in data), None)
     if not sets or lacking:
         raise ConfigError(f"{name}: {place} has not been judged; give --data {lacking or 'SET'}=FOLDER to judge it on, "
                           "or a result folder of sidgan eval")  # fmt: skip
+    weights = weights_of(place)
     for folder in (data[one] for one in sets):
         if weights is not None and not (folder / MANIFEST).is_file():
             raise InputError(f"{name}: {folder} was not prepared, and a generator is judged on prepared clips; run "
