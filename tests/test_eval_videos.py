@@ -142,7 +142,7 @@ def test_nothing_to_judge_is_an_error(folders: tuple[Path, Path, Path], tmp_path
     (tmp_path / "other" / "x.mp4").write_bytes((true / "soft.mp4").read_bytes()[:3000])
     (tmp_path / "true").mkdir()
     (tmp_path / "true" / "x.mp4").write_bytes((true / "soft.mp4").read_bytes())
-    with pytest.raises(DataError, match="none of 1 clips could be judged"):
+    with pytest.raises(DataError, match="none of 1 clip could be judged"):
         evaluate_videos(tmp_path / "out", tmp_path / "other", tmp_path / "true", expert=expert, settings=HOW)
     assert records(tmp_path / "out")["x"]["excluded"].startswith("cannot be judged")
 

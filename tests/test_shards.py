@@ -352,7 +352,7 @@ def test_commands_take_shards(tmp_path):
     assert sum(facts["shards"] for facts in told["splits"].values()) == len(read_index(out)[1])
     result = CliRunner().invoke(app, ["inspect", str(out)])
     assert result.exit_code == 0, result.output
-    assert "heldout: 1 clips" in result.output
+    assert "heldout: 1 clip, " in result.output
     damage(read_index(out)[1][-1], 0)
     small = [f"model.{k}={v}" for k, v in {"width": 2, "audio_width": 4, "blocks": 0.0}.items()]
     changes = [*small, "batch=2", "negatives=2", "pool=2", "self_test=false", "loop.eval_every=2"]
@@ -382,3 +382,8 @@ def test_shards_do_not_take_the_place_of_the_prepared_folder(tmp_path):
     (tmp_path / "file").write_text("no folder")
     with pytest.raises(OutputError, match="file cannot be written"):
         write_shards(root, tmp_path / "file")
+
+
+def test_one_of_something_is_not_told_as_many(monkeypatch):
+    monkeypatch.setattr(packing, "held", lambda _: {"train": {"clips": 1, "frames": 75, "bytes": 2e6, "shards": 1}})
+    assert packing.described(Path("shards")) == ["train: 1 clip, 75 frames, 2.0 MB in 1 shard"]

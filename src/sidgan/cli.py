@@ -16,7 +16,7 @@ import typer
 from rich.console import Console
 
 from sidgan.config import require
-from sidgan.errors import ConfigError, SidganError, plain
+from sidgan.errors import ConfigError, SidganError, counted, plain
 from sidgan.files import look_first, writing
 from sidgan.paper.cli import app as paper_app
 from sidgan.progress import bar
@@ -185,11 +185,12 @@ def _dub_all(file: Path, like: Job, ray: str | None, as_json: bool) -> None:
                 show(len(ended) / len(wanted), f"{len(ended)} of {len(wanted)} dubs")
                 _say(f"  {outcome.line}" if outcome.done else f"  failed: {outcome.line}")
     except KeyboardInterrupt:
-        _say(f"sidgan: stopped after {len(ended)} of {len(wanted)} dubs; the same command does the rest")
+        _say(f"sidgan: stopped after {len(ended)} of {counted(len(wanted), 'dub')}; the same command does the rest")
         raise typer.Exit(130) from None
     failed = [outcome for outcome in ended if not outcome.done]
     told = [{"out": str(o.job.out), "done": o.done, "line": o.line} for o in ended]
-    _print({"jobs": told}, as_json, f"{len(ended) - len(failed)} of {len(ended)} dubs done, {len(failed)} failed")
+    _print({"jobs": told}, as_json, f"{len(ended) - len(failed)} of {counted(len(ended), 'dub')} done, "
+                                    f"{len(failed)} failed")  # fmt: skip
     if failed:
         raise typer.Exit(1)
 
@@ -432,7 +433,8 @@ def multiply(
     people = len({record["identity"] for record in made})
     frames = sum(record["frames"] for record in made)
     facts = {"clips": len(made), "people": people, "frames": frames}
-    _print(facts, as_json, f"{len(made)} clips of {people} people, {frames / 25 / 60:.1f} min -> {out}")
+    _print(facts, as_json, f"{counted(len(made), 'clip')} of {counted(people, 'person', 'people')}, "
+                           f"{frames / 25 / 60:.1f} min -> {out}")  # fmt: skip
 
 
 @app.command()
@@ -454,7 +456,7 @@ def label(
             report=lambda line: console.print(f"  skipped {line}", markup=False, highlight=False, soft_wrap=True),
         )  # fmt: skip
     facts = {"voices": len(voices), "minutes": round(sum(voices.values()) / 60, 1)}
-    _print(facts, as_json, f"{facts['minutes']} min of {facts['voices']} voices -> {out}")
+    _print(facts, as_json, f"{facts['minutes']} min of {counted(len(voices), 'voice')} -> {out}")
 
 
 @train_app.command("listener")

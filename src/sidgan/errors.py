@@ -49,3 +49,8 @@ class MetricError(SidganError, ValueError):
 def plain(line: str) -> str:
     """One line for people, without the control characters by which a file, or its name, could write on their screen."""
     return "".join(c if c.isprintable() else "?" for c in line)
+
+
+def counted(count: int, one: str, many: str = "") -> str:
+    """A number and its noun."""
+    return f"{count} {one if count == 1 else many or one + 's'}"

@@ -15,7 +15,7 @@ from sidgan.adaptation.settings import AdaptConfig
 from sidgan.adaptation.tuning import tune
 from sidgan.config import require
 from sidgan.data.dataset import FPS, PackedSet
-from sidgan.errors import InputError
+from sidgan.errors import InputError, counted
 from sidgan.files import check_target, require_apart
 from sidgan.nn import Generator
 from sidgan.train.growth import onto, trunk_of
@@ -78,7 +78,7 @@ class AdaptReport:
         deaf = "" if self.gap_after is not None else ": only the appearance was adapted"
         verdict = "kept" if self.kept else f"{self.refusal}, so the model stays as it was"
         size = "" if self.bytes is None else f"; {self.bytes / 1e6:.1f} MB"
-        return (f"held-back {what} {self.before:.1f} -> {self.after:.1f} dB after {self.steps} steps in "
+        return (f"held-back {what} {self.before:.1f} -> {self.after:.1f} dB after {counted(self.steps, 'step')} in "
                 f"{self.minutes:.1f} min: {verdict}{sound}{deaf}{size}")  # fmt: skip
 
 

@@ -32,8 +32,8 @@ from sidgan.config import SYNC_FRAMES
 from sidgan.data.dataset import PackedClip, packed_clip, read_crops, read_manifest
 from sidgan.data.listing import rank
 from sidgan.data.splits import ASIDE
-from sidgan.errors import DataError, OutputError
-from sidgan.files import digest, finished, write_text, writing
+from sidgan.errors import DataError, OutputError, counted
+from sidgan.files import digest, finished, writing
 from sidgan.types import Byte, Float
 
 INDEX, VERSION = "shards.json", 1
@@ -371,8 +371,8 @@ def held(root: Path) -> dict[str, dict[str, int]]:
 
 def described(root: Path) -> list[str]:
     """`held` to read, a line for each split."""
-    return [f"{split}: {n['clips']} clips, {n['frames']} frames, {n['bytes'] / 1e6:.1f} MB in {n['shards']} shards"
-            for split, n in held(root).items()]  # fmt: skip
+    return [f"{split}: {counted(n['clips'], 'clip')}, {counted(n['frames'], 'frame')}, {n['bytes'] / 1e6:.1f} MB in "
+            f"{counted(n['shards'], 'shard')}" for split, n in held(root).items()]  # fmt: skip
 
 
 def weights(shards: Sequence[Shard]) -> Float:

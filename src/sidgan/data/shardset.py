@@ -19,7 +19,7 @@ import torch
 
 from sidgan.data.dataset import PackedClip, PackedSet
 from sidgan.data.shards import Fetched, Shard, fetch_piece, glance, read_index, weights
-from sidgan.errors import DataError
+from sidgan.errors import DataError, counted
 
 READERS = 4  #: threads of a process that read, where it has as many shards
 AHEAD = 16  #: clips that are read before their step
@@ -148,7 +148,8 @@ class ShardSet(PackedSet):
     def _readable(self, clips: Sequence[PackedClip | None]) -> list[PackedClip]:
         found = [clip for clip in clips if clip is not None]
         if not found:
-            raise DataError(f"none of {len(clips)} clips in {self._where} can be read; look at: sidgan inspect SHARDS")
+            raise DataError(f"none of {counted(len(clips), 'clip')} in {self._where} can be read; "
+                            "look at: sidgan inspect SHARDS")  # fmt: skip
         return found
 
     def _kept(self, fetch: Callable[[], Fetched]) -> PackedClip | None:
@@ -187,5 +188,5 @@ def _read(roots: Sequence[Path]) -> tuple[int, list[Shard]]:
 
 def _too_few(shards: Sequence[Shard], split: str, world: int) -> str:
     megabytes = sum(shard.bytes for shard in shards) / 1e6 / world / 8
-    return (f"{len(shards)} shard(s) of {split} for {world} processes, each of which needs its own; start fewer, or "
-            f"pack smaller shards: sidgan shards DATA SHARDS --size-mb {megabytes:.2g}")  # fmt: skip
+    return (f"{counted(len(shards), 'shard')} of {split} for {world} processes, each of which needs its own; "
+            f"start fewer, or pack smaller shards: sidgan shards DATA SHARDS --size-mb {megabytes:.2g}")  # fmt: skip

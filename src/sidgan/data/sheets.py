@@ -14,8 +14,8 @@ import numpy as np
 
 from sidgan import media
 from sidgan.data.dataset import packed_arrays
-from sidgan.data.survey import MEASURES, Measure, Record, Survey, counted, described, reason_of
-from sidgan.errors import OutputError, SidganError
+from sidgan.data.survey import MEASURES, Measure, Record, Survey, described, reason_of
+from sidgan.errors import OutputError, SidganError, counted
 from sidgan.geometry import luma8
 from sidgan.types import Byte
 

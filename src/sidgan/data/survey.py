@@ -12,6 +12,7 @@ import numpy as np
 
 from sidgan.data.dataset import FPS, packed_arrays, read_manifest
 from sidgan.data.offset import TRUST
+from sidgan.errors import counted
 
 Record = dict[str, Any]
 REJECTED = "rejected"
@@ -113,7 +114,8 @@ class Survey:
     def lines(self) -> list[str]:
         """The numbers as text."""
         frames = sum(r["frames"] for r in self.kept)
-        lines = [f"{len(self.kept)} of {len(self.records)} clips kept, {frames} frames ({frames / FPS / 60:.1f} min)"]
+        lines = [f"{len(self.kept)} of {len(self.records)} clips kept, {counted(frames, 'frame')} "
+                 f"({frames / FPS / 60:.1f} min)"]
         for name, facts in self.splits().items():
             lines.append(f"  {name}: {described(facts)}")
         lines += [f"  {count} rejected: {reason}" for reason, count in self.reasons().items()]
@@ -139,12 +141,8 @@ def described(facts: Record) -> str:
     """One of `Survey.splits` in words."""
     count, people = facts["clips"], facts["people"]
     text = counted(count, "clip") + ("" if people is None else f" of {counted(people, 'person', 'people')}")
-    return f"{text}, {facts['frames']} frames"
+    return f"{text}, {counted(facts['frames'], 'frame')}"
 
-
-def counted(count: int, one: str, many: str = "") -> str:
-    """A number and its noun."""
-    return f"{count} {one if count == 1 else many or one + 's'}"
 
 
 def reason_of(record: Record) -> str:

@@ -21,7 +21,7 @@ import numpy as np
 from sidgan import audio, geometry, media
 from sidgan.data.carry import Motion, View, blended, brightness, destination, redraw
 from sidgan.data.dataset import FPS, packed_arrays, read_crops, read_manifest
-from sidgan.errors import ConfigError, DataError
+from sidgan.errors import ConfigError, DataError, counted
 from sidgan.executors import local
 from sidgan.files import digest, write_arrays, write_text, writing
 from sidgan.types import Byte, Float
@@ -168,7 +168,8 @@ def by_person(data: Path) -> dict[str, list[Stretch]]:
             stretch = Stretch(data, record, record["name"], first, last)
             people.setdefault(stretch.person, []).append(stretch)
     if len(people) < 2:
-        raise DataError(f"{data}: {len(people)} people to train on; at least two are needed to exchange their speech")
+        raise DataError(f"{data}: {counted(len(people), 'person', 'people')} to train on; "
+                        "at least two are needed to exchange their speech")  # fmt: skip
     return people
 
 

@@ -24,7 +24,7 @@ from typing import Any, Protocol
 import cv2
 import torch
 
-from sidgan.errors import DataError, DownloadError, OutputError, SidganError
+from sidgan.errors import DataError, DownloadError, OutputError, SidganError, counted
 from sidgan.evaluation.distances import distances
 from sidgan.evaluation.judging import Verdict
 from sidgan.evaluation.results import COLUMNS, HIDDEN, EvalResult, Record
@@ -207,7 +207,7 @@ def nothing_judged(out: Path, records: Sequence[dict[str, Any]]) -> DataError:
     """What to raise where every clip was left out."""
     first = records[0]
     return DataError(
-        f"none of {len(records)} clips could be judged, the first ({first['name']}): {first['excluded']}; "
+        f"none of {counted(len(records), 'clip')} could be judged, the first ({first['name']}): {first['excluded']}; "
         f"see {out / 'records.jsonl'}"
     )
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from sidgan.errors import InputError
+from sidgan.errors import InputError, counted
 from sidgan.evaluation.charts import Bar, curves, intervals
 from sidgan.evaluation.folder import notes
 from sidgan.evaluation.meanings import DUBBERS, HIGHER, LOWER, MEANINGS, SYSTEMS
@@ -65,7 +65,8 @@ def write_report(out: Path) -> Path:
 
 def _head(out: Path, protocol: Mapping[str, Any], summary: Mapping[str, Any]) -> Iterator[str]:
     judged = "A model" if protocol["mode"] == "model" else "Videos"
-    counts = "; ".join(f"{s}: {f['clips']} clips, {f['frames']} frames" for s, f in summary.items())
+    counts = "; ".join(f"{s}: {counted(f['clips'], 'clip')}, "
+                       f"{counted(f['frames'], 'frame')}" for s, f in summary.items())
     yield '<!doctype html><html lang="en"><head><meta charset="utf-8">'
     yield '<meta name="viewport" content="width=device-width,initial-scale=1">'
     yield f"<title>sidgan eval</title><style>{STYLE}</style></head><body>"
@@ -92,7 +93,7 @@ def _split(name: str, found: Mapping[str, Any]) -> Iterator[str]:
     yield f"<h2>{escape(name)}</h2>"
     for system, rows in found["means"].items():
         yield f"<h3>{escape(system)}</h3><p class='note'>{SYSTEMS.get(system, '')}; means over clips, and half the "
-        yield f"width of their 95&nbsp;% intervals; {found['clips']} clips</p>"
+        yield f"width of their 95&nbsp;% intervals; {counted(found['clips'], 'clip')}</p>"
         yield "<div class='scroll'><table>"
         held = dict.fromkeys(m for values in rows.values() for m, f in values.items() if f["mean"] is not None)
         shown = [m for m in held if m not in HIDDEN]

@@ -26,7 +26,7 @@ from sidgan.data.dataset import FPS, PackedClip
 from sidgan.data.listing import ClipSource, rank
 from sidgan.data.packing import read_sound
 from sidgan.engine import choose_device
-from sidgan.errors import DataError
+from sidgan.errors import DataError, counted
 from sidgan.evaluation import disturb, protocol
 from sidgan.evaluation.chart import draw
 from sidgan.evaluation.factors import Table, tabulate
@@ -120,8 +120,11 @@ def robustness_to(
     tables = tabulate(out, judged, {f: [CLEAN, *(level_name(f, v) for v in LEVELS[f])] for f in how.factors})
     result = {"protocol": described, "tables": [t.to_dict() for t in tables], "clips": [r["name"] for r in judged],
               "excluded": {r["name"]: r["excluded"] for r in records if r["excluded"] is not None}}  # fmt: skip
-    write_text(out / "robustness.json", json.dumps(result, indent=1) + "\n")
-    write_text(out / "robustness.svg", draw(tables, f"Where {_short(model)} gets worse ({len(judged)} clips)"))
+    with finished(out / "robustness.json") as path, writing(path):
+        path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    with finished(out / "robustness.svg") as path, writing(path):
+        title = f"Where {_short(model)} gets worse ({counted(len(judged), 'clip')})"
+        path.write_text(draw(tables, title), encoding="utf-8")
     return tables
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from sidgan.errors import counted
 from sidgan.paper import cli_pictures, cli_tables
 from sidgan.paper.written import Figure
 from sidgan.progress import bar
@@ -110,7 +111,8 @@ def _remarks(result: Any, picture: Path) -> None:
         console.print(f"Caution: {result.caution}", style="bold", markup=False, highlight=False)
     for name, reason in result.skipped.items():
         console.print(f"  left out: {name}: {reason}", markup=False, highlight=False)
-    console.print(f"{result.count} windows of {len(result.videos)} videos -> {picture}", markup=False, highlight=False)
+    console.print(f"{counted(result.count, 'window')} of {counted(len(result.videos), 'video')} -> {picture}",
+                  markup=False, highlight=False)
 
 
 def _windows(show: Callable[[float, str], None]) -> Callable[[int, int], None]:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from sidgan.errors import counted
 from sidgan.files import look_first
 from sidgan.progress import bar
 
@@ -109,7 +110,7 @@ def _side_by_side(
     draw_sheet(side_by_side.as_sheet(found, number), figure.picture)
     for name in found.methods if not as_json else ():
         mean = found.mean(name)
-        print(f"{name}: mouth {mean.psnr:.1f} dB, LMD {mean.lmd:.1f} px, over {len(found.moments)} moments")
+        print(f"{name}: mouth {mean.psnr:.1f} dB, LMD {mean.lmd:.1f} px, over {counted(len(found.moments), 'moment')}")
     _say(f"see {figure.picture}")
 
 

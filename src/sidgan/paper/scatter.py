@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sidgan.errors import counted
 from sidgan.paper.collect import Comparison
 from sidgan.paper.draw import foot, head, page
 from sidgan.paper.published import BENCHMARKS, GROUND, OURS, SETS, known_as
@@ -91,7 +92,7 @@ def draw_scatter(shown: list[Panel], out: Path) -> None:
         grid = figure.add_gridspec(1, len(shown), wspace=0.2, left=0.055, right=0.985, top=0.82, bottom=0.17)
         for i, panel in enumerate(shown):
             _panel(figure.add_subplot(grid[0, i]), panel, first=i == 0)
-        here = [f"{SETS[p.set][0]}: {p.clips} clips" for p in shown if p.clips]
+        here = [f"{SETS[p.set][0]}: {counted(p.clips, 'clip')}" for p in shown if p.clips]
         caution = "no results given: the paper's points only" if not here else None
         head(figure, "Figure 7: picture against synchronisation", "; ".join(here) or "the paper's own figures", caution)
         foot(figure, "Hollow: the paper's figures. Filled: measured here. Further left is better, but not further "

@@ -15,7 +15,7 @@ import numpy as np
 from sidgan import dubbing
 from sidgan.config import require
 from sidgan.data.sources import folder as videos_below
-from sidgan.errors import InputError
+from sidgan.errors import InputError, counted
 from sidgan.paper import people
 from sidgan.paper.filmed import Likeness, crops, follow, likeness, mouth_of
 from sidgan.paper.places import weights_of
@@ -164,7 +164,7 @@ def as_sheet(found: Comparison, figure: int) -> Sheet:
     clips = len({m.clip for m in found.moments})
     who = ("drawn person" if clips == 1 else "drawn people") if found.invented else f"video{'s' * (clips != 1)}"
     return Sheet(
-        title, f"{clips} {who}, {len(found.moments)} moments", (TRUTH, *found.methods), rows,
+        title, f"{clips} {who}, {counted(len(found.moments), 'moment')}", (TRUTH, *found.methods), rows,
         "Every mouth but the true one is drawn anew. All columns show the face square of the true video, below it the "
         "mouth at twice the size, by turns at its widest and closest. Mouth dB: PSNR in the hidden box; LMD: distance "
         "of the lip landmarks at 256 px.", (TRUTH,), INVENTED if found.invented else None,

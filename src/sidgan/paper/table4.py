@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from sidgan.config import require
-from sidgan.errors import InputError
+from sidgan.errors import InputError, counted
 from sidgan.evaluation.results import COLUMNS, RESAMPLES, Interval, cell, numbered
 from sidgan.paper.ablation import SETTINGS, Run, read_runs
 from sidgan.paper.collect import Comparison, Judged, compare, read_judged
@@ -216,8 +216,9 @@ def as_table(found: Ablation) -> Table:
         notes.append(f"{seeds} seed{'s' * (seeds != 1)} a row: others may turn such differences round; take three")
     best = frozenset((i, j + 1) for i, j in best_of(figures, metrics))
     return Table(
-        f"Table 4, ablation ({found.found.clips} clips, {found.found.frames} frames here; the paper: HDTF, "
-        f"{SETS['hdtf'][1]} clips)", ("runs", *map(heading, metrics)), tuple(lines), best, tuple(notes),
+        f"Table 4, ablation ({counted(found.found.clips, 'clip')}, {counted(found.found.frames, 'frame')} here; "
+        f"the paper: HDTF, {SETS['hdtf'][1]} clips)",
+        ("runs", *map(heading, metrics)), tuple(lines), best, tuple(notes),
     )  # fmt: skip
 
 

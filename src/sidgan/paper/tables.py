@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from sidgan.errors import counted
 from sidgan.evaluation.meanings import HIGHER, LOWER, MEANINGS
 from sidgan.evaluation.results import COLUMNS, Interval, cell
 from sidgan.paper.collect import COPIES, Comparison
@@ -93,7 +94,9 @@ def benchmark(number: int, name: str, found: Comparison | None) -> Table:
         if method in known:
             lines.append(Line(_titled(method, mine), THERE, published(known[method], metrics)))
             figures.append(None)
-    here = f"{found.clips} clips, {found.frames} frames here; " if found is not None else "nothing judged here; "
+    here = "nothing judged here; "
+    if found is not None:
+        here = f"{counted(found.clips, 'clip')}, {counted(found.frames, 'frame')} here; "
     notes = [] if found is None else [*found.notes, *told(orderings(found, name))]
     unjudged = [m for m in known if m != GROUND and not any(known_as(n, list(known)) == m for n in measured)]
     if found is not None and found.listed != name:

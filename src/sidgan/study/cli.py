@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from sidgan.errors import counted
 from sidgan.progress import bar
 
 app = typer.Typer(no_args_is_help=True, help="The user study: people rate clips without knowing who made them.")
@@ -46,10 +47,10 @@ def build(
     for note in notes:
         _say(f"  {note}")
     if len(study.clips) < count:
-        _say(f"  only {len(study.clips)} clips are common to all methods, not {count}")
+        _say(f"  only {counted(len(study.clips), 'clip')} common to all methods, not {count}")
     facts = {"clips": list(study.clips), "methods": list(study.methods)}
-    s = "s" * (len(study.clips) != 1)
-    told = f"{len(study.clips)} clip{s} by {len(study.methods)} methods -> {out}; next: sidgan study serve {out}"
+    clips_of = f"{counted(len(study.clips), 'clip')} by {len(study.methods)} methods"
+    told = f"{clips_of} -> {out}; next: sidgan study serve {out}"
     print(json.dumps(facts, indent=1) if as_json else told)
 
 

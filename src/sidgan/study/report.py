@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from sidgan.errors import InputError
+from sidgan.errors import InputError, counted
 from sidgan.evaluation.results import RESAMPLES, Interval, cell
 from sidgan.paper.published import QUESTIONS, STUDY, known_as
 from sidgan.paper.tables import HERE, THERE, Line, Table
@@ -101,7 +101,7 @@ def _left_out(study: Study, name: str, begun: Float, whole: Float) -> list[str]:
         lines.append(f"left out: {name} has not finished {', '.join(half[:3])}{more}")
     missing = int((~begun).sum())
     if missing:
-        lines.append(f"{name} has not begun {missing} of {len(study.clips)} clips")
+        lines.append(f"{name} has not begun {missing} of {counted(len(study.clips), 'clip')}")
     return lines
 
 
@@ -147,9 +147,9 @@ def as_table(found: Found) -> Table:
         f"agreement of viewers, Krippendorff's alpha for ordinal data: {agreed}",
         *found.notes,
     )
-    s = "" if len(found.viewers) == 1 else "s"
-    title = (f"Table 3, user study ({len(found.study.clips)} clips, {len(found.viewers)} viewer{s} here; the paper: "
-             "22 clips of HDTF, 10 viewers)")  # fmt: skip
+    title = (f"Table 3, user study ({counted(len(found.study.clips), 'clip')}, "
+             f"{counted(len(found.viewers), 'viewer')} here; "
+             "the paper: 22 clips of HDTF, 10 viewers)")  # fmt: skip
     return Table(title, tuple(HEADS[q] for q in QUESTIONS), tuple(lines), frozenset(best), notes)
 
 

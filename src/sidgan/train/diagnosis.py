@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from sidgan.config import SyncNetConfig
-from sidgan.errors import ConfigError, DataError
+from sidgan.errors import ConfigError, DataError, counted
 from sidgan.nn import SyncNet, lower_half_windows
 from sidgan.train.alignment import ENOUGH, Alignment, measure_alignment
 from sidgan.train.pairs import SyncPairs, draw_pairs, pair_loss, same_sound
@@ -180,7 +180,7 @@ def offset_histogram(records: Iterable[Mapping[str, Any]]) -> list[str]:
     moved = Counter(int(r["offset"]) for r in kept if r.get("corrected"))
     clips = Counter(int(r["offset"]) for r in kept)
     scale = min(1.0, BAR / max(clips.values()))
-    lines = [f"offsets of {len(kept)} clips in frames, picture after sound (#: sure, and corrected; .: not)"]
+    lines = [f"offsets of {counted(len(kept), 'clip')} in frames, picture after sound (#: sure, and corrected; .: not)"]
     for lag in sorted(clips):
         sure, rest = (int(np.ceil(scale * n)) for n in (moved[lag], clips[lag] - moved[lag]))
         lines.append(f"{lag:+4d} {clips[lag]:5d} {'#' * sure}{'.' * rest}".rstrip())

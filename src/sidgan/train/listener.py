@@ -15,6 +15,7 @@ from torch import Tensor
 
 from sidgan.config import ListenerConfig, require, require_between
 from sidgan.data.speech import UNKNOWN, SpeechSet
+from sidgan.errors import counted
 from sidgan.nn import Listener
 from sidgan.train import augment
 from sidgan.train.loop import LoopConfig
@@ -81,7 +82,7 @@ class ListenerTask(SingleTask[Listener]):
         self.config = config
         self.share = share(fabric, config.batch)
         self.train, self.held = speech.divided(config.held)
-        self.note(f"{len(self.train.voices)} voices, {self.train.seconds / 3600:.1f} h; "
+        self.note(f"{counted(len(self.train.voices), 'voice')}, {self.train.seconds / 3600:.1f} h; "
                   f"held out: {', '.join(sorted(self.held.voices)) or 'none'}")  # fmt: skip
         self.batches = NextBatch(self._step_batch)
 
