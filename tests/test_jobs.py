@@ -13,6 +13,7 @@ from marked import sidgan as command
 from small import save_networks
 
 from sidgan import dubbing, media
+from sidgan.dubbing.journal import Journal
 from sidgan.errors import ConfigError, InputError, OutputError
 from sidgan.executors import local
 from sidgan.jobs import Job, Outcome, attempt, read, run_all
@@ -132,3 +133,24 @@ def test_lists_of_spreadsheets_are_understood_or_told(tmp_path: Path) -> None:
         read(old, LIKE)
     with pytest.raises(InputError, match=r"gone.csv cannot be read as a list of jobs \(no such file or directory\)"):
         read(tmp_path / "gone.csv", LIKE)
+
+
+def test_an_output_is_held_while_a_model_is_adapted_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = Job(video=tmp_path / "film.mp4", voice=tmp_path / "voice.wav", out=tmp_path / "out.mp4", adapt=1.0)
+    adapted = list[Path]()
+
+    def adapting(folder: Path, video: Path, **_: object) -> None:
+        adapted.append(folder)
+        with pytest.raises(OutputError, match="is being made by another run"), Journal(job.out):
+            pass
+        raise InputError("enough")
+
+    monkeypatch.setattr("sidgan.dubbing.check", lambda *_, **__: None)
+    monkeypatch.setattr("sidgan.adaptation.adapt_faces_once", adapting)
+    with pytest.raises(InputError, match="enough"):
+        job.run(lambda share, text: None, print)
+    assert len(adapted) == 1
+    assert not list(tmp_path.iterdir()), "nothing came of it"
+    with Journal(job.out), pytest.raises(OutputError, match="is being made by another run"):
+        job.run(lambda share, text: None, print)
+    assert len(adapted) == 1, "told before the minutes are spent"

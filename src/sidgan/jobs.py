@@ -14,6 +14,7 @@ from sidgan.adaptation import AdaptReport
 from sidgan.config import from_dict, meant
 from sidgan.credentials import Credentials
 from sidgan.dubbing import DubReport
+from sidgan.dubbing.journal import Journal
 from sidgan.dubbing.settings import Settings, background_of, face_of
 from sidgan.errors import ConfigError, InputError, SidganError
 from sidgan.executors import Executor
@@ -135,11 +136,12 @@ class Job(Settings):
             self.video, self.spoken, self.out, credentials, encoder=self.encoder, lossless=self.lossless,
             engine=self.engine, device=self.device, background=self.background,
         )  # fmt: skip
-        results = adaptation.adapt_faces_once(
-            dubbing.work_folder(self.out) / "adapted", self.video, model=self.model, minutes=self.adapt,
-            faces="largest" if self.faces == "largest" and self.face is None and not self.speakers else "all",
-            device=self.device, tolerant=self.on_damage == "pass", progress=show,
-        )  # fmt: skip
+        with Journal(self.out):  # another run for the same output would do the same minutes of work
+            results = adaptation.adapt_faces_once(
+                dubbing.work_folder(self.out) / "adapted", self.video, model=self.model, minutes=self.adapt,
+                faces="largest" if self.faces == "largest" and self.face is None and not self.speakers else "all",
+                device=self.device, tolerant=self.on_damage == "pass", progress=show,
+            )  # fmt: skip
         for one in (result.report for result in results):
             who = f"face {one.face} ({one.place}): " if len(results) > 1 else ""
             tell(who + one.line())
