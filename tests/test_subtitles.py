@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import random
 import shutil
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
@@ -23,8 +25,9 @@ from test_media import QUICK, drawing, speech
 
 from sidgan import dubbing, media
 from sidgan.dubbing import journal, segments, work_folder
+from sidgan.errors import SidganError
 from sidgan.media.pgs import DisplaySets
-from sidgan.media.source import first_picture
+from sidgan.media.source import first_picture, opened
 from sidgan.media.subtitles import Subtitles
 from sidgan.synth import LINES, Person, Scene
 from sidgan.types import Clip
@@ -329,6 +332,74 @@ def test_display_sets_are_put_together_from_parts() -> None:
             sets.add(packet(stray, 8))
     again = packet(b"".join(parts), 10)
     assert sets.add(again) is again
+
+
+def worn(data: bytes, rng: random.Random) -> bytes:
+    """Some bits turned round, bytes put in, or the end cut off; never nothing."""
+    bad = bytearray(data)
+    for _ in range(rng.randint(1, 8)):
+        at, kind = rng.randrange(len(bad)), rng.randrange(3)
+        if kind == 0:
+            bad[at] ^= 1 << rng.randrange(8)
+        elif kind == 1:
+            bad[at:at] = rng.randbytes(rng.randint(1, 6))
+        elif len(bad) > 40:
+            del bad[max(40, at) : None if rng.random() < 0.2 else at + 9]
+    return bytes(bad)
+
+
+def test_worn_display_sets_end_in_sets_or_value_errors() -> None:
+    rng, stream = random.Random(7), av.open(io.BytesIO(), "w", "matroska").add_mux_stream("hdmv_pgs_subtitle")
+    good, came = HEAD + b"\x15\0\1a" + END, 0
+    for _ in range(500):
+        sets = DisplaySets()
+        for part in (worn(good, rng), *(worn(one, rng) for one in (HEAD, END)), good):
+            packet: Packet[Any] = Packet(part)
+            packet.stream, packet.time_base, packet.pts = stream, Fraction(1, 1000), 7
+            with contextlib.suppress(ValueError):
+                came += sets.add(packet) is not None
+    assert came >= 500, "what comes after damage is not lost"
+
+
+def test_worn_files_end_in_subtitles_or_one_line(film: Path, tmp_path: Path) -> None:
+    said = [(k / 5, k / 5 + 0.1, b"line %d" % k) for k in range(8)]
+    sets = [(k / 5, None, HEAD + b"\x15\0\1a" + END) for k in range(8)]
+    sources = [
+        subtitled(film, tmp_path / "in.mkv", Track("subrip", said), Track("hdmv_pgs_subtitle", sets)),
+        subtitled(film, tmp_path / "in.mp4", Track("mov_text", [(b, e, text(d.decode())) for b, e, d in said])),
+    ]
+    wrong, read, rng = list[BaseException](), list[int](), random.Random(11)
+
+    def taken_over(video: Path, out: Path) -> None:
+        with opened(video) as source, av.open(str(out), "w") as file:
+            subtitles = Subtitles(source, out.suffix, Fraction(0), 2 * SECOND)
+            if subtitles.tracks:  # as the writer asks
+                subtitles.add_to(file, out)
+                subtitles.finish(2 * SECOND)
+            read.append(len(list(subtitles.left())))
+
+    def wear() -> None:
+        for turn in range(300):
+            source = sources[turn % 2]
+            bad = tmp_path / f"bad{source.suffix}"
+            bad.write_bytes(worn(source.read_bytes(), rng))
+            if turn % 5 == 0:  # the words themselves, in a file that is whole
+                bad = tmp_path / "bad.mkv"
+                subtitled(film, bad, *(Track(kind, [(b, e, worn(data, rng)) for b, e, data in some])
+                                       for kind, some in (("subrip", said), ("hdmv_pgs_subtitle", sets))))  # fmt: skip
+            try:
+                taken_over(bad, tmp_path / f"out{[*MUXERS][turn % 3]}")
+            except SidganError:
+                pass
+            except BaseException as error:
+                wrong.append(error)
+
+    at_work = threading.Thread(target=wear, daemon=True)
+    at_work.start()
+    at_work.join(300)
+    assert not at_work.is_alive(), "one of them is read for ever"
+    assert not wrong, wrong[:3]
+    assert len(read) > 30, "most were opened"
 
 
 # ---------------------------------------------------------------------------------------------------------- whole dubs
