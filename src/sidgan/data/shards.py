@@ -33,7 +33,7 @@ from sidgan.data.dataset import PackedClip, packed_clip, read_crops, read_manife
 from sidgan.data.listing import rank
 from sidgan.data.splits import ASIDE
 from sidgan.errors import DataError, OutputError, counted
-from sidgan.files import digest, finished, writing
+from sidgan.files import digest, finished, write_text, writing
 from sidgan.types import Byte, Float
 
 INDEX, VERSION = "shards.json", 1

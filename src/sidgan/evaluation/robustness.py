@@ -120,11 +120,9 @@ def robustness_to(
     tables = tabulate(out, judged, {f: [CLEAN, *(level_name(f, v) for v in LEVELS[f])] for f in how.factors})
     result = {"protocol": described, "tables": [t.to_dict() for t in tables], "clips": [r["name"] for r in judged],
               "excluded": {r["name"]: r["excluded"] for r in records if r["excluded"] is not None}}  # fmt: skip
-    with finished(out / "robustness.json") as path, writing(path):
-        path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    with finished(out / "robustness.svg") as path, writing(path):
-        title = f"Where {_short(model)} gets worse ({counted(len(judged), 'clip')})"
-        path.write_text(draw(tables, title), encoding="utf-8")
+    write_text(out / "robustness.json", json.dumps(result, indent=1) + "\n")
+    title = f"Where {_short(model)} gets worse ({counted(len(judged), 'clip')})"
+    write_text(out / "robustness.svg", draw(tables, title))
     return tables
 
 
