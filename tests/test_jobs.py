@@ -113,12 +113,16 @@ def test_what_nobody_foresaw_is_a_line_too(monkeypatch: pytest.MonkeyPatch) -> N
     assert attempt(jobs[1]).done is False
 
 
-def test_either_a_list_or_one_dub() -> None:
+def test_either_a_list_or_one_dub(tmp_path: Path) -> None:
+    video, voice = tmp_path / "a.mp4", tmp_path / "b.wav"
+    for file in (video, voice):
+        file.touch()
     for arguments, says in (
         (("dub",), "or --jobs with a list"),
         (("dub", "a.mp4", "b.wav"), "give VIDEO, VOICE and -o OUT"),
         (("dub", "a.mp4", "b.wav", "-o", "c.mp4", "--jobs", "d.csv"), "not both"),
-        (("dub", "a.mp4", "--speaker", "1=b.wav", "-o", "c.mp4", "--ray", "local"), "give a sound track"),
+        (("dub", str(video), "--speaker", f"1={voice}", "-o", str(tmp_path / "c.mp4"), "--ray", "local"),
+         "give a sound track"),
     ):
         code, said = command(*arguments)
         assert (code, says in said) == (2, True)

@@ -134,8 +134,12 @@ def dub(
     """
     ready_for_dubs()
     if jobs is None:
+        given = None not in (video, voice or speaker, out)
+        require(given, "give VIDEO, VOICE and -o OUT, or --jobs with a list of them; --speaker stands in for VOICE")
         voices = [Path(file) for text in speaker or () if (file := text.partition("=")[2])]
         look_first([video, voice, *voices], [out, strip, report_to])
+    else:
+        require(video is None and out is None, "give VIDEO, VOICE and -o, or --jobs with a list of them, not both")
     from sidgan.dubbing.settings import background_of, face_of
     from sidgan.jobs import Job, speakers_of
 
@@ -149,11 +153,8 @@ def dub(
         workers=workers, ray=ray,
     )  # fmt: skip
     if jobs is not None:
-        require(video is None and out is None, "give VIDEO, VOICE and -o, or --jobs with a list of them, not both")
         _dub_all(jobs, job, ray, as_json)
         return
-    require(None not in (video, voice or speaker, out),
-            "give VIDEO, VOICE and -o OUT, or --jobs with a list of them; --speaker stands in for VOICE")  # fmt: skip
     try:
         with bar(console) as show:
             report, adapted = job.run(show, _say)
