@@ -209,6 +209,7 @@ class Stopping:
         if name == sys.argv[1]:
             signal.raise_signal(signal.SIGINT)
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # tests that run in the background are started with it off
 sys.meta_path.insert(0, Stopping())
 """
 

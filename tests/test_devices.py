@@ -79,6 +79,7 @@ def test_judging_takes_the_gpu_that_was_named(where, call, words, monkeypatch):
         raise Stop
 
     monkeypatch.setattr(where, call, instead)
+    monkeypatch.setattr("sidgan.paper.ablation.check", lambda plan: {})  # of data that is not there
     result = CliRunner().invoke(app, [*words, "--device", "cuda:1"])
     assert isinstance(result.exception, Stop), result.output
     assert seen == ["cuda:1"]
@@ -88,6 +89,7 @@ def test_tables_judge_on_the_gpu_that_was_named(monkeypatch, tmp_path):
     seen = []
     monkeypatch.setattr(places, "judged", lambda *named, how=None: seen.append((how or named[-1]).device) or [])
     monkeypatch.setattr(places, "unfinished", lambda place: None)
+    monkeypatch.setattr(places, "judgeable", lambda *_: [])
     cli_tables._comparisons([f"Ours={tmp_path}"], None, None, "raw", (False, None, None), None, 1, "cuda:1", tmp_path)
     assert seen == ["cuda:1"]
 

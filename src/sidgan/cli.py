@@ -136,7 +136,8 @@ def dub(
     if jobs is None:
         given = None not in (video, voice or speaker, out)
         require(given, "give VIDEO, VOICE and -o OUT, or --jobs with a list of them; --speaker stands in for VOICE")
-        voices = [Path(file) for text in speaker or () if (file := text.partition("=")[2])]
+        named = [text.partition("=") for text in speaker or ()]  # what is no NUMBER=FILE is told below
+        voices = [Path(file) for number, _, file in named if number.isdecimal() and file]
         look_first([video, voice, *voices], [out, strip, report_to])
     else:
         require(video is None and out is None, "give VIDEO, VOICE and -o, or --jobs with a list of them, not both")
