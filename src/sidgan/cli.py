@@ -138,9 +138,13 @@ def dub(
         require(given, "give VIDEO, VOICE and -o OUT, or --jobs with a list of them; --speaker stands in for VOICE")
         named = [text.partition("=") for text in speaker or ()]  # what is no NUMBER=FILE is told below
         voices = [Path(file) for number, _, file in named if number.isdecimal() and file]
-        look_first([video, voice, *voices], [out, strip, report_to])
+        photo = None if face is None or face.isdecimal() else Path(face)
+        below = None if background in (None, "original") else Path(background)
+        signing = (sign, key) if sign and key else ()  # that one is missing is told below
+        look_first([video, voice, *voices, photo, below, *signing], [out, strip, report_to])
     else:
         require(video is None and out is None, "give VIDEO, VOICE and -o, or --jobs with a list of them, not both")
+        look_first([jobs], [])
     from sidgan.dubbing.settings import background_of, face_of
     from sidgan.jobs import Job, speakers_of
 
