@@ -267,3 +267,38 @@ def test_a_killed_worker_is_one_clear_line(data: Path, tmp_path: Path, monkeypat
     monkeypatch.setattr(transfer, "_pairs", lambda *_: [(1, 2, 3)] * 2)  # nothing that a process would need modules for
     with pytest.raises(SidganError, match=r"^a worker process was killed, .* fewer --workers$"):
         transfer.multiply(data, tmp_path / "x", 2, workers=2)
+
+
+def test_drawn_people_say_what_the_donor_said(filmed: dict, data: Path, tmp_path: Path) -> None:
+    said = transfer.multiply(data, tmp_path, 4, seed=3, draw=1.0)
+    assert len({record["identity"] for record in said}) == 4
+    told, seen, turned = [], [], []
+    for record in said:
+        source = record["transfer"]
+        assert set(source) == {"donor", "donor_frames", "drawn"}
+        assert record["splits"] == {"train": [0, record["frames"]]}
+        base = tmp_path / "clips" / record["file"]
+        images = read_crops(base.with_name(base.name + ".mp4"))
+        with np.load(base.with_name(base.name + ".npz")) as arrays:
+            points, turn = arrays["landmarks"] * SIZE - 0.5, arrays["pose"]
+            assert arrays["matrices"].shape == (record["frames"], 2, 3)
+            assert (arrays["masks"] == geometry.mask_boxes(arrays["landmarks"])).all()
+        assert images.shape == (record["frames"], SIZE, SIZE, 3)
+        first, last = source["donor_frames"]
+        heard = Motion.of(filmed[source["donor"]][1]).opening[first:last]
+        told.append(np.corrcoef(Motion.of(points).opening, heard)[0, 1])
+        seen.append(np.corrcoef(seen_opening(images, points), heard)[0, 1])
+        turned.append(np.ptp(turn[:, 0]))
+    assert np.median(told) > 0.8  # found in drawn pictures, not always well
+    assert np.median(seen) > 0.8  # in the crops
+    assert max(turned) > 5  # degrees
+    assert len(PackedSet([data, tmp_path], ["train"]).clips) == 7
+
+
+def test_a_share_is_drawn_and_belongs_to_what_a_folder_was_begun_with(data: Path, tmp_path: Path) -> None:
+    made = transfer.multiply(data, tmp_path / "x", 6, seed=1, draw=0.5)
+    assert 0 < sum("drawn" in record["transfer"] for record in made) < 6
+    with pytest.raises(ConfigError, match="share of blended or drawn faces"):
+        transfer.multiply(data, tmp_path / "x", 6, seed=1)
+    with pytest.raises(ConfigError, match="share of drawn faces must be between 0 and 1"):
+        transfer.multiply(data, tmp_path / "y", 6, draw=2.0)

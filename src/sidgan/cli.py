@@ -422,6 +422,7 @@ def multiply(
     count: Annotated[int, typer.Option(help="clips to make", min=1)] = 250,
     seed: Annotated[int, typer.Option(help="of all that is drawn", min=0)] = 0,
     blend: Annotated[float, typer.Option(help="share of the clips whose face is two people's", min=0, max=1)] = 0.0,
+    draw: Annotated[float, typer.Option(help="share of the clips whose face is a drawn one", min=0, max=1)] = 0.0,
     workers: Annotated[int, typer.Option(help="processes", min=1)] = 1,
     as_json: AsJson = False,
 ) -> None:
@@ -433,7 +434,7 @@ def multiply(
 
     with bar(console) as show:
         made = transfer.multiply(
-            data, out, count, seed, blend=blend, workers=workers,
+            data, out, count, seed, blend=blend, draw=draw, workers=workers,
             progress=lambda done, total: show(done / total, f"{done} of {total} clips"),
         )  # fmt: skip
     people = len({record["identity"] for record in made})

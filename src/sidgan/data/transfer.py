@@ -1,7 +1,8 @@
 """More speakers from few: clips in which one person's mouth moves as another's did, with that other's sound.
 
 Training a sync expert wants many people; a set in which one person speaks for hours and others for seconds has few.
-The mouth's motion of any clip can be carried over to any face (`sidgan.data.carry`), and stays in sync with its sound.
+The mouth's motion of any clip can be carried over to any face (`sidgan.data.carry`), filmed or drawn
+(`sidgan.data.drawn`), and stays in sync with its sound.
 Only frames of the split ``train`` are used, of both sides, and the results belong to ``train``.
 """
 
@@ -21,6 +22,7 @@ import numpy as np
 from sidgan import audio, geometry, media
 from sidgan.data.carry import Motion, View, blended, brightness, destination, redraw
 from sidgan.data.dataset import FPS, packed_arrays, read_crops, read_manifest
+from sidgan.data.drawn import drawn
 from sidgan.errors import ConfigError, DataError, counted
 from sidgan.executors import local
 from sidgan.files import digest, write_arrays, write_text, writing
@@ -68,9 +70,12 @@ class Stretch:
 
 @dataclass(frozen=True)
 class Job:
-    """One clip to make: ``target`` with the mouth of ``donor``, and perhaps blended with one of ``others``."""
+    """One clip to make: ``target`` with the mouth of ``donor``, and perhaps blended with one of ``others``.
 
-    target: Stretch
+    Without a target somebody is drawn.
+    """
+
+    target: Stretch | None
     donor: Stretch
     others: tuple[Stretch, ...]
     number: int
@@ -100,7 +105,7 @@ class Material:
 
 
 def multiply(
-    data: Path, out: Path, count: int, seed: int = 0, *, blend: float = 0.0, workers: int = 1,
+    data: Path, out: Path, count: int, seed: int = 0, *, blend: float = 0.0, draw: float = 0.0, workers: int = 1,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Make ``count`` new clips of a prepared folder's people and write them as another prepared folder.
@@ -110,26 +115,32 @@ def multiply(
 
     Args:
         data: prepared folder.
-        out: new folder, or one that was made, or begun, with the same data, ``seed`` and ``blend``.
+        out: new folder, or one that was made, or begun, with the same data, ``seed``, ``blend`` and ``draw``.
         count: clips to make.
         seed: of all that is drawn.
         blend: share of the clips whose face is mixed with another person's, so that it is nobody's.
+        draw: share of the clips whose face is drawn instead.
         workers: processes; they do not change the result.
         progress: told (clips done, of how many).
 
     Raises:
-        ConfigError: ``count`` is not positive, ``blend`` no share, or ``out`` holds something else.
+        ConfigError: ``count`` is not positive, ``blend`` or ``draw`` no share, or ``out`` holds something else.
         DataError: fewer than two people with at least a second of training frames.
         SidganError: a worker process was killed.
     """
     if count < 1:
         raise ConfigError(f"the number of clips must be positive, not {count}")
-    if not 0 <= blend <= 1:
-        raise ConfigError(f"the share of blended faces must be between 0 and 1, not {blend}")
+    for what, share in (("blended", blend), ("drawn", draw)):
+        if not 0 <= share <= 1:
+            raise ConfigError(f"the share of {what} faces must be between 0 and 1, not {share}")
     people = by_person(data)
-    _settle(out, {"data": digest(data / "manifest.jsonl"), "seed": seed, "blend": blend})
+    settings = {"data": digest(data / "manifest.jsonl"), "seed": seed, "blend": blend}
+    _settle(out, settings | ({"draw": draw} if draw else {}))
     jobs = []
     for number, (target, donor, rng) in enumerate(_pairs(people, count, seed)):
+        if draw > 0 and rng.random() < draw:
+            jobs.append(Job(None, donor, (), number, out, rng))
+            continue
         mixed = blend > 0 and rng.random() < blend
         others = _others(people, target, rng) if mixed else ()
         jobs.append(Job(target, donor, others, number, out, rng))
@@ -148,7 +159,8 @@ def _settle(out: Path, settings: dict[str, Any]) -> None:
         raise ConfigError(f"{out} is there already; name a new folder")
     if noted.is_file():
         if json.loads(noted.read_text(encoding="utf-8")) != settings:
-            raise ConfigError(f"{out} was begun with other data, seed or share of blended faces; name a new folder")
+            raise ConfigError(f"{out} was begun with other data, seed or share of blended or drawn faces; name a new "
+                              "folder")  # fmt: skip
         return
     with writing(out):
         (out / "clips").mkdir(parents=True, exist_ok=True)
@@ -191,47 +203,80 @@ def _others(people: dict[str, list[Stretch]], target: Stretch, rng: np.random.Ge
     return tuple(people[name][int(rng.integers(len(people[name])))] for name in names)
 
 
+@dataclass(frozen=True)
+class Made:
+    """A clip before it is written: pictures (S, S, 3) in order, arrays as they are packed, facts for the record."""
+
+    pictures: Iterator[Byte]
+    arrays: dict[str, Float]
+    facts: dict[str, Any]
+
+
 def _make(job: Job) -> dict[str, Any]:
     cv2.setNumThreads(1)
-    target, donor, number, out, rng = job.target, job.donor, job.number, job.out, job.rng
-    name = f"transfer/{target.name.replace('/', '_')}/{donor.name.replace('/', '_')}_{number:04}"
+    donor, out, rng = job.donor, job.out, job.rng
+    name = _name(job)
     base = out / "clips" / name.replace("/", "__")
     noted = base.with_name(base.name + ".json")
     if noted.is_file():
         return dict(json.loads(noted.read_text(encoding="utf-8")))
-    face, voice = load(target), load(donor)
+    voice = load(donor)
     tries = [_window(len(donor), rng) for _ in range(TRIES)]
     spoken = max(tries, key=lambda rows: float(voice.motion.opening[rows].std()))
-    shown = _there_and_back(len(target), len(spoken), rng)
-    seen = [int(target.first + i) for i in (shown.min(), shown.max() + 1)]
-    mixed: dict[str, Any] = {}
-    if job.others:
-        face, shown, mixed = _blended(face, shown, job.others, rng)
-    amplitude = float(rng.uniform(*AMPLITUDES))
-    aims = destination(face.motion[shown], voice.motion.speech()[spoken], amplitude)
-    size = face.images.shape[1]
-    unit = ((aims + 0.5) / size).astype(np.float32)
-    media.write_clip(base.with_name(base.name + ".mp4"), _pictures(face, voice, shown, spoken, aims), Fraction(FPS),
-                     crf=10, chroma444=True)  # fmt: skip
+    made = _drawn(job, voice, spoken) if job.target is None else _carried(job, job.target, voice, spoken)
+    media.write_clip(base.with_name(base.name + ".mp4"), made.pictures, Fraction(FPS), crf=10, chroma444=True)
     start = spoken[0] * audio.STEPS_PER_SECOND // FPS
     mel = voice.arrays["mel"][:, start : start + audio.STEPS_PER_SECOND * len(spoken) // FPS + 16]
-    write_arrays(base.with_name(base.name + ".npz"), {
-        "mel": mel, "landmarks": unit, "masks": geometry.mask_boxes(unit),
-        "matrices": face.arrays["matrices"][shown], "pose": face.arrays["pose"][shown],
-    })  # fmt: skip
-    origins = {"side": target, "sharpness": target, "source_rate": target, "loudness": donor}
-    facts = {key: origin.record[key] for key, origin in origins.items() if key in origin.record}
-    record = facts | {
-        "name": name, "file": base.name, "kept": True, "size": size, "frames": len(spoken), "start": 0.0,
-        "identity": target.person, "splits": {"train": [0, len(spoken)]},
-        "transfer": {
-            "target": target.name, "target_frames": seen,
-            "donor": donor.name, "donor_frames": [int(donor.first + spoken[0]), int(donor.first + spoken[-1] + 1)],
-            "amplitude": round(amplitude, 3), **mixed,
-        },
+    masks = geometry.mask_boxes(made.arrays["landmarks"])
+    write_arrays(base.with_name(base.name + ".npz"), {"mel": mel, "masks": masks, **made.arrays})
+    source = {"donor": donor.name, "donor_frames": [int(donor.first + spoken[0]), int(donor.first + spoken[-1] + 1)]}
+    record = _known(donor, "loudness") | made.facts | {
+        "name": name, "file": base.name, "kept": True, "size": int(donor.record["size"]), "frames": len(spoken),
+        "start": 0.0, "splits": {"train": [0, len(spoken)]}, "transfer": source | made.facts.get("transfer", {}),
     }  # fmt: skip
     write_text(noted, json.dumps(record, sort_keys=True))  # last: what it stands beside is whole
     return record
+
+
+def _name(job: Job) -> str:
+    """Of a clip. Training chooses by folders: one for each person filmed, or for who lent drawn ones their speech."""
+    said = job.donor.name.replace("/", "_")
+    if job.target is None:
+        return f"drawn/{job.donor.person.replace('/', '_')}/{said}_{job.number:04}"
+    return f"transfer/{job.target.name.replace('/', '_')}/{said}_{job.number:04}"
+
+
+def _known(origin: Stretch, *keys: str) -> dict[str, Any]:
+    return {key: origin.record[key] for key in keys if key in origin.record}
+
+
+def _carried(job: Job, target: Stretch, voice: Material, spoken: np.ndarray) -> Made:
+    """The target's frames with the donor's mouth."""
+    rng, face = job.rng, load(target)
+    shown = _there_and_back(len(target), len(spoken), rng)
+    source: dict[str, Any] = {
+        "target": target.name, "target_frames": [int(target.first + i) for i in (shown.min(), shown.max() + 1)]
+    }  # fmt: skip
+    if job.others:
+        face, shown, mixed = _blended(face, shown, job.others, rng)
+        source |= mixed
+    amplitude = float(rng.uniform(*AMPLITUDES))
+    aims = destination(face.motion[shown], voice.motion.speech()[spoken], amplitude)
+    unit = ((aims + 0.5) / face.images.shape[1]).astype(np.float32)
+    arrays = {"landmarks": unit, "matrices": face.arrays["matrices"][shown], "pose": face.arrays["pose"][shown]}
+    facts = _known(target, "side", "sharpness", "source_rate") | {"identity": target.person}
+    facts["transfer"] = source | {"amplitude": round(amplitude, 3)}
+    return Made(_pictures(face, voice, shown, spoken, aims), arrays, facts)
+
+
+def _drawn(job: Job, voice: Material, spoken: np.ndarray) -> Made:
+    """Somebody drawn, with the donor's mouth."""
+    made = drawn(voice.motion[spoken], voice.images.shape[1], job.rng)
+    track, side = made.track, float(np.median(made.track.matrices[:, 0, 0]))
+    unit = geometry.to_unit(track.matrices, track.landmarks)
+    arrays = {"landmarks": unit, "matrices": track.matrices, "pose": track.pose}
+    facts = {"side": round(side, 1), "source_rate": float(FPS), "identity": f"drawn/{made.seed}"}
+    return Made(iter(made.images), arrays, facts | {"transfer": {"drawn": made.seed}})
 
 
 def _blended(
