@@ -231,8 +231,8 @@ def _make(job: Job) -> dict[str, Any]:
     write_arrays(base.with_name(base.name + ".npz"), {"mel": mel, "masks": masks, **made.arrays})
     source = {"donor": donor.name, "donor_frames": [int(donor.first + spoken[0]), int(donor.first + spoken[-1] + 1)]}
     record = _known(donor, "loudness") | made.facts | {
-        "name": name, "file": base.name, "kept": True, "size": int(donor.record["size"]), "frames": len(spoken),
-        "start": 0.0, "splits": {"train": [0, len(spoken)]}, "transfer": source | made.facts.get("transfer", {}),
+        "name": name, "file": base.name, "kept": True, "frames": len(spoken), "start": 0.0,
+        "splits": {"train": [0, len(spoken)]}, "transfer": source | made.facts["transfer"],
     }  # fmt: skip
     write_text(noted, json.dumps(record, sort_keys=True))  # last: what it stands beside is whole
     return record
@@ -262,20 +262,22 @@ def _carried(job: Job, target: Stretch, voice: Material, spoken: np.ndarray) -> 
         source |= mixed
     amplitude = float(rng.uniform(*AMPLITUDES))
     aims = destination(face.motion[shown], voice.motion.speech()[spoken], amplitude)
-    unit = ((aims + 0.5) / face.images.shape[1]).astype(np.float32)
+    size = face.images.shape[1]
+    unit = ((aims + 0.5) / size).astype(np.float32)
     arrays = {"landmarks": unit, "matrices": face.arrays["matrices"][shown], "pose": face.arrays["pose"][shown]}
-    facts = _known(target, "side", "sharpness", "source_rate") | {"identity": target.person}
+    facts = _known(target, "side", "sharpness", "source_rate") | {"identity": target.person, "size": size}
     facts["transfer"] = source | {"amplitude": round(amplitude, 3)}
     return Made(_pictures(face, voice, shown, spoken, aims), arrays, facts)
 
 
 def _drawn(job: Job, voice: Material, spoken: np.ndarray) -> Made:
     """Somebody drawn, with the donor's mouth."""
-    made = drawn(voice.motion[spoken], voice.images.shape[1], job.rng)
+    size = voice.images.shape[1]
+    made = drawn(voice.motion[spoken], size, job.rng)
     track, side = made.track, float(np.median(made.track.matrices[:, 0, 0]))
     unit = geometry.to_unit(track.matrices, track.landmarks)
     arrays = {"landmarks": unit, "matrices": track.matrices, "pose": track.pose}
-    facts = {"side": round(side, 1), "source_rate": float(FPS), "identity": f"drawn/{made.seed}"}
+    facts = {"side": round(side, 1), "source_rate": float(FPS), "identity": f"drawn/{made.seed}", "size": size}
     return Made(iter(made.images), arrays, facts | {"transfer": {"drawn": made.seed}})
 
 
