@@ -313,6 +313,16 @@ def test_what_cannot_be_read_is_passed_over(film: Path, tmp_path: Path) -> None:
     assert list(subtitles.left()) == ["subtitles that are damaged, near 0.06 s"]
 
 
+def test_a_video_without_subtitles_has_none_to_write(film: Path, tmp_path: Path) -> None:
+    with opened(film) as source, av.open(str(tmp_path / "out.mp4"), "w") as file:
+        file.add_stream_from_template(source.streams.video[0])
+        subtitles = Subtitles(source, ".mp4", Fraction(0), 2 * SECOND)
+        subtitles.add_to(file, tmp_path / "out.mp4")
+        subtitles.finish(2 * SECOND)
+        assert list(subtitles.left()) == []
+    assert not (tmp_path / "out.mp4").exists(), "it begins with the first packet"
+
+
 def test_display_sets_are_put_together_from_parts() -> None:
     file = av.open(io.BytesIO(), "w", "matroska")
     stream = file.add_mux_stream("hdmv_pgs_subtitle")
@@ -373,9 +383,8 @@ def test_worn_files_end_in_subtitles_or_one_line(film: Path, tmp_path: Path) -> 
     def taken_over(video: Path, out: Path) -> None:
         with opened(video) as source, av.open(str(out), "w") as file:
             subtitles = Subtitles(source, out.suffix, Fraction(0), 2 * SECOND)
-            if subtitles.tracks:  # as the writer asks
-                subtitles.add_to(file, out)
-                subtitles.finish(2 * SECOND)
+            subtitles.add_to(file, out)
+            subtitles.finish(2 * SECOND)
             read.append(len(list(subtitles.left())))
 
     def wear() -> None:

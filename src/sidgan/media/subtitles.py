@@ -127,7 +127,7 @@ class Subtitles:
     def _read(self, ready: dict[int, Ready]) -> Iterator[Packet[SubtitleStream]]:
         """All packets that say something and can be read."""
         at = self._start
-        for _ in range(MOST_GAPS):
+        for _ in range(MOST_GAPS if self.tracks else 0):  # where none is named, all streams would be read
             try:
                 for packet in cast("Iterator[Packet[SubtitleStream]]", self._source.demux(*self.tracks)):
                     if not packet.size or packet.is_discard or bytes(packet) == NOTHING:
