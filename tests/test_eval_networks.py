@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -11,10 +12,12 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from typer.testing import CliRunner
 
 from sidgan import checkpoint, downloads, media
+from sidgan.cli import app
 from sidgan.config import GeneratorConfig, SyncNetConfig
-from sidgan.errors import CheckpointError, ConfigError, DataError, DownloadError
+from sidgan.errors import CheckpointError, ConfigError, DataError, DownloadError, SidganError
 from sidgan.evaluation import COLUMNS, EvalResult, NetworkFiles, Record, Settings, evaluate_to, notes, table
 from sidgan.evaluation.lists import by_split
 from sidgan.evaluation.prepared import _jobs, _origins, _sounds
@@ -70,7 +73,10 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def run(prepared: Path, out: Path, networks: NetworkFiles, workers: int = 1, sounds: bool = True) -> EvalResult:
+def run(
+    prepared: Path, out: Path, networks: NetworkFiles | Callable[[], NetworkFiles], workers: int = 1,
+    sounds: bool = True,
+) -> EvalResult:  # fmt: skip
     found = evaluate_to(
         out, prepared / "model.safetensors", [prepared / "data"], expert=prepared / "expert.safetensors", settings=HOW,
         networks=networks, sounds=prepared / "videos" if sounds else None, workers=workers,
@@ -209,6 +215,36 @@ def test_what_cannot_be_had_is_told_at_once(
             run(prepared, tmp_path / "other", NetworkFiles(None, files[1]))
     finally:
         (tmp_path / "two.mp4").rename(prepared / "videos" / "two.mp4")
+
+
+@pytest.mark.parametrize(("arguments", "says"), [
+    (("bundled", "none"), "none"),
+    (("bundled", "{data}", "--split", "night"), "no clips for"),
+    (("bundled", "{data}", "--sounds", "empty"), "empty"),
+    (("--videos", "empty", "--truth", "empty"), "empty"),
+    (("--videos", "empty"), "or --videos and --truth"),
+])  # fmt: skip
+def test_nothing_is_fetched_before_there_is_something_to_judge(
+    arguments: tuple[str, ...], says: str, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fetch(*_: object) -> Path:
+        pytest.fail("fetched for nothing")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(downloads, "fetch", fetch)
+    (tmp_path / "empty").mkdir()
+    given = [one.format(data=prepared / "data") for one in arguments]
+    result = CliRunner().invoke(app, ["eval", *given, "--published", "--out", "judged"])
+    assert isinstance(result.exception, SidganError)
+    assert says in str(result.exception)
+    assert [path.name for path in tmp_path.iterdir()] == ["empty"]
+
+
+def test_networks_are_fetched_when_clips_are_found(
+    prepared: Path, judged: tuple[Path, str], files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    fetched = table({"heldout": run(prepared, tmp_path / "out", lambda: NetworkFiles(*files, fid_every=2))})
+    assert fetched == judged[1]
 
 
 def test_samples_are_those_of_the_mels() -> None:

@@ -595,10 +595,9 @@ def evaluate(
     require(spans is None or clips is not None, "--spans goes with --clips lrw only")
     where = str(choose_device(device))
     with bar(console) as show:
-        networks = judging.NetworkFiles(inception, lag_expert, fid_every)
-        if published:
-            networks = networks.or_published(lambda done, total: show(done / max(total, 1), "published networks"))
-        shared: dict[str, Any] = {"expert": expert, "workers": workers, "networks": networks,
+        own = judging.NetworkFiles(inception, lag_expert, fid_every)
+        fetched = partial(own.or_published, lambda done, total: show(done / max(total, 1), "published networks"))
+        shared: dict[str, Any] = {"expert": expert, "workers": workers, "networks": fetched if published else own,
                                   "progress": lambda done, total: show(done / total, f"{done} of {total} clips")}
         if videos is not None and truth is not None and not model:
             look = judging.VideoSettings(size, mask, score_reference=first, max_frames=max_frames, device=where)

@@ -69,7 +69,7 @@ def evaluate_to(
     splits: Sequence[str] = ("heldout",),
     choose: Callable[[Sequence[dict[str, Any]]], Choice] | None = None,
     expert: Path | str = "bundled",
-    networks: NetworkFiles | None = None,
+    networks: NetworkFiles | Callable[[], NetworkFiles] | None = None,
     sounds: Path | str | None = None,
     settings: Settings | None = None,
     workers: int = 1,
@@ -84,7 +84,7 @@ def evaluate_to(
         splits: which clips, unless ``choose`` says.
         choose: picks clips from all manifest records, see `sidgan.evaluation.lists`.
         expert: weights file of a sync expert, or ``bundled``.
-        networks: those behind FID and LSE; by default none.
+        networks: those behind FID and LSE, or what fetches them, called when clips are found; by default none.
         sounds: folder that was prepared. Packed clips have mels but no sound, which LSE needs; by default it is read
             again from where ``prepare.json`` says that the clips came from, if all of their files are there.
         settings: how; by default on the CPU.
@@ -106,9 +106,11 @@ def evaluate_to(
     choice = chosen(data, choose or partial(by_split, splits=splits))
     limit = min((n for n in (how.max_frames, choice.max_frames) if n is not None), default=None)
     how = replace(how, max_frames=limit)
-    lent = networks or NetworkFiles()
+    heard = {} if sounds is None else _sounds(sounds, choice)
+    lent = networks() if callable(networks) else networks or NetworkFiles()
     require(sounds is None or lent.lag_expert is not None, "sounds are for LSE only; ask for it, with --published")
-    heard = _sounds(sounds, choice) if sounds is not None else {} if lent.lag_expert is None else _origins(choice)
+    if sounds is None and lent.lag_expert is not None:
+        heard = _origins(choice)
     jobs = _jobs(choice, how, heard)
     names = {"list": choice.list, "notes": list(choice.notes), "count": len(jobs),
              "size": sorted({record["size"] for record, _ in choice.clips if "size" in record}),

@@ -72,7 +72,7 @@ def evaluate_videos(
     truth: Path | str,
     *,
     expert: Path | str = "bundled",
-    networks: NetworkFiles | None = None,
+    networks: NetworkFiles | Callable[[], NetworkFiles] | None = None,
     settings: VideoSettings | None = None,
     workers: int = 1,
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -84,7 +84,7 @@ def evaluate_videos(
         videos: what a tool made, in any container and codec; their sound judges synchronisation.
         truth: true videos of the same names (paths below the folder, without ending).
         expert: weights file of a sync expert, or ``bundled``.
-        networks: those behind FID and LSE; by default none.
+        networks: those behind FID and LSE, or what fetches them, called when videos are found; by default none.
         settings: how.
         workers: processes.
         progress: called with the clips done and the number of all.
@@ -102,7 +102,7 @@ def evaluate_videos(
     judge_file = weights_file(expert, "syncnet")
     jobs = pairs(videos, truth)
     names = {"list": VIDEOS, "notes": [], "count": len(jobs), "names": protocol.text_digest(j.name for j in jobs)}
-    lent = networks or NetworkFiles()
+    lent = networks() if callable(networks) else networks or NetworkFiles()
     described = protocol.describe(
         VIDEOS, asdict(how), names, lent.describe(), model=None, expert=digest(judge_file)
     )
