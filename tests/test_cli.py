@@ -112,6 +112,7 @@ def test_bad_input_is_one_line_and_exit_code_2(tmp_path):
 
 
 MISSING = "no.mp4: there is no such file; check the name"
+WEIGHTLESS = "no weights file no; check the name, or give a run's folder or 'bundled'"
 
 
 @pytest.mark.parametrize(
@@ -133,6 +134,22 @@ MISSING = "no.mp4: there is no such file; check the name"
         (("adapt", "no.mp4", "-o", "me.safetensors"), MISSING),
         (("adapt", "there", "-o", "no/me.safetensors"), "no/me.safetensors: the folder no does not exist"),
         (("verify", "no.mp4"), MISSING),
+        (("dub", "there", "there", "-o", "out.mp4", "--model", "no.onnx"), "no weights file no.onnx; check the name"),
+        (("dub", "--jobs", "there", "--model", "no"), WEIGHTLESS),
+        (("adapt", "there", "-o", "me.safetensors", "--model", "no"), WEIGHTLESS),
+        (("export", "no", "-o", "model.onnx"), WEIGHTLESS),
+        (("export", "folder", "-o", "model.onnx"), "folder is a folder; give a weights file, the folder of a run"),
+        (("eval", "no", "folder", "-o", "judged"), WEIGHTLESS),
+        (("eval", "bundled", "folder", "-o", "judged", "--expert", "no"), WEIGHTLESS),
+        (("robustness", "no", "folder", "-o", "limits"), WEIGHTLESS),
+        (("paper", "fig1", "--model", "no"), WEIGHTLESS),
+        (("paper", "fig6", "--beard", "there", "--model", "no"), WEIGHTLESS),
+        (("train", "gan", "folder", "--expert", "no"), WEIGHTLESS),
+        (("train", "gan", "folder", "--ears", "no"), WEIGHTLESS),
+        (("train", "syncnet", "folder", "--start", "no"), WEIGHTLESS),
+        (("train", "listener", "folder", "--start", "no"), WEIGHTLESS),
+        (("train", "occlusion", "folder", "--start", "no"), WEIGHTLESS),
+        (("serve", "--port", "1", "--model", "no"), WEIGHTLESS),
     ],
     ids=" ".join,
 )  # fmt: skip

@@ -250,7 +250,7 @@ def test_an_exported_file_that_draws_something_else_is_refused(exported, tmp_pat
 
 
 def test_what_is_no_exported_file_is_told(tmp_path, exported):
-    with pytest.raises(CheckpointError, match="no model file"):
+    with pytest.raises(CheckpointError, match="no weights file"):
         load(tmp_path / "no.onnx")
     (tmp_path / "text.onnx").write_text("no model")
     with pytest.raises(CheckpointError, match="not an ONNX file"):

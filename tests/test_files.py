@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from sidgan.dubbing.inputs import Inputs
-from sidgan.errors import OutputError
-from sidgan.files import require_apart
+from sidgan.errors import CheckpointError, OutputError
+from sidgan.files import look_first, require_apart
 
 
 def test_a_file_is_known_under_its_other_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,3 +33,14 @@ def test_a_link_to_itself_is_no_fault_of_the_program(tmp_path: Path) -> None:
     Inputs(tmp_path / "talk.mp4", tmp_path / "voice.wav", None, loop)
     with pytest.raises(OutputError, match="one of the inputs"):
         Inputs(loop, tmp_path / "voice.wav", None, loop)
+
+
+def test_weights_are_looked_for_where_they_are_loaded_from(tmp_path: Path) -> None:
+    run, begun = tmp_path / "run", tmp_path / "begun"
+    for folder in (run, begun):
+        folder.mkdir()
+    (run / "weights.safetensors").touch()
+    look_first([], [], [None, "bundled", str(run), str(run / "weights.safetensors")])
+    for name, says in ((begun, "begun is a folder; give"), (tmp_path / "no", "no weights file"), (run / "no", "no w")):
+        with pytest.raises(CheckpointError, match=says):
+            look_first([], [], ["bundled", str(name)])

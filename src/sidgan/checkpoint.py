@@ -24,7 +24,7 @@ from torch import nn
 from sidgan import downloads
 from sidgan.config import GeneratorConfig, ListenerConfig, OcclusionConfig, SyncNetConfig, from_dict, to_dict
 from sidgan.errors import CheckpointError, ConfigError
-from sidgan.files import finished, writing
+from sidgan.files import finished, require_weights, weights_at, writing
 from sidgan.nn import VGG19, AudioEncoder, Generator, Listener, OcclusionNet, SyncNet
 from sidgan.nn.baselines import build
 
@@ -147,8 +147,7 @@ def read_meta(path: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: not a weights file of this package.
     """
-    if not path.is_file():
-        raise CheckpointError(f"no weights file {path}; give a .safetensors file, a run's folder, or 'bundled'")
+    require_weights(path)
     try:
         with safe_open(path, "pt") as file:
             header = file.metadata() or {}
@@ -253,10 +252,7 @@ def _load(path: Path | str, network: type[N]) -> N:
 
 def file_of(path: Path | str, kind: str = "generator") -> Path:
     """The weights file that a user names, by its path, by the run folder it is in, or as ``bundled``."""
-    if str(path) == "bundled":
-        return bundled(kind)
-    inside = Path(path) / "weights.safetensors"
-    return inside if inside.is_file() else Path(path)
+    return bundled(kind) if str(path) == "bundled" else weights_at(path)
 
 
 def _tensors(file: Path) -> dict[str, torch.Tensor]:

@@ -141,10 +141,10 @@ def dub(
         photo = None if face is None or face.isdecimal() else Path(face)
         below = None if background in (None, "original") else Path(background)
         signing = (sign, key) if sign and key else ()  # that one is missing is told below
-        look_first([video, voice, *voices, photo, below, *signing], [out, strip, report_to])
+        look_first([video, voice, *voices, photo, below, *signing], [out, strip, report_to], [model])
     else:
         require(video is None and out is None, "give VIDEO, VOICE and -o, or --jobs with a list of them, not both")
-        look_first([jobs], [])
+        look_first([jobs], [], [model])
     from sidgan.dubbing.settings import background_of, face_of
     from sidgan.jobs import Job, speakers_of
 
@@ -268,7 +268,7 @@ def adapt(
 
     OUT holds what changed; give it as --model to dub that person again.
     """
-    look_first([video], [out])
+    look_first([video], [out], [model])
     from sidgan import adaptation
 
     with bar(console) as show:
@@ -314,6 +314,7 @@ def export(
 
     OUT says in its metadata what it was made from and what it may be used for; docs/engines.md tells its inputs.
     """
+    look_first([], [out], [weights])
     from sidgan import engine
 
     line = engine.export(weights, out, size=size, batch=batch)
@@ -479,6 +480,7 @@ def train_listener(
     dry_run: DryRun = False,
 ) -> None:
     """Train ears on speech sounds, for --ears of the others. Example: sidgan train listener speech --steps 3000."""
+    look_first([], [], [start])
     from sidgan.train import runs as training
 
     resolved = training.listener_config(config, steps, minutes, settings or [])
@@ -498,6 +500,7 @@ def train_occlusion(
     dry_run: DryRun = False,
 ) -> None:
     """Train what sees hands and things before faces. Example: sidgan train occlusion data --steps 4000."""
+    look_first([], [], [start])
     from sidgan.train import runs as training
 
     resolved = training.occlusion_config(config, steps, minutes, settings or [])
@@ -518,6 +521,7 @@ def train_syncnet(
     dry_run: DryRun = False,
 ) -> None:
     """Train a sync expert (APS-SyncNet). Example: sidgan train syncnet data --steps 2000."""
+    look_first([], [], [start, ears])
     from sidgan.train import runs as training
 
     resolved = training.sync_config(config, steps, minutes, settings or [])
@@ -539,6 +543,7 @@ def train_gan(
     dry_run: DryRun = False,
 ) -> None:
     """Train a generator. Example: sidgan train gan data --config tiny128 --steps 2000."""
+    look_first([], [], [expert, start, ears])
     from sidgan.train import runs as training
 
     resolved = training.gan_config(config, steps, minutes, settings or [])
@@ -580,12 +585,6 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Judge a model on prepared clips, or anybody's videos. Example: sidgan eval bundled data --out judged."""
-    from functools import partial
-
-    from sidgan import evaluation as judging
-    from sidgan.engine import choose_device
-    from sidgan.evaluation.lists import choose
-
     if out is None:
         raise ConfigError("give --out, a folder for the results")
     given = {"--split": split, "--clips": clips, "--spans": spans, "--sounds": sounds, "--rows": rows,
@@ -593,6 +592,13 @@ def evaluate(
     useless = [name for name, value in given.items() if value] if videos else ["--size"] if size != 512 else []
     require(not useless, f"{', '.join(useless)}: for {'prepared clips' if videos else '--videos'} only; leave it out")
     require(spans is None or clips is not None, "--spans goes with --clips lrw only")
+    look_first([], [], [model, expert])
+    from functools import partial
+
+    from sidgan import evaluation as judging
+    from sidgan.engine import choose_device
+    from sidgan.evaluation.lists import choose
+
     where = str(choose_device(device))
     with bar(console) as show:
         own = judging.NetworkFiles(inception, lag_expert, fid_every)
@@ -641,6 +647,7 @@ def robustness(
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Where a model gets worse: pose, size, noise, speed. Example: sidgan robustness bundled data --out limits."""
+    look_first([], [], [model, expert])
     from sidgan import evaluation as judging
     from sidgan.engine import choose_device
     from sidgan.evaluation.factors import notes

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sidgan.errors import InputError, OutputError
+from sidgan.errors import CheckpointError, InputError, OutputError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -97,16 +97,37 @@ def require_there(path: Path) -> None:
         raise InputError(f"{path} is a folder; give one file in it")
 
 
-def look_first(inputs: Iterable[Path | None], outputs: Iterable[Path | None]) -> None:
+def weights_at(path: Path | str) -> Path:
+    """The weights file that a path leads to, by itself or by the run folder that it is in; it may not be there."""
+    inside = Path(path) / "weights.safetensors"
+    return inside if inside.is_file() else Path(path)
+
+
+def require_weights(file: Path) -> None:
+    """Raise a `CheckpointError` where a weights file is not there, or is a folder."""
+    if file.is_dir():
+        raise CheckpointError(f"{file} is a folder; give a weights file, the folder of a run that has written one, or "
+                              "'bundled'")  # fmt: skip
+    if not file.is_file():
+        raise CheckpointError(f"no weights file {file}; check the name, or give a run's folder or 'bundled'")
+
+
+def look_first(
+    inputs: Iterable[Path | None], outputs: Iterable[Path | None], weights: Iterable[str | None] = ()
+) -> None:
     """Raise what a command would raise of its files later: called before it imports what takes seconds.
 
     Args:
         inputs: files to be read. outputs: files to be written. ``None`` stands for one that was not given.
+        weights: as `sidgan.checkpoint.file_of` takes them.
     """
     for path in filter(None, outputs):
         require_place(path)
     for path in filter(None, inputs):
         require_there(path)
+    for name in filter(None, weights):
+        if name != "bundled":
+            require_weights(weights_at(name))
 
 
 def check_target(path: Path) -> None:

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from sidgan.config import MEL_BANDS, MEL_MARGIN, MEL_STEPS, GeneratorConfig, from_dict, require, to_dict
 from sidgan.engine.drawing import redrawn
 from sidgan.errors import CheckpointError, ConfigError, SidganError
-from sidgan.files import finished, writing
+from sidgan.files import finished, require_weights, writing
 from sidgan.nn import Features, Generator
 from sidgan.nn.generator import PICTURE
 
@@ -184,8 +184,7 @@ def read_graph(path: Path) -> Graph:
         from google.protobuf.message import DecodeError
     except ImportError:
         raise SidganError(f"reading {path} needs onnx; run: pip install 'sidgan[onnx]'") from None
-    if not path.is_file():
-        raise CheckpointError(f"no model file {path}")
+    require_weights(path)
     model = path.read_bytes()
     try:
         said = {p.key: p.value for p in onnx.load_model_from_string(model).metadata_props}

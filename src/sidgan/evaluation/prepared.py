@@ -128,8 +128,6 @@ def evaluate_to(
 def weights_file(path: Path | str, kind: str) -> Path:
     """What a user gave, or the bundled file; a `SidganError` where it holds no weights of ours."""
     file = checkpoint.file_of(path, kind)
-    if file.is_dir():
-        raise ConfigError(f"{file} is a folder; give a weights file or 'bundled' first, then the prepared folders")
     found = checkpoint.read_meta(file)["kind"]
     if found != kind:  # told before there is a result folder, which could not be gone on with
         raise CheckpointError(f"{file} holds a {found}, not a {kind}; give another")

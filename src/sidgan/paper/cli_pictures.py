@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from sidgan.config import require
 from sidgan.errors import counted
 from sidgan.files import look_first
 from sidgan.progress import bar
@@ -45,13 +46,12 @@ def fig1(
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """One voice on two people: do their lips move alike? Example: sidgan paper fig1 a.mp4 b.mp4 --voice c.wav."""
-    from sidgan.config import require
+    require(len(videos or []) in (0, 2), f"fig1 compares two people: give two videos, or none, not {len(videos or [])}")
+    look_first([*(videos or ()), voice], [], [model])
     from sidgan.paper import voices
     from sidgan.paper.draw import require_matplotlib
     from sidgan.paper.written import Figure
 
-    require(len(videos or []) in (0, 2), f"fig1 compares two people: give two videos, or none, not {len(videos or [])}")
-    look_first([*(videos or ()), voice], [])
     require_matplotlib()
     figure = Figure("fig1", out)
     with bar(console) as show:
@@ -123,13 +123,13 @@ def fig6(
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Hard cases; people are drawn for those without a video. Example: sidgan paper fig6 --beard a.mp4 --low b.mp4."""
+    given = {"beard": beard, "side": side, "occlusion": occlusion, "low": low}
+    look_first([*given.values(), voice], [], [model])
     from sidgan.paper import extremes
     from sidgan.paper.draw import require_matplotlib
     from sidgan.paper.sheet import draw_sheet
     from sidgan.paper.written import Figure
 
-    given = {"beard": beard, "side": side, "occlusion": occlusion, "low": low}
-    look_first([*given.values(), voice], [])
     require_matplotlib()
     figure = Figure("fig6", out)
     videos = {name: video for name, video in given.items() if video is not None}

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import typer
 
 from sidgan.errors import ConfigError
+from sidgan.files import look_first
 from sidgan.threads import ready_for_dubs
 
 INSTALL = "pip install 'sidgan[serve]'"
@@ -56,6 +57,7 @@ def serve(
     For others than this machine: sidgan serve --host 0.0.0.0 --name dub.example.org --tokens tokens.txt. What was begun
     goes on when it is stopped and started again. See docs/service.md.
     """
+    look_first([], [], [model])
     _require("fastapi", "uvicorn", "psutil")
     ready_for_dubs()
     from sidgan.web.limits import Limits
@@ -107,6 +109,7 @@ def serve_worker(
     from sidgan.web.settings import Service, hashed, read_secret
 
     if parent is None:
+        look_first([], [], [model])
         _require("psutil")
         from sidgan.web.limits import Limits
         from sidgan.web.supervisor import Supervisor

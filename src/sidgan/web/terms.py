@@ -8,7 +8,6 @@ import re
 from dataclasses import dataclass
 from typing import Self
 
-from sidgan.errors import CheckpointError
 from sidgan.version import __version__
 
 PIECE = 1 << 22  #: bytes of a result that are sent at a time
@@ -44,12 +43,11 @@ class Terms:
             CheckpointError: the model's file is not there.
         """
         from sidgan.checkpoint import file_of
-        from sidgan.files import digest
+        from sidgan.files import digest, require_weights
         from sidgan.media import separator
 
         file = file_of(model)
-        if not file.is_file():
-            raise CheckpointError(f"no weights file {file}")
+        require_weights(file)
         return cls(__version__, f"{file.stem} {digest(file)}", engine, separator() is not None)
 
     def other(self, worker: Terms) -> str:
