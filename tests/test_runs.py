@@ -47,7 +47,12 @@ def begin(monkeypatch, tmp_path):
     """Begin or go on with a run that has no steps."""
     monkeypatch.setattr(runs, "run", lambda *_: True)
     task = SimpleNamespace(fabric=Fabric(accelerator="cpu", devices=1))
-    return lambda config: runs._train(task, config, config.loop, tmp_path / "run", "expert")
+
+    def begun(config):
+        with runs._begun(task.fabric, config, tmp_path / "run", "expert") as folder:
+            runs._train(task, config, folder)
+
+    return begun
 
 
 def test_settings_of_a_run_are_written_whole_or_not_at_all(begin, monkeypatch, tmp_path):
@@ -131,6 +136,61 @@ def test_a_run_folder_is_held_while_steps_are_made(begin, monkeypatch, tmp_path)
     monkeypatch.setattr(runs, "run", step)
     begin(sync_config("syncnet", 100, None, []))
     assert steps
+
+
+class LoadedError(Exception):
+    """Data was asked for."""
+
+
+TRAININGS = {
+    "listener": lambda folder: runs.train_listener([Path("x")], runs.listener_config("listener", 1, None, []), folder,
+                                                   "cpu"),
+    "occlusion": lambda folder: runs.train_occlusion([Path("x")], runs.occlusion_config("occlusion", 1, None, []),
+                                                     folder, "cpu"),
+    "syncnet": lambda folder: runs.train_syncnet([Path("x")], sync_config("syncnet", 1, None, []), folder, "cpu"),
+    "gan": lambda folder: runs.train_gan([Path("x")], gan_config("tiny128", 1, None, []), "bundled", folder, "cpu"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", TRAININGS)
+def test_a_run_folder_is_held_before_data_is_loaded_and_not_left_for_nothing(kind, monkeypatch, tmp_path):
+    folder, loaded = tmp_path / "all" / "run", []
+
+    def load(*_):
+        with (folder / "lock").open("w") as other, pytest.raises(BlockingIOError):
+            portable.hold(other)
+        loaded.append(1)
+        raise LoadedError
+
+    monkeypatch.setattr(runs, "_sets", load)
+    monkeypatch.setattr(runs.SpeechSet, "read", load)
+    with pytest.raises(LoadedError):
+        TRAININGS[kind](folder)
+    assert not list(tmp_path.iterdir()), "nothing had come into it"
+    folder.mkdir(parents=True)
+    with pytest.raises(LoadedError):
+        TRAININGS[kind](folder)
+    assert folder.is_dir(), "it was the user's"
+    with (folder / "lock").open("w") as other:
+        portable.hold(other)
+        with pytest.raises(OutputError, match="run is being trained in already"):
+            TRAININGS[kind](folder)
+    assert len(loaded) == 2
+    (folder / "config.json").write_text('{"batch": 1}', encoding="utf-8")
+    with pytest.raises(CheckpointError, match="begun with other settings"):
+        TRAININGS[kind](folder)
+    assert len(loaded) == 2
+
+
+def test_a_run_folder_is_numbered_and_not_left_for_nothing(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError):
+        TRAININGS["syncnet"](None)
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "runs" / "000-gan64").mkdir(parents=True)
+    with pytest.raises(DataError):
+        TRAININGS["syncnet"](None)
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["000-gan64"]
 
 
 def test_a_run_folder_that_is_a_file_is_one_line(begin, tmp_path):

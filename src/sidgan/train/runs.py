@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,12 @@ from sidgan.nn import VGG19
 from sidgan.train.diagnosis import offset_histogram, self_test
 from sidgan.train.gan import GanTask, GanTrainConfig
 from sidgan.train.listener import ListenerTask, ListenerTrainConfig
-from sidgan.train.loop import LoopConfig, Task, new_run, run
+from sidgan.train.loop import Task, new_run, run
 from sidgan.train.occlusion import OcclusionTask, OcclusionTrainConfig
 from sidgan.train.processes import topology
 from sidgan.train.syncnet import SyncTask, SyncTrainConfig
+
+Config = ListenerTrainConfig | SyncTrainConfig | OcclusionTrainConfig | GanTrainConfig
 
 
 def sync_config(name: str, steps: int, minutes: float | None, changes: Sequence[str]) -> SyncTrainConfig:
@@ -75,8 +78,9 @@ def train_listener(
 ) -> Path:
     """Train a listener on labelled recordings, from weights ``start`` or nothing; returns its weights file."""
     begin = checkpoint.load_listener(start) if start else None
-    task = ListenerTask(config, SpeechSet.read(speech), launch(device, config.precision), begin)
-    return _train(task, config, config.loop, folder, "listener")
+    fabric = launch(device, config.precision)
+    with _begun(fabric, config, folder, "listener") as place:
+        return _train(ListenerTask(config, SpeechSet.read(speech), fabric, begin), config, place)
 
 
 def train_syncnet(
@@ -91,14 +95,15 @@ def train_syncnet(
     begin = checkpoint.load_syncnet(start) if start else None
     hearing = checkpoint.load_ears(ears) if ears else None
     fabric = launch(device, config.precision)
-    train, held = _sets(data, fabric, config)
-    task = SyncTask(config, train, held, fabric, begin, hearing)
-    if folder is None or not (folder / "last.pt").is_file():
-        if not isinstance(train, ShardSet):  # which keep no list of all records
-            task.note(*offset_histogram(record for root in data for record in read_manifest(root)))
-        if config.self_test:
-            task.note(self_test(task))
-    return _train(task, config, config.loop, folder, "syncnet")
+    with _begun(fabric, config, folder, "syncnet") as place:
+        train, held = _sets(data, fabric, config)
+        task = SyncTask(config, train, held, fabric, begin, hearing)
+        if not (place / "last.pt").is_file():
+            if not isinstance(train, ShardSet):  # which keep no list of all records
+                task.note(*offset_histogram(record for root in data for record in read_manifest(root)))
+            if config.self_test:
+                task.note(self_test(task))
+        return _train(task, config, place)
 
 
 def train_occlusion(
@@ -108,8 +113,9 @@ def train_occlusion(
     begin = checkpoint.load_occlusion(start) if start else None
     fabric = launch(device, config.precision)
     require(not any(map(is_shards, data)), "coverings are learnt on prepared folders, not on shards")
-    train, held = _sets(data, fabric, config)
-    return _train(OcclusionTask(config, train, held, fabric, begin), config, config.loop, folder, "occlusion")
+    with _begun(fabric, config, folder, "occlusion") as place:
+        train, held = _sets(data, fabric, config)
+        return _train(OcclusionTask(config, train, held, fabric, begin), config, place)
 
 
 class Prepared:
@@ -146,10 +152,11 @@ def train_gan(
     begin = checkpoint.load_generator(start) if start else None
     hearing = checkpoint.load_ears(ears) if ears else None
     fabric = launch(device, config.precision)
-    train, held = (data if isinstance(data, Prepared) else Prepared(data)).sets(fabric, config)
-    task = GanTask(config, train, held, fabric, checkpoint.load_syncnet(expert), begin, _vgg(config, fabric), hearing)
     kind, size = config.generator.kind, config.generator.size
-    return _train(task, config, config.loop, folder, f"gan{size}" if kind == "sidgan" else kind)
+    with _begun(fabric, config, folder, f"gan{size}" if kind == "sidgan" else kind) as place:
+        train, held = (data if isinstance(data, Prepared) else Prepared(data)).sets(fabric, config)
+        sync = checkpoint.load_syncnet(expert)
+        return _train(GanTask(config, train, held, fabric, sync, begin, _vgg(config, fabric), hearing), config, place)
 
 
 def _vgg(config: GanTrainConfig, fabric: Fabric) -> VGG19 | None:
@@ -201,21 +208,44 @@ def _report(fabric: Fabric) -> Callable[[str], None] | None:
     return None if fabric.is_global_zero else lambda line: print(f"{name} {line}", file=sys.stderr)
 
 
-def _train(task: Task, config: Any, loop: LoopConfig, folder: Path | None, name: str) -> Path:
-    folder = task.fabric.broadcast(folder or new_run(Path("runs"), name))
+def _train(task: Task, config: Config, folder: Path) -> Path:
+    settings, path = to_dict(config), folder / "config.json"
+    task.fabric.barrier()  # all have read what was there
+    if task.fabric.is_global_zero and _settings_of(path) != settings:
+        write_text(path, json.dumps(settings, indent=1, sort_keys=True))
+    run(task, folder, config.loop)
+    return folder / "weights.safetensors"
+
+
+@contextmanager
+def _begun(fabric: Fabric, config: Config, folder: Path | None, name: str) -> Iterator[Path]:
+    """Hold a run folder, a new one or one to go on with: before data is loaded, which takes long.
+
+    A new one is removed again if nothing has come into it when the block fails.
+
+    Raises:
+        CheckpointError: the run was begun with other settings.
+        OutputError: the folder cannot be made, or another training holds it.
+    """
+    folder = fabric.broadcast(folder or new_run(Path("runs"), name))
+    made, held = [path for path in (folder, *folder.parents) if not path.exists()], False
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    with _alone(task.fabric, folder):
-        settings, path = to_dict(config), folder / "config.json"
-        before = _settings_of(path)
-        if before is not None and not same_run(config, before):
-            raise CheckpointError(f"{folder} was begun with other settings{_differing(before, settings)}; give those, "
-                                  "or another --run folder")  # fmt: skip
-        task.fabric.barrier()  # all have read what was there
-        if task.fabric.is_global_zero and before != settings:
-            write_text(path, json.dumps(settings, indent=1, sort_keys=True))
-        run(task, folder, loop)
-    return folder / "weights.safetensors"
+    try:
+        with _alone(fabric, folder):
+            held = fabric.is_global_zero
+            before = _settings_of(folder / "config.json")
+            if before is not None and not same_run(config, before):
+                raise CheckpointError(f"{folder} was begun with other settings{_differing(before, to_dict(config))}; "
+                                      "give those, or another --run folder")  # fmt: skip
+            yield folder
+    except BaseException:
+        with suppress(OSError):  # another run has come into a folder above
+            if held and made and os.listdir(folder) == ["lock"]:
+                (folder / "lock").unlink()
+                for path in made:
+                    path.rmdir()
+        raise
 
 
 @contextmanager
@@ -275,5 +305,6 @@ def _differing(before: dict[str, Any], now: dict[str, Any]) -> str:
 
 def _essence(values: dict[str, Any]) -> dict[str, Any]:
     """Settings without those that may change when a run is resumed."""
-    free = {"loop", "self_test", "watch"}
-    return {k: v for k, v in values.items() if k not in free} | {"steps": values["loop"]["steps"]}
+    free, loop = {"loop", "self_test", "watch"}, values.get("loop")
+    steps = loop.get("steps") if isinstance(loop, dict) else None  # the file may be another program's
+    return {k: v for k, v in values.items() if k not in free} | {"steps": steps}
