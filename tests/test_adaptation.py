@@ -226,6 +226,15 @@ def test_weights_are_looked_at_on_the_way(blob):
     assert all(torch.equal(p, before[n]) for n, p in base.named_parameters()), "the base stays as it is"
 
 
+def test_part_of_what_was_learnt_is_used(blob):
+    base = small()
+    whole, half = (tuned(blob, AdaptConfig(steps=3, part=part), base=base)[1.0] for part in (1.0, 0.5))
+    assert differing(base, half)
+    for name, value in half.named_parameters():
+        wanted = (base.state_dict()[name].double() + whole.state_dict()[name].double()) / 2
+        assert torch.allclose(value.double(), wanted, atol=1e-6), name
+
+
 def test_a_short_run_is_judged_at_its_end(blob):
     assert list(tuned(blob, AdaptConfig(steps=1))) == [1.0]
 
@@ -291,7 +300,8 @@ def test_what_moves_references_is_adapted_and_judged_with_two(blob):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"replay": 1.0}, {"steps": 0}, {"looks": ()}, {"looks": (0.5,)}, {"looks": (0.75, 0.5, 1.0)}]
+    "wrong",
+    [{"replay": 1.0}, {"part": 0.0}, {"steps": 0}, {"looks": ()}, {"looks": (0.5,)}, {"looks": (0.75, 0.5, 1.0)}],
 )
 def test_impossible_settings_are_refused(wrong):
     with pytest.raises(ConfigError):

@@ -19,6 +19,8 @@ class AdaptConfig:
         tuned: only parameters whose names begin with one of these are trained; none named: all.
         batch: frames per step.
         ema: decay of the averaged weights, which are what is judged and used.
+        part: how much of what was learnt is used. A person's few seconds teach looks and habits; of these a new voice
+            wants fewer.
         mouth, lips: how much more L1 counts inside the hidden box, and on the lips (`sidgan.config.LossWeights`).
         frequency: weight of the focal frequency loss at every level.
         gan: weight of a critic at the finest level, which begins from nothing.
@@ -33,6 +35,7 @@ class AdaptConfig:
     tuned: tuple[str, ...] = ()
     batch: int = 10
     ema: float = 0.98
+    part: float = 0.65
     mouth: float = 5.0
     lips: float = 2.0
     frequency: float = 0.0
@@ -44,6 +47,7 @@ class AdaptConfig:
 
     def __post_init__(self) -> None:
         require(0 <= self.replay < 1, f"replay must be a share below 1, not {self.replay}")
+        require(0 < self.part <= 1, f"part must be a share above 0, not {self.part}")
         require(self.steps is None or self.steps > 0, f"steps must be positive, not {self.steps}")
         require(
             bool(self.looks) and self.looks[-1] == 1 and list(self.looks) == sorted(set(self.looks)),

@@ -69,7 +69,8 @@ def tune(
         clips: of one face.
         minutes: time for steps; looking comes on top.
         hears: whether the clips' sound belongs to their pictures.
-        look: called with the share done and the averaged weights on the CPU, at each of ``config.looks``.
+        look: called with the share done and the weights to be judged, on the CPU, at each of ``config.looks``: those
+            averaged over the steps, ``config.part`` of the way from ``base`` to them.
         progress: called with the share done, the steps done, and about how many there will be.
         replay: general clips, of which ``config.replay`` takes a share.
         expert: for the sync loss.
@@ -102,5 +103,15 @@ def tune(
         due = [at for at in ahead if share >= at]
         ahead = ahead[len(due) :]
         if due:
-            look(due[-1], copy.deepcopy(task.ema).cpu().eval())
+            look(due[-1], between(base, copy.deepcopy(task.ema).cpu().eval(), config.part))
     return index, spent / 60
+
+
+@torch.no_grad()
+def between(base: Generator, changed: Generator, part: float) -> Generator:
+    """``changed``, taken back towards ``base`` to ``part`` of the way between them, in place."""
+    known = base.state_dict()
+    for name, value in changed.state_dict().items():
+        if value.is_floating_point():
+            value.copy_(torch.lerp(known[name].to(value), value, part))
+    return changed
