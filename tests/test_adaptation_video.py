@@ -155,6 +155,11 @@ def test_the_base_is_not_overwritten(folder):
     assert (folder / "base.safetensors").read_bytes() == before
 
 
+def test_weights_are_not_called_a_video(folder, tmp_path):
+    with pytest.raises(OutputError, match=r"me.mp4 must end in .safetensors"):
+        adapt(folder / "talk.mp4", model=folder / "base.safetensors", out=tmp_path / "me.mp4", config=SHORT)
+
+
 # -------------------------------------------------------------------------------------------------- the material
 
 

@@ -16,6 +16,8 @@ import sidgan as package
 from sidgan import checkpoint, cli
 from sidgan.cli import app
 from sidgan.config import SyncNetConfig
+from sidgan.errors import InputError
+from sidgan.files import look_first
 from sidgan.nn import SyncNet
 
 
@@ -37,6 +39,14 @@ def test_every_verb_explains_itself(verb):
     result = CliRunner().invoke(app, [*verb.split(), "--help"])
     assert result.exit_code == 0
     assert verb in ("demo", "info") or f"sidgan {verb}" in " ".join(result.output.split())
+
+
+def test_the_help_begins_with_dubbing():
+    lines = CliRunner().invoke(app, ["--help"]).output.splitlines()
+    panels = [line.strip("╭─╮ ") for line in lines if line.startswith("╭")]
+    assert panels == ["Options", "Dub", "Train", "Judge"]
+    first = next(i for i, line in enumerate(lines) if line.startswith("╭─ Dub ")) + 1
+    assert lines[first].split()[1] == "dub"
 
 
 def test_every_verb_that_gives_a_result_can_give_it_as_json():
@@ -150,6 +160,7 @@ WEIGHTLESS = "no weights file no; check the name, or give a run's folder or 'bun
         (("train", "listener", "folder", "--start", "no"), WEIGHTLESS),
         (("train", "occlusion", "folder", "--start", "no"), WEIGHTLESS),
         (("serve", "--port", "1", "--model", "no"), WEIGHTLESS),
+        (("dub", "https://example.org/a.mp4", "there", "-o", "out.mp4"), "https://example.org/a.mp4 is an address; "),
     ],
     ids=" ".join,
 )  # fmt: skip
@@ -162,6 +173,13 @@ def test_what_is_not_there_is_told_before_libraries_are_imported(tmp_path, argum
     assert (result.returncode, result.stdout, result.stderr.count("\n")) == (2, "False\n", 1), result.stderr
     assert result.stderr.startswith(f"sidgan: {says}")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "there"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names")
+def test_what_can_be_read_only_once_is_told_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InputError, match=r"pipe is a pipe or a device, .* save it as a file"):
+        look_first([tmp_path / "pipe"], [])
 
 
 def test_info_is_json():

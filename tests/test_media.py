@@ -525,6 +525,12 @@ def test_silent_and_soundless_files(tmp_path: Path) -> None:
     assert not (tmp_path / "b.mp4").exists()
 
 
+def test_sound_without_a_sample_is_not_called_damaged(tmp_path: Path) -> None:
+    media.write_wav(tmp_path / "a.wav", np.zeros(0, np.float32), RATE)
+    with pytest.raises(InputError, match="its sound is empty; give a file with speech"):
+        media.read_audio(tmp_path / "a.wav")
+
+
 def test_sound_of_no_known_kind_counts_as_none(tmp_path: Path, talk: Path) -> None:
     path = tmp_path / "a.mp4"
     path.write_bytes(talk.read_bytes().replace(b"mp4a", b"zzzz").replace(b"esds", b"free"))

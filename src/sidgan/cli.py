@@ -33,11 +33,10 @@ app = typer.Typer(
     help="Dub video: redraw the mouth of a talking face so that it speaks a new audio track.",
 )  # fmt: skip
 train_app = typer.Typer(no_args_is_help=True, help="Train a sync expert or a generator.")
-app.add_typer(train_app, name="train")
-app.add_typer(paper_app, name="paper")
-app.add_typer(study_app, name="study")
-app.command()(serve)
-app.command()(serve_worker)
+DUB, TRAIN, JUDGE = "Dub", "Train", "Judge"  #: what the help groups commands by
+app.add_typer(train_app, name="train", rich_help_panel=TRAIN)
+app.add_typer(paper_app, name="paper", rich_help_panel=JUDGE)
+app.add_typer(study_app, name="study", rich_help_panel=JUDGE)
 console = Console(stderr=True)
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  #: errors of writing alone, whatever was written
 
@@ -62,7 +61,7 @@ Settings = Annotated[list[str] | None, typer.Option("--set", help="change a sett
 DryRun = Annotated[bool, typer.Option("--dry-run", help="print the resolved settings and stop")]
 
 
-@app.command()
+@app.command(rich_help_panel=DUB)
 def dub(
     video: Annotated[Path | None, typer.Argument(help="video with the face to be dubbed", show_default=False)] = None,
     voice: Annotated[Path | None, typer.Argument(
@@ -201,7 +200,7 @@ def _dub_all(file: Path, like: Job, ray: str | None, as_json: bool) -> None:
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(rich_help_panel=DUB)
 def faces(
     video: Annotated[Path, typer.Argument(help="any video", show_default=False)],
     out: Annotated[
@@ -227,7 +226,7 @@ def faces(
     _print({"people": [asdict(one) for one in people]}, as_json, "\n".join(lines))
 
 
-@app.command()
+@app.command(rich_help_panel=DUB)
 def verify(
     file: Annotated[Path, typer.Argument(help="any video", show_default=False)],
     source: Annotated[
@@ -254,10 +253,10 @@ def verify(
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(rich_help_panel=DUB)
 def adapt(
     video: Video,
-    out: Annotated[Path, typer.Option("-o", "--out", help="weights file to write", show_default=False)],
+    out: Annotated[Path, typer.Option("-o", "--out", help="weights file to write: .safetensors", show_default=False)],
     minutes: Annotated[float, typer.Option(help="time for training", min=0.05)] = 5.0,
     face: Annotated[int, typer.Option(help="whose face; 1 is the most prominent", min=1)] = 1,
     model: Model = "bundled",
@@ -278,7 +277,7 @@ def adapt(
     _print(report.to_dict(), as_json, f"{report.line()} -> {out}")
 
 
-@app.command()
+@app.command(rich_help_panel=DUB)
 def demo(
     out: Annotated[Path, typer.Argument(help="folder for the result")] = Path("demo"),
     device: Device = "auto",
@@ -302,7 +301,7 @@ def demo(
            f"see {out / 'dubbed.mp4'} and {out / 'before_after.png'}")  # fmt: skip
 
 
-@app.command()
+@app.command(rich_help_panel=DUB)
 def export(
     out: Annotated[Path, typer.Option("-o", "--out", help="file to write: .onnx", show_default=False)],
     weights: Annotated[str, typer.Argument(help="weights file of a generator, or 'bundled'")] = "bundled",
@@ -321,7 +320,7 @@ def export(
     _print({"file": str(out), "says": line}, as_json, line)
 
 
-@app.command("import")
+@app.command("import", rich_help_panel=TRAIN)
 def import_weights(
     file: Annotated[Path, typer.Argument(help="Wav2Lip's wav2lip_gan.pth, LipGAN's lipgan_residual_mel.h5, or PC-AVS's "
                                          "latest_net_G.pth", show_default=False)],
@@ -338,7 +337,7 @@ def import_weights(
     _print({"file": str(out), "says": line}, as_json, line)
 
 
-@app.command()
+@app.command(rich_help_panel=TRAIN)
 def prepare(
     folder: Annotated[Path, typer.Argument(help="folder with videos, or of a data set", show_default=False)],
     out: Annotated[Path, typer.Argument(help="folder for the packed clips", show_default=False)],
@@ -376,7 +375,7 @@ def prepare(
     _print(found.to_dict(), as_json, "\n".join(found.lines()))
 
 
-@app.command()
+@app.command(rich_help_panel=TRAIN)
 def shards(
     data: Annotated[Path, typer.Argument(help="prepared folder", show_default=False)],
     out: Annotated[Path, typer.Argument(help="folder for the shards; those in it are replaced", show_default=False)],
@@ -391,7 +390,7 @@ def shards(
     _print({"splits": packing.held(out)}, as_json, "\n".join(packing.described(out)))
 
 
-@app.command()
+@app.command(rich_help_panel=TRAIN)
 def inspect(
     data: Annotated[Path, typer.Argument(help="prepared folder, or shards", show_default=False)],
     out: Annotated[Path | None, typer.Option("-o", "--out", help="folder for the pictures; DATA/inspect if not given",
@@ -416,7 +415,7 @@ def inspect(
     _print(found.to_dict() | {"pictures": [str(p) for p in pictures]}, as_json, "\n".join(lines))
 
 
-@app.command()
+@app.command(rich_help_panel=TRAIN)
 def multiply(
     data: Annotated[Path, typer.Argument(help="prepared folder", show_default=False)],
     out: Annotated[Path, typer.Argument(help="folder for the made clips", show_default=False)],
@@ -445,7 +444,7 @@ def multiply(
                            f"{frames / 25 / 60:.1f} min -> {out}")  # fmt: skip
 
 
-@app.command()
+@app.command(rich_help_panel=TRAIN)
 def label(
     folder: Annotated[Path, typer.Argument(help="folder of recordings, a folder in it for each voice",
                                            show_default=False)],
@@ -550,7 +549,7 @@ def train_gan(
     _dry(resolved) if dry_run else print(training.train_gan(data, resolved, expert, run, device, start, ears))
 
 
-@app.command("eval")
+@app.command("eval", rich_help_panel=JUDGE)
 def evaluate(
     model: Annotated[str, typer.Argument(help="weights file of a generator, or 'bundled'", metavar="MODEL")] = "",
     data: Annotated[list[Path] | None, typer.Argument(help="prepared folders", metavar="DATA...")] = None,
@@ -629,7 +628,7 @@ def evaluate(
     _print(facts, as_json, "\n".join(lines))
 
 
-@app.command()
+@app.command(rich_help_panel=JUDGE)
 def robustness(
     model: Annotated[str, typer.Argument(help="weights file of a generator, or 'bundled'", show_default=False)],
     data: Annotated[list[Path], typer.Argument(help="prepared folders", show_default=False)],
@@ -665,7 +664,7 @@ def robustness(
         console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
 
 
-@app.command()
+@app.command(rich_help_panel=DUB)
 def info(
     downloads: Annotated[
         bool, typer.Option("--downloads", help="list the files that others publish, and where to put them by hand")
@@ -704,7 +703,7 @@ def info(
     _print(facts, as_json, json.dumps(facts, indent=1))
 
 
-@app.command()
+@app.command(rich_help_panel=DUB)
 def doctor(
     device: Device = "auto",
     timed: Annotated[bool, typer.Option(help="also dub some frames, to tell how fast this computer is")] = True,
@@ -722,6 +721,10 @@ def doctor(
     _print(checkup.to_dict(), as_json, "\n".join(checkup.lines()))
     if not checkup.fit:
         raise typer.Exit(1)
+
+
+app.command(rich_help_panel=DUB)(serve)
+app.command(rich_help_panel=DUB)(serve_worker)
 
 
 @app.callback(invoke_without_command=True)

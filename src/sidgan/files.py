@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,6 +14,8 @@ from sidgan.errors import CheckpointError, InputError, OutputError
 
 if TYPE_CHECKING:
     import numpy as np
+
+ADDRESS = re.compile("[a-z][a-z0-9+.-]+:/", re.IGNORECASE)  #: how an address begins, as a path
 
 
 @contextmanager
@@ -90,11 +93,15 @@ def require_place(path: Path) -> None:
 
 
 def require_there(path: Path) -> None:
-    """Raise an `InputError` where a path leads to nothing, or to a folder."""
+    """Raise an `InputError` where a path leads to nothing, to a folder, or to what can be read only once."""
     if not path.exists():
+        if ADDRESS.match(path.as_posix()):
+            raise InputError(f"{path.as_posix().replace(':/', '://', 1)} is an address; download it and give the file")
         raise InputError(f"{path}: there is no such file; check the name")
     if path.is_dir():
         raise InputError(f"{path} is a folder; give one file in it")
+    if not path.is_file():  # a second look would wait for ever
+        raise InputError(f"{path} is a pipe or a device, and is read more than once; save it as a file and give that")
 
 
 def weights_at(path: Path | str) -> Path:

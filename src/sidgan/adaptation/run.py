@@ -16,7 +16,7 @@ from sidgan.adaptation.tuning import tune
 from sidgan.config import require
 from sidgan.data.dataset import FPS, PackedSet
 from sidgan.errors import InputError, counted
-from sidgan.files import check_target, require_apart
+from sidgan.files import check_target, require_apart, require_ending
 from sidgan.nn import Generator
 from sidgan.train.growth import onto, trunk_of
 
@@ -125,11 +125,12 @@ def adapt(
 
     Raises:
         InputError: no face, no such face, or less than two seconds of it.
-        OutputError: ``out`` cannot be written, or is the model or the video.
+        OutputError: ``out`` cannot be written, is called something else, or is the model or the video.
     """
     video = Path(video)
     if out is not None:
         out = Path(out)
+        require_ending(out, ".safetensors")
         check_target(out)
         require_apart(out, [checkpoint.base_file(model)], "the model to start from, which its changes need")
         require_apart(out, [video], "the video itself")

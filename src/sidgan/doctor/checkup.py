@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sidgan.doctor import findings
 from sidgan.doctor.findings import Finding
-from sidgan.errors import SidganError
+from sidgan.errors import SidganError, counted
 from sidgan.version import __version__
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def _device(name: str, extras: tuple[Finding, ...]) -> tuple[str, tuple[str, ...
         what = f"{chosen}, {torch.cuda.get_device_name(chosen)}"
     else:
         built = "; torch is built without CUDA" if torch.version.cuda is None else "; torch sees no GPU"
-        what = f"cpu, {torch.get_num_threads()} threads{built}"
+        what = f"cpu, {counted(torch.get_num_threads(), 'thread')}{built}"
     there = {one.name for one in extras if one.state == "ok"}
     others = () if chosen.type == "cuda" else tuple(name for name in ("openvino", "onnx") if name in there)
     return f"{what}, {precision}", ("torch", *others)

@@ -127,7 +127,7 @@ def decoded_sound(container: InputContainer, stream: AudioStream, path: Path) ->
     """All pieces of sound in order; a packet that cannot be decoded leaves a gap.
 
     Raises:
-        InputError: more packets are damaged than sound.
+        InputError: more packets are damaged than sound, or there are none.
     """
     good = bad = 0
     packets = container.demux(stream)
@@ -143,6 +143,8 @@ def decoded_sound(container: InputContainer, stream: AudioStream, path: Path) ->
             continue
         good += len(frames)
         yield from frames
+    if not good + bad:
+        raise InputError(f"{path}: its sound is empty; give a file with speech")
     if bad > good or not good:
         raise InputError(f"{path}: its sound cannot be decoded; convert it to wav")
 
