@@ -55,6 +55,11 @@ def test_schedule_grows_fades_and_ramps():
     assert moment(config, 80).gan
 
 
+def test_data_that_is_too_small_says_how_to_prepare_it(blob):
+    with pytest.raises(ConfigError, match=r"faces of 32 px .* generator of 64 px; prepare them with --size 64, or"):
+        GanTask(gan_config(1), PackedSet.of([blob(32, 60)]), {}, fabric())
+
+
 def test_generator_learns_a_clip_and_listens(blob, tmp_path):
     config = gan_config(140, audio_lr=1.0)
     task = gan_task(blob, config)

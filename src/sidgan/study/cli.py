@@ -29,7 +29,7 @@ def build(
     count: Annotated[int, typer.Option(help="clips to show; drawn from those that all methods have", min=1)] = 22,
     seconds: Annotated[float, typer.Option(help="of each clip, from its beginning", min=0.5)] = 30.0,
     seed: Annotated[int, typer.Option(help="of the choice of clips and of all orders", min=0)] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Make a study. Example: sidgan study build study --method Ours=bundled --method Wav2Lip=made --clips films.

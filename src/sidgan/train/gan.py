@@ -71,7 +71,8 @@ class GanTask(Notes):
     ) -> None:  # fmt: skip
         torch.manual_seed(config.seed)
         size = config.generator.size
-        require(train.size >= size, f"data is {train.size} px, generator {size} px")
+        require(train.size >= size, f"faces of {train.size} px are too small for a generator of {size} px; prepare "
+                f"them with --size {size}, or give --config a smaller preset")  # fmt: skip
         self.config, self.train, self.fabric = config, train.shown_at(size), fabric
         self.held = {name: data.shown_at(size) for name, data in held.items()}
         self.share = share(fabric, config.batch, SYNC_FRAMES)

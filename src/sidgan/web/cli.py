@@ -19,7 +19,7 @@ Kind = Literal["torch", "onnx", "openvino", "auto"]
 Folder = Annotated[Path, typer.Option(help="where files, jobs and results are kept; made if it is not there")]
 Model = Annotated[str, typer.Option(help="weights file of a generator, 'bundled', or a file of sidgan export",
                                     metavar="FILE")]  # fmt: skip
-Device = Annotated[str, typer.Option(help="auto, cpu or cuda")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")]
 Engine = Annotated[Kind, typer.Option(help="what runs the network")]
 Address = Annotated[str | None, typer.Option("--queue", envvar="SIDGAN_QUEUE", metavar="URL", show_default=False, help=
                                              "Redis, for workers that do not share the folder: "
