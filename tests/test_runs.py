@@ -42,6 +42,19 @@ def test_processes_do_not_fetch_the_same_file_at_a_time(rank, local, expected, m
     assert runs._vgg(gan_config("tiny128", 10, None, []), process) is None
 
 
+def test_a_preset_or_a_file_says_how_long_it_trains_unless_the_command_does(tmp_path):
+    assert [gan_config(p, None, None, []).loop.steps for p in ("paper", "quick")] == [3_900_000, 300_000]
+    assert sync_config("syncnet_paper", None, None, []).loop.steps == 370_000
+    assert gan_config("tiny128", None, None, []).loop.steps == runs.STEPS["gan"], "it says nothing of it"
+    own = tmp_path / "own.toml"
+    own.write_text('base = "nano64"\n[train.loop]\nsteps = 7\nminutes = 2.5\n', encoding="utf-8")
+    said, told = gan_config(str(own), None, None, []).loop, gan_config(str(own), 9, 1.0, []).loop
+    assert [(loop.steps, loop.minutes) for loop in (said, told)] == [(7, 2.5), (9, 1.0)]
+    own.write_text("[train]\nloop = 7\n[generator]\nsize = 64\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match="must be a table, not 7"):
+        gan_config(str(own), None, None, [])
+
+
 @pytest.fixture
 def begin(monkeypatch, tmp_path):
     """Begin or go on with a run that has no steps."""

@@ -58,6 +58,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="print the result as JSON o
 Start = Annotated[str | None, typer.Option(help="weights file to go on from, or 'bundled'", metavar="FILE")]
 Ears = Annotated[str | None, typer.Option(help="weights to take the audio encoder from, or 'bundled'", metavar="FILE")]
 Settings = Annotated[list[str] | None, typer.Option("--set", help="change a setting: a.b=value", metavar="KEY=VALUE")]
+Steps = Annotated[int | None, typer.Option(min=1, help="updates; without it what the preset or file says, or else some "
+                                                       "thousand (see --dry-run)", show_default=False)]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="print the resolved settings and stop")]
 
 
@@ -470,7 +472,7 @@ def label(
 def train_listener(
     speech: Annotated[list[Path], typer.Argument(help="folders from sidgan label", show_default=False)],
     config: Annotated[str, typer.Option(help="preset name or TOML file")] = "listener",
-    steps: Annotated[int, typer.Option(min=1)] = 3000,
+    steps: Steps = None,
     minutes: Annotated[float | None, typer.Option(help="stop after so long, to be resumed")] = None,
     run: Annotated[Path | None, typer.Option(help="run folder; an existing one is resumed")] = None,
     start: Start = None,
@@ -490,7 +492,7 @@ def train_listener(
 def train_occlusion(
     data: Annotated[list[Path], typer.Argument(help="prepared folders", show_default=False)],
     config: Annotated[str, typer.Option(help="preset name or TOML file")] = "occlusion",
-    steps: Annotated[int, typer.Option(min=1)] = 4000,
+    steps: Steps = None,
     minutes: Annotated[float | None, typer.Option(help="stop after so long, to be resumed")] = None,
     run: Annotated[Path | None, typer.Option(help="run folder; an existing one is resumed")] = None,
     start: Start = None,
@@ -510,7 +512,7 @@ def train_occlusion(
 def train_syncnet(
     data: Annotated[list[Path], typer.Argument(help="prepared folders, or folders of shards", show_default=False)],
     config: Annotated[str, typer.Option(help="preset name or TOML file")] = "syncnet",
-    steps: Annotated[int, typer.Option(min=1)] = 2000,
+    steps: Steps = None,
     minutes: Annotated[float | None, typer.Option(help="stop after so long, to be resumed")] = None,
     run: Annotated[Path | None, typer.Option(help="run folder; an existing one is resumed")] = None,
     start: Start = None,
@@ -532,7 +534,7 @@ def train_gan(
     data: Annotated[list[Path], typer.Argument(help="prepared folders, or folders of shards", show_default=False)],
     expert: Annotated[str, typer.Option(help="weights file of a sync expert, or 'bundled'")] = "bundled",
     config: Annotated[str, typer.Option(help="preset name or TOML file")] = "tiny128",
-    steps: Annotated[int, typer.Option(min=1)] = 2000,
+    steps: Steps = None,
     minutes: Annotated[float | None, typer.Option(help="stop after so long, to be resumed")] = None,
     run: Annotated[Path | None, typer.Option(help="run folder; an existing one is resumed")] = None,
     start: Start = None,

@@ -34,25 +34,30 @@ from sidgan.train.syncnet import SyncTask, SyncTrainConfig
 
 Config = ListenerTrainConfig | SyncTrainConfig | OcclusionTrainConfig | GanTrainConfig
 
+#: Updates of a training, by verb, where neither the command nor the preset says how many.
+STEPS = {"listener": 3000, "occlusion": 4000, "syncnet": 2000, "gan": 2000}
 
-def sync_config(name: str, steps: int, minutes: float | None, changes: Sequence[str]) -> SyncTrainConfig:
+
+def sync_config(name: str, steps: int | None, minutes: float | None, changes: Sequence[str]) -> SyncTrainConfig:
     """Settings of an expert's training from a preset or file (tables ``model`` and ``train``) and ``a.b=value``s."""
-    return from_dict(SyncTrainConfig, _resolve(name, "model", steps, minutes, changes))
+    return from_dict(SyncTrainConfig, _resolve(name, "model", steps, minutes, changes, STEPS["syncnet"]))
 
 
-def listener_config(name: str, steps: int, minutes: float | None, changes: Sequence[str]) -> ListenerTrainConfig:
+def listener_config(name: str, steps: int | None, minutes: float | None, changes: Sequence[str]) -> ListenerTrainConfig:
     """Settings of a listener's training from a preset or file (tables ``model`` and ``train``) and ``a.b=value``s."""
-    return from_dict(ListenerTrainConfig, _resolve(name, "model", steps, minutes, changes))
+    return from_dict(ListenerTrainConfig, _resolve(name, "model", steps, minutes, changes, STEPS["listener"]))
 
 
-def occlusion_config(name: str, steps: int, minutes: float | None, changes: Sequence[str]) -> OcclusionTrainConfig:
+def occlusion_config(
+    name: str, steps: int | None, minutes: float | None, changes: Sequence[str]
+) -> OcclusionTrainConfig:
     """Settings of training what sees coverings, as the others'."""
-    return from_dict(OcclusionTrainConfig, _resolve(name, "model", steps, minutes, changes))
+    return from_dict(OcclusionTrainConfig, _resolve(name, "model", steps, minutes, changes, STEPS["occlusion"]))
 
 
-def gan_config(name: str, steps: int, minutes: float | None, changes: Sequence[str]) -> GanTrainConfig:
+def gan_config(name: str, steps: int | None, minutes: float | None, changes: Sequence[str]) -> GanTrainConfig:
     """Settings of a generator's training from a preset or file (``generator`` and ``train``) and ``a.b=value``s."""
-    values = _resolve(name, "generator", steps, minutes, changes)
+    values = _resolve(name, "generator", steps, minutes, changes, STEPS["gan"])
     for table in ("weights", "discriminators"):
         levels = values.get(table)
         if isinstance(levels, dict):
@@ -62,14 +67,24 @@ def gan_config(name: str, steps: int, minutes: float | None, changes: Sequence[s
     return from_dict(GanTrainConfig, values)
 
 
-def _resolve(name: str, network: str, steps: int, minutes: float | None, changes: Sequence[str]) -> dict[str, Any]:
+def _resolve(
+    name: str, network: str, steps: int | None, minutes: float | None, changes: Sequence[str], usual: int
+) -> dict[str, Any]:
+    """The settings of ``name`` as keywords. Where ``steps`` or ``minutes`` is ``None``, what ``name`` says of it holds.
+
+    Args:
+        network: the table of the network.
+        usual: updates, where nobody says how many.
+    """
     values = read_toml(name)
     other = {"model", "generator"} - {network}
     require(network in values or not other & values.keys(),
             f"{name} is not for this kind of network: it has a table '{min(other)}', not '{network}'")  # fmt: skip
     values = {network: values.get(network, {}), **values.get("train", {})}
-    loop = {"steps": steps} | ({"minutes": minutes} if minutes is not None else {})
-    values["loop"] = values.get("loop", {}) | loop
+    loop = values.get("loop", {})
+    require(isinstance(loop, dict), f"'loop' of {name} must be a table, not {loop!r}")
+    given = {k: v for k, v in (("steps", steps), ("minutes", minutes)) if v is not None}
+    values["loop"] = {"steps": usual} | loop | given
     return override(values, list(changes))
 
 
