@@ -12,6 +12,7 @@ from sidgan import checkpoint, losses
 from sidgan.config import GeneratorConfig, SyncNetConfig, from_dict, read_toml
 from sidgan.data.dataset import PackedSet
 from sidgan.nn import Generator, SyncNet
+from sidgan.paper.ablation import config_of
 from sidgan.train import balance
 from sidgan.train.balance import BANDS, COARSEST_SYNC, gradient_balance
 from sidgan.train.gan import GanTask, GanTrainConfig
@@ -57,6 +58,16 @@ def test_the_full_preset_follows_the_schedule_of_the_paper_sized_run():
     assert at(1.33 * million).gan_levels == (128, 256), "20,000 steps later"
     assert at(3.0 * million).gan_levels == (128, 256, 512)
     assert moment(config, 3 * million, opened=None).sync == 0, "while the gate is shut"
+
+
+@pytest.mark.parametrize("preset", ["full", "small128", "tiny128"])
+def test_without_progressive_training_all_levels_count_in_full_from_the_first_update(preset):
+    base = config_of("full", preset, 1000, 0)
+    config = config_of("no_progressive", preset, 1000, 0)
+    now, levels = moment(config, 1), base.generator.rgb_levels
+    assert (now.level, now.fade) == (levels[-1], 1.0)
+    half = int(1000 * (base.sync_from + (base.fade if base.sync_ramp is None else base.sync_ramp) / 2))
+    assert moment(config, half).sync == moment(base, half).sync, "the sync loss rises as in the full setting"
 
 
 def test_without_settling_every_term_joins_in_with_its_level():

@@ -335,7 +335,7 @@ def differences(a, b, where=""):
     ("vanilla_sync", {".expert_kind"}),
     ("no_pyramid", {".generator.rgb_levels", ".grow"}),
     ("laplacian", {".generator.rgb"}),
-    ("no_progressive", {".grow"}),
+    ("no_progressive", {".grow", ".fade"}),
     ("concat_audio", {".generator.audio_inject"}),
 ])  # fmt: skip
 def test_an_ablation_changes_what_it_says_and_nothing_else(name, changed):

@@ -56,7 +56,10 @@ def _without_features(base: GanTrainConfig) -> list[str]:
 
 
 def _together(base: GanTrainConfig) -> list[str]:
-    return [f"grow={[0.0] * len(base.grow)}"] if any(base.grow) else []
+    if not any(base.grow):
+        return []
+    ramp = [f"sync_ramp={base.fade}"] if base.sync_ramp is None else []  # which is as long as fade where left out
+    return [f"grow={[0.0] * len(base.grow)}", "fade=0.0", *ramp]
 
 
 #: By the names of the presets ``ablation_NAME``: the paper's rows, then those that check what it says in words.

@@ -29,7 +29,8 @@ class GanTrainConfig:
         decay: share of the run over which the learning rate falls linearly to a tenth, at its end.
         audio_lr: learning rate of the audio encoder relative to ``lr``; 0 keeps the expert's encoder as it is.
         trunk_lr: learning rate of what lies within a generator's ``trunk``, relative to ``lr``; 0 keeps it as it is.
-        grow: when each level after the first is switched on (progressive training).
+        grow: when each level after the first is switched on (progressive training); with ``fade`` 0 as well, zeros mean
+            that all are there from the start.
         fade: how long a new level is blended in.
         sync_from, gan_from: when these losses begin; the sync loss then rises.
         settle: how long after a level has faded in its critic begins; its sync loss begins when it has faded in. Left
