@@ -1,5 +1,7 @@
 """Training: schedules, learning, resuming."""
 
+import inspect
+
 import numpy as np
 import pytest
 import torch
@@ -182,6 +184,22 @@ def test_query_hides_the_mouth_and_reference_is_the_same_person(blob):
         assert batch.reference.shape == (4, 1, 3, 64, 64)
 
 
+def test_without_augmentation_a_step_sees_clips_as_they_are(blob):
+    seen = []
+    for changed in (False, True):
+        task = gan_task(blob, gan_config(2, augment=changed))
+        task.net.module.register_forward_pre_hook(lambda net, given: seen.append(given))
+        task.step(0)
+    clip = blob(64, 60)
+    for query, mel in zip(seen[0][0], seen[0][2], strict=True):
+        shown = (clip.images.float() / 255 - query).abs() * (query > 0)
+        assert float(shown.flatten(1).amax(1).min()) < 1e-6
+        assert float((clip.mels.float() - mel).abs().flatten(1).amax(1).min()) == 0
+    assert not torch.equal(seen[0][0], seen[1][0])
+    with pytest.raises(ConfigError, match="set augment to true"):
+        gan_config(2, augment=False, identity=0.5)
+
+
 def test_each_edge_of_hidden_boxes_moves_by_itself_in_a_window_alike():
     size, count, frames = 128, 60, 3
     masks = torch.zeros(count, frames, 1, size, size)
@@ -359,6 +377,9 @@ def test_the_paper_preset_is_literal():
     assert {w.mouth for w in paper.weights.values()} == {1.0}
     assert (paper.lr, paper.decay, paper.batch) == (2e-4, 0.0, 20)
     assert (expert.lr, expert.decay, expert.batch * (1 + expert.negatives)) == (2e-4, 0.0, 256)
+    adam = inspect.signature(torch.optim.Adam).parameters["betas"].default
+    assert paper.betas == adam, "one Adam for all: the expert's has no betas of its own"
+    assert not paper.augment
     assert (expert.model.lpf, expert.model.aps_audio, paper.generator.aps_audio) == (1, "freq", "freq")
 
 

@@ -48,7 +48,7 @@ def gradient_balance(
         return {}
     for _ in range(batches):
         windows = task.train.windows(rng, task.config.batch // SYNC_FRAMES, SYNC_FRAMES)
-        batch = prepare_batch(windows, rng).to(task.fabric.device)
+        batch = prepare_batch(windows, task.changing(rng)).to(task.fabric.device)
         queries = batch.shown_to(task.config.generator)
         with torch.no_grad():
             images = task.net.module(queries, batch.reference, batch.mels, level, None, batch.placed)

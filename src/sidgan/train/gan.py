@@ -130,7 +130,7 @@ class GanTask(Notes):
         rng = step_rng(self.config.seed, index, self.fabric)
         references = int(rng.integers(self.config.references)) + 1 if self.config.references > 1 else 1
         windows = self.train.windows(rng, self.share // frames, frames, references)
-        batch = prepare_batch(windows, rng, self.config.identity).to(self.fabric.device)
+        batch = prepare_batch(windows, self.changing(rng), self.config.identity).to(self.fabric.device)
         self.net.train()
         if self.net.module.ears is not None:
             self.net.module.ears.eval()  # its statistics are the expert's: batches here are small and correlated
@@ -157,6 +157,10 @@ class GanTask(Notes):
         else:
             take_back(self.net.module, self.ema)
         return report
+
+    def changing(self, rng: np.random.Generator) -> np.random.Generator | None:
+        """What `prepare_batch` draws its random changes from, if there are to be any."""
+        return rng if self.config.augment else None
 
     def looked_at(self, rng: np.random.Generator, count: int) -> Tensor | None:
         """The frames of ``count`` that the dearest terms look at, ``recon_frames`` of every five; ``None`` for all."""

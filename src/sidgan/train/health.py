@@ -58,7 +58,7 @@ def critic_figures(task: GanTask, levels: tuple[int, ...], level: int) -> dict[s
     if task.critics is None:
         return {}
     rng = np.random.default_rng(0)
-    batch = prepare_batch(task.train.windows(rng, 2 * WINDOWS, 1), rng).to(task.fabric.device)
+    batch = prepare_batch(task.train.windows(rng, 2 * WINDOWS, 1), task.changing(rng)).to(task.fabric.device)
     queries = batch.shown_to(task.config.generator)
     images = task.net.module(queries, batch.reference, batch.mels, level, None, batch.placed)
     figures = {}

@@ -46,6 +46,8 @@ class GanTrainConfig:
         recon_frames: of every five frames, how many the features, frequency and gan terms look at; fewer cost less.
         recompute: finest blocks of the generator whose activations are computed again for the backward pass instead
             of kept: less memory, more time.
+        augment: whether pictures, sounds and hidden boxes are changed at random (`sidgan.train.batch`). The paper names
+            no such changes.
         identity: 0 to 1, how much the people of the data are made others: bent, mixed colours, marks on the skin.
         references: a step gives its windows 1 to this many pictures of the person, drawn at random.
         ema: decay of the averaged weights, which are what is judged and shipped.
@@ -80,6 +82,7 @@ class GanTrainConfig:
     calibrate: bool = False
     recon_frames: int = SYNC_FRAMES
     recompute: int = 0
+    augment: bool = True
     identity: float = 0.0
     references: int = 1
     ema: float = 0.999
@@ -101,6 +104,7 @@ class GanTrainConfig:
         require(rising, f"the times of grow must be 0 or more and must not fall, not {self.grow}")
         require(0 < self.lr <= 1, f"lr must be more than 0, 1 at the most, not {self.lr}")
         require(0 <= self.ema < 1, f"ema must be 0 or more and less than 1, not {self.ema}")
+        require(self.augment or not self.identity, "identity makes people others by augmentation; set augment to true")
         if self.trunk_lr == 0:
             require(self.generator.trunk > 0, "with trunk_lr = 0 and no trunk there is nothing to learn")
             require(self.audio_lr == 0, "sounds are heard by the trunk: with trunk_lr = 0, set audio_lr to 0")
