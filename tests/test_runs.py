@@ -50,9 +50,20 @@ def test_a_preset_or_a_file_says_how_long_it_trains_unless_the_command_does(tmp_
     own.write_text('base = "nano64"\n[train.loop]\nsteps = 7\nminutes = 2.5\n', encoding="utf-8")
     said, told = gan_config(str(own), None, None, []).loop, gan_config(str(own), 9, 1.0, []).loop
     assert [(loop.steps, loop.minutes) for loop in (said, told)] == [(7, 2.5), (9, 1.0)]
-    own.write_text("[train]\nloop = 7\n[generator]\nsize = 64\n", encoding="utf-8")
-    with pytest.raises(ConfigError, match="must be a table, not 7"):
-        gan_config(str(own), None, None, [])
+
+
+@pytest.mark.parametrize(("text", "told"), [
+    ("train = 5", "'train' of .*own.toml must be a table, not 5"),
+    ("[train]\nloop = 7", "'loop' of .*own.toml must be a table, not 7"),
+    ("generator = 5", "'generator' must be a table, not 5"),
+    ("base = 5", "'base' of .*own.toml must be the name of a preset or TOML file, not 5"),
+    ("base = 'own.toml'", "'base' of .*own.toml leads back to .*own.toml; name another"),
+])  # fmt: skip
+def test_settings_of_another_shape_are_told_in_one_line(tmp_path, monkeypatch, text, told):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.toml").write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match=told):
+        gan_config("own.toml", None, None, [])
 
 
 @pytest.fixture

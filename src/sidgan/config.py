@@ -309,14 +309,22 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         return float(value)
     if isinstance(hint, type) and isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
         return value
-    name = {tuple: "a list", dict: "a table", Mapping: "a table"}.get(origin) or getattr(hint, "__name__", hint)
+    containers = {tuple: "a list", dict: "a table", Mapping: "a table"}
+    name = "a table" if dataclasses.is_dataclass(hint) else containers.get(origin) or getattr(hint, "__name__", hint)
     raise ConfigError(f"'{where}' must be {name}, not {value!r}")
 
 
-def read_toml(path_or_name: str | Path) -> dict[str, Any]:
+def read_toml(path_or_name: str | Path, builds_on_it: tuple[str, ...] = ()) -> dict[str, Any]:
     """Read a TOML file, or a preset that comes with the package, by its bare name (``tiny128``).
 
     A ``base = "other"`` line reads that preset first and changes only what the file says.
+
+    Args:
+        path_or_name: with the ending ``.toml`` a file, else a preset.
+        builds_on_it: what was read on the way here, from ``base`` to ``base``.
+
+    Raises:
+        ConfigError: there is no such file or preset, it is not TOML, or its ``base`` leads back to it or is no text.
     """
     path = Path(path_or_name)
     if path.suffix != ".toml":
@@ -333,7 +341,12 @@ def read_toml(path_or_name: str | Path) -> dict[str, Any]:
     except ValueError as error:  # neither TOML, nor even text
         raise ConfigError(f"{path_or_name}: not valid TOML ({error})") from None
     base = values.pop("base", None)
-    return merge(read_toml(base), values) if base else values
+    if base is None:
+        return values
+    require(isinstance(base, str), f"'base' of {path_or_name} must be the name of a preset or TOML file, not {base!r}")
+    chain = (*builds_on_it, str(path_or_name))
+    require(base not in chain, f"'base' of {path_or_name} leads back to {base}; name another")
+    return merge(read_toml(base, chain), values)
 
 
 def presets() -> list[str]:

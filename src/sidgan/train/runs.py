@@ -80,12 +80,17 @@ def _resolve(
     other = {"model", "generator"} - {network}
     require(network in values or not other & values.keys(),
             f"{name} is not for this kind of network: it has a table '{min(other)}', not '{network}'")  # fmt: skip
-    values = {network: values.get(network, {}), **values.get("train", {})}
-    loop = values.get("loop", {})
-    require(isinstance(loop, dict), f"'loop' of {name} must be a table, not {loop!r}")
+    values = {network: values.get(network, {}), **_table(values, "train", name)}
+    loop = _table(values, "loop", name)
     given = {k: v for k, v in (("steps", steps), ("minutes", minutes)) if v is not None}
     values["loop"] = {"steps": usual} | loop | given
     return override(values, list(changes))
+
+
+def _table(values: dict[str, Any], key: str, name: str) -> dict[str, Any]:
+    table = values.get(key, {})
+    require(isinstance(table, dict), f"'{key}' of {name} must be a table, not {table!r}")
+    return dict(table)
 
 
 def train_listener(
