@@ -168,13 +168,7 @@ def _pack(source: ClipSource, target: Path, config: PrepareConfig, facts: dict[s
     rows = np.array(pick) - track.first
     start = times[pick[0]]
     landmarks, matrices = track.landmarks[rows], track.matrices[rows]
-    offset = estimate_offset(landmarks, audio.log_mel(_from(samples, start - before)))
-    shift = offset.frames if offset.trusted else 0
-    facts |= {"offset": offset.frames, "offset_evidence": round(offset.evidence, 1), "corrected": shift}
-    if config.max_offset is not None and abs(shift) > config.max_offset:
-        raise Rejected(f"sound and picture too far apart ({shift:+d} frames)")
-    if config.min_evidence is not None and offset.evidence < config.min_evidence:
-        raise Rejected(f"sound and picture not seen to belong together ({offset.evidence:.1f})")
+    shift = _judge_offset(landmarks, audio.log_mel(_from(samples, start - before)), config, facts)
     mel = audio.log_mel(_packed_part(samples, before, start, shift))
     if shift:  # what the same estimate says of the corrected pair; far from 0, it should not have been believed
         facts["offset_left"] = estimate_offset(landmarks, mel).frames
@@ -256,6 +250,18 @@ def _judge_loudness(
     facts["loudness"] = round(float(loudness), 1)
     if loudness < config.min_loudness:
         raise Rejected(f"silent ({loudness:.0f} dBFS)")
+
+
+def _judge_offset(landmarks: Float, mel: Float, config: PrepareConfig, facts: dict[str, Any]) -> int:
+    """Frames by which the sound is to be moved: none where the estimate cannot be trusted."""
+    offset = estimate_offset(landmarks, mel)
+    shift = offset.frames if offset.trusted else 0
+    facts |= {"offset": offset.frames, "offset_evidence": round(offset.evidence, 1), "corrected": shift}
+    if config.max_offset is not None and abs(shift) > config.max_offset:
+        raise Rejected(f"sound and picture too far apart ({shift:+d} frames)")
+    if config.min_evidence is not None and offset.evidence < config.min_evidence:
+        raise Rejected(f"sound and picture not seen to belong together ({offset.evidence:.1f})")
+    return shift
 
 
 def ticks(times: list[Fraction], track: FaceTrack) -> list[int]:
