@@ -51,6 +51,21 @@ class Critics(nn.ModuleDict):
         return {level: self[str(level)](image, mels) for level, (image, mels) in seen.items()}
 
 
+def _groups(net: Generator, config: GanTrainConfig) -> list[dict[str, Any]]:
+    """Parameters as an optimiser takes them, by the ``scale`` of their learning rate; freezes a trunk that has none."""
+    within = set(net.within) if config.generator.trunk else set()
+    parts: dict[float, list[Tensor]] = {}
+    hearing: list[Tensor] = []
+    for name, parameter in net.named_parameters():
+        parameter.requires_grad_(parameter.requires_grad and (config.trunk_lr > 0 or name not in within))
+        if name.startswith("audio."):
+            hearing.append(parameter)
+        else:
+            parts.setdefault(config.trunk_lr if name in within else 1.0, []).append(parameter)
+    groups: list[dict[str, Any]] = [{"params": some, "scale": scale} for scale, some in parts.items() if scale]
+    return groups + ([{"params": hearing, "scale": config.audio_lr}] if config.audio_lr else [])
+
+
 class GanTask(Notes):
     """A generator in training; see `sidgan.train.loop.Task`.
 
@@ -98,18 +113,7 @@ class GanTask(Notes):
             expert.eval().requires_grad_(False).to(fabric.device)
         betas = (config.betas[0], config.betas[1])
         net.recompute(config.recompute)
-        within = set(net.within) if config.generator.trunk else set()
-        for name, parameter in net.named_parameters():
-            parameter.requires_grad_(parameter.requires_grad and (config.trunk_lr > 0 or name not in within))
-        parts: dict[float, list[Tensor]] = {}
-        for name, parameter in net.named_parameters():
-            if not name.startswith("audio."):
-                parts.setdefault(config.trunk_lr if name in within else 1.0, []).append(parameter)
-        groups: list[dict[str, Any]] = [{"params": some, "scale": scale} for scale, some in parts.items() if scale]
-        if config.audio_lr:
-            hearing = [p for n, p in net.named_parameters() if n.startswith("audio.")]
-            groups.append({"params": hearing, "scale": config.audio_lr})
-        optimiser = torch.optim.Adam(groups, lr=config.lr, betas=betas)
+        optimiser = torch.optim.Adam(_groups(net, config), lr=config.lr, betas=betas)
         self.net, self.optimiser = fabric.setup(net, optimiser)
         self.critics: Any = None
         self.critic_optimiser: Any = None
