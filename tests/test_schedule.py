@@ -17,6 +17,7 @@ from sidgan.train import balance
 from sidgan.train.balance import BANDS, COARSEST_SYNC, gradient_balance
 from sidgan.train.gan import GanTask, GanTrainConfig
 from sidgan.train.loop import LoopConfig, run
+from sidgan.train.rate import rate_at
 from sidgan.train.runs import gan_config as resolve
 from sidgan.train.schedule import SyncGate, moment
 
@@ -74,6 +75,12 @@ def test_without_settling_every_term_joins_in_with_its_level():
     config = gan_config(100, grow=[0.2, 0.5], fade=0.2, gan_from=0.1)
     assert moment(config, 25).gan_levels == moment(config, 25).sync_levels == (16, 32)
     assert moment(config, 5).gan_levels == ()
+
+
+def test_learning_rates_rise_stay_and_fall_to_their_floor():
+    rates = [rate_at(i, 1000, 2.0, rise=50, decay=0.5, floor=0.1) for i in (0, 24, 49, 500, 750, 999)]
+    assert rates == pytest.approx([0.04, 1.0, 2.0, 2.0, 1.0, 0.2])
+    assert rate_at(999, 1000, 2.0, rise=0, decay=0.0, floor=0.1) == 2.0, "nothing rises or falls"
 
 
 def test_the_gate_opens_when_the_loss_has_stopped_falling():

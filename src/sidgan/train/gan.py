@@ -37,10 +37,13 @@ from sidgan.train.judging import judge, spread, write_strip
 from sidgan.train.loop import Notes, left_out
 from sidgan.train.precision import clipped, restore_scaler, scaler_state, update
 from sidgan.train.processes import share, step_rng
+from sidgan.train.rate import rate_at
 from sidgan.train.schedule import Moment, SyncGate, moment
 from sidgan.train.settings import GanTrainConfig
 
 __all__ = ["GanTask", "GanTrainConfig"]
+
+RISE = 50  #: steps over which learning rates rise to their full size
 
 
 class Critics(nn.ModuleDict):
@@ -281,13 +284,13 @@ class GanTask(Notes):
         return scores | left_out(finite)
 
     def _set_rate(self, index: int) -> None:
-        left = (1 - index / self.config.loop.steps) / max(self.config.decay, 1e-9)
-        rate = self.config.lr * min(1.0, (index + 1) / 50) * max(0.1, min(1.0, left))
+        config = self.config
+        rate = rate_at(index, config.loop.steps, config.lr, rise=RISE, decay=config.decay, floor=0.1)
         for group in self.optimiser.param_groups:
             group["lr"] = rate * group["scale"]
         if self.critic_optimiser is not None:
             for group in self.critic_optimiser.param_groups:
-                group["lr"] = rate * self.config.critic_lr
+                group["lr"] = rate * config.critic_lr
 
     # ------------------------------------------------------------------------------------------------ the rest
 

@@ -21,6 +21,7 @@ from sidgan.train import augment
 from sidgan.train.loop import LoopConfig
 from sidgan.train.next_batch import NextBatch
 from sidgan.train.processes import share, step_rng
+from sidgan.train.rate import rate_at
 from sidgan.train.single import SingleTask
 
 SMOOTHED = 0.1  #: share of certainty that is withheld from labels, as they are often wrong
@@ -95,8 +96,8 @@ class ListenerTask(SingleTask[Listener]):
         return {**self.learn(index, loss, self._rate(index)), "right": _right(scores, sounds)}
 
     def _rate(self, index: int) -> float:
-        left = (1 - index / self.config.loop.steps) / max(self.config.decay, 1e-9)
-        return self.config.lr * min(1.0, (index + 1) / 100) * max(0.02, min(1.0, left))
+        config = self.config
+        return rate_at(index, config.loop.steps, config.lr, rise=100, decay=config.decay, floor=0.02)
 
     def _step_batch(self, index: int) -> tuple[Tensor, Tensor]:
         rng = step_rng(self.config.seed, index, self.fabric)

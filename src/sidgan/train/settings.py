@@ -26,7 +26,7 @@ class GanTrainConfig:
         loop: steps and intervals.
         batch: frames per step. Without the sync loss each comes from another window; with it they are windows of 5.
         lr, betas: Adam, for generator and discriminators alike.
-        decay: share of the run over which the learning rate falls linearly to a tenth, at its end.
+        decay: share of the run over which the learning rate falls linearly, at its end, but not below a tenth.
         audio_lr: learning rate of the audio encoder relative to ``lr``; 0 keeps the expert's encoder as it is.
         trunk_lr: learning rate of what lies within a generator's ``trunk``, relative to ``lr``; 0 keeps it as it is.
         grow: when each level after the first is switched on (progressive training); with ``fade`` 0 as well, zeros mean

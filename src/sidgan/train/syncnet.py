@@ -27,6 +27,7 @@ from sidgan.train.next_batch import NextBatch
 from sidgan.train.pairs import FAR, SyncPairs, draw_pairs, pair_loss, same_sound
 from sidgan.train.precision import clipped, restore_scaler, scaler_state, update
 from sidgan.train.processes import normalise_alone, normalise_together, share, step_rng
+from sidgan.train.rate import rate_at
 
 CALIBRATION = 20  #: batches that normalisation statistics are taken from
 
@@ -41,7 +42,7 @@ class SyncTrainConfig:
         batch: windows with their own sound, per step (the paper: 256, half of them with wrong sound).
         negatives: wrong sounds for each window; the video branch, which costs most, runs once for all of them.
         lr: Adam's learning rate.
-        decay: share of the run over which it falls linearly to a tenth, at its end; 0 keeps it as it is.
+        decay: share of the run over which it falls linearly, at its end, but not below a tenth; 0 keeps it as it is.
         warmup: steps over which it rises first.
         augment: strength of augmentation, 0 (none, of sounds neither) to 1. Little of it lets an expert of known people
             learn more.
@@ -132,10 +133,8 @@ class SyncTask(Notes):
         return {"loss": loss.item(), "ranked": ranked.item()} | left_out(finite)
 
     def _rate(self, index: int) -> float:
-        steps = self.config.loop.steps
-        rise = min(1.0, (index + 1) / max(1, self.config.warmup))
-        fall = min(1.0, (1 - index / steps) / max(self.config.decay, 1e-9))
-        return self.config.lr * rise * max(0.1, fall)
+        config = self.config
+        return rate_at(index, config.loop.steps, config.lr, rise=config.warmup, decay=config.decay, floor=0.1)
 
     def _step_batch(self, index: int) -> tuple[Tensor, Tensor]:
         """What step ``index`` learns from."""
