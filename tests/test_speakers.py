@@ -470,6 +470,16 @@ def test_what_covers_the_chin_lowers_the_confidence(face: Any, colour: tuple[int
     assert doubted.reason(25) == "face partly covered"
 
 
+@pytest.mark.parametrize("turns", [True, False])
+def test_light_that_changes_on_cheeks_covers_nothing_where_the_head_turns(face: Any, turns: bool) -> None:
+    seen, change = np.full((50, 12, 12, 3), 128, np.uint8), np.linspace(0, 1, 50, dtype=np.float32)
+    points = np.repeat(face[0].points[:1], 50, 0)
+    points[:, :, 0] += 0.1 * change[:, None] * turns
+    seen[:, 7:, :, 0] = (70 + 100 * change[:, None, None]).round()
+    shares = trust.covered(seen, points, np.ones(50, bool))
+    assert (shares[[0, -1]].max() < 0.1) == turns
+
+
 def test_landmarks_that_jump_are_doubted(face: Any) -> None:
     person, crops = face
     points = person.track.landmarks.copy()

@@ -35,7 +35,7 @@ class AdaptConfig:
     tuned: tuple[str, ...] = ()
     batch: int = 10
     ema: float = 0.98
-    part: float = 0.65
+    part: float = 0.75
     mouth: float = 5.0
     lips: float = 2.0
     frequency: float = 0.0

@@ -30,6 +30,7 @@ NEIGHBOURS = 16  #: of them, those in which the head is held most alike
 FEWEST = 8  #: with fewer, such as in shots under a second, nobody is taken for covered
 FEW = 2  #: of these, that may look like anything: they may be covered themselves
 LIGHTER, REDDER = 20.0, 7.0  #: levels of luma and of either colour by which a cell of skin may differ from it
+ALIKE = 0.009  #: of the side, by which the landmarks of two heads differ that are held alike; less so, more may differ
 LIPS = 0.05  #: of the side; cells so near the lips may look like anything
 
 # Each doubt rises from 0 to 1 between two values; at SURE lies the value that still passes.
@@ -97,6 +98,8 @@ def trust(person: Person, surfaces: Byte, before: Byte | None = None) -> Trust:
 def covered(surfaces: Byte, points: Float, good: Array) -> Float:
     """(N,) share of chin and cheeks that looks foreign in each frame; 0 where too little is there to compare with.
 
+    A head that turns is shaded anew. In a short clip it may be held so only once, and then skin may differ by more.
+
     Args:
         surfaces: (N, 12, 12, 3).
         points: (N, 68, 2) unit landmarks.
@@ -113,12 +116,14 @@ def covered(surfaces: Byte, points: Float, good: Array) -> Float:
         others = rows[np.abs(rows - i) > APART]
         if len(others) < FEWEST:
             continue
-        near = others[np.argsort(np.abs(head[others] - head[i]).sum(1), kind="stable")[:NEIGHBOURS]]
+        off = np.abs(head[others] - head[i]).mean(1)
+        nearest = np.argsort(off, kind="stable")[:NEIGHBOURS]
+        near, leeway = others[nearest], max(1.0, float(off[nearest].mean()) / ALIKE)
         usual = surfaces[near].astype(np.float32)
         light = np.median(looks[upper] - usual[:, upper], 1)  # what changes the whole face is light
         known = np.sort(usual[:, skin] + light[:, None], 0)
         beyond = np.maximum(known[FEW] - looks[skin], looks[skin] - known[-1 - FEW])
-        shares[i] = (beyond > (LIGHTER, REDDER, REDDER)).any(-1).mean()
+        shares[i] = (beyond > leeway * np.array((LIGHTER, REDDER, REDDER))).any(-1).mean()
     return shares
 
 
