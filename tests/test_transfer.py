@@ -17,6 +17,7 @@ from sidgan.cli import app
 from sidgan.data import transfer
 from sidgan.data.carry import Motion, View, blended, destination, redraw
 from sidgan.data.dataset import PackedSet, read_crops
+from sidgan.data.drawn import drawn_twice
 from sidgan.errors import ConfigError, DataError, SidganError
 from sidgan.synth import Person, Portrait, mouth, pose, random_line
 
@@ -292,6 +293,19 @@ def test_drawn_people_say_what_the_donor_said(filmed: dict, data: Path, tmp_path
     assert np.median(seen) > 0.8  # in the crops
     assert max(turned) > 5  # degrees
     assert len(PackedSet([data, tmp_path], ["train"]).clips) == 6
+
+
+def test_a_drawn_person_says_two_things_with_one_head(data: Path) -> None:
+    """Which is the truth of a dub: only what a mouth moves differs."""
+    first, second = (transfer.load(stretch).motion for (stretch, *_) in list(transfer.by_person(data).values())[:2])
+    own, other = first[np.arange(25)], second[np.arange(20)]
+    (alone, same), (made, truth) = (drawn_twice(own, voice, 64, np.random.default_rng(4)) for voice in (own, other))
+    assert (same == alone.images).all()
+    assert (made.images == alone.images).all()
+    assert truth.shape == (20, 64, 64, 3)
+    differs = np.abs(truth.astype(int) - made.images[:20]).max((0, 3))
+    assert differs[:20].max() < 0.1 * differs[36:].max(), "eyes and brow are where they were"
+    assert differs[36:].max() > 40
 
 
 def test_a_share_is_drawn_and_belongs_to_what_a_folder_was_begun_with(data: Path, tmp_path: Path) -> None:

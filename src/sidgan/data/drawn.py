@@ -8,6 +8,8 @@ What the drawn lips do is read off the donor's landmarks; the tongue, which they
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -45,21 +47,46 @@ class Drawn:
 
 def drawn(voice: Motion, size: int, rng: np.random.Generator) -> Drawn:
     """A new person who says what ``voice`` does, in crops of ``size`` px."""
+    return _filmed([voice], size, rng)[0]
+
+
+def drawn_twice(own: Motion, other: Motion, size: int, rng: np.random.Generator) -> tuple[Drawn, Byte]:
+    """A new person who says what ``own`` does, and how she looks if she says what ``other`` does meanwhile.
+
+    That is the truth of a dub, which footage never has.
+
+    Args:
+        own: of N frames.
+        other: of M frames, no more than N.
+        size: side of the crops, px.
+
+    Returns:
+        As `drawn`; crops (M, S, S, 3) uint8 of the same places, with the same movements of the head.
+    """
+    made, (_, truth) = _filmed([own, other], size, rng)
+    return made, truth
+
+
+def _filmed(voices: Sequence[Motion], size: int, rng: np.random.Generator) -> tuple[Drawn, list[Byte]]:
+    """A new person who says what the first voice does, and crops of the same places for each of the voices."""
     side = round(FINER * size)
     seed = int(rng.integers(2**31))
     middle = (side * float(rng.uniform(*ACROSS)), side * float(rng.uniform(*DOWN)))
     portrait = Portrait(Person.random(seed), (side, side), side * float(rng.uniform(*HEADS)), middle)
-    mouths = _mouths(voice, portrait, rng)
-    poses = pose(seed, np.arange(len(mouths)) / FPS, float(rng.uniform(*MOTIONS)))
-    pictures, found = [], []
-    for mouth, held in zip(mouths, poses, strict=True):
-        picture = portrait.render(mouth, held)
+    habits = [*(copy.deepcopy(rng) for _ in voices[1:]), rng][::-1]  # the same for each of them
+    spoken = [_mouths(voice, portrait, habit) for voice, habit in zip(voices, habits, strict=True)]
+    poses = pose(seed, np.arange(len(spoken[0])) / FPS, float(rng.uniform(*MOTIONS)))
+    films = [[portrait.render(*moment) for moment in zip(mouths, poses, strict=False)] for mouths in spoken]
+    found = []
+    for picture, mouth, held in zip(films[0], spoken[0], poses, strict=True):
         grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
         found.append(faces.landmarks(grey, faces.box_of(portrait.landmarks(mouth, held))))
-        pictures.append(picture)
     track = faces.smooth(0, np.stack(found), np.ones(len(found)))
-    crops = [_crop(picture, matrix, size) for picture, matrix in zip(pictures, track.matrices, strict=True)]
-    return Drawn(seed, np.stack(crops), track)
+    crops = [
+        np.stack([_crop(picture, matrix, size) for picture, matrix in zip(film, track.matrices, strict=False)])
+        for film in films
+    ]
+    return Drawn(seed, crops[0], track), crops
 
 
 def _crop(picture: Byte, matrix: Float, size: int) -> Byte:
