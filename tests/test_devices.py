@@ -67,8 +67,8 @@ class Stop(Exception):  # noqa: N818  no error
 
 
 @pytest.mark.parametrize(("where", "call", "words"), [
-    (evaluation, "evaluate_to", ("eval", "m", "data", "--out", "x")),
-    (evaluation, "robustness_to", ("robustness", "m", "data", "--out", "x")),
+    (evaluation, "evaluate_to", ("eval", "bundled", "data", "--out", "x")),
+    (evaluation, "robustness_to", ("robustness", "bundled", "data", "--out", "x")),
     (ablation, "ablate", ("paper", "ablation", "data", "--out", "x")),
 ])  # fmt: skip
 def test_judging_takes_the_gpu_that_was_named(where, call, words, monkeypatch):
