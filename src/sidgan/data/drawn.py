@@ -73,7 +73,7 @@ def _filmed(voices: Sequence[Motion], size: int, rng: np.random.Generator) -> tu
     seed = int(rng.integers(2**31))
     middle = (side * float(rng.uniform(*ACROSS)), side * float(rng.uniform(*DOWN)))
     portrait = Portrait(Person.random(seed), (side, side), side * float(rng.uniform(*HEADS)), middle)
-    habits = [*(copy.deepcopy(rng) for _ in voices[1:]), rng][::-1]  # the same for each of them
+    habits = [rng, *(copy.deepcopy(rng) for _ in voices[1:])]  # the same for each of them
     spoken = [_mouths(voice, portrait, habit) for voice, habit in zip(voices, habits, strict=True)]
     poses = pose(seed, np.arange(len(spoken[0])) / FPS, float(rng.uniform(*MOTIONS)))
     films = [[portrait.render(*moment) for moment in zip(mouths, poses, strict=False)] for mouths in spoken]
