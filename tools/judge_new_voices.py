@@ -19,7 +19,8 @@ import numpy as np
 import torch
 
 from sidgan import audio, checkpoint, geometry, metrics
-from sidgan.data.dataset import FPS, PackedClip, box_masks, lip_boxes, read_manifest
+from sidgan.config import FPS
+from sidgan.data.dataset import PackedClip, box_masks, lip_boxes, read_manifest
 from sidgan.data.drawn import drawn_twice
 from sidgan.data.transfer import Material, Stretch, load
 from sidgan.evaluation.subject import Subject, generated, judged_size

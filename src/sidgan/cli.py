@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 import typer
 from rich.console import Console
 
-from sidgan.config import require
+from sidgan.config import FPS, require
 from sidgan.errors import ConfigError, SidganError, counted, plain
 from sidgan.files import look_first, writing
 from sidgan.paper.cli import app as paper_app
@@ -443,7 +443,7 @@ def multiply(
     frames = sum(record["frames"] for record in made)
     facts = {"clips": len(made), "people": people, "frames": frames}
     _print(facts, as_json, f"{counted(len(made), 'clip')} of {counted(people, 'person', 'people')}, "
-                           f"{frames / 25 / 60:.1f} min -> {out}")  # fmt: skip
+                           f"{frames / FPS / 60:.1f} min -> {out}")  # fmt: skip
 
 
 @app.command(rich_help_panel=TRAIN)

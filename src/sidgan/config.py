@@ -27,6 +27,7 @@ MEL_BANDS = 80  #: rows of a mel window (Sec. 3.4)
 MEL_STEPS = 16  #: columns of a mel window: 0.2 s
 MEL_MARGIN = 6  #: columns on each side of it that data and dubbing hand out too: 0.35 s in all
 MEL_HOP = 3  #: columns from one window to the next where a generator listens to several
+FPS = 25  #: frames a second of faces that networks are trained on and judged with, whatever their video's rate
 SYNC_FRAMES = 5  #: frames of a sync window: 0.2 s at 25 fps (Eq. 2)
 
 
@@ -382,7 +383,7 @@ def override(values: Mapping[str, Any], assignments: list[str]) -> dict[str, Any
 
 
 __all__ = [
-    "AUDIO_FEATURES", "MEL_BANDS", "MEL_STEPS", "SYNC_FRAMES", "DiscriminatorConfig", "GeneratorConfig", "LossWeights",
-    "SyncNetConfig", "from_dict", "meant", "merge", "override", "presets", "read_toml", "require", "require_between",
-    "require_same", "to_dict",
+    "AUDIO_FEATURES", "FPS", "MEL_BANDS", "MEL_STEPS", "SYNC_FRAMES", "DiscriminatorConfig", "GeneratorConfig",
+    "LossWeights", "SyncNetConfig", "from_dict", "meant", "merge", "override", "presets", "read_toml", "require",
+    "require_between", "require_same", "to_dict",
 ]  # fmt: skip

@@ -14,7 +14,8 @@ import torch
 from sidgan import audio, faces, geometry, media
 from sidgan.adaptation.sound import Sound, judge_sounds
 from sidgan.cast import Looks, members, place
-from sidgan.data.dataset import FPS, PackedClip
+from sidgan.config import FPS
+from sidgan.data.dataset import PackedClip
 from sidgan.data.packing import ticks
 from sidgan.errors import InputError
 from sidgan.people import MAX_YAW, MIN_SIDE, Person, redrawn

@@ -13,8 +13,8 @@ from sidgan.adaptation.judging import Judge, Look, silenced, split
 from sidgan.adaptation.material import Material, Progress, read_material
 from sidgan.adaptation.settings import AdaptConfig
 from sidgan.adaptation.tuning import tune
-from sidgan.config import require
-from sidgan.data.dataset import FPS, PackedSet
+from sidgan.config import FPS, require
+from sidgan.data.dataset import PackedSet
 from sidgan.errors import InputError, counted
 from sidgan.files import check_target, require_apart, require_ending
 from sidgan.nn import Generator

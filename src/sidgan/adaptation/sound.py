@@ -9,7 +9,8 @@ from fractions import Fraction
 import numpy as np
 
 from sidgan import audio
-from sidgan.data.offset import FPS, Offset, estimate_offset
+from sidgan.config import FPS
+from sidgan.data.offset import Offset, estimate_offset
 from sidgan.synth import Person, random_line, voice
 from sidgan.types import Float
 

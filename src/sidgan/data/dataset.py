@@ -26,12 +26,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sidgan import audio
-from sidgan.config import SYNC_FRAMES
+from sidgan.config import FPS, SYNC_FRAMES
 from sidgan.errors import DataError
 from sidgan.geometry import MOUTH, mouth_opening, placement
 from sidgan.types import Byte, Float
 
-FPS = 25
 LIP_MARGIN = 0.015  #: of the side
 THIRD = 1 / 3  #: of the frames in question, those with the lips closest or widest apart that a pair is drawn from
 REFERENCE_DISTANCE = 25  #: frames between a window and its reference picture, where the clip is long enough

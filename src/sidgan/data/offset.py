@@ -11,10 +11,10 @@ import numpy as np
 from scipy.ndimage import uniform_filter1d
 
 from sidgan.audio import STEPS_PER_SECOND
+from sidgan.config import FPS
 from sidgan.geometry import mouth_signals
 from sidgan.types import Float
 
-FPS = 25
 BANDS = 8  #: mel bands are averaged to this many
 RIDGE = 0.3  #: keeps directions with little variance from being blown up to full size
 MAX_OFFSET = 15  #: frames searched to either side

@@ -16,10 +16,9 @@ import cv2
 import numpy as np
 
 from sidgan import audio, faces, fan, geometry, media, yunet
-from sidgan.config import require
+from sidgan.config import FPS, require
 from sidgan.data.listing import ClipSource
 from sidgan.data.offset import estimate_offset
-from sidgan.data.splits import FPS
 from sidgan.errors import InputError, SidganError
 from sidgan.files import write_arrays, write_text
 from sidgan.types import Byte, Clip, FaceTrack, Float, Frame

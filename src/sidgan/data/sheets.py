@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from sidgan import media
+from sidgan.config import FPS
 from sidgan.data.dataset import packed_arrays
 from sidgan.data.survey import MEASURES, Measure, Record, Survey, described, reason_of
 from sidgan.errors import OutputError, SidganError, counted
@@ -169,7 +170,7 @@ def _kept_tile(root: Path, record: Record) -> Byte:
         picture = _fitted(picture)
         cv2.rectangle(picture, (x0, y0), (x1, min(y1, TILE - 1)), (255, 255, 0), 1)
     shift = record.get("corrected", 0)
-    facts = f"{record.get('side', 0):.0f} px  {record['frames'] / 25:.1f} s" + (f"  {shift:+d} f" if shift else "")
+    facts = f"{record.get('side', 0):.0f} px  {record['frames'] / FPS:.1f} s" + (f"  {shift:+d} f" if shift else "")
     return _tile(picture, record["name"], facts)
 
 

@@ -25,11 +25,10 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from sidgan.config import from_dict, require
+from sidgan.config import FPS, from_dict, require
 from sidgan.data.listing import ClipSource, rank
 from sidgan.errors import ConfigError
 
-FPS = 25
 SHARE = 20  #: without an official split, about one person in so many is held out, and as many are for tests
 ASIDE = "aside"  #: clips of people who are on another side of the split: neither trained on nor judged
 Ranges = dict[str, tuple[int, int]]  #: split name -> first and one-past-last frame

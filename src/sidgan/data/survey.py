@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from sidgan.data.dataset import FPS, packed_arrays, read_manifest
+from sidgan.config import FPS
+from sidgan.data.dataset import packed_arrays, read_manifest
 from sidgan.data.offset import TRUST
 from sidgan.errors import counted
 

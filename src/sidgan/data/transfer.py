@@ -20,8 +20,9 @@ import cv2
 import numpy as np
 
 from sidgan import audio, geometry, media
+from sidgan.config import FPS
 from sidgan.data.carry import Motion, View, blended, brightness, destination, redraw
-from sidgan.data.dataset import FPS, packed_arrays, read_crops, read_manifest
+from sidgan.data.dataset import packed_arrays, read_crops, read_manifest
 from sidgan.data.drawn import drawn
 from sidgan.errors import ConfigError, DataError, counted
 from sidgan.executors import local

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 
 from sidgan import audio, checkpoint, geometry, media
-from sidgan.config import SYNC_FRAMES
-from sidgan.data.offset import FPS, coupling
+from sidgan.config import FPS, SYNC_FRAMES
+from sidgan.data.offset import coupling
 from sidgan.dubbing.silence import silent
 from sidgan.metrics.sync import MouthSync
 from sidgan.people import Person

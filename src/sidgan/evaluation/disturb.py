@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from sidgan import audio, media
-from sidgan.data.dataset import FPS, PackedClip
+from sidgan.config import FPS
+from sidgan.data.dataset import PackedClip
 from sidgan.errors import DataError
 from sidgan.evaluation.subject import scaled
 from sidgan.types import Float

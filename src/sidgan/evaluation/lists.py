@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sidgan.config import require
-from sidgan.data.dataset import FPS
+from sidgan.config import FPS, require
 from sidgan.data.listing import lines_of, rank
 from sidgan.data.sources import HDTF_TEST_CLIPS, HDTF_TEST_SECONDS
 from sidgan.errors import ConfigError, DataError, InputError

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from sidgan import audio, checkpoint
-from sidgan.config import require
-from sidgan.data.dataset import FPS, PackedClip, packed_arrays, packed_clip, read_crops, read_manifest
+from sidgan.config import FPS, require
+from sidgan.data.dataset import PackedClip, packed_arrays, packed_clip, read_crops, read_manifest
 from sidgan.data.listing import ClipSource
 from sidgan.data.packing import read_sound
 from sidgan.data.sources import folder as videos_below

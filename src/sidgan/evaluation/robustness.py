@@ -21,8 +21,8 @@ import numpy as np
 import torch
 
 from sidgan import audio, checkpoint
-from sidgan.config import SYNC_FRAMES, require
-from sidgan.data.dataset import FPS, PackedClip
+from sidgan.config import FPS, SYNC_FRAMES, require
+from sidgan.data.dataset import PackedClip
 from sidgan.data.listing import ClipSource, rank
 from sidgan.data.packing import read_sound
 from sidgan.engine import choose_device

@@ -23,8 +23,8 @@ import torch
 from torch import Tensor
 
 from sidgan import audio, checkpoint, faces, geometry, media, metrics
-from sidgan.config import require
-from sidgan.data.dataset import FPS, PackedClip
+from sidgan.config import FPS, require
+from sidgan.data.dataset import PackedClip
 from sidgan.data.prepare import ticks
 from sidgan.data.sources import folder as videos_below
 from sidgan.engine import choose_device

@@ -16,10 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from sidgan import audio, geometry, media
-from sidgan.config import SYNC_FRAMES, require
+from sidgan.config import FPS, SYNC_FRAMES, require
 from sidgan.data.offset import estimate_offset
 from sidgan.data.prepare import ticks
-from sidgan.data.splits import FPS
 from sidgan.errors import InputError
 from sidgan.faces import Tracker
 from sidgan.types import Byte, Clip, FaceTrack, Float

@@ -11,11 +11,12 @@ import cv2
 import numpy as np
 
 from sidgan import media
+from sidgan.config import FPS
 from sidgan.synth import Line, Person, Portrait, mouth, pose, random_line, voice
 from sidgan.synth.person import Pose
 from sidgan.types import Byte
 
-FPS, SOUND = Fraction(25), 16_000
+SOUND = 16_000  #: Hz
 
 
 @dataclass(frozen=True)
@@ -74,12 +75,12 @@ def film(how: Drawn, out: Path, seconds: float) -> None:
     count = round(seconds * SOUND)
     spoken = voice(line, how.person, SOUND)[:count]
     sound = np.pad(spoken, (0, count - len(spoken)))
-    media.write_clip(out, _pictures(how, line, seconds), FPS, sound, SOUND, crf=12)
+    media.write_clip(out, _pictures(how, line, seconds), Fraction(FPS), sound, SOUND, crf=12)
 
 
 def _pictures(how: Drawn, line: Line, seconds: float) -> Iterator[Byte]:
     count = int(seconds * FPS)
-    times = [i / float(FPS) for i in range(count)]
+    times = [i / FPS for i in range(count)]
     portrait = Portrait(how.person, (how.size, how.size), how.head)
     states = zip(mouth(line, times), pose(how.person.seed, times, 0.6), strict=True)
     for i, (lips, head) in enumerate(states):

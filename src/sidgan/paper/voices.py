@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from sidgan import audio, dubbing, media, metrics
+from sidgan.config import FPS
 from sidgan.evaluation.measures import bridged
 from sidgan.paper import people
 from sidgan.paper.draw import BLUE, GREY, RED, foot, head, page
@@ -19,7 +20,6 @@ from sidgan.paper.filmed import Filmed, crops, follow
 from sidgan.paper.side_by_side import INVENTED, stacked
 from sidgan.types import Byte, Float
 
-FPS = 25
 SHOWN = 8
 LONGEST = 12.0  #: s that are compared
 Progress = Callable[[float, str], None]

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sidgan.data.dataset import FPS, PackedSet
+from sidgan.config import FPS
+from sidgan.data.dataset import PackedSet
 from sidgan.data.offset import BANDS, MAX_OFFSET, RIDGE, detrend
 from sidgan.geometry import mouth_signals
 from sidgan.nn import middle
