@@ -17,7 +17,7 @@ from sidgan import checkpoint, cli
 from sidgan.cli import app
 from sidgan.config import SyncNetConfig
 from sidgan.errors import InputError
-from sidgan.files import look_first
+from sidgan.files import digest, look_first
 from sidgan.nn import SyncNet
 
 
@@ -182,9 +182,31 @@ def test_what_can_be_read_only_once_is_told_and_not_waited_for(tmp_path):
         look_first([tmp_path / "pipe"], [])
 
 
-def test_info_is_json():
+def test_info_tells_people_and_machines_which_weights_there_are(tmp_path, monkeypatch):
+    monkeypatch.setenv("SIDGAN_CACHE", str(tmp_path))
     values = json.loads(CliRunner().invoke(app, ["info", "--json"]).output)
     assert values["generator"]["kind"] == "generator"
+    assert {one["state"] for one in values["downloads"]} == {"absent"}
+    text = CliRunner().invoke(app, ["info"]).output
+    assert not text.startswith("{")
+    for kind in ("generator", "syncnet", "occlusion"):
+        facts = values[kind]
+        assert facts["bytes"] == Path(facts["path"]).stat().st_size
+        assert facts["sha256"] == digest(Path(facts["path"]))
+        assert facts["sha256"] in text
+        assert facts["path"] in text
+        assert f"{kind:<9}  version {facts['meta']['version']}, {facts['bytes'] / 1e6:.1f} MB" in text
+    assert all(f"--  {one['file']}" in text for one in values["downloads"])
+    assert f"kept in {tmp_path}" in text
+    (tmp_path / "syncnet_v2.model").write_bytes(b"something else")
+    assert "!!  syncnet_v2.model" in CliRunner().invoke(app, ["info"]).output
+
+
+def test_info_tells_what_is_not_bundled(tmp_path, monkeypatch):
+    monkeypatch.setenv("SIDGAN_CACHE", str(tmp_path))
+    monkeypatch.setattr("sidgan.checkpoint.bundled", lambda kind: tmp_path / kind)
+    assert "--  generator  not bundled" in CliRunner().invoke(app, ["info"]).output
+    assert json.loads(CliRunner().invoke(app, ["info", "--json"]).output)["generator"] == "not bundled"
 
 
 def test_info_lists_downloads(tmp_path, monkeypatch):

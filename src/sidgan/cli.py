@@ -675,7 +675,10 @@ def info(
                                               show_default=False)] = None,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
-    """What is installed, and what the bundled models say about themselves. Example: sidgan info --downloads."""
+    """What is installed: bundled weights, and files that can be fetched. Example: sidgan info --downloads.
+
+    With --json, also what the bundled weights say about themselves.
+    """
     if fetch is not None:
         from sidgan import downloads as published
 
@@ -690,19 +693,10 @@ def info(
         lines = "\n".join(line for one in found for line in one.lines())
         _print({"downloads": [one.to_dict() for one in found]}, as_json, lines)
         return
-    import torch
+    from sidgan.doctor import inventory
 
-    from sidgan import checkpoint
-    from sidgan.files import digest
-
-    facts: dict[str, Any] = {"sidgan": __version__, "python": sys.version.split()[0], "torch": torch.__version__,
-                             "device": "cuda" if torch.cuda.is_available() else "cpu"}  # fmt: skip
-    for kind in ("generator", "syncnet", "occlusion"):
-        path = checkpoint.bundled(kind)
-        facts[kind] = "not bundled"
-        if path.is_file():
-            facts[kind] = {"sha256": digest(path), **checkpoint.read_meta(path)}
-    _print(facts, as_json, json.dumps(facts, indent=1))
+    found = inventory.take()
+    _print(found.to_dict(), as_json, "\n".join(found.lines()))
 
 
 @app.command(rich_help_panel=DUB)

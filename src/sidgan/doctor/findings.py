@@ -15,6 +15,9 @@ State = Literal["ok", "missing", "broken"]
 MARKS = {"ok": "ok", "missing": "--", "broken": "!!"}
 SPACE = 1.0  #: GiB free, below which a dub of some minutes may not end
 
+STATES: dict[str, State] = {"present": "ok", "absent": "missing", "wrong": "broken"}  #: of published files
+#: The bundled networks, and what each does.
+NETWORKS = {"generator": "draws mouths", "syncnet": "judges them", "occlusion": "sees what covers them"}
 #: What dubbing cannot do without: module -> distribution.
 NEEDED = {
     "torch": "torch", "numpy": "numpy", "scipy": "scipy", "av": "av", "cv2": "opencv-python-headless",
@@ -100,8 +103,7 @@ def weights() -> Iterator[Finding]:
     from sidgan import checkpoint
     from sidgan.errors import CheckpointError
 
-    networks = (("generator", "draws mouths"), ("syncnet", "judges them"), ("occlusion", "sees what covers them"))
-    for kind, purpose in networks:
+    for kind, purpose in NETWORKS.items():
         needed, remedy = kind != "syncnet", "pip install --force-reinstall --no-deps sidgan"
         path = checkpoint.bundled(kind)
         try:
@@ -117,13 +119,12 @@ def downloads() -> Iterator[Finding]:
     """Files that others publish; the cache is looked into, nothing is fetched."""
     from sidgan.downloads import survey
 
-    states: dict[str, State] = {"present": "ok", "absent": "missing", "wrong": "broken"}
     for one in survey():
         file, detail = one.download.file, f"{one.download.purpose}; {one.download.megabytes:g} MB"
         remedy = "" if one.state == "present" else f"sidgan info --fetch {file}"
         if one.state == "wrong":
             detail = f"{one.path} is another file; remove it first"
-        yield Finding(file, states[one.state], detail, False, remedy)
+        yield Finding(file, STATES[one.state], detail, False, remedy)
 
 
 def encoders() -> Finding:
