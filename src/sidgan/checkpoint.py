@@ -202,11 +202,9 @@ def load_vgg(source: Path | str = "published") -> VGG19:
     """
     if source == "random":
         return VGG19()
+    downloads.require_vgg(source)
     known = downloads.VGGS.get(str(source))
     file = Path(source) if known is None else downloads.fetch(known)
-    if not file.is_file():
-        names = ", ".join(f"'{name}'" for name in downloads.VGGS)
-        raise CheckpointError(f"no weights file {file} for VGG19; give a file, or one of {names} and 'random'")
     try:
         state = load_file(file) if file.suffix == ".safetensors" else torch.load(file, "cpu", weights_only=True)
     except Exception as error:  # what is no such file makes the readers fail in many ways

@@ -593,7 +593,7 @@ def evaluate(
     useless = [name for name, value in given.items() if value] if videos else ["--size"] if size != 512 else []
     require(not useless, f"{', '.join(useless)}: for {'prepared clips' if videos else '--videos'} only; leave it out")
     require(spans is None or clips is not None, "--spans goes with --clips lrw only")
-    look_first([], [], [model, expert])
+    look_first([inception, lag_expert], [], [model, expert])
     from functools import partial
 
     from sidgan import evaluation as judging
@@ -695,8 +695,8 @@ def info(
         return
     from sidgan.doctor import inventory
 
-    found = inventory.take()
-    _print(found.to_dict(), as_json, "\n".join(found.lines()))
+    there = inventory.take()
+    _print(there.to_dict(), as_json, "\n".join(there.lines()))
 
 
 @app.command(rich_help_panel=DUB)

@@ -14,7 +14,7 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
-from sidgan.errors import ConfigError, DownloadError
+from sidgan.errors import CheckpointError, ConfigError, DownloadError
 from sidgan.files import digest, finished, writing
 
 TIMEOUT = 30.0  #: seconds without a byte
@@ -106,6 +106,13 @@ def named(file: str) -> Download:
         if one.file == file:
             return one
     raise ConfigError(f"no published file '{file}'; there are {', '.join(one.file for one in KNOWN)}")
+
+
+def require_vgg(source: Path | str) -> None:
+    """Raise a `CheckpointError` where VGG19 is to come from a file, see `checkpoint.load_vgg`, that is not there."""
+    if source != "random" and str(source) not in VGGS and not Path(source).is_file():
+        names = ", ".join(f"'{name}'" for name in VGGS)
+        raise CheckpointError(f"no weights file {source} for VGG19; give a file, or one of {names} and 'random'")
 
 
 def folder() -> Path:

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from sidgan.errors import counted
+from sidgan.files import look_first
 from sidgan.paper import cli_pictures, cli_tables
 from sidgan.paper.written import Figure
 from sidgan.progress import bar
@@ -45,6 +46,7 @@ def fig4(
     as_json: AsJson = False,
 ) -> None:
     """Losses over a sideways shift. Example: sidgan paper fig4 a.mp4 b.mp4 --against vanilla.safetensors."""
+    _look(videos, expert, against, vgg)
     from sidgan.paper import draw
     from sidgan.paper.shifts import shift_curves
 
@@ -74,6 +76,7 @@ def fig2(
     as_json: AsJson = False,
 ) -> None:
     """Losses over shift and mouth opening. Example: sidgan paper fig2 a.mp4 b.mp4 --against vanilla.safetensors."""
+    _look(videos, expert, against, vgg)
     from sidgan.paper import draw
     from sidgan.paper.landscape import landscape
 
@@ -88,6 +91,13 @@ def fig2(
         print(f"{panel['title']}: low together on {panel['area']:.1%}, minima {panel['minima']['distance']:.2f} apart, "
               f"conflict {panel['conflict']:.1%}")  # fmt: skip
     _remarks(result, figure.picture)
+
+
+def _look(videos: list[Path], expert: str, against: str | None, vgg: str) -> None:
+    look_first(videos, [], [expert, against])
+    from sidgan.downloads import require_vgg
+
+    require_vgg(vgg)
 
 
 def _ingredients(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from rich.console import Console
 
+from sidgan.files import look_first
 from sidgan.progress import bar
 
 if TYPE_CHECKING:
@@ -115,6 +116,7 @@ def ablation(
 
     Stopped, the same command goes on; runs that are done are not done again.
     """
+    look_first([inception, lag_expert], [], [expert, vanilla])
     from dataclasses import replace
 
     from sidgan.config import require
