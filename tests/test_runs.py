@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -194,7 +195,7 @@ def test_a_run_folder_is_held_before_data_is_loaded_and_not_left_for_nothing(kin
     folder.mkdir(parents=True)
     with pytest.raises(LoadedError):
         TRAININGS[kind](folder)
-    assert folder.is_dir(), "it was the user's"
+    assert not list(folder.iterdir()), "it was the user's, and stays as it was"
     with (folder / "lock").open("w") as other:
         portable.hold(other)
         with pytest.raises(OutputError, match="run is being trained in already"):
@@ -204,6 +205,36 @@ def test_a_run_folder_is_held_before_data_is_loaded_and_not_left_for_nothing(kin
     with pytest.raises(CheckpointError, match="begun with other settings"):
         TRAININGS[kind](folder)
     assert len(loaded) == 2
+
+
+@pytest.mark.parametrize("kind", TRAININGS)
+def test_a_training_that_is_told_to_end_while_it_loads_leaves_nothing(kind, monkeypatch, tmp_path):
+    folder = tmp_path / "all" / "run"
+
+    def load(*_):
+        assert (folder / "lock").is_file()
+        signal.raise_signal(signal.SIGTERM)
+        raise LoadedError
+
+    def ours(*_):
+        """In place of the default, which would end the tests."""
+
+    monkeypatch.setattr(runs, "_sets", load)
+    monkeypatch.setattr(runs.SpeechSet, "read", load)
+    before = signal.signal(signal.SIGTERM, ours)
+    try:
+        with pytest.raises(SystemExit) as ended:
+            TRAININGS[kind](folder)
+        assert signal.getsignal(signal.SIGTERM) is ours
+        assert not list(tmp_path.iterdir())
+        folder.mkdir(parents=True)
+        (folder / "notes.txt").write_text("a user's", encoding="utf-8")
+        with pytest.raises(SystemExit):
+            TRAININGS[kind](folder)
+        assert [path.name for path in folder.iterdir()] == ["notes.txt"]
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert ended.value.code == 143
 
 
 def test_a_run_folder_is_numbered_and_not_left_for_nothing(monkeypatch, tmp_path):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -100,7 +102,9 @@ def train_listener(
     begin = checkpoint.load_listener(start) if start else None
     fabric = launch(device, config.precision)
     with _begun(fabric, config, folder, "listener") as place:
-        return _train(ListenerTask(config, SpeechSet.read(speech), fabric, begin), config, place)
+        with _stoppable():
+            task = ListenerTask(config, SpeechSet.read(speech), fabric, begin)
+        return _train(task, config, place)
 
 
 def train_syncnet(
@@ -116,13 +120,14 @@ def train_syncnet(
     hearing = checkpoint.load_ears(ears) if ears else None
     fabric = launch(device, config.precision)
     with _begun(fabric, config, folder, "syncnet") as place:
-        train, held = _sets(data, fabric, config)
-        task = SyncTask(config, train, held, fabric, begin, hearing)
-        if not (place / "last.pt").is_file():
-            if not isinstance(train, ShardSet):  # which keep no list of all records
-                task.note(*offset_histogram(record for root in data for record in read_manifest(root)))
-            if config.self_test:
-                task.note(self_test(task))
+        with _stoppable():
+            train, held = _sets(data, fabric, config)
+            task = SyncTask(config, train, held, fabric, begin, hearing)
+            if not (place / "last.pt").is_file():
+                if not isinstance(train, ShardSet):  # which keep no list of all records
+                    task.note(*offset_histogram(record for root in data for record in read_manifest(root)))
+                if config.self_test:
+                    task.note(self_test(task))
         return _train(task, config, place)
 
 
@@ -134,8 +139,10 @@ def train_occlusion(
     fabric = launch(device, config.precision)
     require(not any(map(is_shards, data)), "coverings are learnt on prepared folders, not on shards")
     with _begun(fabric, config, folder, "occlusion") as place:
-        train, held = _sets(data, fabric, config)
-        return _train(OcclusionTask(config, train, held, fabric, begin), config, place)
+        with _stoppable():
+            train, held = _sets(data, fabric, config)
+            task = OcclusionTask(config, train, held, fabric, begin)
+        return _train(task, config, place)
 
 
 class Prepared:
@@ -174,9 +181,11 @@ def train_gan(
     fabric = launch(device, config.precision)
     kind, size = config.generator.kind, config.generator.size
     with _begun(fabric, config, folder, f"gan{size}" if kind == "sidgan" else kind) as place:
-        train, held = (data if isinstance(data, Prepared) else Prepared(data)).sets(fabric, config)
-        sync = checkpoint.load_syncnet(expert)
-        return _train(GanTask(config, train, held, fabric, sync, begin, _vgg(config, fabric), hearing), config, place)
+        with _stoppable():
+            train, held = (data if isinstance(data, Prepared) else Prepared(data)).sets(fabric, config)
+            sync = checkpoint.load_syncnet(expert)
+            task = GanTask(config, train, held, fabric, sync, begin, _vgg(config, fabric), hearing)
+        return _train(task, config, place)
 
 
 def _vgg(config: GanTrainConfig, fabric: Fabric) -> VGG19 | None:
@@ -241,7 +250,7 @@ def _train(task: Task, config: Config, folder: Path) -> Path:
 def _begun(fabric: Fabric, config: Config, folder: Path | None, name: str) -> Iterator[Path]:
     """Hold a run folder, a new one or one to go on with: before data is loaded, which takes long.
 
-    A new one is removed again if nothing has come into it when the block fails.
+    If nothing has come into it when the block fails, a new one is removed again, and another is as it was found.
 
     Raises:
         CheckpointError: the run was begun with other settings.
@@ -251,6 +260,7 @@ def _begun(fabric: Fabric, config: Config, folder: Path | None, name: str) -> It
     made, held = [path for path in (folder, *folder.parents) if not path.exists()], False
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
+        found = set(os.listdir(folder))
     try:
         with _alone(fabric, folder):
             held = fabric.is_global_zero
@@ -261,11 +271,31 @@ def _begun(fabric: Fabric, config: Config, folder: Path | None, name: str) -> It
             yield folder
     except BaseException:
         with suppress(OSError):  # another run has come into a folder above
-            if held and made and os.listdir(folder) == ["lock"]:
+            if held and set(os.listdir(folder)) - found == {"lock"}:
                 (folder / "lock").unlink()
                 for path in made:
                     path.rmdir()
         raise
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """A process that is told to end (SIGTERM) while in the block ends by an exception, and so tidies up what it holds.
+
+    Not for steps: nothing of Python is done in a process that waits for others, and it could not be stopped.
+    """
+
+    def stop(*_: object) -> None:
+        raise SystemExit(128 + signal.SIGTERM)  # as a shell tells of a process that a signal ended
+
+    if threading.current_thread() is not threading.main_thread():  # others hear no signals
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager
