@@ -524,6 +524,7 @@ def test_after_a_shorter_voice_there_is_silence_or_the_original(
 ) -> None:
     report, pairs = dubbed(folder, tmp_path / "out.mp4", generator, "short.wav", length=length)
     assert report.frames == FACES
+    assert not report.notes
     assert [before is after for before, after in pairs] == [before.time >= Fraction(1, 5) for before, _ in pairs]
     assert report.passed == ((report.dubbed, FACES - 1, "voice is over"),)
     heard, said, own = (
@@ -537,9 +538,15 @@ def test_after_a_shorter_voice_there_is_silence_or_the_original(
     assert np.corrcoef(heard[3600:6300], own[3600:6300])[0, 1] > 0.9
 
 
-def test_a_video_without_sound_has_none_to_go_on_with(folder: Path, tmp_path: Path, generator: Generator) -> None:
-    dubbed(folder, tmp_path / "out.mp4", generator, "short.wav", "mute.mp4", length="keep")
+def test_a_video_without_sound_has_none_to_go_on_with_and_says_so(
+    folder: Path, tmp_path: Path, generator: Generator
+) -> None:
+    report, _ = dubbed(folder, tmp_path / "out.mp4", generator, "short.wav", "mute.mp4", length="keep")
     assert len(media.read_audio(tmp_path / "out.mp4")) == pytest.approx(3200, abs=2)
+    assert report.notes == ("mute.mp4 has no sound of its own to keep: it is silent after the voice",)
+    for voice, length in (("short.wav", "cut"), ("long.wav", "keep")):  # nothing was to be kept
+        report, _ = dubbed(folder, tmp_path / "out.mp4", generator, voice, "mute.mp4", length=length)
+        assert not any("of its own" in note for note in report.notes)
 
 
 def test_without_loss_only_the_mouth_differs_in_the_file(folder: Path, tmp_path: Path, generator: Generator) -> None:

@@ -41,7 +41,7 @@ from sidgan.portable import peak_memory
 from sidgan.timeline import Length, Timeline
 from sidgan.types import Byte, Clip, Float
 
-BRIEF = 0.1  #: seconds of a voice after the video of which nothing is said
+BRIEF = 0.1  #: seconds by which voice and video may differ in length without a word about it
 OF_ENGINE = ("device", "engine", "emphasis")  #: settings with which the network is made ready
 
 
@@ -382,6 +382,8 @@ def _lost(clip: Clip, plan: Plan, length: Length, subtitles: Iterable[str]) -> I
     """What of the inputs is not in the output, a line each."""
     if length in ("cut", "keep") and plan.timeline.voice > plan.seen.end + BRIEF:
         yield "the voice goes on after the video and was cut there; --length hold, loop or pingpong shows all of it"
+    if length == "keep" and clip.audio_rate is None and plan.timeline.voice + BRIEF < plan.seen.end:
+        yield f"{clip.path.name} has no sound of its own to keep: it is silent after the voice"
     yield from (f"not taken over from {clip.path.name}: {what}" for what in (*clip.besides, *subtitles))
 
 
