@@ -7,6 +7,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from safetensors import safe_open
 from small import save_networks
 
@@ -17,12 +18,15 @@ from sidgan.adaptation.material import Material
 from sidgan.adaptation.run import shared
 from sidgan.adaptation.sound import Sound, foreign_speech, heard, judge_sounds
 from sidgan.adaptation.tuning import Mixed, frozen, tune
-from sidgan.config import GeneratorConfig
+from sidgan.config import CriticsConfig, DiscriminatorConfig, GeneratorConfig
 from sidgan.data.dataset import PackedSet
 from sidgan.errors import CheckpointError, ConfigError
 from sidgan.geometry import mouth_opening
 from sidgan.nn import Generator
-from sidgan.synth import Person, mouth, random_line, voice
+from sidgan.nn.baselines import Critics
+from sidgan.synth import Mouth, Person, Portrait, mouth, pose, random_line, voice
+from sidgan.train.gan import GanTask
+from sidgan.train.growth import trunk_of
 
 MOVING = {"rgb": "copying", "warp_levels": (8, 16)}
 SMALL = GeneratorConfig(size=32, base=4, cmax=8, start=8, rgb_levels=(16, 32), audio_levels=(8,), audio_width=1,
@@ -265,10 +269,66 @@ def test_only_the_named_layers_are_tuned(blob):
 
 def test_the_other_terms_can_be_switched_on(blob, tmp_path):
     _, expert = save_networks(tmp_path, 32)
-    config = AdaptConfig(steps=4, frequency=1.0, gan=0.1, sync=0.1)
+    config = AdaptConfig(steps=4, frequency=1.0, sync=0.1)
     found = tuned(blob, config, expert=checkpoint.load_syncnet(expert))
     assert all(torch.isfinite(p).all() for p in found[1.0].parameters())
     assert differing(found[1.0], tuned(blob, AdaptConfig(steps=4))[1.0])
+
+
+def critics(level=32):
+    torch.manual_seed(1)
+    return Critics(CriticsConfig({level: DiscriminatorConfig(base=4, layers=2, sees="detail")}))
+
+
+def test_the_critic_that_the_weights_knew_has_its_say(blob, monkeypatch):
+    """It goes on from what it has learnt, at the finest level, where the sound says what mouths do."""
+    begun = []
+
+    class Watched(GanTask):
+        def step(self, index):
+            begun.append(None if self.critics is None else copy.deepcopy(self.critics.module.state_dict()))
+            return super().step(index)
+
+    monkeypatch.setattr("sidgan.adaptation.tuning.GanTask", Watched)
+    plain = tuned(blob, AdaptConfig(steps=2))[1.0]
+    assert begun == [None, None]
+    rivals = critics()
+    judged = tuned(blob, AdaptConfig(steps=2), rivals=rivals)[1.0]
+    assert all(torch.equal(value, rivals.state_dict()[name]) for name, value in begun[2].items())
+    assert any(not torch.equal(value, begun[2][name]) for name, value in begun[3].items()), "it goes on learning"
+    assert differing(judged, plain)
+    for how in ({"rivals": critics(16)}, {"rivals": rivals, "hears": False}):
+        tuned(blob, AdaptConfig(steps=1), **how)
+        assert begun[-1] is None, how
+
+
+def test_critics_are_kept_beside_weights_and_found_from_changes_too(kept):
+    folder, _, _ = kept
+    assert checkpoint.load_critics(folder / "me.safetensors") is None
+    rivals = critics()
+    checkpoint.save(folder / "critics.safetensors", rivals)
+    for name in ("base", "me"):
+        found = checkpoint.load_critics(folder / f"{name}.safetensors")
+        assert found.config == rivals.config
+        assert all(torch.equal(v, rivals.state_dict()[k]) for k, v in found.state_dict().items())
+    (folder / "critics.safetensors").write_bytes(b"no weights")
+    with pytest.raises(CheckpointError, match=r"critics\.safetensors is not a safetensors file"):
+        checkpoint.load_critics(folder / "base.safetensors")
+
+
+def test_the_bundled_critic_tells_pictures_from_softer_ones():
+    """It belongs to the level at which a person is learnt, and finds what a blur has taken less real."""
+    size = trunk_of(checkpoint.load_generator()).config.size
+    bundled = checkpoint.load_critics()
+    assert set(bundled.config.levels) == {size}
+    people = [Portrait(Person.random(seed), (size, size)) for seed in range(3)]
+    pictures = np.stack([who.render(Mouth(0.3), pose(7, [0])[0]) for who in people])
+    sharp = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255
+    soft = F.avg_pool2d(F.pad(sharp, (2, 2, 2, 2), mode="replicate"), 5, 1)
+    mels = torch.zeros(3, 1, 80, 28)
+    with torch.no_grad():
+        real, blurred = (bundled({size: (shown, mels)})[size].mean((1, 2, 3)) for shown in (sharp, soft))
+    assert (real > blurred + 0.1).all()
 
 
 def test_replay_takes_its_share(blob):

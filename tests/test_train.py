@@ -98,6 +98,19 @@ def test_a_random_vgg_is_named_in_the_weights_file(blob, tmp_path):
     assert "random" in checkpoint.read_meta(tmp_path / "w.safetensors")["meta"]["vgg"]
 
 
+def test_critics_are_written_beside_the_weights(blob, tmp_path):
+    config = gan_config(2, gan_from=0.0, weights={64: {"gan": 0.1}}, discriminators={64: {"base": 4, "layers": 2}})
+    task = gan_task(blob, config)
+    task.step(0)
+    task.export(tmp_path / "weights.safetensors", {"steps": 1})
+    found = checkpoint.load_critics(tmp_path / "weights.safetensors")
+    assert found.config.levels == config.discriminators
+    assert all(torch.equal(v, found.state_dict()[k]) for k, v in task.critics.module.state_dict().items())
+    (tmp_path / "plain").mkdir()
+    gan_task(blob, gan_config(1)).export(tmp_path / "plain" / "weights.safetensors", {"steps": 1})
+    assert not (tmp_path / "plain" / "critics.safetensors").exists()
+
+
 def test_between_steps_with_the_sync_loss_a_batch_has_other_clips(blob):
     config = gan_config(8, sync_from=0.0, sync_every=2, weights={64: {"sync": 0.1}})
     task = gan_task(blob, config, SyncNet(TINY_EXPERT))

@@ -22,11 +22,19 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from sidgan import downloads
-from sidgan.config import GeneratorConfig, ListenerConfig, OcclusionConfig, SyncNetConfig, from_dict, to_dict
+from sidgan.config import (
+    CriticsConfig,
+    GeneratorConfig,
+    ListenerConfig,
+    OcclusionConfig,
+    SyncNetConfig,
+    from_dict,
+    to_dict,
+)
 from sidgan.errors import CheckpointError, ConfigError
 from sidgan.files import finished, require_weights, weights_at, writing
 from sidgan.nn import VGG19, AudioEncoder, Generator, Listener, OcclusionNet, SyncNet
-from sidgan.nn.baselines import build
+from sidgan.nn.baselines import Critics, build
 
 FORMAT = "sidgan-1"
 N = TypeVar("N", bound=nn.Module)
@@ -37,8 +45,9 @@ _KINDS: dict[type[nn.Module], tuple[str, type[Any], Callable[[Any], nn.Module]]]
     SyncNet: ("syncnet", SyncNetConfig, SyncNet),
     Listener: ("listener", ListenerConfig, Listener),
     OcclusionNet: ("occlusion", OcclusionConfig, OcclusionNet),
+    Critics: ("critics", CriticsConfig, Critics),
 }
-Network = Generator | SyncNet | Listener | OcclusionNet
+Network = Generator | SyncNet | Listener | OcclusionNet | Critics
 
 
 def save(
@@ -135,7 +144,7 @@ def digest(tensors: Mapping[str, torch.Tensor]) -> str:
 
 
 def bundled(kind: str) -> Path:
-    """Path of the weights that come with the package: ``generator``, ``syncnet`` or ``occlusion``."""
+    """Path of the weights that come with the package: ``generator``, its ``critics``, ``syncnet`` or ``occlusion``."""
     return Path(str(resources.files("sidgan") / "weights" / f"{kind}.safetensors"))
 
 
@@ -190,6 +199,21 @@ def load_listener(path: Path | str) -> Listener:
 def load_occlusion(path: Path | str = "bundled") -> OcclusionNet:
     """What sees coverings, in eval mode, fp32, on the CPU. ``bundled`` names the one that comes with the package."""
     return _load(path, OcclusionNet)
+
+
+def load_critics(path: Path | str = "bundled") -> Critics | None:
+    """The critics that a generator was trained against, in eval mode, fp32, on the CPU; ``None`` where none are kept.
+
+    Args:
+        path: the generator's weights, or changes that belong to such weights.
+    """
+    file = critics_file(base_file(path))
+    return _load(file, Critics) if file.is_file() else None
+
+
+def critics_file(path: Path) -> Path:
+    """Where the critics of a generator's weights file are kept: beside it."""
+    return path.with_name("critics.safetensors")
 
 
 def load_vgg(source: Path | str = "published") -> VGG19:

@@ -216,6 +216,13 @@ class DiscriminatorConfig:
 
 
 @dataclass(frozen=True)
+class CriticsConfig:
+    """The discriminators that a generator was trained against, by level."""
+
+    levels: dict[int, DiscriminatorConfig]
+
+
+@dataclass(frozen=True)
 class LossWeights:
     """Weights of Eq. 4 at one level; the paper gives none.
 

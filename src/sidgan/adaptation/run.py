@@ -18,6 +18,7 @@ from sidgan.data.dataset import PackedSet
 from sidgan.errors import InputError, counted
 from sidgan.files import check_target, require_apart, require_ending
 from sidgan.nn import Generator
+from sidgan.nn.baselines import Critics
 from sidgan.train.growth import onto, trunk_of
 
 MIN_FRAMES = 50  #: two seconds: with less there is nothing to learn from
@@ -134,7 +135,7 @@ def adapt(
         check_target(out)
         require_apart(out, [checkpoint.base_file(model)], "the model to start from, which its changes need")
         require_apart(out, [video], "the video itself")
-    base = _adaptable(model, minutes)
+    base, rivals = _adaptable(model, minutes)
     found = read_material(video, base.config.base_size, "all", progress, LONGEST)
     material = next((m for m in found if m.number == face), None)
     if material is None:
@@ -142,7 +143,8 @@ def adapt(
         raise InputError(f"there is no face {face} in {video}; there are {there}")
     _enough(material, video)
     how = config or AdaptConfig()
-    result = _adapt_one(base, material, minutes, how, device=device, seed=seed, progress=progress, replay=replay)
+    result = _adapt_one(base, material, minutes, how, device=device, seed=seed, progress=progress, replay=replay,
+                        rivals=rivals)  # fmt: skip
     report = result.report
     if out is not None:
         checkpoint.save_changes(out, result.generator, model, {"adapted_to": video.name, **report.to_dict()})
@@ -178,7 +180,7 @@ def adapt_faces(
     Raises:
         InputError: no face, or none for two seconds.
     """
-    base = _adaptable(model, minutes)
+    base, rivals = _adaptable(model, minutes)
     require(faces in ("largest", "all"), f"faces must be 'largest' or 'all', not {faces!r}")
     found = read_material(Path(video), base.config.base_size, faces, progress, tolerant=tolerant)
     known = [m for m in found if len(m) >= MIN_FRAMES]
@@ -192,7 +194,7 @@ def adapt_faces(
             progress(begun + share * part, text)
 
         results.append(_adapt_one(base, material, share * minutes, how, device=device, seed=seed, progress=told,
-                                  replay=replay))  # fmt: skip
+                                  replay=replay, rivals=rivals))  # fmt: skip
         done += share
     return results
 
@@ -209,11 +211,11 @@ def shared(frames: Sequence[int]) -> list[float]:
     return [share / sum(shares) for share in shares]
 
 
-def _adaptable(model: Path | str, minutes: float) -> Generator:
+def _adaptable(model: Path | str, minutes: float) -> tuple[Generator, Critics | None]:
     require(0 < minutes < math.inf, f"minutes of adaptation must be more than 0, not {minutes:g}")
     base = checkpoint.load_generator(model)
     require(base.config.kind == "sidgan", f"{model} is a {base.config.kind} generator; only sidgan's own are adapted")
-    return base
+    return base, checkpoint.load_critics(model)
 
 
 def _enough(material: Material, video: Path) -> None:
@@ -226,7 +228,7 @@ def _enough(material: Material, video: Path) -> None:
 
 def _adapt_one(
     base: Generator, material: Material, minutes: float, config: AdaptConfig, *, device: str, seed: int,
-    progress: Progress, replay: PackedSet | None,
+    progress: Progress, replay: PackedSet | None, rivals: Critics | None = None,
 ) -> Adapted:  # fmt: skip
     # What lies above a trunk corrects it for anybody: a person is learnt at the trunk's size, in less time.
     whole, base = base, trunk_of(base)
@@ -252,7 +254,7 @@ def _adapt_one(
         base, train, minutes, config, hears=hears, device=device, seed=seed, look=look, replay=replay,
         progress=lambda share, done, total: progress(share, f"adapting face {material.number}: step {done} of "
                                                             f"about {total}"),
-        expert=checkpoint.load_syncnet() if config.sync else None,
+        expert=checkpoint.load_syncnet() if config.sync else None, rivals=rivals,
     )  # fmt: skip
     assert last is not None
     share, after = (last if best is None else best)[:2]

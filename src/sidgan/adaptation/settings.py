@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sidgan.config import DiscriminatorConfig, GeneratorConfig, LossWeights, require
 from sidgan.train.gan import GanTrainConfig
@@ -23,7 +23,8 @@ class AdaptConfig:
             wants fewer.
         mouth, lips: how much more L1 counts inside the hidden box, and on the lips (`sidgan.config.LossWeights`).
         frequency: weight of the focal frequency loss at every level.
-        gan: weight of a critic at the finest level, which begins from nothing.
+        gan: weight of the critic at the finest level: the one that the weights were trained against, which goes on
+            learning. Where none is kept beside them, or the sound teaches nothing, there is none.
         sync: weight of the sync loss at the finest level; needs an expert.
         replay: share of each batch that comes from a general set of clips, where one is given.
         looks: shares of the run after which the weights are judged; the best are used.
@@ -39,7 +40,7 @@ class AdaptConfig:
     mouth: float = 5.0
     lips: float = 2.0
     frequency: float = 0.0
-    gan: float = 0.0
+    gan: float = 0.015
     sync: float = 0.0
     replay: float = 0.0
     looks: tuple[float, ...] = (0.5, 0.75, 1.0)
@@ -54,11 +55,14 @@ class AdaptConfig:
             f"looks must be rising shares that end with 1, not {self.looks}",
         )
 
-    def training(self, generator: GeneratorConfig, *, hears: bool, seed: int) -> GanTrainConfig:
+    def training(
+        self, generator: GeneratorConfig, *, hears: bool, seed: int, critic: DiscriminatorConfig | None = None
+    ) -> GanTrainConfig:
         """What the trainer is told.
 
         Args:
             generator: the network.
+            critic: that of its finest level, if there is one.
             hears: whether the sound belongs to the picture. If not, nobody knows what the lips should do.
             seed: of everything random.
         """
@@ -66,17 +70,19 @@ class AdaptConfig:
         everywhere = LossWeights(mouth=self.mouth, lips=self.lips if hears else DEAF_LIPS, frequency=self.frequency)
         weights = dict.fromkeys(levels, everywhere)
         finest = LossWeights(
-            mouth=everywhere.mouth, lips=everywhere.lips, frequency=self.frequency, gan=self.gan,
-            sync=self.sync if hears else 0.0,
+            mouth=everywhere.mouth, lips=everywhere.lips, frequency=self.frequency,
+            gan=0.0 if critic is None else self.gan, sync=self.sync if hears else 0.0,
         )  # fmt: skip
-        return GanTrainConfig(
+        alone = GanTrainConfig(
             generator=generator, weights=weights | {levels[-1]: finest}, loop=LoopConfig(steps=2), batch=self.batch,
-            discriminators={levels[-1]: DiscriminatorConfig(base=32)} if self.gan else {},
             lr=self.rate, betas=(0.9, 0.999), decay=0.5, audio_lr=self.audio_rate if hears else 0.0,
             grow=(0.0,) * (len(levels) - 1), fade=0.0, sync_from=0.0 if finest.sync else 2.0, sync_ramp=0.1,
-            gan_from=0.2 if self.gan else 2.0, references=generator.references, ema=self.ema,
-            expert_kind="any", seed=seed,
+            gan_from=2.0, references=generator.references, ema=self.ema, expert_kind="any", seed=seed,
         )  # fmt: skip
+        if critic is None:
+            return alone
+        return replace(alone, discriminators={levels[-1]: critic}, betas=(0.5, 0.999), gan_from=0.0, recon_frames=DEAR)
 
 
+DEAR = 2  #: frames of five that the critic and the focal frequency loss look at, as when the bundled weights were trained
 DEAF_LIPS = -1.0  #: lips count like the face outside the hidden box, a fifth of the box

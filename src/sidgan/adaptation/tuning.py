@@ -13,6 +13,7 @@ import torch
 from sidgan.adaptation.settings import AdaptConfig
 from sidgan.data.dataset import PackedClip, PackedSet, Windows
 from sidgan.nn import Generator, SyncNet
+from sidgan.nn.baselines import Critics
 from sidgan.train.gan import GanTask
 from sidgan.train.loop import LoopConfig
 from sidgan.train.runs import launch
@@ -61,6 +62,7 @@ def tune(
     progress: Callable[[float, int, int], None],
     replay: PackedSet | None = None,
     expert: SyncNet | None = None,
+    rivals: Critics | None = None,
 ) -> tuple[int, float]:
     """Train a copy of ``base`` on some clips.
 
@@ -74,6 +76,7 @@ def tune(
         progress: called with the share done, the steps done, and about how many there will be.
         replay: general clips, of which ``config.replay`` takes a share.
         expert: for the sync loss.
+        rivals: the critics that ``base`` was trained against.
 
     Returns:
         Steps, and minutes spent on them.
@@ -85,10 +88,11 @@ def tune(
     data = PackedSet.of(list(clips))
     if replay is not None and config.replay:
         data = Mixed(data, replay, config.replay)
-    settings = config.training(base.config, hears=hears, seed=seed)
+    rival = rivals.config.levels.get(base.config.rgb_levels[-1]) if rivals and hears and config.gan else None
+    settings = config.training(base.config, hears=hears, seed=seed, critic=rival)
     if all(name in still for name, _ in base.named_parameters() if name.startswith("audio.")):
         settings = replace(settings, audio_lr=0.0)
-    task = GanTask(settings, data, {}, launch(device, "auto"), start=net, expert=expert if config.sync else None)
+    task = GanTask(settings, data, {}, launch(device, "auto"), expert if config.sync else None, net, rivals=rivals)
     ahead, spent, index, steps = list(config.looks), 0.0, 0, config.steps or 1
     while ahead:
         begun = time.monotonic()

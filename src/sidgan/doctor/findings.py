@@ -17,7 +17,10 @@ SPACE = 1.0  #: GiB free, below which a dub of some minutes may not end
 
 STATES: dict[str, State] = {"present": "ok", "absent": "missing", "wrong": "broken"}  #: of published files
 #: The bundled networks, and what each does.
-NETWORKS = {"generator": "draws mouths", "syncnet": "judges them", "occlusion": "sees what covers them"}
+NETWORKS = {
+    "generator": "draws mouths", "critics": "keep them sharp while adapting", "syncnet": "judges them",
+    "occlusion": "sees what covers them",
+}  # fmt: skip
 #: What dubbing cannot do without: module -> distribution.
 NEEDED = {
     "torch": "torch", "numpy": "numpy", "scipy": "scipy", "av": "av", "cv2": "opencv-python-headless",
@@ -104,7 +107,7 @@ def weights() -> Iterator[Finding]:
     from sidgan.errors import CheckpointError
 
     for kind, purpose in NETWORKS.items():
-        needed, remedy = kind != "syncnet", "pip install --force-reinstall --no-deps sidgan"
+        needed, remedy = kind not in ("syncnet", "critics"), "pip install --force-reinstall --no-deps sidgan"
         path = checkpoint.bundled(kind)
         try:
             checkpoint.read_meta(path)

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import torch
 from lightning.fabric import Fabric
-from torch import Tensor, nn
+from torch import Tensor
 
 from sidgan import checkpoint
-from sidgan.config import SYNC_FRAMES, LossWeights, require
+from sidgan.config import SYNC_FRAMES, CriticsConfig, LossWeights, require
 from sidgan.data.dataset import PackedSet
 from sidgan.losses import (
     RIVALRY,
@@ -27,7 +27,7 @@ from sidgan.losses import (
     sync_loss,
 )
 from sidgan.nn import VGG19, AudioEncoder, Generator, SyncNet, lower_half_windows
-from sidgan.nn.baselines import build, critic
+from sidgan.nn.baselines import Critics, build
 from sidgan.train.average import average_in, take_back
 from sidgan.train.balance import BANDS, Calibration, gradient_balance
 from sidgan.train.batch import Batch, at_level, prepare_batch
@@ -44,14 +44,6 @@ from sidgan.train.settings import GanTrainConfig
 __all__ = ["GanTask", "GanTrainConfig"]
 
 RISE = 50  #: steps over which learning rates rise to their full size
-
-
-class Critics(nn.ModuleDict):
-    """The discriminators by level; one forward for all, as distributed training wants it."""
-
-    def forward(self, seen: Mapping[int, tuple[Tensor, Tensor]]) -> dict[int, Tensor]:
-        """{level: pictures (N, 3, r, r) and mel windows (N, 1, 80, 28)} -> {level: scores (N, ...)}."""
-        return {level: self[str(level)](image, mels) for level, (image, mels) in seen.items()}
 
 
 def _groups(net: Generator, config: GanTrainConfig) -> list[dict[str, Any]]:
@@ -77,6 +69,7 @@ class GanTask(Notes):
         start: weights to go on from; of a smaller generator too (`sidgan.train.growth`).
         vgg: needed where a level has a ``features`` weight.
         ears: audio encoder to begin with; by default that of ``start``, or else the expert's.
+        rivals: critics to go on from, of the same settings; by default they begin with nothing.
 
     Raises:
         ConfigError: ``start`` or the data is of another size than the settings say, or a network is missing.
@@ -85,7 +78,7 @@ class GanTask(Notes):
     def __init__(
         self, config: GanTrainConfig, train: PackedSet, held: Mapping[str, PackedSet], fabric: Fabric,
         expert: SyncNet | None = None, start: Generator | None = None, vgg: VGG19 | None = None,
-        ears: AudioEncoder | None = None,
+        ears: AudioEncoder | None = None, rivals: Critics | None = None,
     ) -> None:  # fmt: skip
         torch.manual_seed(config.seed)
         size = config.generator.size
@@ -121,7 +114,9 @@ class GanTask(Notes):
         self.critics: Any = None
         self.critic_optimiser: Any = None
         if config.critics:
-            critics = Critics({str(k): critic(c, k) for k, c in config.critics.items()})
+            critics = Critics(CriticsConfig(dict(config.critics)))
+            if rivals is not None:
+                critics.load_state_dict({name: rivals.state_dict()[name] for name in critics.state_dict()})
             critic_optimiser = torch.optim.Adam(critics.parameters(), lr=config.critic_lr * config.lr, betas=betas)
             self.critics, self.critic_optimiser = fabric.setup(critics, critic_optimiser)
 
@@ -348,8 +343,13 @@ class GanTask(Notes):
             self.critic_optimiser.load_state_dict(state["critic_optimiser"])
 
     def export(self, path: Path, meta: Mapping[str, Any]) -> None:
-        """Write the averaged generator; its card says whether VGG19 was the published one, and calibrated weights."""
+        """Write the averaged generator; its card says whether VGG19 was the published one, and calibrated weights.
+
+        Beside it its critics, if it has any: what goes on from the weights, to a person, needs them to stay sharp.
+        """
         extra: dict[str, Any] = {"vgg": self.vgg.source} if self.vgg is not None else {}
         if self.config.calibrate:
             extra["weights"] = {str(r): asdict(self.weights_at(r)) for r in self.config.generator.rgb_levels}
         checkpoint.save(path, self.ema, {**meta, **extra})
+        if self.critics is not None:
+            checkpoint.save(checkpoint.critics_file(path), self.critics.module, dict(meta))

@@ -2,7 +2,7 @@
 
 from sidgan.config import GeneratorConfig
 from sidgan.nn.baselines.base import Baseline
-from sidgan.nn.baselines.critics import critic
+from sidgan.nn.baselines.critics import Critics, critic
 from sidgan.nn.baselines.lipgan import LipGAN
 from sidgan.nn.baselines.pcavs import PCAVS
 from sidgan.nn.baselines.wav2lip import Wav2Lip
@@ -18,4 +18,4 @@ def build(config: GeneratorConfig) -> Generator:
     return KINDS[config.kind](config)
 
 
-__all__ = ["KINDS", "PCAVS", "Baseline", "LipGAN", "Wav2Lip", "build", "critic"]
+__all__ = ["KINDS", "PCAVS", "Baseline", "Critics", "LipGAN", "Wav2Lip", "build", "critic"]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sidgan.config import MEL_MARGIN, MEL_STEPS, DiscriminatorConfig
+from sidgan.config import MEL_MARGIN, MEL_STEPS, CriticsConfig, DiscriminatorConfig
 from sidgan.nn.baselines.lipgan import AUDIO, COLUMNS, same_padded
 from sidgan.nn.discriminator import Discriminator
 from sidgan.nn.layers import SLOPE
@@ -106,3 +107,15 @@ def critic(config: DiscriminatorConfig, size: int) -> nn.Module:
     if config.kind == "sound":
         return SoundCritic(config, size)
     return ScaleCritic(config) if config.kind == "scales" else Discriminator(config)
+
+
+class Critics(nn.ModuleDict):
+    """The discriminators of a training by level; one forward for all, as distributed training wants it."""
+
+    def __init__(self, config: CriticsConfig) -> None:
+        super().__init__({str(level): critic(one, level) for level, one in config.levels.items()})
+        self.config = config
+
+    def forward(self, seen: Mapping[int, tuple[Tensor, Tensor]]) -> dict[int, Tensor]:
+        """{level: pictures (N, 3, r, r) and mel windows (N, 1, 80, 28)} -> {level: scores (N, ...)}."""
+        return {level: self[str(level)](image, mels) for level, (image, mels) in seen.items()}
