@@ -7,10 +7,12 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from marked import HEX, copied
 
-from sidgan import media
+from sidgan import media, provenance
 from sidgan.data.dataset import PackedSet, read_crops
 from sidgan.data.prepare import PrepareConfig, prepare, ticks
+from sidgan.data.survey import survey
 from sidgan.errors import DataError, OutputError
 from sidgan.synth import Person, Scene, random_line
 from sidgan.types import FaceTrack
@@ -52,6 +54,28 @@ def test_prepare_keeps_explains_and_resumes(folder, tmp_path):
     assert json.loads(json.dumps(again)) == [
         json.loads(line) for line in (tmp_path / "one" / "manifest.jsonl").read_text().splitlines()
     ]
+
+
+def test_clips_that_are_dubs_are_prepared_and_told(folder, tmp_path):
+    raw, out = tmp_path / "raw", tmp_path / "out"
+    raw.mkdir()
+    edited = provenance.Stretches.of([(0, 1)])
+    mark = provenance.Mark(model="bundled", weights=HEX, source=HEX, voice=HEX, edited=edited)
+    copied(folder / "fast.mp4", raw / "film.mp4")
+    copied(folder / "fast.mp4", raw / "dub.mp4", mark.tags()["comment"])
+    copied(folder / "fast.mp4", raw / "damaged.mp4", f"{provenance.SENTENCE} and no more")
+    copied(folder / "nobody.mp4", raw / "nobody.mp4", mark.tags()["comment"])
+    records = {r["name"]: r for r in prepare(raw, out, PrepareConfig(size=64))}
+    assert {name for name, r in records.items() if r["kept"]} == {"film", "dub", "damaged"}
+    assert {name for name, r in records.items() if r.get("altered")} == {"dub", "damaged", "nobody"}
+    assert survey(out).to_dict()["altered"] == 2
+    told = "2 of 3 kept clips are marked as altered, dubbed by sidgan (altered in manifest.jsonl); train on originals"
+    assert survey(out).lines()[-1] == told
+    for name in ("dub", "damaged", "nobody"):
+        (raw / f"{name}.mp4").unlink()
+    prepare(raw, out, PrepareConfig(size=64))
+    assert survey(out).to_dict()["altered"] == 0
+    assert "altered" not in "".join(survey(out).lines())
 
 
 def test_packed_mels_fit_their_frames(folder, tmp_path):

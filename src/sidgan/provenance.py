@@ -119,6 +119,18 @@ def read(file: Path) -> Mark | None:
         ) from error
 
 
+def altered(file: Path) -> bool:
+    """Whether a file says that sidgan altered it, even where the rest of what it says cannot be read.
+
+    Raises:
+        InputError: it cannot be opened.
+    """
+    try:
+        return read(file) is not None
+    except MarkError:
+        return True
+
+
 def earlier(file: Path, duration: float) -> Stretches:
     """Where a file that is to be altered says that it already was: everywhere, where it does not say where."""
     try:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 
-from sidgan import audio, faces, fan, geometry, media, yunet
+from sidgan import audio, faces, fan, geometry, media, provenance, yunet
 from sidgan.config import FPS, require
 from sidgan.data.listing import ClipSource
 from sidgan.data.offset import estimate_offset
@@ -147,6 +147,8 @@ def _read_record(path: Path, signature: str) -> dict[str, Any] | None:
 
 def _pack(source: ClipSource, target: Path, config: PrepareConfig, facts: dict[str, Any]) -> None:
     clip = media.probe(source.path)
+    if provenance.altered(source.path):
+        facts["altered"] = True
     if clip.audio_rate is None and source.audio is None:
         raise Rejected("no sound")
     times: list[Fraction] = []

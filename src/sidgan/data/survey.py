@@ -81,6 +81,11 @@ class Survey:
                            "hours": round(frames / FPS / 3600, 3)}  # fmt: skip
         return found
 
+    @property
+    def altered(self) -> int:
+        """Kept clips that carry sidgan's mark: their mouths and sounds are not those of the people in them."""
+        return sum(r.get("altered", False) for r in self.kept)
+
     def reasons(self) -> dict[str, int]:
         """Rejected clips by reason, most frequent first."""
         return dict(Counter(map(reason_of, self.rejected)).most_common())
@@ -109,7 +114,8 @@ class Survey:
                                           "unit": measure.unit, "clips": len(values)}  # fmt: skip
         return {
             "clips": len(self.records), "kept": len(self.kept), "frames": sum(r["frames"] for r in self.kept),
-            "splits": self.splits(), "rejected": self.reasons(), "skipped": self.skipped, "measured": quantiles,
+            "altered": self.altered, "splits": self.splits(), "rejected": self.reasons(), "skipped": self.skipped,
+            "measured": quantiles,
         }  # fmt: skip
 
     def lines(self) -> list[str]:
@@ -121,7 +127,12 @@ class Survey:
             lines.append(f"  {name}: {described(facts)}")
         lines += [f"  {count} rejected: {reason}" for reason, count in self.reasons().items()]
         told = {"bad": "lines not understood", "missing": "listed, but not there", "left out": "left out by the lists"}
-        return lines + [f"  {n} {told.get(kind, kind)} (see skipped.jsonl)" for kind, n in self.skipped.items()]
+        lines += [f"  {n} {told.get(kind, kind)} (see skipped.jsonl)" for kind, n in self.skipped.items()]
+        if self.altered:
+            are = "is" if self.altered == 1 else "are"
+            lines.append(f"{self.altered} of {counted(len(self.kept), 'kept clip')} {are} marked as altered, dubbed by "
+                         "sidgan (altered in manifest.jsonl); train on originals")  # fmt: skip
+        return lines
 
 
 def survey(root: Path) -> Survey:
