@@ -244,11 +244,7 @@ class Generator(nn.Module):
         correct: Tensor | None = None  # the coarser level's shares and colours, from the trunk on
         for r in config.levels:
             moved, reference = gathered(features[r], reading)
-            inputs = (x, skips[r], repeated(reference, query.shape[0]).to(skips[r].dtype), audio)
-            if r in self._recomputed and torch.is_grad_enabled():
-                x = checkpoint(self.blocks[str(r)], *inputs, use_reentrant=False, preserve_rng_state=False)
-            else:
-                x = self.blocks[str(r)](*inputs)
+            x = self._block(r, x, skips[r], repeated(reference, query.shape[0]).to(skips[r].dtype), audio)
             if reading is not None and r in config.warp_levels:
                 reading = Reading(reading.placed, self.motion[str(r)](x, moved, reading.motion))
             if r in wanted or 0 < config.trunk <= r:
@@ -276,6 +272,13 @@ class Generator(nn.Module):
         beyond = [f"{part}.{r}." for part in ("blocks", "rgb", "motion") for r in finer]
         beyond += ["query.fine.", "reference.fine."]
         return [name for name, _ in self.named_parameters() if not name.startswith(tuple(beyond))]
+
+    def _block(self, level: int, *inputs: Tensor) -> Tensor:
+        """What a level's block makes of its inputs; where memory is short, backward makes what is in between anew."""
+        block = self.blocks[str(level)]
+        if level in self._recomputed and torch.is_grad_enabled():
+            return cast(Tensor, checkpoint(block, *inputs, use_reentrant=False, preserve_rng_state=False))
+        return cast(Tensor, block(*inputs))
 
     def _heard(self, mel: Tensor) -> Tensor:
         """f_A (N, 512) of mel windows, normalised; mixed with those around it where the generator has a context."""

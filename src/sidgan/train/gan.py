@@ -211,12 +211,8 @@ class GanTask(Notes):
         emphasis = at_level(batch.mask + weights.lips * batch.lips, level)
         losses = {"l1": weights.l1 * masked_l1(image, truth, emphasis, weights.mouth)}
         part, true_part = (image, truth) if some is None else (image[some], truth[some])
-        # Networks run in the precision of the run; the losses compute in float32 whatever they are given.
         if weights.features and self.vgg is not None:
-            compare = contextual_loss if self.config.features == "contextual" else perceptual_loss
-            with self.fabric.autocast():
-                drawn, true = self.vgg(part), self.vgg(true_part)
-            losses["features"] = weights.features * compare(drawn, true)
+            losses["features"] = weights.features * self._feature_loss(self.vgg, part, true_part)
         if weights.frequency:
             losses["frequency"] = weights.frequency * focal_frequency_loss(part, true_part)
         if gan and weights.gan and self.critics is not None and str(level) in self.critics.module:
@@ -224,11 +220,26 @@ class GanTask(Notes):
             heard = batch.mels if some is None else batch.mels[some]
             losses["gan"] = weights.gan * wants(self._score(level, part, heard))
         if sync and weights.sync and self.expert is not None:
-            seen = lower_half_windows(image.view(-1, SYNC_FRAMES, *image.shape[1:]), self.expert.config.face)
-            with self.fabric.autocast():
-                cosine = self.expert(seen, batch.sync_mel)  # frozen: only the picture gets a gradient
-            losses["sync"] = sync * weights.sync * sync_loss(cosine)
+            losses["sync"] = sync * weights.sync * self._sync_loss(self.expert, image, batch.sync_mel)
         return losses
+
+    # Networks run in the precision of the run; the losses compute in float32 whatever they are given.
+
+    def _feature_loss(self, vgg: VGG19, image: Tensor, truth: Tensor) -> Tensor:
+        compare = contextual_loss if self.config.features == "contextual" else perceptual_loss
+        with self.fabric.autocast():
+            drawn, true = vgg(image), vgg(truth)
+        return compare(drawn, true)
+
+    def _sync_loss(self, expert: SyncNet, image: Tensor, mels: Tensor) -> Tensor:
+        seen = lower_half_windows(image.view(-1, SYNC_FRAMES, *image.shape[1:]), expert.config.face)
+        with self.fabric.autocast():
+            cosine = expert(seen, mels)  # frozen: only the picture gets a gradient
+        return sync_loss(cosine)
+
+    def _score(self, level: int, image: Tensor, mels: Tensor) -> Tensor:
+        with self.fabric.autocast():
+            return self.critics.module[str(level)](image, mels)
 
     def weights_at(self, level: int) -> LossWeights:
         """Weights of Eq. 4 at an output as they are now, calibrated where that is wanted."""
@@ -246,10 +257,6 @@ class GanTask(Notes):
             yield
         finally:
             self.critics.train()
-
-    def _score(self, level: int, image: Tensor, mels: Tensor) -> Tensor:
-        with self.fabric.autocast():
-            return self.critics.module[str(level)](image, mels)
 
     def _train_critics(
         self, images: dict[int, Tensor], batch: Batch, now: Moment, some: Tensor | None
