@@ -127,6 +127,17 @@ TOLD = (Track("mov_text", [(0.4, 1.0, text("Hello")), (1.2, 1.6, text("Grüße")
         Track("mov_text", [(0.5, 0.9, text("[door]"))], "ita", "Signs", Disposition.forced))  # fmt: skip
 
 
+def test_subtitles_move_with_pictures_that_are_put_at_0(film: Path, tmp_path: Path) -> None:
+    video, out = subtitled(film, tmp_path / "in.mkv", *HELLO, late=7 * SECOND), tmp_path / "out.mkv"
+    clip = media.probe(video)
+    clip = replace(clip, origin=clip.start)  # as of a recording of television, whose clock begins anywhere
+    with media.Writer(out, clip, encoding=HOW) as writer:
+        writer.join([segment(clip, out)], subtitles=Fraction(3, 2))
+    assert first_picture(out) == 0
+    assert shown(out) == [(0.4, 1.0, HELLO[0].said[0][2]), (1.2, 1.5, HELLO[0].said[1][2])]
+    assert shown(out, 1) == [(0.5, 0.9, b"[door]")]
+
+
 @pytest.mark.parametrize("late", [Fraction(0), Fraction(3, 2)])
 @pytest.mark.parametrize(("suffix", "target"), [(".mkv", ".mkv"), (".mp4", ".mp4"), (".mp4", ".mov")])
 def test_words_times_and_names_are_kept(film: Path, tmp_path: Path, suffix: str, target: str, late: Fraction) -> None:

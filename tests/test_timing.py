@@ -22,7 +22,7 @@ from sidgan.engine import Engine
 from sidgan.errors import ConfigError, InputError, SidganError
 from sidgan.media import encoders, player, track
 from sidgan.media.pictures import Picture, arranged
-from sidgan.media.source import decoded, opened, video_stream
+from sidgan.media.source import decoded, first_picture, opened, video_stream
 from sidgan.nn import Generator
 from sidgan.synth import LINES, Person, Scene
 from sidgan.timeline import LENGTHS, Timeline
@@ -682,6 +682,36 @@ def test_a_voice_that_begins_after_the_video_is_told(folder: Path, tmp_path: Pat
         assert not (tmp_path / f"out{suffix}").exists()
     dub(folder / "talk.mp4", late, tmp_path / "out.mp4", generator=generator, device="cpu", length="hold")
     assert media.sound_span(tmp_path / "out.mp4").start == pytest.approx(0.5, abs=0.03)
+
+
+def recorded(video: Path, out: Path, late: int) -> Path:
+    """A video as a receiver of television writes it down, ``late`` seconds after its clock began."""
+    with av.open(str(video)) as source, av.open(str(out), "w", "mpegts") as file:
+        copies = {stream.index: file.add_stream_from_template(stream) for stream in source.streams}
+        for packet in source.demux():
+            if packet.dts is not None and packet.pts is not None:
+                packet.pts, packet.dts = (t + round(late / packet.time_base) for t in (packet.pts, packet.dts))
+                packet.stream = copies[packet.stream.index]
+                file.mux(packet)
+    return out
+
+
+@pytest.mark.parametrize(("suffix", "length"), [(".mp4", "keep"), (".mkv", "cut")])
+def test_a_recording_begins_at_0_whatever_its_clock_says(
+    folder: Path, tmp_path: Path, generator: Generator, suffix: str, length: str
+) -> None:
+    """Else players show a film of ten hours, the dub at its end."""
+    video, out = recorded(folder / "talk.mp4", tmp_path / "tv.ts", 36_000), tmp_path / f"out{suffix}"
+    assert first_picture(video) == 36_000
+    dub(video, folder / "short.wav", out, generator=generator, device="cpu", length=length)  # type: ignore[arg-type]
+    assert first_picture(out) == 0
+    assert [float(t) for t in media.shown_times(out)] == pytest.approx(
+        [float(t) for t in media.shown_times(video)], abs=0.001
+    )
+    with av.open(str(out)) as file:
+        assert (file.duration or 0) / 1e6 < 1
+    said, heard = media.read_audio(folder / "short.wav"), media.read_audio(out)
+    assert abs(lag(said, heard[: len(said)], 200)) <= 16, "nor does the voice move by more than a millisecond"
 
 
 @pytest.mark.parametrize(("setting", "says"), [({"length": "twist"}, "length must be"), ({"encoder": "no"}, "encoder")])

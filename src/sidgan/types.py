@@ -64,6 +64,7 @@ class Clip:
         tolerant: pictures that cannot be decoded are left out when it is read, instead of an error.
         besides: what else the file holds that no dub takes over, such as ``1 further sound track``.
         start: seconds on the container's own clock at which the first picture is shown.
+        origin: seconds on that clock which are 0 on a dub's: 0, or ``start`` where such clocks begin anywhere.
         shape: width to height of a pixel, ``None`` where the file does not say.
     """
 
@@ -79,7 +80,13 @@ class Clip:
     tolerant: bool = False
     besides: tuple[str, ...] = ()
     start: Fraction = Fraction(0)
+    origin: Fraction = Fraction(0)
     shape: Fraction | None = None
+
+    @property
+    def begin(self) -> Fraction:
+        """Seconds on the clock of a dub at which the first picture is shown."""
+        return self.start - self.origin
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ def write_excerpt(path: Path, video: Path, start: float, end: float, *, crf: int
         InputError: the video cannot be read, or is over by then.
         OutputError: ``path`` cannot be written.
     """
-    clip, first, shift = probe(video), None, 0
+    clip, first, shift = replace(probe(video), origin=Fraction(0)), None, 0  # its own pictures are moved to 0
     with Writer(path, clip, crf=crf) as writer:
         for frame in read_span(clip, Fraction(round(1000 * start), 1000), Fraction(round(1000 * end), 1000)):
             picture = cast(Picture, frame.handle).video

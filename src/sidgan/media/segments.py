@@ -96,7 +96,7 @@ class SegmentWriter:
 
     def _begin(self, first: av.VideoFrame) -> PictureStream:
         look = Look.of(first, self._like)
-        pictures = PictureStream(self._container, look, self._like.frame_rate, self._encoding, self._like.start)
+        pictures = PictureStream(self._container, look, self._like.frame_rate, self._encoding, self._like.begin)
         pictures.stream.codec_context.open()
         extradata = (pictures.stream.codec_context.extradata or b"").hex()
         self._put(json.dumps({"look": look.to_dict(), "extradata": extradata}).encode() + b"\n")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, cast
 import av
 from av.audio.stream import AudioStream
 from av.container import InputContainer
+from av.format import Flags
 from av.stream import Disposition
 from av.video.frame import PictureType
 from av.video.stream import VideoStream
@@ -93,6 +94,11 @@ def title_and_chapters(path: Path) -> tuple[dict[str, str], list[Chapter]]:
             if end > begin:
                 moved.append({**chapter, "start": begin, "end": end, "time_base": Fraction(1, 1000)})
         return title, moved
+
+
+def begins_anywhere(container: InputContainer) -> bool:
+    """Whether the clock of this kind of file has no 0 that means something, as in recordings of television."""
+    return Flags.ts_discont in Flags(container.format.flags)
 
 
 def besides(container: InputContainer) -> tuple[str, ...]:

@@ -33,7 +33,7 @@ NOTHING = b"\0\0"  #: in mov_text, between two subtitles; the muxer writes it it
 class Subtitles:
     """Muxes subtitles when the pictures come to where they begin: players look for them there, and none pile up.
 
-    All times are seconds on the clock of the video, which is that of its dub. What begins before ``start`` begins
+    Times are seconds on the clock of the video, where nothing else is said. What begins before ``start`` begins
     there, and what goes on after ``end`` ends there. Damage is passed over: a dub is not to be lost for a subtitle.
 
     Args:
@@ -41,13 +41,16 @@ class Subtitles:
         suffix: of the dub.
         start: when its first picture is shown.
         end: when the last of the video's own pictures is over.
+        origin: what is 0 on the clock of the dub.
 
     Attributes:
         tracks: of the source that are taken over.
     """
 
-    def __init__(self, source: InputContainer, suffix: str, start: Fraction, end: Fraction) -> None:
-        self._source, self._suffix, self._start, self._end = source, suffix, start, end
+    def __init__(
+        self, source: InputContainer, suffix: str, start: Fraction, end: Fraction, origin: Fraction = Fraction(0)
+    ) -> None:
+        self._source, self._suffix, self._start, self._end, self._origin = source, suffix, start, end, origin
         taken, kinds = HELD[suffix] | PLAIN, [kind_of(track) for track in source.streams.subtitles]
         self.tracks = [track for track in source.streams.subtitles if kind_of(track) in taken]
         self._rewritten = [kind for kind in kinds if kind in taken and kind not in HELD[suffix]]
@@ -75,7 +78,7 @@ class Subtitles:
                     container.add_stream_from_template(attachment)
 
     def mux_until(self, end: Fraction) -> None:
-        """Write what begins by ``end``."""
+        """Write what begins by ``end`` on the clock of the dub."""
         packet = self._next or next(self._packets, None)
         while packet is not None and (packet.pts or 0) * packet.time_base <= end:
             with writing(self._path):
@@ -85,7 +88,7 @@ class Subtitles:
 
     def finish(self, end: Fraction) -> None:
         """Write the rest."""
-        self.mux_until(max(end, self._end))
+        self.mux_until(max(end, self._end - self._origin))
 
     def left(self) -> Iterator[str]:
         """What is not taken over, a line each; complete when all is written."""
@@ -119,8 +122,9 @@ class Subtitles:
                 self._note_damage(shown)
                 continue
             last[track] = shown
-            packet.pts = packet.dts = ceil(shown / base)
-            packet.duration = max(0, int((min(begin + length, self._end) - packet.pts * base) / base))
+            over = min(begin + length, self._end) - self._origin
+            packet.pts = packet.dts = ceil((shown - self._origin) / base)
+            packet.duration = max(0, int((over - packet.pts * base) / base))
             packet.stream = copies[track]
             yield packet
 

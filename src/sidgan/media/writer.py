@@ -110,7 +110,7 @@ class Writer:
         picture = cast(Picture, frame.handle).video
         if self._output is None:
             look = Look.of(picture, self._like)
-            self._output = self._begin(look, (picture.pts or 0) * look.time_base, frame.time)
+            self._output = self._begin(look, (picture.pts or 0) * look.time_base - self._like.origin, frame.time)
         self._output.write(picture, frame.time, frame.duration)
 
     def join(self, segments: Sequence[Segment], *, subtitles: Fraction | None = None) -> None:
@@ -123,11 +123,11 @@ class Writer:
         Raises:
             OutputError: the disk is full or went away, or the segments are of another encoder.
         """
-        start = self._like.start
+        like = self._like
         if subtitles is not None:
-            source = self._stack.enter_context(opened(self._like.path, pictures=False))
-            self._subtitles = Subtitles(source, ending(self._path), start, start + subtitles)
-        self._output = self._begin(segments[0].look, start, Fraction(0))
+            source = self._stack.enter_context(opened(like.path, pictures=False))
+            self._subtitles = Subtitles(source, ending(self._path), like.start, like.start + subtitles, like.origin)
+        self._output = self._begin(segments[0].look, like.begin, Fraction(0))
         self._output.join(segments)
 
     def __exit__(
