@@ -52,6 +52,9 @@ def test_a_line_overrides_the_options(tmp_path: Path) -> None:
         ("video,voice,out,adapt\na,b,c,\"0,5\"\n", "'0,5'; give a number, with a point"),
         ("video,voice,out\na, b,b,c\n", "line 2 has more values than there are columns"),
         ("video,voice,out\na,b,c\nd,e,./c\n", "more than one job for c"),
+        ("video;voice;out\na;b;c\n", "separated by semicolons; save it with commas"),
+        ("video\tvoice\tout\na\tb\tc\n", "separated by tabs; save it with commas"),
+        ("video,voice,out,voice\na,b,c,d\n", "two columns 'voice'"),
         ("video,voice,out\n", "holds no job"),
         ("", "no column video"),
     ],
@@ -77,7 +80,7 @@ def test_a_job_that_fails_does_not_end_the_others(tmp_path: Path) -> None:
     code, said = command("dub", "--jobs", file, "--model", model, "--device", "cpu")
     assert code == 1
     assert "2 of 4 dubs done, 2 failed" in said
-    assert "no.mp4: there is no such file" in said
+    assert f"failed: {folder / '1.mp4'}: {folder / 'no.mp4'}: there is no such file" in " ".join(said.split())
     assert "no face found in" in said
     assert [(folder / name).exists() for name in ("1.mp4", "2.mp4", "3.mp4", "4.mkv")] == [False, True, False, True]
     assert len(list(media.read_frames(media.probe(folder / "4.mkv")))) == 32
@@ -108,9 +111,18 @@ def test_what_nobody_foresaw_is_a_line_too(monkeypatch: pytest.MonkeyPatch) -> N
     jobs = [replace(LIKE, out=Path(name)) for name in ("odd.mp4", "bad.mp4")]
     assert list(run_all(jobs, local(1))) == [
         Outcome(jobs[0], False, "odd.mp4 failed (ZeroDivisionError: of a kind)"),
-        Outcome(jobs[1], False, "no such thing"),
+        Outcome(jobs[1], False, "bad.mp4: no such thing"),
     ]
     assert attempt(jobs[1]).done is False
+
+
+def test_a_list_tells_what_a_single_dub_tells(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    report = SimpleNamespace(dubbed=3, frames=4, notes=("the voice was cut",))
+    monkeypatch.setattr(Job, "run", lambda *_: (report, []))
+    file = listed(tmp_path, "video,voice,out\na.mp4,a.wav,b.mp4\n")
+    code, said = command("dub", "--jobs", file)
+    assert (code, "3 of 4 frames dubbed -> b.mp4" in said, "the voice was cut" in said) == (0, True, True)
+    assert '"the voice was cut"' in command("dub", "--jobs", file, "--json")[1]
 
 
 def test_either_a_list_or_one_dub(tmp_path: Path) -> None:

@@ -191,11 +191,13 @@ def _dub_all(file: Path, like: Job, ray: str | None, as_json: bool) -> None:
                 ended.append(outcome)
                 show(len(ended) / len(wanted), f"{len(ended)} of {len(wanted)} dubs")
                 _say(f"  {outcome.line}" if outcome.done else f"  failed: {outcome.line}")
+                for line in outcome.notes:
+                    _say(f"    {line}")
     except KeyboardInterrupt:
         _say(f"sidgan: stopped after {len(ended)} of {counted(len(wanted), 'dub')}; the same command does the rest")
         raise typer.Exit(130) from None
     failed = [outcome for outcome in ended if not outcome.done]
-    told = [{"out": str(o.job.out), "done": o.done, "line": o.line} for o in ended]
+    told = [{"out": str(o.job.out), "done": o.done, "line": o.line, "notes": o.notes} for o in ended]
     _print({"jobs": told}, as_json, f"{len(ended) - len(failed)} of {counted(len(ended), 'dub')} done, "
                                     f"{len(failed)} failed")  # fmt: skip
     if failed:

@@ -183,11 +183,14 @@ def read(file: Path, like: Job) -> list[Job]:
 
 def _require_known(file: Path, columns: Sequence[str]) -> None:
     known = [one.name for one in fields(Job) if one.name not in ("workers", "ray")]
-    if len(columns) == 1 and ";" in columns[0]:
-        raise ConfigError(f"{file} is separated by semicolons; save it with commas")
-    for column in columns:
+    for sign, name in ((";", "semicolons"), ("\t", "tabs")):
+        if len(columns) == 1 and sign in columns[0]:
+            raise ConfigError(f"{file} is separated by {name}; save it with commas")
+    for place, column in enumerate(columns):
         if column not in known:
             raise ConfigError(f"{file} has an unknown column '{column}'; {meant(column, known)}")
+        if column in columns[:place]:
+            raise ConfigError(f"{file} has two columns '{column}'; leave one of them")
     missing = _lacking(columns)
     if missing:
         raise ConfigError(f"{file} has no column {' and no column '.join(missing)}; its first line must name them")
@@ -228,11 +231,12 @@ def _job(where: str, row: Mapping[str, Any], like: Job) -> Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a job ended: what to tell in one line, and whether it did what it should."""
+    """How a job ended: what to tell in one line, whether it did what it should, and the notes of its report."""
 
     job: Job
     done: bool
     line: str
+    notes: tuple[str, ...] = ()
 
 
 def run_all(jobs: Sequence[Job], executor: Executor) -> Iterator[Outcome]:
@@ -249,7 +253,8 @@ def attempt(job: Job) -> Outcome:
     try:
         report, _ = job.run(lambda share, text: None, lambda line: None)
     except SidganError as error:
-        return Outcome(job, False, str(error))
+        line = str(error)  # which may be of an input that several jobs have
+        return Outcome(job, False, line if str(job.out) in line else f"{job.out}: {line}")
     except Exception as error:  # one odd file must not end the run
         return Outcome(job, False, " ".join(f"{job.out} failed ({type(error).__name__}: {error})".split()))
-    return Outcome(job, True, f"{report.dubbed} of {report.frames} frames dubbed -> {job.out}")
+    return Outcome(job, True, f"{report.dubbed} of {report.frames} frames dubbed -> {job.out}", report.notes)
