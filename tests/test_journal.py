@@ -10,7 +10,7 @@ import os
 import random
 import shutil
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
@@ -29,6 +29,7 @@ from sidgan.dubbing import analysis, dubber, journal, proof, segments, work_fold
 from sidgan.dubbing.drawing import Done
 from sidgan.dubbing.journal import Journal, Record
 from sidgan.dubbing.looks import Sample
+from sidgan.dubbing.report import Clock
 from sidgan.errors import InputError, OutputError, SidganError
 from sidgan.jobs import Job
 from sidgan.types import Frame
@@ -192,8 +193,15 @@ def test_killed_at_the_very_end(folder: Path, straight: tuple[bytes, dubbing.Dub
 
 
 def test_several_processes_draw_the_same_bytes(
-    folder: Path, straight: tuple[bytes, dubbing.DubReport], tmp_path: Path
+    folder: Path, straight: tuple[bytes, dubbing.DubReport], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    elsewhere, add = list[float](), Clock.add
+
+    def noted(self: Clock, seconds: Mapping[str, float], cpu: float) -> None:
+        elsewhere.append(cpu)
+        add(self, seconds, cpu)
+
+    monkeypatch.setattr(Clock, "add", noted)
     with pytest.raises(KeyboardInterrupt):
         dub(folder, tmp_path / "out.mp4", on_frame=stop_at(SHORT + 2, KeyboardInterrupt()))
     told: list[tuple[str, int, int]] = []
@@ -203,6 +211,9 @@ def test_several_processes_draw_the_same_bytes(
     assert report.resumed == SHORT
     assert [done for stage, done, _ in told if stage == "draw"] == [2 * SHORT, 3 * SHORT, 4 * SHORT]
     assert {"network", "blend", "write"} <= set(report.seconds)
+    assert len(elsewhere) == 3
+    assert min(elsewhere) > 0
+    assert report.cpu > sum(elsewhere), "the processor time of all processes"
 
 
 def test_ctrl_c_is_one_line_and_the_same_command_goes_on(

@@ -48,7 +48,7 @@ class DubReport:
             line each.
         seconds: wall seconds by stage, in this run; stages overlap, and those of several workers are added, so they may
             be more than ``wall``.
-        wall, cpu: seconds in total, and of processor time.
+        wall, cpu: seconds in total, and of processor time, that of workers with it.
         memory: peak of this process, MiB.
         face_side: median side of the dubbed face squares, px in the source.
         model: which weights were used.
@@ -87,7 +87,7 @@ class Clock:
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
-        self._wall, self._cpu = time.perf_counter(), time.process_time()
+        self._wall, self._cpu, self._elsewhere = time.perf_counter(), time.process_time(), 0.0
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -96,8 +96,9 @@ class Clock:
         yield
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
-    def add(self, seconds: Mapping[str, float]) -> None:
-        """Add the time of stages that another process went through."""
+    def add(self, seconds: Mapping[str, float], cpu: float) -> None:
+        """Add the time of stages that another process went through, and its processor time."""
+        self._elsewhere += cpu
         for stage, spent in seconds.items():
             self.seconds[stage] = self.seconds.get(stage, 0.0) + spent
 
@@ -108,5 +109,5 @@ class Clock:
 
     @property
     def cpu(self) -> float:
-        """Seconds of processor time since the beginning."""
-        return time.process_time() - self._cpu
+        """Seconds of processor time since the beginning, with that of other processes that was added."""
+        return time.process_time() - self._cpu + self._elsewhere

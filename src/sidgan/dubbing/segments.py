@@ -39,6 +39,7 @@ from sidgan.portable import keep_memory
 from sidgan.timeline import Timeline
 from sidgan.types import Clip, Frame
 
+Made = tuple[Record, dict[str, float], float]  #: by another process: wall seconds by stage, and of processor time
 OnFrame = Callable[[Frame, Frame], None]  #: called with each frame as decoded and as it goes to the encoder
 
 
@@ -170,10 +171,10 @@ def complete(
             made = cluster(partial(_make_elsewhere, studio), missing)
         else:
             made = executors.local(min(workers, len(missing)), _begin, (studio,))(_make, missing)
-        for record, seconds in made:
+        for record, seconds, cpu in made:
             records[record.segment] = record
             done += record.stop - record.first
-            clock.add(seconds)
+            clock.add(seconds, cpu)
             progress("draw", done, count)
     else:
         for part in missing:
@@ -187,12 +188,15 @@ class _Worker:
         keep_memory()
         self._studio, self._clock, self.folder = studio, Clock(), studio.scheme.folder
         self._drawing: Drawing | None = None
+        self._told = 0.0  # seconds of processor time that went with earlier segments
 
-    def __call__(self, part: Part) -> tuple[Record, dict[str, float]]:
+    def __call__(self, part: Part) -> Made:
         if self._drawing is None:
             self._drawing = self._studio.drawing(self._clock)
         self._clock.seconds.clear()
-        return make(part, self._drawing, self._studio.scheme, self._clock), dict(self._clock.seconds)
+        record, cpu = make(part, self._drawing, self._studio.scheme, self._clock), self._clock.cpu
+        spent, self._told = cpu - self._told, cpu
+        return record, dict(self._clock.seconds), spent
 
 
 _worker: _Worker | None = None
@@ -212,13 +216,13 @@ def _leave_with_parent() -> None:
         os._exit(1)
 
 
-def _make(part: Part) -> tuple[Record, dict[str, float]]:
+def _make(part: Part) -> Made:
     if _worker is None:
         raise RuntimeError("a worker was not begun")
     return _worker(part)
 
 
-def _make_elsewhere(studio: Studio, part: Part) -> tuple[Record, dict[str, float]]:
+def _make_elsewhere(studio: Studio, part: Part) -> Made:
     """Draw a segment on a machine of a cluster, whose processes are kept from one to the next.
 
     Raises:
