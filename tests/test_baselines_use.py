@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import talking_blob
+from drawn import talking_blob
 from marked import films, sidgan
 
 from sidgan import checkpoint, media

@@ -1,13 +1,13 @@
-"""What `test_processes` runs, in one process or under torchrun in two: steps on given windows, then a short run."""
+"""What `test_processes` runs under torchrun in two processes: steps on given windows, then short runs."""
 
 import sys
 from pathlib import Path
 from unittest import mock
 
 import torch
-from conftest import talking_blob
+from drawn import talking_blob
 
-from sidgan.config import SYNC_FRAMES, SyncNetConfig, from_dict, read_toml
+from sidgan.config import SYNC_FRAMES, SyncNetConfig, from_dict
 from sidgan.data.dataset import PackedSet, stack_windows
 from sidgan.nn import SyncNet
 from sidgan.train import gan
@@ -17,15 +17,19 @@ from sidgan.train.loop import LoopConfig, run
 from sidgan.train.runs import launch
 from sidgan.train.syncnet import SyncTask, SyncTrainConfig
 
+#: Of three levels, the last of which joins in on the way.
+SMALL = {"size": 32, "base": 8, "cmax": 32, "start": 8, "rgb_levels": [8, 16, 32], "audio_levels": [8],
+         "audio_width": 8, "audio_blocks": 0.5}  # fmt: skip
+
 
 def generator(fabric, data, steps):
     torch.manual_seed(0)
     expert = SyncNet(SyncNetConfig(width=2, audio_width=8, blocks=0.5)).eval()
     config = from_dict(GanTrainConfig, {
-        "generator": read_toml("nano64")["generator"], "loop": {"steps": steps}, "batch": 4 * SYNC_FRAMES,
+        "generator": SMALL, "loop": {"steps": steps}, "batch": 4 * SYNC_FRAMES,
         "grow": [0.0, 0.5], "fade": 0.0, "sync_from": 0.0, "gan_from": 0.0, "audio_lr": 0.1,
-        "weights": {64: {"sync": 0.1, "gan": 0.1}, 32: {"sync": 0.1, "frequency": 5.0, "gan": 0.1}},
-        "discriminators": {r: {"base": 4, "layers": 2} for r in (32, 64)},
+        "weights": {32: {"sync": 0.1, "gan": 0.1}, 16: {"sync": 0.1, "frequency": 5.0, "gan": 0.1}},
+        "discriminators": {r: {"base": 4, "layers": 2} for r in (16, 32)},
     })  # fmt: skip
     return GanTask(config, data, {"held": data}, fabric, expert)
 
@@ -34,7 +38,7 @@ def steps_on_given_windows(fabric, data):
     """Gradients of a first step, and all weights after a second, on four windows shared out among the processes."""
     task = generator(fabric, data, 10)
     mine = range(fabric.global_rank, 4, fabric.world_size)
-    windows = stack_windows([(data.clips[0], 9 * i, [50]) for i in mine], SYNC_FRAMES, 64)
+    windows = stack_windows([(data.clips[0], 9 * i, [50]) for i in mine], SYNC_FRAMES, 32)
     with (
         mock.patch.object(task.train, "windows", return_value=windows),
         mock.patch.object(gan, "prepare_batch", lambda some, rng, identity: prepare_batch(some, None)),
@@ -50,9 +54,9 @@ def steps_on_given_windows(fabric, data):
 def main():
     out = Path(sys.argv[1])
     fabric = launch("cpu", "32-true")
-    data = PackedSet.of([talking_blob(64, 60)])
+    data = PackedSet.of([talking_blob(32, 60)])
     torch.save(steps_on_given_windows(fabric, data), out / f"{fabric.global_rank}.pt")
-    small = LoopConfig(steps=4, log_every=1, eval_every=2, save_every=2, minutes=60.0)
+    small = LoopConfig(steps=4, log_every=1, eval_every=3, save_every=2, minutes=60.0)
     run(generator(fabric, data, 4), out / "gan", small)
     config = SyncTrainConfig(model=SyncNetConfig(width=2, audio_width=4, blocks=0.0), batch=4, negatives=2,
                              loop=LoopConfig(steps=4))  # fmt: skip

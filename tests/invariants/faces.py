@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 import torch
-from conftest import talking_blob
+from drawn import talking_blob
 from torch import Tensor
 
 from invariants.shifts import SMALL, noise

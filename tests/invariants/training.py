@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from conftest import talking_blob
+from drawn import talking_blob
 from lightning.fabric import Fabric
 from torch import Tensor
 
