@@ -1,12 +1,13 @@
 """Networks as small as they get, for tests that need files of weights."""
 
 from pathlib import Path
+from unittest import mock
 
 import torch
 
 from sidgan import checkpoint
 from sidgan.config import GeneratorConfig, SyncNetConfig
-from sidgan.nn import Generator, SyncNet
+from sidgan.nn import VGG19, Generator, SyncNet, vgg
 
 
 def save_networks(folder: Path, size: int) -> tuple[Path, Path]:
@@ -16,3 +17,9 @@ def save_networks(folder: Path, size: int) -> tuple[Path, Path]:
     checkpoint.save(folder / "model.safetensors", Generator(small))
     checkpoint.save(folder / "expert.safetensors", SyncNet(SyncNetConfig(face=96, width=1, audio_width=1, blocks=0.0)))
     return folder / "model.safetensors", folder / "expert.safetensors"
+
+
+def small_vgg() -> VGG19:
+    """As `VGG19()`, with an eighth of its channels."""
+    with mock.patch.object(vgg, "LAYERS", tuple(channels // 8 for channels in vgg.LAYERS)):
+        return VGG19()

@@ -7,13 +7,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 from lightning.fabric import Fabric
+from small import small_vgg
 
 from sidgan.config import DiscriminatorConfig, GeneratorConfig, SyncNetConfig, read_toml
 from sidgan.data.dataset import PackedSet
 from sidgan.engine import Engine
 from sidgan.errors import ConfigError
 from sidgan.losses import RIVALRY, content_loss
-from sidgan.nn import VGG19, Generator, SyncNet, count_parameters
+from sidgan.nn import Generator, SyncNet, count_parameters
 from sidgan.nn.baselines import KINDS, build, critic
 from sidgan.nn.baselines.lipgan import same_padded
 from sidgan.nn.baselines.pcavs import disguised, identity_encoder, other_encoder
@@ -221,7 +222,7 @@ def test_critics_look_where_they_should(kind):
 
 @pytest.mark.parametrize("name", [*SMALL, *SYSTEMS])
 def test_presets_train(name, blob):
-    needs = {"vgg": VGG19()} if name == "pcavs" else {}
+    needs = {"vgg": small_vgg()} if name == "pcavs" else {}
     task = task_of(name, blob, "sync_from=0", "sync_gate=0", "gan_from=0.0", "expert_kind=any", "sync_every=1",
                    expert=SyncNet(TINY_EXPERT), **needs)  # fmt: skip
     before = {k: v.clone() for k, v in task.net.module.named_parameters()}

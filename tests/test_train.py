@@ -8,13 +8,14 @@ import torch
 from invariants import training
 from lightning.fabric import Fabric
 from lightning.fabric.plugins import MixedPrecision
+from small import small_vgg
 from torch import nn
 
 from sidgan import checkpoint
 from sidgan.config import LossWeights, SyncNetConfig, from_dict, presets, read_toml, to_dict
 from sidgan.data.dataset import PackedSet
 from sidgan.errors import CheckpointError, ConfigError, SidganError
-from sidgan.nn import VGG19, Generator, SyncNet, lower_half_windows
+from sidgan.nn import Generator, SyncNet, lower_half_windows
 from sidgan.train import augment
 from sidgan.train.balance import gradient_balance
 from sidgan.train.batch import _jittered, prepare_batch
@@ -83,7 +84,7 @@ def test_every_term_of_the_loss_joins_in_at_its_level(features, blob):
     data = PackedSet.of([blob(64, 60)])
     with pytest.raises(ConfigError, match="needs VGG19"):
         GanTask(config, data, {}, fabric())
-    task = GanTask(config, data, {}, fabric(), SyncNet(TINY_EXPERT), vgg=VGG19())
+    task = GanTask(config, data, {}, fabric(), SyncNet(TINY_EXPERT), vgg=small_vgg())
     task.step(0)
     report = task.step(1)
     assert {"l1", "features", "frequency", "sync", "gan"} <= set(report)
@@ -93,7 +94,7 @@ def test_every_term_of_the_loss_joins_in_at_its_level(features, blob):
 
 def test_a_random_vgg_is_named_in_the_weights_file(blob, tmp_path):
     config = gan_config(1, weights={64: {"features": 0.1}}, vgg="random")
-    task = GanTask(config, PackedSet.of([blob(64, 60)]), {}, fabric(), vgg=VGG19())
+    task = GanTask(config, PackedSet.of([blob(64, 60)]), {}, fabric(), vgg=small_vgg())
     task.export(tmp_path / "w.safetensors", {"steps": 1})
     assert "random" in checkpoint.read_meta(tmp_path / "w.safetensors")["meta"]["vgg"]
 
@@ -119,7 +120,7 @@ def test_between_steps_with_the_sync_loss_a_batch_has_other_clips(blob):
 
 def test_vgg_looks_in_some_steps_only(blob):
     config = gan_config(8, features_every=3, weights={64: {"features": 0.1, "frequency": 1.0}}, vgg="random")
-    task = GanTask(config, PackedSet.of([blob(64, 60)]), {}, fabric(), vgg=VGG19())
+    task = GanTask(config, PackedSet.of([blob(64, 60)]), {}, fabric(), vgg=small_vgg())
     seen = [task.step(i) for i in range(4)]
     assert [("features" in losses) for losses in seen] == [True, False, False, True]
     assert all("frequency" in losses for losses in seen)
@@ -405,7 +406,7 @@ def test_an_expert_of_the_wrong_kind_is_refused(blob):
 
 def test_the_balance_of_gradients_is_in_proportion_to_the_weights(blob):
     torch.manual_seed(0)  # an expert drawn otherwise may say the same of every picture, and pulls at none
-    expert, vgg = SyncNet(TINY_EXPERT).eval(), VGG19()
+    expert, vgg = SyncNet(TINY_EXPERT).eval(), small_vgg()
 
     def measured(**weights):
         config = gan_config(4, weights={64: weights}, vgg="random")
