@@ -3,7 +3,7 @@
 import json
 import math
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -24,6 +24,7 @@ from sidgan.evaluation.prepared import _jobs, _origins, _sounds
 from sidgan.evaluation.results import PAPER
 from sidgan.evaluation.rows import heard_samples, shuffled
 from sidgan.files import digest
+from sidgan.metrics import frechet
 from sidgan.nn import Generator, SyncNet, SyncNet2016
 
 COUNT, SIZE = 16, 64
@@ -36,6 +37,21 @@ class Stand(nn.Module):
     def forward(self, images: torch.Tensor, return_features: bool = True) -> torch.Tensor:
         means = images.float().mean((2, 3)) / 255
         return torch.cat([means, torch.zeros(len(images), 2045)], 1)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def only_what_is_said() -> Iterator[None]:
+    """A feature that is always 0 adds nothing to a distance; those of `Stand` would take seconds, each time."""
+    whole = frechet.frechet_distance
+
+    def short(mean_a: np.ndarray, cov_a: np.ndarray, mean_b: np.ndarray, cov_b: np.ndarray) -> float:
+        said = np.flatnonzero(cov_a.any(0) | cov_b.any(0) | (mean_a != 0) | (mean_b != 0))
+        square = np.ix_(said, said)
+        return whole(mean_a[said], cov_a[square], mean_b[said], cov_b[square])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(frechet, "frechet_distance", short)
+        yield
 
 
 @pytest.fixture(scope="module")
