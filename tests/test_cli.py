@@ -28,6 +28,25 @@ def sidgan(*arguments, cwd=None):
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, check=False)
 
 
+@pytest.fixture
+def typed(monkeypatch, capfd, tmp_path):
+    """Runs the command in this process and in an empty folder: its exit code, and what it says on standard error.
+
+    That a process of its own leaves with this code, and its libraries say nothing either, `sidgan` shows; it takes
+    seconds to import them.
+    """
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def start(*arguments):
+        monkeypatch.setattr("sys.argv", ["sidgan", *map(str, arguments)])
+        with pytest.raises(SystemExit) as left:
+            cli.main()
+        return left.value.code, capfd.readouterr().err
+
+    return start
+
+
 VERBS = (
     "dub", "verify", "adapt", "demo", "export", "prepare", "multiply", "shards", "inspect", "eval", "robustness",
     "info", "doctor", "train syncnet", "train gan",
@@ -56,21 +75,21 @@ def test_every_verb_that_gives_a_result_can_give_it_as_json():
             assert "as_json" in inspect.signature(command.callback).parameters, name
 
 
-def test_an_output_that_is_no_file_is_one_line(tmp_path):
+def test_an_output_that_is_no_file_is_one_line(typed, tmp_path):
     demo = files("sidgan") / "assets" / "demo.mp4"
     for out, says in (("", "is a folder; give a file name"), (str(tmp_path), "is a folder"), ("name", "has no ending")):
-        result = sidgan("dub", demo, demo, "-o", out, cwd=tmp_path)
-        assert (result.returncode, result.stderr.count("\n")) == (2, 1), result.stderr
-        assert says in result.stderr
+        code, said = typed("dub", demo, demo, "-o", out)
+        assert (code, said.count("\n")) == (2, 1), said
+        assert says in said
     assert not list(tmp_path.iterdir())
 
 
-def test_a_folder_for_the_demo_that_cannot_be_is_one_line(tmp_path):
+def test_a_folder_for_the_demo_that_cannot_be_is_one_line(typed, tmp_path):
     (tmp_path / "file").touch()
     for out in ("file", "file/deeper"):
-        result = sidgan("demo", out, cwd=tmp_path)
-        assert (result.returncode, result.stderr.count("\n")) == (2, 1), result.stderr
-        assert f"{out} cannot be written" in result.stderr
+        code, said = typed("demo", out)
+        assert (code, said.count("\n")) == (2, 1), said
+        assert f"{out} cannot be written" in said
 
 
 def test_a_name_cannot_write_on_the_screen(tmp_path):
@@ -97,26 +116,31 @@ def test_dry_run_prints_resolved_settings():
     assert values["generator"]["size"] == 128
 
 
-def test_bad_input_is_one_line_and_exit_code_2(tmp_path):
+def test_bad_input_is_one_line_and_exit_code_2(typed, tmp_path):
     expert, demo = tmp_path / "expert.safetensors", files("sidgan") / "assets" / "demo.mp4"
     checkpoint.save(expert, SyncNet(SyncNetConfig(width=2, audio_width=2, blocks=0.0)))
     (tmp_path / "empty").mkdir()
-    cases = [
-        (("dub", "no.mp4", "no.wav", "-o", "out.mp4"), "no.mp4"),
-        (("dub", demo, demo, "-o", "out.mp4", "--model", expert), "holds a syncnet, not a generator"),
-        (("prepare", tmp_path / "empty", tmp_path / "data"), "no videos"),
-        (("train", "syncnet", tmp_path / "empty"), "sidgan prepare"),
-        (("train", "gan", tmp_path, "--set", "lrr=1"), "did you mean 'lr'"),
-        (("train", "gan", tmp_path, "--config", "huge"), "no preset 'huge'"),
-        (("export", "no.safetensors", "-o", "model.onnx"), "no weights file no.safetensors"),
-        (("adapt", "no.mp4", "-o", "none/me.safetensors"), "folder none does not exist"),
-        (("dub", "no.mp4", "no.wav", "-o", "out.mp4", "--strip", "none/look.png"), "folder none does not exist"),
-    ]
-    for arguments, text in cases:
+
+    def alone(*arguments):
         result = sidgan(*arguments, cwd=tmp_path)
-        lines = result.stderr.strip().splitlines()
-        assert result.returncode == 2, (arguments, result.stderr)
-        assert len(lines) == 1, (arguments, result.stderr)
+        return result.returncode, result.stderr
+
+    cases = [  # a process of its own for each set of libraries: none, those of dubbing, those of training
+        (alone, ("dub", "no.mp4", "no.wav", "-o", "out.mp4"), "no.mp4"),
+        (alone, ("dub", demo, demo, "-o", "out.mp4", "--model", expert), "holds a syncnet, not a generator"),
+        (typed, ("prepare", tmp_path / "empty", tmp_path / "data"), "no videos"),
+        (alone, ("train", "syncnet", tmp_path / "empty"), "sidgan prepare"),
+        (typed, ("train", "gan", tmp_path, "--set", "lrr=1"), "did you mean 'lr'"),
+        (typed, ("train", "gan", tmp_path, "--config", "huge"), "no preset 'huge'"),
+        (typed, ("export", "no.safetensors", "-o", "model.onnx"), "no weights file no.safetensors"),
+        (typed, ("adapt", "no.mp4", "-o", "none/me.safetensors"), "folder none does not exist"),
+        (typed, ("dub", "no.mp4", "no.wav", "-o", "out.mp4", "--strip", "none/look.png"), "folder none does not exist"),
+    ]
+    for run, arguments, text in cases:
+        code, said = run(*arguments)
+        lines = said.strip().splitlines()
+        assert code == 2, (arguments, said)
+        assert len(lines) == 1, (arguments, said)
         assert text in lines[0], (arguments, lines)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["empty", "expert.safetensors"]
 
@@ -125,62 +149,91 @@ MISSING = "no.mp4: there is no such file; check the name"
 WEIGHTLESS = "no weights file no; check the name, or give a run's folder or 'bundled'"
 
 
-@pytest.mark.parametrize(
-    ("arguments", "says"),
-    [
-        (("dub", "no.mp4", "there", "-o", "out.mp4"), MISSING),
-        (("dub", "there", "no.mp4", "-o", "out.mp4"), MISSING),
-        (("dub", "there", "-o", "out.mp4", "--speaker", "1=there", "--speaker", "2=no.mp4"), MISSING),
-        (("dub", "there", "there", "-o", "out.mp4", "--face", "no.mp4"), MISSING),
-        (("dub", "there", "there", "-o", "out.mp4", "--background", "no.mp4"), MISSING),
-        (("dub", "there", "there", "-o", "out.mp4", "--sign", "no.mp4", "--key", "there"), MISSING),
-        (("dub", "there", "there", "-o", "out.mp4", "--sign", "there", "--key", "no.mp4"), MISSING),
-        (("dub", "--jobs", "no.mp4"), MISSING),
-        (("dub", "folder", "there", "-o", "out.mp4"), "folder is a folder; give one file in it"),
-        (("dub", "there", "there", "-o", "no/out.mp4"), "no/out.mp4: the folder no does not exist; create"),
-        (("dub", "there", "there", "-o", "out.mp4", "--report", "no/a.html"), "no/a.html: the folder no does not"),
-        (("faces", "no.mp4"), MISSING),
-        (("faces", "there", "-o", "no/sheet.png"), "no/sheet.png: the folder no does not exist"),
-        (("adapt", "no.mp4", "-o", "me.safetensors"), MISSING),
-        (("adapt", "there", "-o", "no/me.safetensors"), "no/me.safetensors: the folder no does not exist"),
-        (("verify", "no.mp4"), MISSING),
-        (("dub", "there", "there", "-o", "out.mp4", "--model", "no.onnx"), "no weights file no.onnx; check the name"),
-        (("dub", "--jobs", "there", "--model", "no"), WEIGHTLESS),
-        (("adapt", "there", "-o", "me.safetensors", "--model", "no"), WEIGHTLESS),
-        (("export", "no", "-o", "model.onnx"), WEIGHTLESS),
-        (("export", "folder", "-o", "model.onnx"), "folder is a folder; give a weights file, the folder of a run"),
-        (("eval", "no", "folder", "-o", "judged"), WEIGHTLESS),
-        (("eval", "bundled", "folder", "-o", "judged", "--expert", "no"), WEIGHTLESS),
-        (("robustness", "no", "folder", "-o", "limits"), WEIGHTLESS),
-        (("paper", "fig1", "--model", "no"), WEIGHTLESS),
-        (("paper", "fig6", "--beard", "there", "--model", "no"), WEIGHTLESS),
-        (("eval", "bundled", "folder", "-o", "judged", "--inception", "no.mp4"), MISSING),
-        (("paper", "fig4", "no.mp4"), MISSING),
-        (("paper", "fig4", "there", "--expert", "no"), WEIGHTLESS),
-        (("paper", "fig2", "there", "--against", "no"), WEIGHTLESS),
-        (("paper", "fig2", "there", "--vgg", "no"), "no weights file no for VGG19; give a file, or one of 'published'"),
-        (("paper", "ablation", "folder", "--expert", "no"), WEIGHTLESS),
-        (("paper", "ablation", "folder", "--vanilla", "no"), WEIGHTLESS),
-        (("paper", "ablation", "folder", "--lag-expert", "no.mp4"), MISSING),
-        (("train", "gan", "folder", "--expert", "no"), WEIGHTLESS),
-        (("train", "gan", "folder", "--ears", "no"), WEIGHTLESS),
-        (("train", "syncnet", "folder", "--start", "no"), WEIGHTLESS),
-        (("train", "listener", "folder", "--start", "no"), WEIGHTLESS),
-        (("train", "occlusion", "folder", "--start", "no"), WEIGHTLESS),
-        (("serve", "--port", "1", "--model", "no"), WEIGHTLESS),
-        (("dub", "https://example.org/a.mp4", "there", "-o", "out.mp4"), "https://example.org/a.mp4 is an address; "),
-    ],
-    ids=" ".join,
-)  # fmt: skip
-def test_what_is_not_there_is_told_before_libraries_are_imported(tmp_path, arguments, says):
-    (tmp_path / "there").touch()
-    (tmp_path / "folder").mkdir()
-    code = "import sys; from sidgan import cli\ntry: cli.main()\nfinally: print('torch' in sys.modules)"
-    result = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, cwd=tmp_path,
-                            check=False)  # fmt: skip
-    assert (result.returncode, result.stdout, result.stderr.count("\n")) == (2, "False\n", 1), result.stderr
-    assert result.stderr.startswith(f"sidgan: {says}")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "there"]
+ABSENT = [
+    (("dub", "no.mp4", "there", "-o", "out.mp4"), MISSING),
+    (("dub", "there", "no.mp4", "-o", "out.mp4"), MISSING),
+    (("dub", "there", "-o", "out.mp4", "--speaker", "1=there", "--speaker", "2=no.mp4"), MISSING),
+    (("dub", "there", "there", "-o", "out.mp4", "--face", "no.mp4"), MISSING),
+    (("dub", "there", "there", "-o", "out.mp4", "--background", "no.mp4"), MISSING),
+    (("dub", "there", "there", "-o", "out.mp4", "--sign", "no.mp4", "--key", "there"), MISSING),
+    (("dub", "there", "there", "-o", "out.mp4", "--sign", "there", "--key", "no.mp4"), MISSING),
+    (("dub", "--jobs", "no.mp4"), MISSING),
+    (("dub", "folder", "there", "-o", "out.mp4"), "folder is a folder; give one file in it"),
+    (("dub", "there", "there", "-o", "no/out.mp4"), "no/out.mp4: the folder no does not exist; create"),
+    (("dub", "there", "there", "-o", "out.mp4", "--report", "no/a.html"), "no/a.html: the folder no does not"),
+    (("faces", "no.mp4"), MISSING),
+    (("faces", "there", "-o", "no/sheet.png"), "no/sheet.png: the folder no does not exist"),
+    (("adapt", "no.mp4", "-o", "me.safetensors"), MISSING),
+    (("adapt", "there", "-o", "no/me.safetensors"), "no/me.safetensors: the folder no does not exist"),
+    (("verify", "no.mp4"), MISSING),
+    (("dub", "there", "there", "-o", "out.mp4", "--model", "no.onnx"), "no weights file no.onnx; check the name"),
+    (("dub", "--jobs", "there", "--model", "no"), WEIGHTLESS),
+    (("adapt", "there", "-o", "me.safetensors", "--model", "no"), WEIGHTLESS),
+    (("export", "no", "-o", "model.onnx"), WEIGHTLESS),
+    (("export", "folder", "-o", "model.onnx"), "folder is a folder; give a weights file, the folder of a run"),
+    (("eval", "no", "folder", "-o", "judged"), WEIGHTLESS),
+    (("eval", "bundled", "folder", "-o", "judged", "--expert", "no"), WEIGHTLESS),
+    (("robustness", "no", "folder", "-o", "limits"), WEIGHTLESS),
+    (("paper", "fig1", "--model", "no"), WEIGHTLESS),
+    (("paper", "fig6", "--beard", "there", "--model", "no"), WEIGHTLESS),
+    (("eval", "bundled", "folder", "-o", "judged", "--inception", "no.mp4"), MISSING),
+    (("paper", "fig4", "no.mp4"), MISSING),
+    (("paper", "fig4", "there", "--expert", "no"), WEIGHTLESS),
+    (("paper", "fig2", "there", "--against", "no"), WEIGHTLESS),
+    (("paper", "fig2", "there", "--vgg", "no"), "no weights file no for VGG19; give a file, or one of 'published'"),
+    (("paper", "ablation", "folder", "--expert", "no"), WEIGHTLESS),
+    (("paper", "ablation", "folder", "--vanilla", "no"), WEIGHTLESS),
+    (("paper", "ablation", "folder", "--lag-expert", "no.mp4"), MISSING),
+    (("train", "gan", "folder", "--expert", "no"), WEIGHTLESS),
+    (("train", "gan", "folder", "--ears", "no"), WEIGHTLESS),
+    (("train", "syncnet", "folder", "--start", "no"), WEIGHTLESS),
+    (("train", "listener", "folder", "--start", "no"), WEIGHTLESS),
+    (("train", "occlusion", "folder", "--start", "no"), WEIGHTLESS),
+    (("serve", "--port", "1", "--model", "no"), WEIGHTLESS),
+    (("dub", "https://example.org/a.mp4", "there", "-o", "out.mp4"), "https://example.org/a.mp4 is an address; "),
+]  # fmt: skip
+
+#: One process for all, each in a folder of its own; libraries that one has imported would be seen in all after it.
+IN_TURN = """
+import contextlib, io, json, os, sys
+from pathlib import Path
+from sidgan import cli
+
+told, above = [], Path.cwd()
+for number, arguments in enumerate(json.loads(sys.argv[1])):
+    folder = above / str(number)
+    (folder / "folder").mkdir(parents=True)
+    (folder / "there").touch()
+    os.chdir(folder)
+    sys.argv, code, said = ["sidgan", *arguments], 0, io.StringIO()
+    with contextlib.redirect_stderr(said):
+        try:
+            cli.main()
+        except SystemExit as end:
+            code = end.code
+    told.append((code, said.getvalue(), "torch" in sys.modules))
+print(json.dumps(told))
+"""
+
+
+@pytest.fixture(scope="module")
+def absent(tmp_path_factory):
+    """Arguments -> exit code, what is said, whether torch was imported, and what is in the folder."""
+    above = tmp_path_factory.mktemp("absent")
+    given = [arguments for arguments, _ in ABSENT]
+    result = subprocess.run([sys.executable, "-c", IN_TURN, json.dumps(given)], capture_output=True, text=True,
+                            cwd=above, check=False)  # fmt: skip
+    assert (result.returncode, result.stderr) == (0, "")
+    found = [sorted(path.name for path in (above / str(number)).iterdir()) for number in range(len(given))]
+    return {one: (*told, left) for one, told, left in zip(given, json.loads(result.stdout), found, strict=True)}
+
+
+@pytest.mark.parametrize(("arguments", "says"), ABSENT, ids=" ".join)
+def test_what_is_not_there_is_told_before_libraries_are_imported(absent, arguments, says):
+    code, said, imported, left = absent[arguments]
+    assert (code, imported, said.count("\n")) == (2, False, 1), said
+    assert said.startswith(f"sidgan: {says}")
+    assert left == ["folder", "there"]
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names")
