@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from invariants import training
 from lightning.fabric import Fabric
 from torch import nn
 
@@ -30,7 +31,7 @@ class Oracle(nn.Module):
 
     def forward(self, seen, mel):
         mouth = seen[:, 6:9, 16:44, 44:84]  # of the middle frame
-        opening = (((mouth < 0.25).float().mean((1, 2, 3)) - 0.138) / 0.69).clamp(0, 1)  # see conftest
+        opening = (((mouth < 0.25).float().mean((1, 2, 3)) - 0.138) / 0.69).clamp(0, 1)  # see drawn.py
         loudness = (mel.mean((1, 2, 3)) + 3) / 5
         return 1 - 2 * (opening - loudness).abs().clamp(max=1)
 
@@ -71,15 +72,15 @@ def test_a_copied_reference_is_noticed(blob, tmp_path):
     assert "the reference is copied" in notes_after_evaluation(copier, tmp_path)
 
 
-def test_a_winning_critic_is_noticed(blob, tmp_path):
+def test_a_winning_critic_is_noticed(tmp_path):
     # A generator that hardly learns, against a critic that learns fast.
-    uneven = task(blob, 80, lr=1e-6, critic_lr=1e4, gan_from=0.0, weights={64: {"gan": 0.1}},
-                  discriminators={64: {"base": 16, "layers": 2}})  # fmt: skip
+    uneven = training.gan_task(80, lr=1e-6, critic_lr=1e4, gan_from=0.0, weights={32: {"gan": 0.1}},
+                               discriminators={32: {"base": 16, "layers": 2}})  # fmt: skip
     for index in range(80):
         scores = uneven.step(index)
-    assert scores["real64"] > scores["fake64"]
+    assert scores["real32"] > scores["fake32"]
     before = {k: v.clone() for k, v in uneven.critics.state_dict().items()}
-    assert "the critic of level 64 is winning" in notes_after_evaluation(uneven, tmp_path, index=80)
+    assert "the critic of level 32 is winning" in notes_after_evaluation(uneven, tmp_path, index=80)
     assert all(torch.equal(v, before[k]) for k, v in uneven.critics.state_dict().items()), "looked at, not changed"
 
 

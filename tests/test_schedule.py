@@ -21,13 +21,14 @@ from sidgan.train.rate import rate_at
 from sidgan.train.runs import gan_config as resolve
 from sidgan.train.schedule import SyncGate, moment
 
-TINY_EXPERT = SyncNetConfig(width=2, audio_width=8, blocks=0.5)
+TINY_EXPERT = SyncNetConfig(face=96, width=1, audio_width=8, blocks=0.5)
 TERMS = {"weights": {64: {"sync": 0.1, "gan": 0.1, "frequency": 1.0}, 16: {"sync": 1e3}},
          "discriminators": {64: {"base": 4, "layers": 2}}}  # fmt: skip
 
 
 def gan_config(steps, **changes):
-    values = {"generator": read_toml("nano64")["generator"], "loop": {"steps": steps}, "batch": 5, "lr": 2e-3,
+    small = read_toml("nano64")["generator"] | {"base": 4, "cmax": 16}
+    values = {"generator": small, "loop": {"steps": steps}, "batch": 5, "lr": 2e-3,
               "grow": [0.0, 0.0], "fade": 0.0, "sync_from": 0.0, "gan_from": 0.0}  # fmt: skip
     return from_dict(GanTrainConfig, values | changes)
 
