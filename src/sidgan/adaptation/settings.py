@@ -84,5 +84,5 @@ class AdaptConfig:
         return replace(alone, discriminators={levels[-1]: critic}, betas=(0.5, 0.999), gan_from=0.0, recon_frames=DEAR)
 
 
-DEAR = 2  #: frames of five that the critic and the focal frequency loss look at, as when the bundled weights were trained
+DEAR = 2  #: frames of five that the critic looks at, as when the bundled weights were trained
 DEAF_LIPS = -1.0  #: lips count like the face outside the hidden box, a fifth of the box
