@@ -398,6 +398,11 @@ def test_orders_that_cannot_be_meant(client: TestClient, material: Path, change:
         client.delete(f"/api/files/{id}")
 
 
+def test_an_order_that_is_no_json_is_told(client: TestClient) -> None:
+    broken = client.post("/api/jobs", content=b"{'kind'", headers={"content-type": "application/json"})
+    refused(broken, 422, "what was sent is not JSON")
+
+
 def test_without_consent_given_nothing_is_drawn(client: TestClient) -> None:
     video, voice = (client.post(f"/api/demo?kind={kind}").json()["id"] for kind in ("video", "voice"))
     for kind in ("frame", "preview", "dub"):

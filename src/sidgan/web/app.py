@@ -142,6 +142,8 @@ def _invalid(request: Request, error: Exception) -> Response:
     where = ".".join(str(part) for part in first["loc"][1:] if part not in ("dub", "frame", "preview", "look"))
     if where == "consent":
         line = "consent must be true: dub only people who agreed to it, whoever is seen and whoever is heard"
+    elif first["type"] == "json_invalid":
+        line = "what was sent is not JSON; send an object such as {\"kind\": \"look\", \"video\": \"...\"}"
     else:
         line = f"{where}: {first['msg']}" if where else str(first["msg"])
     return _problem(422, "invalid", " ".join(line.split())[:500])
