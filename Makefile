@@ -10,7 +10,7 @@ demo: .venv/installed  ## install, dub the bundled clip, say where the result is
 test: .venv/dev  ## lint, types and tests
 	$(BIN)/ruff check src tests tools benchmarks examples
 	$(BIN)/mypy
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
 
 lint: .venv/dev
 	$(BIN)/ruff check src tests tools benchmarks examples

@@ -240,13 +240,13 @@ def test_each_edge_of_hidden_boxes_moves_by_itself_in_a_window_alike():
 
 
 def test_expert_learns_a_toy(blob):
-    data = PackedSet.of([blob(128, 80, seed) for seed in range(2)])
-    config = SyncTrainConfig(model=SyncNetConfig(width=2, audio_width=4, blocks=0.0), batch=8, negatives=4,
-                             loop=LoopConfig(steps=110), lr=4e-3)  # fmt: skip
+    data = PackedSet.of([blob(96, 80, seed) for seed in range(2)])
+    config = SyncTrainConfig(model=SyncNetConfig(face=96, width=2, audio_width=4, blocks=0.0), batch=8, negatives=4,
+                             loop=LoopConfig(steps=70), lr=3e-3, warmup=20)  # fmt: skip
     task = SyncTask(config, data, {}, fabric())
-    losses = [task.step(i)["loss"] for i in range(110)]
+    losses = [task.step(i)["loss"] for i in range(70)]
     assert np.mean(losses[-10:]) < 0.6
-    assert pair_scores(task.net.module.net.eval(), data)["ranked"] > 0.75
+    assert pair_scores(task.calibrated(), data)["ranked"] > 0.75
 
 
 def test_an_expert_is_judged_with_statistics_of_its_present_weights(blob):

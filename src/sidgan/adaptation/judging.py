@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from scipy.stats import t
 from torch import Tensor
 
 from sidgan import metrics
@@ -159,6 +158,8 @@ class Judge:
 
     def _negative(self, series: Float) -> bool:
         """Whether a mean is below zero beyond doubt: its 95 % interval is, by Student's t over the means of blocks."""
+        from scipy.stats import t  # takes a second to import
+
         blocks = [float(b.mean()) for b in np.array_split(series, max(2, len(series) // self._block))]
         reach = float(t.ppf(0.975, len(blocks) - 1)) * np.std(blocks, ddof=1) / np.sqrt(len(blocks))
         return bool(np.mean(blocks) + reach < 0)

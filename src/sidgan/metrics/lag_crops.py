@@ -12,7 +12,6 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import torch
-from scipy.signal import medfilt
 from torch import Tensor
 
 from sidgan.metrics.checks import require, shape
@@ -44,6 +43,8 @@ def pipeline_squares(boxes: Array) -> Array:
     Raises:
         MetricError: fewer than 7 boxes, or values that are not finite.
     """
+    from scipy.signal import medfilt  # takes longer to import than all metrics
+
     require(boxes.ndim == 2 and boxes.shape[1] == 4, f"boxes must be (N, 4), not {shape(boxes)}")
     require(len(boxes) >= FEWEST, f"boxes of at least {FEWEST} consecutive frames are needed, not {len(boxes)}")
     require(bool(np.isfinite(boxes).all()), "boxes are not finite; fill gaps between detections first")

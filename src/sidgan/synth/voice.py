@@ -7,7 +7,6 @@ glides; its control values come from the same blurred line that moves the mouth 
 from __future__ import annotations
 
 import numpy as np
-from scipy.signal import resample_poly
 from scipy.special import expit
 
 from sidgan.synth.person import Person
@@ -45,10 +44,16 @@ def voice(line: Line, person: Person, rate: int = 16000) -> Float:
     sound = np.diff(sound, prepend=0) * 0.65 + sound * 0.35  # brighter, as close microphones hear it
     sound *= 0.6 / max(float(np.abs(sound).max()), 1e-9)
     sound += 2e-4 * rng.standard_normal(count)
-    out = resample_poly(sound, rate, _RATE) if rate != _RATE else sound
+    out = _at_rate(sound, rate)
     wanted = round(length(line) * rate)
     out = np.pad(out, (0, max(0, wanted - len(out))))[:wanted]
     return np.clip(out, -0.99, 0.99).astype(np.float32)
+
+
+def _at_rate(sound: Float, rate: int) -> Float:
+    from scipy.signal import resample_poly  # takes longer to import than all of this package
+
+    return resample_poly(sound, rate, _RATE) if rate != _RATE else sound
 
 
 def _melody(line: Line, person: Person, t: Float, rng: np.random.Generator) -> Float:
