@@ -34,7 +34,7 @@ def nano(seed=0):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """talk.mp4 with its sound, mute.mp4 without; two.mp4: two people beside each other; short.mp4, nobody.mp4."""
+    """talk.mp4 with its sound, mute.mp4 without; two.mp4: two people beside each other, pair.mp4: its beginning."""
     folder = tmp_path_factory.mktemp("people")
     left, sound = pictures(3)
     right, _ = pictures(4, side=160)
@@ -44,6 +44,7 @@ def folder(tmp_path_factory):
     media.write_clip(folder / "short.mp4", left[:30], Fraction(25), sound, 16000)
     both = [np.concatenate(pair, 1) for pair in zip(left, around, strict=True)]
     media.write_clip(folder / "two.mp4", both, Fraction(25), sound, 16000)
+    media.write_clip(folder / "pair.mp4", both[:15], Fraction(25), sound[:9600], 16000)
     media.write_clip(folder / "nobody.mp4", [np.full((96, 96, 3), 90, np.uint8)] * 30, Fraction(25))
     media.write_wav(folder / "voice.wav", pictures(5, 1.0)[1], 16000)
     checkpoint.save(folder / "base.safetensors", nano())
@@ -90,12 +91,12 @@ def test_each_face_gets_weights_of_its_own(folder, tmp_path):
 
 
 def test_a_dub_draws_each_face_with_its_own_weights(folder, tmp_path):
-    tracks = faces.track_faces(media.read_frames(media.probe(folder / "two.mp4")))
+    tracks = faces.track_faces(media.read_frames(media.probe(folder / "pair.mp4")))
     assert len(tracks) == 2
 
     def dubbed(**own):
         after = []
-        sidgan.dub(folder / "two.mp4", folder / "voice.wav", tmp_path / "out.mp4", generator=nano(), device="cpu",
+        sidgan.dub(folder / "pair.mp4", folder / "voice.wav", tmp_path / "out.mp4", generator=nano(), device="cpu",
                    faces="all", on_frame=lambda _, frame: after.append(frame.planes[0].copy()), **own)  # fmt: skip
         return after[5]
 
