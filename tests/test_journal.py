@@ -444,7 +444,7 @@ def test_what_is_cut_off_or_damaged_stops_or_is_passed_over(folder: Path, tmp_pa
         assert not work_folder(out).exists()
         report = dub(folder, out, video=tmp_path / name, on_damage="pass")
         assert 0 < report.frames < FRAMES
-        dubbing.write_page(report.to_dict(), tmp_path / name, tmp_path / name, out, tmp_path / "page.html")
+        dubbing.write_page(report.to_dict(), tmp_path / name, {}, out, tmp_path / "page.html")
         dubbing.strip(tmp_path / name, out, tmp_path / "strip.png")
         assert read_material(tmp_path / name, 64, tolerant=True)
         (span, *_) = report.damaged

@@ -18,7 +18,7 @@ import pytest
 from marked import sidgan
 from typer.testing import CliRunner
 
-from sidgan import dubbing, geometry, media
+from sidgan import dubbing, geometry, media, provenance
 from sidgan.blend import mouth_alpha, polygon
 from sidgan.cli import app
 from sidgan.dubbing.detail import brightness, detailed, fine, mean_size
@@ -27,6 +27,7 @@ from sidgan.dubbing.steady import LOOK_BACK, Steady
 from sidgan.errors import ConfigError, OutputError
 from sidgan.faces import smooth
 from sidgan.geometry import OUTER_LIPS
+from sidgan.jobs import Job
 from sidgan.nn import Generator
 from sidgan.people import Person
 from sidgan.synth import LINES, Scene
@@ -263,12 +264,12 @@ class Structure(HTMLParser):
 def test_a_page_tells_it_all_in_one_file(job: tuple[Path, dubbing.DubReport], tmp_path: Path) -> None:
     folder, report = job
     page = tmp_path / "page.html"
-    names = [folder / name for name in ("film <b>.mp4", "voice.wav", 'out & "about".mp4')]
+    names = [folder / "film <b>.mp4", {"voice": folder / "voice.wav"}, folder / 'out & "about".mp4']
     dubbing.write_page(report.to_dict(), *names, page)
     found = Structure(page)
     assert not +found.open
     assert not -found.open
-    for name in (path.name for path in names):
+    for name in ("film <b>.mp4", "voice.wav", 'out & "about".mp4'):
         assert name in found.text
     assert not re.search(r"https?://|<link|<script", page.read_text())
     for word in ("altered", "10 of 13 frames (77%)", "no face", "seam", "network", "SHA-256", "0.52 s"):
@@ -280,11 +281,30 @@ def test_a_page_tells_it_all_in_one_file(job: tuple[Path, dubbing.DubReport], tm
     assert np.abs(before[130:180, 70:150] - after[130:180, 70:150]).mean() > 8  # mouth
 
 
+def test_a_page_names_all_that_is_heard(
+    job: tuple[Path, dubbing.DubReport], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, report = job
+    video, out = folder / "film <b>.mp4", folder / 'out & "about".mp4'
+    mark = provenance.read(out)
+    assert mark is not None
+    both = dataclasses.replace(mark, voice="1a" * 32, voices=("2b" * 32,))
+    monkeypatch.setattr(provenance, "read", lambda file: both)
+    wanted = Job(video, None, out, speakers={2: Path("ben.wav"), 1: Path("anna.wav")}, background="original")
+    dubbing.write_page(report.to_dict(), video, wanted.heard, out, tmp_path / "page.html")
+    text = Structure(tmp_path / "page.html").text
+    for words in (f"voice of person 1anna.wav, SHA-256 {'1a' * 32}", f"voice of person 2ben.wav, SHA-256 {'2b' * 32}",
+                  "backgroundthe video's own sound, without its speech"):  # fmt: skip
+        assert words in text
+    alone = Job(video, Path("mix.wav"), out, speakers={1: Path("anna.wav")}, background=Path("rest.wav")).heard
+    assert alone == {"voice": Path("mix.wav"), "voice of person 1": Path("anna.wav"), "background": Path("rest.wav")}
+
+
 def test_a_name_that_is_no_text_does_not_cost_a_page(
     job: tuple[Path, dubbing.DubReport], tmp_path: Path
 ) -> None:
     folder, report = job
-    names = [folder / name for name in ("film <b>.mp4", "voice.wav", 'out & "about".mp4')]
+    names = [folder / "film <b>.mp4", {"voice": folder / "voice.wav"}, folder / 'out & "about".mp4']
     old = {names[0]: "m\udcfcller.mp4"}  # what Python makes of a name in Latin-1
     dubbing.write_page(report.to_dict(), *names, tmp_path / "page.html", old)
     assert "m?ller.mp4" in (tmp_path / "page.html").read_text(encoding="utf-8")
@@ -292,7 +312,7 @@ def test_a_name_that_is_no_text_does_not_cost_a_page(
 
 def test_a_page_leaves_out_what_is_not_known(job: tuple[Path, dubbing.DubReport], tmp_path: Path) -> None:
     folder, report = job
-    names = [folder / name for name in ("film <b>.mp4", "voice.wav", 'out & "about".mp4')]
+    names = [folder / "film <b>.mp4", {"voice": folder / "voice.wav"}, folder / 'out & "about".mp4']
     dubbing.write_page({}, *names, tmp_path / "bare.html")
     bare = Structure(tmp_path / "bare.html")
     assert not bare.pictures

@@ -74,7 +74,7 @@ def test_the_page_shows_shots_notes_and_damage(tmp_path: Path) -> None:
         notes=("shot 2: it is not clear <who> speaks",), damaged=((1.0, 1.5),), passed=((20, 39, "face turned"),),
         shots=[shot(0, 49, 0.7), shot(50, 99, 0.91, 2), shot(50, 99, 0.0, None, 0)],
     )  # fmt: skip
-    names = tmp_path / "video.mp4", tmp_path / "voice.wav", tmp_path / "out.mp4"
+    names = tmp_path / "video.mp4", {"voice": tmp_path / "voice.wav"}, tmp_path / "out.mp4"
     dubbing.write_page(told, *names, tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text()
     first, rest = page.split("</section>")

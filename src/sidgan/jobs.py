@@ -88,6 +88,16 @@ class Job(Settings):
             raise ConfigError("give a voice, or --speaker N=AUDIO for each person")
         return spoken
 
+    @property
+    def heard(self) -> dict[str, Path | str]:
+        """What is heard, by what it is: voices in the order in which a mark has them, and what is under them."""
+        found: dict[str, Path | str] = {} if self.voice is None else {"voice": self.voice}
+        found |= {f"voice of person {number}": file for number, file in sorted(self.speakers.items())}
+        if self.background is not None:
+            own = "the video's own sound, without its speech"
+            found["background"] = self.background if isinstance(self.background, Path) else own
+        return found
+
     def run(self, show: Show, tell: Tell) -> tuple[DubReport, list[AdaptReport]]:
         """Do it.
 
@@ -110,7 +120,7 @@ class Job(Settings):
             if self.strip is not None:
                 dubbing.strip(self.video, self.out, self.strip)
             if self.report is not None:
-                dubbing.write_page(report.to_dict() | facts, self.video, self.spoken, self.out, self.report)
+                dubbing.write_page(report.to_dict() | facts, self.video, self.heard, self.out, self.report)
         except SidganError as error:
             raise type(error)(f"{self.out} is finished, but not what was asked for beside it: {error}") from error
         return report, adapted

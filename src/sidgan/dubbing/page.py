@@ -66,13 +66,15 @@ figcaption{font-size:13px}
 
 
 def write_page(
-    report: Mapping[str, Any], video: Path, voice: Path, out: Path, page: Path, names: Mapping[Path, str] | None = None
-) -> None:
+    report: Mapping[str, Any], video: Path, heard: Mapping[str, Path | str], out: Path, page: Path,
+    names: Mapping[Path, str] | None = None,
+) -> None:  # fmt: skip
     """Write the page of a finished job.
 
     Args:
         report: of the job, see `DubReport.to_dict`.
-        video, voice, out: its files; of several voices, the first.
+        video, out: its files.
+        heard: what is heard in it, a file or words, by what it is: voices as its mark has them, and what is under them.
         page: the ``.html`` to write.
         names: what to call a file, where not by its own name.
 
@@ -81,10 +83,11 @@ def write_page(
         OutputError: the page cannot be written.
     """
     looks: Sequence[Mapping[str, Any]] = report.get("looks", ())
-    called = {file: (names or {}).get(file, file.name) for file in (video, voice, out)}
+    files = [video, out, *(file for file in heard.values() if isinstance(file, Path))]
+    called = {file: (names or {}).get(file, file.name) for file in files}
     parts = [
         *_head(called[out]), *_verdict(report), *_timeline(report), *_shots(report), *_table(report),
-        *_pictures(looks, video, out), *_made_of(report, called, video, voice, out), *_times(report), "</body></html>",
+        *_pictures(looks, video, out), *_made_of(report, called, video, heard, out), *_times(report), "</body></html>",
     ]  # fmt: skip
     with finished(page) as part, writing(page):
         # A name that is no text, as old file systems hold them, must not cost a page.
@@ -122,25 +125,26 @@ def _verdict(report: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _made_of(
-    report: Mapping[str, Any], called: Mapping[Path, str], video: Path, voice: Path, out: Path
+    report: Mapping[str, Any], called: Mapping[Path, str], video: Path, heard: Mapping[str, Path | str], out: Path
 ) -> Iterator[str]:
     yield "<h2>What it is made of</h2><table class='words'>"
-    for what, text in _facts(report, called, video, voice, out):
+    for what, text in _facts(report, called, video, heard, out):
         yield f"<tr><td>{what}</td><td>{escape(text)}</td></tr>"
     yield "</table>"
 
 
 def _facts(
-    report: Mapping[str, Any], called: Mapping[Path, str], video: Path, voice: Path, out: Path
+    report: Mapping[str, Any], called: Mapping[Path, str], video: Path, heard: Mapping[str, Path | str], out: Path
 ) -> Iterator[tuple[str, str]]:
     clip, sound = media.probe(out), media.sound_span(out)
     mark = None
     with suppress(MarkError):
         mark = provenance.read(out)
     yield "video", called[video] + (f", SHA-256 {mark.source}" if mark else "")
-    yield "voice", called[voice] + (f", SHA-256 {mark.voice}" if mark else "")
-    for other in mark.voices if mark else ():
-        yield "another voice", f"SHA-256 {other}"
+    digests = iter([mark.voice, *mark.voices] if mark else [])
+    for what, file in heard.items():
+        digest = next(digests, None)
+        yield what, (called[file] if isinstance(file, Path) else file) + (f", SHA-256 {digest}" if digest else "")
     yield "model", str(report.get("model", "")) + (f", SHA-256 {mark.weights}" if mark else "")
     if mark:
         yield "mark", f"by sidgan {mark.sidgan}, {'and signed' if mark.signed else 'not signed'}"

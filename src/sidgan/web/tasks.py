@@ -134,12 +134,12 @@ def dub(task: Task) -> dict[str, Any]:
     for line in report.notes:
         task.tell(line)
     told = report.to_dict() | ({"adapted": [one.to_dict() for one in adapted]} if adapted else {})
-    first = spec["cast"][0]["voice"]
-    names = {task.path(id): task.files[id].name for id in (spec["video"], first)}
+    names = {task.path(id): file.name for id, file in task.files.items()}
+    names |= {sound: "the voices, made as loud as the video was", _kept_rest(task): "the video's own sound"}
     names[out] = f"{Path(names[task.video]).stem}-dubbed.mp4"
     files = [out.name]
     try:
-        dubbing.write_page(told, task.video, task.path(first), out, page, names)
+        dubbing.write_page(told, task.video, job.heard, out, page, names)
         files.append(page.name)
     except Exception as problem:  # whatever it is, the video is complete
         why = str(problem) if isinstance(problem, SidganError) else f"{type(problem).__name__}: {problem}"
