@@ -351,6 +351,7 @@ def test_what_moves_references_is_adapted_and_judged_with_two(blob):
     how = {"device": "cpu", "seed": 0, "progress": lambda *told: None, "replay": None}
     result = run._adapt_one(base, talk, 1.0, AdaptConfig(steps=2), **how)
     assert (result.report.held_back, result.report.frames) == (25, 65)
+    assert {type(value) for value in result.report.to_dict().values()} <= {int, float, str, bool, type(None)}
     _, judged, _ = split(talk, 2)
     opening = mouth_opening(judged.landmarks)
     assert opening[0] < np.median(opening) < opening[1]

@@ -19,8 +19,9 @@ from zipfile import ZipFile
 
 ROOT = Path(__file__).parents[1]
 DIST = ROOT / "dist"
-NEEDED = ("weights/generator.safetensors", "weights/syncnet.safetensors", "assets/demo.mp4", "assets/demo_voice.m4a",
-          "configs/tiny128.toml", "py.typed")  # fmt: skip
+NEEDED = ("weights/generator.safetensors", "weights/critics.safetensors", "weights/syncnet.safetensors",
+          "weights/occlusion.safetensors", "assets/demo.mp4", "assets/demo_voice.m4a", "configs/tiny128.toml",
+          "py.typed")  # fmt: skip
 LARGEST = 40.0  #: MB
 
 

@@ -260,7 +260,7 @@ def _adapt_one(
     share, after = (last if best is None else best)[:2]
 
     def heard(value: float) -> float | None:
-        return round(value, 2) if hears else None
+        return round(float(value), 2) if hears else None
 
     report = AdaptReport(
         face=material.number, place=material.place, sound=material.sound.verdict, evidence=material.sound.evidence,
