@@ -1,5 +1,6 @@
 """Training: schedules, learning, resuming."""
 
+import dataclasses
 import inspect
 
 import numpy as np
@@ -12,7 +13,7 @@ from small import small_vgg
 from torch import nn
 
 from sidgan import checkpoint
-from sidgan.config import LossWeights, SyncNetConfig, from_dict, presets, read_toml, to_dict
+from sidgan.config import DiscriminatorConfig, LossWeights, SyncNetConfig, from_dict, presets, read_toml, to_dict
 from sidgan.data.dataset import PackedSet
 from sidgan.errors import CheckpointError, ConfigError, SidganError
 from sidgan.nn import Generator, SyncNet, lower_half_windows
@@ -107,6 +108,10 @@ def test_critics_are_written_beside_the_weights(blob, tmp_path):
     assert found.config.levels == config.discriminators
     assert all(torch.equal(v, found.state_dict()[k]) for k, v in task.critics.module.state_dict().items())
     (tmp_path / "plain").mkdir()
+    again = GanTask(config, PackedSet.of([blob(64, 60)]), {}, fabric(), rivals=found)
+    assert all(torch.equal(v, found.state_dict()[k]) for k, v in again.critics.module.state_dict().items())
+    wider = dataclasses.replace(config, discriminators={64: DiscriminatorConfig(base=8, layers=2)})
+    GanTask(wider, PackedSet.of([blob(64, 60)]), {}, fabric(), rivals=found)  # its critic begins with nothing
     gan_task(blob, gan_config(1)).export(tmp_path / "plain" / "weights.safetensors", {"steps": 1})
     assert not (tmp_path / "plain" / "critics.safetensors").exists()
 

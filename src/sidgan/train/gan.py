@@ -69,7 +69,7 @@ class GanTask(Notes):
         start: weights to go on from; of a smaller generator too (`sidgan.train.growth`).
         vgg: needed where a level has a ``features`` weight.
         ears: audio encoder to begin with; by default that of ``start``, or else the expert's.
-        rivals: critics to go on from, of the same settings; by default they begin with nothing.
+        rivals: critics to go on from, at levels where they are of the same settings; others begin with nothing.
 
     Raises:
         ConfigError: ``start`` or the data is of another size than the settings say, or a network is missing.
@@ -116,7 +116,7 @@ class GanTask(Notes):
         if config.critics:
             critics = Critics(CriticsConfig(dict(config.critics)))
             if rivals is not None:
-                critics.load_state_dict({name: rivals.state_dict()[name] for name in critics.state_dict()})
+                critics.take_over(rivals)
             critic_optimiser = torch.optim.Adam(critics.parameters(), lr=config.critic_lr * config.lr, betas=betas)
             self.critics, self.critic_optimiser = fabric.setup(critics, critic_optimiser)
 

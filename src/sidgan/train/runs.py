@@ -172,11 +172,13 @@ def train_gan(
 ) -> Path:  # fmt: skip
     """Train a generator on prepared folders or shards, from weights ``start`` or nothing; returns its weights file.
 
+    Critics that are kept beside ``start`` go on as well, where the settings ask for the same.
+
     Args:
         expert: its sync loss, and its audio encoder where neither ``start`` nor ``ears`` brings another.
         ears: weights of a listener or expert whose audio encoder it begins with.
     """
-    begin = checkpoint.load_generator(start) if start else None
+    begin, rivals = (checkpoint.load_generator(start), checkpoint.load_critics(start)) if start else (None, None)
     hearing = checkpoint.load_ears(ears) if ears else None
     fabric = launch(device, config.precision)
     kind, size = config.generator.kind, config.generator.size
@@ -184,7 +186,7 @@ def train_gan(
         with _stoppable():
             train, held = (data if isinstance(data, Prepared) else Prepared(data)).sets(fabric, config)
             sync = checkpoint.load_syncnet(expert)
-            task = GanTask(config, train, held, fabric, sync, begin, _vgg(config, fabric), hearing)
+            task = GanTask(config, train, held, fabric, sync, begin, _vgg(config, fabric), hearing, rivals)
         return _train(task, config, place)
 
 

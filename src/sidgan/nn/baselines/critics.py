@@ -116,6 +116,12 @@ class Critics(nn.ModuleDict):
         super().__init__({str(level): critic(one, level) for level, one in config.levels.items()})
         self.config = config
 
+    def take_over(self, others: Critics) -> None:
+        """Begin with the weights of others, at levels where they are of the same settings."""
+        for level, settings in self.config.levels.items():
+            if others.config.levels.get(level) == settings:
+                self[str(level)].load_state_dict(others[str(level)].state_dict())
+
     def forward(self, seen: Mapping[int, tuple[Tensor, Tensor]]) -> dict[int, Tensor]:
         """{level: pictures (N, 3, r, r) and mel windows (N, 1, 80, 28)} -> {level: scores (N, ...)}."""
         return {level: self[str(level)](image, mels) for level, (image, mels) in seen.items()}
