@@ -111,7 +111,9 @@ def test_critics_are_written_beside_the_weights(blob, tmp_path):
     again = GanTask(config, PackedSet.of([blob(64, 60)]), {}, fabric(), rivals=found)
     assert all(torch.equal(v, found.state_dict()[k]) for k, v in again.critics.module.state_dict().items())
     wider = dataclasses.replace(config, discriminators={64: DiscriminatorConfig(base=8, layers=2)})
-    GanTask(wider, PackedSet.of([blob(64, 60)]), {}, fabric(), rivals=found)  # its critic begins with nothing
+    alone, other = (GanTask(wider, PackedSet.of([blob(64, 60)]), {}, fabric(), rivals=one).critics.module.state_dict()
+                    for one in (None, found))  # fmt: skip
+    assert all(torch.equal(v, other[k]) for k, v in alone.items()), "a critic of other settings begins with nothing"
     gan_task(blob, gan_config(1)).export(tmp_path / "plain" / "weights.safetensors", {"steps": 1})
     assert not (tmp_path / "plain" / "critics.safetensors").exists()
 

@@ -23,6 +23,7 @@ from sidgan.nn import Generator
 
 NEEDED = ("video", "voice", "out")
 TRUTH = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
+OWN_SOUND = "the video's own sound, without its speech"  #: what a page calls it
 
 
 def speakers_of(texts: Sequence[str]) -> dict[int, Path]:
@@ -94,8 +95,7 @@ class Job(Settings):
         found: dict[str, Path | str] = {} if self.voice is None else {"voice": self.voice}
         found |= {f"voice of person {number}": file for number, file in sorted(self.speakers.items())}
         if self.background is not None:
-            own = "the video's own sound, without its speech"
-            found["background"] = self.background if isinstance(self.background, Path) else own
+            found["background"] = self.background if isinstance(self.background, Path) else OWN_SOUND
         return found
 
     def run(self, show: Show, tell: Tell) -> tuple[DubReport, list[AdaptReport]]:

@@ -18,7 +18,7 @@ from sidgan.data.sheets import text
 from sidgan.dubbing import portraits
 from sidgan.errors import InputError, SidganError
 from sidgan.files import finished
-from sidgan.jobs import Job
+from sidgan.jobs import OWN_SOUND, Job
 from sidgan.types import Byte
 from sidgan.web.queue import Queue, Work, files_of
 from sidgan.web.store import Kept
@@ -135,7 +135,7 @@ def dub(task: Task) -> dict[str, Any]:
         task.tell(line)
     told = report.to_dict() | ({"adapted": [one.to_dict() for one in adapted]} if adapted else {})
     names = {task.path(id): file.name for id, file in task.files.items()}
-    names |= {sound: "the voices, made as loud as the video was", _kept_rest(task): "the video's own sound"}
+    names |= {sound: "the voices, made as loud as the video was", _kept_rest(task): OWN_SOUND}
     names[out] = f"{Path(names[task.video]).stem}-dubbed.mp4"
     files = [out.name]
     try:
