@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from sidgan import blend, geometry, media
+from sidgan import blend, border, geometry, media
 from sidgan.audio import log_mel
 from sidgan.config import SyncNetConfig
 from sidgan.dubbing import Dubber, dub, faces
@@ -72,7 +72,8 @@ def stages() -> None:
     pair = np.vstack([np.full((size // 4, size, 3), 255, np.uint8), pair, np.full((size // 4, size, 3), 255, np.uint8)])
     drawn = shown[at]
     new = (landmarks(drawn, box_of(points[at] * size - 0.5)) + 0.5) / size
-    alpha = blend.mouth_alpha(size, box, points[at], new)[..., None]
+    reach = border.Border()(drawn.astype(np.float32), crop, box, points[at], new, 0)
+    alpha = blend.mouth_alpha(size, box, points[at], new, reach)[..., None]
     heat = (crop * (1 - 0.6 * alpha) + alpha * 0.6 * np.array([255, 60, 40])).astype(np.uint8)
     told = [(whole, "1  found: the face square\nand 68 landmarks"), (crop, "2  cut out"),
             (query, "3  what is to be redrawn\nis hidden from the network"), (pair, "4  two pictures of the person:\n"

@@ -3,7 +3,7 @@
 ::
 
     ┌──────── crop ────────┐
-    │     ╭──────────╮     │      region = hidden box ∩ hull of both jaws, the old and the new one, made WIDER
+    │     ╭──────────╮     │      region = hidden box ∩ hull of both jaws, the old and the new one, made wider
     │  ┌──┼── nose ──┼──┐  │      depth  = distance from the edge of the region inwards
     │  │  │   lips   │  │  │      alpha  = 0 at the edge, 1 from FEATHER inwards, and sooner where lips are near:
     │  │  ╰── chin ──╯  │  │               no part of the old mouth may shine through
@@ -17,11 +17,11 @@ from collections import deque
 import cv2
 import numpy as np
 
-from sidgan.geometry import JAW, MOUTH, OUTER_LIPS, mask_image
+from sidgan.border import FARTHEST, outline
+from sidgan.geometry import OUTER_LIPS, mask_image
 from sidgan.types import Byte, Float
 
 # Lengths in shares of the crop's side.
-WIDER = 0.16  #: by which the region exceeds the hull of the jaws, so that its edge meets neck and collar, not a chin
 INSET = 0.01  #: rim of the region that stays as it was
 FEATHER = 0.08  #: over which alpha rises from 0 to 1
 LIP_RIM = 0.01  #: around the lips, replaced together with them
@@ -33,7 +33,7 @@ MEMORY = 0.9  #: how much less each frame counts in the correction than the one 
 LOOK_BACK = 16  #: frames of the output that the correction of one is made of, itself included
 
 
-def mouth_alpha(size: int, box: Float, old: Float, new: Float) -> Float:
+def mouth_alpha(size: int, box: Float, old: Float, new: Float, reach: Float | float = FARTHEST) -> Float:
     """How much of each redrawn pixel is used.
 
     Args:
@@ -41,15 +41,18 @@ def mouth_alpha(size: int, box: Float, old: Float, new: Float) -> Float:
         box: (4,) x0, y0, x1, y1, hidden from the network, in unit coordinates.
         old: (68, 2) landmarks of the source face in unit coordinates.
         new: (68, 2) landmarks of the redrawn face in unit coordinates.
+        reach: how far beyond the hull of both jaws the region ends, on each ray or everywhere; see `sidgan.border`.
 
     Returns:
         (S, S) float32 in [0, 1]: 0 outside the box, hence above the nose base, and on the crop's border; 1 on both
         mouths and both chins as far as they lie inside.
     """
     near = _around(size, box)
-    hull = polygon(size, np.concatenate([face[part] for face in (old, new) for part in (JAW, MOUTH)]))[near]
+    region = np.zeros((size, size), np.uint8)
+    cv2.fillPoly(region, [_sixteenths(size, outline(old, new, reach))], 1, shift=4)
+    inwards = cv2.distanceTransform(region[near], cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     lips = (polygon(size, old[OUTER_LIPS]) | polygon(size, new[OUTER_LIPS]))[near]
-    depth = np.minimum(WIDER * size - _distance_to(hull), _depth_in_box(size, box)[near])
+    depth = np.minimum(inwards, _depth_in_box(size, box)[near])
     soft = depth - INSET * size
     away = np.maximum(_distance_to(lips) - LIP_RIM * size, 0)
     rise = np.minimum(FEATHER * size, np.maximum(soft, 0) + away)
@@ -116,9 +119,13 @@ def _fit(drawn: Byte, source: Byte) -> Float:
 def polygon(size: int, points: Float) -> np.ndarray:
     """(S, S) bool: the convex hull of unit points (K, 2)."""
     canvas = np.zeros((size, size), np.uint8)
-    sixteenths = np.round((np.clip(points, -1, 2) * size - 0.5) * 16).astype(np.int32)
-    cv2.fillConvexPoly(canvas, cv2.convexHull(sixteenths), 1, shift=4)
+    cv2.fillConvexPoly(canvas, cv2.convexHull(_sixteenths(size, points)), 1, shift=4)
     return canvas > 0
+
+
+def _sixteenths(size: int, points: Float) -> np.ndarray:
+    """Unit points (K, 2) in sixteenths of a px of a picture of ``size`` px, as OpenCV wants them for ``shift=4``."""
+    return np.asarray(np.round((np.clip(points, -1, 2) * size - 0.5) * 16).astype(np.int32))
 
 
 def _distance_to(shape: np.ndarray) -> Float:
@@ -128,7 +135,7 @@ def _distance_to(shape: np.ndarray) -> Float:
 
 def _around(size: int, box: Float) -> tuple[slice, slice]:
     """Rows and columns of the box, and of all around it whose distance to a pixel of the box can matter."""
-    reach = max(WIDER, FEATHER + LIP_RIM) * size + 2
+    reach = max(FARTHEST, FEATHER + LIP_RIM) * size + 2
     low = [max(0, int(v * size - reach)) for v in box[:2]]
     high = [min(size, int(v * size + reach) + 1) for v in box[2:]]
     return slice(low[1], high[1]), slice(low[0], high[0])

@@ -12,6 +12,7 @@ import numpy as np
 
 from sidgan import geometry
 from sidgan.blend import ToneMatch
+from sidgan.border import Border
 from sidgan.geometry import mouth_opening
 from sidgan.nn import Features
 from sidgan.types import Array, Byte, FaceTrack, Float, Frame
@@ -36,6 +37,7 @@ class Person:
         doubts: {row: what speaks against redrawing the face there}, as far as somebody looked.
         covers: {row: what lies before the face there, (24, 24) uint8}, as far as somebody looked and saw something.
         tone: the running correction of the redrawn face's tone.
+        border: where its surroundings begin, as a running mean.
         best: for each reference wanted, sharpness, picture (S, S, 3) and row of the best so far.
         pictures: these pictures, once they are chosen. shown: their rows.
         reference: what the network made of them.
@@ -49,6 +51,7 @@ class Person:
     doubts: dict[int, str] = field(default_factory=dict)
     covers: dict[int, Byte] = field(default_factory=dict)
     tone: ToneMatch = field(default_factory=ToneMatch)
+    border: Border = field(default_factory=Border)
     best: dict[int, tuple[float, Byte, int]] = field(default_factory=dict)
     pictures: Byte | None = None
     shown: list[int] = field(default_factory=list)

@@ -27,6 +27,8 @@ from itertools import chain, islice
 from sidgan import geometry, media
 from sidgan.ahead import ahead, meanwhile
 from sidgan.blend import LOOK_BACK, ToneMatch
+from sidgan.border import LOOK_BACK as BORDERS
+from sidgan.border import Border
 from sidgan.dubbing.looks import Looks, Sample
 from sidgan.dubbing.plan import Plan
 from sidgan.dubbing.redrawing import Job, finished, redraw
@@ -39,7 +41,8 @@ from sidgan.timeline import Showing
 from sidgan.types import Byte, Clip, Frame
 
 MAX_HELD = 4  #: batches of frames that may wait for a batch of one person's faces to fill
-BEFORE = LOOK_BACK + CALM - 1  #: frames that make a difference to one, itself included: what is calmed has its tone
+#: Frames that make a difference to one, itself included: what is calmed, or compared for its border, has its tone.
+BEFORE = LOOK_BACK + max(CALM, BORDERS) - 1
 
 
 @dataclass
@@ -163,7 +166,7 @@ class Drawing:
         wanted = sorted({*chain.from_iterable(chain.from_iterable(person.candidates(count) for person in coming))})
         self._references = References(self._player.pick(wanted), coming, size, count)
         for person in self._seen.usable:
-            person.tone, person.best = ToneMatch(), {}
+            person.tone, person.border, person.best = ToneMatch(), Border(), {}
             self._look.forget(person)
             self._steady.forget(person)
 

@@ -72,10 +72,11 @@ def finished(frame: Frame, job: Job, drawn: Byte, steady: Steady) -> Finished:
     new = (landmarks(drawn, box_of(old * size - 0.5)) + 0.5) / size
     mouths = old[OUTER_LIPS], new[OUTER_LIPS]
     tone = person.tone(drawn, job.crop, box, old, frame.index)
+    reach = person.border(tone, job.crop, box, old, new, frame.index)
     image = steady(person, frame.index, job.crop, tone, mouths)
     side = max(size, min(round(float(person.sides[row])), LARGEST))
     image = resized(image, side)
-    alpha = job.weight * resized(mouth_alpha(size, box, old, new), side, cv2.INTER_LINEAR)
+    alpha = job.weight * resized(mouth_alpha(size, box, old, new, reach), side, cv2.INTER_LINEAR)
     if row in person.covers:
         alpha = alpha * clear(person.covers[row], side)
     luma = geometry.crop_luma(frame, person.track.matrices[row], side)
