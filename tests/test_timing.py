@@ -549,6 +549,21 @@ def test_a_video_without_sound_has_none_to_go_on_with_and_says_so(
         assert not any("of its own" in note for note in report.notes)
 
 
+def test_a_video_whose_own_sound_is_over_before_the_voice_says_that_silence_follows(
+    folder: Path, tmp_path: Path, generator: Generator
+) -> None:
+    with media.Writer(folder / "hushed.mp4", clip := media.probe(folder / "talk.mp4"), audio=folder / "even.mp4",
+                      duration=Fraction(1, 10)) as writer:  # fmt: skip
+        for frame in media.read_frames(clip):
+            writer.write(frame)
+    report, _ = dubbed(folder, tmp_path / "out.mkv", generator, "short.wav", "hushed.mp4", length="keep")
+    assert report.notes == ("hushed.mp4's own sound is over at 0.10 s: it is silent after the voice",)
+    assert report.frames == FACES
+    with av.open(str(tmp_path / "out.mkv")) as file:  # nothing was to be joined, so the voice is as it was given
+        assert file.streams.audio[0].codec.name == "pcm_s16le"
+    assert len(media.read_audio(tmp_path / "out.mkv")) == pytest.approx(3200, abs=20)
+
+
 def test_without_loss_only_the_mouth_differs_in_the_file(folder: Path, tmp_path: Path, generator: Generator) -> None:
     _, pairs = dubbed(folder, tmp_path / "out.mp4", generator, "short.wav", lossless=True)
     back = list(media.read_frames(media.probe(tmp_path / "out.mp4")))

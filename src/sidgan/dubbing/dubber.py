@@ -251,7 +251,8 @@ class Dubber:
                     voice = voices(given.voice, given.speakers, settings.silence, enough)
                 said = media.sound_span(given.sound)
                 timeline = _timeline(seen, voice.end, given.sound, said, settings.length)
-                goes_on = settings.length == "keep" and clip.audio_rate is not None and voice.end < seen.end
+                own_end = _own_sound_end(clip, settings.length)
+                goes_on = voice.end < min(own_end, seen.end)
                 if goes_on:
                     writer.go_on_with_own_sound()
                 plan = Plan(seen, voice, timeline)
@@ -276,7 +277,7 @@ class Dubber:
             work.remove()
         return _reported(
             plan, told, clock, f"{self.model}, adapted" if own else self.model, work.resumed,
-            _lost(clip, plan, settings.length, writer.left()),
+            _lost(clip, plan, settings.length, own_end, writer.left()),
         )  # fmt: skip
 
     def stream(
@@ -378,12 +379,18 @@ def _given(video: Path, audio: Path | None, out: Path, sign: Credentials | None,
     return given
 
 
-def _lost(clip: Clip, plan: Plan, length: Length, subtitles: Iterable[str]) -> Iterator[str]:
+def _own_sound_end(clip: Clip, length: Length) -> Fraction:
+    """Seconds at which the sound is over that is to be kept after the voice; 0 where there is none, or none wanted."""
+    return media.sound_span(clip.path).end if length == "keep" and clip.audio_rate is not None else Fraction(0)
+
+
+def _lost(clip: Clip, plan: Plan, length: Length, own_end: Fraction, subtitles: Iterable[str]) -> Iterator[str]:
     """What of the inputs is not in the output, a line each."""
     if length in ("cut", "keep") and plan.timeline.voice > plan.seen.end + BRIEF:
         yield "the voice goes on after the video and was cut there; --length hold, loop or pingpong shows all of it"
-    if length == "keep" and clip.audio_rate is None and plan.timeline.voice + BRIEF < plan.seen.end:
-        yield f"{clip.path.name} has no sound of its own to keep: it is silent after the voice"
+    if length == "keep" and plan.timeline.voice + BRIEF < plan.seen.end and own_end < plan.timeline.voice + BRIEF:
+        none = f"'s own sound is over at {float(own_end):.2f} s" if own_end else " has no sound of its own to keep"
+        yield f"{clip.path.name}{none}: it is silent after the voice"
     yield from (f"not taken over from {clip.path.name}: {what}" for what in (*clip.besides, *subtitles))
 
 
