@@ -237,6 +237,24 @@ def test_a_training_that_is_told_to_end_while_it_loads_leaves_nothing(kind, monk
     assert ended.value.code == 143
 
 
+@pytest.mark.parametrize("kind", TRAININGS)
+def test_a_lock_that_a_killed_training_left_neither_blocks_nor_stays(kind, monkeypatch, tmp_path):
+    folder, loaded = tmp_path / "run", []
+
+    def load(*_):
+        loaded.append(1)
+        raise LoadedError
+
+    monkeypatch.setattr(runs, "_sets", load)
+    monkeypatch.setattr(runs.SpeechSet, "read", load)
+    folder.mkdir()
+    (folder / "lock").touch()
+    with pytest.raises(LoadedError):
+        TRAININGS[kind](folder)
+    assert loaded
+    assert not list(folder.iterdir()), "there was nothing in it but what a kill had left"
+
+
 def test_a_run_folder_is_numbered_and_not_left_for_nothing(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(DataError):

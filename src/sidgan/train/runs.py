@@ -263,6 +263,8 @@ def _begun(fabric: Fabric, config: Config, folder: Path | None, name: str) -> It
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         found = set(os.listdir(folder))
+    if found == {"lock"}:  # of a training that was killed while it loaded
+        found = set()
     try:
         with _alone(fabric, folder):
             held = fabric.is_global_zero
