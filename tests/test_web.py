@@ -413,6 +413,18 @@ def test_without_consent_given_nothing_is_drawn(client: TestClient) -> None:
     refused(client.post("/api/jobs", json={**wish, "consent": True}), 422, "one voice")
 
 
+@pytest.mark.parametrize("kind", ["frame", "preview"])
+def test_a_moment_after_the_end_of_a_video_is_refused_at_once(client: TestClient, material: Path, kind: str) -> None:
+    video, voice = given(client, "video", material / "film.mp4"), given(client, "voice", material / "voice.wav")
+    ends = client.get(f"/api/files/{video}").json()["seconds"]
+    wish = {**order(video, voice), "kind": kind}
+    for at in (ends, 1e6):
+        told = client.post("/api/jobs", json={**wish, "at": at})
+        refused(told, 422, f"film.mp4 is over at {ends:.1f} s; choose an earlier moment")
+    for at in (0, ends - 0.01):
+        assert client.post("/api/jobs", json={**wish, "at": at}).status_code == 201
+
+
 def test_a_voice_may_be_a_video_and_a_video_needs_pictures(client: TestClient, material: Path) -> None:
     refused(send(client, "voice", (material / "film.mp4").read_bytes(), "film.mp4"), 422, "film.mp4 has no sound")
     refused(send(client, "video", (material / "voice.wav").read_bytes(), "v.wav"), 422, "v.wav has no moving picture")

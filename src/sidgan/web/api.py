@@ -20,7 +20,7 @@ from sidgan.web.access import Access, Reader, Writer
 from sidgan.web.guard import REPORT
 from sidgan.web.limits import RefusedError, Seats
 from sidgan.web.queue import ENDED, Queue, Work, files_of
-from sidgan.web.schema import FileKind, FileOut, JobOut, Login, Look, Me, Order, Priority, Problem, WholeDub
+from sidgan.web.schema import FileKind, FileOut, JobOut, Login, Look, Me, Order, Preview, Priority, Problem, WholeDub
 from sidgan.web.settings import Service
 from sidgan.web.store import Kept, Store
 from sidgan.web.uploads import LONGEST, Uploads
@@ -166,6 +166,9 @@ def add_job(owner: Writer, of: Of, order: Annotated[Order, Body()]) -> JobOut:
         if not voice.facts["sound"]:
             raise RefusedError(422, "no_sound", f"{voice.name} has no sound; give a voice")
     if not isinstance(order, Look):
+        if isinstance(order, Preview) and order.at and order.at >= video.facts["seconds"]:
+            raise RefusedError(422, "too_late", f"{video.name} is over at {video.facts['seconds']:.1f} s; choose an "
+                                                "earlier moment")  # fmt: skip
         adapt = order.adapt if isinstance(order, WholeDub) else None
         if adapt is not None and adapt > limits.adapt:
             raise RefusedError(422, "too_long", f"at most {limits.adapt:g} minutes of adaptation are allowed")
