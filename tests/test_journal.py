@@ -195,11 +195,12 @@ def test_killed_at_the_very_end(folder: Path, straight: tuple[bytes, dubbing.Dub
 def test_several_processes_draw_the_same_bytes(
     folder: Path, straight: tuple[bytes, dubbing.DubReport], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    elsewhere, add = list[float](), Clock.add
+    elsewhere, peaks, add = list[float](), dict[str, float](), Clock.add
 
-    def noted(self: Clock, seconds: Mapping[str, float], cpu: float) -> None:
+    def noted(self: Clock, seconds: Mapping[str, float], cpu: float, process: str, memory: float) -> None:
         elsewhere.append(cpu)
-        add(self, seconds, cpu)
+        peaks[process] = memory
+        add(self, seconds, cpu, process, memory)
 
     monkeypatch.setattr(Clock, "add", noted)
     with pytest.raises(KeyboardInterrupt):
@@ -214,6 +215,9 @@ def test_several_processes_draw_the_same_bytes(
     assert len(elsewhere) == 3
     assert min(elsewhere) > 0
     assert report.cpu > sum(elsewhere), "the processor time of all processes"
+    assert 1 <= len(peaks) <= 2
+    assert min(peaks.values()) > 100
+    assert report.memory > sum(peaks.values()) + 100, "the memory of all processes"
 
 
 def test_ctrl_c_is_one_line_and_the_same_command_goes_on(

@@ -3,6 +3,7 @@
 import ast
 import ctypes
 import os
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -81,6 +82,14 @@ def test_memory_is_counted_in_mib(monkeypatch):
         assert here == pytest.approx(int(told["VmHWM"].split()[0]) / 1024, rel=0.1)
     monkeypatch.setattr(sys, "platform", "darwin")  # the same number there counts bytes
     assert portable.peak_memory() == pytest.approx(here / 1024, rel=0.1)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there is it known to be otherwise")
+def test_memory_of_who_began_a_process_is_not_its_own():
+    code = "import sidgan.portable as p; print(p.peak_memory())"
+    large = f"import subprocess, sys; b = b'x' * (400 << 20); subprocess.run([sys.executable, '-c', {code!r}])"
+    told = subprocess.run([sys.executable, "-c", large], capture_output=True, text=True, check=True).stdout
+    assert 5 < float(told) < 300
 
 
 def test_memory_on_windows(monkeypatch):

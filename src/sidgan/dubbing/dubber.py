@@ -37,7 +37,6 @@ from sidgan.errors import InputError, SidganError
 from sidgan.executors import Executor
 from sidgan.files import ending
 from sidgan.nn import Generator
-from sidgan.portable import peak_memory
 from sidgan.timeline import Length, Timeline
 from sidgan.types import Byte, Clip, Float
 
@@ -402,7 +401,7 @@ def _reported(
         frames=len(plan.timeline), dubbed=done.dubbed, passed=tuple(done.passed),
         shots=tuple(plan.shots()), notes=(*seen.notes, *lost), damaged=seen.damaged,
         seconds={stage: round(s, 3) for stage, s in clock.seconds.items()},
-        wall=round(clock.wall, 3), cpu=round(clock.cpu, 3), memory=round(peak_memory(), 1),
+        wall=round(clock.wall, 3), cpu=round(clock.cpu, 3), memory=round(clock.memory, 1),
         face_side=round(float(np.median(done.sides or [0])), 1), model=model,
         engine=", ".join(dict.fromkeys(record.engine for record in told if record.engine)),
         looks=tuple(stretches(done.looks, plan.timeline, done.passed)), **figures(done.looks), resumed=resumed,

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from sidgan.dubbing.looks import Look
+from sidgan.portable import peak_memory
 
 Progress = Callable[[str, int, int], None]  #: called with stage, frames done, frames in total (an estimate at first)
 
@@ -49,7 +50,7 @@ class DubReport:
         seconds: wall seconds by stage, in this run; stages overlap, and those of several workers are added, so they may
             be more than ``wall``.
         wall, cpu: seconds in total, and of processor time, that of workers with it.
-        memory: peak of this process, MiB.
+        memory: MiB at most: the peaks of this process and of the workers that drew, added up.
         face_side: median side of the dubbed face squares, px in the source.
         model: which weights were used.
         engine: what ran them, in which precision.
@@ -88,6 +89,7 @@ class Clock:
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
         self._wall, self._cpu, self._elsewhere = time.perf_counter(), time.process_time(), 0.0
+        self._peaks: dict[str, float] = {}
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -96,9 +98,10 @@ class Clock:
         yield
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
-    def add(self, seconds: Mapping[str, float], cpu: float) -> None:
-        """Add the time of stages that another process went through, and its processor time."""
+    def add(self, seconds: Mapping[str, float], cpu: float, process: str, memory: float) -> None:
+        """Add the time of stages that another process went through, its processor time, and its peak of MiB so far."""
         self._elsewhere += cpu
+        self._peaks[process] = memory
         for stage, spent in seconds.items():
             self.seconds[stage] = self.seconds.get(stage, 0.0) + spent
 
@@ -111,3 +114,8 @@ class Clock:
     def cpu(self) -> float:
         """Seconds of processor time since the beginning, with that of other processes that was added."""
         return time.process_time() - self._cpu + self._elsewhere
+
+    @property
+    def memory(self) -> float:
+        """MiB that this process and the others held at most, each at its own peak."""
+        return peak_memory() + sum(self._peaks.values())

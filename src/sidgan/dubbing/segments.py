@@ -35,11 +35,12 @@ from sidgan.engine import Engine, Graph, load
 from sidgan.errors import SidganError
 from sidgan.executors import Executor
 from sidgan.nn import Generator
-from sidgan.portable import keep_memory
+from sidgan.portable import keep_memory, peak_memory
 from sidgan.timeline import Timeline
 from sidgan.types import Clip, Frame
 
-Made = tuple[Record, dict[str, float], float]  #: by another process: wall seconds by stage, and of processor time
+#: By another process: wall seconds by stage, those of processor time, which process, and the MiB that it held at most.
+Made = tuple[Record, dict[str, float], float, str, float]
 OnFrame = Callable[[Frame, Frame], None]  #: called with each frame as decoded and as it goes to the encoder
 
 
@@ -171,10 +172,10 @@ def complete(
             made = cluster(partial(_make_elsewhere, studio), missing)
         else:
             made = executors.local(min(workers, len(missing)), _begin, (studio,))(_make, missing)
-        for record, seconds, cpu in made:
+        for record, seconds, cpu, process, memory in made:
             records[record.segment] = record
             done += record.stop - record.first
-            clock.add(seconds, cpu)
+            clock.add(seconds, cpu, process, memory)
             progress("draw", done, count)
     else:
         for part in missing:
@@ -196,7 +197,7 @@ class _Worker:
         self._clock.seconds.clear()
         record, cpu = make(part, self._drawing, self._studio.scheme, self._clock), self._clock.cpu
         spent, self._told = cpu - self._told, cpu
-        return record, dict(self._clock.seconds), spent
+        return record, dict(self._clock.seconds), spent, f"{socket.gethostname()} {os.getpid()}", peak_memory()
 
 
 _worker: _Worker | None = None
