@@ -699,9 +699,12 @@ def test_a_voice_that_begins_after_the_video_is_told(folder: Path, tmp_path: Pat
     assert media.sound_span(tmp_path / "out.mp4").start == pytest.approx(0.5, abs=0.03)
 
 
-def recorded(video: Path, out: Path, late: int) -> Path:
-    """A video as a receiver of television writes it down, ``late`` seconds after its clock began."""
-    with av.open(str(video)) as source, av.open(str(out), "w", "mpegts") as file:
+FRAGMENTED = {"movflags": "frag_keyframe+empty_moov+default_base_moof+frag_discont"}
+
+
+def recorded(video: Path, out: Path, late: int, how: dict[str, str] | None = None) -> Path:
+    """A video as whoever receives it writes it down, ``late`` seconds after its clock began."""
+    with av.open(str(video)) as source, av.open(str(out), "w", container_options=how or {}) as file:
         copies = {stream.index: file.add_stream_from_template(stream) for stream in source.streams}
         for packet in source.demux():
             if packet.dts is not None and packet.pts is not None:
@@ -711,12 +714,28 @@ def recorded(video: Path, out: Path, late: int) -> Path:
     return out
 
 
-@pytest.mark.parametrize(("suffix", "length"), [(".mp4", "keep"), (".mkv", "cut")])
+@pytest.mark.parametrize(("name", "how", "begins"), [
+    ("a.flv", None, 0), ("a.mp4", FRAGMENTED, 0), ("a.mp4", None, 7200), ("a.mkv", None, 7200),
+])  # fmt: skip
+def test_what_was_joined_late_begins_at_0_unless_its_clock_means_something(
+    tmp_path: Path, name: str, how: dict[str, str] | None, begins: int
+) -> None:
+    make_video(tmp_path / "even.mp4", range(6), Fraction(1, 25), sound=(speech(0.2, 48_000), 0))
+    late = media.probe(recorded(tmp_path / "even.mp4", tmp_path / name, 7200, how))
+    assert late.begin == pytest.approx(begins, abs=0.1)
+    assert len(list(media.read_frames(late))) == 6
+    on_time = media.probe(recorded(tmp_path / "even.mp4", tmp_path / f"on-time-{name}", 0, how))
+    assert (on_time.origin, on_time.begin) == (0, on_time.start), "a clock that began with the file is kept"
+
+
+@pytest.mark.parametrize(("name", "suffix", "length"), [
+    ("tv.ts", ".mp4", "keep"), ("tv.ts", ".mkv", "cut"), ("live.flv", ".mp4", "keep"), ("live.flv", ".mkv", "cut"),
+])  # fmt: skip
 def test_a_recording_begins_at_0_whatever_its_clock_says(
-    folder: Path, tmp_path: Path, generator: Generator, suffix: str, length: str
+    folder: Path, tmp_path: Path, generator: Generator, name: str, suffix: str, length: str
 ) -> None:
     """Else players show a film of ten hours, the dub at its end."""
-    video, out = recorded(folder / "talk.mp4", tmp_path / "tv.ts", 36_000), tmp_path / f"out{suffix}"
+    video, out = recorded(folder / "talk.mp4", tmp_path / name, 36_000), tmp_path / f"out{suffix}"
     assert first_picture(video) == 36_000
     dub(video, folder / "short.wav", out, generator=generator, device="cpu", length=length)  # type: ignore[arg-type]
     assert first_picture(out) == 0

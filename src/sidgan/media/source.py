@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from av.container.core import Chapter
 
 CUT_OFF = Fraction(1, 2)  #: seconds that may be missing at the end before a file counts as cut off
+LATE = 1_000_000  #: us after which the clock of a live stream was joined late; B-frames and sound need less than that
 MATROSKA_END = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")  #: in the tag that common programs write for each track
 MOST_GAPS = 100  #: places at which what a file says of its own layout may be damaged, where damage is passed over
 
@@ -97,8 +98,20 @@ def title_and_chapters(path: Path) -> tuple[dict[str, str], list[Chapter]]:
 
 
 def begins_anywhere(container: InputContainer) -> bool:
-    """Whether the clock of this kind of file has no 0 that means something, as in recordings of television."""
-    return Flags.ts_discont in Flags(container.format.flags)
+    """Whether the clock of a file has no 0 that means something, as in recordings of television.
+
+    Nor has it one where a live stream in FLV or fragmented MP4 was joined late: neither comes with anything that goes
+    by its clock. A plain MP4, which counts its samples, means what it says, hours of nothing included.
+    """
+    if Flags.ts_discont in Flags(container.format.flags):
+        return True
+    live = container.format.name == "flv" or _fragmented(container)
+    return live and (container.start_time or 0) > LATE
+
+
+def _fragmented(container: InputContainer) -> bool:
+    """Whether it is MP4 whose header counts no samples: they come in fragments, each with its own times."""
+    return "mp4" in container.format.name and not any(stream.frames for stream in container.streams)
 
 
 def besides(container: InputContainer) -> tuple[str, ...]:
@@ -136,17 +149,17 @@ def decoded(
         yield frame
     if first is None or end is None:
         raise InputError(f"{path} holds no picture that can be decoded; convert it to mp4 (H.264)")
-    stated = _stated_end(stream, time_base)
+    stated = _stated_end(stream, time_base, _fragmented(container))
     if stated - end * time_base > CUT_OFF and lost is None:
         raise InputError(
             f"{path} ends at {float(end * time_base):.2f} s of {float(stated):.2f} s; it is cut off: copy it again"
         )
 
 
-def _stated_end(stream: VideoStream, time_base: Fraction) -> Fraction:
+def _stated_end(stream: VideoStream, time_base: Fraction, fragmented: bool) -> Fraction:
     """When the pictures end, as a file says, s; 0 where it does not say."""
-    if stream.duration is not None:
-        return ((stream.start_time or 0) + stream.duration) * time_base
+    if stream.duration is not None:  # of fragments, FFmpeg takes the end of the last one for the duration
+        return ((0 if fragmented else stream.start_time or 0) + stream.duration) * time_base
     said = MATROSKA_END.fullmatch(stream.metadata.get("DURATION", ""))
     return Fraction(0) if said is None else 3600 * int(said[1]) + 60 * int(said[2]) + Fraction(said[3])
 
