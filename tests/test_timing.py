@@ -699,7 +699,7 @@ def test_a_voice_that_begins_after_the_video_is_told(folder: Path, tmp_path: Pat
     assert media.sound_span(tmp_path / "out.mp4").start == pytest.approx(0.5, abs=0.03)
 
 
-FRAGMENTED = {"movflags": "frag_keyframe+empty_moov+default_base_moof+frag_discont"}
+FRAGMENTED = {"movflags": "cmaf+frag_keyframe+empty_moov+frag_discont"}
 
 
 def recorded(video: Path, out: Path, late: int, how: dict[str, str] | None = None) -> Path:
