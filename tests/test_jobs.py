@@ -52,6 +52,8 @@ def test_a_line_overrides_the_options(tmp_path: Path) -> None:
         ("video,voice,out,adapt\na,b,c,\"0,5\"\n", "'0,5'; give a number, with a point"),
         ("video,voice,out\na, b,b,c\n", "line 2 has more values than there are columns"),
         ("video,voice,out\na,b,c\nd,e,./c\n", "more than one job for c"),
+        ("video,voice,out\na,b,c\nd,e,a\n", "a job that reads a, which another writes"),
+        ("video,voice,out,speakers,faces\na,,c,1=b;2=./d,largest\na,b,d,,\n", "job that reads d, which another writes"),
         ("video;voice;out\na;b;c\n", "separated by semicolons; save it with commas"),
         ("video\tvoice\tout\na\tb\tc\n", "separated by tabs; save it with commas"),
         ("video,voice,out,voice\na,b,c,d\n", "two columns 'voice'"),

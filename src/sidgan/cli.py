@@ -194,7 +194,8 @@ def _dub_all(file: Path, like: Job, ray: str | None, as_json: bool) -> None:
                 for line in outcome.notes:
                     _say(f"    {line}")
     except KeyboardInterrupt:
-        _say(f"sidgan: stopped after {len(ended)} of {counted(len(wanted), 'dub')}; the same command does the rest")
+        done = ", and makes anew what is done: take those lines out" if ended else ""
+        _say(f"sidgan: stopped after {len(ended)} of {counted(len(wanted), 'dub')}; the same command goes on{done}")
         raise typer.Exit(130) from None
     failed = [outcome for outcome in ended if not outcome.done]
     told = [{"out": str(o.job.out), "done": o.done, "line": o.line, "notes": o.notes} for o in ended]

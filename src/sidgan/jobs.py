@@ -98,6 +98,17 @@ class Job(Settings):
             found["background"] = self.background if isinstance(self.background, Path) else OWN_SOUND
         return found
 
+    @property
+    def inputs(self) -> list[Path]:
+        """All files that it reads."""
+        given = [self.video, self.voice, *self.speakers.values(), self.face, self.background, self.sign, self.key]
+        return [Path(self.model), *(file for file in given if isinstance(file, Path))]
+
+    @property
+    def outputs(self) -> list[Path]:
+        """All files that it writes."""
+        return [path for path in (self.out, self.strip, self.report) if path is not None]
+
     def run(self, show: Show, tell: Tell) -> tuple[DubReport, list[AdaptReport]]:
         """Do it.
 
@@ -127,11 +138,9 @@ class Job(Settings):
 
     def _check_beside(self) -> None:
         """Raise an `OutputError` where picture or page cannot be written, or would take the place of another file."""
-        given = [self.video, self.voice, *self.speakers.values(), self.face, self.background, self.sign, self.key]
-        inputs = [Path(self.model), *(file for file in given if isinstance(file, Path))]
         made = [self.out]
-        for target in filter(None, (self.strip, self.report)):
-            require_apart(target, inputs)
+        for target in self.outputs[1:]:
+            require_apart(target, self.inputs)
             require_apart(target, made, "written as well")
             require_ending(target, ".png" if target is self.strip else ".html")
             check_target(target)
@@ -166,7 +175,8 @@ def read(file: Path, like: Job) -> list[Job]:
         like: the settings of those that a line does not give, or gives as nothing.
 
     Raises:
-        InputError: the file cannot be read, or holds no job, or two jobs with one output.
+        InputError: the file cannot be read, or holds no job, or two jobs with one output, or one that reads what
+            another writes: which is first, nobody knows.
         ConfigError: an unknown column, or an impossible value.
     """
     try:
@@ -182,12 +192,14 @@ def read(file: Path, like: Job) -> list[Job]:
         raise InputError(f"{file} cannot be read as a list of jobs ({reason}); give a CSV file") from error
     if not jobs:
         raise InputError(f"{file} holds no job; give a line with {', '.join(NEEDED)} for each dub")
-    places = set[str]()
-    for path in (path for job in jobs for path in (job.out, job.strip, job.report) if path is not None):
-        place = os.path.realpath(path)
-        if place in places:
+    makers = dict[str, Job]()
+    for job, path in ((one, path) for one in jobs for path in one.outputs):
+        if makers.setdefault(os.path.realpath(path), job) is not job:
             raise InputError(f"{file} has more than one job for {path}; give each one of its own, in a column")
-        places.add(place)
+    for job, path in ((one, path) for one in jobs for path in one.inputs):
+        if makers.get(os.path.realpath(path), job) is not job:
+            raise InputError(f"{file} has a job that reads {path}, which another writes; put that one into a list of "
+                             "its own, to be done first, or choose another name")  # fmt: skip
     return jobs
 
 
