@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from sidgan.dubbing.inputs import Inputs
+from sidgan.dubbing.journal import Journal
 from sidgan.errors import CheckpointError, OutputError
 from sidgan.files import look_first, require_apart
 
@@ -25,6 +26,13 @@ def test_a_file_is_known_under_its_other_names(tmp_path: Path, monkeypatch: pyte
         with pytest.raises(OutputError, match="written as well"):
             require_apart(Path(name), [video], "written as well")
     require_apart(Path("other.mp4"), [video, Path("voice.wav")])
+
+
+def test_a_name_too_long_for_what_is_written_beside_it_is_told_as_that(tmp_path: Path) -> None:
+    out = tmp_path / f"{'n' * 250}.mp4"
+    with pytest.raises(OutputError, match="cannot be written: file name too long; choose a shorter name"), Journal(out):
+        pass
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_link_to_itself_is_no_fault_of_the_program(tmp_path: Path) -> None:

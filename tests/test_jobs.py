@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -125,6 +126,20 @@ def test_a_list_tells_what_a_single_dub_tells(monkeypatch: pytest.MonkeyPatch, t
     code, said = command("dub", "--jobs", file)
     assert (code, "3 of 4 frames dubbed -> b.mp4" in said, "the voice was cut" in said) == (0, True, True)
     assert '"the voice was cut"' in command("dub", "--jobs", file, "--json")[1]
+
+
+@pytest.mark.parametrize("done", [0, 1])
+def test_a_list_that_is_stopped_says_what_the_same_command_does(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, done: int
+) -> None:
+    def stopped(jobs: list[Job], _: Any) -> Iterator[Outcome]:
+        yield from (Outcome(job, True, "fine") for job in jobs[:done])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sidgan.jobs.run_all", stopped)
+    code, said = command("dub", "--jobs", listed(tmp_path, "video,voice,out\na,b,c\nd,e,f\n"))
+    assert (code, f"stopped after {done} of 2 dubs; the same command goes on" in said) == (130, True)
+    assert ("makes anew what is done" in said) == bool(done)
 
 
 def test_either_a_list_or_one_dub(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -178,4 +179,7 @@ def writing(path: Path, *failures: type[Exception]) -> Iterator[None]:
         yield
     except kinds as error:
         reason = (getattr(error, "strerror", None) or str(error)).lower()
-        raise OutputError(f"{path} cannot be written: {reason}; free space or choose another folder") from error
+        what = "free space or choose another folder"
+        if getattr(error, "errno", None) == errno.ENAMETOOLONG:  # what is written beside it has a longer one
+            what = "choose a shorter name"
+        raise OutputError(f"{path} cannot be written: {reason}; {what}") from error
