@@ -20,6 +20,7 @@ from sidgan.files import check_target, require_apart, require_ending
 from sidgan.nn import Generator
 from sidgan.nn.baselines import Critics
 from sidgan.train.growth import onto, trunk_of
+from sidgan.types import Float
 
 MIN_FRAMES = 50  #: two seconds: with less there is nothing to learn from
 LONGEST = 3000  #: seconds that are read for one face; a mouth repeats itself long before
@@ -226,49 +227,74 @@ def _enough(material: Material, video: Path) -> None:
         )
 
 
+@dataclass(frozen=True)
+class _Seen:
+    """Weights that were looked at: after which share of the run, how they did, and why they may not be used, if so."""
+
+    share: float
+    look: Look
+    refusal: str | None
+    generator: Generator
+
+
+class _Best:
+    """Picks among the weights of a run: the best that may be used, or else the last ones, for why they may not."""
+
+    def __init__(self, judge: Judge, base: Generator) -> None:
+        self._judge = judge
+        self.before = judge.look(base)
+        self._seen: _Seen | None = None
+
+    def look(self, share: float, generator: Generator) -> None:
+        """Judge the next weights."""
+        found = self._judge.look(generator)
+        new, best = _Seen(share, found, self._judge.refusal(found, self.before), generator), self._seen
+        if best is None or best.refusal is not None or (new.refusal is None and found.quality > best.look.quality):
+            self._seen = new
+
+    @property
+    def seen(self) -> _Seen:
+        """What was picked; there is something as soon as one was looked at."""
+        assert self._seen is not None
+        return self._seen
+
+
 def _adapt_one(
     base: Generator, material: Material, minutes: float, config: AdaptConfig, *, device: str, seed: int,
     progress: Progress, replay: PackedSet | None, rivals: Critics | None = None,
 ) -> Adapted:  # fmt: skip
     # What lies above a trunk corrects it for anybody: a person is learnt at the trunk's size, in less time.
     whole, base = base, trunk_of(base)
-    hears = material.sound.teaches
-    shown = base.config.references
+    hears, shown = material.sound.teaches, base.config.references
     train, held, every = split(material, shown)
     if not hears:  # a sound that belongs to no mouth would teach that sounds mean nothing; silence teaches nothing
         train, held = [silenced(clip) for clip in train], silenced(held)
-    judge = Judge(held, hears, every, shown)
-    before = judge.look(base)
-    best: tuple[float, Look, Generator] | None = None
-    last: tuple[float, Look, str | None] | None = None
+    best = _Best(Judge(held, hears, every, shown), base)
 
-    def look(share: float, generator: Generator) -> None:
-        nonlocal best, last
-        seen = judge.look(generator)
-        refusal = judge.refusal(seen, before)
-        last = share, seen, refusal
-        if refusal is None and (best is None or seen.quality > best[1].quality):
-            best = share, seen, generator
+    def told(share: float, done: int, total: int) -> None:
+        progress(share, f"adapting face {material.number}: step {done} of about {total}")
 
-    steps, spent = tune(
-        base, train, minutes, config, hears=hears, device=device, seed=seed, look=look, replay=replay,
-        progress=lambda share, done, total: progress(share, f"adapting face {material.number}: step {done} of "
-                                                            f"about {total}"),
-        expert=checkpoint.load_syncnet() if config.sync else None, rivals=rivals,
-    )  # fmt: skip
-    assert last is not None
-    share, after = (last if best is None else best)[:2]
-
-    def heard(value: float) -> float | None:
-        return round(float(value), 2) if hears else None
-
+    expert = checkpoint.load_syncnet() if config.sync else None
+    steps, spent = tune(base, train, minutes, config, hears=hears, device=device, seed=seed, look=best.look,
+                        progress=told, replay=replay, expert=expert, rivals=rivals)  # fmt: skip
+    seen = best.seen
     report = AdaptReport(
         face=material.number, place=material.place, sound=material.sound.verdict, evidence=material.sound.evidence,
         frames=sum(len(clip) for clip in train), held_back=len(held) - shown, steps=steps, minutes=round(spent, 2),
-        before=round(before.quality, 2), after=round(after.quality, 2),
-        gap_before=heard(before.gap.mean()), gap_after=heard(after.gap.mean()),
-        lmd_before=heard(before.lmd.mean()), lmd_after=heard(after.lmd.mean()),
-        answer=round(float(after.answer.mean() / max(before.answer.mean(), 1e-9)), 2),
-        best_at=share, kept=best is not None, refusal=last[2] if best is None else None,
+        best_at=seen.share, kept=seen.refusal is None, refusal=seen.refusal, **_figures(best.before, seen.look, hears),
     )  # fmt: skip
-    return Adapted(material.tracks, whole if best is None else onto(whole, best[2]), report)
+    return Adapted(material.tracks, onto(whole, seen.generator) if report.kept else whole, report)
+
+
+def _figures(before: Look, after: Look, hears: bool) -> dict[str, Any]:
+    """How a face was drawn before and after, rounded, by the names that `AdaptReport` has for it."""
+
+    def heard(values: Float) -> float | None:
+        return round(float(values.mean()), 2) if hears else None
+
+    answer = float(after.answer.mean() / max(before.answer.mean(), 1e-9))
+    return {
+        "before": round(before.quality, 2), "after": round(after.quality, 2), "answer": round(answer, 2),
+        "gap_before": heard(before.gap), "gap_after": heard(after.gap),
+        "lmd_before": heard(before.lmd), "lmd_after": heard(after.lmd),
+    }  # fmt: skip
