@@ -43,11 +43,12 @@ def sync_figures(task: GanTask, data: PackedSet, level: int) -> dict[str, float]
     batch = prepare_batch(windows, None).to(task.fabric.device)
     queries = batch.shown_to(task.config.generator)
     drawn = task.ema(queries, batch.reference, batch.mels, level, None, batch.placed)[level]
+    heard = task.expert.embed_audio(batch.sync_mel)
     figures: dict[str, float] = {}
     for name, images in (("sync", drawn), ("sync_truth", at_level(batch.target, level))):
-        seen = lower_half_windows(images.unflatten(0, (-1, SYNC_FRAMES)), task.expert.config.face)
-        right = float(sync_loss(task.expert(seen, batch.sync_mel)))
-        others = [float(sync_loss(task.expert(seen, batch.sync_mel.roll(k, 0)))) for k in range(1, WINDOWS)]
+        faces = images.unflatten(0, (-1, SYNC_FRAMES))
+        seen = task.expert.embed_video(lower_half_windows(faces, task.expert.config.face))
+        right, *others = (float(sync_loss((seen * heard.roll(k, 0)).sum(1))) for k in range(WINDOWS))
         figures |= {name: right, f"{name}_gap": float(np.mean(others)) - right}
     return figures
 
