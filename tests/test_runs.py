@@ -14,8 +14,10 @@ import torch
 from lightning.fabric import Fabric
 
 from sidgan import checkpoint, downloads, portable
+from sidgan.config import ListenerConfig
 from sidgan.data.dataset import read_manifest
-from sidgan.errors import CheckpointError, ConfigError, DataError, OutputError
+from sidgan.errors import CheckpointError, ConfigError, DataError, DownloadError, OutputError
+from sidgan.nn import Listener
 from sidgan.train import loop, runs
 from sidgan.train.runs import gan_config, sync_config
 
@@ -205,6 +207,28 @@ def test_a_run_folder_is_held_before_data_is_loaded_and_not_left_for_nothing(kin
     with pytest.raises(CheckpointError, match="begun with other settings"):
         TRAININGS[kind](folder)
     assert len(loaded) == 2
+
+
+def test_what_a_generator_learns_from_is_had_before_its_data_is_loaded(monkeypatch, tmp_path):
+    def load(*_):
+        raise LoadedError
+
+    def fetch(*_):
+        raise DownloadError("no network")
+
+    checkpoint.save(tmp_path / "ears.safetensors", Listener(ListenerConfig(audio_width=1, blocks=0.0)))
+    monkeypatch.setattr(runs, "_sets", load)
+    monkeypatch.setattr(downloads, "fetch", fetch)
+    data, small, featured = tmp_path / "data", gan_config("tiny128", 1, None, []), gan_config("full", 1, None, [])
+    with pytest.raises(CheckpointError, match="holds a listener, not a syncnet"):
+        runs.train_gan([data], small, str(tmp_path / "ears.safetensors"), tmp_path / "run", "cpu")
+    with pytest.raises(DataError, match=r"holds no manifest\.jsonl"):  # and no 548 MB are fetched for it
+        runs.train_gan([data], featured, "bundled", tmp_path / "run", "cpu")
+    data.mkdir()
+    (data / "manifest.jsonl").touch()
+    with pytest.raises(DownloadError, match="no network"):
+        runs.train_gan([data], featured, "bundled", tmp_path / "run", "cpu")
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("kind", TRAININGS)

@@ -55,6 +55,7 @@ def table1(
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """AVSpeech and HDTF, methods by seven metrics. Example: sidgan paper table1 --method Ours=judged-hdtf."""
+    look_first([inception, lag_expert], [])
     found = _comparisons(method, data, split, system, (published, inception, lag_expert), max_frames, workers, device,
                          out, copies=True)  # fmt: skip
     _show("table1", 1, ("avspeech", "hdtf"), found, _budgets(method), out, as_json)
@@ -67,6 +68,7 @@ def table2(
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """LRW, methods by seven metrics. Example: sidgan paper table2 --method Ours=runs/003-gan512 --data lrw=packed."""
+    look_first([inception, lag_expert], [])
     found = _comparisons(method, data, split, system, (published, inception, lag_expert), max_frames, workers, device,
                          out, copies=True)  # fmt: skip
     _show("table2", 2, ("lrw",), found, _budgets(method), out, as_json)
@@ -161,6 +163,7 @@ def fig7(
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """All methods as points: FID against LSE-D. Example: sidgan paper fig7 --method Ours=judged-hdtf."""
+    look_first([inception, lag_expert], [])
     from sidgan.paper.draw import require_matplotlib
     from sidgan.paper.scatter import draw_scatter, panels
     from sidgan.paper.written import Figure

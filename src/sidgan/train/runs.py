@@ -156,6 +156,12 @@ class Prepared:
         self._folders = folders
         self._kept: tuple[PackedSet, dict[str, PackedSet]] | None = None
 
+    def look(self) -> None:
+        """Raise the `DataError` of a folder that was not prepared, before anything long is begun."""
+        for folder in self._folders:
+            if not is_shards(folder):
+                read_manifest(folder)
+
     def sets(self, fabric: Fabric, config: SyncTrainConfig | GanTrainConfig) -> tuple[PackedSet, dict[str, PackedSet]]:
         """The training set and every held-out split; ``test`` is left for `sidgan.evaluation`."""
         if self._kept is not None:
@@ -180,13 +186,17 @@ def train_gan(
     """
     begin, rivals = (checkpoint.load_generator(start), checkpoint.load_critics(start)) if start else (None, None)
     hearing = checkpoint.load_ears(ears) if ears else None
+    sync = checkpoint.load_syncnet(expert)
     fabric = launch(device, config.precision)
     kind, size = config.generator.kind, config.generator.size
     with _begun(fabric, config, folder, f"gan{size}" if kind == "sidgan" else kind) as place:
         with _stoppable():
-            train, held = (data if isinstance(data, Prepared) else Prepared(data)).sets(fabric, config)
-            sync = checkpoint.load_syncnet(expert)
-            task = GanTask(config, train, held, fabric, sync, begin, _vgg(config, fabric), hearing, rivals)
+            prepared = data if isinstance(data, Prepared) else Prepared(data)
+            if config.needs_vgg:  # which may be hundreds of MB to fetch, and loading data takes as long
+                prepared.look()
+            vgg = _vgg(config, fabric)
+            train, held = prepared.sets(fabric, config)
+            task = GanTask(config, train, held, fabric, sync, begin, vgg, hearing, rivals)
         return _train(task, config, place)
 
 
