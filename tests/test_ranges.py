@@ -17,7 +17,8 @@ WRONG = {
     gan_config: ("tiny128", {
         "batch": 0, "lr": -1.0, "ema": 7.0, "betas": [0.5, 1.0], "decay": 2.0, "grow": [0.5, 0.2], "fade": -0.1,
         "sync_every": 0, "features_every": 0, "critic_lr": -1.0, "identity": 2.0, "references": 0, "pool": 0,
-        "recon_frames": 6, "settle": -1.0,
+        "recon_frames": 6, "settle": -1.0, "weights.128.l1": -1.0, "weights.64.gan": -0.1, "weights.128.mouth": 0.0,
+        "weights.128.lips": -1.5,
     }),
     sync_config: ("syncnet", {
         "batch": 0, "negatives": 0, "lr": 0.0, "decay": 2.0, "warmup": -1, "augment": 1.5, "ease": -1.0, "near": 2.0,
@@ -36,6 +37,12 @@ def test_a_value_that_cannot_be_is_named(make, name, value):
     preset = WRONG[make][0]
     with pytest.raises(ConfigError, match=rf"\b{name.split('.')[-1]} must .*, not "):
         make(preset, 100, None, [f"{name}={json.dumps(value).lower()}"])
+
+
+def test_lips_weigh_nothing_more_where_the_mouth_does_not():
+    with pytest.raises(ConfigError, match="lips = 12 multiplies what mouth adds, which is nothing with mouth = 1"):
+        gan_config("tiny128", 100, None, ["weights.128.mouth=1"])
+    gan_config("tiny128", 100, None, ["weights.128.mouth=1", "weights.128.lips=0"])
 
 
 @pytest.mark.parametrize("name", ["size", "start", "base", "cmax", "audio_width", "audio_blocks"])

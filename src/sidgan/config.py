@@ -227,8 +227,11 @@ class LossWeights:
     """Weights of Eq. 4 at one level; the paper gives none.
 
     Attributes:
-        l1: alpha. mouth: how much more L1 counts inside the query mask; lips: how much more on the lips, which are
-            what the voice decides about but only a fraction of the mask (0: no more).
+        l1: alpha.
+        mouth: how often L1 counts inside the query mask, where it counts once outside. 1 is the paper's plain L1, as in
+            the presets ``paper`` and, but for its finest level, ``full``; small generators learn sooner with more.
+        lips: how much more it counts on the lips, which are what the voice decides about but only a fraction of the
+            mask: 1 + (mouth - 1) (1 + lips) times. 0 is no more than the mask, -1 no more than the rest of the face.
         features: beta, of the contextual loss (or what `GanTrainConfig.features` names in its place).
         frequency: gamma, of the focal frequency loss. It is some fifty times smaller than L1.
         gan: mu.
@@ -244,6 +247,13 @@ class LossWeights:
     mouth: float = 5.0
     lips: float = 0.0
     content: float = 0.0
+
+    def __post_init__(self) -> None:
+        require_between(self, 0, math.inf, "l1", "features", "frequency", "gan", "sync", "content")
+        require_between(self, -1, math.inf, "lips")
+        require(self.mouth > 0, f"mouth must be more than 0, not {self.mouth}")
+        require(self.mouth > 1 or self.lips <= 0, f"lips = {self.lips:g} multiplies what mouth adds, which is nothing "
+                f"with mouth = {self.mouth:g}; set mouth to more than 1, or lips to 0")  # fmt: skip
 
 
 def require(condition: bool, message: str) -> None:

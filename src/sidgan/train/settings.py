@@ -17,7 +17,7 @@ class GanTrainConfig:
 
     Attributes:
         generator: the network.
-        weights: Eq. 4 at each RGB level; a level without an entry has L1 only.
+        weights: Eq. 4 at each RGB level; a level without an entry has the defaults: L1, weighted in the mouth, alone.
         discriminators: one for each level whose ``gan`` weight is not 0.
         features: what compares VGG19's features: ``contextual`` (Eq. 3) or ``perceptual`` (an ablation of Table 4).
         expert_kind: the kind of expert that the sync loss asks for; another is refused. ``any`` takes either.
