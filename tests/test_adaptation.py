@@ -311,6 +311,13 @@ def test_critics_are_kept_beside_weights_and_found_from_changes_too(kept):
         found = checkpoint.load_critics(folder / f"{name}.safetensors")
         assert found.config == rivals.config
         assert all(torch.equal(v, rivals.state_dict()[k]) for k, v in found.state_dict().items())
+    assert run._adaptable(folder / "me.safetensors", 1.0)[2] is None
+    checkpoint.save(folder / "new.safetensors", small(1))
+    checkpoint.save_critics(folder / "new.safetensors", rivals)
+    _, found, note = run._adaptable(folder / "me.safetensors", 1.0)
+    assert found is None
+    assert note == ("the critics.safetensors beside base.safetensors belongs to other weights and was not used; keep "
+                    "each generator and its critics in a folder of their own")  # fmt: skip
     (folder / "critics.safetensors").write_bytes(b"no weights")
     with pytest.raises(CheckpointError, match=r"critics\.safetensors is not a safetensors file"):
         checkpoint.load_critics(folder / "base.safetensors")
@@ -349,7 +356,8 @@ def test_what_moves_references_is_adapted_and_judged_with_two(blob):
     clip = dataclasses.replace(blob(32, 100), landmarks=points)
     talk = dataclasses.replace(material(blob, 100), clips=(clip,))
     how = {"device": "cpu", "seed": 0, "progress": lambda *told: None, "replay": None}
-    result = run._adapt_one(base, talk, 1.0, AdaptConfig(steps=2), **how)
+    result = run._adapt_one(base, talk, 1.0, AdaptConfig(steps=2), note="no critic", **how)
+    assert result.report.line().endswith("; no critic")
     assert (result.report.held_back, result.report.frames) == (25, 65)
     assert {type(value) for value in result.report.to_dict().values()} <= {int, float, str, bool, type(None)}
     _, judged, _ = split(talk, 2)

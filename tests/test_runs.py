@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from lightning.fabric import Fabric
+from small import save_networks
 
 from sidgan import checkpoint, downloads, portable
 from sidgan.config import ListenerConfig
@@ -229,6 +230,29 @@ def test_what_a_generator_learns_from_is_had_before_its_data_is_loaded(monkeypat
     with pytest.raises(DownloadError, match="no network"):
         runs.train_gan([data], featured, "bundled", tmp_path / "run", "cpu")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_run_says_that_the_critics_beside_its_start_are_anothers(monkeypatch, tmp_path):
+    class Asked(loop.Notes):
+        def __init__(self, *networks):
+            super().__init__()
+            self.rivals = networks[-1]
+
+        def note(self, *lines):
+            assert self.rivals is None
+            told.extend(lines)
+            raise LoadedError
+
+    told: list[str] = []
+    start, _ = save_networks(tmp_path, 32)
+    checkpoint.save(tmp_path / "new.safetensors", checkpoint.load_generator())
+    checkpoint.save_critics(tmp_path / "new.safetensors", checkpoint.load_critics())
+    monkeypatch.setattr(runs, "GanTask", Asked)
+    monkeypatch.setattr(runs, "_sets", lambda *_: (None, {}))
+    config = gan_config("tiny128_detail", 1, None, [])
+    with pytest.raises(LoadedError):
+        runs.train_gan([tmp_path], config, "bundled", tmp_path / "run", "cpu", start=str(start))
+    assert "beside model.safetensors belongs to other weights" in told[0]
 
 
 @pytest.mark.parametrize("kind", TRAININGS)

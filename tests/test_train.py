@@ -114,6 +114,12 @@ def test_critics_are_written_beside_the_weights(blob, tmp_path):
     alone, other = (GanTask(wider, PackedSet.of([blob(64, 60)]), {}, fabric(), rivals=one).critics.module.state_dict()
                     for one in (None, found))  # fmt: skip
     assert all(torch.equal(v, other[k]) for k, v in alone.items()), "a critic of other settings begins with nothing"
+    gan_task(blob, dataclasses.replace(config, seed=1)).export(tmp_path / "other.safetensors", {"steps": 1})
+    told = []
+    assert checkpoint.load_critics(tmp_path / "other.safetensors", told.append) is not None
+    assert checkpoint.load_critics(tmp_path / "weights.safetensors", told.append) is None
+    (line,) = told
+    assert "critics.safetensors beside weights.safetensors belongs to other weights and was not used; keep" in line
     gan_task(blob, gan_config(1)).export(tmp_path / "plain" / "weights.safetensors", {"steps": 1})
     assert not (tmp_path / "plain" / "critics.safetensors").exists()
 

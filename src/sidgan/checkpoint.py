@@ -201,14 +201,44 @@ def load_occlusion(path: Path | str = "bundled") -> OcclusionNet:
     return _load(path, OcclusionNet)
 
 
-def load_critics(path: Path | str = "bundled") -> Critics | None:
+def save_critics(
+    weights: Path, critics: Critics, meta: Mapping[str, Any] | None = None, *, half: bool = False
+) -> None:
+    """Write the critics that a generator was trained against beside its weights, with the digest of these.
+
+    Args:
+        weights: the generator's file, which is there.
+        meta, half: as for `save`.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    save(critics_file(weights), critics, {**(meta or {}), "of": digest(_tensors(weights))}, half=half)
+
+
+def load_critics(
+    path: Path | str = "bundled", say: Callable[[str], None] = lambda line: None
+) -> Critics | None:
     """The critics that a generator was trained against, in eval mode, fp32, on the CPU; ``None`` where none are kept.
+
+    Critics that say that they belong to other weights are not used: two generators in one folder share the place. What
+    says nothing is taken for the generator's.
 
     Args:
         path: the generator's weights, or changes that belong to such weights.
+        say: told, in a line, where there are only another's.
     """
-    file = critics_file(base_file(path))
-    return _load(file, Critics) if file.is_file() else None
+    weights = base_file(path)
+    file = critics_file(weights)
+    if not file.is_file():
+        return None
+    critics = _load(file, Critics)
+    of = read_meta(file)["meta"].get("of")
+    if of is not None and of != digest(_tensors(weights)):
+        say(f"the {file.name} beside {weights.name} belongs to other weights and was not used; keep each generator and "
+            "its critics in a folder of their own")  # fmt: skip
+        return None
+    return critics
 
 
 def critics_file(path: Path) -> Path:

@@ -47,6 +47,7 @@ class AdaptReport:
         kept: whether the adapted weights are used.
         refusal: why not, if not.
         bytes: size of the file written, ``None`` where none was.
+        note: what else there is to know, if anything.
     """
 
     face: int
@@ -68,6 +69,7 @@ class AdaptReport:
     kept: bool
     refusal: str | None
     bytes: int | None = None
+    note: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -80,8 +82,9 @@ class AdaptReport:
         deaf = "" if self.gap_after is not None else ": only the appearance was adapted"
         verdict = "kept" if self.kept else f"{self.refusal}, so the model stays as it was"
         size = "" if self.bytes is None else f"; {self.bytes / 1e6:.1f} MB"
+        note = "" if self.note is None else f"; {self.note}"
         return (f"held-back {what} {self.before:.1f} -> {self.after:.1f} dB after {counted(self.steps, 'step')} in "
-                f"{self.minutes:.1f} min: {verdict}{sound}{deaf}{size}")  # fmt: skip
+                f"{self.minutes:.1f} min: {verdict}{sound}{deaf}{size}{note}")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -136,7 +139,7 @@ def adapt(
         check_target(out)
         require_apart(out, [checkpoint.base_file(model)], "the model to start from, which its changes need")
         require_apart(out, [video], "the video itself")
-    base, rivals = _adaptable(model, minutes)
+    base, rivals, note = _adaptable(model, minutes)
     found = read_material(video, base.config.base_size, "all", progress, LONGEST)
     material = next((m for m in found if m.number == face), None)
     if material is None:
@@ -145,7 +148,7 @@ def adapt(
     _enough(material, video)
     how = config or AdaptConfig()
     result = _adapt_one(base, material, minutes, how, device=device, seed=seed, progress=progress, replay=replay,
-                        rivals=rivals)  # fmt: skip
+                        rivals=rivals, note=note)  # fmt: skip
     report = result.report
     if out is not None:
         checkpoint.save_changes(out, result.generator, model, {"adapted_to": video.name, **report.to_dict()})
@@ -181,7 +184,7 @@ def adapt_faces(
     Raises:
         InputError: no face, or none for two seconds.
     """
-    base, rivals = _adaptable(model, minutes)
+    base, rivals, note = _adaptable(model, minutes)
     require(faces in ("largest", "all"), f"faces must be 'largest' or 'all', not {faces!r}")
     found = read_material(Path(video), base.config.base_size, faces, progress, tolerant=tolerant)
     known = [m for m in found if len(m) >= MIN_FRAMES]
@@ -195,7 +198,7 @@ def adapt_faces(
             progress(begun + share * part, text)
 
         results.append(_adapt_one(base, material, share * minutes, how, device=device, seed=seed, progress=told,
-                                  replay=replay, rivals=rivals))  # fmt: skip
+                                  replay=replay, rivals=rivals, note=note))  # fmt: skip
         done += share
     return results
 
@@ -212,11 +215,14 @@ def shared(frames: Sequence[int]) -> list[float]:
     return [share / sum(shares) for share in shares]
 
 
-def _adaptable(model: Path | str, minutes: float) -> tuple[Generator, Critics | None]:
+def _adaptable(model: Path | str, minutes: float) -> tuple[Generator, Critics | None, str | None]:
+    """What adaptation begins with: a generator, its critics if they are kept, and a line where others' are."""
     require(0 < minutes < math.inf, f"minutes of adaptation must be more than 0, not {minutes:g}")
     base = checkpoint.load_generator(model)
     require(base.config.kind == "sidgan", f"{model} is a {base.config.kind} generator; only sidgan's own are adapted")
-    return base, checkpoint.load_critics(model)
+    told: list[str] = []
+    rivals = checkpoint.load_critics(model, told.append)
+    return base, rivals, "; ".join(told) or None
 
 
 def _enough(material: Material, video: Path) -> None:
@@ -261,7 +267,7 @@ class _Best:
 
 def _adapt_one(
     base: Generator, material: Material, minutes: float, config: AdaptConfig, *, device: str, seed: int,
-    progress: Progress, replay: PackedSet | None, rivals: Critics | None = None,
+    progress: Progress, replay: PackedSet | None, rivals: Critics | None = None, note: str | None = None,
 ) -> Adapted:  # fmt: skip
     # What lies above a trunk corrects it for anybody: a person is learnt at the trunk's size, in less time.
     whole, base = base, trunk_of(base)
@@ -281,7 +287,8 @@ def _adapt_one(
     report = AdaptReport(
         face=material.number, place=material.place, sound=material.sound.verdict, evidence=material.sound.evidence,
         frames=sum(len(clip) for clip in train), held_back=len(held) - shown, steps=steps, minutes=round(spent, 2),
-        best_at=seen.share, kept=seen.refusal is None, refusal=seen.refusal, **_figures(best.before, seen.look, hears),
+        best_at=seen.share, kept=seen.refusal is None, refusal=seen.refusal, note=note,
+        **_figures(best.before, seen.look, hears),
     )  # fmt: skip
     return Adapted(material.tracks, onto(whole, seen.generator) if report.kept else whole, report)
 

@@ -359,4 +359,4 @@ class GanTask(Notes):
             extra["weights"] = {str(r): asdict(self.weights_at(r)) for r in self.config.generator.rgb_levels}
         checkpoint.save(path, self.ema, {**meta, **extra})
         if self.critics is not None:
-            checkpoint.save(checkpoint.critics_file(path), self.critics.module, dict(meta))
+            checkpoint.save_critics(path, self.critics.module, meta)

@@ -184,7 +184,9 @@ def train_gan(
         expert: its sync loss, and its audio encoder where neither ``start`` nor ``ears`` brings another.
         ears: weights of a listener or expert whose audio encoder it begins with.
     """
-    begin, rivals = (checkpoint.load_generator(start), checkpoint.load_critics(start)) if start else (None, None)
+    told: list[str] = []
+    begin = checkpoint.load_generator(start) if start else None
+    rivals = checkpoint.load_critics(start, told.append) if start and config.critics else None
     hearing = checkpoint.load_ears(ears) if ears else None
     sync = checkpoint.load_syncnet(expert)
     fabric = launch(device, config.precision)
@@ -197,6 +199,7 @@ def train_gan(
             vgg = _vgg(config, fabric)
             train, held = prepared.sets(fabric, config)
             task = GanTask(config, train, held, fabric, sync, begin, vgg, hearing, rivals)
+            task.note(*told)
         return _train(task, config, place)
 
 
