@@ -45,6 +45,11 @@ def test_lips_weigh_nothing_more_where_the_mouth_does_not():
     gan_config("tiny128", 100, None, ["weights.128.mouth=1", "weights.128.lips=0"])
 
 
+def test_a_critics_weight_without_a_critic_is_refused():
+    with pytest.raises(ConfigError, match=r"level 128 has a 'gan' weight and no critic: .*discriminators\.128"):
+        gan_config("tiny128", 100, None, ["weights.128.gan=0.1"])
+
+
 @pytest.mark.parametrize("name", ["size", "start", "base", "cmax", "audio_width", "audio_blocks"])
 def test_a_generator_has_sizes_above_nothing(name):
     for value in (-1, -16) if name == "audio_blocks" else (0, -16):

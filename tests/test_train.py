@@ -55,8 +55,8 @@ def test_schedule_grows_fades_and_ramps():
     assert moment(config, 25).fade == pytest.approx(0.5)
     assert moment(config, 31).fade == 1
     assert [moment(config, i).sync for i in (59, 65, 80)] == pytest.approx([0, 0.5, 1])
-    assert not moment(config, 79).gan
-    assert moment(config, 80).gan
+    assert moment(config, 79).gan_levels == ()
+    assert moment(config, 80).gan_levels
 
 
 def test_data_that_is_too_small_says_how_to_prepare_it(blob):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from sidgan.config import DiscriminatorConfig, GeneratorConfig, LossWeights, require
+from sidgan.config import SYNC_FRAMES, DiscriminatorConfig, GeneratorConfig, LossWeights, require
 from sidgan.train.gan import GanTrainConfig
 from sidgan.train.loop import LoopConfig
 
@@ -73,15 +73,16 @@ class AdaptConfig:
             mouth=everywhere.mouth, lips=everywhere.lips, frequency=self.frequency,
             gan=0.0 if critic is None else self.gan, sync=self.sync if hears else 0.0,
         )  # fmt: skip
-        alone = GanTrainConfig(
+        judged = critic is not None
+        return GanTrainConfig(
             generator=generator, weights=weights | {levels[-1]: finest}, loop=LoopConfig(steps=2), batch=self.batch,
-            lr=self.rate, betas=(0.9, 0.999), decay=0.5, audio_lr=self.audio_rate if hears else 0.0,
-            grow=(0.0,) * (len(levels) - 1), fade=0.0, sync_from=0.0 if finest.sync else 2.0, sync_ramp=0.1,
-            gan_from=2.0, references=generator.references, ema=self.ema, expert_kind="any", seed=seed,
+            lr=self.rate, betas=(0.5 if judged else 0.9, 0.999), decay=0.5,
+            audio_lr=self.audio_rate if hears else 0.0, grow=(0.0,) * (len(levels) - 1), fade=0.0,
+            sync_from=0.0 if finest.sync else 2.0, sync_ramp=0.1, gan_from=0.0 if judged else 2.0,
+            discriminators={} if critic is None else {levels[-1]: critic},
+            recon_frames=DEAR if judged else SYNC_FRAMES, references=generator.references, ema=self.ema,
+            expert_kind="any", seed=seed,
         )  # fmt: skip
-        if critic is None:
-            return alone
-        return replace(alone, discriminators={levels[-1]: critic}, betas=(0.5, 0.999), gan_from=0.0, recon_frames=DEAR)
 
 
 DEAR = 2  #: frames of five that the critic looks at, as when the bundled weights were trained

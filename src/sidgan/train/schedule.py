@@ -19,14 +19,13 @@ class Moment:
 
     Attributes:
         level: finest active output. fade: how far it is faded in.
-        sync: ramp of the sync loss. gan: whether critics take part.
-        sync_levels, gan_levels: the active outputs at which they do.
+        sync: ramp of the sync loss.
+        sync_levels, gan_levels: the active outputs at which it, and critics, take part.
     """
 
     level: int
     fade: float
     sync: float
-    gan: bool
     sync_levels: tuple[int, ...]
     gan_levels: tuple[int, ...]
 
@@ -54,7 +53,6 @@ def moment(config: GanTrainConfig, index: int, opened: int | None = 0) -> Moment
         level=levels[active],
         fade=fade,
         sync=float(np.clip((share - begin) / ramp, 0, 1)),
-        gan=gan,
         sync_levels=shown if config.settle is None else faded,
         gan_levels=() if not gan else shown if config.settle is None else old,
     )
