@@ -527,6 +527,20 @@ def saved_at(task, folder, steps):
     return seen
 
 
+def test_a_run_that_was_killed_while_it_wrote_its_last_weights_writes_them_when_it_goes_on(tmp_path):
+    class KilledError(Exception):
+        pass
+
+    def killed(path, meta):
+        raise KilledError
+
+    task = Going(set())
+    task.export = killed
+    with pytest.raises(KilledError):
+        run(task, tmp_path, LoopConfig(steps=3), lambda line: None)
+    assert saved_at(Going(set()), tmp_path, 3)[-1:] == [3]
+
+
 def test_nothing_is_saved_while_a_run_goes_wrong(tmp_path):
     assert saved_at(Going({3, 4}), tmp_path / "a", 8) == [2, 6, 8], "step 4 waits for a good one, which is saved at 6"
     assert saved_at(Going({3}), tmp_path / "b", 8) == [2, 5, 6, 8], "as soon as it goes well again"

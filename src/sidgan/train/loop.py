@@ -149,8 +149,9 @@ def run(task: Task, folder: Path, config: LoopConfig, say: Callable[[str], None]
         # What stood there before is better than the weights of a run that is going wrong.
         save, due = ends or (due and bad == 0), due and bad > 0
         if first_process and save:
-            _save(task, folder / "last.pt", done, elapsed)
+            # In this order: a run whose state says that all steps are done has their weights, whatever killed it.
             task.export(folder / "weights.safetensors", {"steps": done, "hours": round(elapsed / 3600, 2)})
+            _save(task, folder / "last.pt", done, elapsed)
         if late:
             log.text(f"stopped after {config.minutes} minutes at step {done}; run again to go on")
             return last
