@@ -8,9 +8,18 @@ Nothing heavy is imported until it is used.
 
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sidgan.version import __version__
+
+if TYPE_CHECKING:  # editors and type checkers know the names by this; a test holds it to what is found below
+    from sidgan.adaptation import adapt
+    from sidgan.checkpoint import load_generator, load_syncnet
+    from sidgan.credentials import Credentials
+    from sidgan.data.prepare import prepare
+    from sidgan.dubbing import Dubber, DubReport, dub
+    from sidgan.evaluation import evaluate
+    from sidgan.provenance import verify
 
 _HOMES = {
     "dub": "sidgan.dubbing", "Dubber": "sidgan.dubbing", "DubReport": "sidgan.dubbing", "adapt": "sidgan.adaptation",
@@ -18,7 +27,10 @@ _HOMES = {
     "load_syncnet": "sidgan.checkpoint", "Credentials": "sidgan.credentials", "verify": "sidgan.provenance",
 }  # fmt: skip
 
-__all__ = ["__version__", *_HOMES]  # noqa: PLE0604  the names are text
+__all__ = [
+    "Credentials", "DubReport", "Dubber", "__version__", "adapt", "dub", "evaluate", "load_generator", "load_syncnet",
+    "prepare", "verify",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

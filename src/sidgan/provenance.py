@@ -217,6 +217,10 @@ def verify(
         source, voice: the files that it should have been made from.
         trust: PEM file with certificates; the signer's must be, or lead to, one of them.
 
+    Returns:
+        What the file says, and each comparison. ``holds`` is true where the file is marked and all comparisons agree;
+        ``lines()`` is what `sidgan verify` prints.
+
     Raises:
         InputError: ``file`` is no video, or another file cannot be read.
         ConfigError: ``trust`` holds no certificates, or `c2pa-python`, which it needs, is not installed.

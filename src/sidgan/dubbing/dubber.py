@@ -110,7 +110,7 @@ def dub(
         steady: how calm redrawn skin is made, 0 to 1; lips move as they do.
         emphasis: how strongly the mouth moves with the voice, 0 to 3; 1 as suits the weights (`Generator.lively`). An
             exported model moves it so, too.
-        progress: told how far it is.
+        progress: called with the stage, the frames done, and the frames in total (an estimate at first).
         generator: a network to use in place of ``model``.
         own: networks of the same size for single faces, by their place among the video's tracks, the most prominent
             first (`sidgan.adaptation.adapt_faces` makes them); the other faces are drawn by the model.
@@ -121,7 +121,10 @@ def dub(
             which all see the inputs and the folder of ``out``. The output is the same.
         on_damage: where a video is damaged or cut off, ``stop``, or ``pass`` over what cannot be decoded: the picture
             before it is shown that much longer, and the report says so.
-        tell: told in one line what was found of an earlier run.
+        tell: called with one line about what was found of an earlier run.
+
+    Returns:
+        What was redrawn and what was not, how it looks, and how long it took.
 
     Raises:
         InputError: the video has no pictures, the voice no sound, or one of them is damaged.
@@ -174,9 +177,10 @@ class Dubber:
 
     Args:
         model, generator: see `dub`.
-        settings: of every dub.
+        settings: of every dub, as one `sidgan.dubbing.settings.Settings`.
         batch: faces that the network draws at a time.
-        change: single settings by name, instead of those in ``settings``.
+        change: single settings by the names that `dub` gives them (``faces`` to ``emphasis``, ``on_damage``); they come
+            before those in ``settings``.
 
     Raises:
         ConfigError, CheckpointError: an impossible setting; weights that cannot be used.
