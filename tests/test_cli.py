@@ -10,6 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
+from documents import find
 from typer.testing import CliRunner
 
 import sidgan as package
@@ -48,8 +49,8 @@ def typed(monkeypatch, capfd, tmp_path):
 
 
 VERBS = (
-    "dub", "verify", "adapt", "demo", "export", "prepare", "multiply", "shards", "inspect", "eval", "robustness",
-    "info", "doctor", "train syncnet", "train gan",
+    "dub", "faces", "verify", "adapt", "demo", "export", "prepare", "multiply", "shards", "inspect", "eval",
+    "robustness", "info", "doctor", "serve", "serve-worker", "train syncnet", "train gan",
 )  # fmt: skip
 
 
@@ -58,6 +59,14 @@ def test_every_verb_explains_itself(verb):
     result = CliRunner().invoke(app, [*verb.split(), "--help"])
     assert result.exit_code == 0
     assert verb in ("demo", "info") or f"sidgan {verb}" in " ".join(result.output.split())
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_no_line_of_the_help_is_broken_in_the_middle(verb):
+    """Below the first paragraph, lines of a docstring are shown as they were broken, whatever the terminal's width."""
+    command, _ = find(verb.split())
+    _, *rest = inspect.cleandoc(command.help).split("\n\n")
+    assert [line for part in rest for line in part.split("\n") if not line.endswith(".")] == []
 
 
 def test_the_help_begins_with_dubbing():

@@ -142,6 +142,18 @@ def test_a_list_that_is_stopped_says_what_the_same_command_does(
     assert ("makes anew what is done" in said) == bool(done)
 
 
+def test_a_dub_says_where_its_picture_and_its_page_are(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    report = SimpleNamespace(dubbed=4, frames=4, notes=(), passed=(), damaged=(), to_dict=dict)
+    monkeypatch.setattr(Job, "run", lambda *_: (report, []))
+    video, voice, out = tmp_path / "a.mp4", tmp_path / "b.wav", tmp_path / "c.mp4"
+    for file in (video, voice):
+        file.touch()
+    look, page = tmp_path / "look.png", tmp_path / "page.html"
+    assert command("dub", video, voice, "-o", out) == (0, f"4 of 4 frames dubbed -> {out}\n")
+    told = command("dub", video, voice, "-o", out, "--strip", look, "--report", page)[1]
+    assert told == f"4 of 4 frames dubbed -> {out}; see {look} and {page}\n"
+
+
 def test_either_a_list_or_one_dub(tmp_path: Path) -> None:
     video, voice = tmp_path / "a.mp4", tmp_path / "b.wav"
     for file in (video, voice):

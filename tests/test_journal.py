@@ -228,7 +228,7 @@ def test_ctrl_c_is_one_line_and_the_same_command_goes_on(
         patch.setattr(Job, "run", lambda *_: dub(folder, out, on_frame=stop_at(20, KeyboardInterrupt())))
         code, said = command("dub", folder / "film.mp4", folder / "voice.wav", "-o", out)
     assert (code, said.count("\n")) == (130, 1)
-    assert f"the same command goes on with {out} where it was" in said
+    assert f"run the same command again to continue {out} where it was" in said
     assert [path.name for path in tmp_path.iterdir()] == [".out.mp4.sidgan"]
     with monkeypatch.context() as patch:
         patch.setattr(dubber, "analyse", None)  # it is not done again

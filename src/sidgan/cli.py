@@ -67,15 +67,15 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="print the resolved sett
 def dub(
     video: Annotated[Path | None, typer.Argument(help="video with the face to be dubbed", show_default=False)] = None,
     voice: Annotated[Path | None, typer.Argument(
-        help="the new voice: any file with sound; with --speaker, what is heard: their mix if not given",
+        help="the new voice: any file with sound; with --speaker, what is heard (if left out, their voices mixed)",
         show_default=False,
     )] = None,
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="result: .mp4, .mov or .mkv", show_default=False)
     ] = None,
     jobs: Annotated[
-        Path | None, typer.Option(help="instead: many dubs, a CSV file with columns video, voice, out and, if a line "
-                                  "differs from the options, any of them", metavar="CSV", show_default=False)
+        Path | None, typer.Option(help="many dubs at once instead: a CSV file with the columns video, voice and out, "
+                                  "and one for any option that differs by line", metavar="CSV", show_default=False)
     ] = None,
     model: Runnable = "bundled",
     faces: Annotated[Which, typer.Option(help="whose mouth to redraw: the most prominent of each moment, everybody, or "
@@ -85,39 +85,40 @@ def dub(
     speaker: Annotated[list[str] | None, typer.Option(
         help="a voice for one person, by their number; once for each", metavar="N=AUDIO")] = None,
     background: Annotated[str | None, typer.Option(
-        help="put under the voice, for the ear alone: music and effects in a file, or original, the video's own sound "
-        "without its speech (needs pip install 'sidgan\\[separate]')", metavar="AUDIO|original")] = None,
+        help="sound to put under the voice, which moves no mouth: a file with music and effects, or 'original', the "
+        "video's own sound without its speech (needs pip install 'sidgan\\[separate]')",
+        metavar="AUDIO|original")] = None,
     silence: Annotated[Hush, typer.Option(help="where the voice pauses: close the mouth, keep it as filmed, or draw "
-                                          "what the network makes of the noise")] = "close",
+                                          "whatever the network makes of the background noise")] = "close",
     adapt: Annotated[
-        float | None, typer.Option(help="first fine-tune on the video itself for so many minutes", metavar="MINUTES")
+        float | None, typer.Option(help="first learn the face from the video, for so many minutes", metavar="MINUTES")
     ] = None,
     length: Annotated[
         Ends, typer.Option(help="a longer voice: cut it, or hold the last frame, loop or pingpong the video until it "
                            "ends; a shorter voice: keep the original sound after it")
     ] = "cut",
     emphasis: Annotated[
-        float, typer.Option(help="how strongly the mouth moves with the voice; 1 as suits the weights", min=0, max=3)
+        float, typer.Option(help="how strongly the mouth moves with the voice; 1 is what suits the model", min=0, max=3)
     ] = 1.0,
     encoder: Annotated[str, typer.Option(help="x264, x265, or FFmpeg's name of another, such as h264_nvenc",
                                          metavar="NAME")] = "x264",
     crf: Annotated[int, typer.Option(help="quality, 0 (best) to 51", min=0, max=51)] = 16,
-    lossless: Annotated[bool, typer.Option("--lossless", help="encode without loss: large, and exactly the source "
-                                           "where nothing was redrawn")] = False,
-    steady: Annotated[float, typer.Option(help="how calm redrawn skin is made; lips are left as they are", min=0,
+    lossless: Annotated[bool, typer.Option("--lossless", help="encode without loss: a large file, exactly the "
+                                           "source where nothing was redrawn")] = False,
+    steady: Annotated[float, typer.Option(help="how much flicker of redrawn skin is calmed; lips are left alone", min=0,
                                           max=1)] = 0.5,
     on_damage: Annotated[Damage, typer.Option(help="where the video is damaged or cut off: stop, or pass over it, "
                                               "showing the last good picture that much longer")] = "stop",
     strip: Annotated[Path | None, typer.Option(help="also write a before/after picture", metavar="PNG")] = None,
     report_to: Annotated[
-        Path | None, typer.Option("--report", help="also write a page about it: what, where, how it looks, how long",
-                                  metavar="HTML")
+        Path | None, typer.Option("--report", help="also write a page that says what to check, and where and how well "
+                                  "mouths were redrawn", metavar="HTML")
     ] = None,
     sign: Annotated[
         Path | None, typer.Option(help="also sign the result with this certificate (C2PA)", metavar="PEM")
     ] = None,
     key: Annotated[Path | None, typer.Option(help="the certificate's private key", metavar="PEM")] = None,
-    workers: Annotated[int, typer.Option(help="processes that draw, or of --jobs, dubs at a time", min=1)] = 1,
+    workers: Annotated[int, typer.Option(help="processes that draw; with --jobs, dubs done at a time", min=1)] = 1,
     ray: Annotated[
         str | None, typer.Option(help="draw, or do --jobs, on a Ray cluster: HOST:PORT, auto, local", metavar="ADDRESS")
     ] = None,
@@ -129,7 +130,7 @@ def dub(
 
     Two people: sidgan dub two.mp4 -o out.mp4 --speaker 1=anna.wav --speaker 2=ben.wav; sidgan faces shows who is who.
 
-    Stopped or killed, the same command goes on where it was, and ends with the same result.
+    If it is stopped or killed, the same command continues where it was, and ends with the same result.
 
     Use it on footage of yourself or of people who agreed. The result says that it was altered; see sidgan verify.
     """
@@ -165,18 +166,20 @@ def dub(
         with bar(console) as show:
             report, adapted = job.run(show, _say)
     except KeyboardInterrupt:
-        _say(f"sidgan: stopped; the same command goes on with {job.out} where it was")
+        _say(f"sidgan: stopped; run the same command again to continue {job.out} where it was")
         raise typer.Exit(130) from None
     facts = {} if adapt is None else {"adapted": [one.to_dict() for one in adapted]}
-    _print(report.to_dict() | facts, as_json, f"{report.dubbed} of {report.frames} frames dubbed -> {out}")
+    looks = " and ".join(str(path) for path in (strip, report_to) if path is not None)
+    _print(report.to_dict() | facts, as_json,
+           f"{report.dubbed} of {report.frames} frames dubbed -> {out}{looks and f'; see {looks}'}")
     if engine != "torch":
         _say(f"  drawn by {report.engine}")
     for line in report.notes:
         _say(f"  {line}")
     for first, last, reason in report.passed:
-        _say(f"  frames {first}-{last} as they were: {reason}")
+        _say(f"  frames {first}-{last} left as filmed: {reason}")
     for begin, end in report.damaged:
-        _say(f"  {begin:.2f}-{end:.2f} s damaged: the picture before is shown that long")
+        _say(f"  {begin:.2f}-{end:.2f} s damaged: the last good picture is shown that long")
 
 
 def _dub_all(file: Path, like: Job, ray: str | None, as_json: bool) -> None:
@@ -215,7 +218,7 @@ def faces(
 ) -> None:
     """Who is in VIDEO: numbers for --face and --speaker. Example: sidgan faces talk.mp4 -o people.png.
 
-    1 is the most prominent. Also says when each is seen, and in how many frames they can be redrawn, and why not.
+    1 is the most prominent. It also says when each can be seen, in how many frames they can be redrawn, and why not.
     """
     look_first([video], [out])
     from dataclasses import asdict
@@ -247,8 +250,9 @@ def verify(
 ) -> None:
     """Was FILE altered by sidgan, where, with what, and from what? Example: sidgan verify talk-german.mp4.
 
-    Exit code 0: it says so, and all that was given agrees. 1: it does not say so, or something does not agree; that
-    does not show that nobody altered it. 2: it is no video, or another file cannot be used.
+    Exit code 0: it says so, and everything you gave agrees.
+    1: it does not say so, or something does not agree. This does not prove that nobody altered it.
+    2: it is no video, or another file cannot be used.
     """
     from sidgan import provenance
 
@@ -262,15 +266,15 @@ def verify(
 def adapt(
     video: Video,
     out: Annotated[Path, typer.Option("-o", "--out", help="weights file to write: .safetensors", show_default=False)],
-    minutes: Annotated[float, typer.Option(help="time for training", min=0.05)] = 5.0,
+    minutes: Annotated[float, typer.Option(help="how long to learn", min=0.05)] = 5.0,
     face: Annotated[int, typer.Option(help="whose face; 1 is the most prominent", min=1)] = 1,
     model: Model = "bundled",
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Fine-tune the model on one person's VIDEO. Example: sidgan adapt talk.mp4 -o me.safetensors --minutes 5.
+    """Teach the model one person's face from VIDEO. Example: sidgan adapt talk.mp4 -o me.safetensors --minutes 5.
 
-    OUT holds what changed; give it as --model to dub that person again.
+    The file it writes holds what changed; give it as --model whenever you dub that person.
     """
     look_first([video], [out], [model])
     from sidgan import adaptation
@@ -710,8 +714,10 @@ def doctor(
 ) -> None:
     """Can this computer dub, with what, and how fast? Example: sidgan doctor.
 
-    Names what is missing and the command that adds it. Exit code 0: it can dub, whatever else is missing. 1: something
-    that dubbing needs is missing or broken.
+    It names what is missing and the command that adds it.
+
+    Exit code 0: it can dub, whatever else is missing.
+    1: something that dubbing needs is missing or broken.
     """
     from sidgan import doctor as medicine
 

@@ -83,8 +83,9 @@ class AdaptReport:
         verdict = "kept" if self.kept else f"{self.refusal}, so the model stays as it was"
         size = "" if self.bytes is None else f"; {self.bytes / 1e6:.1f} MB"
         note = "" if self.note is None else f"; {self.note}"
-        return (f"held-back {what} {self.before:.1f} -> {self.after:.1f} dB after {counted(self.steps, 'step')} in "
-                f"{self.minutes:.1f} min: {verdict}{sound}{deaf}{size}{note}")  # fmt: skip
+        return (f"on a part it did not learn from, {what} {self.before:.1f} -> {self.after:.1f} dB (higher is nearer "
+                f"to the film) after {counted(self.steps, 'step')} in {self.minutes:.1f} min: {verdict}"
+                f"{sound}{deaf}{size}{note}")  # fmt: skip
 
 
 @dataclass(frozen=True)

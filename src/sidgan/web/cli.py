@@ -24,28 +24,29 @@ Engine = Annotated[Kind, typer.Option(help="what runs the network")]
 Address = Annotated[str | None, typer.Option("--queue", envvar="SIDGAN_QUEUE", metavar="URL", show_default=False, help=
                                              "Redis, for workers that do not share the folder: "
                                              "redis://host:6379/0")]  # fmt: skip
-Secret = Annotated[Path | None, typer.Option("--worker-secret", help="file with the secret that these are known by",
+Secret = Annotated[Path | None, typer.Option("--worker-secret", help="file with the secret that these workers prove "
+                                             "themselves by",
                                              metavar="FILE", show_default=False)]  # fmt: skip
 Keep = Annotated[float, typer.Option("--keep-hours", help="how long files and results are kept", min=0.01)]
-Memory = Annotated[float, typer.Option("--max-memory-mb", help="that a job may take; one that takes more fails, MB",
+Memory = Annotated[float, typer.Option("--max-memory-mb", help="memory that a job may take, MB; with more it fails",
                                        min=500)]  # fmt: skip
 
 
 def serve(
     folder: Folder = Path("sidgan-service"),
-    host: Annotated[str, typer.Option(help="address to listen at; all but this machine's own need --tokens")] = HOST,
+    host: Annotated[str, typer.Option(help="address to listen on; all but this machine's own need --tokens")] = HOST,
     port: Annotated[int, typer.Option(help="and its port", min=1, max=65535)] = 8000,
     tokens: Annotated[Path | None, typer.Option(help="who may use it: a line with a name and a token for each",
                                                 metavar="FILE", show_default=False)] = None,
-    name: Annotated[list[str] | None, typer.Option(help="a name by which it is called, beside HOST; once for each",
+    name: Annotated[list[str] | None, typer.Option(help="another name that browsers call it by; once for each",
                                                    metavar="NAME")] = None,
-    workers: Annotated[int, typer.Option(help="processes that do jobs; 0 where sidgan serve-worker does", min=0)] = 1,
+    workers: Annotated[int, typer.Option(help="processes that do jobs; 0 where serve-worker does them", min=0)] = 1,
     queue: Address = None,
     worker_secret: Secret = None,
-    max_mb: Annotated[float, typer.Option(help="size of a file, MB", min=0.1)] = 1000,
-    max_minutes: Annotated[float, typer.Option(help="length of a video or voice", min=0.05)] = 15,
-    max_megapixels: Annotated[float, typer.Option(help="size of a picture, million px", min=0.05)] = 8.3,
-    max_jobs: Annotated[int, typer.Option(help="that one user may have unfinished", min=1)] = 20,
+    max_mb: Annotated[float, typer.Option(help="largest upload, MB", min=0.1)] = 1000,
+    max_minutes: Annotated[float, typer.Option(help="longest video or voice, minutes", min=0.05)] = 15,
+    max_megapixels: Annotated[float, typer.Option(help="largest picture of a video, million px", min=0.05)] = 8.3,
+    max_jobs: Annotated[int, typer.Option(help="unfinished jobs that one user may have", min=1)] = 20,
     memory: Memory = 4000,
     keep: Keep = 24,
     model: Model = "bundled",
@@ -54,8 +55,9 @@ def serve(
 ) -> None:  # fmt: skip
     """A page and an API for dubbing. Example: sidgan serve, then open http://127.0.0.1:8000 in a browser.
 
-    For others than this machine: sidgan serve --host 0.0.0.0 --name dub.example.org --tokens tokens.txt. What was begun
-    goes on when it is stopped and started again. See docs/service.md.
+    For other people too: sidgan serve --host 0.0.0.0 --name dub.example.org --tokens tokens.txt.
+
+    Stopped and started again, it continues what was begun. See docs/service.md.
     """
     look_first([], [], [model])
     _require("fastapi", "uvicorn", "psutil")
@@ -91,10 +93,11 @@ def serve_worker(
 ) -> None:
     """Do the jobs of a service, beside its own workers or elsewhere. Example: sidgan serve-worker --folder /srv/dub.
 
-    The service must have been started once. Several may run, on all machines that share the folder. Each is two
-    processes: one does the jobs, the other watches its memory and starts it again when it ends. Without sharing the
-    folder: sidgan serve-worker --queue redis://host:6379/0 --server https://dub.example.org --worker-secret secret.txt
-    --folder work.
+    The service must have been started once. Several workers may run, on all machines that share the folder.
+
+    Each is two processes: one does the jobs, the other watches its memory and starts it again when it ends.
+
+    Without sharing the folder, give --queue, --server and --worker-secret; docs/service.md says how.
     """
     elsewhere = [given is not None for given in (queue, server, worker_secret)]
     if any(elsewhere) and not all(elsewhere):
