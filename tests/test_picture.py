@@ -241,7 +241,7 @@ class Structure(HTMLParser):
     def __init__(self, page: Path) -> None:
         super().__init__()
         self.open: Counter[str] = Counter()
-        self.text, self.pictures, self.titles = "", list[bytes](), list[str]()
+        self.text, self.pictures, self.titles, self.said = "", list[bytes](), list[str](), list[str]()
         self.feed(page.read_text())
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -253,6 +253,8 @@ class Structure(HTMLParser):
         elif tag != "meta":
             self.open[tag] += 1
         self.titles += [given["title"] or ""] if "title" in given else []
+        self.said += [given["aria-label"] or ""] if given.get("role") == "img" else []
+        assert tag != "th" or given.get("scope") in ("col", "row"), "of what it is the head, a screen reader cannot see"
 
     def handle_endtag(self, tag: str) -> None:
         self.open[tag] -= 1
@@ -275,6 +277,7 @@ def test_a_page_tells_it_all_in_one_file(job: tuple[Path, dubbing.DubReport], tm
     for word in ("altered", "10 of 13 frames (77%)", "no face", "seam", "network", "SHA-256", "0.52 s"):
         assert word in found.text
     assert found.titles == ["frames 0-9: redrawn", "frames 10-12: no face"]
+    assert found.said == ["10 of 13 frames are redrawn; the others are listed below"]
     before, after = (cv2.imdecode(np.frombuffer(p, np.uint8), cv2.IMREAD_COLOR).astype(int) for p in found.pictures)
     assert before.shape == after.shape == (224, 224, 3)
     assert np.abs(before[:90] - after[:90]).mean() < 4  # eyes

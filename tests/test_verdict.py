@@ -47,8 +47,8 @@ def test_the_most_doubtful_comes_first() -> None:
                           "redrawn skin is sharper than what is around it (sharpness 2.00)"),
         (3.0, 1.0, 3.0, "the video is damaged: the picture before it stands still"),
         (2.0, 2.0, 4.0, "left as filmed: face partly covered"),
-        (1.6, 0.0, 5.0, "it is not sure where the mouth of person 1 is (confidence 0.60)"),
-        (1.2, 0.0, 2.0, "an edge may be seen around the mouth (seam 2.40)"),
+        (1.6, 0.0, 5.0, "it is unclear where the mouth of person 1 is (confidence 0.60)"),
+        (1.2, 0.0, 2.0, "an edge may show around the mouth (seam 2.40)"),
     ]  # fmt: skip
     assert findings(report(damaged=[(0.0, 99.0)]))[0].weight == 4.0
 

@@ -32,9 +32,9 @@ LISTED = 200  #: rows of a table; of more, the first ones
 SIDE, ROOM = 224, 1.25  #: px of a picture's side, and how much wider than the face square it looks
 QUALITY = 88
 ABOUT = {
-    "seam": "steps across the mask's edge that the source does not have, in levels of 8 bits",
-    "jitter": "trembling of redrawn skin beyond the source's, in levels of 8 bits",
-    "sharpness": "fine detail of redrawn skin, 1 is the source's",
+    "seam": "steps in brightness at the edge of what was redrawn that the source does not have, in levels of 255",
+    "jitter": "trembling of redrawn skin beyond the source's, in levels of 255",
+    "sharpness": "fine detail of redrawn skin; 1 is as in the source",
 }
 HEADS = {"confidence": 2, **{name: 2 for name in ABOUT}}  #: columns of the table, where known, and their decimals
 STYLE = """
@@ -48,7 +48,7 @@ h2{font-size:1.1em;margin:2em 0 .6em;border-bottom:1px solid #ccc}
 .scroll{overflow-x:auto}table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:14px}
 td,th{padding:4px 16px 4px 0;text-align:right;border-bottom:1px solid #e4e4e4;white-space:nowrap}
 th{font-weight:600;color:#5c6168}td:first-child,th:first-child,.words td,.words th{text-align:left}
-.words td:last-child{white-space:normal;overflow-wrap:anywhere}.words td{vertical-align:top}
+.words td:last-child{white-space:normal;overflow-wrap:anywhere}.words td,.words th{vertical-align:top}
 .doubt,.plain{padding:1px 6px;margin-right:-6px;border-radius:4px}.doubt{background:#fbd9a8}
 .note{color:#5c6168;font-size:13px}
 .bar{display:flex;height:28px;border-radius:4px;overflow:hidden}.bar i{display:block;min-width:2px;height:100%}
@@ -87,7 +87,8 @@ def write_page(
     called = {file: (names or {}).get(file, file.name) for file in files}
     parts = [
         *_head(called[out]), *_verdict(report), *_timeline(report), *_shots(report), *_table(report),
-        *_pictures(looks, video, out), *_made_of(report, called, video, heard, out), *_times(report), "</body></html>",
+        *_pictures(looks, video, out), *_made_of(report, called, video, heard, out), *_times(report),
+        "</main></body></html>",
     ]  # fmt: skip
     with finished(page) as part, writing(page):
         # A name that is no text, as old file systems hold them, must not cost a page.
@@ -98,9 +99,9 @@ def _head(called: str) -> Iterator[str]:
     name = escape(called)
     yield '<!doctype html><html lang="en"><head><meta charset="utf-8">'
     yield '<meta name="viewport" content="width=device-width,initial-scale=1">'
-    yield f"<title>{name}</title><style>{STYLE}</style></head><body><h1>{name}</h1>"
-    yield "<p class='altered'>This video is altered: a mouth was redrawn to another voice. Whoever is seen in it must"
-    yield " have agreed to that, and whoever sees it must be told. "
+    yield f"<title>{name}</title><style>{STYLE}</style></head><body><main><h1>{name}</h1>"
+    yield "<p class='altered'>This video is altered: a mouth was redrawn to match another voice. Everybody seen in it"
+    yield "must have agreed to that, and everybody who watches it must be told."
     yield f"<code>sidgan verify {escape(quote(called))}</code> reads its mark.</p>"
 
 
@@ -113,7 +114,7 @@ def _verdict(report: Mapping[str, Any]) -> Iterator[str]:
     yield f"<section class='verdict {'look' if found else 'fine'}'><h2>What to check first</h2>"
     yield f"<p>{report['dubbed']} of {report['frames']} frames ({share:.0%}) have a redrawn mouth. "
     if not found:
-        yield "<b>Nothing stands out.</b> Look at it once with the sound on all the same.</p>"
+        yield "<b>Nothing stands out.</b> Still, watch it once with the sound on.</p>"
     else:
         many = "1 moment is worth a look:" if len(found) == 1 else f"{len(found)} moments are worth a look,"
         yield f"<b>{many}</b>{' the most doubtful first:' if len(found) > 1 else ''}</p><ol>"
@@ -129,7 +130,7 @@ def _made_of(
 ) -> Iterator[str]:
     yield "<h2>What it is made of</h2><table class='words'>"
     for what, text in _facts(report, called, video, heard, out):
-        yield f"<tr><td>{what}</td><td>{escape(text)}</td></tr>"
+        yield f"<tr><th scope='row'>{what}</th><td>{escape(text)}</td></tr>"
     yield "</table>"
 
 
@@ -157,7 +158,7 @@ def _facts(
         share = report["dubbed"] / max(report["frames"], 1)
         yield "redrawn", f"{report['dubbed']} of {report['frames']} frames ({share:.0%})"
     if report.get("face_side"):
-        yield "face", f"{report['face_side']:.0f} px wide square"
+        yield "face", f"{report['face_side']:.0f} px wide"
     for figure in ABOUT:
         if report.get(figure) is not None:
             yield figure, f"{report[figure]:.2f}"
@@ -172,14 +173,16 @@ def _timeline(report: Mapping[str, Any]) -> Iterator[str]:
     if "frames" not in report:
         return
     at = seconds_of(report)
-    yield "<h2>Where the mouth was redrawn</h2><div class='bar'>"
+    told = f"{report['dubbed']} of {report['frames']} frames are redrawn"
+    told += "; the others are listed below" if passed else ""
+    yield f"<h2>Where the mouth was redrawn</h2><div class='bar' role='img' aria-label='{told}'>"
     begin = 0
     for first, last, reason in [*passed, (report["frames"], report["frames"], "")]:
         for kind, a, b, title in (("dubbed", begin, first, "redrawn"), ("passed", first, last + 1, reason)):
             if a < min(b, report["frames"]):
                 yield f"<i class='{kind}' style='flex:{b - a}' title='frames {a}-{b - 1}: {escape(title)}'></i>"
         begin = last + 1
-    yield "</div><p class='ends'><span>0</span>"
+    yield f"</div><p class='ends'><span>{_moment(0)}</span>"
     yield "<span><i class='key dubbed'></i>redrawn <i class='key passed'></i>as filmed</span>"
     yield f"<span>{_moment(at(report['frames']))}</span></p>"
     if passed:
@@ -204,8 +207,8 @@ def _shots(report: Mapping[str, Any]) -> Iterator[str]:
         rows.append((_span(shot["start"], shot["end"]), f"{shot['first']}-{shot['last']}", sure, f"{share:.0%}", who))
     yield "<h2>Shot by shot</h2>"
     yield from _rows(("shot", "frames", "confidence", "redrawn", "whose mouth"), rows, "framed")
-    yield "<p class='note'>Confidence: how sure it is where the mouth is, 0 to 1. A frame below 0.5 is left as filmed."
-    yield " Marked is what is worth a look.</p>"
+    yield "<p class='note'>Confidence: how sure sidgan is where the mouth is, 0 to 1. A frame below 0.5 is left as"
+    yield "filmed. Marked figures are worth a look.</p>"
 
 
 def _table(report: Mapping[str, Any]) -> Iterator[str]:
@@ -223,12 +226,13 @@ def _table(report: Mapping[str, Any]) -> Iterator[str]:
     yield from _rows(("redrawn", "frames", *heads), rows, "framed")
     yield "<p class='note'>"
     yield " ".join(f"{name.capitalize()}: {ABOUT[name]}." for name in heads if name in ABOUT)
-    yield " Marked is what is worth a look.</p>"
+    yield "Marked figures are worth a look.</p>"
 
 
 def _rows(heads: Sequence[str], rows: Sequence[Sequence[str]], kind: str = "") -> Iterator[str]:
     """A table of cells that are HTML already; of many rows, the first ones. ``framed``: the second holds frames."""
-    yield f"<div class='scroll'><table class='{kind}'><tr>{''.join(f'<th>{head}</th>' for head in heads)}</tr>"
+    named = "".join(f"<th scope='col'>{head}</th>" for head in heads)
+    yield f"<div class='scroll'><table class='{kind}'><tr>{named}</tr>"
     for row in rows[:LISTED]:
         yield f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>"
     yield f"</table></div>{_more(len(rows), LISTED)}"
@@ -265,7 +269,7 @@ def _pictures(shots: Sequence[Mapping[str, Any]], video: Path, out: Path) -> Ite
     seen = sorted((shot for shot in shots if shot.get("face")), key=doubt, reverse=True)[:PICTURES]
     if not seen:
         return
-    yield "<h2>Worst moments</h2><p class='note'>Left as filmed, right as redrawn; the most doubtful first.</p>"
+    yield "<h2>Worst moments</h2><p class='note'>On the left as filmed, on the right redrawn; most doubtful first.</p>"
     yield "<div class='pairs'>"
     for shot in seen:
         pair = ((video, shot["source_at"], "as filmed"), (out, shot["at"], "redrawn"))
@@ -303,7 +307,7 @@ def _times(report: Mapping[str, Any]) -> Iterator[str]:
         bar = f"<i style='width:{max(1, round(240 * taken / longest))}px'></i>"
         yield f"<tr><td>{escape(stage)}</td><td>{taken:.2f} s</td><td style='text-align:left'>{bar}</td></tr>"
     yield "</table></div>"
-    told = {"wall": "{:.1f} s in all", "cpu": "{:.1f} s of processor time", "memory": "{:.0f} MiB at most"}
+    told = {"wall": "{:.1f} s in all", "cpu": "{:.1f} s of processor time", "memory": "at most {:.0f} MiB of memory"}
     yield f"<p class='note'>{', '.join(t.format(report[key]) for key, t in told.items() if key in report)}</p>"
 
 

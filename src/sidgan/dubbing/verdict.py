@@ -24,7 +24,7 @@ LONG = 2.0  #: seconds
 MOST = 4.0  #: weight that no length exceeds
 HARMLESS = ("voice is over", "silence")  #: reasons to leave a mouth alone that were asked for
 WORDS = {
-    "seam": "an edge may be seen around the mouth", "jitter": "redrawn skin trembles",
+    "seam": "an edge may show around the mouth", "jitter": "redrawn skin trembles",
     "sharpness": "redrawn skin is less sharp than what is around it",
 }  # fmt: skip
 TOO_SHARP = "redrawn skin is sharper than what is around it"
@@ -74,7 +74,7 @@ def _figures(looks: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
 def _unsure(shots: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
     for shot in shots:
         if shot["dubbed"] and shot["confidence"] < SURE:
-            text = f"it is not sure where the mouth of person {shot['person']} is (confidence {shot['confidence']:.2f})"
+            text = f"it is unclear where the mouth of person {shot['person']} is (confidence {shot['confidence']:.2f})"
             yield Finding((1 - shot["confidence"]) / (1 - SURE), shot["start"], shot["end"], text)
 
 
