@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import io
+import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -332,10 +334,12 @@ def test_pages_of_others_cannot_use_it(client: TestClient) -> None:
 
 def test_the_page_loads_nothing_from_elsewhere(client: TestClient) -> None:
     texts = [client.get("/").text]
-    for name in ("app.css", "app.js", "api.js", "player.js", "recorder.js", "icon.svg"):
+    for name in ("app.css", "app.js", "api.js", "player.js", "recorder.js", "words.js", "icon.svg"):
         answer = client.get(f"/static/{name}")
         assert answer.status_code == 200
         texts.append(answer.text.replace('xmlns="http://www.w3.org/2000/svg"', ""))
+        for part in re.findall(r'from "\./([^"]+)"', answer.text):
+            assert client.get(f"/static/{part}").status_code == 200, f"{name} needs {part}"
     for text in texts:
         assert "http://" not in text
         assert "https://" not in text
@@ -547,3 +551,15 @@ def test_a_port_in_use_is_told(tmp_path: Path) -> None:
         code, said = command("serve", "--folder", tmp_path / "s", "--port", held.getsockname()[1], "--workers", 0)
     assert code == 2
     assert "port" in said
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="no node")
+def test_the_page_tells_times_that_exist() -> None:
+    words = Path(media.__file__).parents[1] / "web" / "static" / "words.js"
+    code = """import { readFileSync } from "node:fs";
+        const text = encodeURIComponent(readFileSync(process.argv[1], "utf8"));
+        const { seconds } = await import("data:text/javascript," + text);
+        console.log([4, 7.25, 59.94, 59.96, 119.6, 125].map(seconds).join(" | "));"""
+    told = subprocess.run(["node", "--input-type=module", "-e", code, words], capture_output=True, text=True,
+                          check=True)  # fmt: skip
+    assert told.stdout == "4 s | 7.3 s | 59.9 s | 1:00 min | 2:00 min | 2:05 min\n"

@@ -35,7 +35,7 @@ CLEANING = 600.0  #: seconds between two looks for what is over its time
 #: What the page consists of. Only these are served, and from memory.
 STATIC = {
     "app.css": "text/css", "app.js": "text/javascript", "api.js": "text/javascript", "player.js": "text/javascript",
-    "recorder.js": "text/javascript", "icon.svg": "image/svg+xml",
+    "recorder.js": "text/javascript", "words.js": "text/javascript", "icon.svg": "image/svg+xml",
 }  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 import { ask, follow, upload } from "./api.js";
 import { compareImages, compareVideos } from "./player.js";
 import { record } from "./recorder.js";
+import { seconds, size } from "./words.js";
 
 const $ = (selector, root = document) => root.querySelector(selector);
 const state = { me: null, video: null, voices: [], people: null, cast: new Map(), dub: null, busy: new Set() };
@@ -22,8 +23,6 @@ function make(tag, values = {}, ...children) {
 }
 
 const say = (line) => { $("#say").textContent = line; };
-const seconds = (s) => s < 60 ? `${s.toFixed(1)} s` : `${Math.floor(s / 60)}:${String(Math.round(s % 60)).padStart(2, "0")} min`;
-const size = (bytes) => bytes < 1e6 ? `${Math.max(1, Math.round(bytes / 1e3))} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
 
 function problem(section, error) {
   const box = $(":scope > .problem", section);
@@ -66,7 +65,7 @@ async function watch(box, job) {
     return await follow(job.id, (now) => {
       if (now.state === "waiting") {
         bar.removeAttribute("value");
-        words.textContent = now.ahead ? `waiting; ${now.ahead} before it` : "waiting for a worker";
+        words.textContent = now.ahead ? `waiting; ${now.ahead} ahead of it` : "waiting for a worker";
         return;
       }
       bar.value = now.share;
@@ -95,7 +94,7 @@ async function takeVideo(file) {
   state.cast.clear();
   $("#video").src = file.url;
   $("#video-name").textContent = file.name;
-  $("#video-facts").textContent = `${seconds(file.seconds)}, ${file.width} × ${file.height}, ${file.rate.toFixed(file.rate % 1 ? 2 : 0)} pictures a second, ${size(file.bytes)}`;
+  $("#video-facts").textContent = `${seconds(file.seconds)}, ${file.width} × ${file.height}, ${file.rate.toFixed(file.rate % 1 ? 2 : 0)} frames a second, ${size(file.bytes)}`;
   $("#moment").max = Math.max(0, file.seconds - 0.1).toFixed(1);
   $("#moment").value = (file.seconds / 3).toFixed(1);
   $("#preview-result").replaceChildren();
@@ -246,8 +245,8 @@ const ahead = (kind) => act(previewStep, "preview", async () => {
   const job = failed(await watch($("#preview-working"), await ask("POST", "jobs", order(kind, { at: Number($("#moment").value) }))));
   const { "before.jpg": picture, "before.mp4": film } = job.urls;
   const shown = picture ? compareImages(picture, job.urls["after.jpg"]) : compareVideos(film, job.urls["after.mp4"]);
-  $("#preview-result").replaceChildren(shown, make("p", { className: "hint", textContent: `Drawn from this moment alone: the whole video gives the network more to go by. ${job.result.dubbed} of ${job.result.frames} pictures are redrawn.` }));
-  say("The preview is there.");
+  $("#preview-result").replaceChildren(shown, make("p", { className: "hint", textContent: `Drawn from this moment alone; the whole video will give it more to go by. ${job.result.dubbed} of ${job.result.frames} frames are redrawn.` }));
+  say("The preview is ready.");
 });
 $("#show-frame").addEventListener("click", ahead("frame"));
 $("#show-preview").addEventListener("click", ahead("preview"));
@@ -278,7 +277,7 @@ async function showResult(job) {
     make("a", { className: "button primary", id: "download", href: `${job.urls["dubbed.mp4"]}?download=${encodeURIComponent(`${title}-dubbed.mp4`)}`, textContent: "Download the video" }),
     ...(report ? [make("a", { className: "button", href: report, target: "_blank", rel: "noopener", textContent: "Report" }),
       make("a", { className: "button", id: "download-report", href: `${report}?download=${encodeURIComponent(`${title}-report.html`)}`, textContent: "Download the report" })] : [])));
-  const notes = [`${result.dubbed} of ${result.frames} pictures are redrawn${left ? `, ${left} are as filmed${report ? "; the report says why" : ""}` : ""}.`, ...job.notes];
+  const notes = [`${result.dubbed} of ${result.frames} frames are redrawn${left ? `, ${left} are left as filmed${report ? "; the report says why" : ""}` : ""}.`, ...job.notes];
   box.append(make("ul", { className: "notes" }, ...notes.map((note) => make("li", { textContent: note }))));
   $("#dub-result").replaceChildren(box);
   refresh();
@@ -287,7 +286,7 @@ async function showResult(job) {
 async function showJobs() {
   const [jobs, files] = await Promise.all([ask("GET", "jobs"), ask("GET", "files")]);
   const dubs = jobs.filter((job) => job.kind === "dub");
-  const name = (id) => files.find((file) => file.id === id)?.name ?? "a video that is not kept any more";
+  const name = (id) => files.find((file) => file.id === id)?.name ?? "a video that is no longer kept";
   $("#history").hidden = !dubs.length;
   $("#jobs").replaceChildren(...dubs.map((job) => {
     const told = { waiting: "waiting", running: `at work, ${Math.round(100 * job.share)} %`, done: "done", failed: `failed: ${job.error}`, cancelled: "cancelled" }[job.state];
@@ -317,7 +316,7 @@ function refresh() {
   $(".chosen", videoStep).hidden = !state.video || state.busy.has("video");
   $("#moment").disabled = !state.video;
   $("#match").disabled = !state.video?.sound;
-  $("#people-hint").textContent = state.people ? (state.voices.length ? "Choose whose mouth is redrawn, and to which voice." : "Add a voice, then choose who speaks with it.") : state.video ? "" : "As soon as there is a video, the people in it are shown here.";
+  $("#people-hint").textContent = state.people ? (state.voices.length ? "Choose whose mouth is redrawn, and to which voice." : "Add a voice, then choose who speaks with it.") : state.video ? "" : "The people in the video are shown here.";
   videoStep.classList.toggle("done", Boolean(state.video));
   voiceStep.classList.toggle("done", state.voices.length > 0);
   peopleStep.classList.toggle("done", someone);
@@ -333,7 +332,7 @@ async function start() {
   $("#steps").hidden = !inside;
   $("#log-out").hidden = !(inside && me.needs_token);
   if (!inside) { $("#token").focus(); return; }
-  for (const minutes of [1, 2, 5, 10].filter((one) => one <= me.limits.adapt && $("#adapt").length < 5)) $("#adapt").append(make("option", { value: minutes, textContent: `for ${minutes} ${minutes > 1 ? "minutes" : "minute"}; better, and later` }));
+  for (const minutes of [1, 2, 5, 10].filter((one) => one <= me.limits.adapt && $("#adapt").length < 5)) $("#adapt").append(make("option", { value: minutes, textContent: `for ${minutes} ${minutes > 1 ? "minutes" : "minute"}: looks better, takes longer` }));
   const [files, jobs] = await Promise.all([ask("GET", "files"), ask("GET", "jobs")]);
   state.voices = files.filter((file) => file.kind === "voice").reverse();
   showVoices();

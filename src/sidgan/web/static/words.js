@@ -1,0 +1,9 @@
+// Figures as people read them.
+
+export function seconds(s) {
+  if (s < 59.95) return `${Number(s.toFixed(1))} s`;
+  const whole = Math.round(s);
+  return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")} min`;
+}
+
+export const size = (bytes) => bytes < 1e6 ? `${Math.max(1, Math.round(bytes / 1e3))} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
