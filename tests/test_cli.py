@@ -106,6 +106,43 @@ def test_a_name_cannot_write_on_the_screen(tmp_path):
     assert result.stderr == "sidgan: a?b?[2Jc.mp4: there is no such file; check the name\n"
 
 
+WITHOUT = """if True:
+    import sys
+    from importlib.abc import MetaPathFinder
+
+    class Hidden(MetaPathFinder):
+        def find_spec(self, name, path=None, target=None):
+            if name.split(".")[0] in {extras}:
+                raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+    sys.meta_path.insert(0, Hidden())
+    import importlib.util
+    found = importlib.util.find_spec
+    importlib.util.find_spec = lambda name, *rest: None if name in {extras} else found(name, *rest)
+    from sidgan import cli
+    cli.main()
+"""  #: the command line where these packages are not installed
+
+
+@pytest.mark.parametrize(("arguments", "says"), [
+    (("dub", "demo", "demo", "-o", "out.mp4", "--face", "7"), "there is no person 7 in "),
+    (("dub", "demo", "demo", "-o", "out.mp4", "--adapt", "1"), "; run: pip install 'sidgan[train]'"),
+    (("adapt", "demo", "-o", "me.safetensors"), "; run: pip install 'sidgan[train]'"),
+    (("train", "gan", "data"), "; run: pip install 'sidgan[train]'"),
+])  # fmt: skip
+def test_a_plain_installation_dubs_and_names_what_the_rest_needs(arguments, says, tmp_path):
+    from sidgan.doctor.findings import EXTRAS
+
+    code = WITHOUT.format(extras={name for modules, _ in EXTRAS.values() for name in modules})
+    demo = str(files("sidgan") / "assets" / "demo.mp4")
+    given = [demo if word == "demo" else word for word in arguments]
+    done = subprocess.run([sys.executable, "-c", code, *given], capture_output=True, text=True, cwd=tmp_path,
+                          env=os.environ | {"OMP_NUM_THREADS": "1"}, check=False)  # fmt: skip
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert says in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
 def test_extras_are_named_in_the_help():
     assert "'sidgan[separate]'" in " ".join(CliRunner().invoke(app, ["dub", "--help"]).output.replace("│", "").split())
 

@@ -74,6 +74,7 @@ def test(wheel: Path) -> None:
         print(say(command, "doctor", "--no-timed").splitlines()[-1])
         print(say(command, "demo", "out"))
         print(say(command, "verify", "out/dubbed.mp4"))
+        print(say(command, "dub", "out/dubbed.mp4", "out/dubbed.mp4", "-o", "again.mp4"))
 
 
 def main() -> None:

@@ -7,10 +7,9 @@ import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sidgan import adaptation, dubbing
-from sidgan.adaptation import AdaptReport
+from sidgan import dubbing
 from sidgan.config import from_dict, meant
 from sidgan.credentials import Credentials
 from sidgan.dubbing import DubReport
@@ -20,6 +19,9 @@ from sidgan.errors import ConfigError, InputError, SidganError
 from sidgan.executors import Executor
 from sidgan.files import check_target, require_apart, require_ending
 from sidgan.nn import Generator
+
+if TYPE_CHECKING:
+    from sidgan.adaptation import AdaptReport
 
 NEEDED = ("video", "voice", "out")
 TRUTH = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
@@ -151,6 +153,8 @@ class Job(Settings):
     ) -> tuple[Mapping[int, Generator], list[AdaptReport]]:
         if self.adapt is None:
             return {}, []
+        from sidgan import adaptation  # needs the extra train; dubs without it do not
+
         dubbing.check(
             self.video, self.spoken, self.out, credentials, encoder=self.encoder, lossless=self.lossless,
             engine=self.engine, device=self.device, background=self.background,
