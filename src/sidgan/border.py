@@ -22,14 +22,14 @@ from sidgan.geometry import JAW, MOUTH
 from sidgan.types import Array, Byte, Float
 
 # Lengths in shares of the crop's side.
-NEAREST, FARTHEST, STEP = 0.05, 0.16, 0.01  #: beyond the hull: a chin has its outline there, and moves it
+NEAREST, FARTHEST, STEP = 0.03, 0.16, 0.01  #: beyond the hull: a chin has its outline there, and moves it
 BAND = 0.06  #: inwards of the edge, where the two pictures are mixed
 BLUR = 0.008  #: standard deviation, so that texture does not count as a difference
 
 RAYS = 64
 SIDE = 128  #: px to which pictures are reduced before they are compared
 NOISE = 3.0  #: grey levels by which pictures that look the same may differ
-SPARING = 3.0  #: weight of what is replaced beyond the hull against what is seen along the edge
+SPARING = 1.5  #: weight of what is replaced beyond the hull against what is seen along the edge
 BEND = 1.0  #: cost of a step from ray to ray
 ROUND = 2  #: rays on either side with which the line is averaged
 MEMORY = 0.85  #: how much less each frame counts in the line than the one after it
