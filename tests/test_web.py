@@ -402,6 +402,14 @@ def test_orders_that_cannot_be_meant(client: TestClient, material: Path, change:
         client.delete(f"/api/files/{id}")
 
 
+def test_faces_are_learnt_only_where_that_is_installed(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    video, voice = (client.post(f"/api/demo?kind={kind}").json()["id"] for kind in ("video", "voice"))
+    assert client.get("/api/me").json()["limits"]["adapt"] > 0
+    monkeypatch.setattr("sidgan.web.api.find_spec", lambda name: None)
+    assert client.get("/api/me").json()["limits"]["adapt"] == 0  # the page does not offer it then
+    refused(client.post("/api/jobs", json={**order(video, voice), "adapt": 1}), 422, "needs its extra train")
+
+
 def test_an_order_that_is_no_json_is_told(client: TestClient) -> None:
     broken = client.post("/api/jobs", content=b"{'kind'", headers={"content-type": "application/json"})
     refused(broken, 422, "what was sent is not JSON")

@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from threading import Event
 from typing import Annotated, Any, cast
 
@@ -72,7 +73,7 @@ def me(request: Request, of: Of) -> Me:
     access: Access = request.app.state.access
     owner, limits = access.of(request), of.service.limits
     told = {"upload": limits.upload, "seconds": limits.seconds, "pixels": limits.pixels, "jobs": limits.jobs,
-            "files": limits.files, "keep": limits.keep, "adapt": limits.adapt}  # fmt: skip
+            "files": limits.files, "keep": limits.keep, "adapt": limits.adapt if _learns() else 0.0}  # fmt: skip
     name = owner.partition(":")[2] if owner and owner.startswith("token:") else None
     return Me(known=owner is not None, needs_token=not access.open, name=name, version=__version__, limits=told,
               separates=separator() is not None)  # fmt: skip
@@ -170,6 +171,8 @@ def add_job(owner: Writer, of: Of, order: Annotated[Order, Body()]) -> JobOut:
             raise RefusedError(422, "too_late", f"{video.name} is over at {video.facts['seconds']:.1f} s; choose an "
                                                 "earlier moment")  # fmt: skip
         adapt = order.adapt if isinstance(order, WholeDub) else None
+        if adapt is not None and not _learns():
+            raise RefusedError(422, "no_tool", "this service cannot learn faces: that needs its extra train")
         if adapt is not None and adapt > limits.adapt:
             raise RefusedError(422, "too_long", f"at most {limits.adapt:g} minutes of adaptation are allowed")
         if order.match_loudness and not video.facts["sound"]:
@@ -271,6 +274,11 @@ def _require_own_sound(video: Kept) -> None:
         raise RefusedError(422, "no_sound", f"{video.name} has no sound of its own; leave background out")
     if separator() is None:
         raise RefusedError(422, "no_tool", "this service has no separation tool; give music and effects as a file")
+
+
+def _learns() -> bool:
+    """Whether faces can be learnt first; needs what a plain installation does not have."""
+    return find_spec("lightning") is not None
 
 
 def _told(of: Parts, work: Work) -> JobOut:

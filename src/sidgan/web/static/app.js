@@ -69,7 +69,10 @@ async function watch(box, job) {
         return;
       }
       bar.value = now.share;
-      if (!seen.has(now.stage)) seen.set(now.stage, { at: Date.now(), share: now.share });
+      if (!seen.has(now.stage)) {
+        seen.set(now.stage, { at: Date.now(), share: now.share });
+        say(STAGES[now.stage] ?? now.stage); // once: a line that changes at every percent is not to be read aloud
+      }
       const first = seen.get(now.stage), done = now.share - first.share, took = (Date.now() - first.at) / 1000;
       const left = done > 0.05 && took > 2 ? `, about ${seconds(Math.round((1 - now.share) * took / done))} left of this` : "";
       words.textContent = `${STAGES[now.stage] ?? now.stage}: ${Math.round(100 * now.share)} %${left}`;
@@ -120,6 +123,7 @@ const sendVideo = (file) => act(videoStep, "video", async () => takeVideo(await 
 $("#video-file").addEventListener("change", (event) => { if (event.target.files[0]) sendVideo(event.target.files[0]); event.target.value = ""; });
 $("#video-demo").addEventListener("click", act(videoStep, "video", async () => takeVideo(await ask("POST", "demo?kind=video"))));
 $("#video-change").addEventListener("click", dropVideo);
+for (const name of ["dragover", "drop"]) window.addEventListener(name, (event) => event.preventDefault()); // or the browser leaves the page for the file
 for (const name of ["dragover", "dragleave", "drop"]) {
   $(".drop").addEventListener(name, (event) => {
     event.preventDefault();
@@ -332,6 +336,7 @@ async function start() {
   $("#steps").hidden = !inside;
   $("#log-out").hidden = !(inside && me.needs_token);
   if (!inside) { $("#token").focus(); return; }
+  $("#adapt").hidden = $("label[for=adapt]").hidden = !me.limits.adapt;
   for (const minutes of [1, 2, 5, 10].filter((one) => one <= me.limits.adapt && $("#adapt").length < 5)) $("#adapt").append(make("option", { value: minutes, textContent: `for ${minutes} ${minutes > 1 ? "minutes" : "minute"}: looks better, takes longer` }));
   const [files, jobs] = await Promise.all([ask("GET", "files"), ask("GET", "jobs")]);
   state.voices = files.filter((file) => file.kind === "voice").reverse();
