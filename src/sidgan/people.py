@@ -22,7 +22,9 @@ MAX_YAW = 60  #: degrees; a face turned further is left alone
 FRONTAL = 20  #: degrees of yaw within which a face is a good reference
 REFERENCE_FRAMES = 25  #: usable frames at a track's beginning among which a single reference is chosen
 PAIR_FRAMES = 250  #: and a pair, whose lips are to be as far closed and opened as they get
-PAIR_SHARE = 0.05  #: of these frames, those with the lips closest (or widest apart) from which the sharpest is taken
+#: Of these frames, those with the lips closest and widest apart from which the sharpest are taken. The closest of all
+#: are pressed together, and show a network nothing of the lips' colour and shape.
+CLOSED_SHARE, OPEN_SHARE = 0.2, 0.05
 
 
 @dataclass(eq=False)
@@ -108,8 +110,8 @@ def telling(pose: Float, points: Float, count: int) -> list[list[int]]:
     if count == 1 or not len(frontal):
         return [frontal.tolist()] * bool(len(frontal))
     order = frontal[np.argsort(mouth_opening(points[frontal]), kind="stable")].tolist()
-    some = max(1, round(PAIR_SHARE * len(order)))
-    return [order[:some], order[-some:]]
+    closed, wide = (max(1, round(share * len(order))) for share in (CLOSED_SHARE, OPEN_SHARE))
+    return [order[:closed], order[-wide:]]
 
 
 def redrawn(people: Iterable[Person], faces: str) -> dict[int, list[Person]]:

@@ -125,6 +125,7 @@ def _run(command: Sequence[str], folder: Path, count: int, progress: Show) -> No
         except OSError as error:
             raise SidganError(f"{TOOL} cannot be started: {error}; install it again: {INSTALL}") from error
         try:
+            progress("separate", 0, count)  # also of a tool that has ended before anybody looks
             while tool.poll() is None:
                 progress("separate", len(list(folder.glob(_stem("*")))), count)
                 time.sleep(LOOK)
