@@ -80,7 +80,7 @@ def _hull(old: Float, new: Float) -> tuple[Float, Float]:
     along = np.roll(corners, -1, 0) - corners
     outwards = np.stack([along[:, 1], -along[:, 0]], -1)
     away = ((corners - centre) * outwards).sum(-1)  # of each edge from the centre, times its length; signs all alike
-    toward = (DIRECTIONS @ outwards.T) * np.sign(away)
+    toward = (DIRECTIONS[:, None] * outwards).sum(-1) * np.sign(away)  # not a matrix product: see above
     hits = np.where(toward > 1e-9, np.abs(away) / np.maximum(toward, 1e-9), np.inf)
     return centre, np.minimum(hits.min(1), 1.0)
 
@@ -113,8 +113,7 @@ def _small(picture: Float | Byte) -> Float:
 def _line(costs: Float) -> Float:
     """(RAYS,) how far the cheapest line reaches, rounded off."""
     line = LEVELS[cheapest(costs)]
-    near = np.concatenate([line[-ROUND:], line, line[:ROUND]])
-    return np.convolve(near, np.full(2 * ROUND + 1, 1 / (2 * ROUND + 1)), "valid")
+    return np.asarray(sum(np.roll(line, k) for k in range(-ROUND, ROUND + 1)) / (2 * ROUND + 1))
 
 
 def cheapest(costs: Float, bend: float = BEND) -> Array:

@@ -38,7 +38,7 @@ class Subject:
     Args:
         clip: what is dubbed.
         reference: the frame that shows the generator the person: ``first`` (the paper's), ``last``, or ``pair``, two
-            as dubbing takes them: lips closed, and open. Their times are all that they tell of the answer.
+            much as dubbing takes them: lips closed, and open. Their times are all that they tell of the answer.
         id_every: identity, the slowest metric, is measured on every n-th frame; 0 leaves it out.
         mask: what is hidden of the query: the box between the cheeks and below the nose, or the lower half.
         score_reference: whether the reference frame is judged as well. There the reference *is* the answer.
