@@ -10,7 +10,7 @@ import pytest
 
 from sidgan.blend import mouth_alpha, polygon
 from sidgan.border import FARTHEST, LEVELS, LOOK_BACK, NEAREST, RAYS, SIDES, Border, cheapest, outline
-from sidgan.geometry import MOUTH, mask_boxes
+from sidgan.geometry import MOUTH, distance_to, mask_boxes
 from sidgan.types import Array, Byte, Float
 
 SIZE = 192
@@ -121,3 +121,16 @@ def test_the_outline_holds_both_faces(face: Float) -> None:
     for point in np.concatenate([part for one in (face, lower) for part in (one[5:12], one[MOUTH])]):
         away = cv2.pointPolygonTest(line, (float(point[0] * 1e4), float(point[1] * 1e4)), True) / 1e4
         assert away > 0.8 * NEAREST
+
+
+def test_distances_are_the_same_to_the_last_bit() -> None:
+    rng = np.random.default_rng(0)
+    shape = np.zeros((64, 64), bool)
+    shape[20:31, 25:44] = True
+    rows, columns = np.nonzero(shape)
+    y, x = np.mgrid[:64, :64]
+    squared = ((y[..., None] - rows) ** 2 + (x[..., None] - columns) ** 2).min(-1)
+    held = []
+    for _ in range(200):  # wherever in memory things lie
+        held = [*held, np.zeros(int(rng.integers(1, 5000)), np.uint8)][-50:]
+        assert np.array_equal(distance_to(shape), np.sqrt(squared.astype(np.float32)))

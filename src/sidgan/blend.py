@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 
 from sidgan.border import FARTHEST, outline
-from sidgan.geometry import OUTER_LIPS, mask_image
+from sidgan.geometry import OUTER_LIPS, distance_to, mask_image
 from sidgan.types import Byte, Float
 
 # Lengths in shares of the crop's side.
@@ -50,11 +50,11 @@ def mouth_alpha(size: int, box: Float, old: Float, new: Float, reach: Float | fl
     near = _around(size, box)
     region = np.zeros((size, size), np.uint8)
     cv2.fillPoly(region, [_sixteenths(size, outline(old, new, reach))], 1, shift=4)
-    inwards = cv2.distanceTransform(region[near], cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    inwards = distance_to(region[near] == 0)
     lips = (polygon(size, old[OUTER_LIPS]) | polygon(size, new[OUTER_LIPS]))[near]
     depth = np.minimum(inwards, _depth_in_box(size, box)[near])
     soft = depth - INSET * size
-    away = np.maximum(_distance_to(lips) - LIP_RIM * size, 0)
+    away = np.maximum(distance_to(lips) - LIP_RIM * size, 0)
     rise = np.minimum(FEATHER * size, np.maximum(soft, 0) + away)
     share = np.clip(soft / np.maximum(rise, 1e-6), 0, 1)
     alpha = np.zeros((size, size), np.float32)
@@ -126,11 +126,6 @@ def polygon(size: int, points: Float) -> np.ndarray:
 def _sixteenths(size: int, points: Float) -> np.ndarray:
     """Unit points (K, 2) in sixteenths of a px of a picture of ``size`` px, as OpenCV wants them for ``shift=4``."""
     return np.asarray(np.round((np.clip(points, -1, 2) * size - 0.5) * 16).astype(np.int32))
-
-
-def _distance_to(shape: np.ndarray) -> Float:
-    """(S, S) px from each pixel to the nearest one of ``shape``; 0 inside it."""
-    return np.asarray(cv2.distanceTransform((~shape).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE))
 
 
 def _around(size: int, box: Float) -> tuple[slice, slice]:

@@ -13,12 +13,11 @@ something as well. It is the running mean of those of the last frames, since edg
 
 from __future__ import annotations
 
-from collections import deque
-
 import cv2
 import numpy as np
 
 from sidgan.geometry import JAW, MOUTH
+from sidgan.running import RunningMean
 from sidgan.types import Array, Byte, Float
 
 # Lengths in shares of the crop's side.
@@ -46,7 +45,7 @@ class Border:
     """The border of one face, frame by frame. One object follows one face; see `LOOK_BACK`."""
 
     def __init__(self) -> None:
-        self._seen: deque[tuple[int, Float]] = deque()  # place of a frame, how far its own line reaches
+        self._mean = RunningMean(MEMORY, LOOK_BACK)  # of how far each frame's own line reaches
 
     def __call__(self, drawn: Float, source: Byte, box: Float, old: Float, new: Float, place: int) -> Float:
         """How far the replaced region reaches beyond the hull on each ray, (RAYS,) in shares of the crop's side.
@@ -58,12 +57,7 @@ class Border:
             old, new: (68, 2) landmarks in unit coordinates, of the source and of what was drawn.
             place: of the frame in the output.
         """
-        self._seen.append((place, _line(_costs(drawn, source, box, old, new))))
-        while not place - LOOK_BACK < self._seen[0][0] <= place:
-            self._seen.popleft()
-        total = sum(MEMORY ** (place - one) for one, _ in self._seen)
-        # Summed one by one, in which order and alignment in memory make no difference to a bit.
-        return np.asarray(sum(MEMORY ** (place - one) / total * reach for one, reach in self._seen))
+        return self._mean(place, _line(_costs(drawn, source, box, old, new)))
 
 
 def outline(old: Float, new: Float, reach: Float | float) -> Float:
@@ -80,7 +74,7 @@ def _hull(old: Float, new: Float) -> tuple[Float, Float]:
     along = np.roll(corners, -1, 0) - corners
     outwards = np.stack([along[:, 1], -along[:, 0]], -1)
     away = ((corners - centre) * outwards).sum(-1)  # of each edge from the centre, times its length; signs all alike
-    toward = (DIRECTIONS[:, None] * outwards).sum(-1) * np.sign(away)  # not a matrix product: see above
+    toward = (DIRECTIONS[:, None] * outwards).sum(-1) * np.sign(away)  # a product of matrices may round otherwise
     hits = np.where(toward > 1e-9, np.abs(away) / np.maximum(toward, 1e-9), np.inf)
     return centre, np.minimum(hits.min(1), 1.0)
 

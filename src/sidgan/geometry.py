@@ -79,6 +79,16 @@ def to_unit(matrices: Float, landmarks: Float) -> Float:
     return transform(invert(matrices), landmarks)
 
 
+def distance_to(shape: Array) -> Float:
+    """(H, W) px from each pixel to the nearest one of ``shape`` (H, W) bool; 0 inside it.
+
+    Squared distances of pixels are whole numbers, by which the last bit is put right: OpenCV's depends on where in
+    memory things lie, and the same picture is to give the same bytes.
+    """
+    found = cv2.distanceTransform((~shape).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    return np.asarray(np.sqrt(np.rint(found * found)))
+
+
 def mouth_signals(landmarks: Float) -> Float:
     """(N, 3) inner opening, outer opening and width of the mouth, in eye distances, from (N, 68, 2) landmarks."""
     eyes = np.linalg.norm(landmarks[:, 45] - landmarks[:, 36], axis=-1)

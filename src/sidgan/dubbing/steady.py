@@ -7,15 +7,18 @@ so it is not smoothed and nothing swims; lips are not touched, so they move as f
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Iterable
+from functools import partial
 
 import cv2
 import numpy as np
 
 from sidgan.blend import polygon
 from sidgan.dubbing.detail import resized
+from sidgan.geometry import distance_to
 from sidgan.people import Person
+from sidgan.running import RunningMean
 from sidgan.types import Byte, Float
 
 STEADY = 0.5  #: how steady, unless told otherwise
@@ -34,7 +37,7 @@ class Steady:
 
     def __init__(self, strength: float = STEADY) -> None:
         self._strength = strength
-        self._seen: defaultdict[Person, deque[tuple[int, Float]]] = defaultdict(deque)
+        self._seen: defaultdict[Person, RunningMean] = defaultdict(partial(RunningMean, strength, LOOK_BACK))
 
     def forget(self, person: Person) -> None:
         """Free what is held of a person who is out of sight."""
@@ -56,18 +59,12 @@ class Steady:
         share = cv2.GaussianBlur(skin, (0, 0), PATCH)[..., None] + 0.02  # the less skin, the less is known of it
         change = resized(drawn - source, COARSE)
         change = cv2.GaussianBlur(change * skin[..., None], (0, 0), PATCH) / share
-        seen = self._seen[person]
-        seen.append((place, change))
-        while not place - LOOK_BACK < seen[0][0] <= place:
-            seen.popleft()
-        weights = np.array([self._strength ** (place - one) for one, _ in seen], np.float32)
-        # Summed one by one: a matrix product may round otherwise where memory happens to be aligned otherwise.
-        calm = sum(weight * past for weight, (_, past) in zip(weights / weights.sum(), seen, strict=True))
+        calm = self._seen[person](place, change)
         return np.asarray(drawn + resized((calm - change) * skin[..., None], len(drawn), cv2.INTER_LINEAR))
 
 
 def _skin(mouths: Iterable[Float]) -> Float:
     """(COARSE, COARSE): 0 on the lips and near them, 1 far away."""
     lips = np.logical_or.reduce([polygon(COARSE, mouth) for mouth in mouths])
-    away = cv2.distanceTransform((~lips).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE) / COARSE
+    away = distance_to(lips) / COARSE
     return np.asarray(np.clip((away - NEAR) / (FAR - NEAR), 0, 1), np.float32)
