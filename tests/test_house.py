@@ -13,7 +13,7 @@ LAYERS = {
     "portable": 0, "resampling": 0, "running": 0, "executors": 0, "threads": 1,
     "audio": 1, "media": 1, "geometry": 1, "nn": 1, "synth": 1,
     "faces": 2, "losses": 2, "metrics": 2, "checkpoint": 2, "engine": 2,
-    "border": 2,
+    "border": 2, "contours": 2,
     "blend": 2, "shots": 2, "downloads": 2, "published": 2, "yunet": 2, "fan": 2, "credentials": 2, "provenance": 2,
     "people": 3, "cast": 3, "data": 3, "dubbing": 3, "train": 3, "evaluation": 3, "adaptation": 3,
     "paper": 4, "study": 4, "jobs": 4, "doctor": 4,

@@ -13,6 +13,7 @@ import numpy as np
 from sidgan import geometry
 from sidgan.blend import ToneMatch
 from sidgan.border import Border
+from sidgan.contours import Contours
 from sidgan.geometry import mouth_opening
 from sidgan.nn import Features
 from sidgan.types import Array, Byte, FaceTrack, Float, Frame
@@ -40,6 +41,7 @@ class Person:
         covers: {row: what lies before the face there, (24, 24) uint8}, as far as somebody looked and saw something.
         tone: the running correction of the redrawn face's tone.
         border: where its surroundings begin, as a running mean.
+        contours: how clear its mouth is, as a running mean.
         best: for each reference wanted, sharpness, picture (S, S, 3) and row of the best so far.
         pictures: these pictures, once they are chosen. shown: their rows.
         reference: what the network made of them.
@@ -54,6 +56,7 @@ class Person:
     covers: dict[int, Byte] = field(default_factory=dict)
     tone: ToneMatch = field(default_factory=ToneMatch)
     border: Border = field(default_factory=Border)
+    contours: Contours = field(default_factory=Contours)
     best: dict[int, tuple[float, Byte, int]] = field(default_factory=dict)
     pictures: Byte | None = None
     shown: list[int] = field(default_factory=list)

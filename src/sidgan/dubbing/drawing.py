@@ -29,6 +29,8 @@ from sidgan.ahead import ahead, meanwhile
 from sidgan.blend import LOOK_BACK, ToneMatch
 from sidgan.border import LOOK_BACK as BORDERS
 from sidgan.border import Border
+from sidgan.contours import LOOK_BACK as CONTOURS
+from sidgan.contours import Contours
 from sidgan.dubbing.looks import Looks, Sample
 from sidgan.dubbing.plan import Plan
 from sidgan.dubbing.redrawing import Job, finished, redraw
@@ -41,8 +43,9 @@ from sidgan.timeline import Showing
 from sidgan.types import Byte, Clip, Frame
 
 MAX_HELD = 4  #: batches of frames that may wait for a batch of one person's faces to fill
-#: Frames that make a difference to one, itself included: what is calmed, or compared for its border, has its tone.
-BEFORE = LOOK_BACK + max(CALM, BORDERS) - 1
+#: Frames that make a difference to one, itself included: what is calmed, or compared for its border and its
+#: contours, has its tone.
+BEFORE = LOOK_BACK + max(CALM, BORDERS, CONTOURS) - 1
 
 
 @dataclass
@@ -166,7 +169,7 @@ class Drawing:
         wanted = sorted({*chain.from_iterable(chain.from_iterable(person.candidates(count) for person in coming))})
         self._references = References(self._player.pick(wanted), coming, size, count)
         for person in self._seen.usable:
-            person.tone, person.border, person.best = ToneMatch(), Border(), {}
+            person.tone, person.border, person.contours, person.best = ToneMatch(), Border(), Contours(), {}
             self._look.forget(person)
             self._steady.forget(person)
 

@@ -66,14 +66,15 @@ def redraw(engine: Engine, jobs: Sequence[Job], reference: Features, shown: Floa
 
 
 def finished(frame: Frame, job: Job, drawn: Byte, steady: Steady) -> Finished:
-    """A redrawn face in its person's tone, calm, and with the detail of the source."""
+    """A redrawn face in its person's tone, calm, with clear contours, and with the detail of the source."""
     person, row = job.person, job.row
     old, box, size = person.points[row], person.boxes[row], len(drawn)
     new = (landmarks(drawn, box_of(old * size - 0.5)) + 0.5) / size
     mouths = old[OUTER_LIPS], new[OUTER_LIPS]
     tone = person.tone(drawn, job.crop, box, old, frame.index)
     reach = person.border(tone, job.crop, box, old, new, frame.index)
-    image = steady(person, frame.index, job.crop, tone, mouths)
+    clearer = person.contours(tone, job.crop, *mouths, frame.index)
+    image = steady(person, frame.index, job.crop, tone, mouths) + clearer[..., None]
     side = max(size, min(round(float(person.sides[row])), LARGEST))
     image = resized(image, side)
     alpha = job.weight * resized(mouth_alpha(size, box, old, new, reach), side, cv2.INTER_LINEAR)
