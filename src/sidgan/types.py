@@ -66,6 +66,7 @@ class Clip:
         start: seconds on the container's own clock at which the first picture is shown.
         origin: seconds on that clock which are 0 on a dub's: 0, or ``start`` where such clocks begin anywhere.
         shape: width to height of a pixel, ``None`` where the file does not say.
+        timecode: of the first picture, such as ``01:00:00:00``, ``None`` where the file has none.
     """
 
     path: Path
@@ -82,6 +83,7 @@ class Clip:
     start: Fraction = Fraction(0)
     origin: Fraction = Fraction(0)
     shape: Fraction | None = None
+    timecode: str | None = None
 
     @property
     def begin(self) -> Fraction:

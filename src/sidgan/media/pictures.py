@@ -20,6 +20,7 @@ from av.video.reformatter import ColorRange, Colorspace
 
 from sidgan.errors import InputError
 from sidgan.media.source import begins_anywhere, besides, decoded, opened, shown_at, sound_stream, video_stream
+from sidgan.media.timecode import timecode
 from sidgan.media.unkept import unkept
 from sidgan.types import Array, Byte, Clip, Frame, PixelFormat, PlaneMap
 
@@ -108,6 +109,7 @@ def probe(path: Path, *, tolerant: bool = False) -> Clip:
             start=shown_at(first),
             origin=shown_at(first) if begins_anywhere(container) else Fraction(0),
             shape=stream.sample_aspect_ratio or None,
+            timecode=timecode(container),
         )
 
 

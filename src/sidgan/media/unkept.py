@@ -10,6 +10,8 @@ from av.container import InputContainer
 from av.sidedata.sidedata import Type
 from av.stream import Disposition
 
+from sidgan.media.timecode import stated, timecode
+
 #: What decoders hand out beside the samples of a picture, and encoders would get with untouched pictures alone.
 BESIDE = {
     Type.A53_CC: "closed captions", Type.MASTERING_DISPLAY_METADATA: "light levels of HDR",
@@ -29,5 +31,5 @@ def unkept(container: InputContainer, first: av.VideoFrame) -> Iterator[str]:
         yield "interlacing"
     beside = cast("Mapping[Type, object]", first.side_data)
     yield from dict.fromkeys(words for kind, words in BESIDE.items() if kind in beside)
-    if any("timecode" in part.metadata for part in (container, *container.streams)):
+    if timecode(container) is None and any(stated(container)):
         yield "timecode"

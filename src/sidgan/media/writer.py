@@ -20,11 +20,12 @@ from sidgan.errors import OutputError
 from sidgan.files import ending, require_file
 from sidgan.media.encoders import MUXERS, Encoding
 from sidgan.media.files import finished, writing
-from sidgan.media.pictures import Picture, to_yuv
+from sidgan.media.pictures import Picture, probe, to_yuv
 from sidgan.media.segments import Segment, decoding_times, earlier
 from sidgan.media.source import opened, title_and_chapters
 from sidgan.media.stream import Look, PictureStream
 from sidgan.media.subtitles import Subtitles
+from sidgan.media.timecode import holds
 from sidgan.media.track import SoundTrack, Voice, encoded, joined_packets, voice_packets
 from sidgan.types import Byte, Clip, Float, Frame
 
@@ -49,7 +50,7 @@ class Writer:
         encoding: how pictures are encoded; crf, preset: of x264, in its place.
         tags: metadata of the file, such as ``{"comment": ...}``; the attribute may be set until the first frame is
             written, since all containers keep what is known by then, and none what is told later.
-        named: also give it the title and the chapters of the clip.
+        named: also give it the title, the chapters and the timecode of the clip.
 
     Attributes:
         prove: looks at the complete file before it takes its name; where it raises, what stood there stays.
@@ -79,6 +80,7 @@ class Writer:
         self._goes_on = False
         self._named = named
         self._subtitles: Subtitles | None = None
+        self._lost: list[str] = []
         self._stack = ExitStack()
         self._output: _Output | None = None
         self.prove: Callable[[Path], None] | None = None
@@ -98,8 +100,8 @@ class Writer:
         self._goes_on = True
 
     def left(self) -> list[str]:
-        """What of the clip's subtitles could not be taken over, a line each; known when the file is complete."""
-        return [] if self._subtitles is None else list(self._subtitles.left())
+        """What of the clip could not be taken over into this file, a line each; known when it is complete."""
+        return [*([] if self._subtitles is None else self._subtitles.left()), *self._lost]
 
     def write(self, frame: Frame) -> None:
         """Encode one frame, edited or not; frames must come in order.
@@ -142,8 +144,18 @@ class Writer:
             self._output.finish()
 
     def _proved(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None and self.prove is not None:
+        if kind is not None:
+            return
+        if self.prove is not None:
             self.prove(self._part)
+        self._lost = [*self._missed()]
+
+    def _missed(self) -> Iterator[str]:
+        """What the pictures of the complete file are without; containers leave it out in silence."""
+        code, suffix = self._like.timecode if self._named else None, ending(self._path)
+        if code is not None and probe(self._part).timecode != code:
+            rate = f"{float(self._like.frame_rate):.6g} frames per second"
+            yield f"timecode {code}, which {suffix} cannot hold at {rate}; choose an .mkv output"
 
     def _begin(self, look: Look, start: Fraction, time: Fraction) -> _Output:
         title, chapters = title_and_chapters(self._like.path) if self._named else ({}, [])
@@ -153,6 +165,9 @@ class Writer:
         container = self._stack.enter_context(_muxing(self._path, self._part, look.time_base, tags, more))
         output = _Output(self._path, container, look, start, time, self._like.frame_rate, self._encoding)
         container.set_chapters(chapters)
+        code = self._like.timecode if self._named else None
+        if code is not None and holds(ending(self._path), code, self._like.frame_rate):
+            output.stream.metadata["timecode"] = code
         if self._like.rotation:
             output.stream.set_display_rotation(self._like.rotation)
         if self._voice is not None:
