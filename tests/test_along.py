@@ -1,19 +1,22 @@
-"""What belongs to pictures beside their samples and comes along into a dub: timecode."""
+"""What belongs to pictures beside their samples and comes along into a dub: timecode and closed captions."""
 
 from __future__ import annotations
 
 from fractions import Fraction
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 
 import av
 import pytest
+from av.sidedata.sidedata import Type
 from marked import network
 from marked import sidgan as command
-from test_media import drawing, speech
+from test_media import drawing, make_video, speech
 
 from sidgan import dubbing, media
+from sidgan.dubbing import segments
 from sidgan.synth import LINES, Person, Scene
+from sidgan.timeline import Length
 from sidgan.types import Clip
 
 HOW = media.Encoding(preset="ultrafast")
@@ -41,8 +44,8 @@ def joined(clip: Clip, out: Path, cuts: tuple[int, ...] = (0, 5, 12), how: media
     for first, stop in pairwise(cuts):
         parts.append(out.with_suffix(f".{first}"))
         with media.SegmentWriter(parts[-1], clip, how, out.suffix) as writer:
-            for _ in range(first, stop):
-                writer.write(next(frames))
+            for frame in islice(frames, stop - first):
+                writer.write(media.editable(frame) if frame.index % 2 else frame)
     with media.Writer(out, clip, encoding=how, named=True) as writer:
         writer.join([media.Segment(part) for part in parts])
     return writer.left()
@@ -81,7 +84,7 @@ def test_timecode_comes_along_from_wherever_a_container_keeps_it(
         ("01:00:00;59", Fraction(60_000, 1001), True),
         ("01:00:00:12", Fraction(24_000, 1001), True),
         ("01:00:00:119", Fraction(120), True),
-        ("01:00:00;12", Fraction(25), False),  # numbers are dropped at 29.97 and 59.94 alone
+        ("01:00:00;12", Fraction(25), False),  # numbers are dropped at multiples of 29.97 alone
         ("01:00:00:29", Fraction(25), False),  # there is no such number; FFmpeg would make 01:00:01:04 of it
         ("01:00:00:12", Fraction(300), False),  # FFmpeg would not write the file at all
     ],
@@ -121,11 +124,106 @@ def test_an_excerpt_has_no_timecode_since_it_begins_elsewhere(tmp_path: Path) ->
     assert code_of(tmp_path / "part.mp4") is None
 
 
-@pytest.mark.usefixtures("one_thread")
-def test_a_dub_and_a_dub_of_it_have_the_timecode_and_are_proved(tmp_path: Path) -> None:
+def captioned(source: Path, target: Path) -> Path:
+    """A copy with closed captions in every picture, other ones in each."""
+    with av.open(str(source)) as given, av.open(str(target), "w") as out:
+        copy = out.add_stream_from_template(given.streams.video[0])
+        for count, old in enumerate(packet for packet in given.demux(video=0) if packet.dts is not None):
+            said = b"\xb5\x00\x31GA94\x03\x41\xff\xfc" + bytes([65 + count, 66]) + b"\xff"
+            unit = bytes([6, 4, len(said)]) + said + b"\x80"
+            new = av.Packet(len(unit).to_bytes(4, "big") + unit + bytes(old))
+            new.pts, new.dts, new.duration, new.time_base = old.pts, old.dts, old.duration, old.time_base
+            new.is_keyframe, new.stream = old.is_keyframe, copy
+            out.mux(new)
+    return target
+
+
+def captions(path: Path) -> list[bytes | None]:
+    """Those of each picture, in the order in which they are shown."""
+    with av.open(str(path)) as file:
+        given = (frame.side_data for frame in file.decode(video=0))
+        return [bytes(beside[Type.A53_CC]) if Type.A53_CC in beside else None for beside in given]
+
+
+@pytest.mark.parametrize(
+    ("encoder", "suffix"), [("x264", ".mp4"), ("x264", ".mkv"), ("x264", ".mov"), ("x265", ".mp4"), ("x265", ".mkv")]
+)
+def test_captions_come_along_with_every_picture_edited_or_not(encoder: str, suffix: str, tmp_path: Path) -> None:
+    video = captioned(numbered(tmp_path / "a.mp4", HOUR), tmp_path / "said.mp4")
+    said, clip, out = captions(video), media.probe(video), tmp_path / f"out{suffix}"
+    assert len({*said}) == 12
+    assert None not in said
+    assert clip.besides == ()
+    assert joined(clip, out, how=media.Encoding(encoder, preset="medium")) == []
+    assert captions(out) == said
+    with media.Writer(out, clip, encoding=HOW) as writer:
+        for frame in media.read_frames(clip):
+            writer.write(media.editable(media.editable(frame)))
+    assert captions(out) == said
+
+
+def test_captions_come_along_where_pictures_are_converted(tmp_path: Path) -> None:
+    grey = make_video(tmp_path / "a.mp4", range(12), Fraction(1, 25), pixels="gray")
+    clip, out = media.probe(captioned(grey, tmp_path / "said.mp4")), tmp_path / "out.mkv"
+    assert joined(clip, out) == []
+    assert captions(out) == captions(clip.path)
+
+
+def test_captions_that_get_lost_are_told(tmp_path: Path) -> None:
+    plain = make_video(tmp_path / "a.mp4", range(12), Fraction(1, 25))
+    clip, out = media.probe(captioned(plain, tmp_path / "said.mp4")), tmp_path / "out.mkv"
+    assert joined(clip, out, how=media.Encoding("ffv1")) == ["closed captions, which ffv1 does not write; choose x264"]
+    assert captions(out) == [None] * 12
+
+
+def test_a_picture_without_its_captions_leaves_the_first_one_its_own(tmp_path: Path) -> None:
+    video = captioned(numbered(tmp_path / "a.mp4", HOUR), tmp_path / "said.mp4")
+    clip = media.probe(video)
+    with (
+        media.Writer(tmp_path / "one.mkv", clip, encoding=HOW) as one,
+        media.Writer(tmp_path / "other.mkv", clip, encoding=HOW) as other,
+    ):
+        for frame in media.read_frames(clip):
+            again = media.without_captions(frame)
+            assert all((a == b).all() for a, b in zip(frame.planes, again.planes, strict=True))
+            one.write(again if frame.index % 2 else media.editable(again))
+            other.write(frame)
+    assert captions(tmp_path / "one.mkv") == [None] * 12
+    assert captions(tmp_path / "other.mkv") == captions(video)
+
+
+# ---------------------------------------------------------------------------------------------------------- whole dubs
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve pictures of a face."""
+    path = tmp_path_factory.mktemp("film") / "film.mp4"
     scene = Scene(Person(3), LINES["hello"], seconds=0.5, rate=Fraction(25), size=(256, 320))
-    media.write_clip(tmp_path / "film.mp4", [shot.image for shot in scene][:12], Fraction(25), speech(0.4), crf=12)
-    with av.open(str(tmp_path / "film.mp4")) as given, av.open(str(tmp_path / "coded.mov"), "w") as file:
+    media.write_clip(path, [shot.image for shot in scene][:12], Fraction(25), speech(0.4), crf=12)
+    return path
+
+
+@pytest.mark.usefixtures("one_thread")
+@pytest.mark.parametrize("length", ["cut", "hold", "loop", "pingpong"])
+def test_captions_are_shown_once_in_a_dub(
+    film: Path, length: Length, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(segments, "LENGTH", 4)
+    video, out = captioned(film, tmp_path / "said.mp4"), tmp_path / "out.mp4"
+    media.write_wav(tmp_path / "voice.wav", speech(1.3), 16_000)
+    report = dubbing.dub(video, tmp_path / "voice.wav", out, length=length, generator=network(0), device="cpu")
+    assert report.dubbed > 6
+    assert not [note for note in report.notes if "captions" in note]
+    assert captions(out)[:12] == captions(video)
+    assert {*captions(out)[12:]} == ({None} if length != "cut" else set())
+    assert report.frames == (12 if length == "cut" else 33)
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_a_dub_and_a_dub_of_it_have_both_and_are_proved(film: Path, tmp_path: Path) -> None:
+    said = captioned(film, tmp_path / "said.mp4")
+    with av.open(str(said)) as given, av.open(str(tmp_path / "coded.mov"), "w") as file:
         copy = file.add_stream_from_template(given.streams.video[0])
         copy.metadata["timecode"] = HOUR
         for packet in given.demux(video=0):
@@ -134,10 +232,11 @@ def test_a_dub_and_a_dub_of_it_have_the_timecode_and_are_proved(tmp_path: Path) 
                 file.mux(packet)
     video = tmp_path / "coded.mov"
     for out in (tmp_path / "first.mp4", tmp_path / "second.mov"):
-        report = dubbing.dub(video, tmp_path / "film.mp4", out, generator=network(0), device="cpu")
+        report = dubbing.dub(video, film, out, generator=network(0), device="cpu")
         assert report.notes == ()
         assert report.dubbed > 0
         assert code_of(out) == HOUR
-        code, said = command("verify", out)
-        assert code == 0, said
+        assert captions(out) == captions(said)
+        code, told = command("verify", out)
+        assert code == 0, told
         video = out

@@ -14,7 +14,6 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from av.sidedata.sidedata import Type
 
 from sidgan import media
 from sidgan.errors import InputError, OutputError
@@ -771,36 +770,6 @@ def named(talk: Path, out: Path, sounds: int = 1) -> Path:
 def test_what_a_dub_leaves_behind_is_told(talk: Path, tmp_path: Path) -> None:
     assert media.probe(talk).besides == ()
     assert media.probe(named(talk, tmp_path / "much.mkv", sounds=3)).besides == ("2 further sound tracks",)
-
-
-def captioned(source: Path, target: Path) -> Path:
-    """A copy with closed captions in every picture."""
-    said = b"\xb5\x00\x31GA94\x03\x41\xff\xfc\x94\x2c\xff"
-    unit = bytes([6, 4, len(said)]) + said + b"\x80"
-    with av.open(str(source)) as given, av.open(str(target), "w") as out:
-        copy = out.add_stream_from_template(given.streams.video[0])
-        for old in given.demux(video=0):
-            if old.dts is not None:
-                new = av.Packet(len(unit).to_bytes(4, "big") + unit + bytes(old))
-                new.pts, new.dts, new.duration, new.time_base = old.pts, old.dts, old.duration, old.time_base
-                new.is_keyframe, new.stream = old.is_keyframe, copy
-                out.mux(new)
-    return target
-
-
-def test_captions_come_with_no_picture_since_they_would_not_come_with_every_one(talk: Path, tmp_path: Path) -> None:
-    def captions(path: Path) -> int:
-        with av.open(str(path)) as container:
-            return sum(Type.A53_CC in frame.side_data for frame in container.decode(video=0))
-
-    source, out = captioned(talk, tmp_path / "captions.mp4"), tmp_path / "out.mp4"
-    assert captions(source) == 25
-    clip = media.probe(source)
-    assert clip.besides == ("closed captions",)
-    with media.Writer(out, clip, **QUICK) as writer:
-        for frame in media.read_frames(clip):
-            writer.write(media.editable(frame) if frame.index % 2 else frame)
-    assert captions(out) == 0
 
 
 def test_what_a_dub_does_not_keep_of_the_pictures_is_told(tmp_path: Path) -> None:

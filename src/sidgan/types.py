@@ -67,6 +67,7 @@ class Clip:
         origin: seconds on that clock which are 0 on a dub's: 0, or ``start`` where such clocks begin anywhere.
         shape: width to height of a pixel, ``None`` where the file does not say.
         timecode: of the first picture, such as ``01:00:00:00``, ``None`` where the file has none.
+        captions: closed captions come with the first picture.
     """
 
     path: Path
@@ -84,6 +85,7 @@ class Clip:
     origin: Fraction = Fraction(0)
     shape: Fraction | None = None
     timecode: str | None = None
+    captions: bool = False
 
     @property
     def begin(self) -> Fraction:

@@ -148,6 +148,8 @@ class Drawing:
         waiting: Counter[Person] = Counter()
         for shown in islice(self._showings, count):
             source = self._player.frame(shown.source)
+            if shown.index != shown.source:
+                source = media.without_captions(source)
             frame = replace(source, index=shown.index, time=shown.time, duration=shown.duration)
             jobs = self._jobs(frame, shown)
             held.append((frame, jobs))

@@ -12,7 +12,7 @@ from sidgan.media.encoders import Encoding
 from sidgan.media.excerpt import write_excerpt, write_sound_excerpt
 from sidgan.media.loudness import loudness
 from sidgan.media.mix import write_mix
-from sidgan.media.pictures import digest, editable, glance, probe, read_frames, read_rgb, read_span
+from sidgan.media.pictures import digest, editable, glance, probe, read_frames, read_rgb, read_span, without_captions
 from sidgan.media.player import Player
 from sidgan.media.segments import Segment, SegmentWriter
 from sidgan.media.separation import require_separator, separator, write_rest
@@ -51,6 +51,7 @@ __all__ = [
     "sound_span",
     "stated",
     "stretch",
+    "without_captions",
     "write_clip",
     "write_excerpt",
     "write_mix",

@@ -63,7 +63,7 @@ class Encoding:
         if pixels is None:
             raise ConfigError(f"{self.encoder} does not take {plain}, which the video is in; use x264 or x265")
         options = self._options(codec, round(BITS_PER_PIXEL * size[0] * size[1] * rate))
-        options["a53cc"] = "0"  # captions would come with untouched pictures alone; who knows none minds nothing
+        options["a53cc"] = "1"  # closed captions come with their pictures; who knows none minds nothing
         stream = container.add_stream(codec.name, rate=rate, options=options, time_base=time_base)
         assert isinstance(stream, VideoStream)
         stream.pix_fmt, (stream.width, stream.height) = pixels, size

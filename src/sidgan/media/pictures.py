@@ -45,15 +45,10 @@ class Picture:
         return luma, blue, red
 
     def copy(self) -> Picture:
-        """The same picture, timestamps and tags on memory of its own."""
-        old = self.video
-        new = Picture(av.VideoFrame(old.width, old.height, old.format.name), self.turns)
-        for source, target in zip(self.planes(writeable=False), new.planes(writeable=True), strict=True):
-            target[...] = source
-        new.video.pts, new.video.time_base, new.video.duration = old.pts, old.time_base, old.duration
-        new.video.colorspace, new.video.color_range = old.colorspace, old.color_range
-        new.video.color_primaries, new.video.color_trc = old.color_primaries, old.color_trc
-        return new
+        """The same picture on memory of its own, with all that it brings along beside its samples."""
+        video = _filtered(self.video)
+        video.make_writable()
+        return Picture(video, self.turns)
 
     def _plane(self, index: int, writeable: bool) -> Array:
         plane = self.video.planes[index]
@@ -110,6 +105,7 @@ def probe(path: Path, *, tolerant: bool = False) -> Clip:
             origin=shown_at(first) if begins_anywhere(container) else Fraction(0),
             shape=stream.sample_aspect_ratio or None,
             timecode=timecode(container),
+            captions=captioned(first),
         )
 
 
@@ -229,6 +225,20 @@ def editable(frame: Frame) -> Frame:
     return replace(frame, planes=held.planes(writeable=True), handle=held)
 
 
+def without_captions(frame: Frame) -> Frame:
+    """The same frame for another showing: words that come again letter by letter would be shown twice."""
+    held = cast(Picture, frame.handle)
+    if not captioned(held.video):
+        return frame
+    held = Picture(_filtered(held.video, "sidedata", mode="delete", type="A53_CC"), held.turns)
+    return replace(frame, planes=held.planes(writeable=False), handle=held)
+
+
+def captioned(picture: av.VideoFrame) -> bool:
+    """Whether closed captions come with a picture."""
+    return Type.A53_CC in cast("Mapping[Type, object]", picture.side_data)
+
+
 def digest(frame: Frame) -> int:
     """A number that differs where any sample of the planes does."""
     return reduce(lambda value, plane: crc32(np.ascontiguousarray(plane).data, value), frame.planes, 0)
@@ -315,6 +325,21 @@ def _mirrored(picture: av.VideoFrame) -> bool:
         return False
     x_to_x, x_to_y, _, y_to_x, y_to_y = np.frombuffer(told, np.int32)[:5].tolist()
     return bool(x_to_x * y_to_y < x_to_y * y_to_x)
+
+
+def _filtered(picture: av.VideoFrame, name: str = "null", **how: str) -> av.VideoFrame:
+    """What a filter of FFmpeg's makes of a picture, on the same memory.
+
+    Only so there are two frames of one picture: a new one could not be given what is beside the samples.
+    """
+    graph = av.filter.Graph()
+    graph.threads = 1  # else up to 16 are started, for nothing
+    source = graph.add_buffer(
+        width=picture.width, height=picture.height, format=picture.format, time_base=picture.time_base
+    )
+    graph.link_nodes(source, graph.add(name, **how), graph.add("buffersink")).configure()
+    graph.vpush(picture)
+    return graph.vpull()
 
 
 def _planar(picture: av.VideoFrame, layout: PixelFormat) -> av.VideoFrame:

@@ -12,9 +12,9 @@ from av.stream import Disposition
 
 from sidgan.media.timecode import stated, timecode
 
-#: What decoders hand out beside the samples of a picture, and encoders would get with untouched pictures alone.
+#: What decoders hand out beside the samples of a picture, and common encoders write nothing of.
 BESIDE = {
-    Type.A53_CC: "closed captions", Type.MASTERING_DISPLAY_METADATA: "light levels of HDR",
+    Type.MASTERING_DISPLAY_METADATA: "light levels of HDR",
     Type.CONTENT_LIGHT_LEVEL: "light levels of HDR", Type.DYNAMIC_HDR_PLUS: "dynamic HDR",
     Type.DYNAMIC_HDR_VIVID: "dynamic HDR", Type.DOVI_RPU_BUFFER: "dynamic HDR", Type.DOVI_METADATA: "dynamic HDR",
 }  # fmt: skip

@@ -50,7 +50,7 @@ class Writer:
         encoding: how pictures are encoded; crf, preset: of x264, in its place.
         tags: metadata of the file, such as ``{"comment": ...}``; the attribute may be set until the first frame is
             written, since all containers keep what is known by then, and none what is told later.
-        named: also give it the title, the chapters and the timecode of the clip.
+        named: also give it the title, the chapters and the timecode of the clip. Closed captions come with pictures.
 
     Attributes:
         prove: looks at the complete file before it takes its name; where it raises, what stood there stays.
@@ -151,11 +151,16 @@ class Writer:
         self._lost = [*self._missed()]
 
     def _missed(self) -> Iterator[str]:
-        """What the pictures of the complete file are without; containers leave it out in silence."""
-        code, suffix = self._like.timecode if self._named else None, ending(self._path)
-        if code is not None and probe(self._part).timecode != code:
-            rate = f"{float(self._like.frame_rate):.6g} frames per second"
-            yield f"timecode {code}, which {suffix} cannot hold at {rate}; choose an .mkv output"
+        """What the pictures of the complete file are without; encoders and containers leave it out in silence."""
+        like = self._like
+        if not self._named or (like.timecode is None and not like.captions):
+            return
+        made = probe(self._part)
+        if like.timecode is not None and like.timecode != made.timecode:
+            rate = f"{float(like.frame_rate):.6g} frames per second"
+            yield f"timecode {like.timecode}, which {ending(self._path)} cannot hold at {rate}; choose an .mkv output"
+        if like.captions and not made.captions:
+            yield f"closed captions, which {self._encoding.encoder} does not write; choose x264"
 
     def _begin(self, look: Look, start: Fraction, time: Fraction) -> _Output:
         title, chapters = title_and_chapters(self._like.path) if self._named else ({}, [])
