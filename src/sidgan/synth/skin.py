@@ -53,12 +53,13 @@ def paint(person: Person, scale: float) -> Coat:
     bristles, raised = _face_hair(person, bare, noise, (x, y, z))
     dark = np.asarray(person.hair, np.float32) * 0.75 + 0.12 * np.asarray(person.skin, np.float32)
     colour, relief = colour + (dark - colour) * bristles[..., None], relief + raised
-    hair, strands = _hair(person, noise, n, (x, y, z))
+    hair, strands, inside = _hair(person, noise, n, (x, y, z))
     tint = np.asarray(person.hair, np.float32) * (1 + 0.26 * strands + 0.12 * noise(0.5))[..., None]
     colour = colour + (np.maximum(tint, 0.003) - colour) * hair[..., None]
     gloss = gloss + (0.24 + 0.08 * strands - gloss) * hair
     relief = relief * (1 - hair) + hair**2 * 0.018 * strands
-    thick = HAIR_THICKNESS[person.style] * smooth(hair * 0.9) * (1 + 0.10 * noise(1.6) + 0.04 * strands)
+    # Thick only well inside the hairline: else rays meet the hair's steep rim, which is painted with skin.
+    thick = HAIR_THICKNESS[person.style] * hair * smooth(inside / 1.8) * (1 + 0.10 * noise(1.6) + 0.04 * strands)
     small = cv2.resize(thick.astype(np.float32), bare.map.shape[1::-1], interpolation=cv2.INTER_AREA)
     surface = Surface.of(bare.map[..., 0] + small / 8.5)
     coat = np.dstack([np.clip(colour, 0.002, 0.95), np.clip(gloss, 0, 1)]).astype(np.float32)
@@ -166,8 +167,11 @@ def _beard_line(side: Float) -> Float:
     return np.interp(side, (0, 2.0, 3.4, 5.0, 6.6, 8.0), (5.3, 5.5, 7.0, 5.9, 1.5, 0.5))
 
 
-def _hair(person: Person, noise: _Noise, n: Float, at: Solid) -> tuple[Float, Float]:
-    """Coverage 0..1 by head hair, and its strands (zero mean, about unit variance), combed out from the crown."""
+def _hair(person: Person, noise: _Noise, n: Float, at: Solid) -> tuple[Float, Float, Float]:
+    """Coverage 0..1 by head hair, its strands, combed out from the crown, and how far inside the hairline it is, cm.
+
+    Strands have zero mean and about unit variance.
+    """
     x, y, z = at
     crown = np.array([0.18 if person.style == "parted" else 0.0, -0.93, 0.25 if person.style == "parted" else -0.35])
     crown /= np.linalg.norm(crown)
@@ -182,17 +186,19 @@ def _hair(person: Person, noise: _Noise, n: Float, at: Solid) -> tuple[Float, Fl
     strands = cv2.remap(table, columns_at, (away * 12).astype(np.float32), cv2.INTER_LINEAR)
     strands = np.clip(strands / strands.std(), -2.2, 2.2)
     if person.style == "bald":
-        return np.zeros_like(strands), strands
+        return np.zeros_like(strands), strands, np.zeros_like(strands)
     line = np.interp(z, _LINE_Z, _LONG_Y if person.style == "long" else _LINE_Y)
     line = line - (0.9 + noise.rng.uniform(-0.6, 0.9)) * smooth((z - 3) / 3)  # a higher or lower forehead
     ragged = 0.18 * noise(0.5) + 0.10 * strands
     edge = 1.6 if person.style == "buzz" else 0.7
-    cover = smooth((line - y + ragged + 0.3) / edge)
+    inside = line - y + 0.3
+    cover = smooth((inside + ragged) / edge)
     ear = smooth((np.abs(x) - 7.2 * person.width) / 0.3) * smooth((y + 2.2) / 0.5) * smooth((z + 2.6) / 0.8)
     if person.style == "long":  # a curtain before the ears, not a strap under the chin
-        return cover * (1 - smooth((y - 0.5) / 1.5) * smooth((6.1 * person.width - np.abs(x)) / 0.5)), strands
-    cover *= 1 - ear
-    return (0.8 if person.style == "buzz" else 1.0) * cover, strands
+        cover *= 1 - smooth((y - 0.5) / 1.5) * smooth((6.1 * person.width - np.abs(x)) / 0.5)
+    else:
+        cover *= (0.8 if person.style == "buzz" else 1.0) * (1 - ear)
+    return cover, strands, inside - edge / 2
 
 
 def _to_map(points: Float, shape: tuple[int, ...]) -> Float:
