@@ -153,6 +153,19 @@ def test_speaking_changes_nothing_above_the_nose(portrait: Portrait) -> None:
     assert change[lips_start:].max() > 60
 
 
+@pytest.mark.parametrize("seed", [3, 14])
+def test_a_forehead_ends_at_a_hairline(seed: int) -> None:
+    """Between skin and dark hair lies next to nothing that is neither, such as skin that is drawn out into streaks."""
+    face = Portrait(Person.random(seed), (320, 320), face_px=240)
+    grey, points = face.render(shape("m"), Pose()).mean(-1), face.landmarks(shape("m"), Pose())
+    brows, crown = round(float(points[17:27, 1].min())) - 4, round(float(points[27, 1] - 0.85 * np.ptp(points[:, 1])))
+    forehead = grey[crown:brows, round(float(points[18, 0])) : round(float(points[25, 0]))]
+    skin, hair = np.percentile(forehead[-8:], 20), np.percentile(forehead[:20], 80)
+    assert skin > 2 * hair, "or it tests nothing"
+    neither = (forehead > hair + 0.25 * (skin - hair)) & (forehead < hair + 0.7 * (skin - hair))
+    assert neither.sum(0).mean() < 5
+
+
 def test_between_the_lips_is_dark_and_the_landmarks_enclose_it(portrait: Portrait) -> None:
     lips = Mouth(opening=0.9, tongue=0.0, teeth=0.3)
     image, points = portrait.render(lips, Pose()).astype(float), portrait.landmarks(lips, Pose())
