@@ -335,7 +335,7 @@ def test_a_face_that_is_found_twice_is_one(tmp_path: Path) -> None:
     boxes = [(40.0, 40.0, 90.0, 90.0), (80.0, 80.0, 150.0, 150.0)]
 
     class Twice:
-        def search(self, luma: np.ndarray) -> list[Face]:
+        def search(self, luma: np.ndarray, fine: bool) -> list[Face]:
             return [Face(box, 1.0, points) for box in boxes] + [Face((150, 0, 180, 30), 1.0, away)]
 
         def confirm(self, luma: np.ndarray, box: Any) -> float:

@@ -97,9 +97,9 @@ def test_preparation_uses_it_where_asked(shots, tmp_path: Path, monkeypatch: pyt
     class Told:
         asked = 0
 
-        def search(self, luma):
+        def search(self, luma, fine):
             self.asked += 1
-            return faces.search(luma)
+            return faces.search(luma, fine)
 
         confirm = staticmethod(faces.confirm)
 

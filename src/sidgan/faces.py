@@ -1,8 +1,9 @@
 """Faces through a video: detection on a few frames, 68 landmarks on every frame, tracks that never cross a shot cut.
 
 The detector (HOG, dlib) is slow on a whole frame and fast on a face-sized window. So the whole frame is searched at
-key frames only, at several scales from coarse to fine, and each known face is confirmed in its own small window in
-between. Landmarks follow by themselves: the box for the next frame is derived from the last landmarks.
+key frames only, coarsely, and finely where nobody is found, where a shot begins, and every ten seconds: there may be
+small faces beside large ones. Each known face is confirmed in its own small window in between. Landmarks follow by
+themselves: the box for the next frame is derived from the last landmarks.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from sidgan.shots import CutFinder
 from sidgan.types import Byte, Face, FaceTrack, Float, Frame
 
 KEY_EVERY = 25  #: frames between searches of the whole frame
+FINE_EVERY = 250  #: frames between fine searches, for small faces beside large ones
 MIN_SEEN = 5  #: frames in which a face must be seen to be followed at all
 CHECK_EVERY = 5  #: frames between confirmations of a known face in its window
 MAX_GAP = 25  #: frames a face may be lost before its track ends
@@ -94,15 +96,26 @@ def detect(luma: Byte, short_side: int) -> list[tuple[Box, float]]:
     return [(box, float(score)) for box, score in zip(boxes, scores, strict=True)]
 
 
-def search(luma: Byte) -> list[Face]:
-    """All faces of a frame: coarse first, finer only while nothing is found, so wide shots are not missed."""
+def search(luma: Byte, fine: bool = False) -> list[Face]:
+    """All faces of a frame: coarse first, finer only while nothing is found, so wide shots are not missed.
+
+    Args:
+        fine: go on to the next finer scale at least, for small faces beside large ones.
+    """
     first, *finer = SEARCH_LINES
     most = 2 * min(luma.shape)  # enlarged further, nothing more is seen
+    found: list[tuple[Box, float]] = []
     for lines in (min(first, most), *(lines for lines in finer if lines <= most)):
-        found = detect(luma, lines)
-        if found:
-            return [Face(box, score, landmarks(luma, box)) for box, score in found]
-    return []
+        if found and not (fine and lines == finer[0]):
+            break
+        found += [seen for seen in detect(luma, lines) if not any(_inside(seen[0], box) for box, _ in found)]
+    return [Face(box, score, landmarks(luma, box)) for box, score in found]
+
+
+def _inside(box: Box, other: Box) -> bool:
+    """Whether the middle of a box lies in another one."""
+    x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+    return other[0] < x < other[2] and other[1] < y < other[3]
 
 
 def confirm(luma: Byte, box: Box) -> float | None:
@@ -193,8 +206,8 @@ def _spread(points: Float) -> tuple[Float, float]:
 class Detector(Protocol):
     """What finds faces for a `Tracker`: the functions `search` and `confirm`, or others that promise the same."""
 
-    def search(self, luma: Byte) -> list[Face]:
-        """All faces of a grey frame (H, W)."""
+    def search(self, luma: Byte, fine: bool) -> list[Face]:
+        """All faces of a grey frame (H, W); where ``fine``, with those that are much smaller than others."""
 
     def confirm(self, luma: Byte, box: Box) -> float | None:
         """The score of the face expected in ``box``, if it is still there."""
@@ -203,8 +216,8 @@ class Detector(Protocol):
 class _Hog:
     """The detector that comes with dlib."""
 
-    def search(self, luma: Byte) -> list[Face]:
-        return search(luma)
+    def search(self, luma: Byte, fine: bool) -> list[Face]:
+        return search(luma, fine)
 
     def confirm(self, luma: Byte, box: Box) -> float | None:
         return confirm(luma, box)
@@ -223,6 +236,7 @@ class Tracker:
         self._numbers = count()
         self._cuts = CutFinder()
         self._since_key = KEY_EVERY
+        self._fine_at = 0  # from this frame on, the next search is a fine one
         self.cuts: list[int] = []
 
     def add(self, frame: Frame) -> None:
@@ -233,7 +247,7 @@ class Tracker:
             self.cuts.append(frame.index)
             self._done += self._active
             self._active = []
-            self._since_key = KEY_EVERY
+            self._since_key, self._fine_at = KEY_EVERY, frame.index
         for follower in self._active:
             self._follow(follower, luma, frame.index)
         lost = [f for f in self._active if f.lost]
@@ -302,7 +316,10 @@ class Tracker:
         follower.add(points, follower.score)
 
     def _key_frame(self, luma: Byte, index: int) -> None:
-        for face in self._detector.search(luma):
+        fine = index >= self._fine_at
+        if fine:
+            self._fine_at = index + FINE_EVERY
+        for face in self._detector.search(luma, fine):
             matches = [f for f in self._active if overlap(f.predict(f.points[-1]), face.box) > 0.3]
             if not matches:
                 follower = _Follower(next(self._numbers), index, index)

@@ -34,8 +34,8 @@ class YuNet:
     def __init__(self) -> None:
         self._net = cv2.FaceDetectorYN.create(str(fetch(YUNET)), "", (320, 320), MIN_SCORE)
 
-    def search(self, luma: Byte) -> list[Face]:
-        """All faces of a grey frame (H, W)."""
+    def search(self, luma: Byte, fine: bool = False) -> list[Face]:
+        """All faces of a grey frame (H, W); it sees large and small ones at once, ``fine`` or not."""
         scale = min(1.0, LONG_SIDE / max(luma.shape))
         found = self._detect(luma, scale)
         return [Face(box, score, landmarks(luma, box)) for box, score in found]

@@ -1,0 +1,72 @@
+"""Who is found in a picture: small faces beside large ones as well."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sidgan import faces, media
+from sidgan.faces import Tracker, search
+from sidgan.synth import LINES, Person, Scene
+from sidgan.types import Byte, FaceTrack
+
+SIDE = 480
+
+
+def head(seed: int, side: int, face_px: int) -> Byte:
+    return next(iter(Scene(Person.random(seed), LINES["hello"], size=(side, side), face_px=face_px))).image
+
+
+@pytest.fixture(scope="module")
+def alone() -> Byte:
+    """A large face, and room beside it."""
+    return np.concatenate([head(3, SIDE, 320), np.full((SIDE, 200, 3), 60, np.uint8)], 1)
+
+
+@pytest.fixture(scope="module")
+def together(alone: Byte) -> Byte:
+    """And somebody far away in that room, a sixth as large as the picture."""
+    picture = alone.copy()
+    picture[60:200, 510:650] = head(5, 140, 76)
+    return picture
+
+
+def film(pictures: list[Byte], folder: Path) -> Iterator[FaceTrack]:
+    media.write_clip(folder / "film.mp4", pictures, Fraction(25), crf=20, preset="ultrafast")
+    tracker = Tracker()
+    for frame in media.read_frames(media.probe(folder / "film.mp4")):
+        tracker.add(frame)
+    return iter(tracker.finish())
+
+
+def test_a_fine_search_finds_small_faces_beside_large_ones_and_each_once(alone: Byte, together: Byte) -> None:
+    counts = [[len(search(picture.mean(-1).astype(np.uint8), fine)) for fine in (False, True)]
+              for picture in (alone, together)]  # fmt: skip
+    assert counts == [[1, 1], [1, 2]]
+
+
+def test_small_faces_are_followed_from_the_first_picture_of_a_shot(
+    alone: Byte, together: Byte, tmp_path: Path
+) -> None:
+    large, small = film([together] * 8, tmp_path)
+    assert large.frames == small.frames == range(8)
+    assert np.median(small.matrices[:, 0, 0]) < 0.3 * np.median(large.matrices[:, 0, 0])
+    mirrored = film([alone[::-1].copy()] * 3 + [together] * 8, tmp_path)
+    assert [track.frames for track in mirrored] == [range(3, 11)] * 2
+
+
+def test_who_walks_in_is_found_with_the_next_fine_search(
+    alone: Byte, together: Byte, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(faces, "KEY_EVERY", 4)
+    monkeypatch.setattr(faces, "FINE_EVERY", 12)
+    asked: list[bool] = []
+    plain = faces.search
+    monkeypatch.setattr(faces, "search", lambda luma, fine: asked.append(fine) or plain(luma, fine))
+    _, small = film([alone] * 5 + [together] * 16, tmp_path)
+    assert small.frames == range(12, 21)
+    assert asked == [True, False, False, True, False, False]
