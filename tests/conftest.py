@@ -8,6 +8,7 @@ import cv2
 import pytest
 import torch
 from drawn import talking_blob
+from known import remember
 from marked import films
 from small import save_networks
 
@@ -48,6 +49,14 @@ def one_thread() -> Iterator[None]:
     cv2.setNumThreads(1)
     yield
     cv2.setNumThreads(before)
+
+
+@pytest.fixture(scope="module")
+def known_faces() -> Iterator[None]:
+    """For tests that dub the same small film many times: faces in a picture that were found twice are known."""
+    with pytest.MonkeyPatch.context() as patch:
+        remember(patch)
+        yield
 
 
 @pytest.fixture(scope="module")
