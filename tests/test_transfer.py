@@ -265,6 +265,7 @@ def test_what_cannot_be_done_is_said(data: Path, made: Path, tmp_path: Path) -> 
 def test_a_killed_worker_is_one_clear_line(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transfer, "_make", end_at_once)
     monkeypatch.setattr(transfer, "_pairs", lambda *_: [(1, 2, 3)] * 2)  # nothing that a process would need modules for
+    monkeypatch.setattr(transfer, "Job", lambda *job: job)
     with pytest.raises(SidganError, match=r"^a worker process was killed, .* fewer --workers$"):
         transfer.multiply(data, tmp_path / "x", 2, workers=2)
 
