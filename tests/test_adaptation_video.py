@@ -21,6 +21,8 @@ from sidgan.synth import Person, Scene, random_line
 SHORT = AdaptConfig(steps=2)
 SIDE, SECONDS = 192, 2.4
 
+pytestmark = pytest.mark.usefixtures("known_faces")
+
 
 def pictures(seed, seconds=SECONDS, side=SIDE):
     scene = Scene(Person.random(seed), random_line(np.random.default_rng(seed), seconds), size=(side, side))

@@ -20,6 +20,8 @@ from sidgan import checkpoint, credentials, dubbing, media, provenance
 from sidgan.errors import MarkError, SidganError
 from sidgan.provenance import MAX_SPANS, SENTENCE, Mark, Stretches, verify
 
+pytestmark = pytest.mark.usefixtures("known_faces")
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:

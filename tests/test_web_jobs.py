@@ -47,7 +47,7 @@ from sidgan.web.worker import Dropped, Means, Pulse, do, work
 SHORT = 8  # frames of a segment in these tests
 
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("one_thread", "known_faces")
 
 
 @pytest.fixture(autouse=True)

@@ -55,7 +55,7 @@ SECRET, TOKEN = "what-workers-say-0001", "anna-has-a-secret-0001"
 WORKER, ANNA = {"authorization": f"Bearer {SECRET}"}, {"authorization": f"Bearer {TOKEN}"}
 SHORT = 8  # frames of a segment in these tests
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("one_thread", "known_faces")
 
 
 @pytest.fixture(autouse=True)
