@@ -1,5 +1,6 @@
 """Material that several test files share: drawn, never filmed."""
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,13 @@ from sidgan.nn import Generator
 from sidgan.web.worker import Means
 
 torch.set_num_threads(1)
+gc.disable()  # all that is imported and collected stays: looking through it again and again takes seconds
+
+
+def pytest_collection_finish() -> None:
+    """From here on there is something to find, and what is there by now need not be looked at."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from sidgan.media import separation
 if sys.platform == "win32":
     pytest.skip("the stand-in is a script with a first line for Unix", allow_module_level=True)
 
-pytestmark = pytest.mark.usefixtures("one_thread", "known_faces")
+pytestmark = pytest.mark.usefixtures("one_thread")
 RATE = separation.RATE
 
 
