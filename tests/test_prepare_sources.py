@@ -13,6 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from marked import sidgan
 
 from sidgan import media
 from sidgan.data import packing
@@ -272,7 +273,7 @@ def test_a_killed_run_goes_on_to_the_same_result(tmp_path: Path) -> None:
     child = os.fork()
     if not child:
         try:
-            prepare(root, out, SMALL)
+            sidgan("prepare", root, out, "--size", 64)
         finally:
             os._exit(0)
     half_written, until = out / "clips" / ".1.mp4.part", time.monotonic() + 60
