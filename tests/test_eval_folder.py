@@ -164,7 +164,10 @@ def test_clips_that_cannot_be_judged_are_named_and_count_in_no_mean(
     assert {r.clip for r in results["heldout"].records} == {"a/two"}
     assert {r.row for r in results["heldout"].records} == {"truth"}, "whose voice it would get cannot be read"
     assert "(1 clip)" in table(results)
-    assert sum("not judged" in line and "frame" not in line for line in notes(tmp_path / "out")) == 2
+    told = [line for line in notes(tmp_path / "out") if "clip not judged" in line]
+    assert len(told) == 2
+    assert told[0].startswith("heldout: 1 clip not judged: cannot be judged (a/one); a/one: cannot read "), "why"
+    assert told[1].endswith("No such file or directory")
     shutil.copy(prepared / "clips" / "b__three.npz", broken / "clips")
     shutil.copy(prepared / "clips" / "a__one.mp4", broken / "clips")
     mended = evaluate_to(tmp_path / "out", weights[0], [broken], expert=weights[1], settings=Settings(rows=rows))

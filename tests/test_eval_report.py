@@ -109,6 +109,8 @@ def test_the_best_and_worst_clips_are_shown_once_each(folder: Path) -> None:
     assert text.count("data:image/jpeg") == 4
     (folder / "strips" / "clip__0.jpg").unlink()
     assert write_report(folder).read_text().count("data:image/jpeg") == 3, "without its strip a clip has its curves"
+    (folder / "frames" / "clip__0.npz").unlink()
+    assert "<h4>clip/0 " in write_report(folder).read_text(), "and without those its name"
 
 
 def test_a_folder_without_results_is_refused(tmp_path: Path) -> None:
@@ -133,6 +135,8 @@ def test_charts_put_values_in_their_places() -> None:
     assert path.count("M") == 2, "a gap where a value is unknown"
     heights = [float(y) for _, y in re.findall(r"[ML]([\d.]+) ([\d.]+)", path)]
     assert heights[0] == heights[-1] > heights[1]
+    alone = curves("opening", np.arange(3), {"model": np.array([np.nan, 1.0, np.nan])})
+    assert re.search(r'path d="M[\d.]+ [\d.]+h0" .*stroke-linecap="round"', alone), "a dot where a line has no length"
     assert curves("none", np.arange(2), {"model": np.full(2, np.nan)}) == ""
 
 

@@ -14,8 +14,8 @@ import torch
 
 from sidgan import checkpoint, media, metrics
 from sidgan.config import SyncNetConfig
-from sidgan.errors import DataError, InputError
-from sidgan.evaluation import EvalResult, NetworkFiles, VideoSettings, evaluate_videos, notes
+from sidgan.errors import ConfigError, DataError, InputError
+from sidgan.evaluation import EvalResult, NetworkFiles, VideoSettings, evaluate_videos, notes, write_report
 from sidgan.evaluation.cuts import Cuts
 from sidgan.nn import SyncNet, SyncNet2016
 from sidgan.synth import Person, Scene, random_line
@@ -118,6 +118,35 @@ def test_a_result_without_sound_or_face_is_told(judged: tuple[Path, EvalResult])
         assert frames["side"].shape == frames["yaw"].shape == (COUNT - 1,)
 
 
+def test_what_a_result_lacks_is_told_beside_the_table(judged: tuple[Path, EvalResult]) -> None:
+    told = notes(judged[0])
+    faceless = "no face in 10 of 116 judged frames, which therefore count in no figure of lips and openings (black)"
+    assert f"videos: {faceless}" in told
+    assert "videos: 1 result without sound, so without figures for synchronisation (mute)" in told
+    page = write_report(judged[0]).read_text(encoding="utf-8")
+    assert faceless in page
+    assert "the finished videos, as they are" in page
+    assert "pasted into the true frame inside" not in page, "that is how drawn mouths are judged"
+    assert "alt='frames of black, from top to bottom: truth, result'" in page
+
+
+def test_frames_are_counted_by_why_they_are_not_judged(
+    made: Any, folders: tuple[Path, Path, Path], tmp_path: Path
+) -> None:
+    images, sound = made
+    grey = [np.full((SIDE, SIDE, 3), 90, np.uint8)] * 5
+    (tmp_path / "true").mkdir()
+    write(tmp_path / "true" / "fast.mp4", images, sound, rate=50)
+    write(tmp_path / "true" / "late.mp4", grey + images[:20], sound[: 4 * 640])
+    out = tmp_path / "out"
+    evaluate_videos(out, tmp_path / "true", tmp_path / "true", expert=folders[2], settings=HOW)
+    found = records(out)
+    assert found["fast"]["skipped"] == {"reference": 1, "between the ticks of 25 fps": COUNT // 2}, "the last one too"
+    assert found["late"]["skipped"] == {"reference": 1, "no face, or not in the longest stretch with it": 5}
+    assert not found["late"]["sound"], "it ends before the face comes"
+    assert found["late"]["values"]["composite"]["truth"]["sync"] is None
+
+
 def test_two_processes_and_a_second_run_give_the_same(
     judged: tuple[Path, EvalResult], folders: tuple[Path, Path, Path], tmp_path: Path
 ) -> None:
@@ -145,6 +174,8 @@ def test_nothing_to_judge_is_an_error(folders: tuple[Path, Path, Path], tmp_path
     with pytest.raises(DataError, match="none of 1 clip could be judged"):
         evaluate_videos(tmp_path / "out", tmp_path / "other", tmp_path / "true", expert=expert, settings=HOW)
     assert records(tmp_path / "out")["x"]["excluded"].startswith("cannot be judged")
+    with pytest.raises(ConfigError, match="id_every must be 0 or more, not -1"):
+        VideoSettings(id_every=-1)
 
 
 def test_the_published_judge_sees_whole_frames(folders: tuple[Path, Path, Path], made: Any, tmp_path: Path) -> None:

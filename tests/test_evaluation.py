@@ -18,9 +18,9 @@ from sidgan.config import GeneratorConfig, SyncNetConfig
 from sidgan.data.dataset import PackedClip, PackedSet
 from sidgan.errors import ConfigError, DataError
 from sidgan.evaluation import COLUMNS, ROWS, EvalResult, Record, bootstrap, evaluate, revoice, table
-from sidgan.evaluation.folder import partial
 from sidgan.evaluation.measures import Opening, Tremor, bridged
 from sidgan.evaluation.networks import sound_of
+from sidgan.evaluation.remarks import partial
 from sidgan.evaluation.rows import heard
 from sidgan.evaluation.subject import BATCH, Subject
 from sidgan.nn import Generator, SyncNet

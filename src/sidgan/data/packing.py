@@ -270,16 +270,22 @@ def ticks(times: list[Fraction], track: FaceTrack) -> list[int]:
 
     A frame may be picked twice in slow footage and never in fast footage; none is off by more than half a source frame.
     """
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], track.visible.astype(int), [0]])))
-    begin, end = max(zip(edges[::2], edges[1::2], strict=True), key=lambda run: run[1] - run[0])
-    seconds = np.array([float(t) for t in times[track.first + begin : track.first + end]])
+    begin, end = longest_seen(track)
+    seconds = np.array([float(t) for t in times[begin:end]])
     count = int((seconds[-1] - seconds[0]) * FPS + 1e-6) + 1
     clock = seconds[0] + np.arange(count) / FPS
     right = np.clip(np.searchsorted(seconds, clock - 1e-6), 1, max(1, len(seconds) - 1))
     left = right - 1
     right = np.minimum(right, len(seconds) - 1)
     nearest = np.where(clock - seconds[left] <= seconds[right] - clock, left, right)
-    return [int(track.first + begin + i) for i in nearest]
+    return [int(begin + i) for i in nearest]
+
+
+def longest_seen(track: FaceTrack) -> tuple[int, int]:
+    """The longest stretch in which a face was seen: its first frame, and the one after its last."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], track.visible.astype(int), [0]])))
+    begin, end = max(zip(edges[::2], edges[1::2], strict=True), key=lambda run: run[1] - run[0])
+    return track.first + int(begin), track.first + int(end)
 
 
 def _frames(clip: Clip, source: ClipSource) -> Iterator[Frame]:

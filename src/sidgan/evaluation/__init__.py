@@ -4,10 +4,10 @@
 `robustness_to` finds where a model gets worse.
 """
 
-from sidgan.evaluation.folder import notes
 from sidgan.evaluation.networks import NetworkFiles
 from sidgan.evaluation.prepared import Settings, evaluate_to
 from sidgan.evaluation.reconstruction import evaluate
+from sidgan.evaluation.remarks import notes
 from sidgan.evaluation.report import write_report
 from sidgan.evaluation.results import COLUMNS, SYSTEMS, EvalResult, Interval, Record, bootstrap, table
 from sidgan.evaluation.revoicing import revoice

@@ -51,7 +51,7 @@ def intervals(title: str, bars: Sequence[Bar], decimals: int) -> str:
 
 
 def curves(title: str, frames: Float, series: Mapping[str, Float], decimals: int = 1) -> str:
-    """Lines over frame numbers; a gap where a value is NaN.
+    """Lines over frame numbers; a gap where a value is NaN, a dot where its neighbours are.
 
     Args:
         title: above the chart.
@@ -78,10 +78,11 @@ def curves(title: str, frames: Float, series: Mapping[str, Float], decimals: int
             if not math.isfinite(y):
                 pen = "M"
                 continue
-            steps.append(f"{pen}{x:.1f} {y:.1f}")
+            steps.append(f"{pen}{x:.1f} {y:.1f}" + ("h0" if pen == "M" else ""))  # a dot, should it stay alone
             pen = "L"
         colour = COLOURS.get(row, OTHER)
-        parts.append(f'<path d="{"".join(steps)}" fill="none" stroke="{colour}" stroke-width="1.5"/>')
+        parts.append(f'<path d="{"".join(steps)}" fill="none" stroke="{colour}" stroke-width="1.5" '
+                     'stroke-linecap="round"/>')  # fmt: skip
     keys = " ".join(f'<b style="color:{COLOURS.get(row, OTHER)}">{escape(row)}</b>' for row in series)
     return _figure(title, height, parts, keys)
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -27,7 +27,8 @@ import torch
 from sidgan.errors import DataError, DownloadError, OutputError, SidganError, counted
 from sidgan.evaluation.distances import distances
 from sidgan.evaluation.judging import Verdict
-from sidgan.evaluation.results import COLUMNS, HIDDEN, EvalResult, Record
+from sidgan.evaluation.remarks import reason
+from sidgan.evaluation.results import EvalResult, Record
 from sidgan.evaluation.strips import write_strip
 from sidgan.executors import local
 from sidgan.files import write_arrays, write_text, writing
@@ -210,60 +211,6 @@ def nothing_judged(out: Path, records: Sequence[dict[str, Any]]) -> DataError:
         f"none of {counted(len(records), 'clip')} could be judged, the first ({first['name']}): {first['excluded']}; "
         f"see {out / 'records.jsonl'}"
     )
-
-
-def notes(out: Path) -> list[str]:
-    """What ``summary.json`` has to say beside the table: clips and frames left out, figures that are missing."""
-    left_out: dict[tuple[str, str], list[str]] = {}
-    for line in (out / "records.jsonl").read_text(encoding="utf-8").splitlines():
-        record = json.loads(line)
-        if record["excluded"] is not None:
-            left_out.setdefault((record["split"], reason(record["excluded"])), []).append(record["name"])
-    lines = [f"{split}: {len(names)} clip{'s' * (len(names) != 1)} not judged: {why} ({_some(names)})"
-             for (split, why), names in left_out.items()]  # fmt: skip
-    for split, found in json.loads((out / "summary.json").read_text(encoding="utf-8")).items():
-        lines += [f"{split}: {count} frame{'s' * (count != 1)} not judged: {why}"
-                  for why, count in found["skipped_frames"].items()]  # fmt: skip
-        lines += [f"{split}: {line}" for line in partial(found)]
-    return lines + missing(out)
-
-
-def partial(found: Mapping[str, Any]) -> Iterator[str]:
-    """Which means of a split are over some of its clips only: a figure of the clips that went well says less."""
-    for system, rows in found["means"].items():
-        for row, values in rows.items():
-            fewer: dict[int, list[str]] = {}
-            for metric, figure in values.items():
-                count = figure.get("clips", found["clips"])  # an older version has not counted
-                if 0 < count < found["clips"] and metric not in HIDDEN:
-                    fewer.setdefault(count, []).append(COLUMNS.get(metric, (metric,))[0])
-            for count, names in fewer.items():
-                yield f"{row}, {system}: {', '.join(names)} over {count} of {found['clips']} clips only"
-
-
-def _some(names: Sequence[str], most: int = 3) -> str:
-    return ", ".join(names[:most]) + (f", and {len(names) - most} more" if len(names) > most else "")
-
-
-def missing(out: Path) -> list[str]:
-    """How to get those of the paper's figures that are not there."""
-    networks = json.loads((out / "protocol.json").read_text(encoding="utf-8"))["networks"]
-    known = {metric for split in json.loads((out / "summary.json").read_text(encoding="utf-8")).values()
-             for rows in split["means"].values() for values in rows.values()
-             for metric, figure in values.items() if figure["mean"] is not None}  # fmt: skip
-    lines = []
-    unasked = [n for n in ("inception", "lag_expert") if not networks.get(n, {}).get("published")]
-    if unasked:
-        names = " and ".join({"inception": "FID", "lag_expert": "LSE"}[n] for n in unasked)
-        lines.append(f"no {names}: --published measures them; the files it needs: sidgan info --downloads")
-    if "lag_expert" in networks and not known & {"lse_d", "lag_d"}:
-        lines.append("no LSE: no clip of 15 frames with sound; packed clips have none: --sounds, the folder prepared")
-    return lines
-
-
-def reason(text: str) -> str:
-    """Why a clip was excluded, without what was measured: reasons are counted by this."""
-    return text.partition(" (")[0]
 
 
 def plain_records(records: Sequence[dict[str, Any]]) -> Iterator[Record]:

@@ -59,3 +59,4 @@ SYSTEMS = {
     "raw": "the whole picture as the network drew it",
     "revoiced": "with the voice of another clip",
 }
+FINISHED = "the finished videos, as they are: nothing of the true ones is pasted into them"  #: the system of videos

@@ -17,8 +17,8 @@ import numpy as np
 
 from sidgan.errors import InputError, counted
 from sidgan.evaluation.charts import Bar, curves, intervals
-from sidgan.evaluation.folder import notes
-from sidgan.evaluation.meanings import DUBBERS, HIGHER, LOWER, MEANINGS, SYSTEMS
+from sidgan.evaluation.meanings import DUBBERS, FINISHED, HIGHER, LOWER, MEANINGS, SYSTEMS
+from sidgan.evaluation.remarks import notes
 from sidgan.evaluation.results import COLUMNS, HIDDEN, PAPER
 from sidgan.files import write_text
 
@@ -55,8 +55,9 @@ def write_report(out: Path) -> Path:
     except (OSError, ValueError) as error:
         raise InputError(f"{out} holds no finished result ({error}); run sidgan eval to the end") from None
     parts = [*_head(out, protocol, summary), *_meanings(summary)]
+    systems = SYSTEMS if protocol["mode"] == "model" else dict.fromkeys(SYSTEMS, FINISHED)
     for split, found in summary.items():
-        parts += _split(split, found)
+        parts += _split(split, found, systems)
         parts += _clips(out, split, [r for r in records if r["split"] == split and r["excluded"] is None])
     parts += [*_excluded(records), *_protocol(protocol)]
     write_text(out / "report.html", "\n".join(parts) + "\n")
@@ -89,10 +90,10 @@ def _meanings(summary: Mapping[str, Any]) -> Iterator[str]:
     yield "</table></details>"
 
 
-def _split(name: str, found: Mapping[str, Any]) -> Iterator[str]:
+def _split(name: str, found: Mapping[str, Any], systems: Mapping[str, str]) -> Iterator[str]:
     yield f"<h2>{escape(name)}</h2>"
     for system, rows in found["means"].items():
-        yield f"<h3>{escape(system)}</h3><p class='note'>{SYSTEMS.get(system, '')}; means over clips, and half the "
+        yield f"<h3>{escape(system)}</h3><p class='note'>{systems.get(system, '')}; means over clips, and half the "
         yield f"width of their 95&nbsp;% intervals; {counted(found['clips'], 'clip')}</p>"
         yield "<div class='scroll'><table>"
         held = dict.fromkeys(m for values in rows.values() for m, f in values.items() if f["mean"] is not None)
@@ -168,10 +169,13 @@ def _strip(out: Path, record: Mapping[str, Any]) -> Iterator[str]:
     if path.is_file():
         rows = "".join(f"<span>{escape(row)}</span>" for row in record["strip"])
         data = b64encode(path.read_bytes()).decode()
-        yield f"<div class='strip'><div>{rows}</div><img alt='' src='data:image/jpeg;base64,{data}'></div>"
+        text = escape(f"frames of {record['name']}, from top to bottom: {', '.join(record['strip'])}")
+        yield f"<div class='strip'><div>{rows}</div><img alt='{text}' src='data:image/jpeg;base64,{data}'></div>"
 
 
 def _curves(path: Path, system: str) -> Iterator[str]:
+    if not path.is_file():  # who needs the room may have deleted it, as strips
+        return
     with np.load(path) as arrays:
         rows = {key.split("/")[1] for key in arrays.files if key.startswith(f"{system}/")}
         psnr = {r: arrays[f"{system}/{r}/mouth_psnr"] for r in ("model", "result", "wrong") if r in rows}

@@ -25,7 +25,7 @@ from torch import Tensor
 from sidgan import audio, checkpoint, faces, geometry, media, metrics
 from sidgan.config import FPS, require
 from sidgan.data.dataset import PackedClip
-from sidgan.data.prepare import ticks
+from sidgan.data.packing import longest_seen, ticks
 from sidgan.data.sources import folder as videos_below
 from sidgan.engine import choose_device
 from sidgan.errors import InputError
@@ -62,6 +62,7 @@ class VideoSettings:
     def __post_init__(self) -> None:
         require(self.size >= 64 and self.size % 2 == 0, f"size must be even and at least 64 px, not {self.size}")
         require(self.mask in ("query", "lower"), f"mask must be query or lower, not '{self.mask}'")
+        require(self.id_every >= 0, f"id_every must be 0 or more, not {self.id_every}")
         enough = self.max_frames is None or self.max_frames >= MIN_FRAMES
         require(enough, f"max_frames must be at least {MIN_FRAMES}, not {self.max_frames}")
 
@@ -179,9 +180,10 @@ class Pair:
             both = _cut(truth, result, times, pick, track, tools.how.size, Path(folder), lag=lag)
             found = self._judge(tools, track, times, pick, *both)
             del both
+        begin, end = longest_seen(track)
         found.facts["skipped"] |= {why: count for why, count in (
-            ("no face, or not in the longest stretch with it", _outside(times, wanted)),
-            ("between the ticks of 25 fps", len(times) - len(set(wanted)) - _outside(times, wanted)),
+            ("no face, or not in the longest stretch with it", len(times) - (end - begin)),
+            ("between the ticks of 25 fps", end - begin - len(set(wanted))),
             ("beyond max_frames", len(wanted) - len(pick)),
         ) if count}  # fmt: skip
         found.facts["frames"] = len(times)
@@ -298,15 +300,12 @@ def _both(truth: Clip, result: Clip) -> Iterator[tuple[Frame | None, Frame | Non
         raise Excluded(f"another length ({counts[1]} frames, not {counts[0]})")
 
 
-def _outside(times: list[Fraction], wanted: list[int]) -> int:
-    return len(times) - (wanted[-1] - wanted[0] + 1)
-
-
 def _sound(path: str, start: Fraction) -> Float | None:
-    """Samples from ``start`` seconds on; ``None`` where the file has no sound."""
+    """Samples from ``start`` seconds on; ``None`` where the file has no sound, or none that long."""
     if media.probe(Path(path)).audio_rate is None:
         return None
-    return media.read_audio(Path(path))[round(start * audio.SAMPLE_RATE) :]
+    samples = media.read_audio(Path(path))[round(start * audio.SAMPLE_RATE) :]
+    return samples if len(samples) else None
 
 
 def _mels(samples: Float | None, count: int) -> Tensor:

@@ -17,8 +17,9 @@ from typing import Any
 from sidgan.config import require
 from sidgan.errors import ConfigError, InputError
 from sidgan.evaluation.distances import distances
-from sidgan.evaluation.folder import missing, plain_records
+from sidgan.evaluation.folder import plain_records
 from sidgan.evaluation.protocol import PROTOCOL, differences
+from sidgan.evaluation.remarks import missing
 from sidgan.evaluation.results import COLUMNS, HIDDEN, EvalResult, Interval, Record
 from sidgan.paper.published import GROUND, SETS
 
