@@ -75,6 +75,12 @@ def test_a_list_of_names(tmp_path: Path) -> None:
     listed.write_text("a\nd\n")
     with pytest.raises(DataError, match=r"list\.txt:2: no clip 'd'"):
         by_name(records, listed)
+    listed.write_text("a\n\nb\na\n")
+    with pytest.raises(DataError, match=r"list\.txt:4: 'a' is listed twice, first in list\.txt:1; leave one"):
+        by_name(records, listed)
+    listed.write_text("\n")
+    with pytest.raises(DataError, match=r"list\.txt names no clip; write one clip name a line"):
+        by_name(records, listed)
 
 
 def test_lists_that_cannot_be() -> None:

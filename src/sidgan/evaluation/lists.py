@@ -52,19 +52,24 @@ def by_name(records: Records, path: Path, splits: Sequence[str] = ()) -> Choice:
 
     Raises:
         InputError: no such file.
-        DataError: a name that is not in the manifest, or not in these splits.
+        DataError: no name, or one that is not in the manifest, or not in these splits, or is listed twice.
     """
     if not path.is_file():
         raise InputError(f"no list {path}; give a file with one clip name a line, or avspeech, hdtf or lrw")
     held: dict[str, list[dict[str, Any]]] = {}
     for record in records:
         held.setdefault(record["name"], []).append(record)
-    clips = []
+    clips, seen = [], dict[str, str]()
     for where, name in lines_of(path, path.parent):
+        if name in seen:
+            raise DataError(f"{where}: '{name}' is listed twice, first in {seen[name]}; leave one of them out")
+        seen[name] = where
         found = [(r, s) for r in held.get(name, ()) for s in _splits_of(r, splits)]
         if not found:
             raise DataError(f"{where}: no clip '{name}' {'in ' + ', '.join(splits) if splits else 'was prepared'}")
         clips += found
+    if not clips:
+        raise DataError(f"{path} names no clip; write one clip name a line")
     return Choice(path.name, clips)
 
 

@@ -78,7 +78,7 @@ def settle(out: Path, protocol: Mapping[str, Any]) -> None:
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
     text = json.dumps(protocol, indent=1, sort_keys=True) + "\n"
-    if path.is_file() and any((out / "records").glob("*.json")):  # else a run failed before it came to a figure
+    if any((out / "records").glob("*.json")):  # else a run failed before it came to a figure
         difference = next(differences(_read(path), json.loads(text)), None)
         if difference is not None:
             raise ConfigError(f"{out} holds figures made in another way: {difference}; choose another --out")
