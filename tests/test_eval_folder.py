@@ -173,7 +173,7 @@ def test_clips_that_cannot_be_judged_are_named_and_count_in_no_mean(
     mended = evaluate_to(tmp_path / "out", weights[0], [broken], expert=weights[1], settings=Settings(rows=rows))
     assert {r.clip for r in mended["heldout"].records} == {"a/one", "a/two", "b/three"}, "files that change are judged"
     (broken / "clips" / "a__one.mp4").write_bytes(b"nothing")
-    with pytest.raises(DataError, match="no clips for test"):
+    with pytest.raises(DataError, match=r"no clips for test in .*; there are heldout \(3\), train \(1\): choose with"):
         evaluate_to(tmp_path / "x", weights[0], [broken], splits=["test"])
 
 
@@ -205,6 +205,55 @@ def test_revoiced_clips_are_a_system_of_their_own(
     text = table(evaluate_to(tmp_path, weights[0], [prepared], expert=weights[1], settings=how))
     assert "heldout, revoiced (3 clips)" in text
     assert {"donor", "elsewhere"} <= set(text.split())
+
+
+def test_figures_that_do_not_say_how_they_were_made_are_not_taken_over(
+    prepared: Path, weights: tuple[Path, Path], tmp_path: Path
+) -> None:
+    how = Settings(rows=("truth",), id_every=0)
+    evaluate_to(tmp_path / "out", weights[0], [prepared], expert=weights[1], settings=how)
+    (tmp_path / "out" / "protocol.json").unlink()
+    with pytest.raises(ConfigError, match=r"protocol\.json cannot be read .*; choose another --out"):
+        evaluate_to(tmp_path / "out", weights[0], [prepared], expert=weights[1],
+                    settings=Settings(rows=("truth",), id_every=0, mask="lower"))  # fmt: skip
+    assert not (tmp_path / "out" / "protocol.json").exists()
+
+
+def test_rows_that_nobody_could_dub_are_told(prepared: Path, weights: tuple[Path, Path], tmp_path: Path) -> None:
+    how = Settings(rows=("truth", "swapped"), id_every=0)
+    evaluate_to(tmp_path / "one", weights[0], [prepared], splits=["train"], expert=weights[1], settings=how)
+    assert "train: no row swapped: it takes the sound of another clip, and there is none" in notes(tmp_path / "one")
+    how = Settings(rows=("truth",), id_every=0, revoice=True)
+    evaluate_to(tmp_path / "two", weights[0], [prepared], expert=weights[1], settings=how)
+    assert "heldout: no new voices: --revoice takes three clips of more than 25 frames" in notes(tmp_path / "two")
+
+
+def test_a_pair_of_references_needs_a_third_frame_to_judge(
+    prepared: Path, weights: tuple[Path, Path], tmp_path: Path
+) -> None:
+    how = Settings(rows=("model",), id_every=0, reference="pair", max_frames=2)
+    with pytest.raises(DataError, match=r"the first \(a/one\): too short \(2 frames\)"):
+        evaluate_to(tmp_path / "out", weights[0], [prepared], expert=weights[1], settings=how)
+    clips = PackedSet(prepared, ["heldout"], min_frames=2)
+    shown = {"rows": ("model",), "id_every": 0, "reference": "pair", "max_frames": 2}
+    assert not evaluate(checkpoint.load_generator(weights[0]), clips, **shown).records
+    assert len(evaluate(checkpoint.load_generator(weights[0]), clips, **shown, score_reference=True).records) == 6
+
+
+def test_frames_have_the_numbers_of_the_packed_clip(
+    prepared: Path, weights: tuple[Path, Path], tmp_path: Path
+) -> None:
+    import shutil
+
+    later = tmp_path / "set"
+    shutil.copytree(prepared, later)
+    lines = [json.loads(line) for line in (later / "manifest.jsonl").read_text().splitlines()]
+    lines[0]["splits"] = {"heldout": [3, COUNT]}
+    (later / "manifest.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    how = Settings(rows=("truth",), id_every=0)
+    evaluate_to(tmp_path / "out", weights[0], [later], expert=weights[1], settings=how)
+    with np.load(tmp_path / "out" / "frames" / "a__one.npz") as arrays:
+        assert arrays["frame"].tolist() == list(range(4, COUNT))
 
 
 def test_the_command_line_explains_what_is_missing(

@@ -402,6 +402,13 @@ def test_a_pair_shows_the_mouth_closed_and_open_and_judges_neither():
     assert seen[1].shape[1] == 1, "who cannot move references is shown one"
 
 
+def test_a_few_frames_say_nothing_of_an_opening() -> None:
+    found = {len(clip): evaluate(Oracle(), made_set(clip), rows=["truth"]).records[0].values["opening"]
+             for clip in (made_clip(count=5), made_clip(count=6))}  # fmt: skip
+    assert math.isnan(found[5]), "four frames beside the reference; two would always correlate"
+    assert not math.isnan(found[6])
+
+
 def test_frames_that_are_not_judged_leave_a_gap_in_time() -> None:
     """A mouth that drifts evenly beside one that stands still: across a gap it would seem to jump."""
     frames = [torch.tensor([1, 2, 3, 5]), torch.tensor([8, 9, 10, 11, 12])]

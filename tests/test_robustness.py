@@ -313,3 +313,30 @@ def test_the_command_prints_a_table_for_each_factor(
     assert "head turned to the side" in result.stdout
     assert "face reduced" in result.stdout
     assert "change" in result.stdout
+
+
+def test_clips_of_one_name_in_two_folders_are_not_taken_for_one(
+    prepared: Path, weights: tuple[Path, Path], tmp_path: Path
+) -> None:
+    shutil.copytree(prepared, tmp_path / "again")
+    with pytest.raises(ConfigError, match="ann is in two of the folders; judge them one after another"):
+        robustness_to(tmp_path / "out", weights[0], [prepared, tmp_path / "again"], splits=["test"],
+                      settings=RobustnessSettings(("yaw",)))  # fmt: skip
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_command_names_clips_that_it_left_out(prepared: Path, weights: tuple[Path, Path], tmp_path: Path) -> None:
+    from marked import sidgan
+
+    later = tmp_path / "later"
+    shutil.copytree(prepared, later)
+    lines = [json.loads(line) for line in (later / "manifest.jsonl").read_text().splitlines()]
+    for line, span in zip(lines, ([0, 15], [5, 30]), strict=True):
+        line["splits"] = {"test": span}
+    (later / "manifest.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    code, said = sidgan("robustness", weights[0], later, "--out", tmp_path / "out", "--expert", weights[1],
+                        "--split", "test", "--factors", "yaw", "--device", "cpu")  # fmt: skip
+    assert code == 0, said
+    assert "test: 1 clip not judged: too short (ann)" in said
+    with np.load(tmp_path / "out" / "frames" / "bob@test.npz") as arrays:
+        assert arrays["frame"].tolist() == list(range(6, 30)), "numbered as in the packed clip"

@@ -94,6 +94,9 @@ def clip_metrics(expert: SyncNet | None) -> list[ClipMetric]:
     return [Opening(), Tremor(), Sync(expert)]
 
 
+FEWEST = 5  #: frames from which on openings are compared: one never correlates, and two always do
+
+
 class Timeline:
     """Puts values of judged frames back to their moments: references that lie between them leave a gap."""
 
@@ -126,12 +129,15 @@ class Opening:
             kept.append(part)
 
     def values(self) -> dict[str, float]:
-        """Of `sidgan.metrics.opening_match`, and by `sidgan.metrics.leak` the correlation that chance would reach."""
+        """Of `sidgan.metrics.opening_match`, and by `sidgan.metrics.leak` the correlation that chance would reach.
+
+        Undefined for less than five frames, and where no face is known in most.
+        """
         mine, true = bridged(np.concatenate(self._mine)), bridged(np.concatenate(self._true))
-        if mine is None or true is None:
+        if mine is None or true is None or len(mine) < FEWEST:
             return dict.fromkeys(("opening", "opening_chance", "opening_lag", "opening_ratio"), math.nan)
         match = metrics.opening_match(mine, true)
-        chance = metrics.leak(mine, true).chance if len(mine) > 2 else math.nan
+        chance = metrics.leak(mine, true).chance
         lag = float(match.lag) if match.correlations.any() else math.nan
         return {"opening": match.correlation, "opening_chance": chance, "opening_lag": lag,
                 "opening_ratio": match.ratio}  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
@@ -27,7 +28,7 @@ from sidgan.evaluation.folder import Excluded, Outcome, judge_all, summarise
 from sidgan.evaluation.judging import Verdict
 from sidgan.evaluation.lists import Choice, by_split
 from sidgan.evaluation.networks import NetworkFiles, Networks
-from sidgan.evaluation.reconstruction import check, donor, judge_row, possible
+from sidgan.evaluation.reconstruction import check, donor, fewest, judge_row, possible
 from sidgan.evaluation.results import SYSTEMS, EvalResult
 from sidgan.evaluation.revoicing import SHORTEST, enough, others, revoice_clip
 from sidgan.evaluation.rows import ROWS, heard_samples
@@ -137,13 +138,30 @@ def weights_file(path: Path | str, kind: str) -> Path:
 def chosen(
     data: Path | str | Sequence[Path | str], choose: Callable[[Sequence[dict[str, Any]]], Choice]
 ) -> Choice:  # fmt: skip
-    """What is picked from the kept clips of prepared folders, each with its ``folder``; a `DataError` if nothing."""
+    """What is picked from the kept clips of prepared folders, each with its ``folder``.
+
+    Raises:
+        DataError: nothing is.
+        ConfigError: a clip is in two of the folders.
+    """
     folders = [Path(one) for one in ([data] if isinstance(data, Path | str) else data)]
     records = [r | {"folder": str(folder)} for folder in folders for r in read_manifest(folder) if r["kept"]]
     choice = choose(records)
     if not choice.clips:
-        raise DataError(f"no clips for {choice.list} in {', '.join(map(str, folders))}")
+        raise DataError(f"no clips for {choice.list} in {', '.join(map(str, folders))}; {_splits(records)}")
+    seen = set[tuple[str, str]]()
+    for record, split in choice.clips:
+        if (split, record["file"]) in seen:  # their figures would lie in the same files
+            raise ConfigError(f"{record['name']} is in two of the folders; judge them one after another")
+        seen.add((split, record["file"]))
     return choice
+
+
+def _splits(records: Sequence[dict[str, Any]]) -> str:
+    """What there is instead, and how to have it."""
+    count = Counter(split for record in records for split in record.get("splits", {}))
+    there = ", ".join(f"{split} ({number})" for split, number in sorted(count.items()))
+    return f"there are {there}: choose with --split" if there else "no clip there is in any split"
 
 
 Sounds = Mapping[tuple[str, str], ClipSource]  #: by folder and name of a packed clip
@@ -195,15 +213,11 @@ def source_of(record: Mapping[str, Any], root: Path) -> ClipSource:
 def _jobs(choice: Choice, how: Settings, sounds: Sounds) -> list[PackedJob]:
     """One for each clip and split, sorted; within a split every clip is given the voice of another."""
     jobs: list[PackedJob] = []
-    seen = set[tuple[str, str]]()
     files = [record["file"] for record, _ in choice.clips]
     for split in sorted({split for _, split in choice.clips}):
         mine = [record for record, other in choice.clips if other == split]
         parts = []
         for record in sorted(mine, key=lambda r: r["name"]):
-            if (split, record["file"]) in seen:
-                raise ConfigError(f"{record['name']} is in two of the folders; judge them one after another")
-            seen.add((split, record["file"]))
             first, last = record["splits"][split]
             last = last if how.max_frames is None else min(last, first + how.max_frames)
             parts.append(Part(record["folder"], record, first, last, record["splits"][split][1],
@@ -313,7 +327,7 @@ class PackedJob:
             DataError: it cannot be read, or the model draws NaN.
         """
         part, how = self.part, tools.how
-        if part.last - part.first < 2:
+        if part.last - part.first < fewest(how.reference, score_reference=how.score_reference):
             raise Excluded(f"too short ({part.last - part.first} frames)")
         clip = part.load()
         voice = self.voice if self.voice is not None and self.voice.readable() else None
@@ -333,7 +347,7 @@ class PackedJob:
         if tools.networks.judge is not None:
             facts["lag_faces"] = "direct" if own is not None else "no sound"
         picked = subject.frames.numpy()
-        arrays = {"frame": picked} | {name: values[picked] for name, values in part.poses().items()}
+        arrays = {"frame": part.first + picked} | {name: values[picked] for name, values in part.poses().items()}
         return Outcome(verdicts, facts, arrays)
 
     def _revoiced(self, subject: Subject, tools: Tools) -> list[Verdict]:

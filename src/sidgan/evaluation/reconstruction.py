@@ -55,10 +55,11 @@ def evaluate(
         DataError: the model draws NaN.
     """
     check(reference, mask, id_every, max_frames, rows, systems)
+    few = fewest(reference, score_reference=score_reference)
     settings = {"reference": reference, "mask": mask, "score_reference": score_reference, "id_every": id_every,
                 "max_frames": max_frames, "size": data.size}  # fmt: skip
     records = []
-    clips = [clip for clip in (beginning(c, max_frames) for c in data.clips) if len(clip) >= 2]
+    clips = [clip for clip in (beginning(c, max_frames) for c in data.clips) if len(clip) >= few]
     with evaluating(generator), evaluating(expert):
         for i, clip in enumerate(clips):
             other = donor(i, len(clips))
@@ -80,6 +81,11 @@ def check(
     require(mask in ("query", "lower"), f"mask must be query or lower, not '{mask}'")
     require(id_every >= 0, f"id_every must be 0 or more, not {id_every}")
     require(max_frames is None or max_frames >= 2, f"max_frames must be at least 2, not {max_frames}")
+
+
+def fewest(reference: str, *, score_reference: bool) -> int:
+    """Frames that a clip must have: one to be judged beside those that show the person, and at least two."""
+    return 3 if reference == "pair" and not score_reference else 2
 
 
 def donor(index: int, count: int) -> int | None:

@@ -240,7 +240,7 @@ class RobustnessJob:
         for level, seen, true, rows in self._levels(subject, tools.how):
             verdicts += _judged(level, seen, true, rows, tools, opened)
         picked = subject.frames.numpy()
-        arrays = {"frame": picked} | {name: values[picked] for name, values in part.poses().items()}
+        arrays = {"frame": part.first + picked} | {name: values[picked] for name, values in part.poses().items()}
         skipped = {"reference": 1, "beyond max_frames": part.end - part.last}
         facts = {"frames": part.end - part.first, "judged": len(picked), "side": part.record.get("side"),
                  "person": part.record.get("identity"),
