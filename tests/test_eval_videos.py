@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -14,7 +15,7 @@ import torch
 
 from sidgan import checkpoint, media, metrics
 from sidgan.config import SyncNetConfig
-from sidgan.errors import ConfigError, DataError, InputError
+from sidgan.errors import ConfigError, DataError, InputError, OutputError
 from sidgan.evaluation import EvalResult, NetworkFiles, VideoSettings, evaluate_videos, notes, write_report
 from sidgan.evaluation.cuts import Cuts
 from sidgan.nn import SyncNet, SyncNet2016
@@ -159,6 +160,23 @@ def test_two_processes_and_a_second_run_give_the_same(
         evaluate_videos(out, tmp_path / mine.name, tmp_path / true.name, expert=expert, settings=HOW, workers=workers)
         for name in ("records/soft.json", "records/wall.json", "frames/soft.npz"):
             assert (out / name).read_bytes() == (judged[0] / name).read_bytes()
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="this system cannot claim room on a disk")
+def test_a_full_disk_is_told_before_it_is_written_to(
+    folders: tuple[Path, Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A map that is written into a full disk would end the process with a bus error."""
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    (tmp_path / "true").mkdir()
+    (tmp_path / "true" / "soft.mp4").symlink_to(folders[0] / "soft.mp4")
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(OutputError, match=r"no room for 1 MB of faces .*no space left .* another folder in TMPDIR"):
+        evaluate_videos(tmp_path / "out", tmp_path / "true", tmp_path / "true", expert=folders[2], settings=HOW)
+    assert not list((tmp_path / "out" / "records").iterdir()), "to be gone on with"
 
 
 def test_nothing_to_judge_is_an_error(folders: tuple[Path, Path, Path], tmp_path: Path) -> None:

@@ -21,8 +21,9 @@ from sidgan.evaluation import COLUMNS, ROWS, EvalResult, Record, bootstrap, eval
 from sidgan.evaluation.measures import Opening, Tremor, bridged
 from sidgan.evaluation.networks import sound_of
 from sidgan.evaluation.remarks import partial
+from sidgan.evaluation.revoicing import revoice_clip
 from sidgan.evaluation.rows import heard
-from sidgan.evaluation.subject import BATCH, Subject
+from sidgan.evaluation.subject import BATCH, Subject, closed_and_open
 from sidgan.nn import Generator, SyncNet
 
 COUNT, SIZE = 12, 64
@@ -372,6 +373,29 @@ def test_a_clip_whose_last_batch_is_one_frame_is_judged_with_a_new_voice() -> No
     rng = np.random.default_rng(3)
     clips = [speaking(f"a/{i}", rng.integers(0, COUNT, BATCH + 2)) for i in range(3)]  # one frame is the reference
     assert {r.frames for r in revoice(Oracle(), made_set(*clips)).records} == {BATCH + 1}
+
+
+def test_a_pair_of_references_shows_the_person_with_a_new_voice_too() -> None:
+    seen: list[Tensor] = []
+
+    class Watched(Oracle):
+        def encode_reference(self, reference: Tensor) -> dict[int, Tensor]:
+            seen.append(reference)
+            return super().encode_reference(reference)
+
+    rng = np.random.default_rng(3)
+    clips = [speaking(f"a/{i}", rng.integers(0, COUNT, 60)) for i in range(3)]
+    landmarks = clips[0].landmarks.copy()
+    landmarks[:, 66, 1] = landmarks[:, 62, 1] + 0.01
+    landmarks[[4, 8], 66, 1] += 0.03, -0.01
+    moving = Watched().eval()
+    moving.config = replace(moving.config, warp_levels=(16,))
+    shown = replace(clips[0], landmarks=landmarks)
+    references = closed_and_open(landmarks)
+    (donor, _) = revoice_clip(moving, shown, clips[1], clips[2], None, reference="pair")
+    assert torch.equal(seen[0] * 255, shown.images[references][None].float())
+    assert donor.frames == 58
+    assert donor.values["opening"] == pytest.approx(1), "all mouths of the donor are known, its first one too"
 
 
 def test_a_new_voice_needs_others_to_come_from() -> None:

@@ -1,8 +1,9 @@
-"""What operating systems do each in their own way: locking a file; counting, bounding and keeping memory."""
+"""What operating systems do each in their own way: locking a file, claiming its room; counting and bounding memory."""
 
 from __future__ import annotations
 
 import ctypes
+import os
 import re
 import sys
 from contextlib import suppress
@@ -27,6 +28,19 @@ def hold(file: IO[str]) -> None:
         import fcntl
 
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def reserve(path: Path) -> None:
+    """Claim the whole length of a file that is there, where the system can (not macOS, not Windows).
+
+    A map that is written to where the disk is full ends the process without a word.
+
+    Raises:
+        OSError: there is no room for it.
+    """
+    if hasattr(os, "posix_fallocate"):
+        with path.open("rb+") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
 
 
 def bound_memory(most: int) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import tempfile
 from pathlib import Path
 
 import cv2
@@ -10,7 +12,9 @@ import torch
 from torch import Tensor
 
 from sidgan import geometry, metrics
+from sidgan.errors import OutputError
 from sidgan.nn.syncnet2016 import FACE
+from sidgan.portable import reserve
 from sidgan.types import Array, Byte, FaceTrack, Float, Frame
 
 THUMB = 32  #: px at which brows are compared
@@ -30,6 +34,9 @@ class Cuts:
         crops: (count, 3, S, S) uint8.
         faces: (count, 3, 224, 224) uint8 for the SyncNet of 2016, or ``None``.
         brows: (16, 32, 3) each, the upper half of a face square that stands still: no dubber has reason to redraw it.
+
+    Raises:
+        OutputError: there is no room for them.
     """
 
     def __init__(self, folder: Path, track: FaceTrack, count: int, size: int, squares: Array | None) -> None:
@@ -50,7 +57,15 @@ class Cuts:
 
 
 def _on_disk(path: Path, shape: tuple[int, ...]) -> Tensor:
-    return torch.from_numpy(np.lib.format.open_memmap(path, "w+", np.uint8, shape))
+    try:
+        array = np.lib.format.open_memmap(path, "w+", np.uint8, shape)
+        reserve(path)
+    except OSError as error:
+        raise OutputError(
+            f"{tempfile.gettempdir()} has no room for {math.prod(shape) / 1e6:.0f} MB of faces to be compared "
+            f"({(error.strerror or str(error)).lower()}); free space, or name another folder in TMPDIR"
+        ) from error
+    return torch.from_numpy(array)
 
 
 def _tensor(image: Byte) -> Tensor:

@@ -356,7 +356,8 @@ class PackedJob:
             if part is None or not part.readable() or part.last - part.first <= SHORTEST:
                 return []
             found.append(part.load())
-        records = revoice_clip(tools.generator, subject.clip, found[0], found[1], tools.expert, tools.how.mask)
+        records = revoice_clip(tools.generator, subject.clip, found[0], found[1], tools.expert, tools.how.mask,
+                               tools.how.reference)  # fmt: skip
         return [Verdict(record) for record in records]
 
 

@@ -68,15 +68,15 @@ def others(index: int, count: int) -> tuple[int, int]:
 @torch.no_grad()
 def revoice_clip(
     generator: Generator, clip: PackedClip, voice: PackedClip, third: PackedClip, expert: SyncNet | None,
-    mask: str = "query",
+    mask: str = "query", reference: str = "first",
 ) -> list[Record]:  # fmt: skip
     """Both rows of one clip; none where the three are too short to be compared."""
     shared = min(len(clip), len(voice), len(third))
     if shared <= SHORTEST:
         return []
-    subject = Subject(beginning(clip, shared), mask=mask)
+    subject = Subject(beginning(clip, shared), reference, mask=mask)
     heard = [beginning(other, shared) for other in (voice, third)]
-    true = [Subject(other).landmarks for other in heard]
+    true = [Subject(other, score_reference=True).landmarks for other in heard]
     scores = [(Opening(), Sync(expert)) for _ in ROWS]
     dub = generated(generator, subject, heard[0].mels)
     for frames in torch.split(subject.frames, BATCH):

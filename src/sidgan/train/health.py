@@ -97,9 +97,14 @@ def warnings(figures: Mapping[str, float], share: float, sync_on: bool) -> list[
     if sync_on and "sync_truth_gap" in figures and not judged:
         lines.append(f"the expert hardly tells right from wrong sound on true pictures (its loss differs by "
                      f"{figures['sync_truth_gap']:.2f}); train it further before its loss can help")  # fmt: skip
-    if figures["gap"] < LISTENS or (judged and figures["sync_gap"] < SYNC_GAP):
-        lines.append(f"the sound is ignored (a wrong one costs {figures['gap']:.2f} dB); set audio_lr to 1, give lips "
-                     "more weight, or weight the sync loss")  # fmt: skip
+    deaf = []
+    if figures["gap"] < LISTENS:
+        deaf.append(f"a wrong one costs {figures['gap']:.2f} dB")
+    if judged and figures["sync_gap"] < SYNC_GAP:
+        deaf.append(f"a wrong one raises the sync loss by {max(0.0, figures['sync_gap']):.2f}")
+    if deaf:
+        lines.append(f"the sound is ignored ({', '.join(deaf)}); set audio_lr to 1, give lips more weight, or weight "
+                     "the sync loss")  # fmt: skip
     if figures["to_reference"] < COPIED * figures["to_truth"]:
         lines.append(f"the reference is copied (mouths differ from it by {figures['to_reference']:.3f}, from the truth "
                      f"by {figures['to_truth']:.3f}); use clips in which mouths move, longer than 2 s, and raise mouth "
