@@ -7,6 +7,7 @@ import signal
 import time
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -175,6 +176,42 @@ def test_clips_that_cannot_be_judged_are_named_and_count_in_no_mean(
     (broken / "clips" / "a__one.mp4").write_bytes(b"nothing")
     with pytest.raises(DataError, match=r"no clips for test in .*; there are heldout \(3\), train \(1\): choose with"):
         evaluate_to(tmp_path / "x", weights[0], [broken], splits=["test"])
+
+
+def test_a_damaged_clip_takes_no_other_with_it(
+    prepared: Path, weights: tuple[Path, Path], tmp_path: Path
+) -> None:
+    import shutil
+
+    broken = tmp_path / "set"
+    shutil.copytree(prepared, broken)
+    (broken / "clips" / "b__three.npz").write_bytes(b"nothing")
+    how = Settings(rows=("truth", "swapped"), id_every=0)
+    found = evaluate_to(tmp_path / "out", weights[0], [broken], expert=weights[1], settings=how)["heldout"].records
+    rows = {(r.clip, r.row) for r in found}
+    assert rows == {("a/one", "truth"), ("a/one", "swapped"), ("a/two", "truth")}, "the voice of b/three is a/two's"
+
+
+@pytest.mark.parametrize(("what", "spoil", "told"), [
+    ("mel", lambda mel: mel * np.nan, "mels that are not numbers"),
+    ("masks", lambda masks: masks * np.nan, "masks that are not numbers"),
+    ("landmarks", lambda points: points[:3], f"landmarks of 3 frames, not {COUNT}"),
+])  # fmt: skip
+def test_what_is_packed_must_be_numbers_for_each_frame(
+    prepared: Path, weights: tuple[Path, Path], tmp_path: Path, what: str, spoil: Any, told: str
+) -> None:
+    import shutil
+
+    broken = tmp_path / "set"
+    shutil.copytree(prepared, broken)
+    path = broken / "clips" / "a__one.npz"
+    with np.load(path) as arrays:
+        packed = dict(arrays)
+    np.savez(path, **packed | {what: spoil(packed[what])})
+    how = Settings(rows=("truth", "model"), id_every=0)
+    evaluate_to(tmp_path / "out", weights[0], [broken], expert=weights[1], settings=how)
+    line = next(line for line in notes(tmp_path / "out") if "clip not judged" in line)
+    assert line.endswith(f"a__one.npz cannot be read ({told}); remove it and prepare again")
 
 
 def test_distances_between_sets_see_all_clips(

@@ -17,8 +17,8 @@ from sidgan.data.packing import PrepareConfig, prepare_clip
 from sidgan.data.prepare import prepare
 from sidgan.errors import ConfigError, DataError
 from sidgan.evaluation import RobustnessSettings, disturb, robustness_to
-from sidgan.evaluation.factors import Level, Table, notes, pooled
-from sidgan.evaluation.prepared import Part
+from sidgan.evaluation.factors import Level, Table, notes, pooled, tabulate
+from sidgan.evaluation.parts import Part
 from sidgan.evaluation.robustness import Sound
 from sidgan.nn import middle
 from sidgan.synth import Person, Scene, random_line
@@ -266,6 +266,18 @@ def test_bins_pool_frames_and_draw_clips() -> None:
     assert np.isnan(pooled([np.array([np.nan])]).mean)
     thin = Table("yaw", [Level("0-10", 3, 9, {}), Level("45+", 1, 2, {})])
     assert notes([thin]) == ["yaw: fewer than 2 clips, so no interval: 45+ (1)"]
+
+
+def test_a_frame_without_a_pose_is_in_no_bin(judged: Path, tmp_path: Path) -> None:
+    shutil.copytree(judged, tmp_path / "out")
+    path = tmp_path / "out" / "frames" / "ann@test.npz"
+    with np.load(path) as arrays:
+        held = dict(arrays)
+    held["yaw"][:4] = np.nan
+    np.savez(path, **held)
+    records = [json.loads(line) for line in (judged / "records.jsonl").read_text().splitlines()]
+    (before,), (after,) = (tabulate(out, records, {"yaw": ["clean"]}) for out in (judged, tmp_path / "out"))
+    assert [level.frames for level in after.levels] == [before.levels[0].frames - 4, 0, 0, 0, 0]
 
 
 def test_bad_input_gives_one_clear_line(

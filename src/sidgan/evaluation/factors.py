@@ -121,12 +121,13 @@ def _bin_names(factor: str) -> list[str]:
 
 
 def _frame_bins(out: Path, records: Sequence[dict[str, Any]], clean: str) -> list[Level]:
-    """Frames of all clips by the absolute yaw of the head; clips without a packed pose are in no bin."""
+    """Frames of all clips by the absolute yaw of the head; those without a packed pose are in no bin."""
     series = []
     for record, person in zip(records, _people(records), strict=True):
         with np.load(out / "frames" / f"{record['stem']}.npz") as arrays:
             if "yaw" in arrays.files:
-                bins = np.digitize(np.abs(arrays["yaw"]), BINS["yaw"]) - 1
+                turned = np.abs(arrays["yaw"])
+                bins = np.where(np.isnan(turned), -1, np.digitize(turned, BINS["yaw"]) - 1)
                 values = {(r, m): arrays[f"{clean}/{r}/{m}"] for r in DUBBED for m in FRAMES}
                 series.append((bins, values, person))
     found = []

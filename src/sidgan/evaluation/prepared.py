@@ -5,36 +5,34 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from sidgan import audio, checkpoint
-from sidgan.config import FPS, require
-from sidgan.data.dataset import PackedClip, packed_arrays, packed_clip, read_crops, read_manifest
+from sidgan import checkpoint
+from sidgan.config import require
+from sidgan.data.dataset import read_manifest
 from sidgan.data.listing import ClipSource
-from sidgan.data.packing import read_sound
 from sidgan.data.sources import folder as videos_below
 from sidgan.engine import choose_device, is_device
-from sidgan.errors import CheckpointError, ConfigError, DataError
+from sidgan.errors import CheckpointError, ConfigError, DataError, InputError
 from sidgan.evaluation import protocol
 from sidgan.evaluation.folder import Excluded, Outcome, judge_all, summarise
 from sidgan.evaluation.judging import Verdict
 from sidgan.evaluation.lists import Choice, by_split
 from sidgan.evaluation.networks import NetworkFiles, Networks
+from sidgan.evaluation.parts import Part
 from sidgan.evaluation.reconstruction import check, donor, fewest, judge_row, possible
 from sidgan.evaluation.results import SYSTEMS, EvalResult
 from sidgan.evaluation.revoicing import SHORTEST, enough, others, revoice_clip
 from sidgan.evaluation.rows import ROWS, heard_samples
 from sidgan.evaluation.subject import Mask, Reference, Subject
 from sidgan.files import digest
-from sidgan.metrics.lag import FRAME_SAMPLES
 from sidgan.nn import Generator, SyncNet
 from sidgan.types import Float
 
@@ -233,69 +231,6 @@ def _jobs(choice: Choice, how: Settings, sounds: Sounds) -> list[PackedJob]:
 
 
 @dataclass(frozen=True)
-class Part:
-    """Frames ``first`` to before ``last`` of a packed clip; ``end`` is where its split ends, ``sound`` its source."""
-
-    folder: str
-    record: dict[str, Any]
-    first: int
-    last: int
-    end: int
-    sound: ClipSource | None = None
-
-    def path(self, suffix: str) -> Path:
-        """Of one of its files."""
-        base = Path(self.folder) / "clips" / self.record["file"]
-        return base.with_name(base.name + suffix)
-
-    def readable(self) -> bool:
-        """Whether its files are there."""
-        return self.path(".mp4").is_file() and self.path(".npz").is_file()
-
-    def load(self) -> PackedClip:
-        """Its frames.
-
-        Raises:
-            DataError: the pictures cannot be read, or are not those of the record.
-        """
-        images = read_crops(self.path(".mp4"))
-        if len(images) != self.record["frames"]:
-            raise DataError(f"{self.path('.mp4')} has {len(images)} frames, not {self.record['frames']}")
-        with packed_arrays(self.path(".npz")) as arrays:
-            return packed_clip(self.record["name"], images[self.first : self.last], arrays, self.first)
-
-    def mels(self) -> Tensor:
-        """(N, 1, 80, 28) float16 windows of its frames."""
-        with packed_arrays(self.path(".npz")) as arrays:
-            mel = arrays["mel"].astype(np.float32)
-        windows = audio.mel_windows(mel, [Fraction(i, FPS) for i in range(self.first, self.last)])
-        return torch.from_numpy(windows.astype(np.float16))
-
-    def samples(self) -> Float | None:
-        """Sound of its frames, 640 samples at 16 kHz for each; the same shift is corrected as in the mels."""
-        if self.sound is None:
-            return None
-        samples = read_sound(self.sound, self.record.get("start", 0.0), self.record.get("corrected", 0))
-        part = samples[FRAME_SAMPLES * self.first : FRAME_SAMPLES * self.last]
-        return np.pad(part, (0, FRAME_SAMPLES * (self.last - self.first) - len(part)))
-
-    def poses(self) -> dict[str, Float]:
-        """Pose in degrees and side of the crop in source px, (N,) each, as far as they were packed."""
-        found = {}
-        with packed_arrays(self.path(".npz")) as arrays:
-            if "pose" in arrays.files:
-                found = dict(zip(("yaw", "pitch", "roll"), arrays["pose"][self.first : self.last].T, strict=True))
-            if "matrices" in arrays.files:
-                found["side"] = arrays["matrices"][self.first : self.last, 0, 0]
-        return found
-
-    def digest(self) -> list[str]:
-        """Digests of its files, and its frames."""
-        return [*(digest(self.path(s)) for s in (".mp4", ".npz")), f"{self.first}-{self.last}",
-                *([] if self.sound is None else [digest(self.sound.heard)])]  # fmt: skip
-
-
-@dataclass(frozen=True)
 class PackedJob:
     """One packed clip to be judged, with the clip whose voice it is given, and a third one; see `folder.Job`."""
 
@@ -330,10 +265,10 @@ class PackedJob:
         if part.last - part.first < fewest(how.reference, score_reference=how.score_reference):
             raise Excluded(f"too short ({part.last - part.first} frames)")
         clip = part.load()
-        voice = self.voice if self.voice is not None and self.voice.readable() else None
+        swapped, other = self._borrowed()
         subject = Subject(clip, how.reference, how.id_every, mask=how.mask, score_reference=how.score_reference,
-                          swapped=None if voice is None else voice.mels())  # fmt: skip
-        own, other = part.samples(), None if voice is None else voice.samples()
+                          swapped=swapped)  # fmt: skip
+        own = part.samples()
         verdicts = []
         for row in possible(how.rows, subject.swapped):
             heard = None if own is None else heard_samples(row, clip.name, own, other)
@@ -350,12 +285,23 @@ class PackedJob:
         arrays = {"frame": part.first + picked} | {name: values[picked] for name, values in part.poses().items()}
         return Outcome(verdicts, facts, arrays)
 
+    def _borrowed(self) -> tuple[Tensor | None, Float | None]:
+        """Mels and sound of the clip whose voice it is given: nothing where they cannot be read, as that clip says."""
+        if self.voice is None or not self.voice.readable():
+            return None, None
+        with suppress(DataError, InputError):
+            return self.voice.mels(), self.voice.samples()
+        return None, None
+
     def _revoiced(self, subject: Subject, tools: Tools) -> list[Verdict]:
         found = []
         for part in (self.voice, self.third):
             if part is None or not part.readable() or part.last - part.first <= SHORTEST:
                 return []
-            found.append(part.load())
+            try:
+                found.append(part.load())
+            except DataError:  # as its own record says
+                return []
         records = revoice_clip(tools.generator, subject.clip, found[0], found[1], tools.expert, tools.how.mask,
                                tools.how.reference)  # fmt: skip
         return [Verdict(record) for record in records]

@@ -33,7 +33,8 @@ from sidgan.evaluation.factors import Table, tabulate
 from sidgan.evaluation.folder import Excluded, Outcome, judge_all, nothing_judged
 from sidgan.evaluation.judging import Verdict, judge
 from sidgan.evaluation.lists import by_split
-from sidgan.evaluation.prepared import Part, chosen, origin, source_of, weights_file
+from sidgan.evaluation.parts import Part
+from sidgan.evaluation.prepared import chosen, origin, source_of, weights_file
 from sidgan.evaluation.results import COMPOSITE
 from sidgan.evaluation.rows import dubber
 from sidgan.evaluation.subject import Mask, Subject
