@@ -17,6 +17,7 @@ from sidgan.data.packing import PrepareConfig, prepare_clip
 from sidgan.data.prepare import prepare
 from sidgan.errors import ConfigError, DataError
 from sidgan.evaluation import RobustnessSettings, disturb, robustness_to
+from sidgan.evaluation.chart import draw
 from sidgan.evaluation.factors import Level, Table, notes, pooled, tabulate
 from sidgan.evaluation.parts import Part
 from sidgan.evaluation.robustness import Sound
@@ -266,6 +267,13 @@ def test_bins_pool_frames_and_draw_clips() -> None:
     assert np.isnan(pooled([np.array([np.nan])]).mean)
     thin = Table("yaw", [Level("0-10", 3, 9, {}), Level("45+", 1, 2, {})])
     assert notes([thin]) == ["yaw: fewer than 2 clips, so no interval: 45+ (1)"]
+
+
+def test_a_picture_of_few_factors_has_room_for_its_words() -> None:
+    picture = ET.fromstring(draw([Table("yaw", [Level("0-10", 3, 9, {})])], "Where model.safetensors gets worse"))
+    for text in picture.findall("{*}text"):
+        if text.get("text-anchor") is None:
+            assert float(text.get("x", 0)) + 5 * len(text.text or "") < float(picture.get("width", 0)), text.text
 
 
 def test_a_frame_without_a_pose_is_in_no_bin(judged: Path, tmp_path: Path) -> None:

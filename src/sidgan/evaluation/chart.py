@@ -26,6 +26,7 @@ SHORT = {
 }  # fmt: skip
 WIDTH, HEIGHT = 176, 118  #: of one plot
 GAP, LEFT, TOP, BOTTOM = 20, 108, 92, 58
+NOTE = ' fill="#666"'
 WITH_TRUTH = ("opening", "sync")  #: metrics in which the true clip is worth showing; elsewhere it is perfect
 
 
@@ -48,14 +49,17 @@ def draw(tables: Sequence[Table], title: str) -> str:
     Each metric has one scale for all factors. Marks are means, bars 95 % intervals; a hollow mark is a single clip.
     """
     metrics = [m for m in METRICS if any(m in table.metrics for table in tables)]
-    width = LEFT + len(tables) * (WIDTH + GAP) + GAP
+    legend = [*_legend()]
+    words = max(x + _wide(text) for x, _, text in legend)
+    width = max(LEFT + len(tables) * (WIDTH + GAP), words, GAP + round(1.5 * _wide(title))) + GAP
     height = TOP + len(metrics) * (HEIGHT + GAP) + BOTTOM
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
         'font-family="Helvetica, Arial, sans-serif" font-size="11" fill="#222">',
         f'<rect width="{width}" height="{height}" fill="white"/>',
         f'<text x="{GAP}" y="24" font-size="15" font-weight="bold">{escape(title)}</text>',
-        *_legend(),
+        *[mark for _, mark, _ in legend],
+        *[f'<text x="{x}" y="50"{"" if mark else NOTE}>{text}</text>' for x, mark, text in legend],
     ]
     for column, table in enumerate(tables):
         x = LEFT + column * (WIDTH + GAP)
@@ -70,15 +74,20 @@ def draw(tables: Sequence[Table], title: str) -> str:
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 
-def _legend() -> Iterator[str]:
+def _legend() -> Iterator[tuple[int, str, str]]:
+    """Where each of its words begin, the mark before them, if any, and the words."""
     x = GAP
     for row, meaning in MEANINGS.items():
-        yield (f'<line x1="{x}" y1="46" x2="{x + 22}" y2="46" stroke="{COLOURS[row]}" stroke-width="2"{_dash(row)}/>'
-               f'<circle cx="{x + 11}" cy="46" r="3" fill="{COLOURS[row]}"/>'
-               f'<text x="{x + 28}" y="50">{meaning}</text>')  # fmt: skip
-        x += 50 + round(6.2 * len(meaning))
-    yield (f'<text x="{x}" y="50" fill="#666">bars: 95 % intervals over clips; '
-           'hollow: a single clip, no interval; n: clips</text>')  # fmt: skip
+        yield (x + 28,
+               f'<line x1="{x}" y1="46" x2="{x + 22}" y2="46" stroke="{COLOURS[row]}" stroke-width="2"{_dash(row)}/>'
+               f'<circle cx="{x + 11}" cy="46" r="3" fill="{COLOURS[row]}"/>', meaning)  # fmt: skip
+        x += 50 + _wide(meaning)
+    yield x, "", "bars: 95 % intervals over clips; hollow: a single clip, no interval; n: clips"
+
+
+def _wide(text: str) -> int:
+    """About how many px a line of text takes."""
+    return round(6.2 * len(text))
 
 
 def _dash(row: str) -> str:
