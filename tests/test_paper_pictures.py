@@ -140,7 +140,7 @@ def test_figure_1_tells_lips_that_move_alike(
 ) -> None:
     monkeypatch.setattr("sidgan.dubbing.Dubber", Pretender)
     film(tmp_path / "a.mp4", 3, "vowels")
-    film(tmp_path / "b.mp4", 5, "seven")
+    film(tmp_path / "b.mp4", 5, "morning")
     film(tmp_path / "b-hello.mp4", 5, "hello")
     monkeypatch.setattr(Pretender, "ready", {"a": films / "truth" / "one.mp4", "b": tmp_path / "b-hello.mp4"})
     pair = [tmp_path / "a.mp4", tmp_path / "b.mp4"]
