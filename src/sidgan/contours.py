@@ -1,9 +1,9 @@
 """A redrawn mouth with contours as clear as those of the filmed one.
 
 A network that cannot know draws what lies between all that may be, and that is soft: lips lose their edges, teeth their
-gaps. What is drawn in a face of fine and of coarser contrast is therefore strengthened, band by band, until around the
-drawn mouth there is as much of it as around the filmed one in the same frames. So a face that was filmed soft, or is
-blurred by its motion, stays soft. Skin further away gets what it lacks from the source, see `sidgan.dubbing.detail`.
+gaps. So fine and coarser contrast is strengthened, band by band, until there is as much of it around the drawn mouth as
+around the filmed one in the last frames. A mouth that was filmed soft, or is blurred by its motion, stays soft. Skin
+further away gets what it lacks from the source, see `sidgan.dubbing.detail`.
 """
 
 from __future__ import annotations

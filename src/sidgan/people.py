@@ -54,16 +54,21 @@ class Person:
     bridged: Array = field(init=False)
     doubts: dict[int, str] = field(default_factory=dict)
     covers: dict[int, Byte] = field(default_factory=dict)
-    tone: ToneMatch = field(default_factory=ToneMatch)
-    border: Border = field(default_factory=Border)
-    contours: Contours = field(default_factory=Contours)
-    best: dict[int, tuple[float, Byte, int]] = field(default_factory=dict)
+    tone: ToneMatch = field(init=False)
+    border: Border = field(init=False)
+    contours: Contours = field(init=False)
+    best: dict[int, tuple[float, Byte, int]] = field(init=False)
     pictures: Byte | None = None
     shown: list[int] = field(default_factory=list)
     reference: Features | None = None
 
     def __post_init__(self) -> None:
         self.follow(self.track)
+        self.begin()
+
+    def begin(self) -> None:
+        """Know nothing of what was drawn before: another stretch of the output begins."""
+        self.tone, self.border, self.contours, self.best = ToneMatch(), Border(), Contours(), {}
 
     def follow(self, track: FaceTrack) -> None:
         """Go on with another stretch of the same face."""

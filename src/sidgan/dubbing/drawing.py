@@ -24,13 +24,8 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import chain, islice
 
-from sidgan import geometry, media
+from sidgan import blend, border, contours, geometry, media
 from sidgan.ahead import ahead, meanwhile
-from sidgan.blend import LOOK_BACK, ToneMatch
-from sidgan.border import LOOK_BACK as BORDERS
-from sidgan.border import Border
-from sidgan.contours import LOOK_BACK as CONTOURS
-from sidgan.contours import Contours
 from sidgan.dubbing.looks import Looks, Sample
 from sidgan.dubbing.plan import Plan
 from sidgan.dubbing.redrawing import Job, finished, redraw
@@ -45,7 +40,7 @@ from sidgan.types import Byte, Clip, Frame
 MAX_HELD = 4  #: batches of frames that may wait for a batch of one person's faces to fill
 #: Frames that make a difference to one, itself included: what is calmed, or compared for its border and its
 #: contours, has its tone.
-BEFORE = LOOK_BACK + max(CALM, BORDERS, CONTOURS) - 1
+BEFORE = blend.LOOK_BACK + max(CALM, border.LOOK_BACK, contours.LOOK_BACK) - 1
 
 
 @dataclass
@@ -171,7 +166,7 @@ class Drawing:
         wanted = sorted({*chain.from_iterable(chain.from_iterable(person.candidates(count) for person in coming))})
         self._references = References(self._player.pick(wanted), coming, size, count)
         for person in self._seen.usable:
-            person.tone, person.border, person.contours, person.best = ToneMatch(), Border(), Contours(), {}
+            person.begin()
             self._look.forget(person)
             self._steady.forget(person)
 
