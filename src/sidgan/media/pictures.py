@@ -87,7 +87,7 @@ def probe(path: Path, *, tolerant: bool = False) -> Clip:
         if _mirrored(first):
             raise InputError(f"{path} is stored mirrored, to be turned over by the player; convert it to mp4 first")
         rotation = round(first.rotation / 90) % 4 * 90
-        sound = sound_stream(container)
+        sound, code = sound_stream(container), timecode(container)
         width, height = (first.width, first.height) if rotation % 180 == 0 else (first.height, first.width)
         return Clip(
             path=path,
@@ -100,11 +100,11 @@ def probe(path: Path, *, tolerant: bool = False) -> Clip:
             format=_pixel_format(first, rotation),
             audio_rate=None if sound is None else sound.rate,
             tolerant=tolerant,
-            besides=(*besides(container), *unkept(container, first)),
+            besides=(*besides(container), *unkept(container, first, code)),
             start=shown_at(first),
             origin=shown_at(first) if begins_anywhere(container) else Fraction(0),
             shape=stream.sample_aspect_ratio or None,
-            timecode=timecode(container),
+            timecode=code,
             captions=captioned(first),
         )
 

@@ -10,7 +10,7 @@ from av.container import InputContainer
 from av.sidedata.sidedata import Type
 from av.stream import Disposition
 
-from sidgan.media.timecode import stated, timecode
+from sidgan.media.timecode import stated
 
 #: What decoders hand out beside the samples of a picture, and common encoders write nothing of.
 BESIDE = {
@@ -20,8 +20,8 @@ BESIDE = {
 }  # fmt: skip
 
 
-def unkept(container: InputContainer, first: av.VideoFrame) -> Iterator[str]:
-    """What of an open video's pictures no dub takes over, as far as the first of them tells."""
+def unkept(container: InputContainer, first: av.VideoFrame, code: str | None) -> Iterator[str]:
+    """What of an open video's pictures no dub takes over, as far as the first of them and its timecode tell."""
     tracks = sum(not stream.disposition & Disposition.attached_pic for stream in container.streams.video) - 1
     if tracks > 0:
         yield f"{tracks} further picture track{'s' * (tracks > 1)}"
@@ -31,5 +31,5 @@ def unkept(container: InputContainer, first: av.VideoFrame) -> Iterator[str]:
         yield "interlacing"
     beside = cast("Mapping[Type, object]", first.side_data)
     yield from dict.fromkeys(words for kind, words in BESIDE.items() if kind in beside)
-    if timecode(container) is None and any(stated(container)):
+    if code is None and any(stated(container)):
         yield "timecode"
