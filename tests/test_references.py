@@ -14,6 +14,7 @@ from sidgan.data.dataset import PackedClip, stack_windows
 from sidgan.engine import Engine, redrawn
 from sidgan.nn import Generator
 from sidgan.nn.motion import Motion, Reading, gathered, mixed
+from sidgan.people import telling
 from sidgan.train.batch import prepare_batch
 from sidgan.train.growth import begun, onto, trunk_of
 
@@ -39,6 +40,18 @@ def reading(motion):
 
 def motion_of(columns, rows, belief=0.0):
     return torch.tensor([columns, rows, belief]).view(1, 1, 3, 1, 1).expand(1, 1, 3, 8, 8)
+
+
+def test_a_bitten_lip_shows_no_network_what_lips_look_like():
+    points = np.tile(np.random.default_rng(0).random((68, 2)), (40, 1, 1))
+    points[:, [36, 45]] = [[0.3, 0.4], [0.7, 0.4]]
+    opening, lips = np.linspace(0, 0.2, 40), np.full(40, 0.08)  # the first eight are those with the lips closest
+    lips[:5] = 0.04
+    for pair, apart in (((62, 66), opening), ((51, 57), opening + lips)):
+        points[:, pair[0]], points[:, pair[1]] = [0.5, 0.6], np.stack([np.full(40, 0.5), 0.6 + apart], 1)
+    assert telling(np.zeros((40, 3)), points, 2) == [[5, 6, 7], [38, 39]]
+    points[:8, 57] = points[:8, 66]
+    assert telling(np.zeros((40, 3)), points, 2) == [[*range(8)], [38, 39]], "where there are no others, they serve"
 
 
 def test_a_motion_says_where_to_read():

@@ -14,7 +14,7 @@ from sidgan import geometry
 from sidgan.blend import ToneMatch
 from sidgan.border import Border
 from sidgan.contours import Contours
-from sidgan.geometry import mouth_opening
+from sidgan.geometry import mouth_signals
 from sidgan.nn import Features
 from sidgan.types import Array, Byte, FaceTrack, Float, Frame
 
@@ -24,8 +24,9 @@ FRONTAL = 20  #: degrees of yaw within which a face is a good reference
 REFERENCE_FRAMES = 25  #: usable frames at a track's beginning among which a single reference is chosen
 PAIR_FRAMES = 250  #: and a pair, whose lips are to be as far closed and opened as they get
 #: Of these frames, those with the lips closest and widest apart from which the sharpest are taken. The closest of all
-#: are pressed together, and show a network nothing of the lips' colour and shape.
+#: are pressed together, and show a network little of the lips' colour and shape.
 CLOSED_SHARE, OPEN_SHARE = 0.2, 0.05
+FULL = 0.8  #: of their usual height: lips that show less are bitten or sucked in, and nothing can be drawn after them
 
 
 @dataclass(eq=False)
@@ -117,9 +118,11 @@ def telling(pose: Float, points: Float, count: int) -> list[list[int]]:
     frontal = np.flatnonzero(yaw < FRONTAL) if (yaw < FRONTAL).any() else np.argsort(yaw, kind="stable")[:1]
     if count == 1 or not len(frontal):
         return [frontal.tolist()] * bool(len(frontal))
-    order = frontal[np.argsort(mouth_opening(points[frontal]), kind="stable")].tolist()
+    opening, height = mouth_signals(points[frontal])[:, :2].T
+    order, lips = np.argsort(opening, kind="stable"), height - opening
     closed, wide = (max(1, round(share * len(order))) for share in (CLOSED_SHARE, OPEN_SHARE))
-    return [order[:closed], order[-wide:]]
+    full = [k for k in order[:closed] if lips[k] >= FULL * np.median(lips)] or order[:closed]
+    return [frontal[full].tolist(), frontal[order[-wide:]].tolist()]
 
 
 def redrawn(people: Iterable[Person], faces: str) -> dict[int, list[Person]]:

@@ -96,8 +96,8 @@ def dub(
         background: heard under the voices, and by people alone: a file with music and effects, or ``original``, the
             video's own sound without its speech. That takes a separation tool (`sidgan.media.separation`).
         silence: where a voice is silent for 0.3 s and more, or over before the others, the network hears nothing at
-            all and mostly closes the mouth (``close``), the mouth stays as it was filmed (``keep``), or the network
-            draws what it makes of the recording's noise (``draw``).
+            all and mostly closes the mouth (``close``; one that is shut already stays as it was filmed), the mouth
+            stays as it was filmed (``keep``), or the network draws what it makes of the recording's noise (``draw``).
         length: a voice that is longer than the video is ``cut``, or the video is made to last as long: by ``hold``
             of its last frame, in a ``loop``, or forwards and backwards (``pingpong``). ``keep`` cuts a longer voice
             too; after a shorter one the original sound goes on instead of silence.

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
 import numpy as np
 
-from sidgan.audio import STEPS_PER_SECOND
 from sidgan.dubbing.analysis import Analysis
 from sidgan.dubbing.report import Shot
 from sidgan.dubbing.voice import Voices
+from sidgan.geometry import mouth_opening
 from sidgan.people import Person
 from sidgan.timeline import Showing, Timeline
-from sidgan.types import Float
+from sidgan.types import Array, Float
 
 FADE = 3  #: frames over which a redrawn mouth comes and goes beside frames that are left alone; cuts need none
-FADE_COLUMNS = round(0.12 * STEPS_PER_SECOND)  #: of the spectrogram, 0.12 s: beside silences in which it is left alone
+SHUT = 0.02  #: eye distances between the inner lips, up to which a filmed mouth is shut: no teeth are seen
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Plan:
     seen: Analysis
     voices: Voices
     timeline: Timeline
-    _weights: dict[Person, Float] = field(default_factory=dict)
+    _weights: dict[Person, tuple[Float, Float]] = field(default_factory=dict)
 
     def faces(self, shown: Showing) -> list[tuple[Person, float]] | str:
         """Who is redrawn in a frame, and the share of it that is used, above 0 to 1; or why nobody is."""
@@ -76,10 +76,10 @@ class Plan:
 
     def _weight(self, person: Person, shown: Showing) -> float:
         if person not in self._weights:
-            self._weights[person] = fades(person, self.seen.cuts, len(self.seen.times))
-        voice = self.voices.of(self.seen.numbers[person])
-        heard = voice.speaks(shown.time, FADE_COLUMNS)
-        return min(float(self._weights[person][person.row(shown.source)]), heard)
+            self._weights[person] = fades(person, self.seen.cuts, len(self.seen.times)), opened(person)
+        row = person.row(shown.source)
+        share, open_ = (float(shares[row]) for shares in self._weights[person])
+        return min(share, self.voices.of(self.seen.numbers[person]).moves(shown.time, open_))
 
 
 def fades(person: Person, cuts: tuple[int, ...], count: int) -> Float:
@@ -93,9 +93,19 @@ def fades(person: Person, cuts: tuple[int, ...], count: int) -> Float:
     alone = [row for row, index in enumerate(track.frames) if person.refusal(index) is not None]
     alone += [-1] * (track.first > 0 and track.first not in cuts)
     alone += [len(track)] * (track.frames.stop < count and track.frames.stop not in cuts)
-    if not alone:
-        return np.ones(len(track), np.float32)
-    rows, places = np.arange(len(track)), np.sort(alone)
+    return _rising(len(track), alone)
+
+
+def opened(person: Person) -> Float:
+    """(N,) 0 where a filmed mouth is shut, rising to 1 in the frames beside those in which it is not."""
+    return 1 - _rising(len(person.track), np.flatnonzero(mouth_opening(person.points) > SHUT))
+
+
+def _rising(count: int, low: Sequence[int] | Array) -> Float:
+    """(count,) 0 in some rows and beyond, and 1 from `FADE` rows beside these on."""
+    if not len(low):
+        return np.ones(count, np.float32)
+    rows, places = np.arange(count), np.sort(low)
     after = np.searchsorted(places, rows)
     near = np.minimum(
         np.abs(rows - places[np.minimum(after, len(places) - 1)]), np.abs(rows - places[np.maximum(after - 1, 0)])

@@ -37,6 +37,6 @@ def silent(mel: Float) -> Array:
     return quiet
 
 
-def hushed(mel: Float) -> Float:
-    """The spectrogram with digital silence where it is silent: a network then hears no breath and no hum there."""
-    return np.where(silent(mel), np.float32(SILENCE), mel)
+def hushed(mel: Float, still: Array) -> Float:
+    """The spectrogram with digital silence in these columns: a network then hears no breath and no hum there."""
+    return np.where(still, np.float32(SILENCE), mel)

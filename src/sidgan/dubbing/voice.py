@@ -14,6 +14,8 @@ from sidgan.dubbing.silence import Silence, hushed, silent
 from sidgan.errors import InputError
 from sidgan.types import Array, Float
 
+FADE = round(0.12 * audio.STEPS_PER_SECOND)  #: columns, 0.12 s: beside silences in which a mouth is left as it was
+
 
 @dataclass(frozen=True)
 class Voice:
@@ -24,34 +26,40 @@ class Voice:
         end: seconds at which it is over, or at which no more of it was wanted.
         still: (steps,) bool, columns of silence, in which the mouth is left as it was, as it is after the end; ``None``
             if it is redrawn all the time.
+        closes: in these columns only a shut mouth is left as it was, and an open one is redrawn, shut.
     """
 
     mel: Float
     end: Fraction
     still: Array | None = None
+    closes: bool = False
 
     def at(self, time: Fraction) -> Float:
         """What is heard around a frame shown at ``time``, (1, 80, 28)."""
         return audio.mel_windows(self.mel, [time])[0]
 
-    def speaks(self, time: Fraction, fade: int) -> float:
+    def moves(self, time: Fraction, opened: float) -> float:
         """Share of the redrawn mouth in a frame shown at ``time``: 0 inside a silence, rising to 1 at its ends.
 
         Args:
-            fade: columns over which it rises.
+            opened: 0 where the filmed mouth is shut, up to 1 where it is not; see `sidgan.dubbing.plan.opened`.
         """
         if self.still is None:
             return 1.0
         column = round(time * audio.STEPS_PER_SECOND)
-        around = np.arange(max(0, column - fade), min(column + fade + 1, len(self.still)))
+        around = np.arange(max(0, column - FADE), min(column + FADE + 1, len(self.still)))
         moving = np.abs(around - column)[~self.still[around]]
-        return 1.0 - float(moving.min()) / (fade + 1) if len(moving) else 0.0
+        heard = 1.0 - float(moving.min()) / (FADE + 1) if len(moving) else 0.0
+        return max(heard, opened) if self.closes else heard
 
     def silences(self, mode: Silence) -> Voice:
         """The same voice with its silences treated; see `sidgan.dub`."""
-        if mode == "close":
-            return replace(self, mel=hushed(self.mel))
-        return replace(self, still=silent(self.mel)) if mode == "keep" else self
+        if mode == "draw":
+            return self
+        still = silent(self.mel)
+        if mode == "keep":
+            return replace(self, still=still)
+        return replace(self, mel=hushed(self.mel, still), still=still, closes=True)
 
 
 @dataclass(frozen=True)

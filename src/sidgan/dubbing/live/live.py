@@ -14,7 +14,6 @@ from sidgan.dubbing.live.album import Album
 from sidgan.dubbing.live.hearing import Hearing
 from sidgan.dubbing.live.pictures import editable, framed, shown
 from sidgan.dubbing.live.watching import Known, Watch
-from sidgan.dubbing.plan import FADE_COLUMNS
 from sidgan.dubbing.redrawing import Job, finished, redraw
 from sidgan.dubbing.settings import Settings
 from sidgan.dubbing.steady import Steady
@@ -74,9 +73,10 @@ class Live:
         """The frames of a step that are redrawn, by index."""
         willing: dict[Known, list[tuple[Frame, float]]] = defaultdict(list)
         for frame in (held[index] for index in step if held[index].time - begins < voice.end):
-            heard = voice.speaks(frame.time - begins, FADE_COLUMNS)
-            for known, share in self._watch.willing(frame.index) if heard > 0 else ():
-                willing[known].append((frame, min(share, heard)))
+            for known, most, opened in self._watch.willing(frame.index):
+                share = min(most, voice.moves(frame.time - begins, opened))
+                if share > 0:
+                    willing[known].append((frame, share))
         edited: dict[int, Frame] = {}
         for known, shares in willing.items():
             person, album = known.person, self._album(known, held)

@@ -13,7 +13,7 @@ from sidgan.dubbing import covering
 from sidgan.dubbing.glimpses import FINE
 from sidgan.dubbing.live.album import Album
 from sidgan.dubbing.looking import bridges, doubted
-from sidgan.dubbing.plan import fades
+from sidgan.dubbing.plan import fades, opened
 from sidgan.dubbing.trust import surface
 from sidgan.faces import SMOOTHED, Tracker
 from sidgan.people import Person
@@ -30,12 +30,14 @@ class Known:
 
     Attributes:
         weights: (N,) share of the redrawn face in the frames of its track that are remembered.
+        opened: (N,) in these, how far its mouth is not shut, see `sidgan.dubbing.plan`.
         confidence: (N,) in these, see `sidgan.dubbing.trust`.
         album: what it is drawn after, once it was drawn.
     """
 
     person: Person
     weights: Float
+    opened: Float
     confidence: Float
     album: Album | None = None
 
@@ -82,18 +84,19 @@ class Watch:
             sure = doubted(person, np.stack(surfaces), np.stack(cells))
             weights = fades(person, tuple(self._tracker.cuts), arrived)
             album = before[number].album if number in before else None
-            self._known[number] = Known(person, weights, sure.confidence, album)
+            self._known[number] = Known(person, weights, opened(person), sure.confidence, album)
         remembered = ((number, {index: one for index, one in looks.items() if index >= since})
                       for number, looks in self._looks.items())  # fmt: skip
         self._looks = defaultdict(dict, ((number, looks) for number, looks in remembered if looks))
         return [known.person for number, known in before.items() if number not in self._known]
 
-    def willing(self, index: int) -> list[tuple[Known, float]]:
-        """Whose mouth is redrawn in a frame, and the share of it that is used, above 0 to 1."""
+    def willing(self, index: int) -> list[tuple[Known, float, float]]:
+        """Whose mouth is redrawn in a frame, the share of it that is used, above 0 to 1, and how far it is not shut."""
         here = [known for known in self._known.values() if index in known.person.track.frames]
         if here and not self._everybody:
             here = [known for known in here if known.person is self._current] or here[:1]
             self._current = here[0].person
-        shares = [(known, float(known.weights[known.person.row(index)])) for known in here]
-        return [(known, share) for known, share in shares if share > 0 and known.person.refusal(index) is None]
+        rows = [(known, known.person.row(index)) for known in here]
+        shares = [(known, float(known.weights[row]), float(known.opened[row])) for known, row in rows]
+        return [found for found in shares if found[1] > 0 and found[0].person.refusal(index) is None]
 
