@@ -32,7 +32,7 @@ from sidgan.dubbing.voice import listen, voices
 from sidgan.errors import ConfigError, InputError, NoFaceError, OutputError, SidganError
 from sidgan.faces import Tracker, smooth
 from sidgan.geometry import INNER_LIPS, OUTER_LIPS, mouth_opening
-from sidgan.people import Person
+from sidgan.people import SHUT, Person
 from sidgan.provenance import verify
 from sidgan.synth import PHONES, Scene, bounds, random_line
 from sidgan.synth import Person as Drawn
@@ -523,6 +523,23 @@ def test_short_losses_are_bridged_where_the_face_stays_near(face: Any) -> None:
 # ------------------------------------------------------------------------------------------------------------- silence
 
 
+def test_who_never_opens_the_mouth_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def survey(*given: Any, **how: Any) -> tuple[Seen, tuple[Member, ...]]:
+        found, members = real(*given, **how)
+        for person in found.people:
+            if found.numbers[person] == shut:
+                person.points[:, INNER_LIPS] = person.points[:, OUTER_LIPS].mean(1, keepdims=True)
+        return found, members
+
+    real, shut = analysis.survey, 1
+    monkeypatch.setattr(analysis, "survey", survey)
+    clip = media.probe(folder / "two.mp4")
+    notes = analysis.analyse(clip, "all", lambda *_: None).notes
+    assert [note.split(" in ")[0] for note in notes] == ["person 1 never opens their mouth"]
+    shut = 0
+    assert analysis.analyse(clip, "all", lambda *_: None).notes == ()
+
+
 def pausing(tmp_path: Path, noise: float) -> Path:
     """Speech, 0.6 s of nothing but noise from 1.0 s on, and speech."""
     said = Scene(Drawn.random(5), LINE, seconds=1.0).audio(16_000)
@@ -561,7 +578,7 @@ def test_in_silence_the_mouth_can_stay_as_it_was_filmed(folder: Path, tmp_path: 
     shares = [found[0][1] for found in map(kept.faces, frames[:60]) if not isinstance(found, str)]
     assert {0.0 < share < 1.0 for share in shares} == {True, False}  # it comes and goes softly
     (person, share), *_ = closed.faces(frames[32])
-    assert mouth_opening(person.points)[32] > plan.SHUT
+    assert mouth_opening(person.points)[32] > SHUT
     assert share == 1, "an open mouth is shut"
     heard = closed.voices.of(closed.seen.numbers[person]).at(frames[32].time)
     assert (heard[0, :, 12:16] == audio.SILENCE).all()

@@ -14,7 +14,7 @@ from sidgan import geometry
 from sidgan.blend import ToneMatch
 from sidgan.border import Border
 from sidgan.contours import Contours
-from sidgan.geometry import mouth_signals
+from sidgan.geometry import mouth_opening, mouth_signals
 from sidgan.nn import Features
 from sidgan.types import Array, Byte, FaceTrack, Float, Frame
 
@@ -26,6 +26,7 @@ PAIR_FRAMES = 250  #: and a pair, whose lips are to be as far closed and opened 
 #: Of these frames, those with the lips closest and widest apart from which the sharpest are taken. The closest of all
 #: are pressed together, and show a network little of the lips' colour and shape.
 CLOSED_SHARE, OPEN_SHARE = 0.2, 0.05
+SHUT = 0.02  #: eye distances between the inner lips, up to which a mouth is shut: no teeth are seen
 FULL = 0.8  #: of their usual height: lips that show less are bitten or sucked in, and nothing can be drawn after them
 
 
@@ -93,6 +94,11 @@ class Person:
         if abs(self.track.pose[row, 0]) > MAX_YAW:
             return f"face turned by more than {MAX_YAW} degrees"
         return self.doubts.get(row)
+
+    def mute(self) -> bool:
+        """Whether the mouth is shut wherever the face can be redrawn: nothing shows a network what is in it."""
+        rows = [self.row(i) for i in self.track.frames if self.refusal(i) is None]
+        return bool(np.quantile(mouth_opening(self.points[rows]), 1 - OPEN_SHARE) <= SHUT) if rows else False
 
     def candidates(self, count: int = 1) -> list[list[int]]:
         """For each of ``count`` references (1 or 2), the frames of which the sharpest is to be taken; none if unusable.

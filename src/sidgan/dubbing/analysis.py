@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -188,4 +188,13 @@ def analyse(
         by_frame, notes = speaking(list(usable.values()), seen.cuts, clip, seen.times)
     else:
         by_frame = redrawn(usable.values(), faces)
+    notes += tuple(_mute(seen, {person for people in by_frame.values() for person in people}, clip.path.name))
     return Analysis(**vars(seen), usable=tuple(usable.values()), by_frame=by_frame, notes=notes)
+
+
+def _mute(seen: Seen, tracks: set[Person], name: str) -> Iterator[str]:
+    """A line for each of those to be redrawn whose mouth is open nowhere."""
+    speaking = {seen.numbers[person] for person in tracks if not person.mute()}
+    for number in sorted({seen.numbers[person] for person in tracks} - speaking):
+        yield (f"person {number} never opens their mouth in {name}: nothing shows what is in it, and it will hardly "
+               "open; give a video in which they speak")  # fmt: skip

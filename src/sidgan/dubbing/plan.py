@@ -13,12 +13,11 @@ from sidgan.dubbing.analysis import Analysis
 from sidgan.dubbing.report import Shot
 from sidgan.dubbing.voice import Voices
 from sidgan.geometry import mouth_opening
-from sidgan.people import Person
+from sidgan.people import SHUT, Person
 from sidgan.timeline import Showing, Timeline
 from sidgan.types import Array, Float
 
 FADE = 3  #: frames over which a redrawn mouth comes and goes beside frames that are left alone; cuts need none
-SHUT = 0.02  #: eye distances between the inner lips, up to which a filmed mouth is shut: no teeth are seen
 
 
 @dataclass(frozen=True)
