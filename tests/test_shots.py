@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from sidgan import media
-from sidgan.faces import Tracker
-from sidgan.shots import CutFinder
+from sidgan.faces import SMOOTHED, Tracker, smooth
+from sidgan.shots import CutFinder, jumps
 from sidgan.synth import LINES, Person, Scene
-from sidgan.types import Byte, Frame
+from sidgan.types import Byte, FaceTrack, Float, Frame
 
 SIZE = (180, 240)
 
@@ -82,6 +82,53 @@ def test_a_fast_head_and_a_hand_are_no_cuts(tmp_path: Path) -> None:
         x = 60 + 25 * (i - 2)
         images[i] = cv2.circle(images[i].copy(), (x, 140), 30, (180, 140, 120), -1)
     assert cuts(images, tmp_path) == []
+
+
+def followed(images: list[Byte], folder: Path) -> FaceTrack:
+    tracker = Tracker()
+    for frame in frames(images, folder):
+        tracker.add(frame)
+    (track,) = tracker.finish()
+    assert track.visible.all()
+    return track
+
+
+def test_between_alike_framings_the_person_goes_on_and_the_crop_is_right_at_once(tmp_path: Path) -> None:
+    takes = [shot(6, 16, face_px=110), shot(6, 16, face_px=100, centre=(122.0, 92.0))]
+    both = followed(takes[0] + takes[1], tmp_path).matrices
+    alone = np.concatenate([followed(take, tmp_path).matrices for take in takes])
+    aside = np.linalg.norm(both[:, :, 2] - alone[:, :, 2], axis=1) / alone[:, 0, 0]
+    assert aside.max() < 0.03, "of the side; it was 0.07"
+    assert np.abs(both[:, 0, 0] / alone[:, 0, 0] - 1).max() < 0.03, "it was 0.06"
+
+
+def head(tremble: float = 0.2, frames: int = 90) -> Float:
+    """(N, 68, 2) landmarks of a head that turns faster than people do, found with a tremble of so many px."""
+    shots = Scene(Person.random(4), LINES["hello"], seconds=frames / 25 + 0.001, size=SIZE, motion=4.0)
+    points = np.stack([shot.landmarks for shot in shots])
+    return points + np.random.default_rng(0).normal(0, tremble, points.shape)
+
+
+def test_a_head_that_is_elsewhere_at_once_has_jumped_and_no_turn_has() -> None:
+    points = head()
+    assert jumps(points) == []
+    turn = np.interp(np.arange(90), [40, 44], [0, 40])[:, None, None]  # 10 px a frame, half of the face in four
+    assert jumps(points + turn) == []
+    away = points + np.where(np.arange(90) < 40, 0, 8)[:, None, None]
+    assert jumps(away) == [40]
+    assert jumps(away[37:]) == [], "too near the beginning to be told"
+    assert jumps(away[:5]) == []
+
+
+def test_a_track_that_is_cut_off_jumps_where_the_whole_one_does() -> None:
+    points = head(4.0) + np.where(np.arange(90) < 50, 0, 80)[:, None, None]
+    sure = np.ones(90, np.float32)
+    whole = smooth(0, points, sure)
+    for first, end in [(0, end) for end in range(46, 60)] + [(first, 90) for first in range(40, 54)]:
+        part = smooth(first, points[first:end], sure[first:end])
+        inner = slice(first + SMOOTHED if first else 0, end - SMOOTHED if end < 90 else 90)
+        there = slice(inner.start - first, inner.stop - first)
+        assert np.array_equal(part.matrices[there], whole.matrices[inner])
 
 
 @pytest.mark.clips

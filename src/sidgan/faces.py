@@ -23,7 +23,7 @@ from scipy.ndimage import gaussian_filter1d, median_filter
 
 from sidgan.errors import SidganError
 from sidgan.geometry import JAW, face_square, luma8, square_matrix
-from sidgan.shots import CutFinder
+from sidgan.shots import AROUND, CutFinder, jumps
 from sidgan.types import Byte, Face, FaceTrack, Float, Frame
 
 KEY_EVERY = 25  #: frames between searches of the whole frame
@@ -37,7 +37,7 @@ WINDOW_FACE = 100  #: px to which a known face is scaled to be confirmed; the de
 TIGHT = 0.85  #: of a face's box, a smaller one that should say the same
 UNSURE = 0.03  #: of the box, between what two boxes say: more than what is found in a good one differs by
 USUAL = 250  #: frames that tell how long a face usually is
-SMOOTHED = 22  #: frames before and after one that its place in a smoothed track is made of
+SMOOTHED = 22 + AROUND  #: frames before and after one that its place in a smoothed track is made of
 SAME_PLACE = 0.25  #: of the face square's side, between two tracks of one face
 
 Box = tuple[float, float, float, float]
@@ -362,20 +362,26 @@ def smooth(first: int, points: Float, scores: Float) -> FaceTrack:
     """A track from raw landmarks (N, 68, 2) and scores (N,): gaps interpolated, jitter removed, lips left alone.
 
     Landmarks get a Gaussian of one frame. The crop moves with a median of 13 frames and a Gaussian of 4, so that the
-    network sees a steady face and the pasted mouth does not swim.
+    network sees a steady face and the pasted mouth does not swim. Neither reaches across `sidgan.shots.jumps`.
     """
     seen = np.nonzero(scores > 0)[0]
     points, scores = points[: seen[-1] + 1], scores[: seen[-1] + 1]
     frames = np.arange(len(points))
     flat = points.reshape(len(points), -1)
-    filled = np.stack([np.interp(frames, seen, flat[seen, i]) for i in range(flat.shape[1])], 1)
-    steady = gaussian_filter1d(filled, 1.0, axis=0, mode="nearest").reshape(points.shape)
-    square = face_square(filled.reshape(points.shape))
-    square = gaussian_filter1d(median_filter(square, (13, 1), mode="nearest"), 4.0, axis=0, mode="nearest")
+    filled = np.stack([np.interp(frames, seen, flat[seen, i]) for i in range(flat.shape[1])], 1).reshape(points.shape)
+    takes = [_steadied(take) for take in np.split(filled, jumps(filled))]
+    steady, square = (np.concatenate(parts) for parts in zip(*takes, strict=True))
     return FaceTrack(
         first=first, visible=scores > 0, landmarks=steady.astype(np.float32), matrices=square_matrix(square),
         scores=scores, pose=np.stack([head_pose(p) for p in steady]),
     )  # fmt: skip
+
+
+def _steadied(points: Float) -> tuple[Float, Float]:
+    """Landmarks (N, 68, 2) without jitter, and the squares (N, 3) with which the crop moves."""
+    steady = gaussian_filter1d(points, 1.0, axis=0, mode="nearest")
+    square = median_filter(face_square(points), (13, 1), mode="nearest")
+    return steady, gaussian_filter1d(square, 4.0, axis=0, mode="nearest")
 
 
 def _same_place(track: FaceTrack, other: FaceTrack) -> bool:
