@@ -19,11 +19,13 @@ from sidgan.errors import ConfigError, InputError, SidganError
 from sidgan.executors import Executor
 from sidgan.files import check_target, require_apart, require_ending
 from sidgan.nn import Generator
+from sidgan.portable import on_disk, spelt
 
 if TYPE_CHECKING:
     from sidgan.adaptation import AdaptReport
 
 NEEDED = ("video", "voice", "out")
+READ = ("video", "voice", "face", "background", "sign", "key")  #: columns of files, beside those of ``speakers``
 TRUTH = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
 OWN_SOUND = "the video's own sound, without its speech"  #: what a page calls it
 
@@ -198,10 +200,10 @@ def read(file: Path, like: Job) -> list[Job]:
         raise InputError(f"{file} holds no job; give a line with {', '.join(NEEDED)} for each dub")
     makers = dict[str, Job]()
     for job, path in ((one, path) for one in jobs for path in one.outputs):
-        if makers.setdefault(os.path.realpath(path), job) is not job:
+        if makers.setdefault(spelt(os.path.realpath(path)), job) is not job:
             raise InputError(f"{file} has more than one job for {path}; give each one of its own, in a column")
     for job, path in ((one, path) for one in jobs for path in one.inputs):
-        if makers.get(os.path.realpath(path), job) is not job:
+        if makers.get(spelt(os.path.realpath(path)), job) is not job:
             raise InputError(f"{file} has a job that reads {path}, which another writes; put that one into a list of "
                              "its own, to be done first, or choose another name")  # fmt: skip
     return jobs
@@ -249,6 +251,8 @@ def _job(where: str, row: Mapping[str, Any], like: Job) -> Job:
         except (ValueError, KeyError):
             wanted = "yes or no" if KINDS[name] not in (int, float) else "a number, with a point if with anything"
             raise ConfigError(f"{where}: {name} cannot be '{text}'; give {wanted}") from None
+    values |= {name: on_disk(file) for name in READ if isinstance(file := values[name], Path)}
+    values["speakers"] = {number: on_disk(file) for number, file in values["speakers"].items()}
     try:
         return from_dict(Job, values)
     except ConfigError as error:

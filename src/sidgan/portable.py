@@ -1,4 +1,4 @@
-"""What operating systems do each in their own way: locking a file, claiming its room; counting and bounding memory."""
+"""What operating systems do each in their own way: spelling a name, locking a file, claiming its room; memory."""
 
 from __future__ import annotations
 
@@ -6,9 +6,24 @@ import ctypes
 import os
 import re
 import sys
+import unicodedata
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
+
+
+def spelt(name: str) -> str:
+    """A name in the form in which names are compared: Unicode has two for an accent, and macOS stores the other one."""
+    return unicodedata.normalize("NFC", name)
+
+
+def on_disk(path: Path) -> Path:
+    """A path to be read, with its names as the disk has them; as it is given where there is no such file."""
+    if not os.path.exists(path) and path.name:
+        with suppress(OSError):
+            alike = [other for other in on_disk(path.parent).iterdir() if spelt(other.name) == spelt(path.name)]
+            return alike[0] if len(alike) == 1 else path
+    return path
 
 
 def hold(file: IO[str]) -> None:

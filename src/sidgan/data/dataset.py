@@ -29,6 +29,7 @@ from sidgan import audio
 from sidgan.config import FPS, SYNC_FRAMES
 from sidgan.errors import DataError
 from sidgan.geometry import MOUTH, mouth_opening, placement
+from sidgan.portable import spelt
 from sidgan.types import Byte, Float
 
 LIP_MARGIN = 0.015  #: of the side
@@ -342,7 +343,8 @@ def read_manifest(root: Path) -> list[dict[str, Any]]:
     records = []
     for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
         try:
-            records.append(json.loads(line))
-        except ValueError:
+            record = json.loads(line)
+            records.append(record | {"name": spelt(record["name"])})
+        except (KeyError, TypeError, ValueError):
             raise DataError(f"{path}:{number} is damaged; make it again: sidgan prepare FOLDER {root}") from None
     return records

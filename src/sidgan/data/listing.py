@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from sidgan.errors import InputError
+from sidgan.portable import spelt
 
 SUFFIXES = {".mp4", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".m4v"}
 
@@ -125,12 +126,12 @@ def files_below(root: Path) -> list[Path]:
 
 
 def lines_of(path: Path, root: Path) -> Iterator[tuple[str, str]]:
-    """Pairs of place (``list.txt:12``) and text of the lines that say something, without ends and byte-order marks."""
+    """Pairs of place (``list.txt:12``) and text of the lines that say something, spelt as names are compared."""
     shown = path.relative_to(root) if path.is_relative_to(root) else path
     text = path.read_text(encoding="utf-8-sig", errors="replace")
     for number, line in enumerate(text.splitlines(), 1):
         if line.strip():
-            yield f"{shown.as_posix()}:{number}", line.strip()
+            yield f"{shown.as_posix()}:{number}", spelt(line.strip())
 
 
 def rank(text: str, seed: int = 0) -> str:

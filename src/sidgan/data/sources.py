@@ -27,6 +27,7 @@ from urllib.parse import parse_qs, urlparse
 
 from sidgan.data.listing import SUFFIXES, ClipSource, Listing, files_below, lines_of, rank
 from sidgan.errors import InputError
+from sidgan.portable import spelt
 
 HDTF_TEST_CLIPS = 171  #: as many as the paper tests on; which ones it does not say
 HDTF_TEST_SECONDS = 30.0
@@ -68,7 +69,7 @@ def unique_names(root: Path, paths: list[Path]) -> list[str]:
 
 
 def _text(path: Path) -> str:
-    return path.as_posix().encode("utf-8", "backslashreplace").decode()
+    return spelt(path.as_posix().encode("utf-8", "backslashreplace").decode())
 
 
 # ---------------------------------------------------------------------------------------------------------- AVSpeech
@@ -142,7 +143,7 @@ def hdtf(root: Path) -> Listing:
     people in them are neither trained on nor tested, see `sidgan.data.splits.by_identity`.
     """
     files = files_below(root)
-    videos = {p.stem: p for p in files if p.suffix.lower() in SUFFIXES}
+    videos = {spelt(p.stem): p for p in files if p.suffix.lower() in SUFFIXES}
     listing, seconds, wanted = Listing(), dict[str, float](), list[tuple[ClipSource, str]]()
     for path in files:
         named = re.fullmatch(r"(RD|WDA|WRA)_annota?t?ion_time\.txt", path.name)
@@ -261,7 +262,7 @@ def lrs2(root: Path) -> Listing:
     for path in files:
         found = re.search(r"/(main|pretrain)/([^/]+/[^/]+)\.mp4$", path.as_posix())
         if found:
-            videos[found[1], found[2]] = path
+            videos[found[1], spelt(found[2])] = path
     listing = Listing()
     for path in files:
         if path.name not in ("train.txt", "val.txt", "test.txt", "pretrain.txt"):

@@ -28,6 +28,7 @@ from pathlib import Path
 from sidgan.config import FPS, from_dict, require
 from sidgan.data.listing import ClipSource, rank
 from sidgan.errors import ConfigError
+from sidgan.portable import spelt
 
 SHARE = 20  #: without an official split, about one person in so many is held out, and as many are for tests
 ASIDE = "aside"  #: clips of people who are on another side of the split: neither trained on nor judged
@@ -138,9 +139,9 @@ class Splits:
         return self.ranges(name, 1).keys() <= {"train", "heldout"}
 
     def _matches(self, name: str, patterns: Sequence[str]) -> bool:
-        names = {name, self._wholes.get(name, name)}
+        names = {spelt(name), spelt(self._wholes.get(name, name))}
         # Brackets are part of names, as of those that downloaders write: "Title [id]".
-        return any(fnmatchcase(n, p.replace("[", "[[]")) for n in names for p in patterns)
+        return any(fnmatchcase(n, spelt(p).replace("[", "[[]")) for n in names for p in patterns)
 
 
 def by_identity(clips: Sequence[ClipSource]) -> list[ClipSource]:

@@ -22,6 +22,7 @@ from sidgan.evaluation.protocol import PROTOCOL, differences
 from sidgan.evaluation.remarks import missing
 from sidgan.evaluation.results import COLUMNS, HIDDEN, EvalResult, Interval, Record
 from sidgan.paper.published import GROUND, SETS
+from sidgan.portable import spelt
 
 #: Settings that decide which rows there are and how fast, but no figure of a row.
 FREE = ("rows", "systems", "revoice", "device", "sounds")
@@ -93,7 +94,7 @@ def read_judged(name: str, folder: Path, split: str | None = None) -> Judged:
             f"{name}: {folder} has splits {', '.join(splits)}; choose one with --split")  # fmt: skip
     mine = [line for line in lines if split in (None, line["split"])]
     require(bool(mine), f"{name}: {folder} has no split {split}, only {', '.join(splits)}")
-    return Judged(name, folder, protocol, {line["name"]: line for line in mine})
+    return Judged(name, folder, protocol, {spelt(line["name"]): line for line in mine})
 
 
 @dataclass(frozen=True)
