@@ -310,6 +310,16 @@ def test_silence_is_no_wrong_sound_for_silence(blob):
     assert all(abs(i - 30) >= 5 and not 18 <= i <= 47 for i in picked)  # the window of i sounds at frame i + 2
 
 
+def test_what_an_expert_does_not_hear_makes_no_other_sound(blob):
+    clip = blob(128, 60)
+    clip.mels[20:50] = -4.0
+    clip.mels[20:50, :, :, [*range(6), *range(22, 28)]] = torch.rand(30, 1, 80, 12).to(clip.mels) * 8 - 4
+    rng = np.random.default_rng(0)
+    picked = {int(i) for _ in range(20) for i in draw_negatives(rng, clip, 30, 4, 0.0)}
+    assert picked
+    assert all(not 18 <= i <= 47 for i in picked), "16 silent columns are silence, whatever is around them"
+
+
 def test_augmentation_keeps_shape_range_and_seed():
     images = torch.rand(3, 5, 3, 32, 32)
     for _ in range(2):

@@ -244,7 +244,7 @@ def pair_scores(net: SyncNet, data: PackedSet) -> dict[str, float]:
         seen, heard = embeddings(net, clip)
         cosines = (seen @ heard.T).numpy()
         lag = np.arange(len(seen))[None] - np.arange(len(seen))[:, None]
-        sounds = clip.mels[2 : 2 + len(seen)].flatten(1)
+        sounds = clip.mels[2 : 2 + len(seen)]
         far = (np.abs(lag) >= SYNC_FRAMES) & (np.abs(lag) <= FAR) & ~same_sound(sounds, sounds).cpu().numpy()
         own = np.diagonal(cosines)
         right.append(own)
