@@ -29,9 +29,12 @@ SMALL = PrepareConfig(size=64)
 HOW = RobustnessSettings(("yaw", "side", "size", "babble", "rate"), max_frames=21)
 
 
-def film(path: Path, seed: int, seconds: float = 1.6, rate: Fraction = Fraction(25)) -> Path:
+def film(path: Path, seed: int, seconds: float = 1.6, rate: Fraction = Fraction(25), quiet: float = 0.0) -> Path:
+    """A drawn person, silent for the first ``quiet`` s."""
     scene = Scene(Person.random(seed), random_line(np.random.default_rng(seed), seconds), rate=rate, size=(200, 200))
-    media.write_clip(path, (shot.image for shot in scene), rate, scene.audio(RATE), RATE)
+    sound = scene.audio(RATE)
+    sound[: round(quiet * RATE)] = 0
+    media.write_clip(path, (shot.image for shot in scene), rate, sound, RATE)
     return path
 
 
@@ -238,6 +241,26 @@ def test_tables_say_what_was_measured(judged: Path) -> None:
     means = [record["values"]["rate 1.5"]["model"]["lmd"] for record in records]
     assert tables["rate"]["1.5"]["rows"]["model"]["lmd"]["mean"] == pytest.approx(np.mean(means))
     ET.parse(judged / "robustness.svg")
+
+
+def test_a_silent_clip_is_left_out_where_noise_is_measured_and_nowhere_else(
+    footage: Path, weights: tuple[Path, Path], tmp_path: Path
+) -> None:
+    films = tmp_path / "films"
+    shutil.copytree(footage, films)
+    film(films / "mute.mp4", 5, quiet=1.1)
+    (tmp_path / "rules.toml").write_text('never_train = ["*"]\n')
+    prepare(films, tmp_path / "data", SMALL, splits=tmp_path / "rules.toml")
+    how = RobustnessSettings(("side", "white", "rate"), max_frames=21)
+    tables = robustness_to(tmp_path / "out", weights[0], [tmp_path / "data"], splits=["test"], expert=weights[1],
+                           settings=how)  # fmt: skip
+    side, white, rate = tables
+    assert sum(level.clips for level in side.levels) == 3
+    assert [level.clips for level in rate.levels] == [3] * 5
+    assert [level.clips for level in white.levels] == [2] * 5, "clean and noisy means are of the same clips"
+    assert white.text().splitlines()[-1] == "  without mute: its sound is silent: no ratio of speech to noise"
+    assert json.loads((tmp_path / "out" / "robustness.json").read_text())["tables"][1]["unsuited"].keys() == {"mute"}
+    ET.fromstring(draw([Table("white", [], {"mute": "silent"})], "no clip suits it"))
 
 
 def test_the_same_again_and_in_two_processes(

@@ -21,6 +21,10 @@ from sidgan.types import Float
 VOICES = 4  #: of other clips in babble
 
 
+class UnsuitedError(DataError):
+    """A clip cannot be disturbed so, whatever else can be done with it."""
+
+
 def noise(kind: str, count: int, seed: int) -> Float:
     """Noise of mean square 1 at 16 kHz, always the same for a seed.
 
@@ -43,11 +47,11 @@ def babble(voices: Sequence[Float], count: int) -> Float:
     """Several voices at once, equally loud, each repeated as often as it takes; mean square 1, (count,) float32.
 
     Raises:
-        DataError: no voice, or nothing but silence.
+        UnsuitedError: no voice, or nothing but silence.
     """
     loud = [_unit(np.resize(voice, count)) for voice in voices if len(voice) and voice.any()]
     if not loud:
-        raise DataError("there is no other voice to make babble of")
+        raise UnsuitedError("there is no other voice to make babble of")
     return _unit(np.sum(loud, axis=0))
 
 
@@ -68,11 +72,11 @@ def mixed(samples: Float, disturbance: Float, decibels: float, span: slice) -> F
         (n,) float32, as loud as it comes: nothing is clipped.
 
     Raises:
-        DataError: the speech is silent there.
+        UnsuitedError: the speech is silent there.
     """
     speech, other = (float(np.mean(np.square(part[span], dtype=np.float64))) for part in (samples, disturbance))
     if not speech or not other:
-        raise DataError("its sound is silent: no ratio of speech to noise")
+        raise UnsuitedError("its sound is silent: no ratio of speech to noise")
     gain = np.sqrt(speech / other / 10 ** (decibels / 10))
     return (samples + np.float32(gain) * disturbance).astype(np.float32)
 

@@ -51,10 +51,11 @@ class Level:
 
 @dataclass(frozen=True)
 class Table:
-    """Figures against one factor."""
+    """Figures against one factor, and by clip, why some could not be disturbed so: they are in no level."""
 
     factor: str
     levels: Sequence[Level] = field(default_factory=tuple)
+    unsuited: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
@@ -73,7 +74,7 @@ class Table:
              "rows": {row: {m: _plain(i) for m, i in values.items()} for row, values in level.rows.items()}}
             for level in self.levels
         ]  # fmt: skip
-        return {"factor": self.factor, "title": self.title, "levels": levels}
+        return {"factor": self.factor, "title": self.title, "levels": levels, "unsuited": dict(self.unsuited)}
 
     def text(self) -> str:
         """Aligned text: means and half the width of their 95 % intervals; one clip has no interval.
@@ -92,8 +93,9 @@ class Table:
                 first = ["", "", ""]
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         pads = [str.ljust, str.rjust, str.rjust, str.ljust, *[str.rjust] * len(self.metrics)]
-        return "\n".join("  ".join(p(*c) for p, c in zip(pads, zip(line, widths, strict=True), strict=True)).rstrip()
-                         for line in lines)  # fmt: skip
+        shown = ["  ".join(p(*c) for p, c in zip(pads, zip(line, widths, strict=True), strict=True)).rstrip()
+                 for line in lines]  # fmt: skip
+        return "\n".join([*shown, *(f"  without {name}: {why}" for name, why in self.unsuited.items())])
 
 
 def tabulate(out: Path, records: Sequence[dict[str, Any]], levels: Mapping[str, Sequence[str]]) -> list[Table]:
@@ -111,7 +113,9 @@ def tabulate(out: Path, records: Sequence[dict[str, Any]], levels: Mapping[str, 
         elif factor == "side":
             tables.append(Table(factor, _clip_bins(records, names[0])))
         else:
-            tables.append(Table(factor, _levels(records, factor, names)))
+            unsuited = {r["name"]: r["unsuited"][factor] for r in records if factor in r["unsuited"]}
+            suited = [r for r in records if factor not in r["unsuited"]]
+            tables.append(Table(factor, _levels(suited, factor, names), unsuited))
     return tables
 
 

@@ -238,20 +238,25 @@ class RobustnessJob:
         subject = Subject(part.load(), mask=tools.how.mask)
         verdicts = _judged(CLEAN, subject, subject, ROWS, tools)
         opened = verdicts[0].series["open"]
-        for level, seen, true, rows in self._levels(subject, tools.how):
+        unsuited = dict[str, str]()
+        for level, seen, true, rows in self._levels(subject, tools.how, unsuited):
             verdicts += _judged(level, seen, true, rows, tools, opened)
         picked = subject.frames.numpy()
         arrays = {"frame": part.first + picked} | {name: values[picked] for name, values in part.poses().items()}
         skipped = {"reference": 1, "beyond max_frames": part.end - part.last}
         facts = {"frames": part.end - part.first, "judged": len(picked), "side": part.record.get("side"),
                  "person": part.record.get("identity"),
-                 "voices": len(self.voices), "skipped": {k: v for k, v in skipped.items() if v}}  # fmt: skip
+                 "voices": len(self.voices), "skipped": {k: v for k, v in skipped.items() if v},
+                 "unsuited": unsuited}  # fmt: skip
         return Outcome(verdicts, facts, arrays)
 
     def _levels(
-        self, subject: Subject, how: RobustnessSettings
+        self, subject: Subject, how: RobustnessSettings, unsuited: dict[str, str]
     ) -> Iterator[tuple[str, Subject, Subject, tuple[str, ...]]]:
-        """Name, what the generator gets, what is true, and the rows that can differ from those of the clean clip."""
+        """Name, what the generator gets, what is true, and the rows that can differ from those of the clean clip.
+
+        Why a factor can do nothing with this clip is written into ``unsuited``.
+        """
         if "size" in how.factors:
             for side in LEVELS["size"]:
                 if side < subject.size:
@@ -260,13 +265,10 @@ class RobustnessJob:
         if self.sound is None:
             return
         samples = self._samples()
-        span = slice(*(audio.SAMPLE_RATE * frame // FPS for frame in (self.part.first, self.part.last)))
         for kind in ("white", "pink", "babble"):
             if kind in how.factors:
-                other = self._noise(kind, len(samples))
-                for decibels in LEVELS[kind]:
-                    mels = self._windows(disturb.mixed(samples, other, decibels, span))
-                    seen = _seen(subject, replace(subject.clip, mels=mels))
+                for decibels, sound in self._noisy(kind, samples, unsuited):
+                    seen = _seen(subject, replace(subject.clip, mels=self._windows(sound)))
                     yield level_name(kind, decibels), seen, subject, ("model", "wrong")
         if "rate" in how.factors:
             for rate in LEVELS["rate"]:
@@ -284,6 +286,17 @@ class RobustnessJob:
 
     def _windows(self, samples: Float) -> torch.Tensor:
         return disturb.windows(samples, [Fraction(i, FPS) for i in range(self.part.first, self.part.last)])
+
+    def _noisy(self, kind: str, samples: Float, unsuited: dict[str, str]) -> Iterator[tuple[int, Float]]:
+        """The sound under this noise, by its ratio in dB; none where there can be no ratio."""
+        span = slice(*(audio.SAMPLE_RATE * frame // FPS for frame in (self.part.first, self.part.last)))
+        try:
+            other = self._noise(kind, len(samples))
+            noisy = [disturb.mixed(samples, other, decibels, span) for decibels in SNR]
+        except disturb.UnsuitedError as why:
+            unsuited[kind] = str(why)
+            return
+        yield from zip(SNR, noisy, strict=True)
 
     def _noise(self, kind: str, count: int) -> Float:
         if kind == "babble":
