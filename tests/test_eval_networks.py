@@ -210,6 +210,19 @@ def test_sound_is_read_from_the_part_of_a_file_that_a_clip_came_from(
         _sounds(films, choice)
 
 
+def test_files_of_another_kind_are_told_before_anything_is_loaded(files: tuple[Path, Path], tmp_path: Path) -> None:
+    inception, judge = files
+    text = tmp_path / "text"
+    text.write_text("no weights", encoding="utf-8")
+    for wrong in (judge, text):
+        with pytest.raises(CheckpointError, match=f"{wrong.name} is not a TorchScript file; give the file as it was"):
+            NetworkFiles(inception=wrong)
+    for wrong in (inception, text):
+        with pytest.raises(CheckpointError, match=f"{wrong.name} cannot be read as weights; give the file as it was"):
+            NetworkFiles(lag_expert=wrong)
+    assert NetworkFiles(inception, judge).describe().keys() == {"inception", "lag_expert", "fid_every"}
+
+
 def test_what_cannot_be_had_is_told_at_once(
     prepared: Path, files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

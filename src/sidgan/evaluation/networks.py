@@ -51,6 +51,9 @@ class NetworkFiles:
         inception: TorchScript file; a program, so give only one you trust.
         lag_expert: weights of the SyncNet of 2016.
         fid_every: only every n-th judged frame is shown to Inception.
+
+    Raises:
+        CheckpointError: a file is not there, or is of another kind.
     """
 
     inception: Path | None = None
@@ -62,6 +65,10 @@ class NetworkFiles:
         for path in (self.inception, self.lag_expert):
             if path is not None and not path.is_file():
                 raise CheckpointError(f"no weights file {path}; check the name")
+        if self.inception is not None:  # they are loaded where something is judged, perhaps after hours of training
+            metrics.require_script(self.inception)
+        if self.lag_expert is not None:
+            metrics.load_lag_expert(self.lag_expert)
 
     def or_published(self, progress: Callable[[int, int], None] = lambda done, total: None) -> NetworkFiles:
         """The published file in each place that is empty, downloaded if it is not there.

@@ -8,7 +8,7 @@ from sidgan.metrics.frames import FrameMean
 from sidgan.metrics.frechet import FeatureMoments, Frechet, frechet_distance
 from sidgan.metrics.identity import identity_distance
 from sidgan.metrics.image import l1, psnr, ssim
-from sidgan.metrics.inception import Inception, load_inception
+from sidgan.metrics.inception import Inception, load_inception, require_script
 from sidgan.metrics.lag import LagMatch, MouthLag, lag_match, load_lag_expert
 from sidgan.metrics.lag_crops import direct_crops, pipeline_crop, pipeline_squares
 from sidgan.metrics.lips import OpeningMatch, lmd, lmd_centred, lmd_normalised, opening_match
@@ -20,6 +20,6 @@ __all__ = [
     "FeatureMoments", "FrameMean", "Frechet", "Inception", "Jitter", "LagMatch", "Leak", "MouthLag",
     "MouthSync", "OpeningMatch", "SyncMatch", "acceleration", "direct_crops", "frechet_distance",
     "identity_distance", "jitter", "l1", "lag_match", "leak", "lmd", "lmd_centred", "lmd_normalised",
-    "load_inception", "load_lag_expert", "mfcc", "opening_match", "pipeline_crop", "pipeline_squares", "psnr", "ssim",
-    "sync_match",
+    "load_inception", "load_lag_expert", "mfcc", "opening_match", "pipeline_crop", "pipeline_squares", "psnr",
+    "require_script", "ssim", "sync_match",
 ]  # fmt: skip

@@ -6,6 +6,7 @@ network that resizes pictures in the original way; the project holds no copy of 
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import torch
@@ -54,6 +55,17 @@ class Inception:
                 raise CheckpointError(f"the network gives {shape(features)}, not ({len(some)}, {FEATURES})")
             parts.append(features.float().cpu())
         return torch.cat(parts)
+
+
+def require_script(file: Path) -> None:
+    """Raise a `CheckpointError` where a file is no TorchScript, as its table of contents tells; none of it is run."""
+    try:
+        with zipfile.ZipFile(file) as held:
+            if any("/code/" in name for name in held.namelist()):
+                return
+    except (OSError, zipfile.BadZipFile):
+        pass
+    raise CheckpointError(f"{file} is not a TorchScript file; give the file as it was published")
 
 
 def load_inception(path: Path | None = None, device: str | torch.device = "cpu") -> Inception:

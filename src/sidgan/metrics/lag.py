@@ -7,6 +7,7 @@ network says whether they are), so the names here are neutral.
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import NamedTuple
 
@@ -137,7 +138,8 @@ def load_lag_expert(path: Path | None = None) -> SyncNet2016:
         raise CheckpointError(f"no weights file {file}; check the name")
     sha256 = digest(file)
     try:
-        state = torch.load(file, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # of a program in place of weights, which is not run either
+            state = torch.load(file, map_location="cpu", weights_only=True)
     except Exception:  # torch raises many kinds for files that are none of its own, and says how to trust them
         raise CheckpointError(f"{file} cannot be read as weights; give the file as it was published") from None
     if not isinstance(state, dict):
