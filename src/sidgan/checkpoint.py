@@ -22,6 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from sidgan import downloads
+from sidgan.arguments import checked
 from sidgan.config import (
     CriticsConfig,
     GeneratorConfig,
@@ -181,11 +182,13 @@ def _understood(header: Mapping[str, str]) -> dict[str, Any]:
     return found
 
 
+@checked
 def load_generator(path: Path | str = "bundled") -> Generator:
     """A generator in eval mode, fp32, on the CPU. ``bundled`` names the one that comes with the package."""
     return _load(path, Generator)
 
 
+@checked
 def load_syncnet(path: Path | str = "bundled") -> SyncNet:
     """A sync expert in eval mode, fp32, on the CPU. ``bundled`` names the one that comes with the package."""
     return _load(path, SyncNet)

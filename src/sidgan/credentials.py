@@ -22,6 +22,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from sidgan.arguments import checked
 from sidgan.errors import ConfigError, OutputError
 from sidgan.files import check_target, ending, finished, writing
 from sidgan.version import __version__
@@ -71,6 +72,7 @@ class Credentials:
             installed.
     """
 
+    @checked
     def __init__(self, certificate: Path | str, key: Path | str) -> None:
         _require()
         self._chain = _certificates(Path(certificate))

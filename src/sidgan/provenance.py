@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from sidgan import credentials, media
+from sidgan.arguments import checked
 from sidgan.errors import InputError, MarkError, plain
 from sidgan.files import digest
 from sidgan.version import __version__
@@ -206,6 +207,7 @@ class Verdict:
         return [plain(line) for line in head + [f"  {check.what:<10}{check.line}" for check in self.checks]]
 
 
+@checked
 def verify(
     file: Path | str, *, source: Path | str | None = None, voice: Path | str | None = None,
     trust: Path | str | None = None,

@@ -13,6 +13,7 @@ from sidgan.adaptation.judging import Judge, Look, silenced, split
 from sidgan.adaptation.material import Material, Progress, read_material
 from sidgan.adaptation.settings import AdaptConfig
 from sidgan.adaptation.tuning import tune
+from sidgan.arguments import checked
 from sidgan.config import FPS, require
 from sidgan.data.dataset import PackedSet
 from sidgan.errors import InputError, counted
@@ -100,6 +101,7 @@ class Adapted:
     report: AdaptReport
 
 
+@checked
 def adapt(
     video: Path | str,
     *,

@@ -22,6 +22,7 @@ from typing import Any
 import cv2
 
 from sidgan import media
+from sidgan.arguments import checked
 from sidgan.data.listing import SUFFIXES, ClipSource, Listing
 from sidgan.data.packing import DEFAULTS, KEYS, VERSION, PrepareConfig, helpers, prepare_clip, ticks
 from sidgan.data.sources import read_source, unique_names
@@ -33,6 +34,7 @@ from sidgan.files import write_text, writing
 TOLERATED = 10  #: failures that never stop a run, however small it is
 
 
+@checked
 def prepare(
     folder: Path | str,
     out: Path | str,

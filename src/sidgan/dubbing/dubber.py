@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from sidgan import checkpoint, executors, media, provenance
+from sidgan.arguments import checked
 from sidgan.config import require
 from sidgan.credentials import Credentials
 from sidgan.dubbing.analysis import Analysis, analyse
@@ -44,6 +45,7 @@ BRIEF = 0.1  #: seconds by which voice and video may differ in length without a 
 OF_ENGINE = ("device", "engine", "emphasis")  #: settings with which the network is made ready
 
 
+@checked
 def dub(
     video: Path | str,
     audio: Path | str | None,
@@ -186,6 +188,7 @@ class Dubber:
         ConfigError, CheckpointError: an impossible setting; weights that cannot be used.
     """
 
+    @checked
     def __init__(
         self, model: Path | str = "bundled", settings: Settings | None = None, *, generator: Generator | None = None,
         batch: int = 8, **change: Any,
@@ -202,6 +205,7 @@ class Dubber:
             self._name, self._digest = "given", checkpoint.digest(generator.state_dict())
             self.model = "given"
 
+    @checked
     def dub(
         self,
         video: Path | str,

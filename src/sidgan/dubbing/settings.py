@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from sidgan import media
+from sidgan.arguments import require_types
 from sidgan.config import require, require_between
 from sidgan.dubbing.choice import FACES, Faces
 from sidgan.dubbing.silence import SILENCES, Silence
@@ -59,6 +60,7 @@ class Settings:
     on_damage: Damage = "stop"
 
     def __post_init__(self) -> None:
+        require_types({one.name: getattr(self, one.name) for one in fields(Settings)}, Settings)
         object.__setattr__(self, "face", face_of(self.face))  # who calls from Python may give them as text
         object.__setattr__(self, "background", background_of(self.background))
         for name, known in (("faces", FACES), ("silence", SILENCES), ("length", LENGTHS), ("on_damage", DAMAGES)):

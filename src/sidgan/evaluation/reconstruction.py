@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from sidgan.arguments import checked
 from sidgan.config import require
 from sidgan.data.dataset import PackedSet
 from sidgan.evaluation.judging import Verdict, judge
@@ -23,6 +24,7 @@ from sidgan.types import Float
 
 
 @torch.no_grad()
+@checked
 def evaluate(
     generator: Generator,
     data: PackedSet,
