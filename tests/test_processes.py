@@ -59,7 +59,7 @@ def test_a_run_of_two_goes_on_in_one(runs):
     task = generator(alone(), PackedSet.of([talking_blob(32, 60)]), 4)
     said = []
     assert run(task, runs / "gan", LoopConfig(steps=5, eval_every=99), said.append)
-    assert said[0] == "resumed at step 4"
+    assert said[0].endswith("resumed at step 4 of 5 on cpu")
 
 
 def test_a_batch_that_cannot_be_shared_out_is_refused():

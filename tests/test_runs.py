@@ -11,12 +11,13 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from drawn import talking_blob
 from lightning.fabric import Fabric
 from small import save_networks
 
 from sidgan import checkpoint, downloads, portable
 from sidgan.config import ListenerConfig
-from sidgan.data.dataset import read_manifest
+from sidgan.data.dataset import PackedSet, read_manifest
 from sidgan.errors import CheckpointError, ConfigError, DataError, DownloadError, OutputError
 from sidgan.nn import Listener
 from sidgan.train import loop, runs
@@ -180,6 +181,35 @@ TRAININGS = {
 }  # fmt: skip
 
 
+def test_a_run_says_what_it_learns_from_and_how_to_go_on_when_it_is_stopped(monkeypatch, capsys, tmp_path):
+    def stopped(at):
+        def step(task, index):
+            if index == at:
+                raise KeyboardInterrupt
+            return {"loss": 1.0}
+
+        monkeypatch.setattr(runs.SyncTask, "step", step)
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises(KeyboardInterrupt):
+            runs.train_syncnet([], config, None, "cpu")
+        return capsys.readouterr().out.splitlines()
+
+    _, expert = save_networks(tmp_path, 32)
+    clips = PackedSet.of([talking_blob(32, 50), talking_blob(32, 100)])
+    monkeypatch.setattr(runs, "_sets", lambda *_: (clips, {}))
+    monkeypatch.setattr(runs.SyncTask, "state", lambda task: {})
+    net = [f"model.{k}={v}" for k, v in checkpoint.load_syncnet(expert).config.__dict__.items()]
+    config = sync_config("syncnet", 9, None, [*net, "loop.save_every=4", "self_test=false"])
+    begun, material, *_, ended = stopped(2)
+    assert begun == f"{Path('runs/000-syncnet')}: 9 steps on cpu"
+    assert material.startswith("train: 2 clips, 0.1 min; nothing is held out")
+    assert ended == f"nothing is saved in {Path('runs/000-syncnet')} yet: it is every 4 steps (loop.save_every)"
+    monkeypatch.setattr(runs, "_sets", lambda *_: (clips, {"heldout": clips}))
+    _, material, *_, ended = stopped(5)
+    assert material == "train: 2 clips, 0.1 min; heldout: 2 clips, 0.1 min"
+    assert f"--run {Path('runs/001-syncnet')} goes on" in ended
+
+
 @pytest.mark.parametrize("kind", TRAININGS)
 def test_a_run_folder_is_held_before_data_is_loaded_and_not_left_for_nothing(kind, monkeypatch, tmp_path):
     folder, loaded = tmp_path / "all" / "run", []
@@ -248,7 +278,7 @@ def test_a_run_says_that_the_critics_beside_its_start_are_anothers(monkeypatch, 
     checkpoint.save(tmp_path / "new.safetensors", checkpoint.load_generator())
     checkpoint.save_critics(tmp_path / "new.safetensors", checkpoint.load_critics())
     monkeypatch.setattr(runs, "GanTask", Asked)
-    monkeypatch.setattr(runs, "_sets", lambda *_: (None, {}))
+    monkeypatch.setattr(runs, "_sets", lambda *_: (PackedSet.of([talking_blob(32, 60)]), {}))
     config = gan_config("tiny128_detail", 1, None, [])
     with pytest.raises(LoadedError):
         runs.train_gan([tmp_path], config, "bundled", tmp_path / "run", "cpu", start=str(start))

@@ -116,8 +116,7 @@ def run(task: Task, folder: Path, config: LoopConfig, say: Callable[[str], None]
     first_process = task.fabric.is_global_zero
     log = _Log(folder, say if first_process else None)
     first, seconds = _resume(task, folder / "last.pt")
-    if first:
-        log.text(f"resumed at step {first}")
+    log.text(_opening(folder, first, config.steps, task.fabric.device))
     begun = time.monotonic() - seconds
     sums: defaultdict[str, list[float]] = defaultdict(list)
     bad, due = 0, False
@@ -140,7 +139,9 @@ def run(task: Task, folder: Path, config: LoopConfig, say: Callable[[str], None]
             log.numbers(done, elapsed, means)
             sums.clear()
         if done % config.eval_every == 0 or last:
-            log.numbers(done, elapsed, {f"val_{k}": v for k, v in task.evaluate(done, images).items()})
+            judged = {f"val_{k}": v for k, v in task.evaluate(done, images).items()}
+            if judged:  # there is nothing to say where nothing is held out
+                log.numbers(done, elapsed, judged)
         log.texts(task.notes())
         due = due or done % config.save_every == 0
         ends = last or late
@@ -156,6 +157,12 @@ def run(task: Task, folder: Path, config: LoopConfig, say: Callable[[str], None]
             log.text(f"stopped after {config.minutes} minutes at step {done}; run again to go on")
             return last
     return True
+
+
+def _opening(folder: Path, first: int, steps: int, device: torch.device) -> str:
+    if first >= steps:
+        return f"{folder}: all {steps} steps are done"
+    return f"{folder}: {f'resumed at step {first} of {steps}' if first else f'{steps} steps'} on {device.type}"
 
 
 class _Log:

@@ -16,14 +16,14 @@ from typing import Any
 from lightning.fabric import Fabric
 
 from sidgan import checkpoint, downloads, portable
-from sidgan.config import from_dict, override, read_toml, require, to_dict
+from sidgan.config import FPS, from_dict, override, read_toml, require, to_dict
 from sidgan.data.dataset import PackedSet, read_manifest
 from sidgan.data.shards import is_shards
 from sidgan.data.shardset import ShardSet
 from sidgan.data.speech import SpeechSet
 from sidgan.data.splits import ASIDE
 from sidgan.engine import choose_device, choose_precision
-from sidgan.errors import CheckpointError, ConfigError, OutputError
+from sidgan.errors import CheckpointError, ConfigError, OutputError, counted
 from sidgan.files import write_text, writing
 from sidgan.nn import VGG19
 from sidgan.train.diagnosis import offset_histogram, self_test
@@ -123,6 +123,7 @@ def train_syncnet(
         with _stoppable():
             train, held = _sets(data, fabric, config)
             task = SyncTask(config, train, held, fabric, begin, hearing)
+            task.note(_material(train, held))
             if not (place / "last.pt").is_file():
                 if not isinstance(train, ShardSet):  # which keep no list of all records
                     task.note(*offset_histogram(record for root in data for record in read_manifest(root)))
@@ -142,6 +143,7 @@ def train_occlusion(
         with _stoppable():
             train, held = _sets(data, fabric, config)
             task = OcclusionTask(config, train, held, fabric, begin)
+            task.note(_material(train, held))
         return _train(task, config, place)
 
 
@@ -199,7 +201,7 @@ def train_gan(
             vgg = _vgg(config, fabric)
             train, held = prepared.sets(fabric, config)
             task = GanTask(config, train, held, fabric, sync, begin, vgg, hearing, rivals)
-            task.note(*told)
+            task.note(*told, _material(train, held))
         return _train(task, config, place)
 
 
@@ -236,6 +238,8 @@ def _sets(
 ) -> tuple[PackedSet, dict[str, PackedSet]]:
     """The training set and every held-out split that the folders have."""
     unheld = {"train", "test", ASIDE}
+    if fabric.is_global_zero:
+        print(f"reading {', '.join(map(str, data))}")  # which takes minutes where there is much
     if any(map(is_shards, data)) and not isinstance(config, OcclusionTrainConfig):
         require(all(map(is_shards, data)), "give either folders of shards or prepared folders, not both")
         train = ShardSet(data, seed=config.seed, rank=fabric.global_rank, world=fabric.world_size, pool=config.pool,
@@ -244,6 +248,19 @@ def _sets(
     names = {split for folder in data for record in read_manifest(folder) for split in record.get("splits", {})}
     held = {name: PackedSet(data, [name], device=fabric.device) for name in sorted(names - unheld)}
     return PackedSet(data, ["train"], device=fabric.device), held
+
+
+def _material(train: PackedSet, held: dict[str, PackedSet]) -> str:
+    """What is learnt from, and what is held out to judge by."""
+    told = "; ".join(_amount(name, data) for name, data in {"train": train, **held}.items())
+    return told if held else (f"{told}; nothing is held out, so nothing tells whether what is learnt holds for other "
+                              "footage: sidgan prepare --splits holds clips out")  # fmt: skip
+
+
+def _amount(name: str, data: PackedSet) -> str:
+    if isinstance(data, ShardSet):  # which holds a pool of its clips alone
+        return f"{name}: {counted(len(data.shards), 'shard')}"
+    return f"{name}: {counted(len(data.clips), 'clip')}, {sum(map(len, data.clips)) / FPS / 60:.1f} min"
 
 
 def _report(fabric: Fabric) -> Callable[[str], None] | None:
@@ -257,8 +274,20 @@ def _train(task: Task, config: Config, folder: Path) -> Path:
     task.fabric.barrier()  # all have read what was there
     if task.fabric.is_global_zero and _settings_of(path) != settings:
         write_text(path, json.dumps(settings, indent=1, sort_keys=True))
-    run(task, folder, config.loop)
+    try:
+        run(task, folder, config.loop)
+    except KeyboardInterrupt:
+        if task.fabric.is_global_zero:
+            print(_going_on(folder, config.loop.save_every))
+        raise
     return folder / "weights.safetensors"
+
+
+def _going_on(folder: Path, every: int) -> str:
+    """What to do to go on with a run that somebody has stopped. A run without ``--run`` would begin another one."""
+    if not (folder / "last.pt").is_file():
+        return f"nothing is saved in {folder} yet: it is every {every} steps (loop.save_every)"
+    return f"the same command with --run {folder} goes on from where it was last saved: it is every {every} steps"
 
 
 @contextmanager
