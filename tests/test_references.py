@@ -15,6 +15,8 @@ from sidgan.engine import Engine, redrawn
 from sidgan.nn import Generator
 from sidgan.nn.motion import Motion, Reading, gathered, mixed
 from sidgan.people import telling
+from sidgan.synth import Mouth, Portrait, Pose
+from sidgan.synth import Person as Drawn
 from sidgan.train.batch import prepare_batch
 from sidgan.train.growth import begun, onto, trunk_of
 
@@ -270,6 +272,34 @@ def test_references_are_placed_by_the_head_and_not_by_the_mouth():
     talking = face.copy()
     talking[[*range(3, 14), *range(48, 68)]] += 0.1
     assert np.allclose(geometry.placement(talking[None], other[None]), placed[:1, :1])
+
+
+def test_a_mouth_is_found_in_a_head_that_nods_or_turns_far_from_its_reference():
+    portrait = Portrait(Drawn.random(1), (512, 512))
+
+    def cropped(**pose: float) -> np.ndarray:
+        points = portrait.landmarks(Mouth(), Pose(**pose))[None]
+        return geometry.to_unit(geometry.square_matrix(geometry.face_square(points)), points)
+
+    def off(query: np.ndarray, reference: np.ndarray) -> float:
+        placed = geometry.placement(query, reference)[0, 0]
+        mouth = [2 * points[0, [48, 51, 54, 57]].mean(0) - 1 for points in (query, reference)]
+        return float(np.linalg.norm(placed[:, :2] @ mouth[0] + placed[:, 2] - mouth[1]))
+
+    slack = geometry.SLACK
+    for one, other in (({"pitch": -25}, {"pitch": 25}), ({"yaw": -20}, {"yaw": 20}), ({"yaw": 45}, {})):
+        query, reference = cropped(**one), cropped(**other)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(geometry, "SLACK", np.inf)
+            before = off(query, reference)
+        assert before > slack + 0.03
+        assert off(query, reference) < min(before - 0.03, slack + 0.03)
+    query, reference = cropped(pitch=3, yaw=4), cropped()
+    assert off(query, reference) < slack
+    with pytest.MonkeyPatch.context() as patch:
+        found = geometry.placement(query, reference)
+        patch.setattr(geometry, "SLACK", np.inf)
+        assert np.array_equal(found, geometry.placement(query, reference)), "the usual stays as it was learnt"
 
 
 def test_what_the_head_did_is_undone_before_anything_is_learnt():

@@ -41,7 +41,8 @@ from sidgan.nn import Generator
 from sidgan.timeline import Length, Timeline
 from sidgan.types import Byte, Clip, Float
 
-BRIEF = 0.1  #: seconds by which voice and video may differ in length without a word about it
+BRIEF = 0.1  #: seconds by which a voice may be cut, or a sound missing that is asked for, without a word about it
+LONG = 1.0  #: and by which a video may go on after its voice
 OF_ENGINE = ("device", "engine", "emphasis")  #: settings with which the network is made ready
 
 
@@ -398,6 +399,9 @@ def _lost(clip: Clip, plan: Plan, length: Length, own_end: Fraction, subtitles: 
     if length == "keep" and plan.timeline.voice + BRIEF < plan.seen.end and own_end < plan.timeline.voice + BRIEF:
         none = f"'s own sound is over at {float(own_end):.2f} s" if own_end else " has no sound of its own to keep"
         yield f"{clip.path.name}{none}: it is silent after the voice"
+    if length != "keep" and plan.timeline.voice + LONG < plan.seen.end:
+        yield (f"the voice is over at {float(plan.timeline.voice):.2f} s, and the video goes on as filmed, in silence; "
+               "--length keep gives it its own")  # fmt: skip
     yield from (f"not taken over from {clip.path.name}: {what}" for what in (*clip.besides, *subtitles))
 
 
