@@ -183,6 +183,7 @@ def test_bad_input_is_one_line_and_exit_code_2(typed, tmp_path):
         (alone, ("train", "syncnet", tmp_path / "empty"), "sidgan prepare"),
         (typed, ("train", "gan", tmp_path, "--set", "lrr=1"), "did you mean 'lr'"),
         (typed, ("train", "gan", tmp_path, "--config", "huge"), "no preset 'huge'"),
+        (typed, ("train", "gan", tmp_path, "--config", "nano65"), "did you mean 'nano64'"),
         (typed, ("export", "no.safetensors", "-o", "model.onnx"), "no weights file no.safetensors"),
         (typed, ("adapt", "no.mp4", "-o", "none/me.safetensors"), "folder none does not exist"),
         (typed, ("dub", "no.mp4", "no.wav", "-o", "out.mp4", "--strip", "none/look.png"), "folder none does not exist"),

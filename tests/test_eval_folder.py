@@ -3,6 +3,7 @@
 import gc
 import json
 import os
+import shutil
 import signal
 import time
 from fractions import Fraction
@@ -16,6 +17,7 @@ from small import save_networks
 
 from sidgan import checkpoint, media
 from sidgan.data.dataset import PackedSet
+from sidgan.data.transfer import Stretch
 from sidgan.errors import CheckpointError, ConfigError, DataError, OutputError
 from sidgan.evaluation import NetworkFiles, Settings, evaluate, evaluate_to, measures, notes, robustness_to, table
 
@@ -291,6 +293,20 @@ def test_frames_have_the_numbers_of_the_packed_clip(
     evaluate_to(tmp_path / "out", weights[0], [later], expert=weights[1], settings=how)
     with np.load(tmp_path / "out" / "frames" / "a__one.npz") as arrays:
         assert arrays["frame"].tolist() == list(range(4, COUNT))
+
+
+def test_pieces_of_one_video_count_as_one_person(prepared: Path, weights: tuple[Path, Path], tmp_path: Path) -> None:
+    cut = tmp_path / "cut"
+    shutil.copytree(prepared, cut)
+    lines = [json.loads(line) for line in (cut / "manifest.jsonl").read_text().splitlines()]
+    told = [{"span": [0, 1]}, {"span": [1, 2]}, {"span": None}, {"span": [2, 3], "identity": "ann"}]
+    lines = [line | {"source": "film.mp4"} | facts for line, facts in zip(lines, told, strict=True)]
+    (cut / "manifest.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    evaluate_to(tmp_path / "out", weights[0], [cut], expert=weights[1], settings=Settings(rows=("truth",)))
+    records = [json.loads(line) for line in (tmp_path / "out" / "records.jsonl").read_text().splitlines()]
+    assert [record["person"] for record in records] == ["film.mp4", "film.mp4", None]
+    takes_turns = [Stretch(cut, line, name, 0, COUNT).person for line in lines for name in ("a_p000", "grid/a/b_p000")]
+    assert takes_turns == ["film.mp4", "grid/a", "film.mp4", "grid/a", "a_p000", "grid/a", "ann", "ann"]
 
 
 def test_the_command_line_explains_what_is_missing(

@@ -115,7 +115,7 @@ def test_recordings_are_labelled_once_and_bad_ones_named(spoken: Path, tmp_path:
     assert set(voices) == {"anna", "bert"}
     assert len(lines) == 2
     assert any("nobody" in line and "silent" in line for line in lines)
-    assert any("broken" in line for line in lines)
+    assert [line.count("broken.mp3") for line in lines if "broken" in line] == [1]
     data = SpeechSet.read([tmp_path / "out"])
     assert {name: len(found) for name, found in data.voices.items()} == {"anna": 2, "bert": 1}
     for recordings in data.voices.values():
@@ -124,6 +124,13 @@ def test_recordings_are_labelled_once_and_bad_ones_named(spoken: Path, tmp_path:
             assert (recording.sounds >= 0).mean() > 0.5, "most of it is some sound"
     monkeypatch.setattr(labelling, "recognise", lambda samples: pytest.fail("done already"))
     assert label(spoken, tmp_path / "out") == pytest.approx(voices)
+
+
+def test_a_folder_of_faces_is_not_told_to_be_removed(tmp_path: Path):
+    (tmp_path / "clips").mkdir()
+    np.savez(tmp_path / "clips" / "a.npz", mel=np.zeros((80, 20), np.float16), pose=np.zeros((5, 3)))
+    with pytest.raises(DataError, match=r"a\.npz is no labelled recording; give a folder that sidgan label has made"):
+        SpeechSet.read([tmp_path])
 
 
 def test_silence_is_heard_as_silence():

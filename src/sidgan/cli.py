@@ -32,7 +32,7 @@ app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
     help="Dub video: redraw the mouth of a talking face so that it speaks a new audio track.",
 )  # fmt: skip
-train_app = typer.Typer(no_args_is_help=True, help="Train a sync expert or a generator.")
+train_app = typer.Typer(no_args_is_help=True, help="Train a sync expert, a generator, its ears, or what sees hands before faces.")
 DUB, TRAIN, JUDGE = "Dub", "Train", "Judge"  #: what the help groups commands by
 app.add_typer(train_app, name="train", rich_help_panel=TRAIN)
 app.add_typer(paper_app, name="paper", rich_help_panel=JUDGE)
@@ -645,7 +645,7 @@ def robustness(
                                       show_default=False)],
     split: Annotated[list[str] | None, typer.Option(help="splits to judge (heldout), in one table")] = None,
     clips: Annotated[int | None, typer.Option(help="judge only so many clips, drawn by their names")] = None,
-    factors: Annotated[str | None, typer.Option(help="some of yaw,side,size,white,pink,babble,rate; else all",
+    factors: Annotated[str | None, typer.Option(help="some of yaw, side, size, white, pink, babble and rate; else all",
                                                 metavar="A,B")] = None,
     expert: Annotated[str, typer.Option(help="weights file of a sync expert, or 'bundled'")] = "bundled",
     mask: Annotated[Mask, typer.Option(help="mouth region: between cheeks and below nose, or lower half")] = "query",
@@ -672,6 +672,7 @@ def robustness(
     _print({"factors": [one.to_dict() for one in tables]}, as_json, "\n\n".join(one.text() for one in tables))
     for line in [*left_out(out), *notes(tables)]:
         console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
+    _say(f"see {out / 'robustness.svg'}")
 
 
 @app.command(rich_help_panel=DUB)

@@ -348,7 +348,8 @@ def read_toml(path_or_name: str | Path, builds_on_it: tuple[str, ...] = ()) -> d
     if path.suffix != ".toml":
         preset = resources.files("sidgan") / "configs" / f"{path}.toml"
         if not preset.is_file():
-            raise ConfigError(f"no preset '{path_or_name}'; presets: {', '.join(presets())}; or give a .toml file")
+            near = meant(str(path_or_name), presets())
+            raise ConfigError(f"no preset '{path_or_name}' (a file of settings must end in .toml); {near}")
         data = preset.read_bytes()
     elif path.is_file():
         data = path.read_bytes()

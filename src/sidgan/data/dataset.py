@@ -325,6 +325,15 @@ def _from_bytes(video: bytes) -> cv2.VideoCapture:
     return cv2.VideoCapture(stream, cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
 
 
+def person_of(record: Mapping[str, Any]) -> str | None:
+    """Who is in a packed clip, as far as its record tells: the identity, else of a piece the file it was cut from.
+
+    Pieces of one video (``sidgan prepare --cut``) show one person, whoever that is.
+    """
+    known = record.get("identity") or (record.get("source") if record.get("span") else None)
+    return None if known is None else str(known)
+
+
 def read_manifest(root: Path) -> list[dict[str, Any]]:
     """The records of a prepared folder.
 

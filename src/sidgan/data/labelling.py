@@ -66,7 +66,7 @@ def label(
     jobs = [(path, out / _place(path.relative_to(folder))) for path in paths]
     for done, (job, found) in enumerate(zip(jobs, (executor or local())(_job, jobs), strict=True), 1):
         if isinstance(found, str):
-            report(f"{job[0]}: {found}")
+            report(found)
         else:
             voices[job[1].parent.name] += found
         progress(done, len(jobs))
@@ -89,7 +89,7 @@ def _job(job: tuple[Path, Path]) -> float | str:
     except InputError as error:
         return str(error)
     if len(samples) < MEL_STEPS * audio.HOP or np.abs(samples).max() < QUIET:
-        return "too short, or silent"
+        return f"{path}: too short, or silent"
     mel = audio.log_mel(samples)
     sounds = by_column(recognise(samples), mel.shape[1])
     with writing(target):

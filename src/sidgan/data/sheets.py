@@ -77,7 +77,7 @@ def _panel(found: Survey, measure: Measure) -> Byte:
     left, right, top, bottom = 46, width - 24, 44, height - 40
     every = np.concatenate([kept, rejected])
     if not len(every):
-        text(image, "not measured", (left + 8, (top + bottom) // 2), colour=PALE)
+        text(image, "no values", (left + 8, (top + bottom) // 2), colour=PALE)
         return image
     edges = _edges(every, limits, whole=measure.key == "offset")
     counts = [np.histogram(np.clip(v, edges[0], edges[-1]), edges)[0] for v in (kept, rejected)]

@@ -42,7 +42,9 @@ def read_recording(path: Path) -> Recording:
     try:
         with np.load(path) as arrays:
             return Recording(path.parent.name, arrays["mel"], arrays["sounds"])
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+    except KeyError:
+        raise DataError(f"{path} is no labelled recording; give a folder that sidgan label has made") from None
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise DataError(f"{path} cannot be read ({type(error).__name__}); remove it and label again") from None
 
 

@@ -22,7 +22,7 @@ import numpy as np
 from sidgan import audio, geometry, media
 from sidgan.config import FPS
 from sidgan.data.carry import Motion, View, blended, brightness, destination, redraw
-from sidgan.data.dataset import packed_arrays, read_crops, read_manifest
+from sidgan.data.dataset import packed_arrays, person_of, read_crops, read_manifest
 from sidgan.data.drawn import drawn
 from sidgan.errors import ConfigError, DataError, counted
 from sidgan.executors import local
@@ -58,10 +58,13 @@ class Stretch:
 
     @property
     def person(self) -> str:
-        """Who speaks: the identity, else the inner folder of names such as ``grid/s1/x``, else the clip itself."""
+        """Who speaks: the identity, else the inner folder of names such as ``grid/s1/x``, else the clip itself.
+
+        Pieces of one clip are of one person.
+        """
         known = self.record.get("identity")
         folder = self.name.rpartition("/")[0]
-        return str(known or (folder if "/" in folder else self.name))
+        return str(known or (folder if "/" in folder else person_of(self.record) or self.name))
 
     @property
     def base(self) -> Path:

@@ -10,7 +10,7 @@ from sidgan.engine.choice import check_engine, difference
 from sidgan.engine.graph import Graph, read_graph, traced, write_graph
 from sidgan.engine.run import sides
 from sidgan.engine.runtimes import onnx_painter
-from sidgan.errors import SidganError
+from sidgan.errors import SidganError, counted
 from sidgan.files import check_target, digest
 from sidgan.nn import Generator
 
@@ -62,5 +62,5 @@ def export(weights: Path | str, out: Path, *, size: int | None = None, batch: in
     if most > 1:
         raise SidganError(f"this generator cannot be exported: its graph differs from torch by up to {most:.0f} levels")
     write_graph(out, graph)
-    return (f"{out}: {batch} faces of {side} px at a time, {config.references} reference pictures; "
+    return (f"{out}: {batch} faces of {side} px at a time, {counted(config.references, 'reference picture')}; "
             f"differs from torch by {mean:.3f} grey levels, at most {most:.2f}")  # fmt: skip

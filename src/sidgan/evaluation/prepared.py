@@ -16,7 +16,7 @@ from torch import Tensor
 
 from sidgan import checkpoint
 from sidgan.config import require
-from sidgan.data.dataset import read_manifest
+from sidgan.data.dataset import person_of, read_manifest
 from sidgan.data.listing import ClipSource
 from sidgan.data.sources import folder as videos_below
 from sidgan.engine import choose_device, is_device
@@ -277,7 +277,7 @@ class PackedJob:
             verdicts += self._revoiced(subject, tools)
         shown = 0 if how.score_reference else len(subject.references)
         skipped = {"reference": shown, "beyond max_frames": part.end - part.last}
-        facts = {"frames": part.end - part.first, "judged": len(subject.frames), "person": part.record.get("identity"),
+        facts = {"frames": part.end - part.first, "judged": len(subject.frames), "person": person_of(part.record),
                  "skipped": {why: count for why, count in skipped.items() if count}}  # fmt: skip
         if tools.networks.judge is not None:
             facts["lag_faces"] = "direct" if own is not None else "no sound"

@@ -22,7 +22,7 @@ import torch
 
 from sidgan import audio, checkpoint
 from sidgan.config import FPS, SYNC_FRAMES, require
-from sidgan.data.dataset import PackedClip
+from sidgan.data.dataset import PackedClip, person_of
 from sidgan.data.listing import ClipSource, rank
 from sidgan.data.packing import read_sound
 from sidgan.engine import choose_device
@@ -245,7 +245,7 @@ class RobustnessJob:
         arrays = {"frame": part.first + picked} | {name: values[picked] for name, values in part.poses().items()}
         skipped = {"reference": 1, "beyond max_frames": part.end - part.last}
         facts = {"frames": part.end - part.first, "judged": len(picked), "side": part.record.get("side"),
-                 "person": part.record.get("identity"),
+                 "person": person_of(part.record),
                  "voices": len(self.voices), "skipped": {k: v for k, v in skipped.items() if v},
                  "unsuited": unsuited}  # fmt: skip
         return Outcome(verdicts, facts, arrays)

@@ -83,7 +83,7 @@ class ListenerTask(SingleTask[Listener]):
         self.config = config
         self.share = share(fabric, config.batch)
         self.train, self.held = speech.divided(config.held)
-        self.note(f"{counted(len(self.train.voices), 'voice')}, {self.train.seconds / 3600:.1f} h; "
+        self.note(f"{counted(len(self.train.voices), 'voice')}, {self.train.seconds / 60:.1f} min; "
                   f"held out: {', '.join(sorted(self.held.voices)) or 'none'}")  # fmt: skip
         self.batches = NextBatch(self._step_batch)
 
