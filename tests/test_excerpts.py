@@ -87,6 +87,8 @@ def test_a_mix_can_weigh_its_files_and_says_what_was_turned_down(folder: Path, t
     assert media.write_mix(tmp_path / "mix.wav", files, [0.5, 0.25]) == 1
     quiet = np.abs(media.read_audio(tmp_path / "mix.wav")).max()
     assert media.write_mix(tmp_path / "loud.wav", files, [4.0, 4.0]) < 0.5
+    assert [media.turned_down(gain) for gain in (1.0, 0.996)] == ["", ""], "nobody hears it"
+    assert media.turned_down(0.5) == "turned down by 6.0 dB, so that nothing is clipped"
     alone = media.write_mix(tmp_path / "one.wav", files[:1])
     assert alone == 1
     assert quiet == pytest.approx(0.75 * np.abs(media.read_audio(tmp_path / "one.wav")).max(), rel=0.01)

@@ -120,11 +120,14 @@ def test_what_nobody_foresaw_is_a_line_too(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_list_tells_what_a_single_dub_tells(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    report = SimpleNamespace(dubbed=3, frames=4, notes=("the voice was cut",))
+    passed = ((0, 0, "no face"), (2, 3, "voice is over"), (5, 5, "no face"))
+    report = SimpleNamespace(dubbed=3, frames=7, notes=("the voice was cut",), passed=passed)
     monkeypatch.setattr(Job, "run", lambda *_: (report, []))
     file = listed(tmp_path, "video,voice,out\na.mp4,a.wav,b.mp4\n")
-    code, said = command("dub", "--jobs", file)
-    assert (code, "3 of 4 frames dubbed -> b.mp4" in said, "the voice was cut" in said) == (0, True, True)
+    code, said = command("dub", "--jobs", file, "--report", "b.html")
+    assert (code, "3 of 7 frames dubbed -> b.mp4; see b.html" in said, "the voice was cut" in said) == (0, True, True)
+    assert "2 frames left as filmed: no face" in said
+    assert "2 frames left as filmed: voice is over" in said
     assert '"the voice was cut"' in command("dub", "--jobs", file, "--json")[1]
 
 

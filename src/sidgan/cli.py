@@ -32,7 +32,7 @@ app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
     help="Dub video: redraw the mouth of a talking face so that it speaks a new audio track.",
 )  # fmt: skip
-train_app = typer.Typer(no_args_is_help=True, help="Train a sync expert, a generator, its ears, or what sees hands before faces.")
+train_app = typer.Typer(no_args_is_help=True, help="Train experts, generators, ears, or what sees hands before faces.")
 DUB, TRAIN, JUDGE = "Dub", "Train", "Judge"  #: what the help groups commands by
 app.add_typer(train_app, name="train", rich_help_panel=TRAIN)
 app.add_typer(paper_app, name="paper", rich_help_panel=JUDGE)
@@ -148,7 +148,7 @@ def dub(
         require(video is None and out is None, "give VIDEO, VOICE and -o, or --jobs with a list of them, not both")
         look_first([jobs], [], [model])
     from sidgan.dubbing.settings import background_of, face_of
-    from sidgan.jobs import Job, speakers_of
+    from sidgan.jobs import Job, made, speakers_of
 
     nothing = Path()
     job = Job(
@@ -169,9 +169,7 @@ def dub(
         _say(f"sidgan: stopped; run the same command again to continue {job.out} where it was")
         raise typer.Exit(130) from None
     facts = {} if adapt is None else {"adapted": [one.to_dict() for one in adapted]}
-    looks = " and ".join(str(path) for path in (strip, report_to) if path is not None)
-    _print(report.to_dict() | facts, as_json,
-           f"{report.dubbed} of {report.frames} frames dubbed -> {out}{looks and f'; see {looks}'}")
+    _print(report.to_dict() | facts, as_json, made(job, report))
     if engine != "torch":
         _say(f"  drawn by {report.engine}")
     for line in report.notes:

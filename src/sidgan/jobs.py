@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from sidgan.credentials import Credentials
 from sidgan.dubbing import DubReport
 from sidgan.dubbing.journal import Journal
 from sidgan.dubbing.settings import Settings, background_of, face_of
-from sidgan.errors import ConfigError, InputError, SidganError
+from sidgan.errors import ConfigError, InputError, SidganError, counted
 from sidgan.executors import Executor
 from sidgan.files import check_target, require_apart, require_ending
 from sidgan.nn import Generator
@@ -261,7 +262,10 @@ def _job(where: str, row: Mapping[str, Any], like: Job) -> Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a job ended: what to tell in one line, whether it did what it should, and the notes of its report."""
+    """How a job ended: whether it did what it should, what to tell in one line, and further lines, ``notes``.
+
+    These are the notes of its report, and how many frames were left as filmed, and why.
+    """
 
     job: Job
     done: bool
@@ -287,4 +291,14 @@ def attempt(job: Job) -> Outcome:
         return Outcome(job, False, line if str(job.out) in line else f"{job.out}: {line}")
     except Exception as error:  # one odd file must not end the run
         return Outcome(job, False, " ".join(f"{job.out} failed ({type(error).__name__}: {error})".split()))
-    return Outcome(job, True, f"{report.dubbed} of {report.frames} frames dubbed -> {job.out}", report.notes)
+    passed: Counter[str] = Counter()
+    for first, last, reason in report.passed:
+        passed[reason] += last - first + 1
+    left = (f"{counted(frames, 'frame')} left as filmed: {reason}" for reason, frames in passed.most_common())
+    return Outcome(job, True, made(job, report), (*report.notes, *left))
+
+
+def made(job: Job, report: DubReport) -> str:
+    """What a dub has made, in one line."""
+    looks = " and ".join(str(path) for path in (job.strip, job.report) if path is not None)
+    return f"{report.dubbed} of {report.frames} frames dubbed -> {job.out}{looks and f'; see {looks}'}"

@@ -7,8 +7,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import numpy as np
-
 from sidgan import media, provenance
 from sidgan.config import require
 from sidgan.dubbing.report import Progress
@@ -83,7 +81,6 @@ class Inputs:
             if under is not None:
                 self.sound = Path(name) / "mix.wav"
                 turned = media.write_mix(self.sound, [*self._heard, under])
-            if turned < 1 and tell is not None:
-                less = -20 * np.log10(turned)
-                tell(f"all of the sound was turned down by {less:.1f} dB, so that nothing is clipped")
+            if tell is not None and (less := media.turned_down(turned)):
+                tell(f"all of the sound was {less}")
             yield

@@ -11,7 +11,7 @@ at, so "the voice starts with the picture" needs no arithmetic anywhere else.
 from sidgan.media.encoders import Encoding
 from sidgan.media.excerpt import write_excerpt, write_sound_excerpt
 from sidgan.media.loudness import loudness
-from sidgan.media.mix import write_mix
+from sidgan.media.mix import turned_down, write_mix
 from sidgan.media.pictures import digest, editable, glance, probe, read_frames, read_rgb, read_span, without_captions
 from sidgan.media.player import Player
 from sidgan.media.segments import Segment, SegmentWriter
@@ -51,6 +51,7 @@ __all__ = [
     "sound_span",
     "stated",
     "stretch",
+    "turned_down",
     "without_captions",
     "write_clip",
     "write_excerpt",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import wave
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -40,6 +41,12 @@ def write_mix(path: Path, files: Sequence[Path], gains: Sequence[float] = ()) ->
         for block in _mixed(files, gains):
             file.writeframes(np.round(np.clip(gain * block, -1, 1) * 32767).astype("<i2").T.tobytes())
     return gain
+
+
+def turned_down(gain: float) -> str:
+    """What people are told of a factor of at most 1 by which sound was turned down: nothing of less than 0.05 dB."""
+    less = -20 * math.log10(gain)
+    return f"turned down by {less:.1f} dB, so that nothing is clipped" if less >= 0.05 else ""
 
 
 def _mixed(files: Sequence[Path], gains: Sequence[float]) -> Iterator[Float]:

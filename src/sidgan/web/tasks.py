@@ -220,8 +220,8 @@ def _mix(task: Task, out: Path) -> None:
         else:
             gains = [_gain(wanted, media.loudness(voice)) for voice in voices]
     turned = media.write_mix(out, voices, gains)
-    if turned < 1:
-        task.tell(f"the voices were turned down by {-20 * np.log10(turned):.1f} dB, so that nothing is clipped")
+    if less := media.turned_down(turned):
+        task.tell(f"the voices were {less}")
 
 
 def _gain(wanted: float, is_: float | None) -> float:
