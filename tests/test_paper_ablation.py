@@ -14,7 +14,7 @@ from small import save_networks
 
 from sidgan import media
 from sidgan.config import to_dict
-from sidgan.errors import ConfigError, InputError, SidganError
+from sidgan.errors import ConfigError, DataError, DownloadError, InputError, SidganError
 from sidgan.paper import ablation, table4
 from sidgan.paper.ablation import SETTINGS, Plan, ablate, config_of, read_runs
 from sidgan.train import runs as training
@@ -116,7 +116,10 @@ def test_runs_are_trained_judged_and_never_done_twice(
     told: list[str] = []
     runs = ablate(plan(place, out), lambda share, text: told.append(text))
     assert [(run.row, run.seed, run.state) for run in runs] == [("no_pyramid", 0, "done"), ("full", 0, "done")]
-    assert told == ["no_pyramid, seed 0: run 1 of 2", "full, seed 0: run 2 of 2"]
+    logs = [out / row / "seed0" / "run" / "log.txt" for row in ("no_pyramid", "full")]
+    assert told == [f"no_pyramid, seed 0: run 1 of 2; how far it is: {logs[0]}",
+                    f"full, seed 0: run 2 of 2; how far it is: {logs[1]}"]  # fmt: skip
+    assert all(log.is_file() for log in logs)
     assert capsys.readouterr().out == "", "its log is in the run's folder"
     files = [out / row / "seed0" / "run" / "config.json" for row in ("no_pyramid", "full")]
     configs = [json.loads(file.read_text(encoding="utf-8")) for file in files]
@@ -140,6 +143,29 @@ def test_runs_are_trained_judged_and_never_done_twice(
     assert (out / "table4.md").is_file()
     with pytest.raises(ConfigError, match=r"made in another way: config.loop.steps was 2 and is 3"):
         ablate(plan(place, out, steps=3))
+
+
+def test_a_split_without_clips_is_told_before_anything_is_trained(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sidgan.train.runs.train_gan", lambda *_: pytest.fail("hours for nothing"))
+    with pytest.raises(DataError, match=r"no clips for test in .*; there are heldout \(2\), train \(1\)"):
+        ablate(plan(place, tmp_path / "out", split="test"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_settings_that_came_to_no_run_do_not_keep_the_folder(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def offline(*_: object) -> Path:
+        raise DownloadError("no network")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("sidgan.train.runs.train_gan", offline)
+        with pytest.raises(DownloadError):
+            ablate(plan(place, tmp_path, ("full",)))
+    [run] = ablate(plan(place, tmp_path, ("full",), steps=1))
+    assert run.state == "done"
 
 
 def test_clips_are_read_once_and_seeds_come_one_after_the_other(

@@ -15,14 +15,15 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sidgan.config import require, to_dict
-from sidgan.data.dataset import read_manifest
 from sidgan.errors import ConfigError, DataError, InputError, SidganError
+from sidgan.evaluation.lists import by_split
 from sidgan.evaluation.networks import NetworkFiles
-from sidgan.evaluation.prepared import Settings, evaluate_to, weights_file
+from sidgan.evaluation.prepared import Settings, chosen, evaluate_to, weights_file
 from sidgan.evaluation.protocol import differences
 from sidgan.evaluation.results import COMPOSITE
 from sidgan.files import digest, write_text, writing
@@ -180,7 +181,8 @@ def ablate(plan: Plan, progress: Progress = lambda share, text: None) -> list[Ru
     data, runs = Prepared(plan.data), list[Run]()
     for i, ((row, seed), config) in enumerate(configs.items()):
         folder = plan.out / row / f"seed{seed}"
-        progress(i / len(configs), f"{row}, seed {seed}: run {i + 1} of {len(configs)}")
+        log = folder / "run" / "log.txt"
+        progress(i / len(configs), f"{row}, seed {seed}: run {i + 1} of {len(configs)}; how far it is: {log}")
         run = _read(folder)
         if run.state == "unfinished":
             why = _one(plan, data, SETTINGS[row].expert, config, folder)
@@ -192,8 +194,7 @@ def ablate(plan: Plan, progress: Progress = lambda share, text: None) -> list[Ru
 
 def check(plan: Plan) -> dict[tuple[str, int], GanTrainConfig]:
     """The settings of each row and seed; raises what `ablate` would raise of settings and data, before any work."""
-    for folder in plan.data:
-        read_manifest(folder)
+    chosen(plan.data, partial(by_split, splits=[plan.split]))
     # Seed by seed, so that what is there when it is stopped is a whole table of fewer seeds.
     return {(row, seed): config_of(row, plan.preset, plan.steps, seed, plan.changes)
             for seed in plan.seeds for row in plan.rows}  # fmt: skip
@@ -204,7 +205,7 @@ def _settle(plan: Plan) -> None:
     with writing(plan.out):
         plan.out.mkdir(parents=True, exist_ok=True)
     path = plan.out / "ablation.json"
-    if path.is_file():
+    if path.is_file() and any(plan.out.glob("*/seed*/*")):  # without one, nothing was made by other settings
         before = json.loads(path.read_text(encoding="utf-8"))
         both = before["experts"].keys() & asked["experts"].keys()  # a second expert may be added later
         for kept in (before, asked):

@@ -99,8 +99,8 @@ def ablation(
     out: Annotated[Path, typer.Option(help="folder for runs, results and table; gone on with if it is there")] = Path(
         "ablation"
     ),
-    rows: Annotated[str | None, typer.Option(help="some of no_contextual,perceptual,vanilla_sync,no_pyramid,full,"
-                                             "laplacian,no_progressive,concat_audio; else all that can be run",
+    rows: Annotated[str | None, typer.Option(help="some of no_contextual, perceptual, vanilla_sync, no_pyramid, "
+                                             "full, laplacian, no_progressive and concat_audio; else all",
                                              metavar="A,B")] = None,
     seeds: Annotated[str, typer.Option(help="a run of each row for each", metavar="N,N")] = "0,1,2",
     config: Annotated[str, typer.Option(help="full setting of a size that fits: preset or TOML file")] = "small128",
