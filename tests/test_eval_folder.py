@@ -131,8 +131,9 @@ def test_a_result_folder_says_what_was_found(
     assert summary["means"]["raw"]["model"]["psnr"]["mean"] == pytest.approx(np.mean(each))
     told = notes(judged)
     assert told[0] == "heldout: 3 frames not judged: reference"
-    assert "no FID and LSE" in told[1]
-    assert "sidgan info --downloads" in told[1]
+    assert told[1] == "heldout: intervals are of 3 clips; of fewer than 10 they come out too narrow"
+    assert "no FID and LSE" in told[2]
+    assert "sidgan info --downloads" in told[2]
 
 
 def test_figures_of_another_way_are_not_mixed_in(
@@ -305,6 +306,7 @@ def test_pieces_of_one_video_count_as_one_person(prepared: Path, weights: tuple[
     evaluate_to(tmp_path / "out", weights[0], [cut], expert=weights[1], settings=Settings(rows=("truth",)))
     records = [json.loads(line) for line in (tmp_path / "out" / "records.jsonl").read_text().splitlines()]
     assert [record["person"] for record in records] == ["film.mp4", "film.mp4", None]
+    assert any("intervals are of 2 clips" in line for line in notes(tmp_path / "out")), "two pieces count as one"
     takes_turns = [Stretch(cut, line, name, 0, COUNT).person for line in lines for name in ("a_p000", "grid/a/b_p000")]
     assert takes_turns == ["film.mp4", "grid/a", "film.mp4", "grid/a", "a_p000", "grid/a", "ann", "ann"]
 
