@@ -74,7 +74,7 @@ def scores_of(people: Sequence[Person], mel: Float, times: Sequence[Fraction], c
         first = round(times[person.track.first] * audio.STEPS_PER_SECOND)
         count = min(len(rows), (mel.shape[1] - first) * FPS // audio.STEPS_PER_SECOND)
         scores[person] = coupling(person.track.landmarks[rows[:count]], mel[:, first:], SLACK) / COUPLING
-    for person, cosine in _cosines(judged, mel, times, clip).items():
+    for person, cosine in _cosines(judged, mel, clip).items():
         scores[person] += cosine / COSINE
     return scores
 
@@ -93,7 +93,7 @@ def _heard(mel: Float, person: Person, times: Sequence[Fraction], ticks: int) ->
     return int((~under).sum()) * FPS // audio.STEPS_PER_SECOND
 
 
-def _cosines(judged: Mapping[Person, Array], mel: Float, times: Sequence[Fraction], clip: Clip) -> dict[Person, float]:
+def _cosines(judged: Mapping[Person, Array], mel: Float, clip: Clip) -> dict[Person, float]:
     """The best mean cosine of the expert within the slack, for the middle of each track."""
     if not judged:
         return {}

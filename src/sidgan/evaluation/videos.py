@@ -177,7 +177,7 @@ class Pair:
             raise Excluded(f"face seen too briefly ({len(pick)} frames)")
         with tempfile.TemporaryDirectory(prefix="sidgan-") as folder:
             lag = tools.networks.judge is not None and len(pick) >= FEWEST
-            both = _cut(truth, result, times, pick, track, tools.how.size, Path(folder), lag=lag)
+            both = _cut(truth, result, pick, track, tools.how.size, Path(folder), lag=lag)
             found = self._judge(tools, track, times, pick, *both)
             del both
         begin, end = longest_seen(track)
@@ -264,9 +264,8 @@ def _followed(clip: Clip) -> tuple[FaceTrack, list[Fraction]]:
 
 
 def _cut(
-    truth: Clip, result: Clip, times: list[Fraction], pick: list[int], track: FaceTrack, size: int, folder: Path,
-    *, lag: bool,
-) -> tuple[Cuts, Cuts]:  # fmt: skip
+    truth: Clip, result: Clip, pick: list[int], track: FaceTrack, size: int, folder: Path, *, lag: bool
+) -> tuple[Cuts, Cuts]:
     """Cut the picked frames of both.
 
     Raises:
