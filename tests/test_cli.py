@@ -7,14 +7,16 @@ import subprocess
 import sys
 import tomllib
 from importlib.resources import files
+from io import StringIO
 from pathlib import Path
 
 import pytest
 from documents import find
+from rich.console import Console
 from typer.testing import CliRunner
 
 import sidgan as package
-from sidgan import checkpoint, cli
+from sidgan import checkpoint, cli, progress
 from sidgan.cli import app
 from sidgan.config import SyncNetConfig
 from sidgan.errors import InputError
@@ -52,6 +54,16 @@ VERBS = (
     "dub", "faces", "verify", "adapt", "demo", "export", "prepare", "multiply", "shards", "inspect", "eval",
     "robustness", "info", "doctor", "serve", "serve-worker", "train syncnet", "train gan",
 )  # fmt: skip
+
+
+def test_a_log_holds_how_far_a_long_command_is(monkeypatch):
+    now, log = 0.0, StringIO()
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
+    with progress.bar(Console(file=log)) as show:
+        for done in range(100):
+            now += 1.5
+            show(done / 100, f"[{done}] of 100 clips")
+    assert log.getvalue().splitlines() == [" 39%  [39] of 100 clips", " 79%  [79] of 100 clips"]
 
 
 @pytest.mark.parametrize("verb", VERBS)

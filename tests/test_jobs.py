@@ -17,7 +17,7 @@ from sidgan import dubbing, media
 from sidgan.dubbing.journal import Journal
 from sidgan.errors import ConfigError, InputError, OutputError
 from sidgan.executors import local
-from sidgan.jobs import Job, Outcome, attempt, read, run_all
+from sidgan.jobs import Job, Outcome, absent, attempt, read, run_all
 
 LIKE = Job(Path(), Path(), Path(), crf=20, faces="all")
 
@@ -88,6 +88,15 @@ def test_a_job_that_fails_does_not_end_the_others(tmp_path: Path) -> None:
     assert [(folder / name).exists() for name in ("1.mp4", "2.mp4", "3.mp4", "4.mkv")] == [False, True, False, True]
     assert len(list(media.read_frames(media.probe(folder / "4.mkv")))) == 32
     assert not list(folder.glob(".*"))
+
+
+def test_what_is_not_there_is_told_before_the_first_of_many_begins(tmp_path: Path) -> None:
+    (tmp_path / "talk.mp4").touch()
+    (tmp_path / "list.csv").write_text("video,voice,out\n" + "".join(
+        f"{tmp_path / video},{tmp_path / voice},{tmp_path / out}\n"
+        for video, voice, out in (("talk.mp4", "talk.mp4", "1.mp4"), ("no.mp4", "nor.wav", "2.mp4"))))  # fmt: skip
+    (line,) = absent(read(tmp_path / "list.csv", LIKE))
+    assert line.startswith(f"{tmp_path / '2.mp4'}: there is no {tmp_path / 'no.mp4'} and no {tmp_path / 'nor.wav'};")
 
 
 def test_a_page_that_cannot_be_made_leaves_a_finished_dub(

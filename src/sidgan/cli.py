@@ -186,6 +186,8 @@ def _dub_all(file: Path, like: Job, ray: str | None, as_json: bool) -> None:
 
     wanted, ended = dubs.read(file, like), list[dubs.Outcome]()
     executor = executors.on_ray(ray, Path.cwd(), like.workers) if ray else executors.local(like.workers)
+    for line in dubs.absent(wanted):
+        _say(f"  {line}")
     try:
         with bar(console) as show:
             for outcome in dubs.run_all(wanted, executor):

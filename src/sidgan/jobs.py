@@ -104,10 +104,15 @@ class Job(Settings):
         return found
 
     @property
+    def given(self) -> list[Path]:
+        """All files that it reads beside the model."""
+        files = [self.video, self.voice, *self.speakers.values(), self.face, self.background, self.sign, self.key]
+        return [file for file in files if isinstance(file, Path)]
+
+    @property
     def inputs(self) -> list[Path]:
         """All files that it reads."""
-        given = [self.video, self.voice, *self.speakers.values(), self.face, self.background, self.sign, self.key]
-        return [Path(self.model), *(file for file in given if isinstance(file, Path))]
+        return [Path(self.model), *self.given]
 
     @property
     def outputs(self) -> list[Path]:
@@ -208,6 +213,14 @@ def read(file: Path, like: Job) -> list[Job]:
             raise InputError(f"{file} has a job that reads {path}, which another writes; put that one into a list of "
                              "its own, to be done first, or choose another name")  # fmt: skip
     return jobs
+
+
+def absent(jobs: Sequence[Job]) -> Iterator[str]:
+    """A line for each job that reads what is not there: the first one may have hours to go before its turn."""
+    for job in jobs:
+        gone = [str(path) for path in job.given if not path.exists()]
+        if gone:
+            yield f"{job.out}: there is no {' and no '.join(gone)}; it will fail unless that is there at its turn"
 
 
 def _require_known(file: Path, columns: Sequence[str]) -> None:

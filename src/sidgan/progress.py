@@ -1,18 +1,38 @@
-"""A progress bar for people, for everything that takes a while on a command line."""
+"""How far a command is, for everything that takes a while: a bar for people, a line a minute in logs."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+EVERY = 60.0  #: seconds between lines where there is no terminal; what is sooner done than that says nothing
+
+Show = Callable[[float, str], None]  #: called with the share done and a line of text
+
 
 @contextmanager
-def bar(console: Console) -> Iterator[Callable[[float, str], None]]:
-    """What the block calls with the share done and a line of text; silent where ``console`` is not a terminal."""
+def bar(console: Console) -> Iterator[Show]:
+    """What the block calls with how far it is. Where ``console`` is no terminal, some of it stays as lines."""
+    if not console.is_terminal:
+        yield _lines(console)
+        return
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+    with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("", total=1.0)
         yield lambda share, text: progress.update(task, completed=share, description=text)
+
+
+def _lines(console: Console) -> Show:
+    told = time.monotonic()
+
+    def show(share: float, text: str) -> None:
+        nonlocal told
+        if time.monotonic() - told >= EVERY:
+            told = time.monotonic()
+            console.print(f"{share:4.0%}  {text}", highlight=False, markup=False, soft_wrap=True)
+
+    return show
