@@ -584,6 +584,17 @@ def test_in_silence_the_mouth_can_stay_as_it_was_filmed(folder: Path, tmp_path: 
     assert (heard[0, :, 12:16] == audio.SILENCE).all()
 
 
+def test_where_a_voice_ends_the_filmed_mouth_comes_back_softly(folder: Path) -> None:
+    made = planned(folder, "a.wav")  # 1 s of it, and 3.2 s of video
+    shares = [found if isinstance(found, str) else found[0][1] for found in map(made.faces, list(made.timeline)[12:27])]
+    assert shares[:9] == [1.0] * 9
+    assert shares[9:13] == pytest.approx([1.0, 0.75, 0.5, 0.25])
+    assert shares[13:] == ["voice is over"] * 2
+    whole = dataclasses.replace(made, timeline=Timeline(made.seen.times, Fraction(1), Fraction(1), "cut"),
+                                seen=dataclasses.replace(made.seen, end=Fraction(1)))  # fmt: skip
+    assert whole.faces(list(made.timeline)[24]) == made.faces(list(made.timeline)[12]), "no more is shown then"
+
+
 def test_a_mouth_that_is_shut_stays_as_it_was_filmed_in_pauses(folder: Path, tmp_path: Path) -> None:
     voice = str(pausing(tmp_path, 0.0))
 

@@ -18,6 +18,7 @@ from sidgan.timeline import Showing, Timeline
 from sidgan.types import Array, Float
 
 FADE = 3  #: frames over which a redrawn mouth comes and goes beside frames that are left alone; cuts need none
+ENDING = 0.16  #: seconds over which it goes at the end of a voice after which the video goes on
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,8 @@ class Plan:
             self._weights[person] = fades(person, self.seen.cuts, len(self.seen.times)), opened(person)
         row = person.row(shown.source)
         share, open_ = (float(shares[row]) for shares in self._weights[person])
+        if self.timeline.voice < self.seen.end:
+            share = min(share, float(self.timeline.voice - shown.time) / ENDING)
         return min(share, self.voices.of(self.seen.numbers[person]).moves(shown.time, open_))
 
 
