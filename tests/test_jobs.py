@@ -17,7 +17,7 @@ from sidgan import dubbing, media
 from sidgan.dubbing.journal import Journal
 from sidgan.errors import ConfigError, InputError, OutputError
 from sidgan.executors import local
-from sidgan.jobs import Job, Outcome, absent, attempt, read, run_all
+from sidgan.jobs import Job, Outcome, absent, attempt, left, read, run_all
 
 LIKE = Job(Path(), Path(), Path(), crf=20, faces="all")
 
@@ -88,6 +88,16 @@ def test_a_job_that_fails_does_not_end_the_others(tmp_path: Path) -> None:
     assert [(folder / name).exists() for name in ("1.mp4", "2.mp4", "3.mp4", "4.mkv")] == [False, True, False, True]
     assert len(list(media.read_frames(media.probe(folder / "4.mkv")))) == 32
     assert not list(folder.glob(".*"))
+
+
+def test_many_pauses_are_one_line() -> None:
+    pauses = [(10 * k, 10 * k + 1, "pause of the voice") for k in range(9)]
+    report: Any = SimpleNamespace(passed=[*pauses, (200, 203, "no face"), (300, 300, "no face")])
+    assert list(left(report, few=5)) == [
+        "18 frames left as filmed: pause of the voice",
+        "frames 200-203 left as filmed: no face", "frames 300-300 left as filmed: no face",
+    ]  # fmt: skip
+    assert list(left(report)) == ["18 frames left as filmed: pause of the voice", "5 frames left as filmed: no face"]
 
 
 def test_what_is_not_there_is_told_before_the_first_of_many_begins(tmp_path: Path) -> None:

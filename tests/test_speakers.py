@@ -574,7 +574,7 @@ def test_in_silence_the_mouth_can_stay_as_it_was_filmed(folder: Path, tmp_path: 
     voice = str(pausing(tmp_path, 0.0))
     kept, closed = (planned(folder, voice, silence) for silence in ("keep", "close"))
     frames = list(kept.timeline)
-    assert all(kept.faces(frame) == "silence" for frame in frames[30:36])  # 1.2 to 1.44 s
+    assert all(kept.faces(frame) == "pause of the voice" for frame in frames[30:36])  # 1.2 to 1.44 s
     shares = [found[0][1] for found in map(kept.faces, frames[:60]) if not isinstance(found, str)]
     assert {0.0 < share < 1.0 for share in shares} == {True, False}  # it comes and goes softly
     (person, share), *_ = closed.faces(frames[32])

@@ -32,7 +32,7 @@ def report(**change: Any) -> dict[str, Any]:
 def test_nothing_stands_out_where_nothing_is_wrong() -> None:
     assert findings(report()) == []
     assert findings({}) == []
-    asked_for = [(90, 94, "silence"), (95, 99, "voice is over")]
+    asked_for = [(90, 94, "pause of the voice"), (95, 99, "voice is over")]
     assert findings(report(passed=asked_for, shots=[shot(0, 99, 0.98), shot(0, 99, 0.0, None, 0)])) == []
 
 

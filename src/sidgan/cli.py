@@ -148,7 +148,7 @@ def dub(
         require(video is None and out is None, "give VIDEO, VOICE and -o, or --jobs with a list of them, not both")
         look_first([jobs], [], [model])
     from sidgan.dubbing.settings import background_of, face_of
-    from sidgan.jobs import Job, made, speakers_of
+    from sidgan.jobs import Job, left, made, speakers_of
 
     nothing = Path()
     job = Job(
@@ -174,8 +174,8 @@ def dub(
         _say(f"  drawn by {report.engine}")
     for line in report.notes:
         _say(f"  {line}")
-    for first, last, reason in report.passed:
-        _say(f"  frames {first}-{last} left as filmed: {reason}")
+    for line in left(report, few=5):
+        _say(f"  {line}")
     for begin, end in report.damaged:
         _say(f"  {begin:.2f}-{end:.2f} s damaged: the last good picture is shown that long")
 
@@ -297,6 +297,7 @@ def demo(
     from importlib import resources
 
     from sidgan import dubbing
+    from sidgan.jobs import left
 
     assets = Path(str(resources.files("sidgan") / "assets"))
     video, (voice,) = assets / "demo.mp4", list(assets.glob("demo_voice.*"))
@@ -306,6 +307,8 @@ def demo(
         report = dubbing.dub(video, voice, out / "dubbed.mp4", device=device,
                              progress=lambda stage, done, total: show(done / max(total, 1), stage))  # fmt: skip
     dubbing.strip(video, out / "dubbed.mp4", out / "before_after.png")
+    for line in left(report):
+        _say(line)
     _print(report.to_dict(), as_json, f"{report.dubbed} of {report.frames} frames dubbed in {report.wall:.0f} s; "
            f"see {out / 'dubbed.mp4'} and {out / 'before_after.png'}")  # fmt: skip
 

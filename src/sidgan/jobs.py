@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -304,11 +304,20 @@ def attempt(job: Job) -> Outcome:
         return Outcome(job, False, line if str(job.out) in line else f"{job.out}: {line}")
     except Exception as error:  # one odd file must not end the run
         return Outcome(job, False, " ".join(f"{job.out} failed ({type(error).__name__}: {error})".split()))
-    passed: Counter[str] = Counter()
+    return Outcome(job, True, made(job, report), (*report.notes, *left(report)))
+
+
+def left(report: DubReport, few: int = 0) -> Iterator[str]:
+    """What was left as filmed and why: in one line for each reason, or stretch by stretch up to ``few`` of them."""
+    stretches: dict[str, list[tuple[int, int]]] = defaultdict(list)
     for first, last, reason in report.passed:
-        passed[reason] += last - first + 1
-    left = (f"{counted(frames, 'frame')} left as filmed: {reason}" for reason, frames in passed.most_common())
-    return Outcome(job, True, made(job, report), (*report.notes, *left))
+        stretches[reason].append((first, last))
+    frames = {reason: sum(last - first + 1 for first, last in found) for reason, found in stretches.items()}
+    for reason in sorted(frames, key=lambda reason: -frames[reason]):
+        if len(stretches[reason]) <= few:
+            yield from (f"frames {first}-{last} left as filmed: {reason}" for first, last in stretches[reason])
+        else:
+            yield f"{counted(frames[reason], 'frame')} left as filmed: {reason}"
 
 
 def made(job: Job, report: DubReport) -> str:

@@ -44,7 +44,7 @@ class Plan:
         if not willing or shown.time >= self.timeline.voice:
             return next(iter(refusals), None) or ("voice is over" if willing else "no face")
         weights = [(person, self._weight(person, shown)) for person in willing]
-        return [(person, weight) for person, weight in weights if weight > 0] or "silence"
+        return [(person, weight) for person, weight in weights if weight > 0] or "pause of the voice"
 
     def shots(self) -> Iterator[Shot]:
         """What became of each shot, person by person. The shots of a video that is shown again come again."""
