@@ -174,14 +174,21 @@ def test_rounded_stretches_keep_every_frame_on_its_side(rate: Fraction) -> None:
     assert Stretches.of(stretches.spans) == stretches
 
 
-def test_long_lists_are_cut_and_counted() -> None:
-    edited = Stretches.of([(Fraction(i), Fraction(2 * i + 1, 2)) for i in range(100_000, 100_000 + MAX_SPANS + 7)])
-    assert (len(edited.spans), edited.left_out) == (MAX_SPANS, 7)
-    again = Stretches.of(edited.spans, edited.left_out)
-    assert again == edited
+def test_of_many_stretches_none_is_left_out() -> None:
+    pauses = [Fraction(1, 2)] * (MAX_SPANS + 6)
+    pauses[3:80:11] = [Fraction(1, 50)] * 7  # as many as there are stretches too many: these are not told
+    begins = [100_000 + k + sum(pauses[:k]) for k in range(len(pauses) + 1)]
+    edited = Stretches.of([(begin, begin + 1) for begin in begins])
+    assert (len(edited.spans), edited.left_out) == (MAX_SPANS, 0)
+    assert within(edited, begins) == [True] * len(begins)
+    assert within(edited, [begin + 1 for begin in begins[:-1]]) == [pause < Fraction(1, 2) for pause in pauses]
+    assert Stretches.of(edited.spans) == edited
+    assert Stretches.of([]) == Stretches()
     mark = Mark(model="m", weights=HEX, source=HEX, voice=HEX, edited=edited, earlier=edited)
     assert len(mark.tags()["comment"]) < 6000
-    assert str(edited).endswith(f"and {MAX_SPANS + 7 - provenance.SHOWN} more")
+    assert str(edited).endswith(f"and {MAX_SPANS - provenance.SHOWN} more")
+    older = Stretches(edited.spans, left_out=7)
+    assert str(older).endswith(f"and {MAX_SPANS + 7 - provenance.SHOWN} more")
 
 
 # -------------------------------------------------------------------------------------------------------------- verify

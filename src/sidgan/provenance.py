@@ -16,6 +16,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from sidgan.files import digest
 from sidgan.version import __version__
 
 SENTENCE = "altered by sidgan: mouth redrawn to new audio"
-MAX_SPANS = 100  #: stretches that are listed; more are counted, so that the comment stays below some 5 kB
+MAX_SPANS = 100  #: stretches that are listed, so that the comment stays below some 5 kB
 SHOWN = 8  #: stretches that are printed
 LONGEST = 1 << 16  #: characters of a comment that are looked at
 HEX = re.compile(r"[0-9a-f]{64}")
@@ -39,8 +40,9 @@ class Stretches:
     That holds exactly for the times in the source, in mp4 and in mov; mkv rounds its own times, by up to a millisecond.
 
     Attributes:
-        spans: the first `MAX_SPANS` of them, in order.
-        left_out: how many more there are.
+        spans: they, in order, at most `MAX_SPANS`. Where there are more, those nearest to each other are one: no part
+            lies outside, and short ones lie within that are none.
+        left_out: how many more there are after these, in marks of versions that listed the first alone.
     """
 
     spans: tuple[tuple[float, float], ...] = ()
@@ -55,7 +57,11 @@ class Stretches:
                 joined[-1] = joined[-1][0], max(last, joined[-1][1])
             else:
                 joined.append((first, last))
-        return cls(tuple(joined[:MAX_SPANS]), left_out + len(joined[MAX_SPANS:]))
+        gaps = [later[0] - sooner[1] for sooner, later in pairwise(joined)]
+        wide = sorted(sorted(range(len(gaps)), key=lambda k: -gaps[k])[: MAX_SPANS - 1])
+        begins, ends = [0, *(k + 1 for k in wide)], [*wide, len(joined) - 1]
+        told = [(joined[first][0], joined[last][1]) for first, last in zip(begins, ends, strict=True) if joined]
+        return cls(tuple(told), left_out)
 
     def __bool__(self) -> bool:
         return bool(self.spans) or self.left_out > 0
