@@ -21,8 +21,9 @@ import numpy as np
 
 from sidgan import geometry, media, provenance
 from sidgan.dubbing.looks import doubt
+from sidgan.dubbing.silence import PAUSED
 from sidgan.dubbing.verdict import SURE, findings, least_sure, seconds_of
-from sidgan.errors import InputError, MarkError
+from sidgan.errors import InputError, MarkError, counted
 from sidgan.files import finished, writing
 from sidgan.types import Byte
 
@@ -174,7 +175,7 @@ def _timeline(report: Mapping[str, Any]) -> Iterator[str]:
         return
     at = seconds_of(report)
     told = f"{report['dubbed']} of {report['frames']} frames are redrawn"
-    told += "; the others are listed below" if passed else ""
+    told += "; the others are told below" if passed else ""
     yield f"<h2>Where the mouth was redrawn</h2><div class='bar' role='img' aria-label='{told}'>"
     begin = 0
     for first, last, reason in [*passed, (report["frames"], report["frames"], "")]:
@@ -185,8 +186,10 @@ def _timeline(report: Mapping[str, Any]) -> Iterator[str]:
     yield f"</div><p class='ends'><span>{_moment(0)}</span>"
     yield "<span><i class='key dubbed'></i>redrawn <i class='key passed'></i>as filmed</span>"
     yield f"<span>{_moment(at(report['frames']))}</span></p>"
-    if passed:
-        rows = [(_span(at(a), at(b + 1)), f"{a}-{b}", escape(reason)) for a, b, reason in passed]
+    rows = [(_span(at(a), at(b + 1)), f"{a}-{b}", escape(reason)) for a, b, reason in passed if reason != PAUSED]
+    if len(rows) < len(passed):  # of which a film has hundreds
+        yield f"<p>In {counted(len(passed) - len(rows), 'pause')} of the voice the mouth is as filmed.</p>"
+    if rows:
         yield from _rows(("as filmed", "frames", "why"), rows, "framed words")
     damaged = [(_span(begin, end), f"{end - begin:.2f} s") for begin, end in report.get("damaged", ())]
     if damaged:

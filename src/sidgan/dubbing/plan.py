@@ -11,6 +11,7 @@ import numpy as np
 
 from sidgan.dubbing.analysis import Analysis
 from sidgan.dubbing.report import Shot
+from sidgan.dubbing.silence import PAUSED
 from sidgan.dubbing.voice import Voices
 from sidgan.geometry import mouth_opening
 from sidgan.people import SHUT, Person
@@ -44,7 +45,7 @@ class Plan:
         if not willing or shown.time >= self.timeline.voice:
             return next(iter(refusals), None) or ("voice is over" if willing else "no face")
         weights = [(person, self._weight(person, shown)) for person in willing]
-        return [(person, weight) for person, weight in weights if weight > 0] or "pause of the voice"
+        return [(person, weight) for person, weight in weights if weight > 0] or PAUSED
 
     def shots(self) -> Iterator[Shot]:
         """What became of each shot, person by person. The shots of a video that is shown again come again."""

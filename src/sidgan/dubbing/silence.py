@@ -13,6 +13,7 @@ from sidgan.types import Array, Float
 Silence = Literal["close", "keep", "draw"]
 SILENCES: tuple[str, ...] = get_args(Silence)
 
+PAUSED = "pause of the voice"  #: why a frame is left as filmed there
 PAUSE = 0.3  #: seconds; what is shorter belongs to speech: stops, breaths between words
 DECIBELS = 12.5  #: of one unit of a spectrogram
 BELOW = 25.0  #: dB below loud speech (the 90th percentile of what is heard), mean over the bands, that are silent

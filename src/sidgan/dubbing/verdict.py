@@ -18,11 +18,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sidgan.dubbing.looks import LIMITS, UNTOUCHED, doubt
+from sidgan.dubbing.silence import PAUSED
 
 SURE = 0.75  #: mean confidence of a shot below which it is worth a look
 LONG = 2.0  #: seconds
 MOST = 4.0  #: weight that no length exceeds
-HARMLESS = ("voice is over", "pause of the voice")  #: reasons to leave a mouth alone that were asked for
+HARMLESS = ("voice is over", PAUSED)  #: reasons to leave a mouth alone that were asked for
 WORDS = {
     "seam": "an edge may show around the mouth", "jitter": "redrawn skin trembles",
     "sharpness": "redrawn skin is less sharp than what is around it",
