@@ -208,6 +208,11 @@ def test_each_redrawn_stretch_is_told_with_its_worst_moment() -> None:
     assert (first.seam, first.jitter, first.at, first.face) == (5.0, None, 0.2, (5, 0, 100))
     assert (second.sharpness, second.at) == (0.6, 0.6)
     assert figures([]) == {"seam": None, "jitter": None, "sharpness": None}
+    pauses = [(0, 1, PAUSED), (6, 7, PAUSED), (11, 12, PAUSED)]
+    one, other = stretches(samples, timeline, [*pauses, (14, 14, "no face"), (19, 19, PAUSED)])
+    assert (one.first, one.last, one.dubbed, one.at) == (2, 13, 8, 0.2)
+    assert (other.first, other.last, other.dubbed, other.at) == (15, 18, 4, 0.6)
+    assert list(stretches([], timeline, [(0, 19, PAUSED)])) == []
 
 
 @pytest.fixture(scope="module")

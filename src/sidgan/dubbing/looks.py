@@ -25,6 +25,7 @@ import numpy as np
 
 from sidgan.blend import polygon
 from sidgan.dubbing.detail import brightness, fine, mean_size, resized
+from sidgan.dubbing.silence import PAUSED
 from sidgan.geometry import OUTER_LIPS
 from sidgan.people import Person
 from sidgan.timeline import Showing, Timeline
@@ -143,14 +144,16 @@ class Looks:
 def stretches(samples: Sequence[Sample], timeline: Timeline, passed: Iterable[tuple[int, int, str]]) -> Iterator[Look]:
     """How each stretch of the output looks that is not in ``passed``, frame numbers from first to last.
 
+    Pauses, of which there are many, do not part them: figures of a second or two say little.
+
     Args:
         samples: in order of their frames.
     """
-    left_alone = {i for first, last, _ in passed for i in range(first, last + 1)}
+    why = {i: reason for first, last, reason in passed for i in range(first, last + 1)}
     places = [sample.frame for sample in samples]
-    for alone, run in groupby(timeline, key=lambda shown: shown.index in left_alone):
-        frames = list(run)
-        if not alone:
+    for alone, run in groupby(timeline, key=lambda shown: why.get(shown.index, PAUSED) != PAUSED):
+        frames = [shown for shown in run if shown.index not in why]
+        if frames and not alone:
             first, last = frames[0].index, frames[-1].index
             yield _look(samples[bisect_left(places, first) : bisect_right(places, last)], frames)
 
