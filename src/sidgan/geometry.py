@@ -23,7 +23,7 @@ EYES = slice(36, 48)
 RIGHT_EYE_CORNER, LEFT_EYE_CORNER = 36, 45
 OUTER_LIPS, INNER_LIPS, MOUTH = slice(48, 60), slice(60, 68), slice(48, 68)
 STEADY = (0, 1, 2, 14, 15, 16, *range(27, 48))  #: landmarks of the head that speech does not move
-WINGS = slice(10, 15)  #: of these, the lower end of the nose, just above the mouth
+WINGS = slice(STEADY.index(31), STEADY.index(36))  #: of these, the lower end of the nose, just above the mouth
 SLACK = 0.06  #: of half the square's side, by which this may be elsewhere: a network finds a mouth so far off by itself
 
 # Proportions of the mean face, in units of u: eye corners 0.737 apart, nose base 0.415 below the eye line.

@@ -21,6 +21,7 @@ from sidgan.executors import Executor
 from sidgan.files import check_target, require_apart, require_ending
 from sidgan.nn import Generator
 from sidgan.portable import on_disk, spelt
+from sidgan.types import Show
 
 if TYPE_CHECKING:
     from sidgan.adaptation import AdaptReport
@@ -54,7 +55,6 @@ KINDS: dict[str, Callable[[str], Any]] = {
     "speakers": lambda text: speakers_of(text.split(";")), "lossless": lambda text: TRUTH[text.lower()],
     **dict.fromkeys((*NEEDED, "strip", "report", "sign", "key"), Path),
 }  # fmt: skip
-Show = Callable[[float, str], None]  #: called with the share done and a line of text
 Tell = Callable[[str], None]  #: called with a line that stays
 
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-EVERY = 60.0  #: seconds between lines where there is no terminal; what is sooner done than that says nothing
+from sidgan.types import Show
 
-Show = Callable[[float, str], None]  #: called with the share done and a line of text
+EVERY = 60.0  #: seconds between lines where there is no terminal; what is sooner done than that says nothing
 
 
 @contextmanager

@@ -7,6 +7,7 @@ device, then float in [0, 1]. Coordinates are (x, y) in px; an integer coordinat
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -19,6 +20,8 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 Float = npt.NDArray[Any]  #: float32
 Byte = npt.NDArray[Any]  #: uint8
+
+Show = Callable[[float, str], None]  #: told how far a long work is: the share done, and a line of text
 
 
 @dataclass(frozen=True)

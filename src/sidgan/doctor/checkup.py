@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sidgan.doctor import findings
 from sidgan.doctor.findings import Finding
 from sidgan.errors import SidganError, counted
+from sidgan.types import Show
 from sidgan.version import __version__
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class Checkup:
 
 
 def examine(
-    *, device: str = "auto", timed: bool = True, progress: Callable[[float, str], None] = lambda share, text: None
+    *, device: str = "auto", timed: bool = True, progress: Show = lambda share, text: None
 ) -> Checkup:
     """Look at everything; with ``timed``, dub half a hundred frames as well.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import resources
 from itertools import islice
@@ -16,7 +15,7 @@ import numpy as np
 from sidgan import media
 from sidgan.config import MEL_BANDS, MEL_MARGIN, MEL_STEPS
 from sidgan.dubbing import Dubber
-from sidgan.types import Byte
+from sidgan.types import Byte, Show
 
 FULL_HD = (1080, 1920)  #: lines, columns
 SIDE = 256  #: px of the faces that the network is timed with, and of most faces in full HD
@@ -52,7 +51,7 @@ class Speed:
                 f"{self.dub:.1f} frames a second, a minute of it in about {_spoken(self.minute)}")  # fmt: skip
 
 
-def measure(device: str = "auto", progress: Callable[[float, str], None] = lambda share, text: None) -> Speed:
+def measure(device: str = "auto", progress: Show = lambda share, text: None) -> Speed:
     """Time the bundled generator; half a minute on two slow cores.
 
     Args:

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from sidgan.evaluation.remarks import people_of
 from sidgan.evaluation.results import Interval, bootstrap, cell, drawn
 from sidgan.types import Float
 
@@ -127,7 +128,7 @@ def _bin_names(factor: str) -> list[str]:
 def _frame_bins(out: Path, records: Sequence[dict[str, Any]], clean: str) -> list[Level]:
     """Frames of all clips by the absolute yaw of the head; those without a packed pose are in no bin."""
     series = []
-    for record, person in zip(records, _people(records), strict=True):
+    for record, person in zip(records, people_of(records), strict=True):
         with np.load(out / "frames" / f"{record['stem']}.npz") as arrays:
             if "yaw" in arrays.files:
                 turned = np.abs(arrays["yaw"])
@@ -190,12 +191,12 @@ def _value(record: dict[str, Any], level: str, row: str, metric: str) -> float:
 
 
 def _means(records: Sequence[dict[str, Any]], level: str, row: str) -> dict[str, Interval]:
-    return {m: bootstrap([_value(r, level, row, m) for r in records], _people(records)) for m in METRICS}
+    return {m: bootstrap([_value(r, level, row, m) for r in records], people_of(records)) for m in METRICS}
 
 
 def _changes(records: Sequence[dict[str, Any]], level: str, clean: str) -> dict[str, Interval]:
     """Of the model, clip by clip."""
-    people = _people(records)
+    people = people_of(records)
     return {
         m: bootstrap([_value(r, level, "model", m) - _value(r, clean, "model", m) for r in records], people)
         for m in METRICS
@@ -213,10 +214,6 @@ def pooled(parts: Sequence[Float], people: Sequence[str] | None = None) -> Inter
     known = [(i, part) for i, part in known if len(part)]
     who = None if people is None else [people[i] for i, _ in known]
     return drawn([math.fsum(part.tolist()) for _, part in known], [len(part) for _, part in known], who)
-
-
-def _people(records: Sequence[dict[str, Any]]) -> list[str]:
-    return [record.get("person") or record["name"] for record in records]
 
 
 def _plain(interval: Interval) -> dict[str, float | None]:

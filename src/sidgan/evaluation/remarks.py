@@ -54,12 +54,17 @@ def _first(record: Mapping[str, Any], why: str) -> str:
 def few(records: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """That the intervals of a split are of few people, or of few clips where these are drawn from."""
     judged = [r for r in records if r["excluded"] is None]
-    people = {r.get("person") or r["name"] for r in judged}
+    people = set(people_of(judged))
     known = len(people) > 1 and all(r.get("person") for r in judged)
     drawn = len(people) if len(people) > 1 else len(judged)
     if 1 < drawn < FEW:
         what = counted(drawn, "person", "people") if known else counted(drawn, "clip")
         yield f"intervals are of {what}; of fewer than {FEW} they come out too narrow"
+
+
+def people_of(records: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Who is in each clip; somebody of their own where nobody knows."""
+    return [record.get("person") or record["name"] for record in records]
 
 
 def poor(records: Sequence[Mapping[str, Any]]) -> Iterator[str]:

@@ -27,6 +27,7 @@ from sidgan.evaluation.prepared import Settings, chosen, evaluate_to, weights_fi
 from sidgan.evaluation.protocol import differences
 from sidgan.evaluation.results import COMPOSITE
 from sidgan.files import digest, write_text, writing
+from sidgan.types import Show
 
 if TYPE_CHECKING:
     from sidgan.train.runs import Prepared
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 
 COLLAPSED = 10.0  #: dB of the mouth as drawn, below which a run has failed: errors of 80 levels are no face
 ROWS = ("truth", "model", "wrong")
-Progress = Callable[[float, str], None]
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,7 @@ class Run:
         return self.folder / "judged"
 
 
-def ablate(plan: Plan, progress: Progress = lambda share, text: None) -> list[Run]:
+def ablate(plan: Plan, progress: Show = lambda share, text: None) -> list[Run]:
     """Train and judge all that is not done yet.
 
     Raises:

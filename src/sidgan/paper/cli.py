@@ -14,6 +14,7 @@ from sidgan.files import look_first
 from sidgan.paper import cli_pictures, cli_tables
 from sidgan.paper.written import Figure
 from sidgan.progress import bar
+from sidgan.types import Show
 
 app = typer.Typer(no_args_is_help=True, help="Tables and figures of the paper, computed on your own material.")
 cli_tables.add_to(app)
@@ -125,5 +126,5 @@ def _remarks(result: Any, picture: Path) -> None:
                   markup=False, highlight=False)
 
 
-def _windows(show: Callable[[float, str], None]) -> Callable[[int, int], None]:
+def _windows(show: Show) -> Callable[[int, int], None]:
     return lambda done, total: show(done / total, f"{done} of {total} windows")

@@ -21,6 +21,7 @@ from typing import Any
 from sidgan.errors import ConfigError, OutputError, SidganError
 from sidgan.files import write_text, writing
 from sidgan.portable import hold
+from sidgan.types import Show
 from sidgan.web.courier import Courier, UnreachableError
 from sidgan.web.handout import EngineError, Handout
 from sidgan.web.limits import RefusedError
@@ -38,7 +39,6 @@ HELD = "held.json"  #: the number of the job that is worked on, and what its wor
 DISMISSED = "dismissed.json"  #: the same of a worker that was ended over its job, and why it was
 OWNER = "service"  #: whose files they are in this folder; the server does not tell
 SENT = 1000  #: numbers in a greeting
-Show = Callable[[float, str], None]
 
 
 @contextmanager

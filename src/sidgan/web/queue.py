@@ -19,7 +19,7 @@ import shutil
 import socket
 import sqlite3
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,7 @@ from typing import IO, Any
 
 from sidgan.errors import OutputError
 from sidgan.portable import hold
+from sidgan.types import Show
 from sidgan.web.limits import Limits, RefusedError
 from sidgan.web.store import Store, new_id
 
@@ -208,10 +209,10 @@ class Queue:
             db.execute("update job set lease = ? where state = 'running' and worker like ?",
                        (time.time() + LEASE, f"{REMOTE}%"))  # fmt: skip
 
-    def fetch(self, work: Work, show: Callable[[float, str], None]) -> None:
+    def fetch(self, work: Work, show: Show) -> None:
         """Bring a job's files to where the worker reads them: here they are there."""
 
-    def deliver(self, work: Work, result: Mapping[str, Any], show: Callable[[float, str], None]) -> None:
+    def deliver(self, work: Work, result: Mapping[str, Any], show: Show) -> None:
         """Bring results to where their owner finds them: here they are there."""
 
     def beat(self, work: Work, share: float, stage: str) -> bool:

@@ -19,14 +19,13 @@ from sidgan.dubbing import portraits
 from sidgan.errors import InputError, SidganError
 from sidgan.files import finished
 from sidgan.jobs import OWN_SOUND, Job
-from sidgan.types import Byte
+from sidgan.types import Byte, Show
 from sidgan.web.queue import Queue, Work, files_of
 from sidgan.web.store import Kept
 from sidgan.web.worker import Means
 
 MOMENT, SECONDS = 0.6, 5.0  #: s of video that are drawn for a picture, and for a preview
 MOST_GAIN = 20.0  #: dB by which a voice is made louder or softer
-Show = Callable[[float, str], None]
 Tell = Callable[[str], None]
 
 
