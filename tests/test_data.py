@@ -72,6 +72,16 @@ def test_default_holds_out_every_twentieth() -> None:
     assert Splits.default(names[:19]).ranges("000", 10) == {"train": (0, 10)}
 
 
+def test_default_leaves_the_pieces_of_one_video_on_one_side() -> None:
+    wholes = {f"talk{i:02}_p{k:03}": f"talk{i:02}" for i in range(40) for k in range(3)}
+    rules = Splits.default(list(wholes), wholes)
+    held = {name for name in wholes if "heldout" in rules.ranges(name, 10)}
+    assert held == {name for name, whole in wholes.items() if whole in ("talk00", "talk20")}
+    few = {name: whole for name, whole in wholes.items() if whole < "talk19"}
+    rules = Splits.default(list(few), few)
+    assert all(rules.ranges(name, 10) == {"train": (0, 10)} for name in few), "57 pieces, but 19 videos"
+
+
 def test_unreadable_rules_say_so(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot read"):
         Splits.read(tmp_path / "none.toml", [])

@@ -10,6 +10,7 @@ import pytest
 from marked import HEX, copied
 
 from sidgan import media, provenance
+from sidgan.data import splits
 from sidgan.data.dataset import PackedSet, read_crops
 from sidgan.data.prepare import PrepareConfig, prepare, ticks
 from sidgan.data.survey import survey
@@ -76,6 +77,17 @@ def test_clips_that_are_dubs_are_prepared_and_told(folder, tmp_path):
     prepare(raw, out, PrepareConfig(size=64))
     assert survey(out).to_dict()["altered"] == 0
     assert "altered" not in "".join(survey(out).lines())
+
+
+def test_a_video_that_is_cut_is_held_out_as_a_whole(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(splits, "SHARE", 2)
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    for name in ("talk", "fast"):
+        (raw / f"{name}.mp4").write_bytes((folder / f"{name}.mp4").read_bytes())
+    records = prepare(raw, tmp_path / "out", PrepareConfig(size=64, min_seconds=0.5), cut=0.8)
+    sides = {(r["source"], *r["splits"]) for r in records if r["kept"]}
+    assert sides == {("fast.mp4", "heldout"), ("talk.mp4", "train")}
 
 
 def test_packed_mels_fit_their_frames(folder, tmp_path):

@@ -58,7 +58,7 @@ def prepare(
         out: where the packed clips go; made if it is not there.
         config: what is cut and kept; by default what suits the source.
         source: one of `sidgan.data.sources.SOURCES`.
-        splits: a TOML file with split rules. Without it, a plain folder gives every 20th clip away (people may be on
+        splits: a TOML file with split rules. Without it, a plain folder gives every 20th video away (people may be on
             both sides), and a data set is divided by people, see `sidgan.data.splits`.
         executor: who does the work, see `sidgan.executors`; by default this process.
         cut: longer clips are cut into equal pieces of at most so many seconds.
@@ -81,7 +81,7 @@ def prepare(
     pieces = [(piece, clip.name) for clip in clips for piece in _cut(clip, cut)]
     clips, wholes = [piece for piece, _ in pieces], {piece.name: whole for piece, whole in pieces}
     _check_names(clips)
-    rules = Splits.read(splits, list(wholes), wholes) if splits else Splits.default(list(wholes))
+    rules = Splits.read(splits, list(wholes), wholes) if splits else Splits.default(list(wholes), wholes)
     for pattern in rules.idle:
         report(f"a rule of {splits}: no clip matches '{pattern}'")
     helpers(config)  # what is wrong with its file is told before the workers start

@@ -30,7 +30,8 @@ from sidgan.data.listing import ClipSource, rank
 from sidgan.errors import ConfigError
 from sidgan.portable import spelt
 
-SHARE = 20  #: without an official split, about one person in so many is held out, and as many are for tests
+SHARE = 20  #: of a plain folder one video in so many is held out; of a data set without an official split about one
+#: person in so many, and as many are for tests
 ASIDE = "aside"  #: clips of people who are on another side of the split: neither trained on nor judged
 Ranges = dict[str, tuple[int, int]]  #: split name -> first and one-past-last frame
 
@@ -115,9 +116,16 @@ class Splits:
             raise ConfigError(f"{path}: {error}") from None
 
     @classmethod
-    def default(cls, names: Sequence[str]) -> Splits:
-        """Without rules: every 20th clip is held out. People may be on both sides; say so when you report figures."""
-        return cls(Rules(heldout=HeldOut(clips=("*",), every=20)) if len(names) >= 20 else Rules(), names)
+    def default(cls, names: Sequence[str], wholes: Mapping[str, str] | None = None) -> Splits:
+        """Without rules: of 20 videos or more every 20th is held out, with all its pieces.
+
+        People may be on both sides; say so when you report figures.
+        """
+        splits = cls(Rules(), names, wholes)
+        videos = sorted({splits._whole(name) for name in names})
+        held = set(videos[::SHARE]) if len(videos) >= SHARE else set()
+        splits._heldout = {name for name in names if splits._whole(name) in held}
+        return splits
 
     def ranges(self, name: str, frames: int) -> Ranges:
         """Frame ranges of one clip, by split."""
@@ -138,8 +146,11 @@ class Splits:
         """Whether the clip shows one of the people who are trained on."""
         return self.ranges(name, 1).keys() <= {"train", "heldout"}
 
+    def _whole(self, name: str) -> str:
+        return self._wholes.get(name, name)
+
     def _matches(self, name: str, patterns: Sequence[str]) -> bool:
-        names = {spelt(name), spelt(self._wholes.get(name, name))}
+        names = {spelt(name), spelt(self._whole(name))}
         # Brackets are part of names, as of those that downloaders write: "Title [id]".
         return any(fnmatchcase(n, spelt(p).replace("[", "[[]")) for n in names for p in patterns)
 
