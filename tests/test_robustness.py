@@ -383,3 +383,14 @@ def test_the_command_names_clips_that_it_left_out(prepared: Path, weights: tuple
     assert "test: 1 clip not judged: too short (ann)" in said
     with np.load(tmp_path / "out" / "frames" / "bob@test.npz") as arrays:
         assert arrays["frame"].tolist() == list(range(6, 30)), "numbered as in the packed clip"
+
+
+def test_the_command_says_that_intervals_of_few_are_too_narrow(
+    prepared: Path, weights: tuple[Path, Path], tmp_path: Path
+) -> None:
+    from marked import sidgan
+
+    code, said = sidgan("robustness", weights[0], prepared, "--out", tmp_path / "out", "--expert", weights[1],
+                        "--split", "test", "--factors", "yaw", "--max-frames", 21, "--device", "cpu")  # fmt: skip
+    assert code == 0, said
+    assert "intervals are of 2 clips; of fewer than 10 they come out too narrow" in said

@@ -662,7 +662,7 @@ def robustness(
     from sidgan import evaluation as judging
     from sidgan.engine import choose_device
     from sidgan.evaluation.factors import notes
-    from sidgan.evaluation.remarks import left_out
+    from sidgan.evaluation.remarks import left_out, narrow
 
     how = judging.RobustnessSettings(
         tuple(factors.split(",")) if factors else judging.FACTORS, mask, max_frames, clips, str(choose_device(device))
@@ -673,7 +673,7 @@ def robustness(
             progress=lambda done, total: show(done / total, f"{done} of {total} clips"),
         )  # fmt: skip
     _print({"factors": [one.to_dict() for one in tables]}, as_json, "\n\n".join(one.text() for one in tables))
-    for line in [*left_out(out), *notes(tables)]:
+    for line in [*left_out(out), *narrow(out), *notes(tables)]:
         console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
     _say(f"see {out / 'robustness.svg'}")
 

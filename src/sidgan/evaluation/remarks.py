@@ -62,6 +62,11 @@ def few(records: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         yield f"intervals are of {what}; of fewer than {FEW} they come out too narrow"
 
 
+def narrow(out: Path) -> list[str]:
+    """The same of a result folder whose splits are judged together."""
+    return list(few(_records(out)))
+
+
 def people_of(records: Sequence[Mapping[str, Any]]) -> list[str]:
     """Who is in each clip; somebody of their own where nobody knows."""
     return [record.get("person") or record["name"] for record in records]
