@@ -524,7 +524,8 @@ def test_after_a_shorter_voice_there_is_silence_or_the_original(
 ) -> None:
     report, pairs = dubbed(folder, tmp_path / "out.mp4", generator, "short.wav", length=length)
     assert report.frames == FACES
-    assert not report.notes
+    idle = f"--length {length} had nothing to do: the voice is not longer than the video"
+    assert report.notes == (() if length in ("cut", "keep") else (idle,))
     assert [before is after for before, after in pairs] == [before.time >= Fraction(1, 5) for before, _ in pairs]
     assert report.passed == ((report.dubbed, FACES - 1, "voice is over"),)
     heard, said, own = (
@@ -547,6 +548,13 @@ def test_a_video_without_sound_has_none_to_go_on_with_and_says_so(
     for voice, length in (("short.wav", "cut"), ("long.wav", "keep")):  # nothing was to be kept
         report, _ = dubbed(folder, tmp_path / "out.mp4", generator, voice, "mute.mp4", length=length)
         assert not any("of its own" in note for note in report.notes)
+
+
+def test_a_voice_as_long_as_its_video_leaves_nothing_to_keep(
+    folder: Path, tmp_path: Path, generator: Generator
+) -> None:
+    report, _ = dubbed(folder, tmp_path / "out.mp4", generator, "even.mp4", length="keep")
+    assert report.notes == ("--length keep had nothing to do: the voice is as long as the video",)
 
 
 def test_a_video_whose_own_sound_is_over_before_the_voice_says_that_silence_follows(

@@ -393,14 +393,19 @@ def _own_sound_end(clip: Clip, length: Length) -> Fraction:
 
 
 def _lost(clip: Clip, plan: Plan, length: Length, own_end: Fraction, subtitles: Iterable[str]) -> Iterator[str]:
-    """What of the inputs is not in the output, a line each."""
-    if length in ("cut", "keep") and plan.timeline.voice > plan.seen.end + BRIEF:
+    """What of the inputs is not in the output, and what was asked for in vain, a line each."""
+    end, video = plan.timeline.voice, plan.seen.end
+    if length not in ("cut", "keep") and not plan.timeline.repeats:
+        yield f"--length {length} had nothing to do: the voice is not longer than the video"
+    if length == "keep" and abs(end - video) <= BRIEF:
+        yield "--length keep had nothing to do: the voice is as long as the video"
+    if length in ("cut", "keep") and end > video + BRIEF:
         yield "the voice goes on after the video and was cut there; --length hold, loop or pingpong shows all of it"
-    if length == "keep" and plan.timeline.voice + BRIEF < plan.seen.end and own_end < plan.timeline.voice + BRIEF:
+    if length == "keep" and end + BRIEF < video and own_end < end + BRIEF:
         none = f"'s own sound is over at {float(own_end):.2f} s" if own_end else " has no sound of its own to keep"
         yield f"{clip.path.name}{none}: it is silent after the voice"
-    if length != "keep" and plan.timeline.voice + LONG < plan.seen.end:
-        yield (f"the voice is over at {float(plan.timeline.voice):.2f} s, and the video goes on as filmed, in silence; "
+    if length != "keep" and end + LONG < video:
+        yield (f"the voice is over at {float(end):.2f} s, and the video goes on as filmed, in silence; "
                "--length keep gives it its own")  # fmt: skip
     yield from (f"not taken over from {clip.path.name}: {what}" for what in (*clip.besides, *subtitles))
 
