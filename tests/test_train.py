@@ -331,6 +331,17 @@ def test_augmentation_keeps_shape_range_and_seed():
     assert torch.equal(augment.mel_noise(silent, np.random.default_rng(0)), silent)
 
 
+def test_a_weights_file_depends_on_what_it_says_alone(tmp_path):
+    expert, meta, written = SyncNet(TINY_EXPERT), {"steps": 1, "of": "Zo\u00eb"}, set()
+    for i in range(8):
+        path = tmp_path / f"{i}.safetensors"
+        checkpoint.save(path, expert, meta if i % 2 else dict(reversed(meta.items())))
+        written.add(path.read_bytes())
+    assert len(written) == 1
+    assert checkpoint.read_meta(path)["meta"] == meta
+    assert int.from_bytes(path.read_bytes()[:8], "little") % 8 == 0, "tensors begin at whole 8 bytes"
+
+
 def test_checkpoint_round_trip_and_refusals(tmp_path):
     path = tmp_path / "expert.safetensors"
     expert = SyncNet(TINY_EXPERT).eval()

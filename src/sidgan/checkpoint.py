@@ -3,6 +3,9 @@
 Nothing in such a file is executed. Weights may be stored as fp16 and are loaded as fp32. A generator that was adapted
 to a person is kept as its changes: the tensors that differ from those of its *base*, another such file, and the base's
 digest. It is loaded like any other as long as the base can be found.
+
+The same tensors and words give the same bytes. Among the words of a training are the hours that it took, so files of
+two equal runs may differ where their tensors do not: `digest` compares these.
 """
 
 from __future__ import annotations
@@ -18,7 +21,8 @@ from typing import Any, TypeVar, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as serialised
 from torch import nn
 
 from sidgan import downloads
@@ -118,15 +122,18 @@ def _write(
     path: Path, network: Network, tensors: dict[str, torch.Tensor], meta: Mapping[str, Any] | None,
     more: Mapping[str, str],
 ) -> None:  # fmt: skip
+    """The file's bytes depend on what it says alone: the library writes metadata in another order each time."""
     kind = next(name for one, (name, *_) in _KINDS.items() if isinstance(network, one))
-    header = {
+    says = {
         "format": FORMAT, "kind": kind, "config": json.dumps(to_dict(network.config)),
-        "meta": json.dumps(dict(meta or {})), **more,
+        "meta": json.dumps(dict(meta or {}), sort_keys=True), **more,
     }  # fmt: skip
-    with finished(path, SafetensorError) as part, writing(path, SafetensorError):
-        mode = part.stat().st_mode
-        save_file(tensors, part, metadata=header)
-        part.chmod(mode)  # it writes a file that nobody else may read
+    written = serialised(tensors, says)
+    size = int.from_bytes(written[:8], "little")
+    header = json.dumps(json.loads(written[8 : 8 + size]) | {"__metadata__": says}, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)  # tensors begin at whole 8 bytes
+    with finished(path) as part, writing(path), part.open("wb") as file:
+        file.writelines((len(header).to_bytes(8, "little"), header, memoryview(written)[8 + size :]))
 
 
 def _stored(tensor: torch.Tensor, half: bool) -> torch.Tensor:
