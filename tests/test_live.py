@@ -145,6 +145,22 @@ def test_after_the_sound_pictures_pass(dubber: Dubber, pictures: list[Byte]) -> 
     assert not any(edited[25:])
 
 
+@pytest.mark.parametrize("pieces", [1, 40])
+def test_where_the_sound_ends_the_filmed_mouth_comes_back_softly(
+    dubber: Dubber, pictures: list[Byte], whole: list[Byte], pieces: int
+) -> None:
+    ending = list(dubber.stream(pictures, np.array_split(sound(1), pieces)))
+
+    def change(frame: int, made: list[Byte]) -> float:
+        return float(np.abs(pictures[frame].astype(int) - made[frame]).mean())
+
+    shares = [change(frame, ending) / change(frame, whole) for frame in range(19, 25)]
+    assert shares[:2] == [1, 1]
+    assert shares[2:] == pytest.approx([1, 0.75, 0.5, 0.25], abs=0.1), "the other voice goes on"
+    short = list(dubber.stream(pictures[:25], sound(1)))
+    assert change(24, short) == pytest.approx(change(24, whole), rel=0.1), "there is nothing to come back to"
+
+
 def test_a_stream_is_dubbed_as_its_file_would_be(tmp_path: Path) -> None:
     """All is known of a clip that is no longer than the look-ahead, so both decide alike."""
     images, rate = person(3, 16), Fraction(RATE)

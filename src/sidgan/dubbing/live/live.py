@@ -14,6 +14,7 @@ from sidgan.dubbing.live.album import Album
 from sidgan.dubbing.live.hearing import Hearing
 from sidgan.dubbing.live.pictures import editable, framed, shown
 from sidgan.dubbing.live.watching import Known, Watch
+from sidgan.dubbing.plan import ENDING
 from sidgan.dubbing.redrawing import Job, finished, redraw
 from sidgan.dubbing.settings import Settings
 from sidgan.dubbing.steady import Steady
@@ -56,7 +57,7 @@ class Live:
             self._hearing.listen(stop / self._rate + max(LOOK_AHEAD / self._rate, HEARD_AHEAD))
             for person in self._watch.look(first, arrived, self._rate):
                 self._steady.forget(person)
-            edited = self._drawn(held, range(first, stop), *self._hearing.voice())
+            edited = self._drawn(held, range(first, stop), *self._hearing.voice(), arrived / self._rate)
             for index in range(first, stop):
                 before = held.pop(index)
                 yield shown(before, edited.get(index, before))
@@ -69,12 +70,16 @@ class Live:
             size = frame.planes[0].shape
             yield frame
 
-    def _drawn(self, held: dict[int, Frame], step: range, voice: Voice, begins: Fraction) -> dict[int, Frame]:
-        """The frames of a step that are redrawn, by index."""
+    def _drawn(
+        self, held: dict[int, Frame], step: range, voice: Voice, begins: Fraction, seen: Fraction
+    ) -> dict[int, Frame]:
+        """The frames of a step that are redrawn, by index; pictures are there up to ``seen``, in seconds."""
         willing: dict[Known, list[tuple[Frame, float]]] = defaultdict(list)
         for frame in (held[index] for index in step if held[index].time - begins < voice.end):
             for known, most, opened in self._watch.willing(frame.index):
                 share = min(most, voice.moves(frame.time - begins, opened))
+                if begins + voice.end < seen:  # more of it is known than a mouth takes to come back
+                    share = min(share, float(begins + voice.end - frame.time) / ENDING)
                 if share > 0:
                     willing[known].append((frame, share))
         edited: dict[int, Frame] = {}
