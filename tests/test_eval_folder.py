@@ -141,8 +141,8 @@ def test_figures_of_another_way_are_not_mixed_in(
 ) -> None:
     before = contents(judged)
     cases = [({"settings": Settings(mask="lower", rows=USED)}, 'settings.mask was "query" and is "lower"'),
-             ({"splits": ["train"]}, "clips.count was 3 and is 1"),
-             ({"expert": "bundled"}, "expert was"),
+             ({"splits": ["train"]}, "clips.count was 3 and is 1, clips.list was"),
+             ({"expert": "bundled"}, "another way: the sync expert is another; choose another --out, or remove"),
              ({"settings": Settings(id_every=0, rows=USED)}, "settings.id_every was 5 and is 0")]  # fmt: skip
     for other, text in cases:
         with pytest.raises(ConfigError, match="made in another way") as error:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
@@ -23,6 +24,16 @@ from sidgan.files import digest, write_text, writing
 
 PROTOCOL = "sidgan-eval-1"  #: counts up whenever the same clips and weights would get other figures by intention
 LIBRARIES = ("torch", "numpy", "scipy", "opencv-python-headless", "dlib-bin", "face_recognition_models", "av", "soxr")
+
+#: What is said of a field that differs and is known by its digest.
+OTHERS = {
+    "model": "the model's weights are others", "expert": "the sync expert is another",
+    "code": "the code of sidgan is another version", "clips.names": "the clips are others",
+    "networks.inception": "FID is measured by another network, or not at all",
+    "networks.lag_expert": "LSE is measured by another network, or not at all",
+}  # fmt: skip
+DIGEST = re.compile("[0-9a-f]{64}")
+MOST = 3  #: differences that a message names
 
 
 def text_digest(lines: Iterable[str]) -> str:
@@ -71,7 +82,7 @@ def settle(out: Path, protocol: Mapping[str, Any]) -> None:
     """Write ``protocol.json`` into a new result folder, or see that one that holds figures has the same.
 
     Raises:
-        ConfigError: the folder holds figures that were made in another way; the message names the first difference.
+        ConfigError: the folder holds figures that were made in another way; the message names the first differences.
         OutputError: it cannot be written.
     """
     path = out / "protocol.json"
@@ -79,9 +90,11 @@ def settle(out: Path, protocol: Mapping[str, Any]) -> None:
         out.mkdir(parents=True, exist_ok=True)
     text = json.dumps(protocol, indent=1, sort_keys=True) + "\n"
     if any((out / "records").glob("*.json")):  # else a run failed before it came to a figure
-        difference = next(differences(_read(path), json.loads(text)), None)
-        if difference is not None:
-            raise ConfigError(f"{out} holds figures made in another way: {difference}; choose another --out")
+        differ = list(differences(_read(path), json.loads(text)))
+        if differ:
+            more = [f"and {len(differ) - MOST} more"] if len(differ) > MOST else []
+            raise ConfigError(f"{out} holds figures made in another way: {', '.join(differ[:MOST] + more)}; "
+                              "choose another --out, or remove this folder to judge anew")  # fmt: skip
         return
     write_text(path, text)
 
@@ -99,7 +112,10 @@ def differences(old: Any, new: Any, name: str = "") -> Iterator[str]:
         for key in sorted({*old, *new}):
             yield from differences(old.get(key), new.get(key), f"{name}.{key}" if name else key)
     elif old != new:
-        yield f"{name} was {_short(old)} and is {_short(new)}"
+        known = OTHERS.get(name.removesuffix(".sha256"))
+        if known is None and all(isinstance(value, str) and DIGEST.fullmatch(value) for value in (old, new)):
+            known = f"{name} is another"
+        yield known or f"{name} was {_short(old)} and is {_short(new)}"
 
 
 def _short(value: Any) -> str:
