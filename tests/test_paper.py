@@ -304,6 +304,26 @@ def test_both_verbs_on_the_bundled_clip(video, thin_vgg, tmp_path, monkeypatch):
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["fig2.json", "fig2.png", "fig4.json", "fig4.png"]
 
 
+@pytest.mark.parametrize(("verb", "work", "told"), [
+    ("fig4", "shifts.shift_curves", "about 7 min on this CPU, for VGG19 at 256 px; --size 128 takes 1/4 of that, "),
+    ("fig2", "landscape.landscape", "about 23 min on this CPU"),
+])  # fmt: skip
+def test_long_work_is_told_before_it_begins(verb, work, told, video, thin_vgg, tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib")
+
+    def begun(*_):
+        raise InputError("begun")
+
+    monkeypatch.setattr(f"sidgan.paper.{work}", begun)
+    monkeypatch.setattr(judges.Reconstruction, "pace", lambda self: 3.0)
+    how = ["--vgg", "random", "--size", "256", "--windows", "4", "--device", "cpu", "--out", str(tmp_path)]
+    result = CliRunner().invoke(app, ["paper", verb, str(video), *how])
+    assert str(result.exception) == "begun"
+    assert told in result.output
+    monkeypatch.setattr(judges.Reconstruction, "pace", lambda self: 0.01)
+    assert "min on" not in CliRunner().invoke(app, ["paper", verb, str(video), *how]).output
+
+
 def test_the_caution_is_in_the_picture(thin_vgg, tmp_path, monkeypatch):
     figure = pytest.importorskip("matplotlib.figure").Figure
     texts = []

@@ -20,6 +20,7 @@ app = typer.Typer(no_args_is_help=True, help="Tables and figures of the paper, c
 cli_tables.add_to(app)
 cli_pictures.add_to(app)
 console = Console(stderr=True)
+LONG = 2  #: minutes of work, from which on it is told beforehand how long it will take
 
 Videos = Annotated[list[Path], typer.Argument(help="videos of a talking face, with its sound", show_default=False)]
 ExpertFile = Annotated[str, typer.Option(help="weights of the shift-invariant expert, or 'bundled'", metavar="FILE")]
@@ -49,10 +50,11 @@ def fig4(
     """Losses over a sideways shift. Example: sidgan paper fig4 a.mp4 b.mp4 --against vanilla.safetensors."""
     _look(videos, expert, against, vgg)
     from sidgan.paper import draw
-    from sidgan.paper.shifts import shift_curves
+    from sidgan.paper.shifts import SHIFTS, shift_curves
 
     source, experts, reconstruction = _ingredients(videos, expert, against, vgg, windows, size, seed, device)
     figure = Figure("fig4", out)
+    _tell_time(reconstruction, windows * len(SHIFTS))
     with bar(console) as show:
         result = shift_curves(source, experts, reconstruction, _windows(show))
     figure.write(result.to_dict(), as_json)
@@ -79,10 +81,11 @@ def fig2(
     """Losses over shift and mouth opening. Example: sidgan paper fig2 a.mp4 b.mp4 --against vanilla.safetensors."""
     _look(videos, expert, against, vgg)
     from sidgan.paper import draw
-    from sidgan.paper.landscape import landscape
+    from sidgan.paper.landscape import OPENINGS, SHIFTS, landscape
 
     source, experts, reconstruction = _ingredients(videos, expert, against, vgg, windows, size, seed, device)
     figure = Figure("fig2", out)
+    _tell_time(reconstruction, windows * len(SHIFTS) * len(OPENINGS))
     with bar(console) as show:
         result = landscape(source, experts[::-1], reconstruction, _windows(show))
     values = result.to_dict()
@@ -115,6 +118,20 @@ def _ingredients(
     source.check()
     experts = [Expert.load(file, where) for file in (expert, against) if file is not None]
     return source, experts, Reconstruction(load_vgg(vgg).to(where), size)
+
+
+def _tell_time(reconstruction: Any, pictures: int) -> None:
+    """Say before long work on a CPU how long it will take, and what makes it shorter."""
+    if reconstruction.vgg.mean.device.type != "cpu":
+        return
+    minutes, size = reconstruction.pace() * pictures / 60, reconstruction.size
+    if minutes >= LONG:
+        smaller = "" if size == 128 else f"--size 128 takes 1/{(size // 128) ** 2} of that, "
+        _say(f"about {minutes:.0f} min on this CPU, for VGG19 at {size} px; {smaller}fewer --windows take less")
+
+
+def _say(line: str) -> None:
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _remarks(result: Any, picture: Path) -> None:
