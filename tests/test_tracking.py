@@ -72,6 +72,11 @@ def test_who_walks_in_is_found_with_the_next_fine_search(
     assert asked == [True, False, False, True, False, False]
 
 
+def test_nobody_who_walks_in_waits_longer_than_three_seconds(alone: Byte, together: Byte, tmp_path: Path) -> None:
+    _, small = film([alone] * 5 + [together] * 85, tmp_path)
+    assert small.frames.start <= 5 + 3 * 25
+
+
 def test_a_box_that_grows_by_what_is_found_in_it_is_noticed(tmp_path: Path) -> None:
     """As the landmark model does it: in a box a little too large all but the eyes is found further out."""
     scene = Scene(Person.random(6), LINES["hello"], size=(200, 200), face_px=120)

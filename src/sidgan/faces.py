@@ -1,7 +1,7 @@
 """Faces through a video: detection on a few frames, 68 landmarks on every frame, tracks that never cross a shot cut.
 
 The detector (HOG, dlib) is slow on a whole frame and fast on a face-sized window. So the whole frame is searched at
-key frames only, coarsely, and finely where nobody is found, where a shot begins, and every ten seconds: there may be
+key frames only, coarsely, and finely where nobody is found, where a shot begins, and every three seconds: there may be
 small faces beside large ones. Each known face is confirmed in its own small window in between. Landmarks follow by
 themselves: the box for the next frame is derived from the last landmarks.
 """
@@ -27,7 +27,7 @@ from sidgan.shots import AROUND, CutFinder, jumps
 from sidgan.types import Byte, Face, FaceTrack, Float, Frame
 
 KEY_EVERY = 25  #: frames between searches of the whole frame
-FINE_EVERY = 250  #: frames between fine searches, for small faces beside large ones
+FINE_EVERY = 75  #: frames between fine searches, for small faces beside large ones
 MIN_SEEN = 5  #: frames in which a face must be seen to be followed at all
 CHECK_EVERY = 5  #: frames between confirmations of a known face in its window
 MAX_GAP = 25  #: frames a face may be lost before its track ends
