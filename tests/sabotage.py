@@ -24,7 +24,7 @@ from sidgan import losses as product_losses
 from sidgan.data import dataset
 from sidgan.metrics import sync as metric_sync
 from sidgan.nn import generator, layers, motion, syncnet
-from sidgan.train import average, batch, gan, loop, processes
+from sidgan.train import average, batch, gan, loop, precision, processes
 from sidgan.train import syncnet as train_syncnet
 
 HEADER = "| promise | broken so | edit | what the test said |"
@@ -254,8 +254,8 @@ TRAINING = [
           "told(real, fake)", "told(fake, real)"),
     Break("Overfit", "the average of the weights stands still", training.one_clip_is_learnt, average.average_in,
           "kept.lerp_(value, 1 - decay)", "pass"),
-    Break("Overfit", "steps are not taken", training.one_clip_is_learnt, GAN.step,
-          "update(self.fabric, self.optimiser, finite)", "pass"),
+    Break("Overfit", "steps are not taken", training.one_clip_is_learnt, precision.descend,
+          "update(fabric, optimiser, finite)", "pass"),
     Break("Resume", "the average is not restored", TRAINED, GAN.restore,
           'self.ema.load_state_dict(state["ema"])', "pass"),
     Break("Resume", "the generator's weights are not restored", TRAINED, GAN.restore,

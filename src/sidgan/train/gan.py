@@ -35,7 +35,7 @@ from sidgan.train.growth import begun
 from sidgan.train.health import critic_figures, modulation, sync_figures, warnings
 from sidgan.train.judging import judge, spread, write_strip
 from sidgan.train.loop import Notes, left_out
-from sidgan.train.precision import clipped, restore_scaler, scaler_state, update
+from sidgan.train.precision import descend, restore_scaler, scaler_state
 from sidgan.train.processes import share, step_rng
 from sidgan.train.rate import rate_at
 from sidgan.train.schedule import Moment, SyncGate, moment
@@ -145,11 +145,8 @@ class GanTask(Notes):
         features = index % self.config.features_every == 0
         losses = self._losses(images, batch, now, sync, some, features)
         total = torch.stack(list(losses.values())).sum()
-        self.optimiser.zero_grad(set_to_none=True)
-        self.fabric.backward(total)
-        finite = clipped(self.fabric, self.net, self.optimiser, total)
+        finite = descend(self.fabric, self.net, self.optimiser, total)
         report = {name: value.item() for name, value in losses.items()} | left_out(finite)
-        update(self.fabric, self.optimiser, finite)
         if finite:
             average_in(self.ema, self.net.module, index, self.config.ema)
             if now.gan_levels and self.critics is not None:
@@ -261,7 +258,6 @@ class GanTask(Notes):
     def _train_critics(
         self, images: dict[int, Tensor], batch: Batch, now: Moment, some: Tensor | None
     ) -> dict[str, float]:
-        self.critic_optimiser.zero_grad(set_to_none=True)
         pairs: dict[int, tuple[Tensor, Tensor]] = {}
         for level in (r for r in now.gan_levels if str(r) in self.critics.module):
             both = (at_level(batch.target, level), images[level].detach(), batch.mels)
@@ -280,10 +276,7 @@ class GanTask(Notes):
             told = RIVALRY[self.config.critics[level].kind][0]
             total = total + told(real, fake)
             scores |= {f"real{level}": real.mean().item(), f"fake{level}": fake.mean().item()}
-        self.fabric.backward(total)
-        finite = clipped(self.fabric, self.critics, self.critic_optimiser, total)
-        update(self.fabric, self.critic_optimiser, finite)
-        return scores | left_out(finite)
+        return scores | left_out(descend(self.fabric, self.critics, self.critic_optimiser, total))
 
     def _set_rate(self, index: int) -> None:
         config = self.config

@@ -1,4 +1,4 @@
-"""Updates, also under mixed precision. In fp16 gradients are scaled up, or they vanish; the scale is a run's state."""
+"""One update of a network, also under mixed precision: fp16 scales gradients up, and that scale is a run's state."""
 
 from __future__ import annotations
 
@@ -13,19 +13,24 @@ from sidgan.train.processes import agree
 LARGEST = 1.0  #: norm that gradients are clipped to
 
 
-def clipped(fabric: Fabric, net: Any, optimiser: Any, loss: Tensor) -> bool:
-    """Clip the gradients of a network; whether they and their loss are numbers, in all processes.
+def descend(fabric: Fabric, net: Any, optimiser: Any, loss: Tensor) -> bool:
+    """Update a network by the clipped gradients of a loss (); returns whether that was done.
 
-    The gradient of a finite loss may be infinite or no number, and one step along it makes all weights so.
+    It is left out in all processes as soon as the loss or a gradient of one of them is infinite or NaN. A finite loss
+    may have such gradients, and a single step along them would spoil every weight.
     """
+    optimiser.zero_grad(set_to_none=True)
+    fabric.backward(loss)
     norm = fabric.clip_gradients(net, optimiser, max_norm=LARGEST, error_if_nonfinite=False)
-    return agree(fabric, bool(torch.isfinite(loss) & torch.isfinite(cast("Tensor", norm))))
+    finite = agree(fabric, bool(torch.isfinite(loss) & torch.isfinite(cast("Tensor", norm))))
+    update(fabric, optimiser, finite)
+    return finite
 
 
 def update(fabric: Fabric, optimiser: Any, finite: bool) -> None:
-    """Step, unless loss or gradients were not ``finite``, as `clipped` says.
+    """Step, unless the loss or its gradients were not ``finite``.
 
-    A gradient scaler (fp16) must see every step: it leaves out those with infinite gradients itself, and lowers the
+    A gradient scaler (fp16) must see every step: it skips those with infinite gradients by itself, and then lowers its
     scale.
     """
     if not finite:

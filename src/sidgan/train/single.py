@@ -15,7 +15,7 @@ from sidgan import checkpoint
 from sidgan.nn import Listener, OcclusionNet
 from sidgan.train.average import average_in, take_back
 from sidgan.train.loop import Notes, left_out
-from sidgan.train.precision import clipped, restore_scaler, scaler_state, update
+from sidgan.train.precision import descend, restore_scaler, scaler_state
 from sidgan.train.processes import normalise_together
 
 N = TypeVar("N", Listener, OcclusionNet)
@@ -43,10 +43,7 @@ class SingleTask(Notes, Generic[N]):
         """Step number ``index`` against a loss, with a learning rate; a step that is not finite is taken back."""
         for group in self.optimiser.param_groups:
             group["lr"] = rate
-        self.optimiser.zero_grad(set_to_none=True)
-        self.fabric.backward(loss)
-        finite = clipped(self.fabric, self.net, self.optimiser, loss)
-        update(self.fabric, self.optimiser, finite)
+        finite = descend(self.fabric, self.net, self.optimiser, loss)
         if finite:
             average_in(self.ema, self.net.module, index, self._ema_decay)
         else:

@@ -25,7 +25,7 @@ from sidgan.train.diagnosis import PlateauWatch, diagnose, too_easy
 from sidgan.train.loop import LoopConfig, Notes, left_out
 from sidgan.train.next_batch import NextBatch
 from sidgan.train.pairs import FAR, SyncPairs, draw_pairs, pair_loss, same_sound
-from sidgan.train.precision import clipped, restore_scaler, scaler_state, update
+from sidgan.train.precision import descend, restore_scaler, scaler_state
 from sidgan.train.processes import normalise_alone, normalise_together, share, step_rng
 from sidgan.train.rate import rate_at
 
@@ -120,10 +120,7 @@ class SyncTask(Notes):
         self.net.train()
         cosines = self.net(video, mels)
         loss = pair_loss(cosines)
-        self.optimiser.zero_grad(set_to_none=True)
-        self.fabric.backward(loss)
-        finite = clipped(self.fabric, self.net, self.optimiser, loss)
-        update(self.fabric, self.optimiser, finite)
+        finite = descend(self.fabric, self.net, self.optimiser, loss)
         for norm in _norms(self.net) if not finite else ():
             norm.reset_running_stats()  # the batch has spoiled them; nobody uses them before they are taken anew
         if self.watch.add(loss.item()):
