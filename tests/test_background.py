@@ -17,6 +17,7 @@ from sidgan import dubbing, media
 from sidgan.dubbing.journal import work_folder
 from sidgan.errors import ConfigError, InputError, SidganError
 from sidgan.media import separation
+from sidgan.media.sound import pcm_file
 
 if sys.platform == "win32":
     pytest.skip("the stand-in is a script with a first line for Unix", allow_module_level=True)
@@ -38,8 +39,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def written(path: Path, samples: np.ndarray) -> Path:
     """(n, 2) 16-bit samples at 44.1 kHz."""
-    with wave.open(str(path), "wb") as file:
-        separation._prepare(file)
+    with pcm_file(path, 2, RATE) as file:
         file.writeframes(samples.astype("<i2").tobytes())
     return path
 

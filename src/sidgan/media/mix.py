@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import wave
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from sidgan.media.files import finished, writing
-from sidgan.media.sound import samples_from
+from sidgan.media.sound import in_blocks, pcm, pcm_file, samples_from
 from sidgan.types import Float
 
 RATE = 48_000  #: Hz
@@ -34,12 +33,9 @@ def write_mix(path: Path, files: Sequence[Path], gains: Sequence[float] = ()) ->
     gains = gains or [1.0] * len(files)
     peak = max((float(np.abs(block).max()) for block in _mixed(files, gains)), default=0.0)
     gain = min(1.0, LOUDEST / max(peak, 1e-9))
-    with finished(path) as part, writing(path), wave.open(str(part), "wb") as file:
-        file.setnchannels(2)
-        file.setsampwidth(2)
-        file.setframerate(RATE)
+    with finished(path) as part, writing(path), pcm_file(part, 2, RATE) as file:
         for block in _mixed(files, gains):
-            file.writeframes(np.round(np.clip(gain * block, -1, 1) * 32767).astype("<i2").T.tobytes())
+            file.writeframes(pcm(gain * block))
     return gain
 
 
@@ -64,13 +60,4 @@ def _mixed(files: Sequence[Path], gains: Sequence[float]) -> Iterator[Float]:
 
 def _blocks(file: Path, gain: float) -> Iterator[Float]:
     """A file's sound, times ``gain``, in pieces (2, BLOCK); the last is shorter."""
-    held, count = list[Float](), 0
-    for samples in samples_from(file, RATE, "stereo"):
-        held.append(samples if gain == 1 else gain * samples)
-        count += samples.shape[1]
-        while count >= BLOCK:
-            joined = np.concatenate(held, 1)
-            yield joined[:, :BLOCK]
-            held, count = [joined[:, BLOCK:]], count - BLOCK
-    if count:
-        yield np.concatenate(held, 1)
+    return in_blocks((gain * samples for samples in samples_from(file, RATE, "stereo")), BLOCK)

@@ -20,7 +20,7 @@ import numpy as np
 
 from sidgan.errors import ConfigError, SidganError
 from sidgan.media.files import finished, writing
-from sidgan.media.sound import samples_from
+from sidgan.media.sound import pcm, pcm_file, samples_from
 from sidgan.types import Float
 
 TOOL, MODEL = "demucs", "htdemucs"
@@ -74,8 +74,7 @@ def write_rest(path: Path, source: Path, *, device: str = "auto", progress: Show
         with writing(path):
             lengths = [_write_piece(folder / f"{k:04}.wav", piece) for k, piece in enumerate(_pieces(source))]
         _run(command, folder, len(lengths), progress or (lambda stage, done, total: None))
-        with writing(path), wave.open(str(part), "wb") as file:
-            _prepare(file)
+        with writing(path), pcm_file(part, 2, RATE) as file:
             for block in _joined(_rest(folder, k, length) for k, length in enumerate(lengths)):
                 file.writeframes(np.round(block).astype("<i2").tobytes())
 
@@ -104,16 +103,9 @@ def _joined(pieces: Iterator[Float]) -> Iterator[Float]:
 
 
 def _write_piece(path: Path, samples: Float) -> int:
-    with wave.open(str(path), "wb") as file:
-        _prepare(file)
-        file.writeframes(np.round(np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes())
+    with pcm_file(path, 2, RATE) as file:
+        file.writeframes(pcm(samples.T))
     return len(samples)
-
-
-def _prepare(file: wave.Wave_write) -> None:
-    file.setnchannels(2)
-    file.setsampwidth(2)
-    file.setframerate(RATE)
 
 
 def _run(command: Sequence[str], folder: Path, count: int, progress: Show) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import wave
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
@@ -24,8 +24,8 @@ LIMIT = 1e6  #: times full scale; what is beyond is nonsense, as programs may wr
 JUMP = 0.04  #: seconds; timestamps of containers wobble by less, a real gap is longer
 
 
-def decode_audio(path: Path, rate: int = 16_000, block: float = 1.0) -> Iterator[Float]:
-    """The sound of any file, mixed to mono and resampled, in blocks of ``block`` seconds (the last one is shorter).
+def decode_audio(path: Path, rate: int = 16_000) -> Iterator[Float]:
+    """The sound of any file, mixed to mono and resampled, in blocks of a second (the last one is shorter).
 
     Sample 0 belongs to time 0 of the file (see `sidgan.media`): a sound that starts later begins with silence, one
     that starts earlier is cut, and so is the padding that codecs add at both ends.
@@ -33,30 +33,50 @@ def decode_audio(path: Path, rate: int = 16_000, block: float = 1.0) -> Iterator
     Args:
         path: a sound or video file.
         rate: Hz of the result.
-        block: seconds.
 
     Yields:
-        (rate * block,) float32 in [-1, 1].
+        (rate,) float32 in [-1, 1].
 
     Raises:
         InputError: the file has no sound, or none that can be decoded.
     """
-    size, held, count = round(rate * block), list[Float](), 0
-    for samples in samples_from(Path(path), rate, "mono"):
-        held.append(samples[0])
-        count += samples.shape[1]
-        while count >= size:
-            joined = np.concatenate(held)
-            yield joined[:size]
-            held, count = [joined[size:]], count - size
-    if count:
-        yield np.concatenate(held)
+    for samples in in_blocks(samples_from(Path(path), rate, "mono"), rate):
+        yield samples[0]
 
 
 def read_audio(path: Path, rate: int = 16_000) -> Float:
     """The whole sound as (n,) float32; see `decode_audio`."""
     blocks = list(decode_audio(path, rate))
     return np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
+
+
+def in_blocks(parts: Iterable[Float], size: int) -> Iterator[Float]:
+    """Consecutive (channels, n) arrays of any length as ones of ``size`` samples; the last one is shorter."""
+    held, count = list[Float](), 0
+    for samples in parts:
+        held.append(samples)
+        count += samples.shape[1]
+        while count >= size:
+            joined = np.concatenate(held, 1)
+            yield joined[:, :size]
+            held, count = [joined[:, size:]], count - size
+    if count:
+        yield np.concatenate(held, 1)
+
+
+@contextmanager
+def pcm_file(path: Path, channels: int, rate: int) -> Iterator[wave.Wave_write]:
+    """A new ``.wav`` file of 16-bit PCM, ready for frames; see `pcm`."""
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(channels)
+        file.setsampwidth(2)
+        file.setframerate(rate)
+        yield file
+
+
+def pcm(samples: Float) -> bytes:
+    """(channels, n) samples in [-1, 1], clipped there, as frames of 16-bit PCM."""
+    return np.round(np.clip(samples, -1, 1) * 32767).astype("<i2").T.tobytes()
 
 
 def write_wav(path: Path, samples: Float, rate: int) -> None:
@@ -66,12 +86,8 @@ def write_wav(path: Path, samples: Float, rate: int) -> None:
         OutputError: the file cannot be written.
     """
     path = Path(path)
-    pcm = np.round(np.clip(samples, -1.0, 1.0) * 32767.0).astype("<i2")
-    with finished(path) as part, writing(path), wave.open(str(part), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(rate)
-        file.writeframes(pcm.tobytes())
+    with finished(path) as part, writing(path), pcm_file(part, 1, rate) as file:
+        file.writeframes(pcm(samples[None]))
 
 
 def samples_from(path: Path, rate: int, layout: str) -> Iterator[Float]:
