@@ -19,6 +19,7 @@ from sidgan.data.dataset import PackedClip
 from sidgan.data.packing import ticks
 from sidgan.errors import InputError
 from sidgan.people import MAX_YAW, MIN_SIDE, Person, redrawn
+from sidgan.spans import spans
 from sidgan.types import Byte, Clip, Float
 
 ROOM = 1 << 31  #: bytes of pictures that are kept at the most; of longer videos, each stretch gives its beginning
@@ -142,9 +143,8 @@ def _stretches(people: dict[int, Person], times: list[Fraction], room: int) -> l
     for i, person in people.items():
         track = person.track
         good = np.array([person.refusal(index) is None for index in track.frames])
-        edges = np.flatnonzero(np.diff(np.concatenate([[0], good.astype(int), [0]])))
-        for begin, end in zip(edges[::2], edges[1::2], strict=True):
-            run = replace(track, first=track.first + int(begin), visible=np.ones(end - begin, bool))
+        for begin, end in spans(good):
+            run = replace(track, first=track.first + begin, visible=np.ones(end - begin, bool))
             picks = ticks(times, run)
             if len(picks) >= SHORTEST:
                 found.append(_Stretch(i, person, [p - track.first for p in picks], times[picks[0]]))

@@ -21,6 +21,7 @@ from sidgan.data.listing import ClipSource
 from sidgan.data.offset import estimate_offset
 from sidgan.errors import InputError, SidganError
 from sidgan.files import write_arrays, write_text
+from sidgan.spans import spans
 from sidgan.types import Byte, Clip, FaceTrack, Float, Frame
 
 KEYS = ("mel", "landmarks", "masks", "matrices", "pose")
@@ -283,9 +284,8 @@ def ticks(times: list[Fraction], track: FaceTrack) -> list[int]:
 
 def longest_seen(track: FaceTrack) -> tuple[int, int]:
     """The longest stretch in which a face was seen: its first frame, and the one after its last."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], track.visible.astype(int), [0]])))
-    begin, end = max(zip(edges[::2], edges[1::2], strict=True), key=lambda run: run[1] - run[0])
-    return track.first + int(begin), track.first + int(end)
+    begin, end = max(spans(track.visible), key=lambda span: span[1] - span[0])
+    return track.first + begin, track.first + end
 
 
 def _frames(clip: Clip, source: ClipSource) -> Iterator[Frame]:

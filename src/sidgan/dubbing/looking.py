@@ -14,6 +14,7 @@ from sidgan.dubbing.glimpses import Glimpses
 from sidgan.dubbing.report import Progress
 from sidgan.dubbing.trust import Trust, surface, trust
 from sidgan.people import Person
+from sidgan.spans import spans
 from sidgan.types import Byte, Clip, Float
 
 LONGEST_LOSS = Fraction(1, 2)  #: seconds of a loss that may be bridged
@@ -78,8 +79,7 @@ def bridges(person: Person, times: Sequence[Fraction] | Mapping[int, Fraction]) 
     """(N,) bool: frames in which a face was lost for so short, and so near, that it is known where it was."""
     track = person.track
     found = np.zeros(len(track), bool)
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], (~track.visible).astype(int), [0]])))
-    for begin, end in zip(edges[::2], edges[1::2], strict=True):
+    for begin, end in spans(~track.visible):
         if begin == 0 or end == len(track):
             continue
         lasted = times[track.first + end] - times[track.first + begin]

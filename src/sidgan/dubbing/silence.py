@@ -8,6 +8,7 @@ import numpy as np
 from scipy.ndimage import uniform_filter1d
 
 from sidgan.audio import SILENCE, STEPS_PER_SECOND
+from sidgan.spans import spans
 from sidgan.types import Array, Float
 
 Silence = Literal["close", "keep", "draw"]
@@ -31,8 +32,7 @@ def silent(mel: Float) -> Array:
     heard = level[level > NOTHING]
     limit = max(NOTHING, float(np.quantile(heard, 0.9)) - BELOW / DECIBELS) if len(heard) else np.inf
     quiet = level <= limit
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], quiet.astype(int), [0]])))
-    for begin, end in zip(edges[::2], edges[1::2], strict=True):
+    for begin, end in spans(quiet):
         if end - begin < PAUSE * STEPS_PER_SECOND:
             quiet[begin:end] = False
     return quiet
