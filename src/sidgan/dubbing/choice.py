@@ -98,14 +98,14 @@ def speaking(
     by_frame: dict[int, list[Person]] = {}
     lines = []
     for shot in sorted(shots):
-        verdict = who_speaks(shots[shot], scores)
-        if verdict.person is None:
+        found = who_speaks(shots[shot], scores)
+        if isinstance(found, str):
             first = 0 if shot == 0 else cuts[shot - 1]
-            lines.append(f"who speaks from {float(times[first]):.1f} s on is not clear ({verdict.reason}): "
+            lines.append(f"who speaks from {float(times[first]):.1f} s on is not clear ({found}): "
                          "the most prominent is redrawn")  # fmt: skip
             by_frame |= redrawn(shots[shot], "largest")
         else:
-            by_frame |= redrawn([verdict.person], "all")
+            by_frame |= redrawn([found], "all")
     return by_frame, tuple(lines)
 
 
