@@ -1,4 +1,4 @@
-"""The first passes over a video: when its frames are shown, whose faces they hold, and who is redrawn where."""
+"""The first pass over a video: when its frames are shown, whose faces they hold, and who is redrawn where."""
 
 from __future__ import annotations
 
@@ -131,10 +131,16 @@ class Analysis(Seen):
 
 
 def survey(clip: Clip, progress: Progress, *, identify: bool = False) -> tuple[Seen, tuple[Member, ...]]:
-    """Follow the faces of a video, and look at them once more; also who they are.
+    """Follow the faces of a video, and find out how sure each of them is and which belong to one person.
 
     Args:
         identify: see `sidgan.dubbing.looking.look`.
+
+    Returns:
+        What was found, and the people with their identities.
+
+    Raises:
+        InputError: the video cannot be read.
     """
     tracker, times, glances, damaged, end = Tracker(), list[Fraction](), list[int](), [], Fraction(0)
     with Glimpses() as glimpses:
@@ -170,8 +176,8 @@ def analyse(
         NoFaceError: no face of the video can be redrawn.
         InputError: nobody is like that.
     """
-    photos = {face: pictured(face)} if isinstance(face, Path) else {}  # the search of the video takes minutes
-    seen, members = survey(clip, progress, identify=bool(photos))
+    wanted = pictured(face) if isinstance(face, Path) else None  # first: the search of the video takes minutes
+    seen, members = survey(clip, progress, identify=wanted is not None)
     usable = {i: person for i, person in enumerate(seen.people) if person.candidates()}
     if not usable:
         found = "only small, turned or covered faces" if seen.people else "no face"
@@ -180,8 +186,11 @@ def analyse(
             f"turned by less than {MAX_YAW} degrees, in {MIN_SEEN} frames or more"
         )
     notes: tuple[str, ...] = ()
-    numbers = [*speakers, *(number_of(photo, wanted, members) for photo, wanted in photos.items())]
-    numbers += [face] if isinstance(face, int) else []
+    numbers = list(speakers)
+    if isinstance(face, Path) and wanted is not None:
+        numbers.append(number_of(face, wanted, members))
+    elif isinstance(face, int):
+        numbers.append(face)
     if numbers:
         by_frame = chosen(usable, members, numbers, clip.path)
     elif faces == "speaking":

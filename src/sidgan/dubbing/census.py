@@ -51,10 +51,18 @@ class Presence:
 
     def line(self) -> str:
         """One line for people."""
-        share = 100 * self.redrawable / self.frames
+        share = f"{self.share:3.0f} % can be redrawn"
+        return f"{self.number:>3}  {self.place:<40} {self.frames:>6} frames, {share}{self.except_for()}"
+
+    @property
+    def share(self) -> float:
+        """Percent of the frames in which their mouth can be redrawn."""
+        return 100 * self.redrawable / self.frames
+
+    def except_for(self) -> str:
+        """What keeps it from being redrawn in the others, the most frequent first; empty where there are none."""
         why = ", ".join(f"{reason} ({count})" for reason, count in list(self.reasons.items())[:SHOWN])
-        return (f"{self.number:>3}  {self.place:<40} {self.frames:>6} frames, {share:3.0f} % can be redrawn"
-                + (f"; not: {why}" if why else ""))  # fmt: skip
+        return f"; not: {why}" if why else ""
 
     def when(self) -> str:
         """When they are seen."""
@@ -89,9 +97,11 @@ def faces(
     seen, _ = survey(clip, told)
     if not seen.people:
         raise NoFaceError(f"no face found in {video}; give a video with a face that is seen from the front")
-    people = tuple(presence(seen, clip, tracks, number) for number, tracks in tracks_of(seen).items())
+    tracks = tracks_of(seen)
+    people = tuple(presence(seen, clip, mine, number) for number, mine in tracks.items())
     if sheet is not None:
-        media.write_png(sheet, _sheet(seen, clip, people, told))
+        shown = pictures(clip, {number: list(moments(mine)) for number, mine in tracks.items()}, told)
+        media.write_png(sheet, np.vstack([_row(seen, one, shown[one.number]) for one in people]))
     return people
 
 
@@ -121,6 +131,7 @@ def presence(seen: Seen, clip: Clip, tracks: Sequence[Person], number: int) -> P
 
 
 def _stretches(seen: Seen, frames: Iterable[int]) -> tuple[tuple[float, float], ...]:
+    """From and to which seconds somebody is in sight; an absence of up to `PAUSE` s does not end a stretch."""
     ends = [*seen.times[1:], seen.end]
     order = sorted(set(frames))
     breaks = [(a, b) for a, b in pairwise(order) if float(seen.times[b] - ends[a]) > PAUSE]
@@ -131,14 +142,11 @@ def _stretches(seen: Seen, frames: Iterable[int]) -> tuple[tuple[float, float], 
 # -------------------------------------------------------------------------------------------------------------- sheet
 
 
-def _sheet(seen: Seen, clip: Clip, people: Sequence[Presence], progress: Progress) -> Byte:
-    wanted = {number: list(moments(tracks)) for number, tracks in tracks_of(seen).items()}
-    found = pictures(clip, wanted, progress)
-    return np.vstack([_row(seen, one, found[one.number]) for one in people])
-
-
 def moments(tracks: Sequence[Person]) -> Iterator[list[tuple[Person, int]]]:
-    """For each picture of a person, the frames of which the sharpest is shown; the ones that can be redrawn, if any."""
+    """For each picture of a person, the frames to choose the sharpest from.
+
+    Frames in which they can be redrawn; where there are none, those in which they are seen.
+    """
     every = [(p, i) for p in sorted(tracks, key=lambda p: p.track.first) for i in p.track.frames]
     good = [(p, i) for p, i in every if p.refusal(i) is None] or [(p, i) for p, i in every if p.track.visible[p.row(i)]]
     for part in np.array_split(np.arange(len(good)), min(CROPS, len(good))):
@@ -148,7 +156,12 @@ def moments(tracks: Sequence[Person]) -> Iterator[list[tuple[Person, int]]]:
 def pictures(
     clip: Clip, wanted: dict[int, list[list[tuple[Person, int]]]], progress: Progress
 ) -> dict[int, list[tuple[int, Byte]]]:
-    """By person, the frame and picture (TILE, TILE, 3) of each of their moments."""
+    """By person, the frame and the picture (160, 160, 3) that are sharpest in each of their moments.
+
+    Args:
+        wanted: by person, see `moments`.
+        progress: told how far the video, which is read once more, has been read.
+    """
     places: dict[int, list[tuple[int, int, Person]]] = defaultdict(list)  # by frame: number, moment, whose track
     for number, moments in wanted.items():
         for k, moment in enumerate(moments):
@@ -170,12 +183,10 @@ def pictures(
 
 def _row(seen: Seen, one: Presence, pictures: Sequence[tuple[int, Byte]]) -> Byte:
     row = blank(HEAD + TILE + FOOT + GAP, CROPS * (TILE + GAP) + GAP)
-    share = 100 * one.redrawable / one.frames
-    why = ", ".join(f"{reason} ({count})" for reason, count in list(one.reasons.items())[:SHOWN])
     text(row, f"{one.number}", (GAP, 30), 0.9)
     text(row, f"{one.place}; seen {one.when()}", (GAP + 40, 18), 0.45)
-    text(row, f"{share:.0f} % of {one.frames} frames can be redrawn" + (f"; not: {why}" if why else ""),
-         (GAP + 40, 37), 0.45, (110, 110, 110))  # fmt: skip
+    share = f"{one.share:.0f} % of {one.frames} frames can be redrawn{one.except_for()}"
+    text(row, share, (GAP + 40, 37), 0.45, (110, 110, 110))
     for k, (index, picture) in enumerate(pictures):
         x = GAP + k * (TILE + GAP)
         row[HEAD : HEAD + TILE, x : x + TILE] = picture
