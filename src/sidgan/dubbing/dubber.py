@@ -25,14 +25,13 @@ from sidgan.dubbing.inputs import Inputs
 from sidgan.dubbing.journal import Journal, Record, joined, surroundings, work_folder
 from sidgan.dubbing.live import Hearing, Live
 from sidgan.dubbing.looks import figures, stretches
-from sidgan.dubbing.plan import Plan
+from sidgan.dubbing.plan import Plan, planned
 from sidgan.dubbing.proof import Meant
 from sidgan.dubbing.report import Clock, DubReport, Progress
 from sidgan.dubbing.segments import OnFrame, Scheme, Studio, complete, engine_of, engines
 from sidgan.dubbing.settings import Background, Damage, Settings, background_of, face_of
 from sidgan.dubbing.silence import Silence
 from sidgan.dubbing.steady import STEADY
-from sidgan.dubbing.voice import voices
 from sidgan.engine import check_engine, load
 from sidgan.errors import InputError, SidganError
 from sidgan.executors import Executor
@@ -254,22 +253,20 @@ class Dubber:
                     seen = _seen(
                         work, lambda: analyse(clip, settings.faces, show, settings.face, list(given.speakers))
                     )
-                enough = seen.end + 1 if settings.length in ("cut", "keep") else None
                 with clock.stage("listen"):
-                    voice = voices(given.voice, given.speakers, settings.silence, enough)
-                said = media.sound_span(given.sound)
-                timeline = _timeline(seen, voice.end, given.sound, said, settings.length)
+                    plan = planned(seen, given.voice, settings)
+                timeline, said = plan.timeline, media.sound_span(given.sound)
+                _require_heard(given.sound, said, timeline)
                 own_end = _own_sound_end(clip, settings.length)
-                goes_on = voice.end < min(own_end, seen.end)
+                goes_on = timeline.voice < min(own_end, seen.end)
                 if goes_on:
                     writer.go_on_with_own_sound()
-                plan = Plan(seen, voice, timeline)
                 drawing = Drawing(clip, plan, self.engine, ready, clock, show, settings.steady)
                 with clock.stage("mark"):
                     mark = self._mark(clip, inputs, drawing, timeline, signed=sign is not None)
                 studio = Studio(
                     Scheme(clip, settings.encoding, ending(out), work.folder), work.analysis, given.voice, settings,
-                    enough, self._network, own, self.engine.batch, torch.get_num_threads(), here,
+                    self._network, own, self.engine.batch, torch.get_num_threads(), here,
                 )  # fmt: skip
                 told = complete(work, len(timeline), drawing, studio, workers, clock, show, on_frame, cluster)
                 writer.tags = mark.tags()
@@ -425,15 +422,13 @@ def _reported(
     )  # fmt: skip
 
 
-def _timeline(seen: Analysis, end: Fraction, sound: Path, said: media.SoundSpan, length: Length) -> Timeline:
-    """The frames of the output, in which something is heard."""
-    timeline = Timeline(seen.times, seen.end, end, length)
+def _require_heard(sound: Path, said: media.SoundSpan, timeline: Timeline) -> None:
+    """Raise an `InputError` where a sound track begins after the last frame of the output."""
     if said.start >= timeline.end:
         raise InputError(
             f"{sound} begins to sound at {float(said.start):.2f} s, when the video is over; give one that begins "
             "earlier, or --length hold, loop or pingpong"
         )
-    return timeline
 
 
 def _prove(meant: Meant, work: Journal, clock: Clock, show: Progress, file: Path) -> None:

@@ -6,13 +6,15 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
+from pathlib import Path
 
 import numpy as np
 
 from sidgan.dubbing.analysis import Analysis
 from sidgan.dubbing.report import Shot
+from sidgan.dubbing.settings import Settings
 from sidgan.dubbing.silence import PAUSED
-from sidgan.dubbing.voice import Voices
+from sidgan.dubbing.voice import Voices, voices
 from sidgan.geometry import mouth_opening
 from sidgan.people import SHUT, Person
 from sidgan.timeline import Showing, Timeline
@@ -83,6 +85,21 @@ class Plan:
         if self.timeline.voice < self.seen.end:
             share = min(share, float(self.timeline.voice - shown.time) / ENDING)
         return min(share, self.voices.of(self.seen.numbers[person]).moves(shown.time, open_))
+
+
+def planned(seen: Analysis, sound: Path, settings: Settings) -> Plan:
+    """Read the voices, and decide which frame is shown when and what becomes of it.
+
+    Args:
+        sound: what the voices sound like together.
+        settings: with the speakers' voices.
+
+    Raises:
+        InputError: a voice has no sound, or cannot be read.
+    """
+    enough = seen.end + 1 if settings.length in ("cut", "keep") else None
+    heard = voices(sound, settings.speakers, settings.silence, enough)
+    return Plan(seen, heard, Timeline(seen.times, seen.end, heard.end, settings.length))
 
 
 def fades(person: Person, cuts: tuple[int, ...], count: int) -> Float:

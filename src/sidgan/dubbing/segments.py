@@ -14,7 +14,6 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
 from copy import copy
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import partial
 from multiprocessing import parent_process
 from pathlib import Path
@@ -27,16 +26,14 @@ from sidgan.dubbing import journal
 from sidgan.dubbing.analysis import Analysis
 from sidgan.dubbing.drawing import Drawing
 from sidgan.dubbing.journal import LENGTH, Journal, Record, surroundings
-from sidgan.dubbing.plan import Plan
+from sidgan.dubbing.plan import planned
 from sidgan.dubbing.report import Clock, Progress
 from sidgan.dubbing.settings import Settings
-from sidgan.dubbing.voice import voices
 from sidgan.engine import Engine, Graph, load
 from sidgan.errors import SidganError
 from sidgan.executors import Executor
 from sidgan.nn import Generator
 from sidgan.portable import keep_memory, peak_memory
-from sidgan.timeline import Timeline
 from sidgan.types import Clip, Frame
 
 #: By another process: wall seconds by stage, those of processor time, which process, and the MiB that it held at most.
@@ -102,8 +99,7 @@ class Studio:
     """All that a process needs to draw segments by itself; for other attributes see `sidgan.dub`.
 
     Attributes:
-        sound: what the output sounds like.
-        enough: seconds of the voices that are wanted.
+        sound: what the voices sound like together.
         analysis: file with the first pass.
         threads: of torch, in each process: with another number, libraries may compute other bits.
         here: `sidgan.dubbing.journal.surroundings` of the process that began it.
@@ -113,7 +109,6 @@ class Studio:
     analysis: Path
     sound: Path
     settings: Settings
-    enough: Fraction | None
     model: Path | str | Generator
     own: Mapping[int, Generator]
     batch: int
@@ -123,9 +118,7 @@ class Studio:
     def drawing(self, clock: Clock) -> Drawing:
         """Open it."""
         model, how = self.model if isinstance(self.model, Generator) else load(self.model), self.settings
-        seen = Analysis.load(self.analysis)
-        heard = voices(self.sound, how.speakers, how.silence, self.enough)
-        plan = Plan(seen, heard, Timeline(seen.times, seen.end, heard.end, how.length))
+        plan = planned(Analysis.load(self.analysis), self.sound, how)
         engine, own = engine_of(model, how, self.batch), engines(self.own, how, self.batch)
         return Drawing(self.scheme.clip, plan, engine, own, clock, _silent, how.steady)
 
