@@ -21,6 +21,7 @@ from sidgan.data.dataset import PackedSet, read_manifest
 from sidgan.errors import CheckpointError, ConfigError, DataError, DownloadError, OutputError
 from sidgan.nn import Listener
 from sidgan.train import loop, runs
+from sidgan.train.folder import run_folder
 from sidgan.train.runs import gan_config, sync_config
 
 
@@ -78,7 +79,7 @@ def begin(monkeypatch, tmp_path):
     task = SimpleNamespace(fabric=Fabric(accelerator="cpu", devices=1))
 
     def begun(config):
-        with runs._begun(task.fabric, config, tmp_path / "run", "expert") as folder:
+        with run_folder(task.fabric, config, tmp_path / "run", "expert") as folder:
             runs._train(task, config, folder)
 
     return begun

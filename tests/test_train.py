@@ -20,12 +20,13 @@ from sidgan.nn import Generator, SyncNet, lower_half_windows
 from sidgan.train import augment
 from sidgan.train.balance import gradient_balance
 from sidgan.train.batch import _jittered, prepare_batch
+from sidgan.train.folder import same_run
 from sidgan.train.gan import GanTask, GanTrainConfig
 from sidgan.train.judging import judge, spread
 from sidgan.train.loop import LoopConfig, run
 from sidgan.train.pairs import draw_negatives, draw_pairs
 from sidgan.train.runs import gan_config as gan_settings
-from sidgan.train.runs import listener_config, occlusion_config, same_run, sync_config
+from sidgan.train.runs import listener_config, occlusion_config, sync_config
 from sidgan.train.schedule import moment
 from sidgan.train.syncnet import SyncTask, SyncTrainConfig, pair_scores
 

@@ -6,7 +6,7 @@ A run is a folder::
     RUN/log.txt        what was printed
     RUN/stats.jsonl    one line of numbers every ``log_every`` steps, one every ``eval_every``
     RUN/images/        picture strips at every evaluation
-    RUN/lock           held by the training that is at work (`sidgan.train.runs`)
+    RUN/lock           held by the training that is at work (`sidgan.train.folder`)
     RUN/last.pt        state to resume from; written beside itself and renamed, never half
 """
 
@@ -225,9 +225,3 @@ def _resume(task: Task, path: Path) -> tuple[int, float]:
     task.restore(state["task"])
     torch.set_rng_state(state["torch_rng"])
     return int(state["step"]), float(state["seconds"])
-
-
-def new_run(parent: Path, name: str) -> Path:
-    """The next free numbered folder ``parent/NNN-name``."""
-    numbers = [int(p.name[:3]) for p in parent.glob("[0-9][0-9][0-9]-*")]
-    return parent / f"{max(numbers, default=-1) + 1:03d}-{name}"

@@ -2,34 +2,32 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from lightning.fabric import Fabric
 
-from sidgan import checkpoint, downloads, portable
-from sidgan.config import FPS, from_dict, override, read_toml, require, to_dict
+from sidgan import checkpoint, downloads
+from sidgan.config import FPS, from_dict, override, read_toml, require
 from sidgan.data.dataset import PackedSet, read_manifest
 from sidgan.data.shards import is_shards
 from sidgan.data.shardset import ShardSet
 from sidgan.data.speech import SpeechSet
 from sidgan.data.splits import ASIDE
 from sidgan.engine import choose_device, choose_precision
-from sidgan.errors import CheckpointError, ConfigError, OutputError, counted
-from sidgan.files import write_text, writing
+from sidgan.errors import counted
 from sidgan.nn import VGG19
 from sidgan.train.diagnosis import offset_histogram, self_test
+from sidgan.train.folder import keep_settings, run_folder
 from sidgan.train.gan import GanTask, GanTrainConfig
 from sidgan.train.listener import ListenerTask, ListenerTrainConfig
-from sidgan.train.loop import Task, new_run, run
+from sidgan.train.loop import Task, run
 from sidgan.train.occlusion import OcclusionTask, OcclusionTrainConfig
 from sidgan.train.processes import topology
 from sidgan.train.syncnet import SyncTask, SyncTrainConfig
@@ -53,7 +51,7 @@ def listener_config(name: str, steps: int | None, minutes: float | None, changes
 def occlusion_config(
     name: str, steps: int | None, minutes: float | None, changes: Sequence[str]
 ) -> OcclusionTrainConfig:
-    """Settings of training what sees coverings, as the others'."""
+    """Settings of an occlusion network's training from a preset or file and ``a.b=value``s, as `listener_config`."""
     return from_dict(OcclusionTrainConfig, _resolve(name, "model", steps, minutes, changes, STEPS["occlusion"]))
 
 
@@ -101,7 +99,7 @@ def train_listener(
     """Train a listener on labelled recordings, from weights ``start`` or nothing; returns its weights file."""
     begin = checkpoint.load_listener(start) if start else None
     fabric = launch(device, config.precision)
-    with _begun(fabric, config, folder, "listener") as place:
+    with run_folder(fabric, config, folder, "listener") as place:
         with _stoppable():
             task = ListenerTask(config, SpeechSet.read(speech), fabric, begin)
         return _train(task, config, place)
@@ -119,7 +117,7 @@ def train_syncnet(
     begin = checkpoint.load_syncnet(start) if start else None
     hearing = checkpoint.load_ears(ears) if ears else None
     fabric = launch(device, config.precision)
-    with _begun(fabric, config, folder, "syncnet") as place:
+    with run_folder(fabric, config, folder, "syncnet") as place:
         with _stoppable():
             train, held = _sets(data, fabric, config)
             task = SyncTask(config, train, held, fabric, begin, hearing)
@@ -135,11 +133,11 @@ def train_syncnet(
 def train_occlusion(
     data: Sequence[Path], config: OcclusionTrainConfig, folder: Path | None, device: str, start: str | None = None
 ) -> Path:
-    """Train what sees coverings on prepared folders, from weights ``start`` or nothing; returns its weights file."""
+    """Train an occlusion network on prepared folders, from weights ``start`` or nothing; returns its weights file."""
     begin = checkpoint.load_occlusion(start) if start else None
     fabric = launch(device, config.precision)
     require(not any(map(is_shards, data)), "coverings are learnt on prepared folders, not on shards")
-    with _begun(fabric, config, folder, "occlusion") as place:
+    with run_folder(fabric, config, folder, "occlusion") as place:
         with _stoppable():
             train, held = _sets(data, fabric, config)
             task = OcclusionTask(config, train, held, fabric, begin)
@@ -193,7 +191,7 @@ def train_gan(
     sync = checkpoint.load_syncnet(expert)
     fabric = launch(device, config.precision)
     kind, size = config.generator.kind, config.generator.size
-    with _begun(fabric, config, folder, f"gan{size}" if kind == "sidgan" else kind) as place:
+    with run_folder(fabric, config, folder, f"gan{size}" if kind == "sidgan" else kind) as place:
         with _stoppable():
             prepared = data if isinstance(data, Prepared) else Prepared(data)
             if config.needs_vgg:  # which may be hundreds of MB to fetch, and loading data takes as long
@@ -270,10 +268,9 @@ def _report(fabric: Fabric) -> Callable[[str], None] | None:
 
 
 def _train(task: Task, config: Config, folder: Path) -> Path:
-    settings, path = to_dict(config), folder / "config.json"
-    task.fabric.barrier()  # all have read what was there
-    if task.fabric.is_global_zero and _settings_of(path) != settings:
-        write_text(path, json.dumps(settings, indent=1, sort_keys=True))
+    task.fabric.barrier()  # all have read the settings that were there
+    if task.fabric.is_global_zero:
+        keep_settings(folder, config)
     try:
         run(task, folder, config.loop)
     except KeyboardInterrupt:
@@ -288,40 +285,6 @@ def _going_on(folder: Path, every: int) -> str:
     if not (folder / "last.pt").is_file():
         return f"nothing is saved in {folder} yet: it is every {every} steps (loop.save_every)"
     return f"the same command with --run {folder} goes on from where it was last saved: it is every {every} steps"
-
-
-@contextmanager
-def _begun(fabric: Fabric, config: Config, folder: Path | None, name: str) -> Iterator[Path]:
-    """Hold a run folder, a new one or one to go on with: before data is loaded, which takes long.
-
-    If nothing has come into it when the block fails, a new one is removed again, and another is as it was found.
-
-    Raises:
-        CheckpointError: the run was begun with other settings.
-        OutputError: the folder cannot be made, or another training holds it.
-    """
-    folder = fabric.broadcast(folder or new_run(Path("runs"), name))
-    made, held = [path for path in (folder, *folder.parents) if not path.exists()], False
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        found = set(os.listdir(folder))
-    if found == {"lock"}:  # of a training that was killed while it loaded
-        found = set()
-    try:
-        with _alone(fabric, folder):
-            held = fabric.is_global_zero
-            before = _settings_of(folder / "config.json")
-            if before is not None and not same_run(config, before):
-                raise CheckpointError(f"{folder} was begun with other settings{_differing(before, to_dict(config))}; "
-                                      "give those, or another --run folder")  # fmt: skip
-            yield folder
-    except BaseException:
-        with suppress(OSError):  # another run has come into a folder above
-            if held and set(os.listdir(folder)) - found == {"lock"}:
-                (folder / "lock").unlink()
-                for path in made:
-                    path.rmdir()
-        raise
 
 
 @contextmanager
@@ -342,65 +305,3 @@ def _stoppable() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-@contextmanager
-def _alone(fabric: Fabric, folder: Path) -> Iterator[None]:
-    """Hold a run folder for the processes of one training: two would mix their files.
-
-    Raises:
-        OutputError: another training holds it.
-    """
-    taken = False
-    with ExitStack() as stack:
-        if fabric.is_global_zero:
-            with writing(folder):
-                lock = stack.enter_context((folder / "lock").open("w", encoding="utf-8"))
-            try:
-                portable.hold(lock)
-            except BlockingIOError:
-                taken = True
-            except OSError:  # file systems of clusters may have no locks; nothing is held there
-                pass
-        if fabric.broadcast(taken):
-            raise OutputError(f"{folder} is being trained in already; wait for that run or stop it, or give another "
-                              "--run folder")  # fmt: skip
-        yield
-
-
-def _settings_of(path: Path) -> dict[str, Any] | None:
-    """What a run's ``config.json`` says, ``None`` where there is none."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError):
-        found = None
-    if not isinstance(found, dict):
-        raise CheckpointError(f"{path} is damaged; remove it to go on with the settings that you give, which must be "
-                              "those that the run was begun with")  # fmt: skip
-    return found
-
-
-def same_run(config: Any, begun: dict[str, Any]) -> bool:
-    """Whether a run begun with settings ``begun`` may go on with ``config``; what is new since then has its default."""
-    try:
-        before = to_dict(from_dict(type(config), begun))
-    except ConfigError:
-        return False
-    return _essence(before) == _essence(to_dict(config))
-
-
-def _differing(before: dict[str, Any], now: dict[str, Any]) -> str:
-    """Which settings are not what they were, where that can be told in a few words."""
-    one, other = ({k: v for k, v in _essence(s).items() if not isinstance(v, dict)} for s in (before, now))
-    names = [name for name in other if one.get(name) != other[name]]
-    told = ", ".join(f"{name} was {one[name]} and is {other[name]}" for name in names[:3] if name in one)
-    return f" ({told})" if told else ""
-
-
-def _essence(values: dict[str, Any]) -> dict[str, Any]:
-    """Settings without those that may change when a run is resumed."""
-    free, loop = {"loop", "self_test", "watch"}, values.get("loop")
-    steps = loop.get("steps") if isinstance(loop, dict) else None  # the file may be another program's
-    return {k: v for k, v in values.items() if k not in free} | {"steps": steps}

@@ -1,0 +1,139 @@
+"""The folder of a run: found or made, held by one training at a time, and gone on with under the same settings only."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from lightning.fabric import Fabric
+
+from sidgan import portable
+from sidgan.config import from_dict, to_dict
+from sidgan.errors import CheckpointError, ConfigError, OutputError
+from sidgan.files import write_text, writing
+
+
+def new_run(parent: Path, name: str) -> Path:
+    """The next free numbered folder ``parent/NNN-name``."""
+    numbers = [int(p.name[:3]) for p in parent.glob("[0-9][0-9][0-9]-*")]
+    return parent / f"{max(numbers, default=-1) + 1:03d}-{name}"
+
+
+@contextmanager
+def run_folder(fabric: Fabric, config: Any, folder: Path | None, name: str) -> Iterator[Path]:
+    """Hold the folder of a run for as long as the block lasts. Enter it before data is loaded, which takes long.
+
+    If the block fails before anything was written into it, a new folder is removed again, and one that was there is
+    left as it was found.
+
+    Args:
+        config: settings of the training, a dataclass.
+        folder: a run to go on with, or a new one; by default the next free ``runs/NNN-name``.
+
+    Raises:
+        CheckpointError: the run was begun with other settings.
+        OutputError: the folder cannot be made, or another training holds it.
+    """
+    folder = fabric.broadcast(folder or new_run(Path("runs"), name))
+    made, held = [path for path in (folder, *folder.parents) if not path.exists()], False
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        found = set(os.listdir(folder))
+    if found == {"lock"}:  # of a training that was killed while it loaded
+        found = set()
+    try:
+        with _alone(fabric, folder):
+            held = fabric.is_global_zero
+            before = _settings_of(folder / "config.json")
+            if before is not None and not same_run(config, before):
+                raise CheckpointError(f"{folder} was begun with other settings{_differing(before, to_dict(config))}; "
+                                      "give those, or another --run folder")  # fmt: skip
+            yield folder
+    except BaseException:
+        with suppress(OSError):  # another run has come into a folder above
+            if held and set(os.listdir(folder)) - found == {"lock"}:
+                (folder / "lock").unlink()
+                for path in made:
+                    path.rmdir()
+        raise
+
+
+@contextmanager
+def _alone(fabric: Fabric, folder: Path) -> Iterator[None]:
+    """Hold a run folder for the processes of one training: two would mix their files.
+
+    Raises:
+        OutputError: another training holds it.
+    """
+    taken = False
+    with ExitStack() as stack:
+        if fabric.is_global_zero:
+            with writing(folder):
+                lock = stack.enter_context((folder / "lock").open("w", encoding="utf-8"))
+            try:
+                portable.hold(lock)
+            except BlockingIOError:
+                taken = True
+            except OSError:  # file systems of clusters may have no locks; nothing is held there
+                pass
+        if fabric.broadcast(taken):
+            raise OutputError(f"{folder} is being trained in already; wait for that run or stop it, or give another "
+                              "--run folder")  # fmt: skip
+        yield
+
+
+def keep_settings(folder: Path, config: Any) -> None:
+    """Write the settings of a run into its folder, unless they are there.
+
+    Raises:
+        CheckpointError: those that are there cannot be read.
+        OutputError: they cannot be written.
+    """
+    settings, path = to_dict(config), folder / "config.json"
+    if _settings_of(path) != settings:
+        write_text(path, json.dumps(settings, indent=1, sort_keys=True))
+
+
+def _settings_of(path: Path) -> dict[str, Any] | None:
+    """What a run's ``config.json`` says, ``None`` where there is none."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError):
+        found = None
+    if not isinstance(found, dict):
+        raise CheckpointError(f"{path} is damaged; remove it to go on with the settings that you give, which must be "
+                              "those that the run was begun with")  # fmt: skip
+    return found
+
+
+def same_run(config: Any, begun: dict[str, Any]) -> bool:
+    """Whether a run that was begun with the settings ``begun`` may go on with ``config``.
+
+    Settings that did not exist then count with their defaults.
+    """
+    try:
+        before = to_dict(from_dict(type(config), begun))
+    except ConfigError:
+        return False
+    return _essence(before) == _essence(to_dict(config))
+
+
+def _differing(before: dict[str, Any], now: dict[str, Any]) -> str:
+    """Which settings are not what they were, where that can be told in a few words."""
+    one, other = ({k: v for k, v in _essence(s).items() if not isinstance(v, dict)} for s in (before, now))
+    names = [name for name in other if one.get(name) != other[name]]
+    told = ", ".join(f"{name} was {one[name]} and is {other[name]}" for name in names[:3] if name in one)
+    return f" ({told})" if told else ""
+
+
+def _essence(values: dict[str, Any]) -> dict[str, Any]:
+    """Settings without those that may change when a run is resumed."""
+    free, loop = {"loop", "self_test", "watch"}, values.get("loop")
+    steps = loop.get("steps") if isinstance(loop, dict) else None  # the file may be another program's
+    return {k: v for k, v in values.items() if k not in free} | {"steps": steps}
