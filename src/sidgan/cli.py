@@ -60,6 +60,8 @@ Ears = Annotated[str | None, typer.Option(help="weights to take the audio encode
 Settings = Annotated[list[str] | None, typer.Option("--set", help="change a setting: a.b=value", metavar="KEY=VALUE")]
 Steps = Annotated[int | None, typer.Option(min=1, help="updates; without it what the preset or file says, or else some "
                                                        "thousand (see --dry-run)", show_default=False)]
+Minutes = Annotated[float | None, typer.Option(help="stop after so long, to be resumed")]
+RunFolder = Annotated[Path | None, typer.Option("--run", help="run folder; an existing one is resumed")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="print the resolved settings and stop")]
 
 
@@ -483,8 +485,8 @@ def train_listener(
     speech: Annotated[list[Path], typer.Argument(help="folders from sidgan label", show_default=False)],
     config: Annotated[str, typer.Option(help="preset name or TOML file")] = "listener",
     steps: Steps = None,
-    minutes: Annotated[float | None, typer.Option(help="stop after so long, to be resumed")] = None,
-    run: Annotated[Path | None, typer.Option(help="run folder; an existing one is resumed")] = None,
+    minutes: Minutes = None,
+    run: RunFolder = None,
     start: Start = None,
     device: Device = "auto",
     settings: Settings = None,
@@ -503,8 +505,8 @@ def train_occlusion(
     data: Annotated[list[Path], typer.Argument(help="prepared folders", show_default=False)],
     config: Annotated[str, typer.Option(help="preset name or TOML file")] = "occlusion",
     steps: Steps = None,
-    minutes: Annotated[float | None, typer.Option(help="stop after so long, to be resumed")] = None,
-    run: Annotated[Path | None, typer.Option(help="run folder; an existing one is resumed")] = None,
+    minutes: Minutes = None,
+    run: RunFolder = None,
     start: Start = None,
     device: Device = "auto",
     settings: Settings = None,
@@ -523,8 +525,8 @@ def train_syncnet(
     data: Annotated[list[Path], typer.Argument(help="prepared folders, or folders of shards", show_default=False)],
     config: Annotated[str, typer.Option(help="preset name or TOML file")] = "syncnet",
     steps: Steps = None,
-    minutes: Annotated[float | None, typer.Option(help="stop after so long, to be resumed")] = None,
-    run: Annotated[Path | None, typer.Option(help="run folder; an existing one is resumed")] = None,
+    minutes: Minutes = None,
+    run: RunFolder = None,
     start: Start = None,
     ears: Ears = None,
     device: Device = "auto",
@@ -545,8 +547,8 @@ def train_gan(
     expert: Annotated[str, typer.Option(help="weights file of a sync expert, or 'bundled'")] = "bundled",
     config: Annotated[str, typer.Option(help="preset name or TOML file")] = "tiny128",
     steps: Steps = None,
-    minutes: Annotated[float | None, typer.Option(help="stop after so long, to be resumed")] = None,
-    run: Annotated[Path | None, typer.Option(help="run folder; an existing one is resumed")] = None,
+    minutes: Minutes = None,
+    run: RunFolder = None,
     start: Start = None,
     ears: Ears = None,
     device: Device = "auto",

@@ -41,11 +41,11 @@ def gradient_balance(
     Returns:
         {level: {term: ratio}}, coarse to fine, of outputs that have terms beside L1.
     """
+    if not task.config.has_more_than_l1:
+        return {}
     rng = np.random.default_rng(0)
     ratios: defaultdict[int, defaultdict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     some = task.looked_at(rng, task.config.batch)
-    if not task.config.has_more_than_l1:
-        return {}
     for _ in range(batches):
         windows = task.train.windows(rng, task.config.batch // SYNC_FRAMES, SYNC_FRAMES)
         batch = prepare_batch(windows, task.changing(rng)).to(task.fabric.device)

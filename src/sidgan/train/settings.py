@@ -113,11 +113,11 @@ class GanTrainConfig:
         kind = self.generator.kind
         require(kind == "sidgan" or self.audio_lr == 1, f"a {kind} generator learns to hear; set audio_lr to 1")
         require(kind == "sidgan" or self.recompute == 0, f"a {kind} generator keeps activations; set recompute to 0")
-        for name in (set(self.weights) | set(self.discriminators)) - set(self.generator.levels):
-            require(False, f"there is no level {name}; levels are {self.generator.levels}")
-        for r in (r for r in levels if self.weights_at(r).gan and r not in self.discriminators):
-            require(False, f"level {r} has a 'gan' weight and no critic: give it one (discriminators.{r}), or set "
-                    f"weights.{r}.gan to 0")  # fmt: skip
+        for name in {*self.weights, *self.discriminators}:
+            require(name in self.generator.levels, f"there is no level {name}; levels are {self.generator.levels}")
+        for r in levels:
+            require(r in self.discriminators or not self.weights_at(r).gan, f"level {r} has a 'gan' weight and no "
+                    f"critic: give it one (discriminators.{r}), or set weights.{r}.gan to 0")  # fmt: skip
 
     @property
     def needs_vgg(self) -> bool:
