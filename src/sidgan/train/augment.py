@@ -33,12 +33,12 @@ def moves(
 
 
 def moved(images: Tensor, theta: np.ndarray, bent: Tensor | None = None, top: float = 0.0) -> Tensor:
-    """Read each item of (B, C, H, W) where an affine says; content from outside is replicated.
+    """Resample each item of (B, C, H, W) by an affine; beyond its edges it is continued by its outermost pixels.
 
     Args:
         theta: (B, 2, 3), see `moves`.
-        bent: (B, 2, H, W), added to where the affines say, in halves of the side.
-        top: share of the rows, from above, that the result leaves out.
+        bent: (B, 2, H, W), displacements added to where the affines point, in halves of the side.
+        top: share of the rows, from the top, that are left out of the result.
     """
     grid = F.affine_grid(_tensor(theta, images), list(images.shape), align_corners=False)
     if bent is not None:
@@ -68,7 +68,7 @@ def colour(images: Tensor, rng: Rng, *, strength: float) -> Tensor:
 
 
 def repaint(images: Tensor, rng: Rng, *, strength: float) -> Tensor:
-    """Make other people of (B, T, 3, H, W) in [0, 1]: mixed channels, another tone curve, and marks on the skin.
+    """Turn the people in (B, T, 3, H, W), in [0, 1], into others: mixed channels, another tone curve, marked skin.
 
     Args:
         strength: 0 to 1, of the strongest changes; each item gets a random share of it.
@@ -91,7 +91,7 @@ def _smooth(coarse: np.ndarray, like: Tensor) -> Tensor:
 
 
 def soften(images: Tensor, rng: Rng, *, chance: float) -> Tensor:
-    """Make some items of (B, T, 3, H, W) soft, as footage from low resolution is: shrunk and enlarged again."""
+    """Shrink and enlarge again a share ``chance`` of (B, T, 3, H, W): soft, as footage of low resolution is."""
     out = images.clone()
     for i in np.flatnonzero(rng.random(len(images)) < chance):
         factor = rng.uniform(1.5, 4.0)
@@ -128,7 +128,7 @@ def _tensor(values: np.ndarray, like: Tensor) -> Tensor:
 
 
 def mel_room(mels: Tensor, rng: Rng, *, chance: float) -> Tensor:
-    """Echo, on (B, ..., 80, W) mel windows: where a band falls silent, it does so slowly."""
+    """Echo, for a share ``chance`` of (B, ..., 80, W) mel windows: where a band falls silent, it does so slowly."""
     count, flat = len(mels), mels.reshape(len(mels), -1, *mels.shape[-2:])
     fall = rng.uniform(0.05, 0.6, (count, 1, 1)) + 8.0 * (rng.random((count, 1, 1)) >= chance)  # a column
     columns = [flat[..., 0]]
@@ -138,7 +138,7 @@ def mel_room(mels: Tensor, rng: Rng, *, chance: float) -> Tensor:
 
 
 def mel_company(mels: Tensor, rng: Rng) -> Tensor:
-    """Noise, or another item's voice, 5 to 45 dB below the loudest of (B, ..., 80, W) mel windows."""
+    """Add noise, or the voice of another item, 5 to 45 dB below the loudest moment of (B, ..., 80, W) mel windows."""
     count, shape = len(mels), (len(mels),) + (1,) * (mels.dim() - 1)
     top = mels.flatten(1).amax(1).view(shape)
     below = _tensor(rng.uniform(5, 45, shape) * 8 / 100, mels)
@@ -148,12 +148,12 @@ def mel_company(mels: Tensor, rng: Rng) -> Tensor:
     others = mels[torch.as_tensor(rng.permutation(count), device=mels.device)]
     voice = others - others.flatten(1).amax(1).view(shape) + top
     company = torch.where(_tensor(rng.random(shape), mels) < 0.3, voice, noise) - below
-    nepers = np.log(10) * 100 / 8 / 20  # of a unit of the mel: amplitudes are added, not decibels
+    nepers = np.log(10) * 100 / 8 / 20  # in one unit of the mel: what is added up are amplitudes, not decibels
     return (torch.logaddexp(mels * nepers, company * nepers) / nepers).clamp(-4, 4)
 
 
 def mel_gaps(mels: Tensor, rng: Rng, *, chance: float) -> Tensor:
-    """Hide some bands of some of (B, ..., 80, W) mel windows."""
+    """Replace up to 13 neighbouring bands by the mean, in a share ``chance`` of (B, ..., 80, W) mel windows."""
     out = mels.clone()
     for i in np.flatnonzero(rng.random(len(mels)) < chance):
         first, many = rng.integers(0, mels.shape[-2]), rng.integers(2, 14)

@@ -14,7 +14,7 @@ from sidgan.data.dataset import Windows
 from sidgan.train import augment
 
 BEND = 0.02  #: standard deviation of the displacement that makes a face another's, as a share of the side
-MASK_JITTER = 8 / 512  #: largest random move of each edge of the hidden boxes of a window, as a share of the side
+MASK_JITTER = 8 / 512  #: by how much an edge of the hidden box is moved at random, at most, as a share of the side
 ROOMS, GAPS = 0.3, 0.2  #: shares of the sounds that get an echo, and lose some bands
 COLOUR = 0.05  #: strength of colour changes. With 0.15 a small generator learns to match colours instead of lips
 
@@ -42,10 +42,12 @@ class Batch:
 
 
 def prepare_batch(windows: Windows, rng: np.random.Generator | None, identity: float = 0.0) -> Batch:
-    """Hide the mouths; with ``rng``, augment first, all pictures of a window alike, and all its sounds.
+    """Hide the mouths of some windows.
 
     Args:
-        identity: how much people are made others, 0 to 1 (`sidgan.train.augment.repaint`).
+        rng: what random changes are drawn from, made before the mouths are hidden and alike in all pictures of a
+            window; ``None`` for none.
+        identity: how strongly people are turned into other people by them, 0 to 1 (`sidgan.train.augment.repaint`).
     """
     # A generator that could tell augmented frames from their reference would learn to ignore the reference.
     target, mask, lips, reference = windows.target, windows.mask, windows.lips, windows.reference
@@ -71,16 +73,16 @@ def prepare_batch(windows: Windows, rng: np.random.Generator | None, identity: f
 
 
 def _elsewhere(mels: Tensor, rng: np.random.Generator) -> Tensor:
-    """Sounds as they were if said by another voice, with another microphone, in another room, in company."""
+    """Mel windows (B, T, 1, 80, C) as if of another voice and microphone, in another room with other people in it."""
     mels = augment.mel_voice(augment.mel_noise(mels, rng), rng)
     mels = augment.mel_room(augment.mel_company(mels, rng), rng, chance=ROOMS)
     return augment.mel_gaps(mels, rng, chance=GAPS)
 
 
 def _between(theta: np.ndarray, placed: Tensor) -> Tensor:
-    """Where places lie in the references (B, T, K, 2, 3) once all pictures of an item are read as (B, 2, 3) says.
+    """``placed`` (B, T, K, 2, 3) once the queries and references of each item were moved alike, by ``theta`` (B, 2, 3).
 
-    A face that is bent as well is bent alike in all its pictures; what differs by that is left to the network.
+    The bending of faces is not accounted for: it is the same in all pictures of an item, so little is off by it.
     """
     whole, inner = _square(torch.from_numpy(theta).to(placed)), _square(placed)
     return (torch.linalg.inv(whole)[:, None, None] @ inner @ whole[:, None, None])[..., :2, :]
@@ -93,9 +95,10 @@ def _square(affine: Tensor) -> Tensor:
 
 
 def _jittered(masks: Tensor, rng: np.random.Generator) -> Tensor:
-    """The boxes around (B, T, 1, S, S), with each edge moved by up to `MASK_JITTER`, out or in, in a window alike.
+    """Boxes around the ones of ``masks`` (B, T, 1, S, S), each edge moved out or in by up to `MASK_JITTER`.
 
-    Edges at the border of the picture stay there: that of the chin, where dubbing hides all that is below.
+    The moves are the same in all frames of a window. An edge at the border of the picture stays there, as the lower
+    one is when dubbing.
     """
     reach = round(MASK_JITTER * masks.shape[-1])
     moves = torch.from_numpy(rng.integers(-reach, reach + 1, (4, len(masks), 1, 1, 1))).to(masks.device)
@@ -104,7 +107,7 @@ def _jittered(masks: Tensor, rng: np.random.Generator) -> Tensor:
 
 
 def _widened(shares: Tensor, before: Tensor, after: Tensor) -> Tensor:
-    """Move both ends of the ones in (B, T, 1, S) outwards by so many places (B, 1, 1, 1), but none from the border."""
+    """Move both ends of the ones in (B, T, 1, S) outwards by so many places (B, 1, 1, 1), except ends at the border."""
     places, last = torch.arange(shares.shape[-1], device=shares.device), shares.shape[-1] - 1
     there = shares > 0
     first = there.int().argmax(-1, keepdim=True)

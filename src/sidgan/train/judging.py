@@ -18,7 +18,7 @@ from sidgan.train.health import distance
 
 
 def spread(data: PackedSet, count: int) -> Windows:
-    """Single frames spread evenly over a set, each with the farthest-away half of its clip as reference."""
+    """``count`` single frames spread evenly over a set; the reference of each is the frame half its clip away."""
     picks = []
     for i in np.linspace(0, len(data) - 1, count).astype(int):
         clip, at = data.locate(int(i))

@@ -1,4 +1,7 @@
-"""Training what sees hands and things before faces, which are drawn onto clear faces; see `sidgan.data.occluders`."""
+"""Training the occlusion network, which sees hands and things in front of faces.
+
+It learns on clear faces onto which they were drawn, see `sidgan.data.occluders`.
+"""
 
 from __future__ import annotations
 
@@ -25,18 +28,18 @@ from sidgan.train.processes import share, step_rng
 from sidgan.train.single import SingleTask
 
 JUDGED = 128  #: held-out faces that a figure is made of
-OVERLAP = 0.3  #: weight of what is missing to a whole overlap (Dice), beside the cross-entropy: coverings are small
+OVERLAP = 0.3  #: weight of the Dice loss beside the cross-entropy, which small coverings hardly change
 
 
 @dataclass(frozen=True)
 class OcclusionTrainConfig:
-    """Training of what sees coverings.
+    """Training of an occlusion network.
 
     Attributes:
         model: the network.
         loop: steps and intervals.
         batch: faces per step.
-        covered: share of them with something before them.
+        covered: share of them with something in front of them.
         lr: largest learning rate of AdamW; it falls along half a cosine.
         ema: decay of the averaged weights, which are what is judged and written.
         precision: ``auto`` (see `sidgan.engine.choose_precision`), or Lightning's name: ``32-true``, ``bf16-mixed``.
@@ -61,7 +64,7 @@ class OcclusionTrainConfig:
 
 
 class OcclusionTask(SingleTask[OcclusionNet]):
-    """What sees coverings, in training; see `sidgan.train.loop.Task`.
+    """An occlusion network in training; see `sidgan.train.loop.Task`.
 
     Args:
         train: clear faces to draw onto.
@@ -98,7 +101,7 @@ class OcclusionTask(SingleTask[OcclusionNet]):
 
     @torch.no_grad()
     def evaluate(self, index: int, images: Path) -> Mapping[str, float]:
-        """Of each held-out set, how far what is seen overlaps with what is there, and what is seen on clear faces."""
+        """For each held-out set, the overlap of what is seen with what is there, and the share seen on clear faces."""
         figures = {}
         for name, held in self._held.items():
             for what, covered in (("overlap", 1.0), ("false", 0.0)):
@@ -111,7 +114,7 @@ class OcclusionTask(SingleTask[OcclusionNet]):
 
 
 def faces_of(data: PackedSet) -> Faces:
-    """Draws single faces of a set, at the size that coverings are drawn at."""
+    """A function that draws single faces of a set, reduced to the size at which things are put in front of them."""
 
     def face(rng: np.random.Generator) -> Face:
         clip = data.draw(rng)

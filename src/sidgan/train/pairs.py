@@ -12,7 +12,7 @@ from sidgan.losses import sync_bce
 from sidgan.nn import SyncNet, middle
 
 FAR = 50  #: frames: negatives come from within two seconds, as the mouth is then in the same mood
-SAME = 0.4  #: mean difference of two mel windows (of -4 to 4) up to which they count as one sound: silence and silence
+SAME = 0.4  #: mean difference of two mel windows, in -4 to 4, up to which they count as the same sound
 
 
 class SyncPairs(nn.Module):
@@ -41,6 +41,9 @@ def draw_pairs(
 ) -> tuple[Tensor, Tensor]:
     """Random windows of a set, each with its own sound and ``negatives`` others of its clip.
 
+    Args:
+        near: share of these others that are only 2 to 4 frames off.
+
     Returns:
         Faces (count, 5, 3, S, S) in [0, 1] and mel windows (count, 1 + negatives, 1, 80, 28), the right one first.
     """
@@ -68,9 +71,9 @@ def draw_negatives(rng: np.random.Generator, clip: PackedClip, start: int, count
 
 
 def same_sound(some: Tensor, others: Tensor) -> Tensor:
-    """(A, B) whether no expert can tell mel windows (A, 1, 80, C) and (B, 1, 80, C) apart, as two moments of silence.
+    """(A, B) bool, which of mel windows (A, 1, 80, C) and (B, 1, 80, C) sound the same, as two moments of silence do.
 
-    Of what is around the 16 columns that an expert hears nothing counts.
+    Only the 16 columns that an expert hears are compared, not those around them.
     """
     one, other = (middle(mels, MEL_STEPS).flatten(1).float() for mels in (some, others))
     return torch.cdist(one, other, p=1) <= SAME * one.shape[1]
