@@ -10,7 +10,7 @@ import os
 import random
 import shutil
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
@@ -29,7 +29,7 @@ from sidgan.dubbing import analysis, dubber, journal, proof, segments, work_fold
 from sidgan.dubbing.drawing import Done
 from sidgan.dubbing.journal import Journal, Record
 from sidgan.dubbing.looks import Sample
-from sidgan.dubbing.report import Clock
+from sidgan.dubbing.report import Clock, Spent
 from sidgan.errors import InputError, OutputError, SidganError
 from sidgan.jobs import Job
 from sidgan.types import Frame
@@ -197,10 +197,10 @@ def test_several_processes_draw_the_same_bytes(
 ) -> None:
     elsewhere, peaks, add = list[float](), dict[str, float](), Clock.add
 
-    def noted(self: Clock, seconds: Mapping[str, float], cpu: float, process: str, memory: float) -> None:
-        elsewhere.append(cpu)
-        peaks[process] = memory
-        add(self, seconds, cpu, process, memory)
+    def noted(self: Clock, spent: Spent) -> None:
+        elsewhere.append(spent.cpu)
+        peaks[spent.process] = spent.memory
+        add(self, spent)
 
     monkeypatch.setattr(Clock, "add", noted)
     with pytest.raises(KeyboardInterrupt):

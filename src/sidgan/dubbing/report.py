@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sidgan.dubbing.looks import Look
 from sidgan.portable import peak_memory
@@ -83,6 +83,22 @@ class DubReport:
         return asdict(self)
 
 
+class Spent(NamedTuple):
+    """What another process spent on a segment.
+
+    Attributes:
+        seconds: wall seconds by stage.
+        cpu: seconds of processor time.
+        process: its name, under which its later peaks take the place of earlier ones.
+        memory: MiB that it held at most so far.
+    """
+
+    seconds: Mapping[str, float]
+    cpu: float
+    process: str
+    memory: float
+
+
 class Clock:
     """Time by stage, from when it is made."""
 
@@ -98,12 +114,12 @@ class Clock:
         yield
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
-    def add(self, seconds: Mapping[str, float], cpu: float, process: str, memory: float) -> None:
-        """Add the time of stages that another process went through, its processor time, and its peak of MiB so far."""
-        self._elsewhere += cpu
-        self._peaks[process] = memory
-        for stage, spent in seconds.items():
-            self.seconds[stage] = self.seconds.get(stage, 0.0) + spent
+    def add(self, spent: Spent) -> None:
+        """Add what another process spent."""
+        self._elsewhere += spent.cpu
+        self._peaks[spent.process] = spent.memory
+        for stage, seconds in spent.seconds.items():
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
 
     @property
     def wall(self) -> float:

@@ -1,7 +1,7 @@
 """The second pass in segments, which several processes may draw: each into a file of its own, in any order.
 
-The processes make everything anew but the first pass, which they read from the journal's folder. They leave when the
-process that began them is gone, however it went.
+Each process loads and prepares everything itself, except for the first pass, which it reads from the journal's folder.
+It ends when the process that started it is gone, for whatever reason.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from sidgan.dubbing.analysis import Analysis
 from sidgan.dubbing.drawing import Drawing
 from sidgan.dubbing.journal import LENGTH, Journal, Record, surroundings
 from sidgan.dubbing.plan import planned
-from sidgan.dubbing.report import Clock, Progress
+from sidgan.dubbing.report import Clock, Progress, Spent
 from sidgan.dubbing.settings import Settings
 from sidgan.engine import Engine, Graph, load
 from sidgan.errors import SidganError
@@ -36,8 +36,7 @@ from sidgan.nn import Generator
 from sidgan.portable import keep_memory, peak_memory
 from sidgan.types import Clip, Frame
 
-#: By another process: wall seconds by stage, those of processor time, which process, and the MiB that it held at most.
-Made = tuple[Record, dict[str, float], float, str, float]
+Made = tuple[Record, Spent]  #: a segment by another process
 OnFrame = Callable[[Frame, Frame], None]  #: called with each frame as decoded and as it goes to the encoder
 
 
@@ -51,7 +50,7 @@ class Part:
 
 
 def parts(count: int) -> list[Part]:
-    """``count`` frames in segments of about `LENGTH`; a short one at the end would trouble encoders with B-frames."""
+    """``count`` frames in about equal segments of about `LENGTH`: a short last one may be too short for B-frames."""
     many = max(1, round(count / LENGTH))
     bounds = [count * i // many for i in range(many + 1)]
     return [Part(i, bounds[i], bounds[i + 1]) for i in range(many)]
@@ -96,12 +95,14 @@ def make(part: Part, drawing: Drawing, scheme: Scheme, clock: Clock, on_frame: O
 
 @dataclass(frozen=True)
 class Studio:
-    """All that a process needs to draw segments by itself; for other attributes see `sidgan.dub`.
+    """All that a process needs to draw segments by itself.
+
+    It makes its drawing from scratch; only the first pass is read from ``analysis``. See `sidgan.dub` for the rest.
 
     Attributes:
         sound: what the voices sound like together.
         analysis: file with the first pass.
-        threads: of torch, in each process: with another number, libraries may compute other bits.
+        threads: of torch in each process; results may differ in single bits where their number differs.
         here: `sidgan.dubbing.journal.surroundings` of the process that began it.
     """
 
@@ -116,7 +117,7 @@ class Studio:
     here: Mapping[str, Any]
 
     def drawing(self, clock: Clock) -> Drawing:
-        """Open it."""
+        """Load the networks and the first pass, read the voices, and make ready to draw any segment."""
         model, how = self.model if isinstance(self.model, Generator) else load(self.model), self.settings
         plan = planned(Analysis.load(self.analysis), self.sound, how)
         engine, own = engine_of(model, how, self.batch), engines(self.own, how, self.batch)
@@ -128,9 +129,9 @@ def _silent(stage: str, done: int, total: int) -> None:
 
 
 def engine_of(network: Generator | Graph, settings: Settings, batch: int) -> Engine:
-    """An engine whose mouths move so strongly; an exported network's move as they were exported.
+    """An engine that moves mouths as strongly as the settings say; an exported network keeps its own emphasis.
 
-    The network stays as it is: where it moves otherwise, a twin with the same weights is run.
+    ``network`` itself is not changed: where its emphasis is another, a shallow copy that shares its weights is run.
     """
     if isinstance(network, Generator) and network.emphasis != (wanted := settings.emphasis * network.lively):
         network = copy(network)
@@ -165,10 +166,10 @@ def complete(
             made = cluster(partial(_make_elsewhere, studio), missing)
         else:
             made = executors.local(min(workers, len(missing)), _begin, (studio,))(_make, missing)
-        for record, seconds, cpu, process, memory in made:
+        for record, spent in made:
             records[record.segment] = record
             done += record.stop - record.first
-            clock.add(seconds, cpu, process, memory)
+            clock.add(spent)
             progress("draw", done, count)
     else:
         for part in missing:
@@ -190,7 +191,8 @@ class _Worker:
         self._clock.seconds.clear()
         record, cpu = make(part, self._drawing, self._studio.scheme, self._clock), self._clock.cpu
         spent, self._told = cpu - self._told, cpu
-        return record, dict(self._clock.seconds), spent, f"{socket.gethostname()} {os.getpid()}", peak_memory()
+        name = f"{socket.gethostname()} {os.getpid()}"
+        return record, Spent(dict(self._clock.seconds), spent, name, peak_memory())
 
 
 _worker: _Worker | None = None
