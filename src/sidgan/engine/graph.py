@@ -11,7 +11,7 @@ import logging
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sidgan.config import MEL_BANDS, MEL_MARGIN, MEL_STEPS, GeneratorConfig, from_dict, require, to_dict
+from sidgan.config import MEL_BANDS, MEL_MARGIN, MEL_STEPS, GeneratorConfig, from_dict, to_dict
 from sidgan.engine.drawing import redrawn
 from sidgan.errors import CheckpointError, ConfigError, SidganError
 from sidgan.files import finished, require_weights, writing
@@ -134,7 +134,7 @@ def traced(
     graph = Graph(generator.config, batch, size, references, encoded, b"", expected)
     for key, value in (_header(graph) | {k: json.dumps(v) for k, v in (facts or {}).items()}).items():
         proto.metadata_props.add(key=key, value=value)
-    return Graph(generator.config, batch, size, references, encoded, proto.SerializeToString(), expected)
+    return replace(graph, model=proto.SerializeToString())
 
 
 def _header(graph: Graph) -> dict[str, str]:
@@ -161,13 +161,11 @@ def _quiet() -> Iterator[None]:
 
 
 def write_graph(path: Path, graph: Graph) -> None:
-    """Write a graph as a ``.onnx`` file, which appears only when complete.
+    """Write a graph as an ONNX file, which appears only when complete.
 
     Raises:
-        ConfigError: another ending.
         OutputError: it cannot be written.
     """
-    require(path.suffix == ".onnx", f"{path} must end in .onnx")
     with finished(path) as part, writing(path):
         part.write_bytes(graph.model)
 
