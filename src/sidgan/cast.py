@@ -18,8 +18,8 @@ from sidgan.people import Person
 from sidgan.types import Byte, Clip, FaceTrack, Float, Frame
 
 SAME = 0.5  #: distance of identities below which two tracks show one person; strangers are 0.6 and more apart
-LOOKS = 3  #: frames of a track whose identity is taken
-LOOK = 256  #: px, side of the crops from which it is
+LOOKS = 3  #: frames of a track from which its identity is taken
+LOOK = 256  #: px, side of the crops for that
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Looks:
         people: by their place among the video's tracks.
 
     Attributes:
-        last: the last frame that is needed.
+        last: the last frame that is needed, -1 if none is.
     """
 
     def __init__(self, people: Mapping[int, Person]) -> None:
@@ -77,10 +77,10 @@ def identity(image: Byte, points: Float) -> Float:
 
 
 def members(people: Mapping[int, Person], identities: Mapping[int, Float]) -> tuple[Member, ...]:
-    """Put tracks of one person together, and number the people.
+    """Put the tracks of each person together, and number the people.
 
-    Tracks that can be redrawn nowhere join the others, but neither found nor order them: the numbers are the same
-    whether they are among ``people`` or not.
+    Tracks that can be redrawn nowhere are added to the people that the others make up, but have no influence on the
+    order of these: their numbers are the same whether such tracks are among ``people`` or not.
 
     Args:
         people: by their place among the video's tracks, which are in order of prominence.
@@ -100,12 +100,12 @@ def members(people: Mapping[int, Person], identities: Mapping[int, Float]) -> tu
 
 
 def unknown() -> Member:
-    """Whose is the only track of a video, where nobody asks who that is."""
+    """The person of a video with a single track, where nobody needs to know what they look like."""
     return Member(1, (0,), np.full(128, np.inf, np.float32))
 
 
 def distance(one: Float, other: Float) -> float:
-    """How unlike two identities are."""
+    """How unlike two identities (128,) are, a Euclidean distance; see `SAME`."""
     return float(np.linalg.norm(one - other))
 
 
@@ -125,7 +125,7 @@ def place(people: Sequence[Person], times: Sequence[Fraction], clip: Clip) -> st
 
 
 def _together(tracks: Mapping[int, FaceTrack], identities: Mapping[int, Float]) -> list[list[int]]:
-    """Group tracks by person: alike, and never seen in one frame. The first tracks begin the groups."""
+    """Group tracks by person: alike, and never seen in one frame. Each joins the nearest group, or begins a new one."""
     groups: list[list[int]] = []
     for i in tracks:
         strangers = [any(_meet(tracks[i], tracks[j]) for j in group) for group in groups]

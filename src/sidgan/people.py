@@ -1,4 +1,7 @@
-"""Who is redrawn in a video: what is hidden of each face, where it is left alone, and the picture it is drawn after."""
+"""Faces to be redrawn: what is hidden of each, where it is left alone, and the pictures it is drawn after.
+
+A `Person` is one face track, not a human being, who may have many: those are put together in `sidgan.cast`.
+"""
 
 from __future__ import annotations
 
@@ -22,12 +25,12 @@ MIN_SIDE = 64  #: px; a smaller face square is left alone
 MAX_YAW = 60  #: degrees; a face turned further is left alone
 FRONTAL = 20  #: degrees of yaw within which a face is a good reference
 REFERENCE_FRAMES = 25  #: usable frames at a track's beginning among which a single reference is chosen
-PAIR_FRAMES = 250  #: and a pair, whose lips are to be as far closed and opened as they get
-#: Of these frames, those with the lips closest and widest apart from which the sharpest are taken. The closest of all
-#: are pressed together, and show a network little of the lips' colour and shape.
+PAIR_FRAMES = 250  #: and a pair: there should be closed lips among them, and lips as far open as they get
+#: Shares of these frames, those with the lips closest together and furthest apart, of which the sharpest is taken. The
+#: first share is large since the very closest lips are pressed together, and show little of their colour and shape.
 CLOSED_SHARE, OPEN_SHARE = 0.2, 0.05
-SHUT = 0.02  #: eye distances between the inner lips, up to which a mouth is shut: no teeth are seen
-FULL = 0.8  #: of their usual height: lips that show less are bitten or sucked in, and nothing can be drawn after them
+SHUT = 0.02  #: eye distances between the inner lips, up to which a mouth counts as shut: no teeth are seen
+FULL = 0.8  #: of their usual height: lips that show less are bitten or sucked in, and are no model for a drawing
 
 
 @dataclass(eq=False)
@@ -38,14 +41,14 @@ class Person:
         points: (N, 68, 2) landmarks in unit coordinates.
         boxes: (N, 4) hidden boxes in unit coordinates.
         sides: (N,) side of the face square in px.
-        bridged: (N,) bool, frames of a short loss in which the face is taken to have moved on evenly.
-        doubts: {row: what speaks against redrawing the face there}, as far as somebody looked.
-        covers: {row: what lies before the face there, (24, 24) uint8}, as far as somebody looked and saw something.
+        bridged: (N,) bool, frames of a short loss, in which the face is assumed to have moved on evenly.
+        doubts: {row: what speaks against redrawing the face there}; empty until `sidgan.dubbing.looking` fills it.
+        covers: {row: what lies in front of the face there, (24, 24) uint8 of 255}; likewise.
         tone: the running correction of the redrawn face's tone.
         border: where its surroundings begin, as a running mean.
         contours: how clear its mouth is, as a running mean.
-        best: for each reference wanted, sharpness, picture (S, S, 3) and row of the best so far.
-        pictures: these pictures, once they are chosen. shown: their rows.
+        best: for each reference wanted, sharpness, picture (S, S, 3) and row of the sharpest candidate so far.
+        pictures: (K, S, S, 3) the references, once they are chosen. shown: their rows.
         reference: what the network made of them.
     """
 
@@ -69,7 +72,7 @@ class Person:
         self.begin()
 
     def begin(self) -> None:
-        """Know nothing of what was drawn before: another stretch of the output begins."""
+        """Forget what was drawn before: another stretch of the output begins."""
         self.tone, self.border, self.contours, self.best = ToneMatch(), Border(), Contours(), {}
 
     def follow(self, track: FaceTrack) -> None:
@@ -101,10 +104,11 @@ class Person:
         return bool(np.quantile(mouth_opening(self.points[rows]), 1 - OPEN_SHARE) <= SHUT) if rows else False
 
     def candidates(self, count: int = 1) -> list[list[int]]:
-        """For each of ``count`` references (1 or 2), the frames of which the sharpest is to be taken; none if unusable.
+        """For each of ``count`` references (1 or 2), the frames to choose the sharpest from; empty if none is usable.
 
-        Frontal ones among the first usable ones, or else the least turned. Of two, one is to show the lips closed and
-        one open: between them they hold what a mouth is made of. Faces with something before them only if all have.
+        They are the frontal ones among the first usable frames, or else the least turned one. Of two references, one
+        shows the lips closed and one open: together they hold what a mouth is made of. A face with something in front
+        of it is a candidate only where all have.
         """
         first = PAIR_FRAMES if count > 1 else REFERENCE_FRAMES
         usable = list(islice((i for i in self.track.frames if self.refusal(i) is None), first))
@@ -114,7 +118,7 @@ class Person:
 
 
 def telling(pose: Float, points: Float, count: int) -> list[list[int]]:
-    """Which of N pictures of a face to take the sharpest of, for each of ``count`` references; see `Person.candidates`.
+    """For each of ``count`` references, which of N pictures of a face are candidates; see `Person.candidates`.
 
     Args:
         pose: (N, 3) degrees.
@@ -144,17 +148,17 @@ def redrawn(people: Iterable[Person], faces: str) -> dict[int, list[Person]]:
     by_frame: dict[int, list[Person]] = defaultdict(list)
     for person in people:
         for index in person.track.frames:
-            # Who is most prominent stays it while out of sight: nobody else gets the voice for half a second.
+            # Whoever is most prominent remains so while out of sight, or somebody else would speak for half a second.
             if faces == "all" or not by_frame[index]:
                 by_frame[index].append(person)
     return by_frame
 
 
 class References:
-    """Finds people's reference pictures with a reader of its own, which runs ahead of the drawing as far as needed.
+    """Finds people's reference pictures. It reads the video by itself, ahead of the drawing, as far as is needed.
 
     Args:
-        frames: the video, or those of its frames that are their candidates.
+        frames: the video in order, or only those of its frames that are candidates.
         people: those with `Person.candidates`.
         size: side of the pictures in px.
         count: pictures of each person, 1 or 2.
@@ -170,7 +174,10 @@ class References:
                     self._wanted[index].append((person, which))
 
     def pictures(self, person: Person) -> Byte:
-        """The sharpest candidates (K, S, S, 3) uint8 RGB of a person who has them or whose were not yet passed."""
+        """The sharpest candidates of a person, (K, S, S, 3) uint8 RGB.
+
+        Those of a person are kept. Whoever has none yet must not have been passed by the reader.
+        """
         if person.pictures is not None:
             return person.pictures
         last = max(map(max, person.candidates(self._count)))

@@ -1,8 +1,8 @@
-"""What lies before a face: hands, microphones, cups, as a small network sees them, frame by frame.
+"""What lies in front of a face, such as hands, microphones and cups, as a small network sees it frame by frame.
 
-It takes some beards and hard shadows for coverings, too. These are always there, a hand is not: so what counts is how
-much surer it is than it usually is of the same place of the same face. What is covered stays as it was filmed, before
-the redrawn mouth; a face whose lips are covered is left alone (`sidgan.dubbing.trust`).
+The network also takes some beards and hard shadows for coverings. Those are there all the time, which a hand is not: so
+what counts is how much surer it is than usual about the same place of the same face. What is covered stays as it was
+filmed, in front of the redrawn mouth; a face whose lips are covered is left alone (`sidgan.dubbing.trust`).
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from sidgan.nn.occlusion import SIDE
 from sidgan.types import Array, Byte, Float
 
 CELLS = 24  #: across a face, of what is remembered of it
-TOGETHER = 8  #: faces that the network sees at a time, always as many: so each comes out the same, bit for bit
+TOGETHER = 8  #: faces in a batch of the network, always as many, so that each comes out the same, bit for bit
 COMPARED = 300  #: frames, spread over the track, that say what is usual
-STRONG = 208  #: of 255, of which a covering has a cell somewhere: of beards it is seldom so sure
+STRONG = 208  #: of 255, which a covering must reach in some cell: the network is seldom that sure about beards
 SURE = 128  #: of 255, from which a cell counts as covered
-RISE = (64.0, 192.0)  #: of 255, between which the source comes before the redrawn face
+RISE = (64.0, 192.0)  #: of 255, between which the source gradually covers the redrawn face
 
 _HEIGHT = (np.arange(CELLS) + 0.5)[:, None] / CELLS  # of the cells' centres, in the unit square
 
@@ -43,7 +43,7 @@ def _fast() -> bool:
 
 
 def seen(faces: Byte) -> Byte:
-    """How sure it is that something lies before each cell, (N, 24, 24) of 255, of faces (N, 48, 48, 3) RGB."""
+    """How sure the network is that something covers each cell of faces (N, 48, 48, 3) uint8 RGB: (N, 24, 24) of 255."""
     found = []
     for begin in range(0, len(faces), TOGETHER):
         some = faces[begin : begin + TOGETHER]
@@ -57,9 +57,9 @@ def seen(faces: Byte) -> Byte:
 
 
 def covers(cells: Byte, points: Float, good: Array) -> Byte:
-    """What lies before a face in N frames of its track, (N, 24, 24) of 255.
+    """What lies in front of a face in N frames of its track, (N, 24, 24) of 255; 0 in cells that are not covered.
 
-    That is what `seen` is surer of than usually, in a frame or beside it in time, as far as it reaches in from outside.
+    That is how much surer `seen` is than usual, in a frame or the ones next to it, where it reaches in from outside.
 
     Args:
         cells: (N, 24, 24), see `seen`.
@@ -76,7 +76,9 @@ def covers(cells: Byte, points: Float, good: Array) -> Byte:
 
 
 def reaching_in(cover: Byte, points: Float) -> Byte:
-    """What of a covering (24, 24) comes from outside the face, as hands do and open mouths do not; sure somewhere.
+    """The parts of a covering (24, 24) that reach in from outside the face, as hands do and open mouths do not.
+
+    Parts that are `STRONG` nowhere are left out.
 
     Args:
         points: (68, 2) unit landmarks.
@@ -104,6 +106,6 @@ def hidden_shares(before: Byte, points: Float) -> Float:
 
 
 def clear(cover: Byte, side: int) -> Float:
-    """(side, side) in [0, 1]: 1 where nothing lies before a face, of what `covers` says of it (24, 24)."""
+    """(side, side) in [0, 1], from the (24, 24) that `covers` gives for a face: 1 where nothing lies in front of it."""
     fine = cv2.resize(cover.astype(np.float32), (side, side), interpolation=cv2.INTER_LINEAR)
     return np.asarray(1 - np.clip((fine - RISE[0]) / (RISE[1] - RISE[0]), 0, 1))

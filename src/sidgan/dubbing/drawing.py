@@ -1,8 +1,8 @@
 """The second pass: batches of faces through the network, frames in order, a bounded number of them at a time.
 
-A stretch of frames can be drawn by itself. What a frame looks like depends on the first pass, on the person's reference
-and on the `BEFORE` frames that end with it. Those before the stretch are then drawn without being handed out, so where
-it begins makes no difference.
+A stretch of frames can be drawn by itself. What a frame looks like depends only on the first pass, on the person's
+reference and on the last `BEFORE` frames, itself included. So the frames before a stretch are drawn as well, without
+being handed out, and where a stretch begins makes no difference.
 
 ::
 
@@ -11,8 +11,8 @@ it begins makes no difference.
                     whatever is done with the frames   batch n - 1; encoders have threads of their own
     a thread        blend                              batch n
 
-Each stage works alone on what is its own: the first on the lists of what was passed, the second on references, the
-third on tones and looks. So the order of everything is the same as if they took turns, and so are the bytes.
+No two stages change the same thing: the first keeps the lists of what was left alone, the second the references, the
+third tones and looks. So everything happens in the same order as if they took turns, and the bytes are the same.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ from sidgan.people import Person, References
 from sidgan.timeline import Showing
 from sidgan.types import Byte, Clip, Frame
 
-MAX_HELD = 4  #: batches of frames that may wait for a batch of one person's faces to fill
-#: Frames that make a difference to one, itself included: what is calmed, or compared for its border and its
-#: contours, has its tone.
+MAX_HELD = 4  #: batches of frames that may wait until there is a full batch of one person's faces
+#: Frames that make a difference to one, itself included. The running means of calm, border and contours are taken over
+#: faces whose tone was corrected already, by a running mean of its own: so the two add up.
 BEFORE = blend.LOOK_BACK + max(CALM, border.LOOK_BACK, contours.LOOK_BACK) - 1
 
 
@@ -89,8 +89,10 @@ class Drawing:
     Args:
         clip: the video.
         plan: whose mouth is redrawn in which frame.
-        engine: the model.
-        own: models of single faces, by their place among the video's tracks.
+        engine: runs the model.
+        own: run the models of single faces, by the place of their track among the video's.
+        clock: is told how long each stage takes.
+        progress: is told after each frame.
         steady: how calm redrawn skin is made, 0 to 1.
 
     Attributes:
@@ -138,7 +140,7 @@ class Drawing:
         self._at = stop
 
     def _batches(self, count: int) -> Iterator[Batch]:
-        """The next frames of the output, together until there is a batch of one person's faces."""
+        """The next frames of the output, gathered until one person's faces among them fill a batch."""
         held: list[tuple[Frame, list[Job]]] = []
         waiting: Counter[Person] = Counter()
         for shown in islice(self._showings, count):
@@ -192,7 +194,11 @@ class Drawing:
         return Job(person, row, crop.image, mel, weight)
 
     def _forget(self, source: int) -> list[Person]:
-        """Free the references of those who are not near a frame of the video; who comes no more, to forget all else."""
+        """Free the references of those whose track does not hold a frame of the video.
+
+        Returns:
+            Those among them who do not come back: nothing of them is needed any more.
+        """
         over = []
         for person in [p for p in self._shown if source not in p.track.frames]:
             person.reference = None

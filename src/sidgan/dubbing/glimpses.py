@@ -1,8 +1,8 @@
-"""Small pictures of every face, kept while it is followed: to see what covers it needs no second look at the video.
+"""Small pictures of every face, kept while it is followed: what covers it is found without reading the video again.
 
-Where exactly a face's steady square lies is known only when its track is complete, since tracks are smoothed. So each
-picture shows some room around the face, and remembers which part of its frame it is. All of them together are held in
-memory as far as they are few, and else in a file without a name.
+Tracks are smoothed, so where exactly a face's steady square lies is known only when its track is complete. Therefore
+each picture shows some room around the face, and remembers which part of its frame it shows. A few are held in memory;
+more of them go to a temporary file without a name.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from sidgan.files import writing
 from sidgan.nn.occlusion import SIDE as SEEN
 from sidgan.types import Array, Byte, Float, Frame, PixelFormat
 
-ROOM = 1.5  #: sides of the face square that a picture shows: for movement that smoothing takes out, and for margins
+ROOM = 1.5  #: width of a picture in sides of the face square: leaves room for what smoothing moves, and for margins
 SIDES = (72, 36, 36)  #: px of its planes
 FINE = SEEN  #: px of the faces that are cut out of them
-HELD = 16 << 20  #: bytes that are held in memory: a minute and a half of one face
+HELD = 16 << 20  #: bytes held in memory: a minute and a half of one face
 PART = 16  #: bytes that say which part of its frame a picture shows: int32 left, top, right, bottom px
 SIZE = PART + sum(side * side for side in SIDES)
 
@@ -71,7 +71,10 @@ class Glimpses:
         self._begins.append(end)
 
     def picture(self, index: int, unit: Float) -> Byte:
-        """The face in the unit square of ``unit`` (2, 3) in frame ``index``, (48, 48, 3) RGB."""
+        """The face (48, 48, 3) uint8 RGB in the unit square of ``unit`` (2, 3), the affine to frame ``index``.
+
+        It is cut out of the kept picture whose middle is nearest. One of this face must have been added.
+        """
         side, left, top = float(unit[0, 0]), float(unit[0, 2]), float(unit[1, 2])
         assert self._format is not None
         first, stop = self._begins[index : index + 2]

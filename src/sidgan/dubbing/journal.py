@@ -39,7 +39,7 @@ from sidgan.errors import InputError, OutputError
 from sidgan.files import require_file, require_place, write_text, writing
 from sidgan.version import __version__
 
-LENGTH = 250  #: frames of a segment, about
+LENGTH = 250  #: frames in a segment, more or less
 #: Packages of which another version may compute other bits.
 LIBRARIES = ("torch", "numpy", "av", "opencv-python-headless", "dlib-bin", "dlib", "onnxruntime", "openvino")
 NAMED = 3  #: settings that are named where two runs differ
@@ -136,12 +136,14 @@ class Journal:
     def __enter__(self) -> Self:
         require_place(self._out)
         with writing(self._out):
-            while not self._held():  # a run that was about to end removed what was locked
+            while not self._held():
                 pass
         return self
 
     def _held(self) -> bool:
-        """Lock the folder; false where what was locked is not there any more, so that the next run would lock another.
+        """Try to lock the folder; false where the file that was locked is gone by then.
+
+        A run that ends removes the file. Whoever has locked the removed one would not be noticed by the next run.
 
         Raises:
             OutputError: another run holds it.
@@ -227,7 +229,7 @@ class Journal:
         return False
 
     def _others(self, mine: Mapping[str, Any]) -> str:
-        """What the work for other settings differs in, where there is any."""
+        """A line about unfinished work for other settings and in what they differ; empty where there is none."""
         for journal in sorted(self._root.glob("*/journal.jsonl")):
             with suppress(OSError, ValueError, KeyError, IndexError, AttributeError):
                 theirs = json.loads(journal.read_text(encoding="utf-8").splitlines()[0])["settings"]

@@ -31,15 +31,15 @@ from sidgan.people import Person
 from sidgan.timeline import Showing, Timeline
 from sidgan.types import Array, Byte, Float, Frame
 
-EVERY = 5  #: of so many frames, three in a row are looked at: a fifth for steps and detail, three fifths for trembling
+EVERY = 5  #: of so many frames three in a row are looked at: seam in each, sharpness in the first, jitter in the third
 SMALL = 128  #: px of the side of a face on which seam and jitter are measured
-STEEP = 2  #: px of these, over which a step is seen as one: what is spread over more counts less
+STEEP = 2  #: of these px, over which a step is seen as a step; one that is spread over more counts less
 LIPS = 0.03  #: of the side, distance from the lips within which nothing is measured
 SECTORS = 24  #: pieces of the edge; within one, texture averages out and a seam does not
-FEWEST = 1.0  #: px of edge that a piece must hold
-LEAST = 0.02  #: levels of detail that are nothing
+FEWEST = 1.0  #: px of edge that a piece must hold to count
+LEAST = 0.02  #: levels of detail, added to both sides of a ratio: less than this is none
 
-#: How far a figure may be from that of an untouched picture before a stretch is worth a look.
+#: How far a figure may be from that of an untouched picture; a stretch with more than that is worth a look.
 LIMITS = {"seam": 2.0, "jitter": 0.5, "sharpness": 0.3}
 UNTOUCHED = {"seam": 0.0, "jitter": 0.0, "sharpness": 1.0}
 
@@ -91,7 +91,7 @@ def doubt(figures: Mapping[str, Any]) -> float:
 
 
 class Looks:
-    """Looks at faces while they are put back; remembers two frames of each, since trembling takes three."""
+    """Looks at faces while they are put back. It remembers the last two frames of each: trembling shows in three."""
 
     def __init__(self) -> None:
         self._last: dict[Person, int] = {}
@@ -101,7 +101,7 @@ class Looks:
         self, frame: Frame, source_at: Fraction, person: Person, row: int, source: Byte, luma: Float, drawn: Float,
         alpha: Float, new: Float,
     ) -> Sample | None:  # fmt: skip
-        """Look at a redrawn face before it is put back; not at every one.
+        """Look at a redrawn face before it is put back; ``None`` in the frames that are skipped, see `EVERY`.
 
         Args:
             frame: of the output.
@@ -142,12 +142,13 @@ class Looks:
 
 
 def stretches(samples: Sequence[Sample], timeline: Timeline, passed: Iterable[tuple[int, int, str]]) -> Iterator[Look]:
-    """How each stretch of the output looks that is not in ``passed``, frame numbers from first to last.
+    """How each redrawn stretch of the output looks.
 
-    Pauses, of which there are many, do not part them: figures of a second or two say little.
+    Pauses of the voice do not end a stretch: there are many, and figures of a second or two say little.
 
     Args:
         samples: in order of their frames.
+        passed: (first, last, reason) of the frames that were left alone.
     """
     why = {i: reason for first, last, reason in passed for i in range(first, last + 1)}
     places = [sample.frame for sample in samples]

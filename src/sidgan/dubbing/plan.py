@@ -20,8 +20,8 @@ from sidgan.people import SHUT, Person
 from sidgan.timeline import Showing, Timeline
 from sidgan.types import Array, Float
 
-FADE = 3  #: frames over which a redrawn mouth comes and goes beside frames that are left alone; cuts need none
-ENDING = 0.16  #: seconds over which it goes at the end of a voice after which the video goes on
+FADE = 3  #: frames over which a redrawn mouth comes and goes next to frames that are left alone; not at cuts
+ENDING = 0.16  #: seconds over which it goes at the end of a voice that is shorter than the video
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Plan:
         return [(person, weight) for person, weight in weights if weight > 0] or PAUSED
 
     def shots(self) -> Iterator[Shot]:
-        """What became of each shot, person by person. The shots of a video that is shown again come again."""
+        """What becomes of each shot, person by person; where the video is shown again, its shots are listed again."""
         cuts = self.seen.cuts
 
         def shot_of(shown: Showing) -> tuple[int, int]:
@@ -117,12 +117,12 @@ def fades(person: Person, cuts: tuple[int, ...], count: int) -> Float:
 
 
 def opened(person: Person) -> Float:
-    """(N,) 0 where a filmed mouth is shut, rising to 1 in the frames beside those in which it is not."""
+    """(N,) 1 where a filmed mouth is open, falling to 0 over the frames next to it in which it is shut."""
     return 1 - _rising(len(person.track), np.flatnonzero(mouth_opening(person.points) > SHUT))
 
 
 def _rising(count: int, low: Sequence[int] | Array) -> Float:
-    """(count,) 0 in some rows and beyond, and 1 from `FADE` rows beside these on."""
+    """(count,) 0 in the rows ``low``, some of which may lie outside, and 1 more than `FADE` rows away from them."""
     if not len(low):
         return np.ones(count, np.float32)
     rows, places = np.arange(count), np.sort(low)

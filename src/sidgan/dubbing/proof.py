@@ -79,9 +79,9 @@ def _frames(out: Path) -> Iterator[Frame]:
 
 
 def wrong_sound(out: Path, said: media.SoundSpan, timeline: Timeline, own: Path | None) -> str | None:
-    """Where the sound of an output is not where it should be, in words.
+    """What is wrong with the sound of an output, in words.
 
-    It must start and end within one packet of where it should: a packet may be silence, padding or not to be decoded.
+    It must begin and end within one packet of where it should: packets at its ends may hold silence or padding.
 
     Args:
         said: when the voice is heard, as far as the timeline goes.

@@ -26,7 +26,11 @@ from sidgan.types import Byte, Float, Frame
 class Job:
     """One face to be redrawn.
 
-    Whose, in which row of their track, the crop (S, S, 3), the voice (1, 80, 28), and the share that is used, 0 to 1.
+    Attributes:
+        person, row: whose it is, and where in their track.
+        crop: (S, S, 3) uint8 RGB.
+        mel: (1, 80, 28), the voice around its frame.
+        weight: the share of the redrawn mouth that is used, above 0 to 1.
     """
 
     person: Person
@@ -54,10 +58,12 @@ class Finished:
 
 
 def redraw(engine: Engine, jobs: Sequence[Job], reference: Features, shown: Float) -> Byte:
-    """The faces (N, S, S, 3) of one person as the network draws them.
+    """The faces of one person as the network draws them, (N, S, S, 3) uint8 RGB.
 
     Args:
-        reference: of the engine, from pictures with unit landmarks ``shown`` (K, 68, 2).
+        jobs: N faces of one person, at least one.
+        reference: from ``engine``, of K pictures of the person.
+        shown: (K, 68, 2) unit landmarks of these pictures.
     """
     person, rows = jobs[0].person, [job.row for job in jobs]
     masks = np.stack([geometry.mask_image(person.boxes[row], engine.size) for row in rows])
@@ -66,7 +72,7 @@ def redraw(engine: Engine, jobs: Sequence[Job], reference: Features, shown: Floa
 
 
 def finished(frame: Frame, job: Job, drawn: Byte, steady: Steady) -> Finished:
-    """A redrawn face in its person's tone, calm, with clear contours, and with the detail of the source."""
+    """A redrawn face (S, S, 3) in its person's tone, calm, with clear contours, and with the detail of the source."""
     person, row = job.person, job.row
     old, box, size = person.points[row], person.boxes[row], len(drawn)
     new = (landmarks(drawn, box_of(old * size - 0.5)) + 0.5) / size

@@ -16,15 +16,15 @@ SILENCES: tuple[str, ...] = get_args(Silence)
 
 PAUSED = "pause of the voice"  #: why a frame is left as filmed there
 PAUSE = 0.3  #: seconds; what is shorter belongs to speech: stops, breaths between words
-DECIBELS = 12.5  #: of one unit of a spectrogram
-BELOW = 25.0  #: dB below loud speech (the 90th percentile of what is heard), mean over the bands, that are silent
-NOTHING = -3.8  #: mean over the bands of what is silent beside any speech, such as digital silence with dither
+DECIBELS = 12.5  #: in one unit of a spectrogram
+BELOW = 25.0  #: dB (mean over the bands) below loud speech, the 90th percentile of what is heard: silence from there on
+NOTHING = -3.8  #: mean over the bands up to which a column is silent whatever the speech: digital silence with dither
 
 
 def silent(mel: Float) -> Array:
     """Which columns of a spectrogram (80, steps) lie in pauses of at least 0.3 s, (steps,) bool.
 
-    Steady noise less than 25 dB under the speech is no silence: nothing is then.
+    Under steady noise that is less than 25 dB below the speech, there are no pauses.
     """
     if not mel.shape[1]:
         return np.zeros(0, bool)

@@ -32,7 +32,7 @@ class Steady:
     """Smooths faces, each with a memory of its own.
 
     Args:
-        strength: 0 leaves everything as it is drawn; each frame before counts so many times the one after it.
+        strength: 0 to 1, how much each frame counts in the mean relative to the one after it; 0 leaves all as drawn.
     """
 
     def __init__(self, strength: float = STEADY) -> None:

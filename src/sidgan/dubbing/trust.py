@@ -1,9 +1,9 @@
 """How sure it is, frame by frame, that a face can be redrawn: what speaks against it, and how much.
 
-Each doubt is a number from 1 (none) to 0, and the confidence of a frame is the smallest of them: reasons are told to
-users, and a product of five would have none. What covers a face is found in two ways: by a network that knows hands and
-things (`sidgan.dubbing.covering`), and by the skin: chin and cheeks, seen in the face's own steady square, look all the
-time as they do most of the time, and what it does not know does not.
+Each doubt is a number from 1 (none) to 0, and the confidence of a frame is the smallest of the five: users are told a
+reason, and a product of all five would not have one. What covers a face is found in two ways: by a network that knows
+hands and things (`sidgan.dubbing.covering`), and by the skin. In the steady square of a face, chin and cheeks look
+nearly the same all the time; whatever looks different there is something else.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from sidgan.geometry import JAW, NOSE_BASE, STEADY
 from sidgan.people import MAX_YAW, MIN_SIDE, Person
 from sidgan.types import Array, Byte, Float
 
-HEAD = list(STEADY)
+REASONS = ("face partly covered", "landmarks do not hold", "face turned", "face small", "face hardly recognised")
 SURE = 0.5  #: confidence below which a face is left as it was
 STEADY_OVER = 5  #: frames over which the median of the confidence is taken, so that it does not flicker
 
 GRID = 12  #: cells across a face square
 COMPARED = 300  #: frames, spread over the track, that say how the skin looks
-APART = 12  #: frames that these are away at least: a hand is there for longer than a moment
-NEIGHBOURS = 16  #: of them, those in which the head is held most alike
-FEWEST = 8  #: with fewer, such as in shots under a second, nobody is taken for covered
-FEW = 2  #: of these, that may look like anything: they may be covered themselves
+APART = 12  #: frames that these are away at least: a hand stays for longer than a moment
+NEIGHBOURS = 16  #: of these, the ones in which the head is held most alike
+FEWEST = 8  #: with fewer to compare with, as in shots of under a second, nobody counts as covered
+FEW = 2  #: of the neighbours, the most unlike on either side, that are ignored: they may be covered themselves
 LIGHTER, REDDER = 20.0, 7.0  #: levels of luma and of either colour by which a cell of skin may differ from it
-ALIKE = 0.009  #: of the side, by which the landmarks of two heads differ that are held alike; less so, more may differ
-LIPS = 0.05  #: of the side; cells so near the lips may look like anything
+ALIKE = 0.009  #: of the side: heads whose landmarks differ by more are not held alike, and their skin may differ more
+LIPS = 0.05  #: of the side; cells closer to the lips than this are ignored
 
-# Each doubt rises from 0 to 1 between two values; at SURE lies the value that still passes.
+# Each doubt rises from 0 to 1 between two values; the value at SURE, in the middle, still passes.
 COVERED = (0.36, 0.04)  #: share of chin and cheeks that looks foreign; 0.20 passes
 LIPS_HIDDEN = (0.7, 0.1)  #: share of the lips with something before them; 0.4 passes
 FACE_HIDDEN = (0.8, 0.2)  #: share of lips, chin and cheeks; 0.5 passes
@@ -64,9 +64,6 @@ class Trust:
         return {int(row): self.reason(int(row)) for row in np.flatnonzero(self.confidence < SURE)}
 
 
-REASONS = ("face partly covered", "landmarks do not hold", "face turned", "face small", "face hardly recognised")
-
-
 def surface(image: Byte) -> Byte:
     """What a face looks like, (12, 12, 3) uint8 luma and colours, of its crop (S, S, 3) RGB."""
     colours = cv2.cvtColor(image, cv2.COLOR_RGB2YCrCb)
@@ -78,7 +75,7 @@ def trust(person: Person, surfaces: Byte, before: Byte | None = None) -> Trust:
 
     Args:
         surfaces: (N, 12, 12, 3) of its frames.
-        before: (N, 24, 24), what lies before the face, see `sidgan.dubbing.covering.covers`; nothing if not given.
+        before: (N, 24, 24), what lies in front of the face, see `sidgan.dubbing.covering.covers`; nothing if not given.
     """
     track, seen = person.track, person.track.visible | person.bridged
     scores = np.where(track.visible, track.scores, np.interp(np.arange(len(track)), np.flatnonzero(track.visible),
@@ -87,7 +84,7 @@ def trust(person: Person, surfaces: Byte, before: Byte | None = None) -> Trust:
     if before is not None:
         lips, face = hidden_shares(before, person.points)
         foreign = np.minimum.reduce([foreign, _ramp(lips, LIPS_HIDDEN), _ramp(face, FACE_HIDDEN)])
-    doubts = np.stack([
+    doubts = np.stack([  # in the order of `REASONS`
         foreign, _ramp(slips(person.points), SLIPPED),
         _ramp(np.abs(track.pose[:, 0]), TURNED), _ramp(person.sides, SMALL), _ramp(scores, UNSURE),
     ])  # fmt: skip
@@ -96,9 +93,10 @@ def trust(person: Person, surfaces: Byte, before: Byte | None = None) -> Trust:
 
 
 def covered(surfaces: Byte, points: Float, good: Array) -> Float:
-    """(N,) share of chin and cheeks that looks foreign in each frame; 0 where too little is there to compare with.
+    """(N,) share of chin and cheeks that looks foreign in each frame; 0 where there is too little to compare with.
 
-    A head that turns is shaded anew. In a short clip it may be held so only once, and then skin may differ by more.
+    Light falls differently on a head that turns. So a frame is compared with those in which the head is held most
+    alike; where a short clip has none, its skin may differ by more.
 
     Args:
         surfaces: (N, 12, 12, 3).
@@ -107,7 +105,7 @@ def covered(surfaces: Byte, points: Float, good: Array) -> Float:
     """
     rows = np.flatnonzero(good)
     rows = rows[np.linspace(0, len(rows) - 1, min(COMPARED, len(rows))).round().astype(int)]
-    head = points[:, HEAD].reshape(len(points), -1)
+    head = points[:, STEADY].reshape(len(points), -1)
     skin, upper = _cells(np.median(points[rows], 0))
     shares = np.zeros(len(points), np.float32)
     if not skin.any() or not upper.any():  # landmarks of no face
@@ -128,7 +126,7 @@ def covered(surfaces: Byte, points: Float, good: Array) -> Float:
 
 
 def slips(points: Float) -> Float:
-    """(N,) how far the landmarks of the head jump off the middle of their neighbours in time, in shares of the side."""
+    """(N,) how far the head's landmarks are from the mean of the frames before and after, in shares of the side."""
     steady = points[:, STEADY]
     if len(steady) < 3:
         return np.zeros(len(steady), np.float32)

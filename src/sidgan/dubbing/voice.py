@@ -14,7 +14,7 @@ from sidgan.dubbing.silence import Silence, hushed, silent
 from sidgan.errors import InputError
 from sidgan.types import Array, Float
 
-FADE = round(0.12 * audio.STEPS_PER_SECOND)  #: columns, 0.12 s: beside silences in which a mouth is left as it was
+FADE = round(0.12 * audio.STEPS_PER_SECOND)  #: columns, 0.12 s: a mouth comes and goes as slowly beside a silence
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,9 @@ class Voice:
     Attributes:
         mel: (80, steps), its log-mel spectrogram.
         end: seconds at which it is over, or at which no more of it was wanted.
-        still: (steps,) bool, columns of silence, in which the mouth is left as it was, as it is after the end; ``None``
-            if it is redrawn all the time.
-        closes: in these columns only a shut mouth is left as it was, and an open one is redrawn, shut.
+        still: (steps,) bool, columns of silence, in which the mouth is left as it was filmed; ``None`` where silence
+            makes no difference.
+        closes: only a mouth that was filmed shut is left as it was in silence; an open one is redrawn, shut.
     """
 
     mel: Float
@@ -35,11 +35,11 @@ class Voice:
     closes: bool = False
 
     def at(self, time: Fraction) -> Float:
-        """What is heard around a frame shown at ``time``, (1, 80, 28)."""
+        """What is heard around a frame shown at ``time`` s, (1, 80, 28)."""
         return audio.mel_windows(self.mel, [time])[0]
 
     def moves(self, time: Fraction, opened: float) -> float:
-        """Share of the redrawn mouth in a frame shown at ``time``: 0 inside a silence, rising to 1 at its ends.
+        """Share of the redrawn mouth in a frame shown at ``time`` s: 0 inside a silence, rising to 1 at its ends.
 
         Args:
             opened: 0 where the filmed mouth is shut, up to 1 where it is not; see `sidgan.dubbing.plan.opened`.
@@ -78,11 +78,9 @@ class Voices:
 
     def of(self, number: int) -> Voice:
         """The voice of a person of this number, who has one."""
-        return self.own[number] if number in self.own else self._common()
-
-    def _common(self) -> Voice:
-        assert self.common is not None, "only people with voices are redrawn"
-        return self.common
+        voice = self.own.get(number, self.common)
+        assert voice is not None, "only people with voices are redrawn"
+        return voice
 
 
 def voices(
