@@ -46,7 +46,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     media.write_clip(folder / "even.mp4", images + [room] * EMPTY, Fraction(30), crf=8)
     media.write_clip(folder / "empty.mp4", [room] * 8, Fraction(30))
     clip = media.probe(folder / "even.mp4")
-    with media.Writer(folder / "film.mp4", clip, crf=8) as writer:
+    with media.Writer(folder / "film.mp4", clip, encoding=media.Encoding(crf=8)) as writer:
         for frame in media.read_frames(clip):
             writer.write(dataclasses.replace(frame, time=frame.time + Fraction(frame.index % 3, 120)))  # it jitters
     media.write_wav(folder / "voice.wav", Scene(Drawn(3), LINES["morning"], seconds=3.0).audio(16_000), 16_000)
@@ -544,7 +544,7 @@ def test_real_footage_is_dubbed(generator: Generator, tmp_path: Path) -> None:
     if not source.is_file():
         pytest.skip(f"needs the real footage: {source}")
     clip = media.probe(source)
-    with media.Writer(tmp_path / "in.mp4", clip, preset="ultrafast") as writer:
+    with media.Writer(tmp_path / "in.mp4", clip, encoding=media.Encoding(preset="ultrafast")) as writer:
         for frame in islice(media.read_frames(clip), 12):
             writer.write(frame)
     report = dub(tmp_path / "in.mp4", source, tmp_path / "out.mp4", generator=generator, device="cpu")

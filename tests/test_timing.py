@@ -456,7 +456,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     media.write_clip(folder / "even.mp4", [shot.image for shot in scene], Fraction(30), own, RATE, crf=8)
     clip = media.probe(folder / "even.mp4")
     for name, sound in (("talk.mp4", folder / "even.mp4"), ("mute.mp4", None)):
-        with media.Writer(folder / name, clip, audio=sound, crf=8) as writer:
+        with media.Writer(folder / name, clip, audio=sound, encoding=media.Encoding(crf=8)) as writer:
             for frame in media.read_frames(clip):
                 writer.write(replace(frame, time=frame.time + Fraction(frame.index % 3, 120)))
     voice = Scene(Person(3), LINES["morning"], seconds=1.0).audio(RATE)
@@ -560,8 +560,9 @@ def test_a_voice_as_long_as_its_video_leaves_nothing_to_keep(
 def test_a_video_whose_own_sound_is_over_before_the_voice_says_that_silence_follows(
     folder: Path, tmp_path: Path, generator: Generator
 ) -> None:
-    with media.Writer(folder / "hushed.mp4", clip := media.probe(folder / "talk.mp4"), audio=folder / "even.mp4",
-                      duration=Fraction(1, 10)) as writer:  # fmt: skip
+    media.write_wav(tmp_path / "tenth.wav", media.read_audio(folder / "even.mp4")[:1600], 16_000)
+    clip = media.probe(folder / "talk.mp4")
+    with media.Writer(folder / "hushed.mp4", clip, audio=tmp_path / "tenth.wav") as writer:
         for frame in media.read_frames(clip):
             writer.write(frame)
     report, _ = dubbed(folder, tmp_path / "out.mkv", generator, "short.wav", "hushed.mp4", length="keep")
@@ -585,8 +586,9 @@ def test_without_loss_only_the_mouth_differs_in_the_file(folder: Path, tmp_path:
 def test_references_are_forgotten_out_of_sight_and_found_again(
     folder: Path, tmp_path: Path, generator: Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with media.Writer(tmp_path / "cuts.mp4", media.probe(folder / "talk.mp4"), crf=4) as writer:
-        frames = list(media.read_frames(media.probe(folder / "talk.mp4")))
+    clip = media.probe(folder / "talk.mp4")
+    with media.Writer(tmp_path / "cuts.mp4", clip, encoding=media.Encoding(crf=4)) as writer:
+        frames = list(media.read_frames(clip))
         for frame in frames + [
             replace(f, index=f.index + FACES, time=f.time + Fraction(2, 5)) for f in map(emptied, frames)
         ]:

@@ -10,6 +10,7 @@ from typing import cast
 import numpy as np
 
 from sidgan.errors import InputError
+from sidgan.media.encoders import Encoding
 from sidgan.media.mix import RATE
 from sidgan.media.pictures import Picture, probe, read_span
 from sidgan.media.sound import decode_audio, write_wav
@@ -17,7 +18,13 @@ from sidgan.media.writer import Writer
 
 
 def write_excerpt(path: Path, video: Path, start: float, end: float, *, crf: int = 12) -> float:
-    """Write the pictures of a video that are shown from ``start`` to before ``end`` s, in ms, without sound.
+    """Write the pictures of a video that are shown from ``start`` to before ``end``, without sound.
+
+    Args:
+        path: output; ``.mp4``, ``.mov`` or ``.mkv``.
+        video: what is cut.
+        start, end: seconds, of which whole milliseconds count.
+        crf: x264's constant quality, 0 (best) to 51.
 
     Returns:
         Seconds at which the first of them is shown in the video, which is 0 in the part.
@@ -27,7 +34,7 @@ def write_excerpt(path: Path, video: Path, start: float, end: float, *, crf: int
         OutputError: ``path`` cannot be written.
     """
     clip, first, shift = replace(probe(video), origin=Fraction(0)), None, 0  # its own pictures are moved to 0
-    with Writer(path, clip, crf=crf) as writer:
+    with Writer(path, clip, encoding=Encoding(crf=crf)) as writer:
         for frame in read_span(clip, Fraction(round(1000 * start), 1000), Fraction(round(1000 * end), 1000)):
             picture = cast(Picture, frame.handle).video
             if first is None:

@@ -29,8 +29,8 @@ COPIED = {
 }
 AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
 BIT_RATE = 192_000
-FADE = Fraction(1, 50)  #: seconds in which a recording comes in that is entered in its middle
-LEAD = Fraction(1, 10)  #: seconds before time 0 that a decoder may need to find into the sound
+FADE = Fraction(1, 50)  #: seconds over which a recording is faded in that is entered in its middle
+LEAD = Fraction(1, 10)  #: seconds before time 0 that a decoder may need in order to get going
 
 
 @dataclass(frozen=True)
@@ -90,22 +90,15 @@ def sound_span(path: Path) -> SoundSpan:
 class SoundTrack:
     """Muxes sound just behind the pictures, so that neither piles up in memory, and ends it where they end.
 
-    All times are seconds on the output's clock; ``limit`` is where the sound ends at the latest.
+    All times are seconds on the output's clock.
     """
 
-    def __init__(
-        self,
-        container: OutputContainer,
-        path: Path,
-        packets: Iterator[Packet[AudioStream]],
-        limit: Fraction | None = None,
-    ) -> None:
-        self._container, self._path, self._packets, self._limit = container, path, packets, limit
+    def __init__(self, container: OutputContainer, path: Path, packets: Iterator[Packet[AudioStream]]) -> None:
+        self._container, self._path, self._packets = container, path, packets
         self._next: Packet[AudioStream] | None = None
 
     def mux_until(self, end: Fraction) -> None:
         """Write what is over by ``end``."""
-        end = end if self._limit is None else min(end, self._limit)
         packet = self._next or next(self._packets, None)
         while packet is not None and _start(packet) + _length(packet) <= end:
             self._mux(packet)
@@ -113,8 +106,7 @@ class SoundTrack:
         self._next = packet
 
     def finish(self, end: Fraction) -> None:
-        """Write the rest up to ``end``; a packet that goes on after it is told to be shorter."""
-        end = end if self._limit is None else min(end, self._limit)
+        """Write the rest up to ``end``; a packet that goes on after it is cut short."""
         self.mux_until(end)
         if self._next is not None and _start(self._next) < end:
             self._mux(_shortened(self._next, end - _start(self._next)))

@@ -46,8 +46,7 @@ class Writer:
         like: the clip whose frames are going to be written.
         audio: a sound or video file. Its packets are copied where the container can hold them, else it is
             encoded to AAC at 192 kbit/s with its own sample rate.
-        duration: seconds after the first frame at which the sound ends at the latest.
-        encoding: how pictures are encoded; crf, preset: of x264, in its place.
+        encoding: how pictures are encoded.
         tags: metadata of the file, such as ``{"comment": ...}``; the attribute may be set until the first frame is
             written, since all containers keep what is known by then, and none what is told later.
         named: also give it the title, the chapters and the timecode of the clip. Closed captions come with pictures.
@@ -67,15 +66,12 @@ class Writer:
         like: Clip,
         *,
         audio: Path | None = None,
-        duration: Fraction | None = None,
         encoding: Encoding | None = None,
-        crf: int = 16,
-        preset: str = "medium",
         tags: dict[str, str] | None = None,
         named: bool = False,
     ) -> None:
-        self._path, self._like, self._duration, self.tags = Path(path), like, duration, tags or {}
-        self._encoding = encoding or Encoding(crf=crf, preset=preset)
+        self._path, self._like, self.tags = Path(path), like, tags or {}
+        self._encoding = encoding or Encoding()
         self._audio = None if audio is None else Path(audio)
         self._goes_on = False
         self._named = named
@@ -180,7 +176,7 @@ class Writer:
                 packets = joined_packets(container, self._voice, self._like.path, start)
             else:
                 packets = voice_packets(container, self._voice, start, ending(self._path), self._stack)
-            output.add_sound(packets, None if self._duration is None else start + self._duration)
+            output.add_sound(packets)
         if subtitles:
             subtitles.add_to(container, self._path)
             output.beside.append(subtitles)
@@ -266,8 +262,8 @@ class _Output:
         self._pictures = PictureStream(container, look, rate, encoding, self._shift)
         self.stream = self._pictures.stream
 
-    def add_sound(self, packets: Iterator[Packet[AudioStream]], limit: Fraction | None = None) -> None:
-        self.beside.append(SoundTrack(self._container, self._path, packets, limit))
+    def add_sound(self, packets: Iterator[Packet[AudioStream]]) -> None:
+        self.beside.append(SoundTrack(self._container, self._path, packets))
 
     def write(self, picture: av.VideoFrame, time: Fraction, duration: Fraction) -> None:
         shown, self._fed = time + self._shift, True
