@@ -35,7 +35,7 @@ from sidgan.media.stream import Look, PictureStream
 from sidgan.types import Clip, Frame
 
 HEAD = struct.Struct("<qqBI")  #: presentation time and duration in ticks, whether it is a key frame, bytes
-FOOT = struct.Struct("<III")  #: packets, by how many the order of decoding is behind, CRC-32 of all before
+FOOT = struct.Struct("<III")  #: number of packets, their `depth`, CRC-32 of all bytes before
 
 
 class SegmentWriter:
@@ -171,27 +171,27 @@ class Segment:
 
 
 def depth(shown: list[int]) -> int:
-    """By how many places packets in decoding order are at most behind their place in order of presentation."""
+    """By how many places, at most, a packet comes later in decoding order than in order of presentation."""
     place = {pts: index for index, pts in enumerate(sorted(shown))}
     return max((index - place[pts] for index, pts in enumerate(shown)), default=0)
 
 
 def decoding_times(shown: list[int], before: list[int]) -> list[int]:
-    """When packets are to be decoded: what is shown so many packets earlier than it is decoded gives the time.
+    """When the packets of a segment are to be decoded, in ticks, in decoding order.
 
-    The times increase strictly and are never after a picture is shown, however uneven its clock and wherever a new
-    encoder took over.
+    A packet takes the time at which the picture is shown that is as many places earlier in order of presentation as
+    the largest `depth` of all segments. Such times increase strictly, and none is later than its own picture is shown,
+    however uneven the clock and wherever a new encoder took over.
 
     Args:
-        shown: presentation times of the packets of a segment in decoding order.
-        before: those of the last packets of the segments before it, in order of presentation; as many as the largest
-            `depth` of all segments.
+        shown: presentation times of the packets in decoding order, ticks.
+        before: presentation times of the pictures before them, in order, as many as that largest depth.
     """
     return [*before, *sorted(shown)][: len(shown)]
 
 
 def earlier(shown: list[int], duration: int, depth: int) -> list[int]:
-    """Times that stand before those of the first segment, as an encoder would make them up."""
+    """``depth`` presentation times, in ticks, to stand before the first segment's, as an encoder would make them up."""
     order = sorted(shown)
     if len(order) > depth:
         return [time - (order[depth] - order[0]) for time in order[:depth]]

@@ -1,7 +1,7 @@
-"""What is heard in a file beside speech, by a separation tool that is installed: Demucs, as a program of its own.
+"""What is heard in a file beside speech, found by Demucs, a tool for source separation that runs as its own program.
 
-The tool holds several times what it works on in memory, so it is given pieces of two minutes, each some seconds longer
-than that; where two overlap, one is faded into the other.
+It needs several times the memory of the sound it works on, so it is given pieces of two minutes and some seconds; where
+two of them overlap, one is faded into the other.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def _write_piece(path: Path, samples: Float) -> int:
 
 
 def _run(command: Sequence[str], folder: Path, count: int, progress: Show) -> None:
-    """Let the tool do all pieces; it is ended where the caller stops waiting for it, however that is."""
+    """Let the tool work on all pieces. It is stopped when the caller gives up waiting for it, for whatever reason."""
     names = [f"{k:04}.wav" for k in range(count)]
     with (folder / "log").open("wb") as log:
         try:
