@@ -93,7 +93,7 @@ def test_each_face_gets_weights_of_its_own(folder, tmp_path):
 
 
 def test_a_dub_draws_each_face_with_its_own_weights(folder, tmp_path):
-    tracks = faces.track_faces(media.read_frames(media.probe(folder / "pair.mp4")))
+    tracks, _ = faces.track_faces(media.read_frames(media.probe(folder / "pair.mp4")))
     assert len(tracks) == 2
 
     def dubbed(**own):

@@ -56,7 +56,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def tracks(folder: Path) -> list[FaceTrack]:
-    return track_faces(media.read_frames(media.probe(folder / "film.mp4")))
+    return track_faces(media.read_frames(media.probe(folder / "film.mp4")))[0]
 
 
 @pytest.fixture(scope="module")

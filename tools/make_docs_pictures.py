@@ -45,7 +45,7 @@ def stages() -> None:
     """What happens to one frame: found, cut out, hidden, redrawn, mixed in."""
     clip = media.probe(ASSETS / "demo.mp4")
     frames = list(islice(media.read_frames(clip), 60))
-    (track,) = track_faces(iter(frames))
+    (track,), _ = track_faces(iter(frames))
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "out.mp4"
         shown: dict[int, np.ndarray] = {}
@@ -98,7 +98,7 @@ def sound() -> None:
         media.write_wav(folder / "voice.wav", samples, RATE)
         _cut(ASSETS / "demo.mp4", folder / "in.mp4", 100)
         dub(folder / "in.mp4", folder / "voice.wav", folder / "out.mp4")
-        (track,) = track_faces(media.read_frames(media.probe(folder / "out.mp4")))
+        (track,), _ = track_faces(media.read_frames(media.probe(folder / "out.mp4")))
     opened = geometry.mouth_opening(track.landmarks)
     figure, (top, bottom) = plt.subplots(2, 1, figsize=(9, 4.6), sharex=True, height_ratios=(1, 1.1))
     top.imshow(mel, origin="lower", aspect="auto", extent=(0, mel.shape[1] / 80, 0, 80), cmap="magma")

@@ -1,9 +1,9 @@
 """Faces through a video: detection on a few frames, 68 landmarks on every frame, tracks that never cross a shot cut.
 
-The detector (HOG, dlib) is slow on a whole frame and fast on a face-sized window. So the whole frame is searched at
-key frames only, coarsely, and finely where nobody is found, where a shot begins, and every three seconds: there may be
-small faces beside large ones. Each known face is confirmed in its own small window in between. Landmarks follow by
-themselves: the box for the next frame is derived from the last landmarks.
+The detector (HOG, dlib) is slow on a whole frame and fast on a window as large as a face. So whole frames are searched
+every `KEY_EVERY` frames only, and coarsely; finely where nobody is found, where a shot begins, and every `FINE_EVERY`
+frames, since there may be small faces beside large ones. In between, each known face is confirmed in its own window.
+Landmarks need no detector: the box in which they are looked for follows from those of the frame before.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from fractions import Fraction
 from functools import lru_cache
 from itertools import count
 from pathlib import Path
@@ -26,7 +27,7 @@ from sidgan.geometry import JAW, face_square, luma8, square_matrix
 from sidgan.shots import AROUND, CutFinder, jumps
 from sidgan.types import Byte, Face, FaceTrack, Float, Frame
 
-KEY_EVERY = 25  #: frames between searches of the whole frame
+KEY_EVERY = 25  #: frames between searches of a whole frame
 FINE_EVERY = 75  #: frames between fine searches, for small faces beside large ones
 MIN_SEEN = 5  #: frames in which a face must be seen to be followed at all
 CHECK_EVERY = 5  #: frames between confirmations of a known face in its window
@@ -34,11 +35,11 @@ MAX_GAP = 25  #: frames a face may be lost before its track ends
 SEARCH_LINES = (360, 720, 1080)  #: short side in px at which the frame is searched, until a face is found
 MIN_SCORE = 0.0  #: HOG score of a confirmed face; real frontal faces reach 1 to 3
 WINDOW_FACE = 100  #: px to which a known face is scaled to be confirmed; the detector's smallest is 80
-TIGHT = 0.85  #: of a face's box, a smaller one that should say the same
-UNSURE = 0.03  #: of the box, between what two boxes say: more than what is found in a good one differs by
-USUAL = 250  #: frames that tell how long a face usually is
-SMOOTHED = 22 + AROUND  #: frames before and after one that its place in a smoothed track is made of
-SAME_PLACE = 0.25  #: of the face square's side, between two tracks of one face
+TIGHT = 0.85  #: of a face's box: a smaller one, in which nearly the same landmarks should be found
+UNSURE = 0.03  #: of the box, by which the landmarks found in the two may differ on average where the box is good
+USUAL = 250  #: frames that tell how long a face usually is, from bridge of the nose to chin
+SMOOTHED = 22 + AROUND  #: frames before and after one on which its place in a smoothed track depends
+SAME_PLACE = 0.25  #: of the face square's side, by which two tracks of the same face may be apart
 
 Box = tuple[float, float, float, float]
 Landmarker = Callable[[Byte, Box], Float]  #: as `landmarks`
@@ -122,7 +123,7 @@ def _inside(box: Box, other: Box) -> bool:
 
 
 def confirm(luma: Byte, box: Box) -> float | None:
-    """The score of the face expected in ``box``, if it is still there: a small window around it is searched only."""
+    """The score of the face expected in ``box``, if it is still there; only a small window around it is searched."""
     x0, y0, x1, y1 = box
     margin = 0.4 * (x1 - x0)
     height, width = luma.shape
@@ -300,7 +301,7 @@ class Tracker:
         return kept
 
     def _all_gone(self, luma: Byte) -> bool:
-        """Whether none of the faces of the last frame is where it was."""
+        """Whether there were faces in the last frame, and none of them is where it was."""
         seen = [f for f in self._active if not f.lost]
         return bool(seen) and all(self._detector.confirm(luma, f.predict(f.points[-1])) is None for f in seen)
 
@@ -426,9 +427,13 @@ def head_pose(points: Float) -> Float:
     return np.degrees([yaw, pitch, roll]).astype(np.float32)
 
 
-def track_faces(frames: Iterable[Frame]) -> list[FaceTrack]:
-    """Every face of a video, most prominent first. One pass, memory for landmarks only."""
-    tracker = Tracker()
+def track_faces(frames: Iterable[Frame]) -> tuple[list[FaceTrack], list[Fraction]]:
+    """Every face of a video, the most prominent first, and the seconds at which its frames are shown.
+
+    One pass, and memory for landmarks only.
+    """
+    tracker, times = Tracker(), list[Fraction]()
     for frame in frames:
+        times.append(frame.time)
         tracker.add(frame)
-    return tracker.finish()
+    return tracker.finish(), times

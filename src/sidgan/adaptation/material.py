@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
@@ -20,7 +20,7 @@ from sidgan.data.packing import ticks
 from sidgan.errors import InputError
 from sidgan.people import MAX_YAW, MIN_SIDE, Person, redrawn
 from sidgan.spans import spans
-from sidgan.types import Byte, Clip, Float
+from sidgan.types import Byte, Clip, Float, Frame
 
 ROOM = 1 << 31  #: bytes of pictures that are kept at the most; of longer videos, each stretch gives its beginning
 SHORTEST = 25  #: frames of a stretch that is worth having
@@ -98,15 +98,8 @@ def read_material(
     """
     tell = progress or (lambda share, text: None)
     clip = media.probe(video, tolerant=tolerant)
-    times: list[Fraction] = []
-    tracker = faces.Tracker()
-    for frame in media.read_frames(clip):
-        if seconds is not None and frame.time > seconds:
-            break
-        times.append(frame.time)
-        tracker.add(frame)
-        tell(0.5 * min(1.0, len(times) / max(clip.frames, 1)), "adapting: looking for faces")
-    people = [Person(track) for track in tracker.finish()]
+    tracks, times = faces.track_faces(_beginning(clip, seconds, tell))
+    people = [Person(track) for track in tracks]
     usable = {i: person for i, person in enumerate(people) if person.candidates()}
     if not usable:
         found = "only small or turned faces" if people else "no face"
@@ -135,6 +128,15 @@ def read_material(
         )
         for n in numbers
     ]  # fmt: skip
+
+
+def _beginning(clip: Clip, seconds: float | None, tell: Progress) -> Iterator[Frame]:
+    """The frames of a video, up to so many seconds, telling how far they are."""
+    for frame in media.read_frames(clip):
+        if seconds is not None and frame.time > seconds:
+            return
+        yield frame
+        tell(0.5 * min(1.0, (frame.index + 1) / max(clip.frames, 1)), "adapting: looking for faces")
 
 
 def _stretches(people: dict[int, Person], times: list[Fraction], room: int) -> list[_Stretch]:

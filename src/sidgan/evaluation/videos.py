@@ -252,12 +252,8 @@ def not_shifted(result: Float, truth: Float) -> None:
 
 
 def _followed(clip: Clip) -> tuple[FaceTrack, list[Fraction]]:
-    """The most prominent face, and when each frame is shown."""
-    tracker, times = faces.Tracker(), list[Fraction]()
-    for frame in media.read_frames(clip):
-        times.append(frame.time)
-        tracker.add(frame)
-    tracks = tracker.finish()
+    """The most prominent face, and the seconds at which frames are shown; raises `Excluded` where there is no face."""
+    tracks, times = faces.track_faces(media.read_frames(clip))
     if not tracks:
         raise Excluded("no face in the true video")
     return tracks[0], times
@@ -276,14 +272,14 @@ def _cut(
         squares = metrics.pipeline_squares(np.array([faces.box_of(track.landmarks[i - track.first]) for i in pick]))
     held = [Cuts(folder / name, track, len(pick), size, squares) for name in ("true", "mine")]
     wanted = Counter(pick)
-    for index, (true, mine) in enumerate(_both(truth, result), 1):
+    for index, (true, mine) in enumerate(_both(truth, result)):
         if true is None or mine is None:
             continue
         if abs(mine.time - true.time) > 0.5 / truth.frame_rate:
-            raise Excluded(f"other times (frame {index - 1} at {float(mine.time):.3f} s, not {float(true.time):.3f})")
-        for _ in range(wanted[index - 1]):
+            raise Excluded(f"other times (frame {index} at {float(mine.time):.3f} s, not {float(true.time):.3f})")
+        for _ in range(wanted[index]):
             for cuts, frame in zip(held, (true, mine), strict=True):
-                cuts.add(frame, index - 1)
+                cuts.add(frame, index)
     not_shifted(np.stack(held[1].brows), np.stack(held[0].brows))
     return held[0], held[1]
 

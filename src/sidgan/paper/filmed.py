@@ -18,7 +18,6 @@ import torch
 from sidgan import faces, geometry, media, metrics
 from sidgan.data.dataset import box_masks
 from sidgan.errors import InputError
-from sidgan.faces import Tracker
 from sidgan.metrics.lips import LMD_SIZE
 from sidgan.types import Byte, Clip, FaceTrack, Float
 
@@ -59,11 +58,8 @@ def follow(video: Path, seconds: float = LONGEST) -> Filmed:
     Raises:
         InputError: it cannot be read, or there is no face in it.
     """
-    clip, tracker, times = media.probe(video), Tracker(), list[Fraction]()
-    for frame in takewhile(lambda f: f.time < seconds, media.read_frames(clip)):
-        times.append(frame.time)
-        tracker.add(frame)
-    tracks = tracker.finish()
+    clip = media.probe(video)
+    tracks, times = faces.track_faces(takewhile(lambda f: f.time < seconds, media.read_frames(clip)))
     if not tracks:
         raise InputError(f"{video} shows no face in its first {seconds:.0f} s; give a video of a talking face")
     return Filmed(clip, tracks[0], times, geometry.mouth_opening(tracks[0].landmarks))

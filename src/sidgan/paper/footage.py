@@ -20,7 +20,7 @@ from sidgan.config import FPS, SYNC_FRAMES, require
 from sidgan.data.offset import estimate_offset
 from sidgan.data.prepare import ticks
 from sidgan.errors import InputError
-from sidgan.faces import Tracker
+from sidgan.faces import track_faces
 from sidgan.types import Byte, Clip, FaceTrack, Float
 
 SIZE = 512  #: side of the face crop, px: the unit of all shifts
@@ -190,12 +190,7 @@ def survey(video: Path) -> Talk:
     clip = media.probe(video)
     if clip.audio_rate is None:
         raise Unusable("no sound")
-    times: list[Fraction] = []
-    tracker = Tracker()
-    for frame in takewhile(lambda f: f.time < SECONDS, media.read_frames(clip)):
-        times.append(frame.time)
-        tracker.add(frame)
-    tracks = tracker.finish()
+    tracks, times = track_faces(takewhile(lambda f: f.time < SECONDS, media.read_frames(clip)))
     if not tracks:
         raise Unusable("no face")
     pick = ticks(times, tracks[0])
