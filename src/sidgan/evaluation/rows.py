@@ -40,18 +40,12 @@ BLOCK = 5  #: frames that stay together when sound is shuffled; as long as a mel
 def heard(row: str, subject: Subject) -> Tensor:
     """The mel windows (N, 1, 80, 28) that a row is drawn from and judged against."""
     mels = subject.clip.mels
-    if row == "wrong":
-        return mels.roll(-(len(mels) // 2), 0)
     if row == "silent":
         return torch.full_like(mels, SILENCE)
-    if row == "shuffled":
-        return mels[shuffled(len(mels), subject.clip.name)]
-    if row == "swapped":
-        other = subject.swapped
-        if other is None or not len(other):
-            raise ValueError("a clip without another one has nothing to be swapped with")
-        return other[torch.arange(len(mels)) % len(other)]
-    return mels
+    source = subject.swapped if row == "swapped" else mels
+    if source is None or not len(source):
+        raise ValueError("a clip without another one has nothing to be swapped with")
+    return source[_sounding(row, subject.clip.name, len(mels), len(source))]
 
 
 def heard_samples(row: str, name: str, own: Float, other: Float | None) -> Float | None:
@@ -62,15 +56,21 @@ def heard_samples(row: str, name: str, own: Float, other: Float | None) -> Float
         name: the clip's.
         own, other: its sound at 16 kHz and that of the clip it is swapped with, 640 samples for each frame.
     """
-    mine = own.reshape(-1, FRAME_SAMPLES)
-    if row == "silent" or (row == "swapped" and other is None):
+    source = other if row == "swapped" else own
+    if row == "silent" or source is None:
         return None
-    if row == "swapped" and other is not None:
-        theirs = other.reshape(-1, FRAME_SAMPLES)
-        return theirs[np.arange(len(mine)) % len(theirs)].ravel()
+    pieces = source.reshape(-1, FRAME_SAMPLES)
+    return pieces[_sounding(row, name, len(own) // FRAME_SAMPLES, len(pieces)).numpy()].ravel()
+
+
+def _sounding(row: str, name: str, count: int, source: int) -> Tensor:
+    """Which of ``source`` frames of sound is heard in each of a clip's frames, (count,)."""
+    frames = torch.arange(count)
     if row == "wrong":
-        return np.roll(mine, -(len(mine) // 2), 0).ravel()
-    return mine[shuffled(len(mine), name).numpy()].ravel() if row == "shuffled" else own
+        frames = frames.roll(-(count // 2))
+    elif row == "shuffled":
+        frames = shuffled(count, name)
+    return frames % source
 
 
 def shuffled(count: int, name: str) -> Tensor:
