@@ -19,7 +19,7 @@ from sidgan.errors import InputError, counted
 from sidgan.evaluation.charts import Bar, curves, intervals
 from sidgan.evaluation.meanings import DUBBERS, FINISHED, HIGHER, LOWER, MEANINGS, SYSTEMS
 from sidgan.evaluation.remarks import notes
-from sidgan.evaluation.results import COLUMNS, HIDDEN, PAPER
+from sidgan.evaluation.results import COLUMNS, HIDDEN, PAPER, column
 from sidgan.files import write_text
 
 CHARTS = (*PAPER, "mouth_psnr", "opening", "sync")  #: metrics that are drawn, where they are defined
@@ -100,7 +100,7 @@ def _split(name: str, found: Mapping[str, Any], systems: Mapping[str, str]) -> I
         shown = [m for m in held if m not in HIDDEN]
         yield "<tr><th></th>" + "".join(f"<th>{_title(m)}</th>" for m in shown) + "</tr>"
         for row, values in rows.items():
-            cells = "".join(_cell(values.get(m), _decimals(m)) for m in shown)
+            cells = "".join(_cell(values.get(m), column(m)[1]) for m in shown)
             yield f"<tr{' class=main' if row in JUDGED else ''}><td>{escape(row)}</td>{cells}</tr>"
         yield "</table></div><div class='charts'>"
         for metric in (m for m in CHARTS if m in held):
@@ -108,20 +108,17 @@ def _split(name: str, found: Mapping[str, Any], systems: Mapping[str, str]) -> I
             capped = [b for b in bars if not (b.label == "truth" and metric in ("psnr", "mouth_psnr"))] or bars
             if any(not math.isnan(bar.mean) for bar in capped):
                 better = MEANINGS[metric][0]
-                yield intervals(f"{COLUMNS[metric][0]} ({_aim(better)})", capped, _decimals(metric))
+                heading, decimals = column(metric)
+                yield intervals(f"{heading} ({_aim(better)})", capped, decimals)
         yield "</div>"
 
 
 def _title(metric: str) -> str:
-    return escape(COLUMNS.get(metric, (metric, 3))[0])
+    return escape(column(metric)[0])
 
 
 def _aim(better: str) -> str:
     return f"{better} is better" if better in (HIGHER, LOWER) else f"aim: {better}"
-
-
-def _decimals(metric: str) -> int:
-    return COLUMNS.get(metric, (metric, 3))[1]
 
 
 def _figures(figure: Mapping[str, float | None] | None) -> tuple[float, float, float]:

@@ -206,8 +206,8 @@ def _block(title: str, rows: Mapping[str, Mapping[str, Interval]], clips: int) -
     names = dict.fromkeys(name for values in rows.values() for name in values)
     known = {k for values in rows.values() for k, figure in values.items() if not math.isnan(figure.mean)}
     shown = [k for k in names if k in known and k not in HIDDEN]
-    head = [f"{title} ({clips} clip{'s' * (clips != 1)})", *(_column(k)[0] for k in shown)]
-    lines = [head] + [[row, *(cell(values.get(k), _column(k)[1]) for k in shown)] for row, values in rows.items()]
+    head = [f"{title} ({clips} clip{'s' * (clips != 1)})", *(column(k)[0] for k in shown)]
+    lines = [head] + [[row, *(cell(values.get(k), column(k)[1]) for k in shown)] for row, values in rows.items()]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
         "  ".join([line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))])
@@ -215,7 +215,8 @@ def _block(title: str, rows: Mapping[str, Mapping[str, Interval]], clips: int) -
     )
 
 
-def _column(metric: str) -> tuple[str, int]:
+def column(metric: str) -> tuple[str, int]:
+    """Heading of a metric, and how many decimals it is shown with."""
     return COLUMNS.get(metric, (metric, 3))
 
 
