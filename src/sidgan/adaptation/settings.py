@@ -8,6 +8,9 @@ from sidgan.config import SYNC_FRAMES, DiscriminatorConfig, GeneratorConfig, Los
 from sidgan.train.gan import GanTrainConfig
 from sidgan.train.loop import LoopConfig
 
+DEAR = 2  #: frames of five that the critic looks at, as when the bundled weights were trained
+DEAF_LIPS = -1.0  #: weight of lips where the sound teaches nothing: they count like the face outside the hidden box
+
 
 @dataclass(frozen=True)
 class AdaptConfig:
@@ -83,7 +86,3 @@ class AdaptConfig:
             recon_frames=DEAR if judged else SYNC_FRAMES, references=generator.references, ema=self.ema,
             expert_kind="any", seed=seed,
         )  # fmt: skip
-
-
-DEAR = 2  #: frames of five that the critic looks at, as when the bundled weights were trained
-DEAF_LIPS = -1.0  #: lips count like the face outside the hidden box, a fifth of the box
