@@ -64,13 +64,14 @@ class Clip:
         duration: seconds.
         rotation: degrees counter-clockwise (0, 90, 180, 270) by which decoded frames must be turned to stand upright.
         audio_rate: Hz of the first audio stream, or ``None`` where there is none.
-        tolerant: pictures that cannot be decoded are left out when it is read, instead of an error.
+        tolerant: whether reading it passes over pictures that cannot be decoded, instead of raising an error.
         besides: what else the file holds that no dub takes over, such as ``1 further sound track``.
         start: seconds on the container's own clock at which the first picture is shown.
-        origin: seconds on that clock which are 0 on a dub's: 0, or ``start`` where such clocks begin anywhere.
+        origin: the second on that clock that becomes 0 on the clock of a dub: 0, or ``start`` for files whose clock may
+            begin anywhere, such as recordings of television.
         shape: width to height of a pixel, ``None`` where the file does not say.
         timecode: of the first picture, such as ``01:00:00:00``, ``None`` where the file has none.
-        captions: closed captions come with the first picture.
+        captions: whether closed captions come with the first picture.
     """
 
     path: Path
@@ -101,8 +102,8 @@ class Frame:
     """One decoded picture, exactly as the decoder gave it.
 
     Attributes:
-        index: 0-based position in decoding order of presentation.
-        time: seconds from the first video frame's presentation time base origin (``pts * time_base``), exact.
+        index: 0-based place among the frames in the order in which they are shown.
+        time: seconds after the first frame at which it is shown, exact.
         duration: seconds for which it is shown, as the file says; at its nominal rate where it does not.
         planes: luma and two chroma planes as *upright* views (H, W), ``uint8`` or ``uint16``. Writing into them
             edits the frame that will be encoded; everything not written stays as decoded.
@@ -131,7 +132,7 @@ class Face:
 
 @dataclass(frozen=True)
 class FaceTrack:
-    """One person, followed from frame ``first`` over N consecutive frames without a shot cut.
+    """One face, followed from frame ``first`` over N consecutive frames without a shot cut.
 
     Attributes:
         visible: (N,) bool, false where the face was lost; landmarks there are interpolated.
@@ -139,7 +140,6 @@ class FaceTrack:
         matrices: (N, 2, 3) smoothed affine from *unit* crop coordinates (0..1, see `sidgan.geometry`) to frame px.
         scores: (N,) detector score, 0 where not visible; values near 1 and above are trustworthy.
         pose: (N, 3) yaw, pitch, roll in degrees.
-        identity: (128,) mean face embedding, or ``None`` where it was not asked for.
     """
 
     first: int
@@ -148,7 +148,6 @@ class FaceTrack:
     matrices: Float
     scores: Float
     pose: Float
-    identity: Float | None = None
 
     def __len__(self) -> int:
         return len(self.visible)
