@@ -159,7 +159,7 @@ def check(
 ) -> None:
     """Raise what `dub` would raise about files and tools, before minutes are spent on adaptation or separation."""
 
-    class Enough(Exception):  # noqa: N818  no error
+    class Enough(Exception):  # noqa: N818  no error, but the writer is left as by one: it wants no frame, and tidies up
         pass
 
     check_engine(engine, device)

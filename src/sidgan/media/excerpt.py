@@ -16,15 +16,16 @@ from sidgan.media.pictures import Picture, probe, read_span
 from sidgan.media.sound import decode_audio, write_wav
 from sidgan.media.writer import Writer
 
+CRF = 12  #: x264's constant quality, better than a dub's: an excerpt is encoded once more
 
-def write_excerpt(path: Path, video: Path, start: float, end: float, *, crf: int = 12) -> float:
+
+def write_excerpt(path: Path, video: Path, start: float, end: float) -> float:
     """Write the pictures of a video that are shown from ``start`` to before ``end``, without sound.
 
     Args:
         path: output; ``.mp4``, ``.mov`` or ``.mkv``.
         video: what is cut.
         start, end: seconds, of which whole milliseconds count.
-        crf: x264's constant quality, 0 (best) to 51.
 
     Returns:
         Seconds at which the first of them is shown in the video, which is 0 in the part.
@@ -34,7 +35,7 @@ def write_excerpt(path: Path, video: Path, start: float, end: float, *, crf: int
         OutputError: ``path`` cannot be written.
     """
     clip, first, shift = replace(probe(video), origin=Fraction(0)), None, 0  # its own pictures are moved to 0
-    with Writer(path, clip, encoding=Encoding(crf=crf)) as writer:
+    with Writer(path, clip, encoding=Encoding(crf=CRF)) as writer:
         for frame in read_span(clip, Fraction(round(1000 * start), 1000), Fraction(round(1000 * end), 1000)):
             picture = cast(Picture, frame.handle).video
             if first is None:
