@@ -27,7 +27,7 @@ from sidgan.nn import generator, layers, motion, syncnet
 from sidgan.train import average, batch, gan, loop, precision, processes
 from sidgan.train import syncnet as train_syncnet
 
-HEADER = "| promise | broken so | edit | what the test said |"
+HEADER = "| promise | deliberate break | edit | what the test reported |"
 
 
 class Break(NamedTuple):
