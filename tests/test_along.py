@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from fractions import Fraction
 from itertools import islice, pairwise
 from pathlib import Path
@@ -190,6 +191,23 @@ def test_a_picture_without_its_captions_leaves_the_first_one_its_own(tmp_path: P
             other.write(frame)
     assert captions(tmp_path / "one.mkv") == [None] * 12
     assert captions(tmp_path / "other.mkv") == captions(video)
+
+
+def test_pictures_that_are_shown_again_are_let_go_of(tmp_path: Path) -> None:
+    # Pictures in cycles wait for Python to look for cycles: a looped film in full HD held hundreds of them.
+    plain = numbered(tmp_path / "a.mp4", HOUR)
+    for video in (plain, captioned(plain, tmp_path / "said.mp4")):
+        clip = media.probe(video)
+        gc.collect()
+        gc.disable()
+        try:
+            before = sum(isinstance(one, av.VideoFrame) for one in gc.get_objects())
+            for frame in media.read_frames(clip):
+                media.without_captions(frame)
+            del frame
+            assert sum(isinstance(one, av.VideoFrame) for one in gc.get_objects()) == before, video.name
+        finally:
+            gc.enable()
 
 
 # ---------------------------------------------------------------------------------------------------------- whole dubs

@@ -226,10 +226,12 @@ def editable(frame: Frame) -> Frame:
 
 
 def without_captions(frame: Frame) -> Frame:
-    """The same frame for another showing: words that come again letter by letter would be shown twice."""
+    """The same frame for another showing: words that come again letter by letter would be shown twice.
+
+    Not asked first is whether it has any: a picture that was asked is held by a cycle, with all its memory, until
+    Python next looks for cycles, hundreds of pictures later.
+    """
     held = cast(Picture, frame.handle)
-    if not captioned(held.video):
-        return frame
     held = Picture(_filtered(held.video, "sidedata", mode="delete", type="A53_CC"), held.turns)
     return replace(frame, planes=held.planes(writeable=False), handle=held)
 
