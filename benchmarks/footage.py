@@ -29,7 +29,7 @@ def excerpt(out: Path, frames: int, size: tuple[int, int] | None = None) -> Path
     """
     clip = media.probe(Path(str(resources.files("sidgan") / "assets" / "demo.mp4")))
     if size is None:
-        with media.Writer(out, clip, crf=12, preset="superfast") as writer:
+        with media.Writer(out, clip, encoding=media.Encoding(crf=12, preset="superfast")) as writer:
             for frame in islice(media.read_frames(clip), frames):
                 writer.write(frame)
         return out

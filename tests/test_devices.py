@@ -32,6 +32,7 @@ def test_bf16_is_for_what_multiplies_it(monkeypatch):
         "bf16-mixed", "bf16-mixed", "32-true"]  # fmt: skip
     painters = [TorchPainter(None, choose_device(name)) for name in ("cuda:0", "cuda:1")]
     assert [painter.name for painter in painters] == ["torch bf16", "torch fp32"]
+    assert TorchPainter(None, choose_device("cuda:0"), exact=True).name == "torch fp32"
 
 
 def test_a_torch_that_does_not_tell_what_a_processor_can_do_is_not_asked(monkeypatch):

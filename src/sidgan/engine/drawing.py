@@ -33,12 +33,12 @@ class TorchPainter:
 
     Args:
         generator: in evaluation, on its device.
-        device: that device; bf16 is used where it makes it faster.
+        exact: fp32 throughout; otherwise bf16 where hardware makes it faster.
     """
 
-    def __init__(self, generator: Generator, device: torch.device) -> None:
+    def __init__(self, generator: Generator, device: torch.device, exact: bool = False) -> None:
         self._generator, self._device = generator, device
-        self._mixed = choose_precision(device) == "bf16-mixed"
+        self._mixed = not exact and choose_precision(device) == "bf16-mixed"
         self.name = f"torch {'bf16' if self._mixed else 'fp32'}"
 
     def encode(self, pictures: Tensor) -> Features:
