@@ -19,7 +19,7 @@ from sidgan.config import FPS, require
 from sidgan.errors import ConfigError, SidganError, counted, plain
 from sidgan.files import look_first, writing
 from sidgan.paper.cli import app as paper_app
-from sidgan.progress import bar
+from sidgan.progress import bar, say
 from sidgan.study.cli import app as study_app
 from sidgan.threads import ready_for_dubs
 from sidgan.version import __version__
@@ -383,7 +383,7 @@ def prepare(
         making.prepare(
             folder, out, config, source=source, splits=splits, executor=executor, cut=cut, max_failures=max_failures,
             progress=lambda done, total: show(done / total, f"{done} of {total} clips"),
-            report=lambda line: console.print(f"  skipped {line}", markup=False, highlight=False, soft_wrap=True),
+            report=lambda line: _say(f"  skipped {line}"),
         )  # fmt: skip
     found = looking.survey(out)
     _print(found.to_dict(), as_json, "\n".join(found.lines()))
@@ -474,7 +474,7 @@ def label(
         voices = labelling.label(
             folder, out, executor=executors.local(workers),
             progress=lambda done, total: show(done / total, f"{done} of {total} recordings"),
-            report=lambda line: console.print(f"  skipped {line}", markup=False, highlight=False, soft_wrap=True),
+            report=lambda line: _say(f"  skipped {line}"),
         )  # fmt: skip
     facts = {"voices": len(voices), "minutes": round(sum(voices.values()) / 60, 1)}
     _print(facts, as_json, f"{facts['minutes']} min of {counted(len(voices), 'voice')} -> {out}")
@@ -635,7 +635,7 @@ def evaluate(
     lines = [judging.table(results)]
     facts: dict[str, Any] = {"results": {name: result.to_dict() for name, result in results.items()}}
     for line in judging.notes(out):
-        console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
+        _say(f"  {line}")
     if report:
         facts["report"] = str(judging.write_report(out))
         lines.append(f"see {facts['report']}")
@@ -676,7 +676,7 @@ def robustness(
         )  # fmt: skip
     _print({"factors": [one.to_dict() for one in tables]}, as_json, "\n\n".join(one.text() for one in tables))
     for line in [*left_out(out), *narrow(out), *notes(tables)]:
-        console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
+        _say(f"  {line}")
     _say(f"see {out / 'robustness.svg'}")
 
 
@@ -753,7 +753,7 @@ def _dry(config: Any) -> None:
 
 
 def _say(line: str) -> None:
-    console.print(line, markup=False, highlight=False, soft_wrap=True)
+    say(console, line)
 
 
 def _print(values: dict[str, Any], as_json: bool, line: str) -> None:

@@ -1,4 +1,4 @@
-"""How far a command is, for everything that takes a while: a bar for people, a line a minute in logs."""
+"""What commands say: a line, and how far they are where that takes a while, as a bar for people or lines in logs."""
 
 from __future__ import annotations
 
@@ -12,6 +12,11 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from sidgan.types import Show
 
 EVERY = 60.0  #: seconds between lines where there is no terminal; what is sooner done than that says nothing
+
+
+def say(console: Console, line: str) -> None:
+    """Print a line as it is, without markup, colours or breaks."""
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 @contextmanager
@@ -33,6 +38,6 @@ def _lines(console: Console) -> Show:
         nonlocal told
         if time.monotonic() - told >= EVERY:
             told = time.monotonic()
-            console.print(f"{share:4.0%}  {text}", highlight=False, markup=False, soft_wrap=True)
+            say(console, f"{share:4.0%}  {text}")
 
     return show

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,14 @@ from sidgan import checkpoint, provenance
 from sidgan.adaptation.run import Adapted, AdaptReport, adapt_faces
 from sidgan.errors import CheckpointError
 from sidgan.files import write_text, writing
+from sidgan.types import Show
 from sidgan.version import __version__
 
 FACES = "faces.json"  #: written last: with it, a folder is complete
 
 
 def adapt_faces_once(folder: Path, video: Path, *, model: Path | str, minutes: float, faces: str, device: str,
-                     tolerant: bool, progress: Callable[[float, str], None]) -> list[Adapted]:  # fmt: skip
+                     tolerant: bool, progress: Show) -> list[Adapted]:  # fmt: skip
     """`adapt_faces`, or what it gave before for the same video, model and settings, to the last bit.
 
     Args:

@@ -20,12 +20,11 @@ from sidgan.data.packing import ticks
 from sidgan.errors import InputError
 from sidgan.people import MAX_YAW, MIN_SIDE, Person, redrawn
 from sidgan.spans import spans
-from sidgan.types import Byte, Clip, Float, Frame
+from sidgan.types import Byte, Clip, Float, Frame, Show
 
 ROOM = 1 << 31  #: bytes of pictures that are kept at the most; of longer videos, each stretch gives its beginning
 SHORTEST = 25  #: frames of a stretch that is worth having
 
-Progress = Callable[[float, str], None]
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ class _Stretch:
 
 
 def read_material(
-    video: Path, size: int, which: str = "largest", progress: Progress | None = None, seconds: float | None = None,
+    video: Path, size: int, which: str = "largest", progress: Show | None = None, seconds: float | None = None,
     tolerant: bool = False,
 ) -> list[Material]:  # fmt: skip
     """Everything that can be learnt from a video.
@@ -130,7 +129,7 @@ def read_material(
     ]  # fmt: skip
 
 
-def _beginning(clip: Clip, seconds: float | None, tell: Progress) -> Iterator[Frame]:
+def _beginning(clip: Clip, seconds: float | None, tell: Show) -> Iterator[Frame]:
     """The frames of a video, up to so many seconds, telling how far they are."""
     for frame in media.read_frames(clip):
         if seconds is not None and frame.time > seconds:

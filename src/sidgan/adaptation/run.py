@@ -10,7 +10,7 @@ from typing import Any
 
 from sidgan import checkpoint
 from sidgan.adaptation.judging import Judge, Look, silenced, split
-from sidgan.adaptation.material import Material, Progress, read_material
+from sidgan.adaptation.material import Material, read_material
 from sidgan.adaptation.settings import AdaptConfig
 from sidgan.adaptation.tuning import tune
 from sidgan.arguments import checked
@@ -21,7 +21,7 @@ from sidgan.files import check_target, require_apart, require_ending
 from sidgan.nn import Generator
 from sidgan.nn.baselines import Critics
 from sidgan.train.growth import onto, trunk_of
-from sidgan.types import Float
+from sidgan.types import Float, Show
 
 MIN_FRAMES = 50  #: two seconds: with less there is nothing to learn from
 LONGEST = 3000  #: seconds that are read for one face; a mouth repeats itself long before
@@ -111,7 +111,7 @@ def adapt(
     face: int = 1,
     device: str = "auto",
     seed: int = 0,
-    progress: Progress = lambda share, text: None,
+    progress: Show = lambda share, text: None,
     config: AdaptConfig | None = None,
     replay: PackedSet | None = None,
 ) -> tuple[Generator, AdaptReport]:
@@ -168,7 +168,7 @@ def adapt_faces(
     tolerant: bool = False,
     device: str = "auto",
     seed: int = 0,
-    progress: Progress = lambda share, text: None,
+    progress: Show = lambda share, text: None,
     config: AdaptConfig | None = None,
     replay: PackedSet | None = None,
 ) -> list[Adapted]:
@@ -270,7 +270,7 @@ class _Best:
 
 def _adapt_one(
     base: Generator, material: Material, minutes: float, config: AdaptConfig, *, device: str, seed: int,
-    progress: Progress, replay: PackedSet | None, rivals: Critics | None = None, note: str | None = None,
+    progress: Show, replay: PackedSet | None, rivals: Critics | None = None, note: str | None = None,
 ) -> Adapted:  # fmt: skip
     # What lies above a trunk corrects it for anybody: a person is learnt at the trunk's size, in less time.
     whole, base = base, trunk_of(base)

@@ -14,14 +14,13 @@ from sidgan.dubbing.analysis import Analysis
 from sidgan.dubbing.report import Shot
 from sidgan.dubbing.settings import Settings
 from sidgan.dubbing.silence import PAUSED
-from sidgan.dubbing.voice import Voices, voices
+from sidgan.dubbing.voice import Voices, ending, voices
 from sidgan.geometry import mouth_opening
 from sidgan.people import SHUT, Person
 from sidgan.timeline import Showing, Timeline
 from sidgan.types import Array, Float
 
 FADE = 3  #: frames over which a redrawn mouth comes and goes next to frames that are left alone; not at cuts
-ENDING = 0.16  #: seconds over which it goes at the end of a voice that is shorter than the video
 
 
 @dataclass(frozen=True)
@@ -83,7 +82,7 @@ class Plan:
         row = person.row(shown.source)
         share, open_ = (float(shares[row]) for shares in self._weights[person])
         if self.timeline.voice < self.seen.end:
-            share = min(share, float(self.timeline.voice - shown.time) / ENDING)
+            share = min(share, ending(self.timeline.voice - shown.time))
         return min(share, self.voices.of(self.seen.numbers[person]).moves(shown.time, open_))
 
 

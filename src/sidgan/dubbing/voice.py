@@ -15,6 +15,12 @@ from sidgan.errors import InputError
 from sidgan.types import Array, Float
 
 FADE = round(0.12 * audio.STEPS_PER_SECOND)  #: columns, 0.12 s: a mouth comes and goes as slowly beside a silence
+ENDING = 0.16  #: seconds over which it goes at the end of a voice that is shorter than the video
+
+
+def ending(left: Fraction) -> float:
+    """Share of the redrawn mouth ``left`` seconds before the end of a voice that is shorter than the video."""
+    return min(1.0, float(left) / ENDING)
 
 
 @dataclass(frozen=True)

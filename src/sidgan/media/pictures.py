@@ -228,8 +228,8 @@ def editable(frame: Frame) -> Frame:
 def without_captions(frame: Frame) -> Frame:
     """The same frame for another showing: words that come again letter by letter would be shown twice.
 
-    Not asked first is whether it has any: a picture that was asked is held by a cycle, with all its memory, until
-    Python next looks for cycles, hundreds of pictures later.
+    It does not ask first whether there are any. PyAV's answer and its frame refer to each other, so each frame would
+    stay in memory until Python's garbage collector comes by, hundreds of frames later.
     """
     held = cast(Picture, frame.handle)
     held = Picture(_filtered(held.video, "sidedata", mode="delete", type="A53_CC"), held.turns)

@@ -13,7 +13,7 @@ from sidgan.errors import counted
 from sidgan.files import look_first
 from sidgan.paper import cli_pictures, cli_tables
 from sidgan.paper.written import Figure
-from sidgan.progress import bar
+from sidgan.progress import bar, say
 from sidgan.types import Show
 
 app = typer.Typer(no_args_is_help=True, help="Tables and figures of the paper, computed on your own material.")
@@ -131,7 +131,7 @@ def _tell_time(reconstruction: Any, pictures: int) -> None:
 
 
 def _say(line: str) -> None:
-    console.print(line, markup=False, highlight=False, soft_wrap=True)
+    say(console, line)
 
 
 def _remarks(result: Any, picture: Path) -> None:

@@ -11,7 +11,7 @@ from rich.console import Console
 from sidgan.config import require
 from sidgan.errors import counted
 from sidgan.files import look_first
-from sidgan.progress import bar
+from sidgan.progress import bar, say
 
 console = Console(stderr=True)
 
@@ -143,4 +143,4 @@ def fig6(
 
 
 def _say(line: str) -> None:
-    console.print(line, markup=False, highlight=False, soft_wrap=True)
+    say(console, line)

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from sidgan.files import look_first
-from sidgan.progress import bar
+from sidgan.progress import bar, say
 
 if TYPE_CHECKING:
     from sidgan.paper.budgets import Budget
@@ -259,4 +259,4 @@ def _show(
 
 
 def _say(line: str) -> None:
-    console.print(line, markup=False, highlight=False, soft_wrap=True)
+    say(console, line)

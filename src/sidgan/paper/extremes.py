@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +17,11 @@ from sidgan.paper import people
 from sidgan.paper.filmed import crops, follow
 from sidgan.paper.sheet import Cell, Sheet
 from sidgan.paper.side_by_side import INVENTED, stacked
-from sidgan.types import Byte
+from sidgan.types import Byte, Show
 
 LABELS = {"beard": "beard", "side": "side face", "occlusion": "occlusion", "low": "low resolution"}
 MOMENTS = 2  #: of each case, and one of a stretch that was left as filmed
 SECONDS = 10
-Progress = Callable[[float, str], None]
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ class Case:
 
 def extremes(
     videos: Mapping[str, Path], *, model: str = "bundled", voice: Path | None = None, device: str = "auto",
-    seconds: float = 2.0, progress: Progress = lambda share, text: None,
+    seconds: float = 2.0, progress: Show = lambda share, text: None,
 ) -> list[Case]:  # fmt: skip
     """Dub each hard case.
 

@@ -18,8 +18,8 @@ from sidgan.evaluation.results import COMPOSITE
 from sidgan.evaluation.videos import VideoSettings, evaluate_videos
 from sidgan.paper.collect import COPIES, Judged, copies, is_result, read_judged
 from sidgan.paper.published import SETS
+from sidgan.types import Show
 
-Progress = Callable[[float, str], None]
 MANIFEST = "manifest.jsonl"
 ROWS = ("truth", "model", "wrong")  #: all that a table of methods needs of each
 
@@ -45,7 +45,7 @@ class Judging:
     max_frames: int | None = None
     workers: int = 1
     device: str = "cpu"
-    progress: Progress = lambda share, text: None
+    progress: Show = lambda share, text: None
 
 
 def judged(name: str, where: str | None, place: str, how: Judging) -> list[tuple[str, Judged]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +20,8 @@ from sidgan.paper import people
 from sidgan.paper.filmed import Likeness, crops, follow, likeness, mouth_of
 from sidgan.paper.places import weights_of
 from sidgan.paper.sheet import Cell, Sheet
-from sidgan.types import Byte, Float
+from sidgan.types import Byte, Float, Show
 
-Progress = Callable[[float, str], None]
 SECONDS = 10  #: of a clip that are looked at
 PRINTED = 288  #: px
 TRUTH = "ground truth"
@@ -71,7 +70,7 @@ class Comparison:
 
 def compare(
     methods: Sequence[tuple[str, str]], truth: Path | None, *, clips: int = 3, moments: int = 2, device: str = "auto",
-    progress: Progress = lambda share, text: None,
+    progress: Show = lambda share, text: None,
 ) -> Comparison:  # fmt: skip
     """Cut the same moments out of the true videos and every method's.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,10 @@ from sidgan.paper import people
 from sidgan.paper.draw import BLUE, GREY, RED, foot, head, page
 from sidgan.paper.filmed import Filmed, crops, follow
 from sidgan.paper.side_by_side import INVENTED, stacked
-from sidgan.types import Byte, Float
+from sidgan.types import Byte, Float, Show
 
 SHOWN = 8
 LONGEST = 12.0  #: s that are compared
-Progress = Callable[[float, str], None]
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,7 @@ class OneVoice:
 
 def one_voice(
     videos: Sequence[Path], voice: Path | None, *, model: str = "bundled", device: str = "auto", seconds: float = 3.0,
-    progress: Progress = lambda share, text: None,
+    progress: Show = lambda share, text: None,
 ) -> OneVoice:  # fmt: skip
     """Dub two people with one voice and compare their mouths.
 

@@ -13,7 +13,7 @@ import json
 import secrets
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -26,7 +26,7 @@ from sidgan.data.sources import folder as videos_below
 from sidgan.errors import ConfigError, InputError
 from sidgan.files import write_text, writing
 from sidgan.paper.places import weights_of
-from sidgan.types import Byte
+from sidgan.types import Byte, Show
 
 VERSION = "sidgan-study-1"  #: counts up whenever ratings of before and after should not be put together
 FILE = "study.json"
@@ -34,7 +34,6 @@ ANEW = "build the study anew in another folder: sidgan study build"  #: what alw
 RATE = 48_000  #: Hz of the sound
 APART = 0.2  #: s by which the same clip of two methods may differ in length
 ABOUT = "a clip of a rating study; faces in it may have been redrawn by software"
-Progress = Callable[[float, str], None]
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ class Study:
 
 def build(
     out: Path, methods: Sequence[tuple[str, str]], originals: Path | None = None, *, count: int = 22,
-    seconds: float = 30.0, seed: int = 0, device: str = "auto", progress: Progress = lambda share, text: None,
+    seconds: float = 30.0, seed: int = 0, device: str = "auto", progress: Show = lambda share, text: None,
 ) -> tuple[Study, list[str]]:  # fmt: skip
     """Make a study; nothing is there before all of it is.
 

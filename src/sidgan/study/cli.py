@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from sidgan.errors import counted
-from sidgan.progress import bar
+from sidgan.progress import bar, say
 
 app = typer.Typer(no_args_is_help=True, help="The user study: people rate clips without knowing who made them.")
 console = Console(stderr=True)
@@ -97,4 +97,4 @@ def report(study: Where, as_json: AsJson = False) -> None:
 
 
 def _say(line: str) -> None:
-    console.print(line, markup=False, highlight=False, soft_wrap=True)
+    say(console, line)

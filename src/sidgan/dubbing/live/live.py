@@ -14,11 +14,10 @@ from sidgan.dubbing.live.album import Album
 from sidgan.dubbing.live.hearing import Hearing
 from sidgan.dubbing.live.pictures import editable, framed, shown
 from sidgan.dubbing.live.watching import Known, Watch
-from sidgan.dubbing.plan import ENDING
 from sidgan.dubbing.redrawing import Job, finished, redraw
 from sidgan.dubbing.settings import Settings
 from sidgan.dubbing.steady import Steady
-from sidgan.dubbing.voice import Voice
+from sidgan.dubbing.voice import Voice, ending
 from sidgan.engine import Engine
 from sidgan.people import Person
 from sidgan.types import Byte, Float, Frame
@@ -79,7 +78,7 @@ class Live:
             for known, most, opened in self._watch.willing(frame.index):
                 share = min(most, voice.moves(frame.time - begins, opened))
                 if begins + voice.end < seen:  # more of it is known than a mouth takes to come back
-                    share = min(share, float(begins + voice.end - frame.time) / ENDING)
+                    share = min(share, ending(begins + voice.end - frame.time))
                 if share > 0:
                     willing[known].append((frame, share))
         edited: dict[int, Frame] = {}
