@@ -16,8 +16,8 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 import sidgan as package
-from sidgan import checkpoint, cli, progress
-from sidgan.cli import app
+from sidgan import checkpoint, cli
+from sidgan.cli import app, output
 from sidgan.config import SyncNetConfig
 from sidgan.errors import InputError
 from sidgan.files import digest, look_first
@@ -58,8 +58,9 @@ VERBS = (
 
 def test_a_log_holds_how_far_a_long_command_is(monkeypatch):
     now, log = 0.0, StringIO()
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
-    with progress.bar(Console(file=log)) as show:
+    monkeypatch.setattr(output.time, "monotonic", lambda: now)
+    monkeypatch.setattr(output, "console", Console(file=log))
+    with output.bar() as show:
         for done in range(100):
             now += 1.5
             show(done / 100, f"[{done}] of 100 clips")
@@ -404,7 +405,7 @@ sys.meta_path.insert(0, Stopping())
 """
 
 
-@pytest.mark.parametrize("during", ["sidgan.cli", "typer", "sidgan.web.cli"])
+@pytest.mark.parametrize("during", ["sidgan.cli", "typer", "sidgan.cli.serving"])
 @pytest.mark.parametrize("started", ["script", "module"])
 def test_ctrl_c_while_the_command_line_is_imported_is_told(started, during, tmp_path):
     project = Path(__file__).parents[1] / "pyproject.toml"

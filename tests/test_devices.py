@@ -7,12 +7,12 @@ import torch
 from typer.testing import CliRunner
 
 from sidgan import evaluation
-from sidgan.cli import app
+from sidgan.cli import app, paper_tables
 from sidgan.engine import choose_device, choose_precision
 from sidgan.engine.drawing import TorchPainter
 from sidgan.errors import ConfigError
 from sidgan.evaluation import Settings
-from sidgan.paper import ablation, cli_tables, places
+from sidgan.paper import ablation, places
 from sidgan.train import runs
 from sidgan.train.processes import topology
 
@@ -90,7 +90,7 @@ def test_tables_judge_on_the_gpu_that_was_named(monkeypatch, tmp_path):
     monkeypatch.setattr(places, "judged", lambda *named, how=None: seen.append((how or named[-1]).device) or [])
     monkeypatch.setattr(places, "unfinished", lambda place: None)
     monkeypatch.setattr(places, "judgeable", lambda *_: [])
-    cli_tables._comparisons([f"Ours={tmp_path}"], None, None, "raw", (False, None, None), None, 1, "cuda:1", tmp_path)
+    paper_tables._comparisons([f"Ours={tmp_path}"], None, None, "raw", (False, None, None), None, 1, "cuda:1", tmp_path)
     assert seen == ["cuda:1"]
 
 

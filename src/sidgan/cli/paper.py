@@ -7,19 +7,19 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
+from sidgan.cli import paper_pictures, paper_tables
+from sidgan.cli.options import Device
+from sidgan.cli.options import NumbersAsJson as AsJson
+from sidgan.cli.output import bar, console, say
 from sidgan.errors import counted
 from sidgan.files import look_first
-from sidgan.paper import cli_pictures, cli_tables
 from sidgan.paper.written import Figure
-from sidgan.progress import bar, say
 from sidgan.types import Show
 
 app = typer.Typer(no_args_is_help=True, help="Tables and figures of the paper, computed on your own material.")
-cli_tables.add_to(app)
-cli_pictures.add_to(app)
-console = Console(stderr=True)
+paper_tables.add_to(app)
+paper_pictures.add_to(app)
 LONG = 2  #: minutes of work, from which on it is told beforehand how long it will take
 
 Videos = Annotated[list[Path], typer.Argument(help="videos of a talking face, with its sound", show_default=False)]
@@ -30,8 +30,6 @@ Vgg = Annotated[str, typer.Option(help="VGG19: 'published' (548 MB, once), 'norm
 Count = Annotated[int, typer.Option(help="windows of five frames, shared among the videos", min=1)]
 Size = Annotated[int, typer.Option(help="px at which pictures are compared: 512 (the paper), 256 or 128 (faster)")]
 Seed = Annotated[int, typer.Option(help="of the choice of windows", min=0)]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")]
-AsJson = Annotated[bool, typer.Option("--json", help="print the numbers as JSON on standard output")]
 
 
 @app.command()
@@ -55,7 +53,7 @@ def fig4(
     source, experts, reconstruction = _ingredients(videos, expert, against, vgg, windows, size, seed, device)
     figure = Figure("fig4", out)
     _tell_time(reconstruction, windows * len(SHIFTS))
-    with bar(console) as show:
+    with bar() as show:
         result = shift_curves(source, experts, reconstruction, _windows(show))
     figure.write(result.to_dict(), as_json)
     draw.draw_shifts(result, figure.picture)
@@ -86,7 +84,7 @@ def fig2(
     source, experts, reconstruction = _ingredients(videos, expert, against, vgg, windows, size, seed, device)
     figure = Figure("fig2", out)
     _tell_time(reconstruction, windows * len(SHIFTS) * len(OPENINGS))
-    with bar(console) as show:
+    with bar() as show:
         result = landscape(source, experts[::-1], reconstruction, _windows(show))
     values = result.to_dict()
     figure.write(values, as_json)
@@ -127,20 +125,15 @@ def _tell_time(reconstruction: Any, pictures: int) -> None:
     minutes, size = reconstruction.pace() * pictures / 60, reconstruction.size
     if minutes >= LONG:
         smaller = "" if size == 128 else f"--size 128 takes 1/{(size // 128) ** 2} of that, "
-        _say(f"about {minutes:.0f} min on this CPU, for VGG19 at {size} px; {smaller}fewer --windows take less")
-
-
-def _say(line: str) -> None:
-    say(console, line)
+        say(f"about {minutes:.0f} min on this CPU, for VGG19 at {size} px; {smaller}fewer --windows take less")
 
 
 def _remarks(result: Any, picture: Path) -> None:
     if result.caution:
         console.print(f"Caution: {result.caution}", style="bold", markup=False, highlight=False)
     for name, reason in result.skipped.items():
-        console.print(f"  left out: {name}: {reason}", markup=False, highlight=False)
-    console.print(f"{counted(result.count, 'window')} of {counted(len(result.videos), 'video')} -> {picture}",
-                  markup=False, highlight=False)
+        say(f"  left out: {name}: {reason}")
+    say(f"{counted(result.count, 'window')} of {counted(len(result.videos), 'video')} -> {picture}")
 
 
 def _windows(show: Show) -> Callable[[int, int], None]:

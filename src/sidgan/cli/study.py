@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from sidgan.cli.options import AsJson, Device
+from sidgan.cli.output import answer, bar, say
 from sidgan.errors import counted
-from sidgan.progress import bar, say
 
 app = typer.Typer(no_args_is_help=True, help="The user study: people rate clips without knowing who made them.")
-console = Console(stderr=True)
 
 Where = Annotated[Path, typer.Argument(help="the study's folder", show_default=False)]
-AsJson = Annotated[bool, typer.Option("--json", help="print the result as JSON on standard output")]
 
 
 @app.command()
@@ -29,7 +26,7 @@ def build(
     count: Annotated[int, typer.Option(help="clips to show; drawn from those that all methods have", min=1)] = 22,
     seconds: Annotated[float, typer.Option(help="of each clip, from its beginning", min=0.5)] = 30.0,
     seed: Annotated[int, typer.Option(help="of the choice of clips and of all orders", min=0)] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
+    device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Make a study. Example: sidgan study build study --method Ours=bundled --method Wav2Lip=made --clips films.
@@ -41,17 +38,17 @@ def build(
 
     pairs = [text.partition("=") for text in method or ()]
     require(all(name.strip() and place for name, _, place in pairs), "--method wants NAME=PLACE, once for each method")
-    with bar(console) as show:
+    with bar() as show:
         study, notes = make(out, [(name.strip(), place) for name, _, place in pairs], clips, count=count,
                             seconds=seconds, seed=seed, device=device, progress=show)  # fmt: skip
     for note in notes:
-        _say(f"  {note}")
+        say(f"  {note}")
     if len(study.clips) < count:
-        _say(f"  only {counted(len(study.clips), 'clip')} common to all methods, not {count}")
+        say(f"  only {counted(len(study.clips), 'clip')} common to all methods, not {count}")
     facts = {"clips": list(study.clips), "methods": list(study.methods)}
     clips_of = f"{counted(len(study.clips), 'clip')} by {len(study.methods)} methods"
     told = f"{clips_of} -> {out}; next: sidgan study serve {out}"
-    print(json.dumps(facts, indent=1) if as_json else told)
+    answer(facts, as_json, told)
 
 
 @app.command()
@@ -67,11 +64,11 @@ def serve(
 
     server = make_server(study, port)
     print(f"http://{HOST}:{server.server_address[1]}/", flush=True)
-    _say("  open this address in a browser; Ctrl-C ends it")
+    say("  open this address in a browser; Ctrl-C ends it")
     try:
         server.serve_forever()
     except KeyboardInterrupt:
-        _say("sidgan: stopped")
+        say("sidgan: stopped")
     finally:
         server.server_close()
 
@@ -92,9 +89,5 @@ def report(study: Where, as_json: AsJson = False) -> None:
     table = telling.as_table(found)
     path = write_texts(study, "table3", table.markdown(), found.to_dict())
     write_text(study / "ratings.csv", telling.as_csv(shown, ratings, names))
-    print(json.dumps(found.to_dict(), indent=1) if as_json else table.text())
-    _say(f"see {path} and {study / 'ratings.csv'}")
-
-
-def _say(line: str) -> None:
-    say(console, line)
+    answer(found.to_dict(), as_json, table.text())
+    say(f"see {path} and {study / 'ratings.csv'}")

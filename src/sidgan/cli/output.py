@@ -1,29 +1,41 @@
-"""What commands say: a line, and how far they are where that takes a while, as a bar for people or lines in logs."""
+"""How commands speak: results on standard output, everything else on standard error."""
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from sidgan.types import Show
 
-EVERY = 60.0  #: seconds between lines where there is no terminal; what is sooner done than that says nothing
+EVERY = 60.0  #: seconds between lines of progress where there is no terminal; shorter work says nothing
+
+console = Console(stderr=True)
 
 
-def say(console: Console, line: str) -> None:
-    """Print a line as it is, without markup, colours or breaks."""
+def say(line: str) -> None:
+    """Print a line as it is, without markup, colours or line breaks."""
     console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
+def answer(values: dict[str, Any], as_json: bool, text: str) -> None:
+    """Print a command's result, as JSON for programs or as text for people."""
+    print(json.dumps(values, indent=1) if as_json else text)
+
+
 @contextmanager
-def bar(console: Console) -> Iterator[Show]:
-    """What the block calls with how far it is. Where ``console`` is no terminal, some of it stays as lines."""
+def bar() -> Iterator[Show]:
+    """A progress bar; gives the function to call with the share that is done and a text.
+
+    In a log file, where nobody watches, it is a line a minute.
+    """
     if not console.is_terminal:
-        yield _lines(console)
+        yield _lines()
         return
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as progress:
@@ -31,13 +43,13 @@ def bar(console: Console) -> Iterator[Show]:
         yield lambda share, text: progress.update(task, completed=share, description=text)
 
 
-def _lines(console: Console) -> Show:
+def _lines() -> Show:
     told = time.monotonic()
 
     def show(share: float, text: str) -> None:
         nonlocal told
         if time.monotonic() - told >= EVERY:
             told = time.monotonic()
-            say(console, f"{share:4.0%}  {text}")
+            say(f"{share:4.0%}  {text}")
 
     return show

@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from sidgan.cli.options import Device, Model
+from sidgan.cli.options import NumbersAsJson as AsJson
+from sidgan.cli.output import bar, say
 from sidgan.config import require
 from sidgan.errors import counted
 from sidgan.files import look_first
-from sidgan.progress import bar, say
-
-console = Console(stderr=True)
 
 Methods = Annotated[list[str] | None, typer.Option(
     "--method", metavar="NAME=PLACE", help="once for each column: a folder of finished videos, or a weights file, "
@@ -23,11 +22,8 @@ Truth = Annotated[Path | None, typer.Option(help="folder of the true videos; wit
                                             metavar="FOLDER")]  # fmt: skip
 Clips = Annotated[int, typer.Option(help="videos to show, by name", min=1)]
 Moments = Annotated[int, typer.Option(help="rows of each video", min=1)]
-Model = Annotated[str, typer.Option(help="weights file of a generator, or 'bundled'", metavar="FILE")]
 Voice = Annotated[Path | None, typer.Option(help="what is said", metavar="AUDIO")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")]
 Out = Annotated[Path, typer.Option(help="folder for the picture and its numbers")]
-AsJson = Annotated[bool, typer.Option("--json", help="print the numbers as JSON on standard output")]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -54,14 +50,14 @@ def fig1(
 
     require_matplotlib()
     figure = Figure("fig1", out)
-    with bar(console) as show:
+    with bar() as show:
         found = voices.one_voice(videos or [], voice, model=model, device=device, progress=show)
     figure.write(found.to_dict(), as_json)
     voices.draw_one_voice(found, figure.picture)
     if not as_json:
         print(f"lips of {found.speakers[0].name} and {found.speakers[1].name} under one voice: correlation "
               f"{found.together:.2f} (as filmed {found.before:.2f}, chance {found.chance:.2f})")  # fmt: skip
-    _say(f"see {figure.picture}")
+    say(f"see {figure.picture}")
 
 
 def fig5(
@@ -104,14 +100,14 @@ def _side_by_side(
 
     require_matplotlib()
     figure = Figure(f"fig{number}", out)
-    with bar(console) as show:
+    with bar() as show:
         found = side_by_side.compare(methods, truth, clips=clips, moments=moments, device=device, progress=show)
     figure.write(found.to_dict(number), as_json)
     draw_sheet(side_by_side.as_sheet(found, number), figure.picture)
     for name in found.methods if not as_json else ():
         mean = found.mean(name)
         print(f"{name}: mouth {mean.psnr:.1f} dB, LMD {mean.lmd:.1f} px, over {counted(len(found.moments), 'moment')}")
-    _say(f"see {figure.picture}")
+    say(f"see {figure.picture}")
 
 
 def fig6(
@@ -133,14 +129,10 @@ def fig6(
     require_matplotlib()
     figure = Figure("fig6", out)
     videos = {name: video for name, video in given.items() if video is not None}
-    with bar(console) as show:
+    with bar() as show:
         cases = extremes.extremes(videos, model=model, voice=voice, device=device, progress=show)
     figure.write({"figure": 6, "cases": [case.to_dict() for case in cases]}, as_json)
     draw_sheet(extremes.as_sheet(cases), figure.picture)
     for case in cases if not as_json else ():
         print(f"{extremes.LABELS[case.name]}: {case.dubbed} of {case.frames} frames redrawn, face {case.face:.0f} px")
-    _say(f"see {figure.picture}")
-
-
-def _say(line: str) -> None:
-    say(console, line)
+    say(f"see {figure.picture}")

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from rich.console import Console
 
+from sidgan.cli.options import Device
+from sidgan.cli.options import NumbersAsJson as AsJson
+from sidgan.cli.output import answer, bar, say
 from sidgan.files import look_first
-from sidgan.progress import bar, say
 
 if TYPE_CHECKING:
     from sidgan.paper.budgets import Budget
     from sidgan.paper.collect import Comparison
     from sidgan.paper.table4 import Row
-
-console = Console(stderr=True)
 
 Methods = Annotated[list[str] | None, typer.Option(
     "--method", metavar="NAME[@SET]=PLACE", help="once for each: results of sidgan eval, or a weights file, 'bundled', "
@@ -37,9 +35,7 @@ LagExpert = Annotated[Path | None, typer.Option(help="SyncNet weights for LSE, c
                                                 metavar="FILE")]  # fmt: skip
 Frames = Annotated[int | None, typer.Option("--max-frames", help="judge at most so many frames of each clip")]
 Workers = Annotated[int, typer.Option(help="processes that judge", min=1)]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")]
 Out = Annotated[Path, typer.Option(help="folder for the table and its numbers; results that are made go to OUT/judged")]
-AsJson = Annotated[bool, typer.Option("--json", help="print the numbers as JSON on standard output")]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -132,7 +128,7 @@ def ablation(
     experts = {"aps": expert} | ({} if vanilla is None else {"vanilla": vanilla})
     asked = rows.split(",") if rows else [r for r, s in running.SETTINGS.items() if s.expert in experts]
     lent = NetworkFiles(inception, lag_expert)
-    with bar(console) as show:
+    with bar() as show:
         plan = running.Plan(out, data, asked, numbers, config, steps, settings or [], experts, split, max_frames,
                             system, lent, workers, str(choose_device(device)))  # fmt: skip
         running.check(plan)
@@ -140,7 +136,7 @@ def ablation(
             lent = lent.or_published(lambda done, total: show(done / max(total, 1), "published networks"))
         running.ablate(replace(plan, networks=lent), show)
     if rows is None and vanilla is None:
-        _say("  without vanilla_sync: it needs --vanilla FILE; sidgan train syncnet DATA --config syncnet_vanilla")
+        say("  without vanilla_sync: it needs --vanilla FILE; sidgan train syncnet DATA --config syncnet_vanilla")
     _show_ablation(four.rows_of(out, None), system, out, as_json)
 
 
@@ -151,8 +147,8 @@ def _show_ablation(rows: Sequence[Row], system: str, out: Path, as_json: bool) -
     found = four.ablation(rows, system)
     table = four.as_table(found)
     path = write_texts(out, "table4", table.markdown(), found.to_dict())
-    print(json.dumps(found.to_dict(), indent=1) if as_json else table.text())
-    _say(f"see {path}")
+    answer(found.to_dict(), as_json, table.text())
+    say(f"see {path}")
 
 
 def fig7(
@@ -177,8 +173,8 @@ def fig7(
     draw_scatter(shown, figure.picture)
     for one in found.values():
         for note in one.notes:
-            _say(f"  {note}")
-    _say(f"see {figure.picture}")
+            say(f"  {note}")
+    say(f"see {figure.picture}")
 
 
 def _comparisons(
@@ -196,7 +192,7 @@ def _comparisons(
     for one in wanted:
         places.judgeable(*one, folders)
     lent = NetworkFiles(networks[1], networks[2])
-    with bar(console) as show:
+    with bar() as show:
         if networks[0]:
             lent = lent.or_published(lambda done, total: show(done / max(total, 1), "published networks"))
         where = str(choose_device(device))
@@ -206,7 +202,7 @@ def _comparisons(
             results = {name: [*some, *places.copied(name, some, how)] for name, some in results.items()}
     for _, _, place in wanted:
         if (line := places.unfinished(place)) is not None:
-            _say(f"  {line}")
+            say(f"  {line}")
     return {name: collect.compare(some, system) for name, some in results.items()}
 
 
@@ -252,11 +248,7 @@ def _show(
               "orderings": [o.to_dict() for o in orderings(found[one], one)] if one in found else []} for one in sets
     }, "trainings": [budget.to_dict() for budget in budgets]}  # fmt: skip
     path = write_texts(out, name, "\n".join(table.markdown() for table in tables), values)
-    print(json.dumps(values, indent=1) if as_json else "\n\n".join(table.text() for table in tables))
+    answer(values, as_json, "\n\n".join(table.text() for table in tables))
     for other in sorted(found.keys() - set(sets)):
-        _say(f"  not in this table: results on {other}")
-    _say(f"see {path}")
-
-
-def _say(line: str) -> None:
-    say(console, line)
+        say(f"  not in this table: results on {other}")
+    say(f"see {path}")

@@ -5,21 +5,20 @@ from __future__ import annotations
 import sys
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
+from sidgan.cli.options import Device, Kind
 from sidgan.errors import ConfigError
 from sidgan.files import look_first
 from sidgan.threads import ready_for_dubs
 
 INSTALL = "pip install 'sidgan[serve]'"
 HOST = "127.0.0.1"
-Kind = Literal["torch", "onnx", "openvino", "auto"]
 Folder = Annotated[Path, typer.Option(help="where files, jobs and results are kept; made if it is not there")]
 Model = Annotated[str, typer.Option(help="weights file of a generator, 'bundled', or a file of sidgan export",
                                     metavar="FILE")]  # fmt: skip
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")]
 Engine = Annotated[Kind, typer.Option(help="what runs the network")]
 Address = Annotated[str | None, typer.Option("--queue", envvar="SIDGAN_QUEUE", metavar="URL", show_default=False, help=
                                              "Redis, for workers that do not share the folder: "

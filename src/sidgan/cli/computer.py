@@ -1,0 +1,63 @@
+"""What is installed on this computer, and whether and how fast it can dub."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from sidgan.cli.options import AsJson, Device
+from sidgan.cli.output import answer, bar
+
+
+def info(
+    downloads: Annotated[
+        bool, typer.Option("--downloads", help="list the files that others publish, and where to put them by hand")
+    ] = False,
+    fetch: Annotated[str | None, typer.Option(help="download one of them, by its file's name", metavar="FILE",
+                                              show_default=False)] = None,
+    as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """What is installed: bundled weights, and files that can be fetched. Example: sidgan info --downloads.
+
+    With --json, also what the bundled weights say about themselves.
+    """
+    if fetch is not None:
+        from sidgan import downloads as published
+
+        with bar() as show:
+            path = published.fetch(published.named(fetch), lambda done, total: show(done / max(total, 1), fetch))
+        answer({"file": str(path)}, as_json, str(path))
+        return
+    if downloads:
+        from sidgan.downloads import survey
+
+        found = survey()
+        lines = "\n".join(line for one in found for line in one.lines())
+        answer({"downloads": [one.to_dict() for one in found]}, as_json, lines)
+        return
+    from sidgan.doctor import inventory
+
+    there = inventory.take()
+    answer(there.to_dict(), as_json, "\n".join(there.lines()))
+
+
+def doctor(
+    device: Device = "auto",
+    timed: Annotated[bool, typer.Option(help="also dub some frames, to tell how fast this computer is")] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Can this computer dub, with what, and how fast? Example: sidgan doctor.
+
+    It names what is missing and the command that adds it.
+
+    Exit code 0: it can dub, whatever else is missing.
+    1: something that dubbing needs is missing or broken.
+    """
+    from sidgan import doctor as medicine
+
+    with bar() as show:
+        checkup = medicine.examine(device=device, timed=timed, progress=show)
+    answer(checkup.to_dict(), as_json, "\n".join(checkup.lines()))
+    if not checkup.fit:
+        raise typer.Exit(1)
