@@ -12,14 +12,17 @@ import numpy as np
 import pytest
 
 from sidgan import faces
+from sidgan.faces import detector, tracker
 
 _FOUND: dict[bytes, tuple[Any, bool]] = {}  #: what was found, and whether twice
 
 
 def remember(patch: pytest.MonkeyPatch) -> None:
     """Let the package look for the faces of a picture twice, see that it finds the same, and remember it then."""
-    for name in ("search", "confirm", "landmarks", "embed"):
-        patch.setattr(faces, name, remembered(name, getattr(faces, name)))
+    for name, module in (("search", detector), ("confirm", detector), ("landmarks", tracker), ("embed", faces)):
+        look = remembered(name, getattr(faces, name))
+        for place in {module, faces}:
+            patch.setattr(place, name, look)
 
 
 def remembered(name: str, look: Callable[..., Any]) -> Callable[..., Any]:

@@ -9,13 +9,14 @@ import torch
 from typer.testing import CliRunner
 
 import sidgan
-from sidgan import adaptation, cast, checkpoint, faces, media
+from sidgan import adaptation, checkpoint, faces, media
 from sidgan.adaptation import AdaptConfig, adapt, adapt_faces, material, networks
 from sidgan.adaptation.material import read_material
 from sidgan.cli import app
 from sidgan.config import GeneratorConfig, from_dict, read_toml
 from sidgan.errors import ConfigError, InputError, OutputError
 from sidgan.nn import Generator
+from sidgan.people import cast
 from sidgan.synth import Person, Scene, random_line
 
 SHORT = AdaptConfig(steps=2)

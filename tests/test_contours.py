@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from sidgan.blend import polygon
-from sidgan.contours import LOOK_BACK, MOST, REACH, Contours
-from sidgan.dubbing.detail import brightness
+from sidgan.blend.contours import LOOK_BACK, MOST, REACH, Contours
+from sidgan.blend.detail import brightness
 from sidgan.geometry import distance_to
 from sidgan.types import Array, Byte, Float
 

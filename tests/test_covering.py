@@ -16,17 +16,17 @@ from lightning.fabric import Fabric
 from typer.testing import CliRunner
 
 from sidgan import checkpoint, geometry, media
+from sidgan.blend.steady import Steady
 from sidgan.cli import app
 from sidgan.config import OcclusionConfig
 from sidgan.data.dataset import PackedClip, PackedSet
 from sidgan.data.occluders import SIDE, Face, occluded
-from sidgan.dubbing import Dubber, covering, redrawing, trust
-from sidgan.dubbing.analysis import Analysis, analyse
-from sidgan.dubbing.steady import Steady
+from sidgan.dubbing import Dubber, redrawing
+from sidgan.dubbing.analysis import Analysis, analyse, covering, trust
 from sidgan.errors import CheckpointError, ConfigError
 from sidgan.faces import search
 from sidgan.nn import Generator
-from sidgan.people import Person
+from sidgan.people import TrackedFace
 from sidgan.synth import LINES, Scene
 from sidgan.synth import Person as Drawn
 from sidgan.train.loop import LoopConfig, run
@@ -264,7 +264,7 @@ def test_nobody_is_drawn_after_a_picture_with_a_hand_in_it(film: Path) -> None:
 
 def test_covers_lower_the_confidence(film: Path) -> None:
     track = analyse(media.probe(film / "talk.mp4"), "largest", lambda stage, done, total: None).people[0].track
-    person, looks = Person(track), np.full((len(track), 12, 12, 3), 128, np.uint8)
+    person, looks = TrackedFace(track), np.full((len(track), 12, 12, 3), 128, np.uint8)
     before = np.zeros((len(track), 24, 24), np.uint8)
     assert (trust.trust(person, looks, before).confidence[5:-5] > trust.SURE).all()
     before[20:30] = 255

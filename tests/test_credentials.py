@@ -14,9 +14,9 @@ import pytest
 from marked import HEX, copied, films, network, sidgan
 
 from sidgan import dubbing, media, provenance
-from sidgan.credentials import COMPOSITE, Credentials, read
 from sidgan.errors import ConfigError, OutputError
 from sidgan.provenance import Mark, Stretches, verify
+from sidgan.provenance.credentials import COMPOSITE, Credentials, read
 
 c2pa = pytest.importorskip("c2pa", reason="signatures are an extra: pip install 'sidgan[c2pa]'")
 from cryptography import x509  # noqa: E402

@@ -18,15 +18,17 @@ import numpy as np
 import pytest
 import torch
 
-from sidgan import dubbing, geometry, media, people
-from sidgan.blend import GAIN, ToneMatch, mouth_alpha
-from sidgan.dubbing import Dubber, analysis, drawing, dub, looking, strip
+from sidgan import dubbing, geometry, media
+from sidgan.blend import ToneMatch, mouth_alpha
+from sidgan.blend.tone import GAIN
+from sidgan.dubbing import Dubber, drawing, dub, strip
+from sidgan.dubbing.analysis import first_pass, looking
 from sidgan.engine import Engine
 from sidgan.errors import CheckpointError, ConfigError, InputError, NoFaceError, OutputError, SidganError
 from sidgan.faces import search, track_faces
 from sidgan.media import player
 from sidgan.nn import Generator
-from sidgan.people import Person, References, sharpness
+from sidgan.people import References, TrackedFace, sharpness, tracked
 from sidgan.synth import LINES, Scene
 from sidgan.synth import Person as Drawn
 from sidgan.types import FaceTrack, Frame
@@ -88,7 +90,7 @@ def fake_tracker(monkeypatch: pytest.MonkeyPatch, tracks: list[FaceTrack]) -> No
         def finish(self) -> list[FaceTrack]:
             return tracks
 
-    monkeypatch.setattr(analysis, "Tracker", Fixed)
+    monkeypatch.setattr(first_pass, "Tracker", Fixed)
 
 
 def mirror(monkeypatch: pytest.MonkeyPatch, edit: Callable[[Frame], Frame]) -> None:
@@ -100,7 +102,7 @@ def mirror(monkeypatch: pytest.MonkeyPatch, edit: Callable[[Frame], Frame]) -> N
 
 def box_in_frame(track: FaceTrack, index: int) -> tuple[float, float, float, float]:
     """The hidden box of a frame in px: left, top, right, bottom."""
-    person = Person(track)
+    person = TrackedFace(track)
     row = person.row(index)
     corners = geometry.transform(track.matrices[row], person.boxes[row].reshape(2, 2))
     return (*corners[0], *corners[1])
@@ -164,7 +166,7 @@ def test_what_is_under_the_mask_has_no_influence(
     drawn: list[np.ndarray] = []
     run = Engine.run
     monkeypatch.setattr(Engine, "run", lambda *args: drawn.append(run(*args)) or drawn[-1])
-    monkeypatch.setattr(people, "REFERENCE_FRAMES", 1)  # a reference may show its mouth: keep it out of this
+    monkeypatch.setattr(tracked, "REFERENCE_FRAMES", 1)  # a reference may show its mouth: keep it out of this
     fake_tracker(monkeypatch, tracks)
 
     def scribbled(inset: float) -> Callable[[Frame], Frame]:
@@ -328,7 +330,7 @@ def test_small_and_turned_faces_are_left_alone(tracks: list[FaceTrack]) -> None:
     pose, matrices = track.pose.copy(), track.matrices.copy()
     pose[4, 0] = -75
     matrices[5, 0, 0] = matrices[5, 1, 1] = 50
-    person = Person(dataclasses.replace(track, pose=pose, matrices=matrices, first=100))
+    person = TrackedFace(dataclasses.replace(track, pose=pose, matrices=matrices, first=100))
     refusals = [person.refusal(i) for i in person.track.frames]
     assert "turned" in (refusals[4] or "")
     assert "smaller" in (refusals[5] or "")
@@ -356,7 +358,7 @@ def test_only_unusable_faces_are_no_faces(
 def test_the_reference_is_the_sharpest_frontal_frame(folder: Path, tracks: list[FaceTrack]) -> None:
     pose = np.zeros_like(tracks[0].pose)
     pose[7, 0] = 30  # sharp, but turned
-    person = Person(dataclasses.replace(tracks[0], pose=pose))
+    person = TrackedFace(dataclasses.replace(tracks[0], pose=pose))
 
     def blurred() -> Iterator[Frame]:
         for frame in media.read_frames(media.probe(folder / "film.mp4")):
@@ -377,7 +379,7 @@ def test_two_references_show_the_lips_closed_and_open(folder: Path, tracks: list
     landmarks[2, 66] += (0, 9)  # the widest, but turned
     pose = np.zeros_like(tracks[0].pose)
     pose[2, 0] = 30
-    person = Person(dataclasses.replace(tracks[0], landmarks=landmarks, pose=pose))
+    person = TrackedFace(dataclasses.replace(tracks[0], landmarks=landmarks, pose=pose))
     pictures = References(media.read_frames(media.probe(folder / "film.mp4")), [person], 64, 2).pictures(person)
     frames = list(islice(media.read_frames(media.probe(folder / "film.mp4")), 10))
     crops = [geometry.crop_face(f, m, 64).image for f, m in zip(frames, person.track.matrices, strict=False)]
@@ -487,7 +489,7 @@ def test_grouping_does_not_change_a_bit(generator: Generator) -> None:
 def test_alpha_covers_both_mouths_and_chins_and_stays_in_the_box(
     size: int, drop: float, tracks: list[FaceTrack]
 ) -> None:
-    person = Person(tracks[0])
+    person = TrackedFace(tracks[0])
     old, box = person.points[5], person.boxes[5]
     new = old.copy()
     new[5:12, 1] += drop  # another chin, another mouth
@@ -510,7 +512,7 @@ def test_alpha_covers_both_mouths_and_chins_and_stays_in_the_box(
 
 
 def test_tone_is_matched_within_limits_and_without_flicker(tracks: list[FaceTrack]) -> None:
-    person = Person(tracks[0])
+    person = TrackedFace(tracks[0])
     old, box = person.points[5], person.boxes[5]
     source = np.random.default_rng(0).integers(60, 180, (128, 128, 3)).astype(np.uint8)
     assert np.abs(ToneMatch()(source, source, box, old) - source).max() < 0.2

@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sidgan import fan
 from sidgan.data.packing import PrepareConfig, helpers
 from sidgan.errors import DownloadError
+from sidgan.faces import fan
 
 
 class Bright(nn.Module):

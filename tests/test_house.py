@@ -10,12 +10,11 @@ import sidgan
 ROOT = Path(sidgan.__file__).parent
 LAYERS = {
     "version": 0, "types": 0, "errors": 0, "config": 0, "files": 0, "timeline": 0, "ahead": 0,
-    "portable": 0, "arguments": 0, "resampling": 0, "running": 0, "spans": 0, "executors": 0, "threads": 1,
+    "portable": 0, "arguments": 0, "resampling": 0, "spans": 0, "executors": 0, "threads": 1,
     "audio": 1, "media": 1, "geometry": 1, "nn": 1, "synth": 1,
     "faces": 2, "losses": 2, "metrics": 2, "checkpoint": 2, "engine": 2,
-    "border": 2, "contours": 2,
-    "blend": 2, "shots": 2, "downloads": 2, "published": 2, "yunet": 2, "fan": 2, "credentials": 2, "provenance": 2,
-    "people": 3, "cast": 3, "data": 3, "dubbing": 3, "train": 3, "evaluation": 3, "adaptation": 3,
+    "blend": 2, "downloads": 2, "published": 2, "provenance": 2,
+    "people": 3, "data": 3, "dubbing": 3, "train": 3, "evaluation": 3, "adaptation": 3,
     "paper": 4, "study": 4, "jobs": 4, "doctor": 4,
     "__init__": 5, "__main__": 5, "cli": 5, "web": 5,
 }  # fmt: skip

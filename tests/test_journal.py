@@ -24,12 +24,14 @@ from marked import sidgan as command
 from sidgan import adaptation, dubbing, media, portable
 from sidgan.adaptation import kept
 from sidgan.adaptation.material import read_material
-from sidgan.blend import LOOK_BACK, ToneMatch
-from sidgan.dubbing import analysis, dubber, journal, proof, segments, work_folder
+from sidgan.blend.tone import LOOK_BACK, ToneMatch
+from sidgan.dubbing import dubber, journal, segments, work_folder
+from sidgan.dubbing.analysis import first_pass
 from sidgan.dubbing.drawing import Done
 from sidgan.dubbing.journal import Journal, Record
-from sidgan.dubbing.looks import Sample
 from sidgan.dubbing.report import Clock, Spent
+from sidgan.dubbing.review import proof
+from sidgan.dubbing.review.looks import Sample
 from sidgan.errors import InputError, OutputError, SidganError
 from sidgan.jobs import Job
 from sidgan.types import Frame
@@ -462,14 +464,14 @@ def test_what_is_cut_off_or_damaged_stops_or_is_passed_over(folder: Path, tmp_pa
 
 def test_analysis_comes_back_as_it_was(folder: Path, tmp_path: Path) -> None:
     clip = media.probe(folder / "film.mp4")
-    seen = analysis.analyse(clip, "all", lambda *_: None)
+    seen = first_pass.analyse(clip, "all", lambda *_: None)
     person = seen.people[0]
     person.bridged[3], seen.trust[person].confidence[5] = True, 0.1
     person.doubts = seen.trust[person].refusals()
     assert 5 in person.doubts
     seen = dataclasses.replace(seen, cuts=(7, 9), notes=("who speaks is not clear",))
     seen.save(tmp_path / "a.npz")
-    back = analysis.Analysis.load(tmp_path / "a.npz")
+    back = first_pass.Analysis.load(tmp_path / "a.npz")
     for name in ("times", "end", "glances", "damaged", "cuts", "notes"):
         assert getattr(back, name) == getattr(seen, name)
     mine, theirs = (
@@ -484,7 +486,7 @@ def test_analysis_comes_back_as_it_was(folder: Path, tmp_path: Path) -> None:
         assert np.array_equal(back.trust[one].confidence, seen.trust[other].confidence)
         assert [one.refusal(i) for i in one.track.frames] == [other.refusal(i) for i in other.track.frames]
         assert one.track.first == other.track.first
-        for name in analysis.KEPT:
+        for name in first_pass.KEPT:
             mine, theirs = getattr(one.track, name), getattr(other.track, name)
             assert mine.dtype == theirs.dtype
             assert np.array_equal(mine, theirs)

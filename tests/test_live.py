@@ -25,7 +25,7 @@ from sidgan.errors import ConfigError, InputError
 from sidgan.faces import SMOOTHED, Tracker
 from sidgan.geometry import mouth_opening
 from sidgan.nn import Generator
-from sidgan.people import Person as People
+from sidgan.people import TrackedFace
 from sidgan.synth import LINES, Person, Scene
 from sidgan.types import Byte, Float
 
@@ -207,7 +207,7 @@ def test_pictures_to_draw_after_are_chosen_again_as_better_ones_come(pictures: l
     tracker = Tracker()
     for frame in frames.values():
         tracker.add(frame)
-    face = People(*tracker.finish())
+    face = TrackedFace(*tracker.finish())
     opening = mouth_opening(face.points)
     quiet = {i: frames[i] for i in np.argsort(opening[: CHOSEN_AT[1]])[:12]} | {0: frames[0]}  # lips that hardly part
     album = Album(Sketchbook(), 0)

@@ -20,17 +20,17 @@ from typer.testing import CliRunner
 
 from sidgan import dubbing, geometry, media, provenance
 from sidgan.blend import mouth_alpha, polygon
+from sidgan.blend.detail import brightness, detailed, fine, mean_size
+from sidgan.blend.steady import LOOK_BACK, Steady
 from sidgan.cli import app
-from sidgan.dubbing.detail import brightness, detailed, fine, mean_size
-from sidgan.dubbing.looks import Looks, Sample, around, doubt, figures, stretches
+from sidgan.dubbing.review.looks import Looks, Sample, around, doubt, figures, stretches
 from sidgan.dubbing.silence import PAUSED
-from sidgan.dubbing.steady import LOOK_BACK, Steady
 from sidgan.errors import ConfigError, OutputError
 from sidgan.faces import smooth
 from sidgan.geometry import OUTER_LIPS
 from sidgan.jobs import Job
 from sidgan.nn import Generator
-from sidgan.people import Person
+from sidgan.people import TrackedFace
 from sidgan.synth import LINES, Scene
 from sidgan.synth import Person as Drawn
 from sidgan.timeline import Timeline
@@ -45,7 +45,7 @@ class Film:
 
     frames: list[Frame]
     crops: Byte
-    person: Person
+    person: TrackedFace
 
     def lips(self, i: int) -> tuple[Float, Float]:
         return self.person.points[i, OUTER_LIPS], self.person.points[i, OUTER_LIPS]
@@ -61,7 +61,7 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Film:
     shots = list(Scene(Drawn(5), LINES["hello"], seconds=FRAMES / 25 + 0.001, size=(288, 288)))
     media.write_clip(path, [shot.image for shot in shots], Fraction(25), crf=4)
     frames = list(media.read_frames(media.probe(path)))
-    person = Person(smooth(0, np.stack([shot.landmarks for shot in shots]), np.ones(FRAMES, np.float32)))
+    person = TrackedFace(smooth(0, np.stack([shot.landmarks for shot in shots]), np.ones(FRAMES, np.float32)))
     crops = [geometry.crop_face(f, m, SIZE).image for f, m in zip(frames, person.track.matrices, strict=True)]
     return Film(frames, np.stack(crops), person)
 

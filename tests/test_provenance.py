@@ -16,9 +16,10 @@ import torch
 from marked import HEX, RATE, copied, films, network, sidgan
 from small import save_networks
 
-from sidgan import checkpoint, credentials, dubbing, media, provenance
+from sidgan import checkpoint, dubbing, media, provenance
 from sidgan.errors import MarkError, SidganError
-from sidgan.provenance import MAX_SPANS, SENTENCE, Mark, Stretches, verify
+from sidgan.provenance import MAX_SPANS, SENTENCE, Mark, Stretches, credentials, verify
+from sidgan.provenance.mark import mark_of
 
 pytestmark = pytest.mark.usefixtures("known_faces")
 
@@ -152,7 +153,7 @@ def test_the_demo_is_marked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     read = media.read_frames
     monkeypatch.setattr(media, "read_frames", lambda clip: islice(read(clip), 16))  # enough for the first picture
     assert sidgan("demo", tmp_path)[0] == 0
-    assets = Path(provenance.__file__).parent / "assets"
+    assets = Path(provenance.__file__).parents[1] / "assets"
     code, said = sidgan(
         "verify", tmp_path / "dubbed.mp4", "--source", assets / "demo.mp4", "--voice", assets / "demo_voice.m4a"
     )
@@ -299,7 +300,7 @@ def test_without_the_library_a_signature_is_not_checked_but_told(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(credentials, "available", lambda: False)
-    mark = dataclasses.replace(provenance._mark(GOOD), signed=True)
+    mark = dataclasses.replace(mark_of(GOOD), signed=True)
     monkeypatch.setattr(media, "metadata", lambda path: mark.tags())
     verdict = verify(folder / "room.mp4")
     assert verdict.holds

@@ -13,7 +13,7 @@ import pytest
 
 from sidgan import media
 from sidgan.faces import SMOOTHED, Tracker, smooth
-from sidgan.shots import CutFinder, jumps
+from sidgan.faces.shots import CutFinder, jumps
 from sidgan.synth import LINES, Person, Scene
 from sidgan.types import Byte, FaceTrack, Float, Frame
 

@@ -18,21 +18,21 @@ import numpy as np
 import pytest
 from marked import network, sidgan
 
-from sidgan import audio, cast, dubbing, geometry, jobs, media
+from sidgan import audio, dubbing, geometry, jobs, media
 from sidgan.adaptation.material import read_material
-from sidgan.cast import Member
-from sidgan.dubbing import analysis, census, choice, dub, looking, plan, portraits, trust
-from sidgan.dubbing import glimpses as glimpsing
-from sidgan.dubbing.analysis import Seen
-from sidgan.dubbing.choice import number_of, pictured
-from sidgan.dubbing.glimpses import Glimpses
+from sidgan.dubbing import dub, plan
+from sidgan.dubbing.analysis import Seen, census, choice, first_pass, looking, portraits, trust
+from sidgan.dubbing.analysis import glimpses as glimpsing
+from sidgan.dubbing.analysis.choice import number_of, pictured
+from sidgan.dubbing.analysis.glimpses import Glimpses
+from sidgan.dubbing.analysis.speaking import who_speaks
 from sidgan.dubbing.silence import Silence, hushed, silent
-from sidgan.dubbing.speaking import who_speaks
 from sidgan.dubbing.voice import listen, voices
 from sidgan.errors import ConfigError, InputError, NoFaceError, OutputError, SidganError
 from sidgan.faces import Tracker, smooth
 from sidgan.geometry import INNER_LIPS, OUTER_LIPS, mouth_opening
-from sidgan.people import SHUT, Person
+from sidgan.people import SHUT, TrackedFace, cast
+from sidgan.people.cast import Member
 from sidgan.provenance import verify
 from sidgan.synth import PHONES, Scene, bounds, random_line
 from sidgan.synth import Person as Drawn
@@ -77,14 +77,14 @@ Known = tuple[Seen, tuple[Member, ...]]
 @pytest.fixture(scope="module")
 def known(folder: Path) -> Known:
     """What the first passes find in two.mp4, and who that is: once for all tests."""
-    return analysis.survey(media.probe(folder / "two.mp4"), lambda *_: None)
+    return first_pass.survey(media.probe(folder / "two.mp4"), lambda *_: None)
 
 
 @pytest.fixture(autouse=True)
 def remembered(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if "folder" in request.fixturenames:
         known = request.getfixturevalue("known")
-        for module in (analysis, census):
+        for module in (first_pass, census):
             monkeypatch.setattr(module, "survey", lambda clip, progress, **how: copy.deepcopy(known))
 
 
@@ -189,7 +189,7 @@ def test_a_single_track_is_not_asked_who_it_is(
             looking.look(clip, people, seen.times, glimpses, lambda *_: None, identify=identify)
 
 
-def seen_again(clip: Clip, people: Sequence[Person]) -> Glimpses:
+def seen_again(clip: Clip, people: Sequence[TrackedFace]) -> Glimpses:
     """Small pictures of these tracks."""
     glimpses = Glimpses()
     for frame in media.read_frames(clip):
@@ -271,7 +271,7 @@ def test_a_stranger_is_nobody(folder: Path, known: Known, monkeypatch: pytest.Mo
 def test_what_is_wrong_with_a_photo_or_any_voice_is_told_before_the_video_is_searched(
     folder: Path, tmp_path: Path, how: dict[str, Any], told: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(analysis, "survey", lambda *_, **__: pytest.fail("searched"))
+    monkeypatch.setattr(first_pass, "survey", lambda *_, **__: pytest.fail("searched"))
     how = {name: {n: folder / file for n, file in v.items()} if name == "speakers" else folder / v
            for name, v in how.items()}  # fmt: skip
     with pytest.raises(InputError, match=told):
@@ -293,7 +293,7 @@ def number_at(known: Known, side: str) -> int:
 def planned(folder: Path, voice: str, silence: Silence = "close", **how: Any) -> plan.Plan:
     """What would become of each frame."""
     chosen = {"faces": "largest", "progress": lambda *_: None} | how
-    seen = analysis.analyse(media.probe(folder / "two.mp4"), **chosen)
+    seen = first_pass.analyse(media.probe(folder / "two.mp4"), **chosen)
     heard = voices(folder / voice, {}, silence)
     return plan.Plan(seen, heard, Timeline(seen.times, seen.end, heard.end, "cut"))
 
@@ -402,10 +402,10 @@ def test_a_mix_is_as_long_as_the_longest_and_never_too_loud(folder: Path, tmp_pa
 
 
 def test_segments_drawn_by_other_processes_go_by_the_same_plan(folder: Path) -> None:
-    seen = analysis.analyse(media.probe(folder / "two.mp4"), "speaking", lambda *_: None)
+    seen = first_pass.analyse(media.probe(folder / "two.mp4"), "speaking", lambda *_: None)
     seen.people[0].bridged[7] = True
     seen.save(folder / "kept.npz")
-    again = analysis.Analysis.load(folder / "kept.npz")
+    again = first_pass.Analysis.load(folder / "kept.npz")
     assert [again.numbers[p] for p in again.people] == [seen.numbers[p] for p in seen.people]
     assert (again.cuts, again.notes, again.times) == (seen.cuts, seen.notes, seen.times)
     for one, other in zip(seen.people, again.people, strict=True):
@@ -421,11 +421,11 @@ def test_segments_drawn_by_other_processes_go_by_the_same_plan(folder: Path) -> 
 
 
 def test_whoever_speaks_is_redrawn_and_what_is_unclear_is_told(folder: Path, known: Known) -> None:
-    seen = analysis.analyse(media.probe(folder / "two.mp4"), "speaking", lambda *_: None)
+    seen = first_pass.analyse(media.probe(folder / "two.mp4"), "speaking", lambda *_: None)
     assert {seen.numbers[p] for i in range(TWO) for p in seen.by_frame[i]} == {number_at(known, "left")}
     assert {seen.numbers[p] for i in range(TWO, TWO + ONE) for p in seen.by_frame[i]} == {number_at(known, "right")}
     assert seen.notes == ()
-    seen = analysis.analyse(media.probe(folder / "mute.mp4"), "speaking", lambda *_: None)
+    seen = first_pass.analyse(media.probe(folder / "mute.mp4"), "speaking", lambda *_: None)
     assert {p for i in range(TWO) for p in seen.by_frame[i]} == {seen.people[0]}
     assert len(seen.notes) == 1
     assert "from 0.0 s on is not clear" in seen.notes[0]
@@ -445,11 +445,11 @@ def test_a_close_race_is_not_guessed() -> None:
 
 
 @pytest.fixture(scope="module")
-def face() -> tuple[Person, list[np.ndarray]]:
+def face() -> tuple[TrackedFace, list[np.ndarray]]:
     """A drawn person's true track of 60 frames, and the crops of its face."""
     scene = Scene(Drawn.random(6), talk(3, 2.4), seconds=2.4, size=(SIDE, SIDE))
     shots = list(scene)
-    person = Person(smooth(0, np.stack([s.landmarks for s in shots]), np.full(len(shots), 1.5, np.float32)))
+    person = TrackedFace(smooth(0, np.stack([s.landmarks for s in shots]), np.full(len(shots), 1.5, np.float32)))
     crops = [
         cv2.warpAffine(s.image, geometry.crop_matrix(m, 96).astype(np.float64), (96, 96),
                        flags=cv2.INTER_AREA | cv2.WARP_INVERSE_MAP)
@@ -485,7 +485,7 @@ def test_landmarks_that_jump_are_doubted(face: Any) -> None:
     person, crops = face
     points = person.track.landmarks.copy()
     points[30:40] += np.random.default_rng(0).normal(0, 0.04 * person.sides[0], points[30:40].shape)
-    shaken = Person(dataclasses.replace(person.track, landmarks=points))
+    shaken = TrackedFace(dataclasses.replace(person.track, landmarks=points))
     found = trust.trust(shaken, np.stack([trust.surface(crop) for crop in crops]))
     assert (found.confidence[32:38] < trust.SURE).all()
     assert found.reason(35) == "landmarks do not hold"
@@ -493,14 +493,14 @@ def test_landmarks_that_jump_are_doubted(face: Any) -> None:
 
 
 def test_a_doubted_stretch_is_left_alone_and_faded(face: Any) -> None:
-    person = Person(face[0].track)
+    person = TrackedFace(face[0].track)
     person.doubts = dict.fromkeys(range(20, 30), "face partly covered")
     weights = plan.fades(person, (), 60)
     assert weights[20:30].max() == 0
     assert weights[16:20].tolist() == weights[30:34][::-1].tolist() == [1.0, 0.75, 0.5, 0.25]
     assert weights[:16].min() == weights[34:].min() == 1
-    assert plan.fades(Person(face[0].track), (60,), 90)[-1] == 1  # nothing fades at a cut
-    assert plan.fades(Person(face[0].track), (), 90)[-1] == 0.25
+    assert plan.fades(TrackedFace(face[0].track), (60,), 90)[-1] == 1  # nothing fades at a cut
+    assert plan.fades(TrackedFace(face[0].track), (), 90)[-1] == 0.25
 
 
 def test_short_losses_are_bridged_where_the_face_stays_near(face: Any) -> None:
@@ -511,7 +511,7 @@ def test_short_losses_are_bridged_where_the_face_stays_near(face: Any) -> None:
         visible, landmarks = track.visible.copy(), track.landmarks.copy()
         visible[first:last] = False
         landmarks[last:] += moved
-        person = Person(dataclasses.replace(track, visible=visible, landmarks=landmarks))
+        person = TrackedFace(dataclasses.replace(track, visible=visible, landmarks=landmarks))
         return int(looking.bridges(person, times).sum())
 
     assert bridged(20, 32) == 12
@@ -531,13 +531,13 @@ def test_who_never_opens_the_mouth_is_told(folder: Path, monkeypatch: pytest.Mon
                 person.points[:, INNER_LIPS] = person.points[:, OUTER_LIPS].mean(1, keepdims=True)
         return found, members
 
-    real, shut = analysis.survey, 1
-    monkeypatch.setattr(analysis, "survey", survey)
+    real, shut = first_pass.survey, 1
+    monkeypatch.setattr(first_pass, "survey", survey)
     clip = media.probe(folder / "two.mp4")
-    notes = analysis.analyse(clip, "all", lambda *_: None).notes
+    notes = first_pass.analyse(clip, "all", lambda *_: None).notes
     assert [note.split(" in ")[0] for note in notes] == ["person 1 never opens their mouth"]
     shut = 0
-    assert analysis.analyse(clip, "all", lambda *_: None).notes == ()
+    assert first_pass.analyse(clip, "all", lambda *_: None).notes == ()
 
 
 def pausing(tmp_path: Path, noise: float) -> Path:

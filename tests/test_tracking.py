@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from sidgan import faces, media
-from sidgan.faces import Tracker, search
+from sidgan.faces import Tracker, detector, search, tracker
 from sidgan.synth import LINES, Person, Scene
 from sidgan.types import Byte, Face, FaceTrack
 
@@ -62,11 +62,11 @@ def test_small_faces_are_followed_from_the_first_picture_of_a_shot(
 def test_who_walks_in_is_found_with_the_next_fine_search(
     alone: Byte, together: Byte, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(faces, "KEY_EVERY", 4)
-    monkeypatch.setattr(faces, "FINE_EVERY", 12)
+    monkeypatch.setattr(tracker, "KEY_EVERY", 4)
+    monkeypatch.setattr(tracker, "FINE_EVERY", 12)
     asked: list[bool] = []
-    plain = faces.search
-    monkeypatch.setattr(faces, "search", lambda luma, fine: asked.append(fine) or plain(luma, fine))
+    plain = detector.search
+    monkeypatch.setattr(detector, "search", lambda luma, fine: asked.append(fine) or plain(luma, fine))
     _, small = film([alone] * 5 + [together] * 16, tmp_path)
     assert small.frames == range(12, 21)
     assert asked == [True, False, False, True, False, False]

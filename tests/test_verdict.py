@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sidgan import dubbing, media
-from sidgan.dubbing.verdict import Finding, findings, least_sure, seconds_of
+from sidgan.dubbing.review.verdict import Finding, findings, least_sure, seconds_of
 
 FINE = {"seam": 0.4, "jitter": 0.1, "sharpness": 0.9}
 

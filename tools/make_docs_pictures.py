@@ -21,8 +21,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from sidgan import blend, border, geometry, media
+from sidgan import blend, geometry, media
 from sidgan.audio import log_mel
+from sidgan.blend import border
 from sidgan.config import SyncNetConfig
 from sidgan.dubbing import Dubber, dub, faces
 from sidgan.faces import box_of, landmarks, track_faces

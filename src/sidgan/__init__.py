@@ -15,16 +15,16 @@ from sidgan.version import __version__
 if TYPE_CHECKING:  # editors and type checkers know the names by this; a test holds it to what is found below
     from sidgan.adaptation import adapt
     from sidgan.checkpoint import load_generator, load_syncnet
-    from sidgan.credentials import Credentials
     from sidgan.data.prepare import prepare
     from sidgan.dubbing import Dubber, DubReport, dub
     from sidgan.evaluation import evaluate
     from sidgan.provenance import verify
+    from sidgan.provenance.credentials import Credentials
 
 _HOMES = {
     "dub": "sidgan.dubbing", "Dubber": "sidgan.dubbing", "DubReport": "sidgan.dubbing", "adapt": "sidgan.adaptation",
     "prepare": "sidgan.data.prepare", "evaluate": "sidgan.evaluation", "load_generator": "sidgan.checkpoint",
-    "load_syncnet": "sidgan.checkpoint", "Credentials": "sidgan.credentials", "verify": "sidgan.provenance",
+    "load_syncnet": "sidgan.checkpoint", "Credentials": "sidgan.provenance.credentials", "verify": "sidgan.provenance",
 }  # fmt: skip
 
 __all__ = [

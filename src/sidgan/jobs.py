@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from sidgan import dubbing
 from sidgan.config import from_dict, meant
-from sidgan.credentials import Credentials
 from sidgan.dubbing import DubReport
 from sidgan.dubbing.journal import Journal
 from sidgan.dubbing.settings import Settings, background_of, face_of
@@ -21,6 +20,7 @@ from sidgan.executors import Executor
 from sidgan.files import check_target, require_apart, require_ending
 from sidgan.nn import Generator
 from sidgan.portable import on_disk, spelt
+from sidgan.provenance.credentials import Credentials
 from sidgan.types import Show
 
 if TYPE_CHECKING:

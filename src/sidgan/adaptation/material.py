@@ -13,12 +13,12 @@ import torch
 
 from sidgan import audio, faces, geometry, media
 from sidgan.adaptation.sound import Sound, judge_sounds
-from sidgan.cast import Looks, members, place
 from sidgan.config import FPS
 from sidgan.data.dataset import PackedClip
 from sidgan.data.packing import ticks
 from sidgan.errors import InputError
-from sidgan.people import MAX_YAW, MIN_SIDE, Person, redrawn
+from sidgan.people import MAX_YAW, MIN_SIDE, TrackedFace, redrawn
+from sidgan.people.cast import Looks, members, place
 from sidgan.spans import spans
 from sidgan.types import Byte, Clip, Float, Frame, Show
 
@@ -56,7 +56,7 @@ class _Stretch:
     """A run of frames in which a face can be redrawn: the frames at the ticks of a 25-fps clock, and their crops."""
 
     track: int
-    person: Person
+    person: TrackedFace
     rows: list[int]
     start: Fraction
     images: list[Byte] = field(default_factory=list)
@@ -98,7 +98,7 @@ def read_material(
     tell = progress or (lambda share, text: None)
     clip = media.probe(video, tolerant=tolerant)
     tracks, times = faces.track_faces(_beginning(clip, seconds, tell))
-    people = [Person(track) for track in tracks]
+    people = [TrackedFace(track) for track in tracks]
     usable = {i: person for i, person in enumerate(people) if person.candidates()}
     if not usable:
         found = "only small or turned faces" if people else "no face"
@@ -106,7 +106,7 @@ def read_material(
             f"cannot adapt to {video.name}: {found}; give a video with a face square of at least {MIN_SIDE} px, "
             f"turned by less than {MAX_YAW} degrees"
         )
-    wanted = Counter[Person]()  # frames in which each is redrawn
+    wanted = Counter[TrackedFace]()  # frames in which each is redrawn
     for index, chosen in redrawn(usable.values(), which).items():
         wanted.update(person for person in chosen if person.refusal(index) is None)
     stretches = _stretches({i: p for i, p in usable.items() if wanted[p]}, times, ROOM // (3 * size * size))
@@ -138,7 +138,7 @@ def _beginning(clip: Clip, seconds: float | None, tell: Show) -> Iterator[Frame]
         tell(0.5 * min(1.0, (frame.index + 1) / max(clip.frames, 1)), "adapting: looking for faces")
 
 
-def _stretches(people: dict[int, Person], times: list[Fraction], room: int) -> list[_Stretch]:
+def _stretches(people: dict[int, TrackedFace], times: list[Fraction], room: int) -> list[_Stretch]:
     """The runs of frames in which faces can be redrawn, in order of time, shortened alike to ``room`` frames in all."""
     found = []
     for i, person in people.items():
@@ -156,7 +156,7 @@ def _stretches(people: dict[int, Person], times: list[Fraction], room: int) -> l
 
 
 def _crop(
-    clip: Clip, people: dict[int, Person], stretches: Sequence[_Stretch], size: int, tell: Callable[[float], None]
+    clip: Clip, people: dict[int, TrackedFace], stretches: Sequence[_Stretch], size: int, tell: Callable[[float], None]
 ) -> dict[int, Float]:
     """Cut all crops in one pass through the video; also the mean identity (128,) of each track."""
     wanted: dict[int, list[tuple[_Stretch, int]]] = defaultdict(list)  # by frame: whose, and how often

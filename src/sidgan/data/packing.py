@@ -15,11 +15,12 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 
-from sidgan import audio, faces, fan, geometry, media, provenance, yunet
+from sidgan import audio, faces, geometry, media, provenance
 from sidgan.config import FPS, require
 from sidgan.data.listing import ClipSource
 from sidgan.data.offset import estimate_offset
 from sidgan.errors import InputError, SidganError
+from sidgan.faces import fan, yunet
 from sidgan.files import write_arrays, write_text
 from sidgan.spans import spans
 from sidgan.types import Byte, Clip, FaceTrack, Float, Frame
@@ -47,8 +48,8 @@ class PrepareConfig:
         max_crowded: largest share of frames in which another face reaches into the crop.
         max_offset: frames that sound and picture may be apart, where the estimate can be trusted.
         min_evidence: smallest evidence for the offset, in robust standard deviations; short clips seldom reach 10.
-        detector: ``yunet`` looks for faces with `sidgan.yunet`, a download, instead of dlib's detector.
-        landmarks: ``fan`` finds the 68 points with `sidgan.fan`, a download, instead of dlib's model.
+        detector: ``yunet`` looks for faces with `sidgan.faces.yunet`, a download, instead of dlib's detector.
+        landmarks: ``fan`` finds the 68 points with `sidgan.faces.fan`, a download, instead of dlib's model.
     """
 
     size: int = 128

@@ -3,26 +3,26 @@
 ::
 
     video ─ read ─ track ─ glimpse ▶ tracks, people, doubts     analysis    first pass: where is whose face, how sure
-    ask   ─ number, photo, sound ──▶ who is redrawn             choice
+    ask   ─ number, photo, sound ──▶ who is redrawn             analysis.choice
     voice ─ decode ─ mel ──────────▶ spectrogram, timeline      voice       which frame is shown when
     video ─ play ─┬─ crop ─ hide ─ Engine ─ tone ─ paste ─┐     drawing     second pass: batches of faces,
                   └─ frames without a usable face ────────┴─ write          frames in order
-    output ─ read ─ compare ───────▶ report                     proof       third pass: is it what was meant?
+    output ─ read ─ compare ───────▶ report, page               review      third pass: is it what was meant?
 
-What is drawn goes into its frame calmed (`steady`), with the detail it lacks (`detail`), behind what lies before the
-face (`covering`), and is looked at (`looks`); a `page` tells what came of it, and first what to check (`verdict`). How
-it is all done is said by `settings`. Pictures that are still arriving go another way (`live`), by the same stages.
+What is drawn goes into its frame by `sidgan.blend`, behind what lies before the face (`analysis.covering`). A page says
+how it looks and what to check first (`review`). Settings are in `settings`. What is done so far is kept by `journal`, so
+that a dub can be resumed. Pictures that are still arriving go another way (`live`), by the same stages.
 
 What becomes of each frame is decided before the first is drawn (`plan`). Only landmarks, tones of skin and spectrograms
 are kept, so memory does not grow with pictures: small ones of the faces go to a file when they are many.
 """
 
-from sidgan.dubbing.census import Presence, faces
+from sidgan.dubbing.analysis.census import Presence, faces
 from sidgan.dubbing.dubber import Dubber, check, dub
 from sidgan.dubbing.journal import work_folder
-from sidgan.dubbing.page import write_page
 from sidgan.dubbing.report import DubReport, Shot
-from sidgan.dubbing.strips import strip
+from sidgan.dubbing.review.page import write_page
+from sidgan.dubbing.review.strips import strip
 
 __all__ = [
     "DubReport", "Dubber", "Presence", "Shot", "check", "dub", "faces", "strip", "work_folder", "write_page",

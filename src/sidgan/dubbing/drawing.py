@@ -1,7 +1,7 @@
 """The second pass: batches of faces through the network, frames in order, a bounded number of them at a time.
 
 A stretch of frames can be drawn by itself. What a frame looks like depends only on the first pass, on the person's
-reference and on the last `BEFORE` frames, itself included. So the frames before a stretch are drawn as well, without
+reference and on the last `LOOK_BACK` frames, itself included. So the frames before a stretch are drawn as well, without
 being handed out, and where a stretch begins makes no difference.
 
 ::
@@ -24,23 +24,19 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import chain, islice
 
-from sidgan import blend, border, contours, geometry, media
+from sidgan import geometry, media
 from sidgan.ahead import ahead, meanwhile
-from sidgan.dubbing.looks import Looks, Sample
+from sidgan.blend import LOOK_BACK, STEADY, Steady
 from sidgan.dubbing.plan import Plan
 from sidgan.dubbing.redrawing import Job, finished, redraw
 from sidgan.dubbing.report import Clock, Progress
-from sidgan.dubbing.steady import LOOK_BACK as CALM
-from sidgan.dubbing.steady import STEADY, Steady
+from sidgan.dubbing.review.looks import Looks, Sample
 from sidgan.engine import Engine
-from sidgan.people import Person, References
+from sidgan.people import References, TrackedFace
 from sidgan.timeline import Showing
 from sidgan.types import Byte, Clip, Frame
 
 MAX_HELD = 4  #: batches of frames that may wait until there is a full batch of one person's faces
-#: Frames that make a difference to one, itself included. The running means of calm, border and contours are taken over
-#: faces whose tone was corrected already, by a running mean of its own: so the two add up.
-BEFORE = blend.LOOK_BACK + max(CALM, border.LOOK_BACK, contours.LOOK_BACK) - 1
 
 
 @dataclass
@@ -79,8 +75,8 @@ class Drawn:
     """A batch, the redrawn faces (N, S, S, 3) of each person in it, in order, and who comes no more after it."""
 
     batch: Batch
-    faces: dict[Person, Byte]
-    over: list[Person]
+    faces: dict[TrackedFace, Byte]
+    over: list[TrackedFace]
 
 
 class Drawing:
@@ -109,7 +105,7 @@ class Drawing:
         self._engine = engine.fitting(seen.side)
         size = self._engine.size
         self._engines = {person: own[i].fitting(size) for i, person in enumerate(seen.people) if i in own}
-        self._shown: set[Person] = set()  # those with a reference, which is forgotten when they are out of sight
+        self._shown: set[TrackedFace] = set()  # those with a reference, which is forgotten when they are out of sight
         self._at = -1  # the frame that would be drawn next
         self._first = 0  # the first frame of the stretch
         self.done = Done()
@@ -126,7 +122,7 @@ class Drawing:
         Close it (`contextlib.closing`) where not all are taken.
         """
         if first != self._at:
-            self._enter(max(0, first + 1 - BEFORE))
+            self._enter(max(0, first + 1 - LOOK_BACK))
         begin, self._at = self._at, -1  # what is closed before its end must be entered anew
         self._first, self.done = first, Done()
         with (
@@ -142,7 +138,7 @@ class Drawing:
     def _batches(self, count: int) -> Iterator[Batch]:
         """The next frames of the output, gathered until one person's faces among them fill a batch."""
         held: list[tuple[Frame, list[Job]]] = []
-        waiting: Counter[Person] = Counter()
+        waiting: Counter[TrackedFace] = Counter()
         for shown in islice(self._showings, count):
             source = self._player.frame(shown.source)
             if shown.index != shown.source:
@@ -188,12 +184,12 @@ class Drawing:
         with self._clock.stage("crop"):
             return [self._job(frame, person, person.row(shown.source), weight) for person, weight in willing]
 
-    def _job(self, frame: Frame, person: Person, row: int, weight: float) -> Job:
+    def _job(self, frame: Frame, person: TrackedFace, row: int, weight: float) -> Job:
         crop = geometry.crop_face(frame, person.track.matrices[row], self._engine.size)
         mel = self._plan.voices.of(self._seen.numbers[person]).at(frame.time)
         return Job(person, row, crop.image, mel, weight)
 
-    def _forget(self, source: int) -> list[Person]:
+    def _forget(self, source: int) -> list[TrackedFace]:
         """Free the references of those whose track does not hold a frame of the video.
 
         Returns:
@@ -210,7 +206,7 @@ class Drawing:
 
     def _drawn(self, batch: Batch) -> Drawn:
         """A batch with its faces redrawn, person by person."""
-        by_person: dict[Person, list[Job]] = defaultdict(list)
+        by_person: dict[TrackedFace, list[Job]] = defaultdict(list)
         for job in chain.from_iterable(jobs for _, jobs in batch.frames):
             by_person[job.person].append(job)
         faces = {person: self._redraw(person, jobs) for person, jobs in by_person.items()}
@@ -234,7 +230,7 @@ class Drawing:
             self._steady.forget(person)
         return frames
 
-    def _redraw(self, person: Person, jobs: Sequence[Job]) -> Byte:
+    def _redraw(self, person: TrackedFace, jobs: Sequence[Job]) -> Byte:
         engine = self._engines.get(person, self._engine)
         if person.reference is None:
             with self._clock.stage("reference"):

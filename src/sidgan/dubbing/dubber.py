@@ -16,27 +16,27 @@ import torch
 
 from sidgan import checkpoint, executors, media, provenance
 from sidgan.arguments import checked
+from sidgan.blend.steady import STEADY
 from sidgan.config import require
-from sidgan.credentials import Credentials
 from sidgan.dubbing.analysis import Analysis, analyse
-from sidgan.dubbing.choice import Faces
+from sidgan.dubbing.analysis.choice import Faces
 from sidgan.dubbing.drawing import Drawing
 from sidgan.dubbing.inputs import Inputs
 from sidgan.dubbing.journal import Journal, Record, joined, surroundings, work_folder
 from sidgan.dubbing.live import Hearing, Live
-from sidgan.dubbing.looks import figures, stretches
 from sidgan.dubbing.plan import Plan, planned
-from sidgan.dubbing.proof import Meant
 from sidgan.dubbing.report import Clock, DubReport, Progress
+from sidgan.dubbing.review.looks import figures, stretches
+from sidgan.dubbing.review.proof import Meant
 from sidgan.dubbing.segments import OnFrame, Scheme, Studio, complete, engine_of, engines
 from sidgan.dubbing.settings import Background, Damage, Settings, background_of, face_of
 from sidgan.dubbing.silence import Silence
-from sidgan.dubbing.steady import STEADY
 from sidgan.engine import check_engine, load
 from sidgan.errors import InputError, SidganError
 from sidgan.executors import Executor
 from sidgan.files import ending
 from sidgan.nn import Generator
+from sidgan.provenance.credentials import Credentials
 from sidgan.timeline import Length, Timeline
 from sidgan.types import Byte, Clip, Float
 

@@ -32,8 +32,9 @@ from typing import Any, Self
 import torch
 
 from sidgan import media, portable
-from sidgan.dubbing.drawing import BEFORE, Done
-from sidgan.dubbing.looks import Sample
+from sidgan.blend import LOOK_BACK
+from sidgan.dubbing.drawing import Done
+from sidgan.dubbing.review.looks import Sample
 from sidgan.engine.devices import choose_device
 from sidgan.errors import InputError, OutputError
 from sidgan.files import require_file, require_place, write_text, writing
@@ -100,7 +101,7 @@ def surroundings(engine: str, device: str) -> dict[str, Any]:
             libraries[name] = version(name)
     on = choose_device(device)
     return {
-        "version": __version__, "segments": [LENGTH, BEFORE], "engine": engine,
+        "version": __version__, "segments": [LENGTH, LOOK_BACK], "engine": engine,
         "libraries": libraries,
         "device": on.type if on.type == "cpu" else torch.cuda.get_device_name(on),
         "processor": torch.backends.cpu.get_cpu_capability(), "threads": torch.get_num_threads(),

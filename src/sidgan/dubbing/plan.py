@@ -16,7 +16,7 @@ from sidgan.dubbing.settings import Settings
 from sidgan.dubbing.silence import PAUSED
 from sidgan.dubbing.voice import Voices, ending, voices
 from sidgan.geometry import mouth_opening
-from sidgan.people import SHUT, Person
+from sidgan.people import SHUT, TrackedFace
 from sidgan.timeline import Showing, Timeline
 from sidgan.types import Array, Float
 
@@ -36,9 +36,9 @@ class Plan:
     seen: Analysis
     voices: Voices
     timeline: Timeline
-    _weights: dict[Person, tuple[Float, Float]] = field(default_factory=dict)
+    _weights: dict[TrackedFace, tuple[Float, Float]] = field(default_factory=dict)
 
-    def faces(self, shown: Showing) -> list[tuple[Person, float]] | str:
+    def faces(self, shown: Showing) -> list[tuple[TrackedFace, float]] | str:
         """Who is redrawn in a frame, and the share of it that is used, above 0 to 1; or why nobody is."""
         people = self.seen.by_frame.get(shown.source, [])
         refusals = [person.refusal(shown.source) for person in people]
@@ -76,7 +76,7 @@ class Plan:
         if not confidences:
             yield Shot(*span, None, 0.0, 0)
 
-    def _weight(self, person: Person, shown: Showing) -> float:
+    def _weight(self, person: TrackedFace, shown: Showing) -> float:
         if person not in self._weights:
             self._weights[person] = fades(person, self.seen.cuts, len(self.seen.times)), opened(person)
         row = person.row(shown.source)
@@ -101,7 +101,7 @@ def planned(seen: Analysis, sound: Path, settings: Settings) -> Plan:
     return Plan(seen, heard, Timeline(seen.times, seen.end, heard.end, settings.length))
 
 
-def fades(person: Person, cuts: tuple[int, ...], count: int) -> Float:
+def fades(person: TrackedFace, cuts: tuple[int, ...], count: int) -> Float:
     """(N,) share of the redrawn mouth in each frame of a track: lower near frames of its shot that are left alone.
 
     Args:
@@ -115,7 +115,7 @@ def fades(person: Person, cuts: tuple[int, ...], count: int) -> Float:
     return _rising(len(track), alone)
 
 
-def opened(person: Person) -> Float:
+def opened(person: TrackedFace) -> Float:
     """(N,) 1 where a filmed mouth is open, falling to 0 over the frames next to it in which it is shut."""
     return 1 - _rising(len(person.track), np.flatnonzero(mouth_opening(person.points) > SHUT))
 

@@ -10,15 +10,15 @@ import numpy as np
 
 from sidgan import geometry
 from sidgan.blend import mouth_alpha
-from sidgan.dubbing.covering import clear
-from sidgan.dubbing.detail import LARGEST, detailed, resized
-from sidgan.dubbing.looks import around
-from sidgan.dubbing.steady import Steady
+from sidgan.blend.detail import LARGEST, detailed, resized
+from sidgan.blend.steady import Steady
+from sidgan.dubbing.analysis.covering import clear
+from sidgan.dubbing.review.looks import around
 from sidgan.engine import Engine
 from sidgan.faces import box_of, landmarks
 from sidgan.geometry import OUTER_LIPS
 from sidgan.nn import Features
-from sidgan.people import Person
+from sidgan.people import TrackedFace
 from sidgan.types import Byte, Float, Frame
 
 
@@ -33,7 +33,7 @@ class Job:
         weight: the share of the redrawn mouth that is used, above 0 to 1.
     """
 
-    person: Person
+    person: TrackedFace
     row: int
     crop: Byte
     mel: Float

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
-from sidgan.dubbing.looks import Look
+from sidgan.dubbing.review.looks import Look
 from sidgan.portable import peak_memory
 
 Progress = Callable[[str, int, int], None]  #: called with stage, frames done, frames in total (an estimate at first)
@@ -55,7 +55,7 @@ class DubReport:
         model: which weights were used.
         engine: what ran them, in which precision.
         looks: how each redrawn stretch looks.
-        seam, jitter, sharpness: of all of them together, see `sidgan.dubbing.looks`.
+        seam, jitter, sharpness: of all of them together, see `sidgan.dubbing.review.looks`.
         resumed: frames that an earlier run had done.
     """
 

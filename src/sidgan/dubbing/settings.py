@@ -9,10 +9,10 @@ from typing import Any, Literal, get_args
 
 from sidgan import media
 from sidgan.arguments import require_types
+from sidgan.blend.steady import STEADY
 from sidgan.config import require, require_between
-from sidgan.dubbing.choice import FACES, Faces
+from sidgan.dubbing.analysis.choice import FACES, Faces
 from sidgan.dubbing.silence import SILENCES, Silence
-from sidgan.dubbing.steady import STEADY
 from sidgan.timeline import LENGTHS, Length
 
 Damage = Literal["stop", "pass"]

@@ -15,7 +15,7 @@ import numpy as np
 
 from sidgan import dubbing, media
 from sidgan.data.sheets import text
-from sidgan.dubbing import portraits
+from sidgan.dubbing.analysis import portraits
 from sidgan.errors import InputError, SidganError
 from sidgan.files import finished
 from sidgan.jobs import OWN_SOUND, Job

@@ -9,7 +9,7 @@ import numpy as np
 from sidgan import geometry
 from sidgan.engine import Engine
 from sidgan.nn import Features
-from sidgan.people import PAIR_FRAMES, Person, sharpness, telling
+from sidgan.people import PAIR_FRAMES, TrackedFace, sharpness, telling
 from sidgan.types import Byte, Float, Frame
 
 EVERY = 3  #: of so many frames one is kept: neighbours hardly differ, and all of them would take 50 MB
@@ -34,7 +34,7 @@ class Album:
         self.points: Float  #: (K, 68, 2) unit landmarks of the pictures
         self.reference: Features  #: what the network makes of them
 
-    def update(self, person: Person, confidence: Float, frames: Mapping[int, Frame]) -> None:
+    def update(self, person: TrackedFace, confidence: Float, frames: Mapping[int, Frame]) -> None:
         """Make ready for drawing the first of ``frames``, which have arrived and were not yet handed out.
 
         Args:

@@ -10,16 +10,16 @@ from itertools import islice
 import numpy as np
 
 from sidgan import geometry
+from sidgan.blend.steady import Steady
 from sidgan.dubbing.live.album import Album
 from sidgan.dubbing.live.hearing import Hearing
 from sidgan.dubbing.live.pictures import editable, framed, shown
 from sidgan.dubbing.live.watching import Known, Watch
 from sidgan.dubbing.redrawing import Job, finished, redraw
 from sidgan.dubbing.settings import Settings
-from sidgan.dubbing.steady import Steady
 from sidgan.dubbing.voice import Voice, ending
 from sidgan.engine import Engine
-from sidgan.people import Person
+from sidgan.people import TrackedFace
 from sidgan.types import Byte, Float, Frame
 
 STEP = 8  #: pictures that are decided and drawn together
@@ -101,6 +101,6 @@ class Live:
         return known.album
 
     @staticmethod
-    def _job(frame: Frame, person: Person, size: int, mel: Float, share: float) -> Job:
+    def _job(frame: Frame, person: TrackedFace, size: int, mel: Float, share: float) -> Job:
         row = person.row(frame.index)
         return Job(person, row, geometry.crop_face(frame, person.track.matrices[row], size).image, mel, share)

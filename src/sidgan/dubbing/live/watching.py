@@ -9,14 +9,14 @@ from fractions import Fraction
 import numpy as np
 
 from sidgan import geometry
-from sidgan.dubbing import covering
-from sidgan.dubbing.glimpses import FINE
+from sidgan.dubbing.analysis import covering
+from sidgan.dubbing.analysis.glimpses import FINE
+from sidgan.dubbing.analysis.looking import bridges, doubted
+from sidgan.dubbing.analysis.trust import surface
 from sidgan.dubbing.live.album import Album
-from sidgan.dubbing.looking import bridges, doubted
 from sidgan.dubbing.plan import fades, opened
-from sidgan.dubbing.trust import surface
 from sidgan.faces import SMOOTHED, Tracker
-from sidgan.people import Person
+from sidgan.people import TrackedFace
 from sidgan.types import Byte, Float, Frame
 
 REMEMBERED = 75  #: frames that say how a face usually looks and is held; more than smoothing reaches
@@ -31,11 +31,11 @@ class Known:
     Attributes:
         weights: (N,) share of the redrawn face in the frames of its track that are remembered.
         opened: (N,) in these, how far its mouth is not shut, see `sidgan.dubbing.plan`.
-        confidence: (N,) in these, see `sidgan.dubbing.trust`.
+        confidence: (N,) in these, see `sidgan.dubbing.analysis.trust`.
         album: what it is drawn after, once it was drawn.
     """
 
-    person: Person
+    person: TrackedFace
     weights: Float
     opened: Float
     confidence: Float
@@ -55,7 +55,7 @@ class Watch:
         self._faces: dict[tuple[int, int], Byte] = {}  # by number and frame: pictures that nobody has looked at yet
         self._looks: dict[int, dict[int, tuple[Byte, Byte]]] = defaultdict(dict)  # by number, then frame
         self._known: dict[int, Known] = {}
-        self._current: Person | None = None
+        self._current: TrackedFace | None = None
 
     def add(self, frame: Frame) -> None:
         """Look at the next frame."""
@@ -65,7 +65,7 @@ class Watch:
             unit = geometry.square_matrix(geometry.face_square(points))
             self._faces[number, frame.index] = geometry.crop_face(frame, unit, FINE).image
 
-    def look(self, first: int, arrived: int, rate: Fraction) -> list[Person]:
+    def look(self, first: int, arrived: int, rate: Fraction) -> list[TrackedFace]:
         """See what is known of the faces in frames from ``first`` on, when so many have ``arrived``; who left since."""
         since = max(0, first - REMEMBERED)
         times = {index: index / rate for index in range(since, arrived + 1)}
@@ -77,7 +77,7 @@ class Watch:
             self._faces = {}
         before, self._known = self._known, {}
         for number, track in self._tracker.recent(since).items():
-            person = before[number].person if number in before else Person(track)
+            person = before[number].person if number in before else TrackedFace(track)
             person.follow(track)
             person.bridged = bridges(person, times)
             surfaces, cells = zip(*(self._looks[number][index] for index in track.frames), strict=True)

@@ -20,9 +20,9 @@ import cv2
 import numpy as np
 
 from sidgan import geometry, media, provenance
-from sidgan.dubbing.looks import doubt
+from sidgan.dubbing.review.looks import doubt
+from sidgan.dubbing.review.verdict import SURE, findings, least_sure, seconds_of
 from sidgan.dubbing.silence import PAUSED
-from sidgan.dubbing.verdict import SURE, findings, least_sure, seconds_of
 from sidgan.errors import InputError, MarkError, counted
 from sidgan.files import finished, writing
 from sidgan.types import Byte

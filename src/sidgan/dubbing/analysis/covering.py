@@ -2,7 +2,7 @@
 
 The network also takes some beards and hard shadows for coverings. Those are there all the time, which a hand is not: so
 what counts is how much surer it is than usual about the same place of the same face. What is covered stays as it was
-filmed, in front of the redrawn mouth; a face whose lips are covered is left alone (`sidgan.dubbing.trust`).
+filmed, in front of the redrawn mouth; a face whose lips are covered is left alone (`sidgan.dubbing.analysis.trust`).
 """
 
 from __future__ import annotations

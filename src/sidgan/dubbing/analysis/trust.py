@@ -2,8 +2,8 @@
 
 Each doubt is a number from 1 (none) to 0, and the confidence of a frame is the smallest of the five: users are told a
 reason, and a product of all five would not have one. What covers a face is found in two ways: by a network that knows
-hands and things (`sidgan.dubbing.covering`), and by the skin. In the steady square of a face, chin and cheeks look
-nearly the same all the time; whatever looks different there is something else.
+hands and things (`covering`), and by the skin. In the steady square of a face, chin and cheeks look nearly the same all
+the time; whatever looks different there is something else.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import cv2
 import numpy as np
 from scipy.ndimage import median_filter
 
-from sidgan.dubbing.covering import hidden_shares
+from sidgan.dubbing.analysis.covering import hidden_shares
 from sidgan.geometry import JAW, NOSE_BASE, STEADY
-from sidgan.people import MAX_YAW, MIN_SIDE, Person
+from sidgan.people import MAX_YAW, MIN_SIDE, TrackedFace
 from sidgan.types import Array, Byte, Float
 
 REASONS = ("face partly covered", "landmarks do not hold", "face turned", "face small", "face hardly recognised")
@@ -70,12 +70,12 @@ def surface(image: Byte) -> Byte:
     return np.asarray(cv2.resize(colours, (GRID, GRID), interpolation=cv2.INTER_AREA))
 
 
-def trust(person: Person, surfaces: Byte, before: Byte | None = None) -> Trust:
+def trust(person: TrackedFace, surfaces: Byte, before: Byte | None = None) -> Trust:
     """How sure a track's frames are.
 
     Args:
         surfaces: (N, 12, 12, 3) of its frames.
-        before: (N, 24, 24), what lies in front of the face, see `sidgan.dubbing.covering.covers`; nothing if not given.
+        before: (N, 24, 24), what lies in front of the face, see `covering.covers`; nothing if not given.
     """
     track, seen = person.track, person.track.visible | person.bridged
     scores = np.where(track.visible, track.scores, np.interp(np.arange(len(track)), np.flatnonzero(track.visible),

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sidgan.dubbing.looks import LIMITS, UNTOUCHED, doubt
+from sidgan.dubbing.review.looks import LIMITS, UNTOUCHED, doubt
 from sidgan.dubbing.silence import PAUSED
 
 SURE = 0.75  #: mean confidence of a shot below which it is worth a look

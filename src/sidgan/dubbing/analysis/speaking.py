@@ -20,7 +20,7 @@ from sidgan.config import FPS, SYNC_FRAMES
 from sidgan.data.offset import coupling
 from sidgan.dubbing.silence import silent
 from sidgan.metrics.sync import MouthSync
-from sidgan.people import Person
+from sidgan.people import TrackedFace
 from sidgan.types import Array, Clip, Float
 
 # Measured on 169 pairs of real people, both of them talking, for 2.6 s under the sound of one of the two; somebody who
@@ -34,7 +34,7 @@ EXPERT = 68  #: ticks, in the middle of a track, that are shown to the expert: i
 SLACK = 6  #: ticks that sound and picture may be apart
 
 
-def who_speaks(people: Sequence[Person], scores: Mapping[Person, float]) -> Person | str:
+def who_speaks(people: Sequence[TrackedFace], scores: Mapping[TrackedFace, float]) -> TrackedFace | str:
     """Who of the people in one shot speaks, or why that cannot be told, in words.
 
     Args:
@@ -51,7 +51,9 @@ def who_speaks(people: Sequence[Person], scores: Mapping[Person, float]) -> Pers
     return judged[0]
 
 
-def scores_of(people: Sequence[Person], mel: Float, times: Sequence[Fraction], clip: Clip) -> dict[Person, float]:
+def scores_of(
+    people: Sequence[TrackedFace], mel: Float, times: Sequence[Fraction], clip: Clip
+) -> dict[TrackedFace, float]:
     """How well each face moves with the sound of its video, as far as there is enough of both.
 
     Args:
@@ -60,7 +62,7 @@ def scores_of(people: Sequence[Person], mel: Float, times: Sequence[Fraction], c
         times: seconds at which the video's frames are shown.
         clip: the video, which is read once more.
     """
-    sounding, judged, scores = ~silent(mel), dict[Person, Array](), dict[Person, float]()
+    sounding, judged, scores = ~silent(mel), dict[TrackedFace, Array](), dict[TrackedFace, float]()
     for person in people:
         rows, first = _ticks(person, times), round(times[person.track.first] * audio.STEPS_PER_SECOND)
         under = sounding[first : first + len(rows) * audio.STEPS_PER_SECOND // FPS]
@@ -74,19 +76,19 @@ def scores_of(people: Sequence[Person], mel: Float, times: Sequence[Fraction], c
     return scores
 
 
-def _ticks(person: Person, times: Sequence[Fraction]) -> Array:
+def _ticks(person: TrackedFace, times: Sequence[Fraction]) -> Array:
     """The rows of a track shown at the ticks of a 25-fps clock."""
     seconds = np.array([float(times[i]) for i in person.track.frames])
     clock = seconds[0] + np.arange(int((seconds[-1] - seconds[0]) * FPS) + 1) / FPS
     return np.searchsorted((seconds[1:] + seconds[:-1]) / 2, clock)
 
 
-def _cosines(judged: Mapping[Person, Array], mel: Float, clip: Clip) -> dict[Person, float]:
+def _cosines(judged: Mapping[TrackedFace, Array], mel: Float, clip: Clip) -> dict[TrackedFace, float]:
     """For the middle of each track, the expert's mean cosine at the best shift within the slack."""
     if not judged:
         return {}
     expert = checkpoint.load_syncnet()
-    wanted: dict[int, list[tuple[Person, int]]] = defaultdict(list)  # by frame
+    wanted: dict[int, list[tuple[TrackedFace, int]]] = defaultdict(list)  # by frame
     for person, rows in judged.items():
         start = max(0, (len(rows) - EXPERT) // 2)
         for row in rows[start : start + EXPERT]:

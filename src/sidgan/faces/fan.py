@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from sidgan.downloads import FAN, fetch
-from sidgan.faces import Box
+from sidgan.faces.models import Box
 from sidgan.types import Byte, Float
 
 INPUT = 256  #: px, side of the network's picture

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from sidgan import cast, geometry, media
+from sidgan import geometry, media
 from sidgan.data.sheets import blank, text
 from sidgan.dubbing.analysis import Seen, survey
 from sidgan.dubbing.report import Progress
 from sidgan.errors import NoFaceError
 from sidgan.files import check_target, require_apart, require_ending
-from sidgan.people import Person, sharpness
+from sidgan.people import TrackedFace, cast, sharpness
 from sidgan.types import Byte, Clip
 
 CROPS = 6  #: pictures of each person
@@ -105,13 +105,13 @@ def faces(
     return people
 
 
-def tracks_of(seen: Seen) -> dict[int, list[Person]]:
+def tracks_of(seen: Seen) -> dict[int, list[TrackedFace]]:
     """The tracks of each person, both the most prominent first."""
     return {number: [person for person in seen.people if seen.numbers[person] == number]
             for number in sorted(set(seen.numbers.values()))}  # fmt: skip
 
 
-def presence(seen: Seen, clip: Clip, tracks: Sequence[Person], number: int) -> Presence:
+def presence(seen: Seen, clip: Clip, tracks: Sequence[TrackedFace], number: int) -> Presence:
     """What is known of the person whose tracks these are."""
     frames, good, reasons, sure = list[int](), 0, Counter[str](), list[float]()
     for person in tracks:
@@ -142,7 +142,7 @@ def _stretches(seen: Seen, frames: Iterable[int]) -> tuple[tuple[float, float], 
 # -------------------------------------------------------------------------------------------------------------- sheet
 
 
-def moments(tracks: Sequence[Person]) -> Iterator[list[tuple[Person, int]]]:
+def moments(tracks: Sequence[TrackedFace]) -> Iterator[list[tuple[TrackedFace, int]]]:
     """For each picture of a person, the frames to choose the sharpest from.
 
     Frames in which they can be redrawn; where there are none, those in which they are seen.
@@ -154,7 +154,7 @@ def moments(tracks: Sequence[Person]) -> Iterator[list[tuple[Person, int]]]:
 
 
 def pictures(
-    clip: Clip, wanted: dict[int, list[list[tuple[Person, int]]]], progress: Progress
+    clip: Clip, wanted: dict[int, list[list[tuple[TrackedFace, int]]]], progress: Progress
 ) -> dict[int, list[tuple[int, Byte]]]:
     """By person, the frame and the picture (160, 160, 3) that are sharpest in each of their moments.
 
@@ -162,7 +162,7 @@ def pictures(
         wanted: by person, see `moments`.
         progress: told how far the video, which is read once more, has been read.
     """
-    places: dict[int, list[tuple[int, int, Person]]] = defaultdict(list)  # by frame: number, moment, whose track
+    places: dict[int, list[tuple[int, int, TrackedFace]]] = defaultdict(list)  # by frame: number, moment, whose track
     for number, moments in wanted.items():
         for k, moment in enumerate(moments):
             for person, index in moment:

@@ -12,7 +12,8 @@ import cv2
 import numpy as np
 
 from sidgan.downloads import YUNET, fetch
-from sidgan.faces import WINDOW_FACE, Box, landmarks, overlap
+from sidgan.faces.detector import WINDOW_FACE, overlap
+from sidgan.faces.models import Box, landmarks
 from sidgan.types import Byte, Face, Float
 
 LONG_SIDE = 960  #: px to which a frame is reduced

@@ -14,7 +14,7 @@ from fractions import Fraction
 import numpy as np
 
 from sidgan import faces, geometry
-from sidgan.people import Person
+from sidgan.people.tracked import TrackedFace
 from sidgan.types import Byte, Clip, FaceTrack, Float, Frame
 
 SAME = 0.5  #: distance of identities below which two tracks show one person; strangers are 0.6 and more apart
@@ -47,7 +47,7 @@ class Looks:
         last: the last frame that is needed, -1 if none is.
     """
 
-    def __init__(self, people: Mapping[int, Person]) -> None:
+    def __init__(self, people: Mapping[int, TrackedFace]) -> None:
         self._people = people
         self._wanted: dict[int, list[int]] = defaultdict(list)  # by frame: whose identity is taken
         self._seen: dict[int, list[Float]] = defaultdict(list)
@@ -76,7 +76,7 @@ def identity(image: Byte, points: Float) -> Float:
     return faces.embed(image, points * len(image) - 0.5)
 
 
-def members(people: Mapping[int, Person], identities: Mapping[int, Float]) -> tuple[Member, ...]:
+def members(people: Mapping[int, TrackedFace], identities: Mapping[int, Float]) -> tuple[Member, ...]:
     """Put the tracks of each person together, and number the people.
 
     Tracks that can be redrawn nowhere are added to the people that the others make up, but have no influence on the
@@ -109,7 +109,7 @@ def distance(one: Float, other: Float) -> float:
     return float(np.linalg.norm(one - other))
 
 
-def place(people: Sequence[Person], times: Sequence[Fraction], clip: Clip) -> str:
+def place(people: Sequence[TrackedFace], times: Sequence[Fraction], clip: Clip) -> str:
     """Where and when a person is seen, so that a user knows who is meant.
 
     Args:

@@ -8,17 +8,16 @@ so it is not smoothed and nothing swims; lips are not touched, so they move as f
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from functools import partial
 
 import cv2
 import numpy as np
 
-from sidgan.blend import polygon
-from sidgan.dubbing.detail import resized
+from sidgan.blend.detail import resized
+from sidgan.blend.mask import polygon
+from sidgan.blend.running import RunningMean
 from sidgan.geometry import distance_to
-from sidgan.people import Person
-from sidgan.running import RunningMean
 from sidgan.types import Byte, Float
 
 STEADY = 0.5  #: how steady, unless told otherwise
@@ -37,17 +36,17 @@ class Steady:
 
     def __init__(self, strength: float = STEADY) -> None:
         self._strength = strength
-        self._seen: defaultdict[Person, RunningMean] = defaultdict(partial(RunningMean, strength, LOOK_BACK))
+        self._seen: defaultdict[Hashable, RunningMean] = defaultdict(partial(RunningMean, strength, LOOK_BACK))
 
-    def forget(self, person: Person) -> None:
-        """Free what is held of a person who is out of sight."""
-        self._seen.pop(person, None)
+    def forget(self, face: Hashable) -> None:
+        """Free what is held of a face that is out of sight."""
+        self._seen.pop(face, None)
 
-    def __call__(self, person: Person, place: int, source: Byte, drawn: Float, mouths: Iterable[Float]) -> Float:
+    def __call__(self, face: Hashable, place: int, source: Byte, drawn: Float, mouths: Iterable[Float]) -> Float:
         """The drawn face (S, S, 3) in [0, 255] with steady skin.
 
         Args:
-            person: whose face.
+            face: whose memory; any key.
             place: of the frame in the output.
             source: (S, S, 3) uint8, the face as it was.
             drawn: (S, S, 3) in [0, 255].
@@ -59,7 +58,7 @@ class Steady:
         share = cv2.GaussianBlur(skin, (0, 0), PATCH)[..., None] + 0.02  # the less skin, the less is known of it
         change = resized(drawn - source, COARSE)
         change = cv2.GaussianBlur(change * skin[..., None], (0, 0), PATCH) / share
-        calm = self._seen[person](place, change)
+        calm = self._seen[face](place, change)
         return np.asarray(drawn + resized((calm - change) * skin[..., None], len(drawn), cv2.INTER_LINEAR))
 
 

@@ -16,8 +16,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from sidgan.blend.running import RunningMean
 from sidgan.geometry import JAW, MOUTH
-from sidgan.running import RunningMean
 from sidgan.types import Array, Byte, Float
 
 # Lengths in shares of the crop's side.

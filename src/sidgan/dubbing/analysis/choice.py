@@ -12,11 +12,11 @@ from typing import Literal, get_args
 import cv2
 import numpy as np
 
-from sidgan import audio, cast, faces, media
-from sidgan.cast import SAME, Member
-from sidgan.dubbing.speaking import scores_of, who_speaks
+from sidgan import audio, faces, media
+from sidgan.dubbing.analysis.speaking import scores_of, who_speaks
 from sidgan.errors import InputError, NoFaceError
-from sidgan.people import Person, redrawn
+from sidgan.people import TrackedFace, cast, redrawn
+from sidgan.people.cast import SAME, Member
 from sidgan.types import Clip, Float
 
 Faces = Literal["largest", "all", "speaking"]
@@ -24,8 +24,8 @@ FACES: tuple[str, ...] = get_args(Faces)
 
 
 def chosen(
-    usable: Mapping[int, Person], who: Sequence[Member], numbers: Sequence[int], video: Path
-) -> dict[int, list[Person]]:
+    usable: Mapping[int, TrackedFace], who: Sequence[Member], numbers: Sequence[int], video: Path
+) -> dict[int, list[TrackedFace]]:
     """{frame: those who may be redrawn in it} for people of these numbers.
 
     Args:
@@ -78,8 +78,8 @@ def number_of(photo: Path, wanted: Float, who: Sequence[Member]) -> int:
 
 
 def speaking(
-    usable: Sequence[Person], cuts: Sequence[int], clip: Clip, times: Sequence[Fraction]
-) -> tuple[dict[int, list[Person]], tuple[str, ...]]:
+    usable: Sequence[TrackedFace], cuts: Sequence[int], clip: Clip, times: Sequence[Fraction]
+) -> tuple[dict[int, list[TrackedFace]], tuple[str, ...]]:
     """Whoever speaks in each shot, told by the video's own sound; where that is not clear, the most prominent.
 
     Args:
@@ -90,12 +90,12 @@ def speaking(
         {frame: those who may be redrawn in it}, and a line for each shot in which it could not be told.
     """
     mel = _own_sound(clip)
-    shots: dict[int, list[Person]] = defaultdict(list)
+    shots: dict[int, list[TrackedFace]] = defaultdict(list)
     for person in usable:
         shots[bisect_right(cuts, person.track.first)].append(person)
     contested = [person for shot in shots.values() if len(shot) > 1 for person in shot]
     scores = scores_of(contested, mel, times, clip)
-    by_frame: dict[int, list[Person]] = {}
+    by_frame: dict[int, list[TrackedFace]] = {}
     lines = []
     for shot in sorted(shots):
         found = who_speaks(shots[shot], scores)

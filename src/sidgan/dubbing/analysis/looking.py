@@ -8,12 +8,12 @@ from fractions import Fraction
 import numpy as np
 
 from sidgan import geometry, media
-from sidgan.cast import Looks, Member, members, unknown
-from sidgan.dubbing import covering
-from sidgan.dubbing.glimpses import Glimpses
+from sidgan.dubbing.analysis import covering
+from sidgan.dubbing.analysis.glimpses import Glimpses
+from sidgan.dubbing.analysis.trust import Trust, surface, trust
 from sidgan.dubbing.report import Progress
-from sidgan.dubbing.trust import Trust, surface, trust
-from sidgan.people import Person
+from sidgan.people import TrackedFace
+from sidgan.people.cast import Looks, Member, members, unknown
 from sidgan.spans import spans
 from sidgan.types import Byte, Clip, Float
 
@@ -23,10 +23,10 @@ TURNED = 15.0  #: degrees of yaw by which it may have turned
 
 
 def look(
-    clip: Clip, people: Sequence[Person], times: Sequence[Fraction], glimpses: Glimpses, progress: Progress, *,
+    clip: Clip, people: Sequence[TrackedFace], times: Sequence[Fraction], glimpses: Glimpses, progress: Progress, *,
     identify: bool = False,
-) -> tuple[tuple[Member, ...], dict[Person, Trust]]:  # fmt: skip
-    """Look at every face of a video; `Person.bridged`, `Person.doubts` and `Person.covers` are filled.
+) -> tuple[tuple[Member, ...], dict[TrackedFace, Trust]]:  # fmt: skip
+    """Look at every face of a video; `TrackedFace.bridged`, `TrackedFace.doubts` and `TrackedFace.covers` are filled.
 
     Args:
         people: all tracks, the most prominent first.
@@ -44,7 +44,7 @@ def look(
     return who, {person: doubted(person, *looks(person, glimpses)) for person in people}
 
 
-def looks(person: Person, glimpses: Glimpses) -> tuple[Byte, Byte]:
+def looks(person: TrackedFace, glimpses: Glimpses) -> tuple[Byte, Byte]:
     """What a face looks like in the N frames of its track: (N, 12, 12, 3) surfaces, (N, 24, 24) what is before it."""
     surfaces, cells = [], []
     for begin in range(0, len(person.track), covering.TOGETHER):
@@ -55,7 +55,7 @@ def looks(person: Person, glimpses: Glimpses) -> tuple[Byte, Byte]:
     return np.stack(surfaces), np.concatenate(cells)
 
 
-def doubted(person: Person, surfaces: Byte, cells: Byte) -> Trust:
+def doubted(person: TrackedFace, surfaces: Byte, cells: Byte) -> Trust:
     """How sure a track is, of what `looks` gives; its covers and doubts are filled."""
     before = covering.covers(cells, person.points, person.track.visible)
     person.covers = {int(row): before[row].copy() for row in np.flatnonzero(before.any((1, 2)))}
@@ -64,7 +64,7 @@ def doubted(person: Person, surfaces: Byte, cells: Byte) -> Trust:
     return sure
 
 
-def _identities(clip: Clip, people: Sequence[Person], progress: Progress) -> Mapping[int, Float]:
+def _identities(clip: Clip, people: Sequence[TrackedFace], progress: Progress) -> Mapping[int, Float]:
     """The identity of each track by its place: of a few whole faces, for which the video is read once more."""
     looks = Looks(dict(enumerate(people)))
     for frame in media.read_frames(clip) if people else ():
@@ -75,7 +75,7 @@ def _identities(clip: Clip, people: Sequence[Person], progress: Progress) -> Map
     return looks.identities()
 
 
-def bridges(person: Person, times: Sequence[Fraction] | Mapping[int, Fraction]) -> np.ndarray:
+def bridges(person: TrackedFace, times: Sequence[Fraction] | Mapping[int, Fraction]) -> np.ndarray:
     """(N,) bool: frames in which a face was lost for so short, and so near, that it is known where it was."""
     track = person.track
     found = np.zeros(len(track), bool)

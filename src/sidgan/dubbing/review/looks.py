@@ -24,10 +24,10 @@ import cv2
 import numpy as np
 
 from sidgan.blend import polygon
-from sidgan.dubbing.detail import brightness, fine, mean_size, resized
+from sidgan.blend.detail import brightness, fine, mean_size, resized
 from sidgan.dubbing.silence import PAUSED
 from sidgan.geometry import OUTER_LIPS
-from sidgan.people import Person
+from sidgan.people import TrackedFace
 from sidgan.timeline import Showing, Timeline
 from sidgan.types import Array, Byte, Float, Frame
 
@@ -94,11 +94,11 @@ class Looks:
     """Looks at faces while they are put back. It remembers the last two frames of each: trembling shows in three."""
 
     def __init__(self) -> None:
-        self._last: dict[Person, int] = {}
-        self._steps: dict[Person, list[tuple[int, Array]]] = {}
+        self._last: dict[TrackedFace, int] = {}
+        self._steps: dict[TrackedFace, list[tuple[int, Array]]] = {}
 
     def __call__(
-        self, frame: Frame, source_at: Fraction, person: Person, row: int, source: Byte, luma: Float, drawn: Float,
+        self, frame: Frame, source_at: Fraction, person: TrackedFace, row: int, source: Byte, luma: Float, drawn: Float,
         alpha: Float, new: Float,
     ) -> Sample | None:  # fmt: skip
         """Look at a redrawn face before it is put back; ``None`` in the frames that are skipped, see `EVERY`.
@@ -135,7 +135,7 @@ class Looks:
         face = (float(matrix[0, 2]), float(matrix[1, 2]), float(matrix[0, 0]))
         return Sample(frame.index, float(frame.time), float(source_at), face, mean(np.abs(now)), shake, sharp)
 
-    def forget(self, person: Person) -> None:
+    def forget(self, person: TrackedFace) -> None:
         """Free what is held of a person who is out of sight."""
         self._steps.pop(person, None)
         self._last.pop(person, None)

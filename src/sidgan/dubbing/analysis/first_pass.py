@@ -14,17 +14,17 @@ from zipfile import BadZipFile
 import numpy as np
 
 from sidgan import media
-from sidgan.cast import Member
-from sidgan.dubbing.choice import chosen, number_of, pictured, speaking
-from sidgan.dubbing.glimpses import Glimpses
-from sidgan.dubbing.looking import look
+from sidgan.dubbing.analysis.choice import chosen, number_of, pictured, speaking
+from sidgan.dubbing.analysis.glimpses import Glimpses
+from sidgan.dubbing.analysis.looking import look
+from sidgan.dubbing.analysis.trust import Trust
 from sidgan.dubbing.report import Progress
-from sidgan.dubbing.trust import Trust
 from sidgan.errors import NoFaceError
 from sidgan.faces import MIN_SEEN, Tracker
 from sidgan.files import finished, writing
 from sidgan.media.source import CUT_OFF
-from sidgan.people import MAX_YAW, MIN_SIDE, Person, redrawn
+from sidgan.people import MAX_YAW, MIN_SIDE, TrackedFace, redrawn
+from sidgan.people.cast import Member
 from sidgan.types import Clip, FaceTrack
 
 KEPT = ("visible", "landmarks", "matrices", "scores", "pose")  #: of each track, in the order of `FaceTrack`
@@ -41,7 +41,7 @@ class Seen:
         damaged: (from, to) seconds of what could not be decoded; the picture before it is shown that long.
         cuts: frames at which shots begin, but the first.
         people: every face track, the most prominent first.
-        numbers: whose track each is, see `sidgan.cast`.
+        numbers: whose track each is, see `sidgan.people.cast`.
         trust: how sure each track is.
     """
 
@@ -50,9 +50,9 @@ class Seen:
     glances: tuple[int, ...]
     damaged: tuple[tuple[float, float], ...]
     cuts: tuple[int, ...]
-    people: tuple[Person, ...]
-    numbers: dict[Person, int]
-    trust: dict[Person, Trust]
+    people: tuple[TrackedFace, ...]
+    numbers: dict[TrackedFace, int]
+    trust: dict[TrackedFace, Trust]
 
 
 @dataclass(frozen=True)
@@ -61,12 +61,12 @@ class Analysis(Seen):
 
     Attributes:
         usable: tracks that can be redrawn somewhere.
-        by_frame: {frame: those who may be redrawn in it}; see `Person.refusal` for whether they are.
+        by_frame: {frame: those who may be redrawn in it}; see `TrackedFace.refusal` for whether they are.
         notes: what a user should know about the choice, a line each.
     """
 
-    usable: tuple[Person, ...]
-    by_frame: dict[int, list[Person]]
+    usable: tuple[TrackedFace, ...]
+    by_frame: dict[int, list[TrackedFace]]
     notes: tuple[str, ...]
 
     @property
@@ -107,10 +107,10 @@ class Analysis(Seen):
         """
         try:
             with np.load(file, allow_pickle=False) as kept:
-                by_frame: dict[int, list[Person]] = defaultdict(list)
+                by_frame: dict[int, list[TrackedFace]] = defaultdict(list)
                 people, trust = [], {}
                 for i, first in enumerate(kept["first"]):
-                    person = Person(FaceTrack(int(first), *(kept[f"{i}/{name}"] for name in KEPT)))
+                    person = TrackedFace(FaceTrack(int(first), *(kept[f"{i}/{name}"] for name in KEPT)))
                     trust[person] = Trust(kept[f"{i}/confidence"], kept[f"{i}/doubts"])
                     person.bridged, person.doubts = kept[f"{i}/bridged"], trust[person].refusals()
                     person.covers = dict(zip(kept[f"{i}/covered"].tolist(), kept[f"{i}/covers"], strict=True))
@@ -134,7 +134,7 @@ def survey(clip: Clip, progress: Progress, *, identify: bool = False) -> tuple[S
     """Follow the faces of a video, and find out how sure each of them is and which belong to one person.
 
     Args:
-        identify: see `sidgan.dubbing.looking.look`.
+        identify: see `sidgan.dubbing.analysis.looking.look`.
 
     Returns:
         What was found, and the people with their identities.
@@ -155,7 +155,7 @@ def survey(clip: Clip, progress: Progress, *, identify: bool = False) -> tuple[S
             progress("analyse", len(times), max(clip.frames, len(times)))
         if clip.tolerant and clip.duration - end > CUT_OFF:
             damaged.append((float(end), clip.duration))
-        people = tuple(Person(track) for track in tracker.finish())
+        people = tuple(TrackedFace(track) for track in tracker.finish())
         members, trust = look(clip, people, times, glimpses, progress, identify=identify)
     numbers = {people[i]: member.number for member in members for i in member.tracks}
     cuts = tuple(tracker.cuts)
@@ -201,7 +201,7 @@ def analyse(
     return Analysis(**vars(seen), usable=tuple(usable.values()), by_frame=by_frame, notes=notes)
 
 
-def _mute(seen: Seen, tracks: set[Person], name: str) -> Iterator[str]:
+def _mute(seen: Seen, tracks: set[TrackedFace], name: str) -> Iterator[str]:
     """A line for each of those to be redrawn whose mouth is open nowhere."""
     speaking = {seen.numbers[person] for person in tracks if not person.mute()}
     for number in sorted({seen.numbers[person] for person in tracks} - speaking):

@@ -3,7 +3,7 @@
 A network that cannot know draws what lies between all that may be, and that is soft: lips lose their edges, teeth their
 gaps. So fine and coarser contrast is strengthened, band by band, until there is as much of it around the drawn mouth as
 around the filmed one in the last frames. A mouth that was filmed soft, or is blurred by its motion, stays soft. Skin
-further away gets what it lacks from the source, see `sidgan.dubbing.detail`.
+further away gets what it lacks from the source, see `sidgan.blend.detail`.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from sidgan.blend import polygon
+from sidgan.blend.mask import polygon
+from sidgan.blend.running import RunningMean
 from sidgan.geometry import distance_to
-from sidgan.running import RunningMean
 from sidgan.types import Byte, Float
 
 # Lengths in shares of the crop's side.

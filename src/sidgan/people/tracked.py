@@ -1,25 +1,24 @@
-"""Faces to be redrawn: what is hidden of each, where it is left alone, and the pictures it is drawn after.
+"""A face that is followed through a shot, to be redrawn: what is hidden of it, and where it is left alone.
 
-A `Person` is one face track, not a human being, who may have many: those are put together in `sidgan.cast`.
+One person may have many, a shot each: those are put together in `sidgan.people.cast`.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import islice
 
-import cv2
 import numpy as np
 
 from sidgan import geometry
 from sidgan.blend import ToneMatch
-from sidgan.border import Border
-from sidgan.contours import Contours
+from sidgan.blend.border import Border
+from sidgan.blend.contours import Contours
 from sidgan.geometry import mouth_opening, mouth_signals
 from sidgan.nn import Features
-from sidgan.types import Array, Byte, FaceTrack, Float, Frame
+from sidgan.types import Array, Byte, FaceTrack, Float
 
 MIN_SIDE = 64  #: px; a smaller face square is left alone
 MAX_YAW = 60  #: degrees; a face turned further is left alone
@@ -34,7 +33,7 @@ FULL = 0.8  #: of their usual height: lips that show less are bitten or sucked i
 
 
 @dataclass(eq=False)
-class Person:
+class TrackedFace:
     """A face track that is being redrawn.
 
     Attributes:
@@ -42,7 +41,7 @@ class Person:
         boxes: (N, 4) hidden boxes in unit coordinates.
         sides: (N,) side of the face square in px.
         bridged: (N,) bool, frames of a short loss, in which the face is assumed to have moved on evenly.
-        doubts: {row: what speaks against redrawing the face there}; empty until `sidgan.dubbing.looking` fills it.
+        doubts: {row: what speaks against redrawing the face there}; empty until `sidgan.dubbing` fills it.
         covers: {row: what lies in front of the face there, (24, 24) uint8 of 255}; likewise.
         tone: the running correction of the redrawn face's tone.
         border: where its surroundings begin, as a running mean.
@@ -118,7 +117,7 @@ class Person:
 
 
 def telling(pose: Float, points: Float, count: int) -> list[list[int]]:
-    """For each of ``count`` references, which of N pictures of a face are candidates; see `Person.candidates`.
+    """For each of ``count`` references, which of N pictures of a face are candidates; see `TrackedFace.candidates`.
 
     Args:
         pose: (N, 3) degrees.
@@ -135,17 +134,17 @@ def telling(pose: Float, points: Float, count: int) -> list[list[int]]:
     return [frontal[full].tolist(), frontal[order[-wide:]].tolist()]
 
 
-def redrawn(people: Iterable[Person], faces: str) -> dict[int, list[Person]]:
+def redrawn(people: Iterable[TrackedFace], faces: str) -> dict[int, list[TrackedFace]]:
     """Who is redrawn in which frame.
 
     Args:
-        people: those with `Person.candidates`, the most prominent first.
+        people: those with `TrackedFace.candidates`, the most prominent first.
         faces: ``largest``: the most prominent of each moment; ``all``: everybody.
 
     Returns:
-        {frame: those who may be redrawn in it}; see `Person.refusal` for whether they are.
+        {frame: those who may be redrawn in it}; see `TrackedFace.refusal` for whether they are.
     """
-    by_frame: dict[int, list[Person]] = defaultdict(list)
+    by_frame: dict[int, list[TrackedFace]] = defaultdict(list)
     for person in people:
         for index in person.track.frames:
             # Whoever is most prominent remains so while out of sight, or somebody else would speak for half a second.
@@ -154,47 +153,3 @@ def redrawn(people: Iterable[Person], faces: str) -> dict[int, list[Person]]:
     return by_frame
 
 
-class References:
-    """Finds people's reference pictures. It reads the video by itself, ahead of the drawing, as far as is needed.
-
-    Args:
-        frames: the video in order, or only those of its frames that are candidates.
-        people: those with `Person.candidates`.
-        size: side of the pictures in px.
-        count: pictures of each person, 1 or 2.
-    """
-
-    def __init__(self, frames: Iterable[Frame], people: Iterable[Person], size: int, count: int = 1) -> None:
-        self._frames: Iterator[Frame] = iter(frames)
-        self._size, self._count = size, count
-        self._wanted: dict[int, list[tuple[Person, int]]] = defaultdict(list)
-        for person in people:
-            for which, group in enumerate(person.candidates(count)):
-                for index in group:
-                    self._wanted[index].append((person, which))
-
-    def pictures(self, person: Person) -> Byte:
-        """The sharpest candidates of a person, (K, S, S, 3) uint8 RGB.
-
-        Those of a person are kept. Whoever has none yet must not have been passed by the reader.
-        """
-        if person.pictures is not None:
-            return person.pictures
-        last = max(map(max, person.candidates(self._count)))
-        while self._wanted and min(self._wanted) <= last:
-            frame = next(self._frames)
-            for seen, which in self._wanted.pop(frame.index, []):
-                row = seen.row(frame.index)
-                image = geometry.crop_face(frame, seen.track.matrices[row], self._size).image
-                sharp = sharpness(image)
-                if which not in seen.best or sharp > seen.best[which][0]:
-                    seen.best[which] = sharp, image, row
-        best, person.best = [person.best[which] for which in sorted(person.best)], {}
-        person.shown = [row for _, _, row in best]
-        person.pictures = np.stack([image for _, image, _ in best])
-        return person.pictures
-
-
-def sharpness(image: Byte) -> float:
-    """Variance of the Laplacian of a (S, S, 3) uint8 picture."""
-    return float(cv2.Laplacian(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.CV_32F).var())

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from sidgan import cast, media
+from sidgan import media
 from sidgan.dubbing.analysis import survey
-from sidgan.dubbing.census import Presence, moments, pictures, presence, tracks_of
+from sidgan.dubbing.analysis.census import Presence, moments, pictures, presence, tracks_of
 from sidgan.dubbing.report import Progress
 from sidgan.errors import NoFaceError
 from sidgan.files import write_text
-from sidgan.people import sharpness
+from sidgan.people import cast, sharpness
 from sidgan.types import Byte, Float
 
 
@@ -26,7 +26,7 @@ class Portrait:
 
     Attributes:
         presence: where, when and how well they are seen.
-        identity: (128,) see `sidgan.cast`.
+        identity: (128,) see `sidgan.people.cast`.
         picture: (160, 160, 3) the sharpest of some moments; ``None`` where it was not kept.
     """
 

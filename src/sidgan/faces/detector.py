@@ -1,0 +1,107 @@
+"""Where faces are in one frame: dlib's HOG detector, slow on whole frames and fast on a window as large as a face."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any, Protocol
+
+import cv2
+import dlib
+
+from sidgan.faces.models import Box, landmarks
+from sidgan.types import Byte, Face
+
+SEARCH_LINES = (360, 720, 1080)  #: short side in px at which the frame is searched, until a face is found
+MIN_SCORE = 0.0  #: HOG score of a confirmed face; real frontal faces reach 1 to 3
+WINDOW_FACE = 100  #: px to which a known face is scaled to be confirmed; the detector's smallest is 80
+
+
+class Detector(Protocol):
+    """What finds faces for a `Tracker`."""
+
+    def search(self, luma: Byte, fine: bool) -> list[Face]:
+        """All faces of a grey frame (H, W); where ``fine``, with those that are much smaller than others."""
+
+    def confirm(self, luma: Byte, box: Box) -> float | None:
+        """The score of the face expected in ``box``, if it is still there."""
+
+
+class Hog:
+    """The detector that comes with dlib."""
+
+    def search(self, luma: Byte, fine: bool) -> list[Face]:
+        """See `search`."""
+        return search(luma, fine)
+
+    def confirm(self, luma: Byte, box: Box) -> float | None:
+        """See `confirm`."""
+        return confirm(luma, box)
+
+
+@lru_cache(maxsize=1)
+def _detector() -> Any:
+    return dlib.get_frontal_face_detector()
+
+
+def detect(luma: Byte, short_side: int) -> list[tuple[Box, float]]:
+    """Boxes and scores of the faces in a grey image, searched at one scale; faces under 80/short_side are missed."""
+    scale = short_side / min(luma.shape)
+    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    small = cv2.resize(luma, None, fx=scale, fy=scale, interpolation=how) if scale != 1 else luma
+    found, scores, _ = _detector().run(small, 0, MIN_SCORE)
+    boxes = [tuple(v / scale for v in (r.left(), r.top(), r.right() + 1, r.bottom() + 1)) for r in found]
+    return [(box, float(score)) for box, score in zip(boxes, scores, strict=True)]
+
+
+def search(luma: Byte, fine: bool = False) -> list[Face]:
+    """All faces of a frame: coarse first, finer only while nothing is found, so wide shots are not missed.
+
+    Args:
+        fine: go on to the next finer scale at least, for small faces beside large ones.
+    """
+    first, *finer = SEARCH_LINES
+    most = 2 * min(luma.shape)  # enlarged further, nothing more is seen
+    found: list[tuple[Box, float]] = []
+    for lines in (min(first, most), *(lines for lines in finer if lines <= most)):
+        if found and not (fine and lines == finer[0]):
+            break
+        found += [seen for seen in detect(luma, lines) if not any(_inside(seen[0], box) for box, _ in found)]
+    return [Face(box, score, landmarks(luma, box)) for box, score in found]
+
+
+def _inside(box: Box, other: Box) -> bool:
+    """Whether the middle of a box lies in another one."""
+    x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+    return other[0] < x < other[2] and other[1] < y < other[3]
+
+
+def confirm(luma: Byte, box: Box) -> float | None:
+    """The score of the face expected in ``box``, if it is still there; only a small window around it is searched."""
+    x0, y0, x1, y1 = box
+    margin = 0.4 * (x1 - x0)
+    height, width = luma.shape
+    left, top = max(0, int(x0 - margin)), max(0, int(y0 - margin))
+    right, bottom = min(width, int(x1 + margin)), min(height, int(y1 + margin))
+    if right - left < 16 or bottom - top < 16:
+        return None
+    scale = WINDOW_FACE / (x1 - x0)
+    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    window = cv2.resize(luma[top:bottom, left:right], None, fx=scale, fy=scale, interpolation=how)
+    found, scores, _ = _detector().run(window, 0, MIN_SCORE)
+    near = []
+    for rect, score in zip(found, scores, strict=True):
+        hit = (rect.left() / scale + left, rect.top() / scale + top, rect.right() / scale + left,
+               rect.bottom() / scale + top)  # fmt: skip
+        if overlap(hit, box) > 0.3:
+            near.append(float(score))
+    return max(near, default=None)
+
+
+def overlap(a: Box, b: Box) -> float:
+    """Intersection over union of two boxes."""
+    width = min(a[2], b[2]) - max(a[0], b[0])
+    height = min(a[3], b[3]) - max(a[1], b[1])
+    if width <= 0 or height <= 0:
+        return 0.0
+    both = width * height
+    return both / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both)

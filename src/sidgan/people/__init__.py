@@ -1,0 +1,10 @@
+"""The people of a video: faces that are followed (`tracked`), their pictures (`references`), who is who (`cast`)."""
+
+from sidgan.people.cast import SAME, Looks, Member, members
+from sidgan.people.references import References, sharpness
+from sidgan.people.tracked import MAX_YAW, MIN_SIDE, PAIR_FRAMES, SHUT, TrackedFace, redrawn, telling
+
+__all__ = [
+    "MAX_YAW", "MIN_SIDE", "PAIR_FRAMES", "SAME", "SHUT", "Looks", "Member", "References", "TrackedFace", "members",
+    "redrawn", "sharpness", "telling",
+]  # fmt: skip
