@@ -2,6 +2,13 @@
 
 `evaluate_to` does both into a result folder, versioned and resumable; `evaluate_videos` judges what any tool made;
 `robustness_to` finds where a model gets worse.
+
+::
+
+    lists, parts ─▶ which clips    subject ─▶ a clip, its truth, and how a generator redraws it
+                                   rows    ─▶ who dubs it: right sound, wrong sounds, dubbers that hear nothing
+    reconstruction, revoicing ─▶ judging ─▶ measures: every metric by name ─▶ results: records, means, intervals
+    prepared, videos, robustness ─▶ folder, protocol: a result folder, resumed, never of two ways ─▶ report, charts
 """
 
 from sidgan.evaluation.networks import NetworkFiles

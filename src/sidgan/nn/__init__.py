@@ -1,4 +1,14 @@
-"""The networks: experts, listeners, the pyramid generator, discriminators, what sees coverings, and shared layers."""
+"""The networks.
+
+::
+
+    layers          adaptive polyphase sampling (APS) with any stride, convolution units
+    syncnet         APS-SyncNet and the plain one; the audio encoder that generators share with it
+    generator       the pyramid from 16 to 512 px; motion places copies of the references in it
+    discriminator   patch critics                            vgg          VGG19, for the contextual loss
+    listener        which speech sound is heard              occlusion    what covers a face
+    syncnet2016     the published judge of LSE-D and LSE-C   baselines    the systems that the paper compares with
+"""
 
 from sidgan.nn.discriminator import Discriminator
 from sidgan.nn.generator import FaceEncoder, Features, Generator

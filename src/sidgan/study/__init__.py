@@ -8,5 +8,4 @@
     server    the page to rate on, on this computer only
     agreement how far people agree: Krippendorff's alpha
     report    Table 3, with intervals, agreement, and what was left out
-    cli       the verbs
 """
