@@ -56,12 +56,17 @@ def repeat(source: Path, out: Path, times: int, kind: str) -> None:
             with av.open(str(source)) as file:
                 template = file.streams.video[0] if kind == "video" else file.streams.audio[0]
                 stream = stream or target.add_stream_from_template(template)
-                packets = [p for p in file.demux(template) if p.pts is not None and p.dts is not None]
-                length = packets[0].duration or int(1 / (template.average_rate * template.time_base))
-                begin = packets[0].dts
-                span = max(p.pts for p in packets) + length - min(p.pts for p in packets)
-                for packet in packets:
-                    packet.pts, packet.dts = packet.pts - begin + offset, packet.dts - begin + offset
+                packets = [(p, p.pts, p.dts) for p in file.demux(template) if p.pts is not None and p.dts is not None]
+                first, _, begin = packets[0]
+                length = first.duration
+                if not length:
+                    rate, base = template.average_rate, template.time_base
+                    assert rate is not None
+                    assert base is not None
+                    length = int(1 / (rate * base))
+                shown = [pts for _, pts, _ in packets]
+                for packet, pts, dts in packets:
+                    packet.pts, packet.dts = pts - begin + offset, dts - begin + offset
                     packet.stream = stream
                     target.mux(packet)
-                offset += span
+                offset += max(shown) + length - min(shown)

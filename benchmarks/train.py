@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 from unittest import mock
 
 import numpy as np
@@ -90,7 +91,7 @@ def sampling_parts(config: SyncNetConfig, device: torch.device) -> dict[str, Cal
         net.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         return lambda: net.embed_video(seen).sum().backward()
 
-    kinds = ("aps", "vanilla")
+    kinds: tuple[Literal["aps", "vanilla"], ...] = ("aps", "vanilla")
     return {f"video_{kind}": learn(SyncNet(replace(config, kind=kind))) for kind in kinds}
 
 

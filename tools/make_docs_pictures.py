@@ -14,6 +14,7 @@ from collections.abc import Callable
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
+from typing import Literal, cast
 
 import cv2
 import matplotlib
@@ -34,6 +35,8 @@ from sidgan.types import FaceTrack, Frame
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
 DOCS = Path(__file__).parents[1] / "docs" / "pictures"
 ASSETS = Path(__file__).parents[1] / "src" / "sidgan" / "assets"
@@ -50,10 +53,14 @@ def stages() -> None:
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "out.mp4"
         shown: dict[int, np.ndarray] = {}
+
+        def show(old: Frame, new: Frame) -> None:
+            shown[new.index] = _crop(new, track, size)
+
         dubber = Dubber()
         size = dubber.engine.fitting(float(np.median([np.hypot(*m[:, 0]) for m in track.matrices]))).size
         dubber.dub(_cut(clip.path, Path(folder) / "in.mp4", 60), ASSETS / "demo_voice.m4a", out,
-                   on_frame=lambda old, new: shown.setdefault(new.index, _crop(new, track, size)))  # fmt: skip
+                   on_frame=show)  # fmt: skip
     at = max(range(20, 60), key=lambda i: float(np.abs(shown[i].astype(int) - _crop(frames[i], track, size)).mean()))
     frame, unit = frames[at], track.matrices[at]
     whole = _rgb(frame).copy()
@@ -125,7 +132,7 @@ def speakers() -> None:
         two_people(folder / "two.mp4", frames=24)
         faces(folder / "two.mp4", sheet=folder / "people.png")
         frame = next(media.read_rgb(folder / "two.mp4"))[1]
-        sheet = cv2.cvtColor(cv2.imread(str(folder / "people.png")), cv2.COLOR_BGR2RGB)
+        sheet = np.asarray(Image.open(folder / "people.png").convert("RGB"))
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.2), width_ratios=(1, sheet.shape[1] / sheet.shape[0] / 2))
     for axis, image, title in zip(axes, (frame, sheet), ("two.mp4", "people.png"), strict=True):
         axis.imshow(image)
@@ -141,6 +148,7 @@ def shifts() -> None:
     seen = torch.stack([torch.from_numpy(shot.image) for shot in islice(scene, 5)]).permute(0, 3, 1, 2)[None] / 255
     moves = list(range(13))
     figure, axis = plt.subplots(figsize=(6.5, 3))
+    kinds: tuple[tuple[Literal["vanilla", "aps"], str, str], ...]
     kinds = (("vanilla", RED, "strides, zero padding"), ("aps", BLUE, "adaptive polyphase sampling"))
     for kind, colour, title in kinds:
         net = SyncNet(SyncNetConfig(kind=kind, width=8, audio_width=8)).train()
@@ -187,12 +195,13 @@ def _rgb(frame: Frame) -> np.ndarray:
     return geometry.crop_face(frame, unit, height).image
 
 
-def _save(figure: plt.Figure, name: str, colours: int | None = None) -> None:
+def _save(figure: Figure, name: str, colours: int | None = None) -> None:
     """Write a figure, small: JPEG for photographs, PNG of few colours for plots."""
     DOCS.mkdir(parents=True, exist_ok=True)
     figure.tight_layout()
-    figure.canvas.draw()
-    image = np.asarray(figure.canvas.buffer_rgba())[..., :3]
+    canvas = cast(FigureCanvasAgg, figure.canvas)
+    canvas.draw()
+    image = np.asarray(canvas.buffer_rgba())[..., :3]
     plt.close(figure)
     path = DOCS / name
     if colours is None:

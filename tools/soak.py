@@ -25,6 +25,7 @@ from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import cv2
 import numpy as np
@@ -124,9 +125,10 @@ def apart(work: Callable[[], object], patience: float) -> tuple[str, str]:
     return {0: "done", 2: "refused"}.get(os.WEXITSTATUS(status), "crashed"), words
 
 
+@mock.patch.object(segments, "LENGTH", 25)  # frames, so that there are several to be killed between
+@mock.patch.object(journal, "LENGTH", 25)
 def kills(folder: Path, count: int, chance: random.Random) -> dict[str, Any]:
     """Jobs that are killed at random moments and begun again, and end with the same bytes."""
-    segments.LENGTH = journal.LENGTH = 25
     video, generator = talk(folder / "killed.mp4", 6.0, (192, 192)), network()
 
     def job() -> None:

@@ -54,8 +54,8 @@ def test(wheel: Path) -> None:
         venv.create(folder / "venv", with_pip=True)
         scripts = folder / "venv" / ("Scripts" if os.name == "nt" else "bin")
         python, command = scripts / "python", scripts / "sidgan"
-        pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        subprocess.run([*pip, "-c", ROOT / "constraints.txt", wheel], check=True)
+        pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        subprocess.run([*pip, "-c", str(ROOT / "constraints.txt"), str(wheel)], check=True)
         empty = folder / "empty"
         empty.mkdir()
         plain = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
