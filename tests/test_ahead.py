@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from sidgan import ahead as stages
 from sidgan.ahead import ahead, meanwhile
 
 
@@ -28,7 +29,7 @@ def within(seconds: float) -> Iterator[None]:
 
 
 def test_items_come_in_order_through_several_stages() -> None:
-    with ahead(range(200), 3) as numbers, ahead((n * n for n in numbers), 1) as squares:
+    with ahead(range(200)) as numbers, ahead(n * n for n in numbers) as squares:
         assert list(squares) == [n * n for n in range(200)]
 
 
@@ -46,7 +47,8 @@ def test_it_works_while_the_last_item_is_used() -> None:
 
 
 @pytest.mark.parametrize("depth", [1, 4])
-def test_it_is_never_further_ahead_than_it_may(depth: int) -> None:
+def test_it_is_never_further_ahead_than_it_may(depth: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stages, "DEPTH", depth)
     made, taken, furthest = 0, 0, 0
 
     def items() -> Iterator[int]:
@@ -56,7 +58,7 @@ def test_it_is_never_further_ahead_than_it_may(depth: int) -> None:
             furthest = max(furthest, made - taken)
             yield i
 
-    with ahead(items(), depth) as numbers:
+    with ahead(items()) as numbers:
         for _ in numbers:
             taken += 1
             time.sleep(0.002)
@@ -65,12 +67,13 @@ def test_it_is_never_further_ahead_than_it_may(depth: int) -> None:
     assert depth <= furthest <= depth + 1
 
 
-def test_an_error_is_raised_where_its_item_would_have_come() -> None:
+def test_an_error_is_raised_where_its_item_would_have_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stages, "DEPTH", 8)
     def items() -> Iterator[int]:
         yield from range(3)
         raise ZeroDivisionError("the fourth")
 
-    with ahead(items(), 8) as numbers:
+    with ahead(items()) as numbers:
         time.sleep(0.05)  # the error is long there
         assert [next(numbers) for _ in range(3)] == [0, 1, 2]
         with pytest.raises(ZeroDivisionError, match="the fourth"):
@@ -97,7 +100,7 @@ def test_whoever_leaves_early_stops_the_threads_and_closes_what_they_read() -> N
             closed_in.append(threading.current_thread().name)
 
     def leave() -> None:
-        with ahead(items(), 2) as numbers, ahead(numbers, 2) as same:
+        with ahead(items()) as numbers, ahead(numbers) as same:
             next(same)
             raise RuntimeError("enough")
 

@@ -13,6 +13,7 @@ import torch
 from scipy.ndimage import gaussian_filter1d
 
 from sidgan import audio, geometry, media
+from sidgan.data import dataset
 from sidgan.data.dataset import PackedClip, PackedSet, Windows, box_masks, reference_frames, stack_windows
 from sidgan.data.offset import estimate_offset
 from sidgan.data.splits import Rules, Splits
@@ -301,10 +302,11 @@ def test_damaged_data_is_one_line_with_its_file(prepared: Path, tmp_path: Path) 
         PackedSet(damaged, ["train"])
 
 
-def test_missing_data_says_what_to_do(prepared: Path, tmp_path: Path) -> None:
+def test_missing_data_says_what_to_do(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DataError, match="sidgan prepare"):
         PackedSet(tmp_path, ["train"])
     with pytest.raises(DataError, match="no clips for test"):
         PackedSet(prepared, ["test"])
-    with pytest.raises(DataError, match="no clips"):
-        PackedSet(prepared, ["heldout"], min_frames=21)
+    monkeypatch.setattr(dataset, "MIN_FRAMES", 21)
+    with pytest.raises(DataError, match="no clips for heldout"):
+        PackedSet(prepared, ["heldout"])

@@ -102,15 +102,16 @@ def test_a_killed_run_goes_on_to_the_same_bytes(
 
 
 def test_a_result_folder_says_what_was_found(
-    prepared: Path, weights: tuple[Path, Path], judged: Path
+    prepared: Path, weights: tuple[Path, Path], judged: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("sidgan.data.dataset.MIN_FRAMES", 2)
     protocol = json.loads((judged / "protocol.json").read_text())
     assert protocol["protocol"] == "sidgan-eval-1"
     assert {len(protocol[k]) for k in ("model", "expert", "code")} == {64}
     assert protocol["clips"] == protocol["clips"] | {"list": "heldout", "count": 3}
     records = [json.loads(line) for line in (judged / "records.jsonl").read_text().splitlines()]
     assert [r["name"] for r in records] == ["a/one", "a/two", "b/three"]
-    memory = evaluate(checkpoint.load_generator(weights[0]), PackedSet(prepared, ["heldout"], min_frames=2),
+    memory = evaluate(checkpoint.load_generator(weights[0]), PackedSet(prepared, ["heldout"]),
                       expert=checkpoint.load_syncnet(weights[1]), rows=USED)  # fmt: skip
     one = {(r.system, r.row): r.values for r in memory.records if r.clip == "a/one"}
     assert len(one) == 2 * len(USED)
@@ -269,12 +270,13 @@ def test_rows_that_nobody_could_dub_are_told(prepared: Path, weights: tuple[Path
 
 
 def test_a_pair_of_references_needs_a_third_frame_to_judge(
-    prepared: Path, weights: tuple[Path, Path], tmp_path: Path
+    prepared: Path, weights: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     how = Settings(rows=("model",), id_every=0, reference="pair", max_frames=2)
     with pytest.raises(DataError, match=r"the first \(a/one\): too short \(2 frames\)"):
         evaluate_to(tmp_path / "out", weights[0], [prepared], expert=weights[1], settings=how)
-    clips = PackedSet(prepared, ["heldout"], min_frames=2)
+    monkeypatch.setattr("sidgan.data.dataset.MIN_FRAMES", 2)
+    clips = PackedSet(prepared, ["heldout"])
     shown = {"rows": ("model",), "id_every": 0, "reference": "pair", "max_frames": 2}
     assert not evaluate(checkpoint.load_generator(weights[0]), clips, **shown).records
     assert len(evaluate(checkpoint.load_generator(weights[0]), clips, **shown, score_reference=True).records) == 6

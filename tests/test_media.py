@@ -124,9 +124,12 @@ def sound_packets(path: Path) -> list[bytes]:
         return [bytes(p) for p in container.demux(audio=0) if p.size]
 
 
-def copy_clip(source: Path, target: Path, crf: int = 16, **options: object) -> Clip:
+def copy_clip(
+    source: Path, target: Path, crf: int = 16, tags: dict[str, str] | None = None, **options: object
+) -> Clip:
     clip = media.probe(source)
     with media.Writer(target, clip, encoding=media.Encoding(crf=crf, **QUICK), **options) as writer:  # type: ignore
+        writer.tags = tags or {}
         for frame in media.read_frames(clip):
             writer.write(frame)
     return clip
@@ -789,7 +792,8 @@ def test_title_and_chapters_are_taken_over(talk: Path, tmp_path: Path, suffix: s
     clip, out = media.probe(named(talk, tmp_path / "named.mkv")), tmp_path / f"out{suffix}"
     start = first_picture(clip.path) or Fraction(0)
     assert start > 0, "or it tests less"
-    with media.Writer(out, clip, audio=talk, tags={"comment": "altered"}, named=True) as writer:
+    with media.Writer(out, clip, audio=talk, named=True) as writer:
+        writer.tags = {"comment": "altered"}
         for frame in media.read_frames(clip):
             writer.write(frame)
     assert media.metadata(out)["title"] == "My talk"

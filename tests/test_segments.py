@@ -41,11 +41,13 @@ def test_joined_is_as_from_one_encoder(encoder: str, suffix: str, cut: str, tmp_
     clip = media.probe(film(tmp_path / "film.mp4", "libx264", 60))
     how = media.Encoding(encoder, crf=12)
     whole, parted = tmp_path / f"whole{suffix}", tmp_path / f"joined{suffix}"
-    with media.Writer(whole, clip, encoding=how, tags={"comment": "hello"}) as writer:
+    with media.Writer(whole, clip, encoding=how) as writer:
+        writer.tags = {"comment": "hello"}
         for frame in media.read_frames(clip):
             writer.write(frame)
     parts = [media.Segment(path) for path in write_segments(tmp_path, clip, CUTS[cut], how, suffix)]
-    with media.Writer(parted, clip, encoding=how, tags={"comment": "hello"}) as writer:
+    with media.Writer(parted, clip, encoding=how) as writer:
+        writer.tags = {"comment": "hello"}
         writer.join(parts)
     assert [p.count for p in parts] == [b - a for a, b in pairwise(CUTS[cut])]
     if encoder in ("x264", "x265"):

@@ -92,13 +92,13 @@ def drawn(data, seed=0):
 def test_shards_hold_what_was_prepared(prepared, tmp_path, monkeypatch):
     monkeypatch.setattr(packing, "PIECE", 400)  # so that clips come whole, as from the folder
     write_shards(prepared, tmp_path, 0.2)
-    for split in ("train", "heldout"):
+    data = ShardSet([tmp_path])
+    for split, clips in (("train", data.clips), ("heldout", data.sample("heldout").clips)):
         expected = {clip.name: clip for clip in PackedSet(prepared, [split]).clips}
-        data = ShardSet([tmp_path], split)
-        assert sorted(clip.name for clip in data.clips) == sorted(expected)
-        for clip in data.clips:
+        assert sorted(clip.name for clip in clips) == sorted(expected)
+        for clip in clips:
             same(clip, expected[clip.name])
-    assert ShardSet([tmp_path]).splits == ["heldout", "train"], "what was put aside stays there"
+    assert data.splits == ["heldout", "train"], "what was put aside stays there"
 
 
 def test_clips_are_drawn_as_from_the_folder(prepared, tmp_path, monkeypatch):
@@ -369,7 +369,7 @@ def test_what_cannot_work_says_why(many, prepared):
     with pytest.raises(DataError, match="folder they were packed from"):
         PackedSet(many, ["train"])
     with pytest.raises(DataError, match="no clips for night"):
-        ShardSet([many], "night")
+        ShardSet([many]).sample("night")
     with pytest.raises(ConfigError, match="not both"):
         train_syncnet([many, prepared], sync_config("syncnet", 1, None, []), None, "cpu")
 

@@ -19,6 +19,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
+DEPTH = 1  #: items that are being made or wait to be taken; they are all that is held
 
 
 class _Over:
@@ -29,8 +30,8 @@ class _Over:
 
 
 @contextmanager
-def ahead(items: Iterable[T], depth: int = 1) -> Iterator[Iterator[T]]:
-    """Let a thread run through ``items``, at most ``depth`` of them further than whoever takes them.
+def ahead(items: Iterable[T]) -> Iterator[Iterator[T]]:
+    """Let a thread run through ``items``, at most `DEPTH` of them further than whoever takes them.
 
     Items come in order. What their making raises is raised where the item would have come. However the block ends,
     the thread is over when it has: it finishes the item it is at, and closes ``items`` if that is a generator. Nothing
@@ -38,10 +39,9 @@ def ahead(items: Iterable[T], depth: int = 1) -> Iterator[Iterator[T]]:
 
     Args:
         items: made by the thread alone.
-        depth: items that are being made or wait to be taken; they are all that is held.
     """
     made: SimpleQueue[T | _Over] = SimpleQueue()
-    room, left = Semaphore(depth), Event()
+    room, left = Semaphore(DEPTH), Event()
 
     def work() -> None:
         source = iter(items)

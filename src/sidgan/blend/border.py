@@ -110,8 +110,8 @@ def _line(costs: Float) -> Float:
     return np.asarray(sum(np.roll(line, k) for k in range(-ROUND, ROUND + 1)) / (2 * ROUND + 1))
 
 
-def cheapest(costs: Float, bend: float = BEND) -> Array:
-    """The level on each ray of the closed line of least cost, where each step between levels costs ``bend``.
+def cheapest(costs: Float) -> Array:
+    """The level on each ray of the closed line of least cost, where each step between levels costs `BEND`.
 
     Args:
         costs: (rays, levels). Where one of them is clearest the line begins and ends, at the cheapest level there.
@@ -119,7 +119,7 @@ def cheapest(costs: Float, bend: float = BEND) -> Array:
     levels = np.arange(costs.shape[1])
     turn = int(costs.min(1).argmin())
     order = np.roll(costs, -turn, 0)
-    steps = bend * np.abs(np.subtract.outer(levels, levels))
+    steps = BEND * np.abs(np.subtract.outer(levels, levels))
     begin = int(order[0].argmin())
     total = np.where(levels == begin, 0.0, np.inf)
     origins = []

@@ -32,6 +32,7 @@ from sidgan.geometry import MOUTH, mouth_opening, placement
 from sidgan.portable import spelt
 from sidgan.types import Byte, Float
 
+MIN_FRAMES = 2 * SYNC_FRAMES  #: shorter stretches are left out
 LIP_MARGIN = 0.015  #: of the side
 THIRD = 1 / 3  #: of the frames in question, those with the lips closest or widest apart that a pair is drawn from
 REFERENCE_DISTANCE = 25  #: frames between a window and its reference picture, where the clip is long enough
@@ -93,7 +94,6 @@ class PackedSet:
     Args:
         root: prepared folder; several may be joined.
         splits: names such as ``train`` or ``heldout``; a clip may give a part of itself to each.
-        min_frames: shorter stretches are left out.
         device: where pictures and mels live.
 
     Raises:
@@ -103,7 +103,7 @@ class PackedSet:
     _shown: int | None = None
 
     def __init__(
-        self, root: Path | Sequence[Path], splits: Iterable[str], *, min_frames: int = 2 * SYNC_FRAMES,
+        self, root: Path | Sequence[Path], splits: Iterable[str], *,
         device: str | torch.device = "cpu",
     ) -> None:  # fmt: skip
         roots = [root] if isinstance(root, Path) else list(root)
@@ -113,7 +113,7 @@ class PackedSet:
         for folder in roots:
             for record in read_manifest(folder):
                 for split, (first, last) in record.get("splits", {}).items():
-                    if split in wanted and last - first >= min_frames:
+                    if split in wanted and last - first >= MIN_FRAMES:
                         self._clips.append(_load(folder, record, first, last, self.device))
         if not self._clips:
             raise DataError(f"no clips for {', '.join(sorted(wanted))} in {', '.join(map(str, roots))}")

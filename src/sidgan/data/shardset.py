@@ -24,10 +24,11 @@ from sidgan.errors import DataError, counted
 READERS = 4  #: threads of a process that read, where it has as many shards
 AHEAD = 16  #: clips that are read before their step
 TOLERATED = 10  #: failures that never stop a run
+MOST_FAILURES = 0.1  #: the largest share of clips read that may be damaged, beyond those
 
 
 class ShardSet(PackedSet):
-    """A pool of the clips of one split in folders of shards; otherwise as a `PackedSet`.
+    """A pool of the clips to train on in folders of shards; otherwise as a `PackedSet`.
 
     `at` moves the pool to a step, while threads read the clips of the next steps. Clips stay in the host's memory, as
     bytes; windows go to ``device``. A clip of more than `sidgan.data.shards.PIECE` frames comes in pieces, each of
@@ -40,30 +41,28 @@ class ShardSet(PackedSet):
 
     Args:
         roots: folders of shards, drawn from as if they were one.
-        split: such as ``train``.
         seed: of the order.
         rank: which of the processes this is, from 0.
         world: how many processes there are.
         pool: N, clips to hold; where a process has no more than that, it holds all of them, always.
         device: where windows go.
-        max_failures: the largest share of clips read that may be damaged; ten always may.
         report: called at once with a line about each thing that cannot be read. Without it, `at` returns the lines.
 
     Raises:
-        DataError: no such split, fewer shards than processes, or crops of several sizes.
+        DataError: nothing to train on, fewer shards than processes, or crops of several sizes.
     """
 
     def __init__(
-        self, roots: Sequence[Path], split: str = "train", *, seed: int = 0, rank: int = 0, world: int = 1,
-        pool: int = 128, device: str | torch.device = "cpu", max_failures: float = 0.1,
-        report: Callable[[str], None] | None = None,
+        self, roots: Sequence[Path], *, seed: int = 0, rank: int = 0, world: int = 1, pool: int = 128,
+        device: str | torch.device = "cpu", report: Callable[[str], None] | None = None,
     ) -> None:  # fmt: skip
-        self.device, self.report, self.max_failures = torch.device(device), report, max_failures
+        self.device, self.report = torch.device(device), report
         self._side, self._all = _read(roots)
         self._where = ", ".join(map(str, roots))
-        self.shards = self._of(split)[rank::world]
-        if len(self._of(split)) < world:
-            raise DataError(_too_few(self._of(split), split, world))
+        train = self._of("train")
+        self.shards = train[rank::world]
+        if len(train) < world:
+            raise DataError(_too_few(train, world))
         self._pieces = [(n, number) for n, shard in enumerate(self.shards) for number in range(len(shard.pieces))]
         self._weights = weights(self.shards)
         self.pool, self._moves = min(pool, len(self._pieces)), len(self._pieces) > pool
@@ -104,7 +103,7 @@ class ShardSet(PackedSet):
         return lines
 
     def sample(self, split: str) -> PackedSet:
-        """Up to ``pool`` clips of another split, evenly picked: the same every time, and in all processes."""
+        """Up to ``pool`` clips of any split, evenly picked: the same every time, and in all processes."""
         pieces = [(shard, number) for shard in self._of(split) for number in range(len(shard.pieces))]
         picks = np.unique(np.linspace(0, len(pieces) - 1, min(self._most, len(pieces))).astype(int))
         return PackedSet.of(self._readable([self._kept(partial(fetch_piece, *pieces[i])) for i in picks]))
@@ -160,7 +159,7 @@ class ShardSet(PackedSet):
         except DataError as error:
             self._failed += 1
             self._tell(str(error))
-            if self._failed > max(TOLERATED, self.max_failures * self._taken):
+            if self._failed > max(TOLERATED, MOST_FAILURES * self._taken):
                 raise DataError(
                     f"{self._failed} of {self._taken} clips cannot be read, the last: {error}; "
                     "see what is damaged with: sidgan inspect SHARDS, and pack that again"
@@ -186,7 +185,7 @@ def _read(roots: Sequence[Path]) -> tuple[int, list[Shard]]:
     return sides[0], [shard for _, shards in found for shard in shards]
 
 
-def _too_few(shards: Sequence[Shard], split: str, world: int) -> str:
+def _too_few(shards: Sequence[Shard], world: int) -> str:
     megabytes = sum(shard.bytes for shard in shards) / 1e6 / world / 8
-    return (f"{counted(len(shards), 'shard')} of {split} for {world} processes, each of which needs its own; "
+    return (f"{counted(len(shards), 'shard')} of train for {world} processes, each of which needs its own; "
             f"start fewer, or pack smaller shards: sidgan shards DATA SHARDS --size-mb {megabytes:.2g}")  # fmt: skip

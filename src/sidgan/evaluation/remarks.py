@@ -16,6 +16,7 @@ from sidgan.evaluation.results import COLUMNS, HIDDEN
 from sidgan.evaluation.revoicing import REVOICED, SHORTEST
 
 FEW = 10  #: people or clips, of which a bootstrap interval of 95 % holds the true mean in 90 of 100 cases; of 3, in 76
+NAMED = 3  #: clips that a line names; of more it says how many
 UNCLEAR = ("cannot be judged", "failed", "a file cannot be read")  #: reasons that say nothing without their brackets
 
 
@@ -122,8 +123,8 @@ def missing(out: Path) -> list[str]:
     return lines
 
 
-def _some(names: Sequence[str], most: int = 3) -> str:
-    return ", ".join(names[:most]) + (f", and {len(names) - most} more" if len(names) > most else "")
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:NAMED]) + (f", and {len(names) - NAMED} more" if len(names) > NAMED else "")
 
 
 def _records(out: Path) -> list[dict[str, Any]]:

@@ -65,11 +65,11 @@ class _Follower:
         self.points.append(points)
         self.scores.append(score)
 
-    def track(self, since: int, fewest: int) -> FaceTrack | None:
+    def track(self, since: int) -> FaceTrack | None:
         """What was seen from frame ``since`` on, smoothed, if the face was seen in enough frames."""
         begin = max(0, since - self.known)
         points, scores = self.points[begin:], self.scores[begin:]
-        if sum(score > 0 for score in scores) < fewest:
+        if sum(score > 0 for score in scores) < MIN_SEEN:
             return None
         return smooth(self.known + begin, np.stack(points), np.array(scores, np.float32))
 
@@ -134,16 +134,16 @@ class Tracker:
         """
         return {follower.number: follower.points[-1] for follower in self._active}
 
-    def finish(self, min_frames: int = MIN_SEEN) -> list[FaceTrack]:
-        """The tracks of at least ``min_frames`` seen frames, smoothed, largest times longest first; each face once."""
-        return list(self._tracks(0, min_frames).values())
+    def finish(self) -> list[FaceTrack]:
+        """The tracks of at least `MIN_SEEN` seen frames, smoothed, largest times longest first; each face once."""
+        return list(self._tracks(0).values())
 
     def recent(self, since: int) -> dict[int, FaceTrack]:
         """What `finish` would give now of the frames from ``since`` on, by the faces' numbers.
 
         More than `SMOOTHED` frames away from where it is cut off, a track is the same however much of it is known.
         """
-        return self._tracks(since, MIN_SEEN)
+        return self._tracks(since)
 
     def forget(self, before: int) -> None:
         """Free what is known of the frames before this one."""
@@ -151,8 +151,8 @@ class Tracker:
             follower.forget(before)
         self._done = [follower for follower in self._done if follower.points]
 
-    def _tracks(self, since: int, fewest: int) -> dict[int, FaceTrack]:
-        tracks = {f.number: track for f in self._done + self._active if (track := f.track(since, fewest)) is not None}
+    def _tracks(self, since: int) -> dict[int, FaceTrack]:
+        tracks = {f.number: track for f in self._done + self._active if (track := f.track(since)) is not None}
         kept: dict[int, FaceTrack] = {}
         for number, track in sorted(tracks.items(), key=lambda item: prominence(item[1]), reverse=True):
             if not any(_same_place(track, other) for other in kept.values()):

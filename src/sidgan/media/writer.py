@@ -47,11 +47,11 @@ class Writer:
         audio: a sound or video file. Its packets are copied where the container can hold them, else it is
             encoded to AAC at 192 kbit/s with its own sample rate.
         encoding: how pictures are encoded.
-        tags: metadata of the file, such as ``{"comment": ...}``; the attribute may be set until the first frame is
-            written, since all containers keep what is known by then, and none what is told later.
         named: also give it the title, the chapters and the timecode of the clip. Closed captions come with pictures.
 
     Attributes:
+        tags: metadata of the file, such as ``{"comment": ...}``; to be set before the first frame is written, since
+            all containers keep what is known by then, and none what is told later.
         prove: looks at the complete file before it takes its name; where it raises, what stood there stays.
 
     Raises:
@@ -67,10 +67,10 @@ class Writer:
         *,
         audio: Path | None = None,
         encoding: Encoding | None = None,
-        tags: dict[str, str] | None = None,
         named: bool = False,
     ) -> None:
-        self._path, self._like, self.tags = Path(path), like, tags or {}
+        self._path, self._like = Path(path), like
+        self.tags: dict[str, str] = {}
         self._encoding = encoding or Encoding()
         self._audio = None if audio is None else Path(audio)
         self._goes_on = False

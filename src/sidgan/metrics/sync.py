@@ -31,7 +31,7 @@ class SyncMatch(NamedTuple):
     cosines: Tensor
 
 
-def sync_match(seen: Tensor, heard: Tensor, reach: int = REACH) -> SyncMatch:
+def sync_match(seen: Tensor, heard: Tensor) -> SyncMatch:
     """Compare the windows of a clip with its sound.
 
     Offsets are searched as far as half of the windows still have a partner: fewer would compare too little.
@@ -39,10 +39,9 @@ def sync_match(seen: Tensor, heard: Tensor, reach: int = REACH) -> SyncMatch:
     Args:
         seen: (N, 512) unit vectors of consecutive windows, N > 0.
         heard: (N, 512) unit vectors of the sound that belongs to each.
-        reach: frames to either side.
     """
     count = len(seen)
-    reach = min(reach, count // 2)
+    reach = min(REACH, count // 2)
     cosines = torch.stack([_mean_cosine(seen, heard, lag) for lag in range(-reach, reach + 1)])
     probability = (1 + float(cosines[reach])) / 2
     return SyncMatch(probability, int(cosines.argmax()) - reach, cosines)

@@ -13,6 +13,7 @@ POOL = 0  #: in `LAYERS`: halve the picture
 #: Channels of the 3x3 convolutions. Layers are numbered as in the published weights: convolution, ReLU, ..., pooling.
 LAYERS = (64, 64, POOL, 128, 128, POOL, 256, 256, 256, 256, POOL, 512, 512, 512, 512, POOL, 512, 512, 512)
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  #: of the pictures that the published weights saw
+SEED = 0  #: of random weights
 SMALLEST = 128  #: px; smaller pictures are enlarged, or too few positions are left to compare
 
 
@@ -22,9 +23,8 @@ class VGG19(nn.Module):
     Args:
         state: published weights, with or without the rest of the network: of torchvision, whose keys begin with
             ``features.``, or normalised as for style transfer, with a layer in front that prepares pictures (see
-            `_renumbered`). Without them the weights are random, the same for the same ``seed``. That is another loss
-            than the paper's: ``source`` says which it is, and every run and checkpoint repeats it.
-        seed: of random weights.
+            `_renumbered`). Without them the weights are random, always the same. That is another loss than the
+            paper's: ``source`` says which it is, and every run and checkpoint repeats it.
 
     Raises:
         CheckpointError: weights of another network.
@@ -33,7 +33,7 @@ class VGG19(nn.Module):
     mean: Tensor
     deviation: Tensor
 
-    def __init__(self, state: Mapping[str, Tensor] | None = None, seed: int = 0) -> None:
+    def __init__(self, state: Mapping[str, Tensor] | None = None) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         channels = 3
@@ -46,9 +46,9 @@ class VGG19(nn.Module):
         self.features = nn.Sequential(*layers)
         self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("deviation", torch.tensor(DEVIATION).view(1, 3, 1, 1), persistent=False)
-        self.source = f"random weights, seed {seed}"
+        self.source = f"random weights, seed {SEED}"
         if state is None:
-            self._randomise(seed)
+            self._randomise()
         elif "0.weight" in state:
             self._load(_renumbered(state, [k.removesuffix(".weight") for k in self.state_dict() if "weight" in k]))
             self.source = "published weights, normalised"
@@ -64,8 +64,8 @@ class VGG19(nn.Module):
             images = nn.functional.interpolate(images, size, mode="bilinear", align_corners=False)
         return self.features((images - self.mean) / self.deviation)
 
-    def _randomise(self, seed: int) -> None:
-        generator = torch.Generator().manual_seed(seed)
+    def _randomise(self) -> None:
+        generator = torch.Generator().manual_seed(SEED)
         for layer in self.features:
             if isinstance(layer, nn.Conv2d):  # keeps the strength of the signal from layer to layer
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=generator)

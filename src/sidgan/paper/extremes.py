@@ -22,6 +22,7 @@ from sidgan.types import Byte, Show
 LABELS = {"beard": "beard", "side": "side face", "occlusion": "occlusion", "low": "low resolution"}
 MOMENTS = 2  #: of each case, and one of a stretch that was left as filmed
 SECONDS = 10
+DRAWN = 2.0  #: seconds of each drawn person
 
 
 @dataclass(frozen=True)
@@ -55,14 +56,14 @@ class Case:
 
 def extremes(
     videos: Mapping[str, Path], *, model: str = "bundled", voice: Path | None = None, device: str = "auto",
-    seconds: float = 2.0, progress: Show = lambda share, text: None,
+    progress: Show = lambda share, text: None,
 ) -> list[Case]:  # fmt: skip
     """Dub each hard case.
 
     Args:
         videos: by name of `LABELS`; people are drawn for those that are missing.
         model: weights file or ``bundled``. voice: what they say; their own sound if not given.
-        device: for dubbing. seconds: of drawn people.
+        device: for dubbing.
 
     Raises:
         ConfigError: there is no such case.
@@ -78,7 +79,7 @@ def extremes(
             progress(i / len(LABELS), LABELS[name])
             video = videos.get(name, work / f"{name}.mp4")
             if name not in videos:
-                people.film(people.CASES[name], video, seconds)
+                people.film(people.CASES[name], video, DRAWN)
             out = work / f"{name}-dubbed.mp4"
             report = dubber.dub(video, voice or video, out)
             found.append(_case(name, video, out, report, invented=name not in videos))

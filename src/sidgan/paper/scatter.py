@@ -22,6 +22,7 @@ COLOURS = {
     "PC-AVS": "#e08214", "LipGAN": "#4d9221", "Wav2Lip": "#2166ac", "Wav2Lip-384": "#35978f", OURS: "#c9302c",
     GROUND: "#222222",
 }  # fmt: skip
+APART = 0.055  #: of the picture's height, between two labels
 OTHER = ("#7b3294", "#8c510a", "#c51b7d", "#666666")
 
 
@@ -124,13 +125,13 @@ def _panel(axes: Any, panel: Panel, *, first: bool) -> None:
         axes.set_ylabel("lag-D custom (not LSE-D)" if panel.custom else "LSE-D  (mouth and sound)")
 
 
-def _spread(heights: list[float], across: list[float], apart: float = 0.055) -> list[float]:
+def _spread(heights: list[float], across: list[float]) -> list[float]:
     """Heights of labels, moved up until none lies on another that is near it sideways."""
     placed: dict[int, float] = {}
     for i in sorted(range(len(heights)), key=lambda k: heights[k]):
         height = heights[i]
         for j in sorted(placed, key=lambda k: placed[k]):
-            if abs(across[j] - across[i]) < 0.3 and abs(placed[j] - height) < apart:
-                height = placed[j] + apart
+            if abs(across[j] - across[i]) < 0.3 and abs(placed[j] - height) < APART:
+                height = placed[j] + APART
         placed[i] = height
     return [placed[i] for i in range(len(heights))]

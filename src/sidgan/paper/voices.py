@@ -21,6 +21,7 @@ from sidgan.paper.side_by_side import INVENTED, stacked
 from sidgan.types import Byte, Float, Show
 
 SHOWN = 8
+DRAWN = 3.0  #: seconds of each drawn person
 LONGEST = 12.0  #: s that are compared
 
 
@@ -77,7 +78,7 @@ class OneVoice:
 
 
 def one_voice(
-    videos: Sequence[Path], voice: Path | None, *, model: str = "bundled", device: str = "auto", seconds: float = 3.0,
+    videos: Sequence[Path], voice: Path | None, *, model: str = "bundled", device: str = "auto",
     progress: Show = lambda share, text: None,
 ) -> OneVoice:  # fmt: skip
     """Dub two people with one voice and compare their mouths.
@@ -85,7 +86,7 @@ def one_voice(
     Args:
         videos: two of them; without any, two people are drawn.
         voice: what both say; without one, a third drawn person's.
-        model, device: for dubbing. seconds: of drawn people.
+        model, device: for dubbing.
 
     Raises:
         InputError, NoFaceError: a video cannot be used.
@@ -97,10 +98,10 @@ def one_voice(
             videos = [work / f"{name}.mp4" for name, _ in drawn[:2]]
             for path, (name, how) in zip(videos, drawn, strict=False):
                 progress(0.0, f"{name} is drawn")
-                people.film(how, path, seconds)
+                people.film(how, path, DRAWN)
         if voice is None:
             voice = work / "third.mp4"
-            people.film(people.CASES["beard"], voice, seconds)
+            people.film(people.CASES["beard"], voice, DRAWN)
         dubber, both = dubbing.Dubber(model, device=device), list[tuple[Filmed, Filmed, Path, Path]]()
         for i, video in enumerate(videos):
             progress(0.2 + 0.4 * i, f"{video.name} is dubbed")

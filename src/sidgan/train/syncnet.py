@@ -29,6 +29,7 @@ from sidgan.train.precision import descend, restore_scaler, scaler_state
 from sidgan.train.processes import normalise_alone, normalise_together, share, step_rng
 from sidgan.train.rate import rate_at
 
+REACH = 10  #: lags that are tried to either side
 CALIBRATION = 20  #: batches that normalisation statistics are taken from
 
 
@@ -258,14 +259,14 @@ def pair_scores(net: SyncNet, data: PackedSet) -> dict[str, float]:
     }
 
 
-def _hits(cosines: np.ndarray, reach: int = 10) -> np.ndarray:
-    """Whether the best of 21 lags is at most 1, for each window with 10 neighbours on both sides."""
+def _hits(cosines: np.ndarray) -> np.ndarray:
+    """Whether the best of all lags is at most 1, for each window with `REACH` neighbours on both sides."""
     count = len(cosines)
-    rows = np.arange(reach, count - reach)
+    rows = np.arange(REACH, count - REACH)
     if len(rows) == 0:
         return np.zeros(0, bool)
-    lags = np.stack([cosines[rows, rows + lag] for lag in range(-reach, reach + 1)], 1)
-    return np.abs(lags.argmax(1) - reach) <= 1
+    lags = np.stack([cosines[rows, rows + lag] for lag in range(-REACH, REACH + 1)], 1)
+    return np.abs(lags.argmax(1) - REACH) <= 1
 
 
 def _bce(cosines: np.ndarray, label: int) -> float:
