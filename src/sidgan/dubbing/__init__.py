@@ -18,8 +18,9 @@ are kept, so memory does not grow with pictures: small ones of the faces go to a
 """
 
 from sidgan.dubbing.analysis.census import Presence, faces
-from sidgan.dubbing.dubber import Dubber, check, dub
+from sidgan.dubbing.dubber import Dubber, dub
 from sidgan.dubbing.journal import work_folder
+from sidgan.dubbing.preparation import check
 from sidgan.dubbing.report import DubReport, Shot
 from sidgan.dubbing.review.page import write_page
 from sidgan.dubbing.review.strips import strip

@@ -3,36 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, suppress
-from dataclasses import replace
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from sidgan import checkpoint, executors, media, provenance
+from sidgan import checkpoint, media, provenance
 from sidgan.arguments import checked
 from sidgan.blend.steady import STEADY
 from sidgan.config import require
-from sidgan.dubbing.analysis import Analysis, analyse
+from sidgan.dubbing.analysis import analyse
 from sidgan.dubbing.analysis.choice import Faces
+from sidgan.dubbing.conclusion import lost, prove, reported
 from sidgan.dubbing.drawing import Drawing
 from sidgan.dubbing.inputs import Inputs
-from sidgan.dubbing.journal import Journal, Record, joined, surroundings, work_folder
+from sidgan.dubbing.journal import Journal, Record, surroundings, work_folder
 from sidgan.dubbing.live import Hearing, Live
 from sidgan.dubbing.plan import Plan, planned
+from sidgan.dubbing.preparation import cluster_of, first_pass, given_files, heard
 from sidgan.dubbing.report import Clock, DubReport, Progress
-from sidgan.dubbing.review.looks import figures, stretches
 from sidgan.dubbing.review.proof import Meant
 from sidgan.dubbing.segments import OnFrame, Scheme, Studio, complete, engine_of, engines
-from sidgan.dubbing.settings import Background, Damage, Settings, background_of, face_of
+from sidgan.dubbing.settings import Damage, Settings, background_of, face_of
 from sidgan.dubbing.silence import Silence
-from sidgan.engine import check_engine, load
-from sidgan.errors import InputError, SidganError
+from sidgan.engine import Engine, load
 from sidgan.executors import Executor
 from sidgan.files import ending
 from sidgan.nn import Generator
@@ -40,8 +39,6 @@ from sidgan.provenance.credentials import Credentials
 from sidgan.timeline import Length, Timeline
 from sidgan.types import Byte, Clip, Float
 
-BRIEF = 0.1  #: seconds by which a voice may be cut, or a sound missing that is asked for, without a word about it
-LONG = 1.0  #: and by which a video may go on after its voice
 OF_ENGINE = ("device", "engine", "emphasis")  #: settings with which the network is made ready
 
 
@@ -145,33 +142,47 @@ def dub(
     )  # fmt: skip
 
 
-def check(
-    video: Path,
-    audio: Path,
-    out: Path,
-    sign: Credentials | None = None,
-    *,
-    encoder: str = "x264",
-    lossless: bool = False,
-    engine: str = "torch",
-    device: str = "auto",
-    background: Background | None = None,
-) -> None:
-    """Raise what `dub` would raise about files and tools, before minutes are spent on adaptation or separation."""
+@dataclass(frozen=True)
+class _Order:
+    """One dub that is asked for; see `dub`.
 
-    class Enough(Exception):  # noqa: N818  no error, but the writer is left as by one: it wants no frame, and tidies up
-        pass
+    Attributes:
+        given: its files. clip: the video.
+        ready: the engines of ``own``, by track.
+        cluster: machines that draw, if others are to.
+    """
 
-    check_engine(engine, device)
-    if background == "original":
-        media.require_separator()
-        if media.probe(video).audio_rate is None:
-            raise InputError(f"{video} has no sound of its own to be heard under the voice; leave background out")
-    encoding = media.Encoding(encoder, lossless=lossless)
-    with suppress(Enough), Journal(out):
-        draft = out if sign is None else sign.draft(out)
-        with media.Writer(draft, media.probe(video), audio=audio, encoding=encoding):
-            raise Enough
+    given: Inputs
+    clip: Clip
+    out: Path
+    settings: Settings
+    own: Mapping[int, Generator]
+    ready: Mapping[int, Engine]
+    sign: Credentials | None
+    workers: int
+    cluster: Executor | None
+    on_frame: OnFrame | None
+    show: Progress
+    tell: Callable[[str], None] | None
+    clock: Clock
+
+
+@dataclass(frozen=True)
+class _Made:
+    """What was written.
+
+    Attributes:
+        plan: what was to become of each frame. told: what did, segment by segment.
+        mark: what the output says about itself.
+        own_end: see `sidgan.dubbing.preparation.Heard`.
+        left: what of the video was not taken over, a line each.
+    """
+
+    plan: Plan
+    told: Sequence[Record]
+    mark: provenance.Mark
+    own_end: Fraction
+    left: Sequence[str]
 
 
 class Dubber:
@@ -226,63 +237,36 @@ class Dubber:
         Args:
             change: single settings by name, for this dub; those of the engine are made once, with the dubber.
         """
-        video, out, own, settings = Path(video), Path(out), own or {}, self._changed(change)
+        out, own, settings = Path(out), own or {}, self._changed(change)
         audio = None if audio is None else Path(audio)
         alone = on_frame is None or (workers, ray) == (1, None)
         require(alone, "frames that other processes draw cannot be shown; take one worker")
-        cluster = _cluster(ray, workers, audio, out)
+        cluster = cluster_of(ray, workers, audio, out)
         ready = engines(own, settings, self.engine.batch)
         require(all(e.size == self.engine.size for e in ready.values()), "faces' own networks must be of one size")
-        clip, clock = media.probe(video, tolerant=settings.on_damage == "pass"), Clock()
-        show: Progress = progress or (lambda stage, done, total: None)
+        clip, clock = media.probe(Path(video), tolerant=settings.on_damage == "pass"), Clock()
+        given = given_files(Path(video), audio, out, sign, settings)
+        order = _Order(
+            given, clip, out, replace(settings, speakers=given.speakers), own, ready, sign, workers, cluster, on_frame,
+            progress or (lambda stage, done, total: None), tell, clock,
+        )  # fmt: skip
         with ExitStack() as stack:
-            given = _given(video, audio, out, sign, settings)
-            settings = replace(settings, speakers=given.speakers)
             work = stack.enter_context(Journal(out))
             with clock.stage("listen"):
-                stack.enter_context(given.mixed(work_folder(out) / "separated", settings.device, show, tell))
-            draft = out if sign is None else sign.draft(out)
+                kept = work_folder(out) / "separated"
+                stack.enter_context(given.mixed(kept, settings.device, order.show, tell))
+            draft = out
             if sign is not None:
+                draft = sign.draft(out)
                 stack.callback(draft.unlink, missing_ok=True)
-            # Entered first, so that an output or a voice that cannot be used is told before minutes are spent.
-            with media.Writer(draft, clip, audio=given.sound, encoding=settings.encoding, named=True) as writer:
-                with clock.stage("mark"):
-                    inputs, here = self._inputs(given, settings, own), surroundings(settings.engine, settings.device)
-                work.open(inputs | settings.noted() | here, tell)
-                with clock.stage("analyse"):
-                    seen = _seen(
-                        work, lambda: analyse(clip, settings.faces, show, settings.face, list(given.speakers))
-                    )
-                with clock.stage("listen"):
-                    plan = planned(seen, given.voice, settings)
-                timeline, said = plan.timeline, media.sound_span(given.sound)
-                _require_heard(given.sound, said, timeline)
-                own_end = _own_sound_end(clip, settings.length)
-                goes_on = timeline.voice < min(own_end, seen.end)
-                if goes_on:
-                    writer.go_on_with_own_sound()
-                drawing = Drawing(clip, plan, self.engine, ready, clock, show, settings.steady)
-                with clock.stage("mark"):
-                    mark = self._mark(clip, inputs, drawing, timeline, signed=sign is not None)
-                studio = Studio(
-                    Scheme(clip, settings.encoding, ending(out), work.folder), work.analysis, given.voice, settings,
-                    self._network, own, self.engine.batch, torch.get_num_threads(), here,
-                )  # fmt: skip
-                told = complete(work, len(timeline), drawing, studio, workers, clock, show, on_frame, cluster)
-                writer.tags = mark.tags()
-                meant = Meant(
-                    out, video, timeline, [*chain(*(record.digests for record in told))], said, goes_on, mark
-                )
-                writer.prove = partial(_prove, meant, work, clock, show)
-                with clock.stage("write"):
-                    writer.join([media.Segment(work.segment(record.segment)) for record in told], subtitles=seen.end)
+            made = self._made(order, work, draft)
             if sign is not None:
                 with clock.stage("sign"):
-                    sign.sign(draft, out, video, mark.to_dict(), mark.edited.spans)
+                    sign.sign(draft, out, given.video, made.mark.to_dict(), made.mark.edited.spans)
             work.remove()
-        return _reported(
-            plan, told, clock, f"{self.model}, adapted" if own else self.model, work.resumed,
-            _lost(clip, plan, settings.length, own_end, writer.left()),
+        return reported(
+            made.plan, made.told, clock, f"{self.model}, adapted" if own else self.model, work.resumed,
+            lost(clip, made.plan, settings.length, made.own_end, made.left),
         )  # fmt: skip
 
     def stream(
@@ -330,6 +314,45 @@ class Dubber:
         require(not fixed, f"{' and '.join(fixed)} cannot change between the dubs of a Dubber; make another")
         return settings
 
+    def _made(self, order: _Order, work: Journal, draft: Path) -> _Made:
+        """Write the output, proven but not signed, to ``draft``."""
+        given, clip, settings, clock = order.given, order.clip, order.settings, order.clock
+        # Entered first, so that an output or a voice that cannot be used is told before minutes are spent.
+        with media.Writer(draft, clip, audio=given.sound, encoding=settings.encoding, named=True) as writer:
+            with clock.stage("mark"):
+                inputs, here = self._inputs(given, settings, order.own), surroundings(settings.engine, settings.device)
+            work.open(inputs | settings.noted() | here, order.tell)
+            plan = _planned(order, work)
+            sound = heard(given.sound, clip, plan, settings.length)
+            if sound.goes_on:
+                writer.go_on_with_own_sound()
+            drawing = Drawing(clip, plan, self.engine, order.ready, clock, order.show, settings.steady)
+            with clock.stage("mark"):
+                mark = self._mark(clip, inputs, drawing, plan.timeline, signed=order.sign is not None)
+            told = self._drawn(order, work, drawing, len(plan.timeline), here)
+            writer.tags = mark.tags()
+            digests = [*chain(*(record.digests for record in told))]
+            meant = Meant(order.out, given.video, plan.timeline, digests, sound.said, sound.goes_on, mark)
+            writer.prove = partial(prove, meant, work, clock, order.show)
+            with clock.stage("write"):
+                parts = [media.Segment(work.segment(record.segment)) for record in told]
+                writer.join(parts, subtitles=plan.seen.end)
+        return _Made(plan, told, mark, sound.own_end, writer.left())
+
+    def _drawn(
+        self, order: _Order, work: Journal, drawing: Drawing, count: int, here: Mapping[str, Any]
+    ) -> list[Record]:
+        """All segments of ``count`` frames, those drawn now and those of an earlier run."""
+        studio = Studio(
+            Scheme(order.clip, order.settings.encoding, ending(order.out), work.folder), work.analysis,
+            order.given.voice, order.settings, self._network, order.own, self.engine.batch, torch.get_num_threads(),
+            here,
+        )  # fmt: skip
+        return complete(
+            work, count, drawing, studio, order.workers, order.clock, order.show, order.on_frame,
+            order.cluster,
+        )  # fmt: skip
+
     def _inputs(self, given: Inputs, settings: Settings, own: Mapping[int, Generator]) -> dict[str, Any]:
         """Digests of all that a dub is made of."""
         networks = {id(network): checkpoint.digest(network.state_dict()) for network in own.values()}
@@ -354,87 +377,12 @@ class Dubber:
         )  # fmt: skip
 
 
-def _cluster(ray: str | None, workers: int, audio: Path | None, out: Path) -> Executor | None:
-    """The machines that draw, where others are to; they must be found before minutes are spent."""
-    require(workers > 0, f"workers must be positive, not {workers}")
-    if ray is None:
-        return None
-    require(audio is not None, "give a sound track: a mix that is made on this machine cannot be seen by others")
-    return executors.on_ray(ray, out.parent, workers)
-
-
-def _seen(work: Journal, find: Callable[[], Analysis]) -> Analysis:
-    """What the first passes find: now, or found in an earlier run."""
-    if work.analysis.exists():
-        with suppress(ValueError):
-            return Analysis.load(work.analysis)
-    seen = find()
-    seen.save(work.analysis)
-    return seen
-
-
-def _given(video: Path, audio: Path | None, out: Path, sign: Credentials | None, settings: Settings) -> Inputs:
-    """The files of a dub; where separation is to take minutes, all that can be wrong is told before."""
-    given = Inputs(video, audio, settings.speakers, out, settings.background)
-    if settings.background == "original":
-        check(
-            given.video, given.voices[0], out, sign, encoder=settings.encoder, lossless=settings.lossless,
-            background=settings.background,
-        )  # fmt: skip
-    return given
-
-
-def _own_sound_end(clip: Clip, length: Length) -> Fraction:
-    """Seconds at which the sound is over that is to be kept after the voice; 0 where there is none, or none wanted."""
-    return media.sound_span(clip.path).end if length == "keep" and clip.audio_rate is not None else Fraction(0)
-
-
-def _lost(clip: Clip, plan: Plan, length: Length, own_end: Fraction, subtitles: Iterable[str]) -> Iterator[str]:
-    """What of the inputs is not in the output, and what was asked for in vain, a line each."""
-    end, video = plan.timeline.voice, plan.seen.end
-    if length not in ("cut", "keep") and not plan.timeline.repeats:
-        yield f"--length {length} had nothing to do: the voice is not longer than the video"
-    if length == "keep" and abs(end - video) <= BRIEF:
-        yield "--length keep had nothing to do: the voice is as long as the video"
-    if length in ("cut", "keep") and end > video + BRIEF:
-        yield "the voice goes on after the video and was cut there; --length hold, loop or pingpong shows all of it"
-    if length == "keep" and end + BRIEF < video and own_end < end + BRIEF:
-        none = f"'s own sound is over at {float(own_end):.2f} s" if own_end else " has no sound of its own to keep"
-        yield f"{clip.path.name}{none}: it is silent after the voice"
-    if length != "keep" and end + LONG < video:
-        yield (f"the voice is over at {float(end):.2f} s, and the video goes on as filmed, in silence; "
-               "--length keep gives it its own")  # fmt: skip
-    yield from (f"not taken over from {clip.path.name}: {what}" for what in (*clip.besides, *subtitles))
-
-
-def _reported(
-    plan: Plan, told: Sequence[Record], clock: Clock, model: str, resumed: int, lost: Iterable[str]
-) -> DubReport:
-    done, seen = joined(told), plan.seen
-    return DubReport(
-        frames=len(plan.timeline), dubbed=done.dubbed, passed=tuple(done.passed),
-        shots=tuple(plan.shots()), notes=(*seen.notes, *lost), damaged=seen.damaged,
-        seconds={stage: round(s, 3) for stage, s in clock.seconds.items()},
-        wall=round(clock.wall, 3), cpu=round(clock.cpu, 3), memory=round(clock.memory, 1),
-        face_side=round(float(np.median(done.sides or [0])), 1), model=model,
-        engine=", ".join(dict.fromkeys(record.engine for record in told if record.engine)),
-        looks=tuple(stretches(done.looks, plan.timeline, done.passed)), **figures(done.looks), resumed=resumed,
-    )  # fmt: skip
-
-
-def _require_heard(sound: Path, said: media.SoundSpan, timeline: Timeline) -> None:
-    """Raise an `InputError` where a sound track begins after the last frame of the output."""
-    if said.start >= timeline.end:
-        raise InputError(
-            f"{sound} begins to sound at {float(said.start):.2f} s, when the video is over; give one that begins "
-            "earlier, or --length hold, loop or pingpong"
+def _planned(order: _Order, work: Journal) -> Plan:
+    """What becomes of each frame, by what the video shows and the voices say."""
+    settings = order.settings
+    with order.clock.stage("analyse"):
+        seen = first_pass(
+            work, lambda: analyse(order.clip, settings.faces, order.show, settings.face, list(settings.speakers))
         )
-
-
-def _prove(meant: Meant, work: Journal, clock: Clock, show: Progress, file: Path) -> None:
-    """Read the output back before it takes its name; work for one that is not as meant is of no more use."""
-    with clock.stage("verify"):
-        missed = meant.missed(file, show)
-    if missed:
-        work.remove()
-        raise SidganError(missed)
+    with order.clock.stage("listen"):
+        return planned(seen, order.given.voice, settings)

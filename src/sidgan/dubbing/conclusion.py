@@ -1,0 +1,64 @@
+"""What comes after the last frame is drawn: the output is proven, and a report tells what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from sidgan.dubbing.journal import Journal, Record, joined
+from sidgan.dubbing.plan import Plan
+from sidgan.dubbing.report import Clock, DubReport, Progress
+from sidgan.dubbing.review.looks import figures, stretches
+from sidgan.dubbing.review.proof import Meant
+from sidgan.errors import SidganError
+from sidgan.timeline import Length
+from sidgan.types import Clip
+
+BRIEF = 0.1  #: seconds by which a voice may be cut, or a sound missing that is asked for, without a word about it
+LONG = 1.0  #: and by which a video may go on after its voice
+
+
+def prove(meant: Meant, work: Journal, clock: Clock, show: Progress, file: Path) -> None:
+    """Read the output back before it takes its name; work for one that is not as meant is of no more use."""
+    with clock.stage("verify"):
+        missed = meant.missed(file, show)
+    if missed:
+        work.remove()
+        raise SidganError(missed)
+
+
+def lost(clip: Clip, plan: Plan, length: Length, own_end: Fraction, subtitles: Iterable[str]) -> Iterator[str]:
+    """What of the inputs is not in the output, and what was asked for in vain, a line each."""
+    end, video = plan.timeline.voice, plan.seen.end
+    if length not in ("cut", "keep") and not plan.timeline.repeats:
+        yield f"--length {length} had nothing to do: the voice is not longer than the video"
+    if length == "keep" and abs(end - video) <= BRIEF:
+        yield "--length keep had nothing to do: the voice is as long as the video"
+    if length in ("cut", "keep") and end > video + BRIEF:
+        yield "the voice goes on after the video and was cut there; --length hold, loop or pingpong shows all of it"
+    if length == "keep" and end + BRIEF < video and own_end < end + BRIEF:
+        none = f"'s own sound is over at {float(own_end):.2f} s" if own_end else " has no sound of its own to keep"
+        yield f"{clip.path.name}{none}: it is silent after the voice"
+    if length != "keep" and end + LONG < video:
+        yield (f"the voice is over at {float(end):.2f} s, and the video goes on as filmed, in silence; "
+               "--length keep gives it its own")  # fmt: skip
+    yield from (f"not taken over from {clip.path.name}: {what}" for what in (*clip.besides, *subtitles))
+
+
+def reported(
+    plan: Plan, told: Sequence[Record], clock: Clock, model: str, resumed: int, missing: Iterable[str]
+) -> DubReport:
+    """What a dub came to; ``missing`` are the lines of `lost`, ``resumed`` the frames of an earlier run."""
+    done, seen = joined(told), plan.seen
+    return DubReport(
+        frames=len(plan.timeline), dubbed=done.dubbed, passed=tuple(done.passed),
+        shots=tuple(plan.shots()), notes=(*seen.notes, *missing), damaged=seen.damaged,
+        seconds={stage: round(s, 3) for stage, s in clock.seconds.items()},
+        wall=round(clock.wall, 3), cpu=round(clock.cpu, 3), memory=round(clock.memory, 1),
+        face_side=round(float(np.median(done.sides or [0])), 1), model=model,
+        engine=", ".join(dict.fromkeys(record.engine for record in told if record.engine)),
+        looks=tuple(stretches(done.looks, plan.timeline, done.passed)), **figures(done.looks), resumed=resumed,
+    )  # fmt: skip

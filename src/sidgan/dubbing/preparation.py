@@ -1,0 +1,115 @@
+"""What comes before the first frame is drawn: the files, the machines, the first pass, and what will be heard."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from sidgan import executors, media
+from sidgan.config import require
+from sidgan.dubbing.analysis import Analysis
+from sidgan.dubbing.inputs import Inputs
+from sidgan.dubbing.journal import Journal
+from sidgan.dubbing.plan import Plan
+from sidgan.dubbing.settings import Background, Settings
+from sidgan.engine import check_engine
+from sidgan.errors import InputError
+from sidgan.executors import Executor
+from sidgan.provenance.credentials import Credentials
+from sidgan.timeline import Length
+from sidgan.types import Clip
+
+
+def check(
+    video: Path,
+    audio: Path,
+    out: Path,
+    sign: Credentials | None = None,
+    *,
+    encoder: str = "x264",
+    lossless: bool = False,
+    engine: str = "torch",
+    device: str = "auto",
+    background: Background | None = None,
+) -> None:
+    """Raise what `dub` would raise about files and tools, before minutes are spent on adaptation or separation."""
+
+    class Enough(Exception):  # noqa: N818  no error, but the writer is left as by one: it wants no frame, and tidies up
+        pass
+
+    check_engine(engine, device)
+    if background == "original":
+        media.require_separator()
+        if media.probe(video).audio_rate is None:
+            raise InputError(f"{video} has no sound of its own to be heard under the voice; leave background out")
+    encoding = media.Encoding(encoder, lossless=lossless)
+    with suppress(Enough), Journal(out):
+        draft = out if sign is None else sign.draft(out)
+        with media.Writer(draft, media.probe(video), audio=audio, encoding=encoding):
+            raise Enough
+
+
+def cluster_of(ray: str | None, workers: int, audio: Path | None, out: Path) -> Executor | None:
+    """The machines that draw, where others are to; they must be found before minutes are spent."""
+    require(workers > 0, f"workers must be positive, not {workers}")
+    if ray is None:
+        return None
+    require(audio is not None, "give a sound track: a mix that is made on this machine cannot be seen by others")
+    return executors.on_ray(ray, out.parent, workers)
+
+
+def given_files(video: Path, audio: Path | None, out: Path, sign: Credentials | None, settings: Settings) -> Inputs:
+    """The files of a dub; where separation is to take minutes, all that can be wrong is told before."""
+    given = Inputs(video, audio, settings.speakers, out, settings.background)
+    if settings.background == "original":
+        check(
+            given.video, given.voices[0], out, sign, encoder=settings.encoder, lossless=settings.lossless,
+            background=settings.background,
+        )  # fmt: skip
+    return given
+
+
+def first_pass(work: Journal, find: Callable[[], Analysis]) -> Analysis:
+    """What the first passes find: now, or found in an earlier run."""
+    if work.analysis.exists():
+        with suppress(ValueError):
+            return Analysis.load(work.analysis)
+    seen = find()
+    seen.save(work.analysis)
+    return seen
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What is heard in an output.
+
+    Attributes:
+        said: when the sound track is heard.
+        own_end: seconds at which the video's own sound is over that is to be kept after the voice; 0 where there is
+            none, or none wanted.
+        goes_on: whether some of it comes after the voice.
+    """
+
+    said: media.SoundSpan
+    own_end: Fraction
+    goes_on: bool
+
+
+def heard(sound: Path, clip: Clip, plan: Plan, length: Length) -> Heard:
+    """What is heard of a sound track, and of the clip's own sound after it.
+
+    Raises:
+        InputError: the sound track begins after the last frame of the output.
+    """
+    said, timeline = media.sound_span(sound), plan.timeline
+    if said.start >= timeline.end:
+        raise InputError(
+            f"{sound} begins to sound at {float(said.start):.2f} s, when the video is over; give one that begins "
+            "earlier, or --length hold, loop or pingpong"
+        )
+    kept = length == "keep" and clip.audio_rate is not None
+    own_end = media.sound_span(clip.path).end if kept else Fraction(0)
+    return Heard(said, own_end, timeline.voice < min(own_end, plan.seen.end))
