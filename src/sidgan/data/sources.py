@@ -258,7 +258,7 @@ def _lrw_duration(path: Path) -> float:
 def lrs2(root: Path) -> Listing:
     """One ``id/clip`` a line; a second word (NF, MV) marks clips that the set's authors leave out."""
     files = files_below(root)
-    videos = {}
+    videos: dict[tuple[str, str], Path] = {}
     for path in files:
         found = re.search(r"/(main|pretrain)/([^/]+/[^/]+)\.mp4$", path.as_posix())
         if found:
@@ -270,17 +270,22 @@ def lrs2(root: Path) -> Listing:
         part = "pretrain" if path.stem == "pretrain" else "main"
         for where, line in lines_of(path, root):
             listing.lines += 1
-            key, *mark = line.split()
-            if not re.fullmatch(r"[^/]+/[^/]+", key):
-                listing.skip(where, f"expected id/clip, not '{line[:60]}'", "bad")
-            elif mark:
-                listing.skip(where, f"{key} is marked {' '.join(mark)}", "left out")
-            elif (part, key) not in videos:
-                listing.skip(where, f"no {part}/{key}.mp4", "missing")
-            else:
-                clip = ClipSource(videos[part, key], f"{part}/{key}", key.partition("/")[0])
-                listing.add(replace(clip, split=SPLIT_NAMES[path.stem]), where)
+            _lrs2_line(listing, where, line, part, SPLIT_NAMES[path.stem], videos)
     return listing.finish(root, "train.txt, val.txt, test.txt or pretrain.txt, and {main,pretrain}/ID/CLIP.mp4")
+
+
+def _lrs2_line(
+    listing: Listing, where: str, line: str, part: str, split: str, videos: dict[tuple[str, str], Path]
+) -> None:
+    key, *mark = line.split()
+    if not re.fullmatch(r"[^/]+/[^/]+", key):
+        listing.skip(where, f"expected id/clip, not '{line[:60]}'", "bad")
+    elif mark:
+        listing.skip(where, f"{key} is marked {' '.join(mark)}", "left out")
+    elif (part, key) not in videos:
+        listing.skip(where, f"no {part}/{key}.mp4", "missing")
+    else:
+        listing.add(ClipSource(videos[part, key], f"{part}/{key}", key.partition("/")[0], split=split), where)
 
 
 def voxceleb2(root: Path) -> Listing:

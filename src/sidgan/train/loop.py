@@ -111,52 +111,76 @@ def run(task: Task, folder: Path, config: LoopConfig, say: Callable[[str], None]
     Raises:
         SidganError: the loss or its gradient is not a number for too long, or the weights are none at the end.
     """
-    images = folder / "images"
-    images.mkdir(parents=True, exist_ok=True)
-    first_process = task.fabric.is_global_zero
-    log = _Log(folder, say if first_process else None)
-    first, seconds = _resume(task, folder / "last.pt")
-    log.text(_opening(folder, first, config.steps, task.fabric.device))
-    begun = time.monotonic() - seconds
-    sums: defaultdict[str, list[float]] = defaultdict(list)
-    bad, due = 0, False
-    log.texts(task.notes())
-    for index in range(first, config.steps):
-        losses = task.step(index)
-        bad = 0 if all(np.isfinite(v) for v in losses.values()) else bad + 1
-        if bad > MAX_BAD_STEPS:
-            raise SidganError(f"the loss or its gradient is not a number since step {index - bad + 2}; lower the "
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    return _Run(task, folder, config, say).go()
+
+
+class _Run:
+    """A training from where it stands to its end, or for as long as there is time."""
+
+    def __init__(self, task: Task, folder: Path, config: LoopConfig, say: Callable[[str], None]) -> None:
+        self._task, self._folder, self._config = task, folder, config
+        self._first_process = task.fabric.is_global_zero
+        self._log = _Log(folder, say if self._first_process else None)
+        self._first, self._earlier = _resume(task, folder / "last.pt")  # steps and seconds of those before
+        self._log.text(_opening(folder, self._first, config.steps, task.fabric.device))
+        self._begun = time.monotonic() - self._earlier
+        self._sums: defaultdict[str, list[float]] = defaultdict(list)
+        self._bad, self._due = 0, False  # steps in a row that were left out; whether a save was put off for that
+        self._log.texts(task.notes())
+
+    def go(self) -> bool:
+        """Make the steps; returns whether all are done."""
+        for done in range(self._first + 1, self._config.steps + 1):
+            self._step(done)
+            elapsed = time.monotonic() - self._begun
+            last, late = done == self._config.steps, self._late(elapsed)
+            self._report(done, elapsed, last)
+            self._keep(done, elapsed, last or late)
+            if late:
+                self._log.text(f"stopped after {self._config.minutes} minutes at step {done}; run again to go on")
+                return last
+        return True
+
+    def _step(self, done: int) -> None:
+        """Make one step, after which ``done`` are done."""
+        losses = self._task.step(done - 1)
+        self._bad = 0 if all(np.isfinite(v) for v in losses.values()) else self._bad + 1
+        if self._bad > MAX_BAD_STEPS:
+            raise SidganError(f"the loss or its gradient is not a number since step {done - self._bad + 1}; lower the "
                               "learning rate")  # fmt: skip
         for name, value in losses.items():
-            sums[name].append(value)
-        done = index + 1
-        elapsed = time.monotonic() - begun
-        last = done == config.steps
-        late = config.minutes is not None and elapsed - seconds > 60 * config.minutes
-        late = task.fabric.broadcast(late) if config.minutes is not None else False  # clocks differ
-        if done % config.log_every == 0 or last:
-            means = {name: float(np.mean(values)) for name, values in sums.items()}
-            log.numbers(done, elapsed, means)
-            sums.clear()
-        if done % config.eval_every == 0 or last:
-            judged = {f"val_{k}": v for k, v in task.evaluate(done, images).items()}
+            self._sums[name].append(value)
+
+    def _late(self, elapsed: float) -> bool:
+        """Whether the time is up, in all processes alike: their clocks differ."""
+        minutes = self._config.minutes
+        return minutes is not None and bool(self._task.fabric.broadcast(elapsed - self._earlier > 60 * minutes))
+
+    def _report(self, done: int, elapsed: float, last: bool) -> None:
+        """Log, and judge, if it is time to."""
+        if done % self._config.log_every == 0 or last:
+            means = {name: float(np.mean(values)) for name, values in self._sums.items()}
+            self._log.numbers(done, elapsed, means)
+            self._sums.clear()
+        if done % self._config.eval_every == 0 or last:
+            judged = {f"val_{k}": v for k, v in self._task.evaluate(done, self._folder / "images").items()}
             if judged:  # there is nothing to say where nothing is held out
-                log.numbers(done, elapsed, judged)
-        log.texts(task.notes())
-        due = due or done % config.save_every == 0
-        ends = last or late
-        if ends and bad and not _finite(task.state()):
+                self._log.numbers(done, elapsed, judged)
+        self._log.texts(self._task.notes())
+
+    def _keep(self, done: int, elapsed: float, ends: bool) -> None:
+        """Save if it is time to, and at the end."""
+        due = self._due or done % self._config.save_every == 0
+        if ends and self._bad and not _finite(self._task.state()):
             raise SidganError(f"the weights are not numbers at step {done}; lower the learning rate")
         # What stood there before is better than the weights of a run that is going wrong.
-        save, due = ends or (due and bad == 0), due and bad > 0
-        if first_process and save:
+        save, self._due = ends or (due and self._bad == 0), due and self._bad > 0
+        if self._first_process and save:
             # In this order: a run whose state says that all steps are done has their weights, whatever killed it.
-            task.export(folder / "weights.safetensors", {"steps": done, "hours": round(elapsed / 3600, 2)})
-            _save(task, folder / "last.pt", done, elapsed)
-        if late:
-            log.text(f"stopped after {config.minutes} minutes at step {done}; run again to go on")
-            return last
-    return True
+            meta = {"steps": done, "hours": round(elapsed / 3600, 2)}
+            self._task.export(self._folder / "weights.safetensors", meta)
+            _save(self._task, self._folder / "last.pt", done, elapsed)
 
 
 def _opening(folder: Path, first: int, steps: int, device: torch.device) -> str:
