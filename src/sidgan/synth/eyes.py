@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from sidgan.synth.head import smooth, vector
@@ -36,42 +38,53 @@ def landmarks(person: Person, blink: float) -> Float:
     return np.concatenate([right + middle * (-1, 1), left + middle]).astype(np.float32)
 
 
+@dataclass(frozen=True)
+class _Eye:
+    """One eye at the places of a picture, in cm.
+
+    Attributes:
+        side: -1 or 1.
+        ex, ey: from the middle of the eye, x outwards. dx, dy: from the pupil.
+        gaze: the pupil's place.
+        upper, lower: where the lids end, by ``ex``.
+        pixel: its side.
+    """
+
+    side: int
+    ex: Float
+    ey: Float
+    dx: Float
+    dy: Float
+    gaze: tuple[float, float]
+    upper: Float
+    lower: Float
+    pixel: float
+
+    def edge(self, distance: Float, soft: float = 0.0) -> Float:
+        """0 outside to 1 inside, by the distance to a line."""
+        return smooth(distance / (2 * (self.pixel + soft)) + 0.5)
+
+    @property
+    def inside(self) -> Float:
+        """1 between the lids."""
+        return self.edge(self.ey - self.upper) * self.edge(self.lower - self.ey) * self.edge(HALF - np.abs(self.ex))
+
+
 def draw(person: Person, pose: Pose, side: int, x: Float, y: Float, *, pixel: float) -> tuple[Paint, Float]:
     """Paint one eye (``side`` -1 or 1) at front coordinates; also the light (..., 3) mirrored by its wet surface."""
     middle = EYE_X * person.eye_gap
-    ex, ey = side * x - middle, y - EYE_Y  # from the middle of the eye, x outwards
+    ex, ey = side * x - middle, y - EYE_Y
     blink = float(np.clip(pose.blink, 0, 1))
     upper, lower = lids(person, blink, ex)
     open_upper, _ = lids(person, 0.0, ex)
-
-    def edge(distance: Float, soft: float = 0.0) -> Float:
-        return smooth(distance / (2 * (pixel + soft)) + 0.5)
-
-    inside = edge(ey - upper) * edge(lower - ey) * edge(HALF - np.abs(ex))
     gx, gy = 0.55 * pose.gaze_x * side, 0.3 * pose.gaze_y - 0.06
-    dx, dy = ex - gx, ey - gy
-    r = np.hypot(dx, dy)
-    angle = np.arctan2(dy, dx)
-    white = vector(0.66, 0.61, 0.58) * (1 - 0.30 * smooth((np.abs(ex) - 0.5) / 1.0))[..., None]
-    pink = smooth((-ex - HALF + 0.45) / 0.3) * 0.7 + 0.25 * smooth((np.abs(ex) - 0.9) / 0.6)
-    white = white + (vector(0.55, 0.26, 0.22) - white) * pink[..., None]
-    fibres = 0.5 * np.sin(angle * 23 + 3 * np.sin(angle * 5)) + 0.5 * np.sin(angle * 41 + 9 * r)
-    tone = (0.75 + 0.35 * fibres * smooth((r - 0.2) / 0.15)) * (0.8 + 0.9 * smooth((dy + 0.1) / 0.6))
-    iris = np.asarray(person.eye, np.float32) * np.maximum(tone, 0.1)[..., None]
-    iris *= (1 - 0.75 * smooth((r - 0.47) / 0.12))[..., None]
-    iris *= edge(r - 0.23, 0.02)[..., None]
-    ball = white + (iris - white) * edge(IRIS - r, 0.03)[..., None]
-    ball *= (0.38 + 0.62 * smooth((ey - upper) / 0.42))[..., None]  # the shadow of the upper lid and its lashes
+    eye = _Eye(side, ex, ey, ex - gx, ey - gy, (gx, gy), upper, lower, pixel)
 
+    inside, lashes = eye.inside, _lashes(eye)
     skin = np.asarray(person.skin, np.float32)
     dark = np.minimum(np.asarray(person.hair, np.float32) * 0.4, 0.03)
-    along = np.clip(ex / HALF, -1, 1)
-    flick = 0.06 * (0.6 + 0.4 * np.sin(ex * 38 + 3 * np.sin(ex * 7))) * smooth((ex + 1.2) / 1.4)
-    lash_top = edge(ey - upper + 0.05 + flick + 0.05 * smooth(along), 0.02) * edge(upper + 0.035 - ey, 0.01)
-    lash_low = 0.45 * edge(ey - lower + 0.015, 0.01) * edge(lower + 0.05 - ey, 0.03) * smooth((ex + 1.0) / 1.2)
-    reach = edge(HALF + 0.12 - np.abs(ex), 0.06)
-    lashes = np.maximum(lash_top, lash_low) * reach
-    waterline = edge(ey - lower + 0.09, 0.01) * inside
+    ball = _ball(person, eye)
+    waterline = eye.edge(ey - lower + 0.09, 0.01) * inside
     ball = ball + (vector(0.50, 0.26, 0.22) * 0.9 + 0.1 * skin - ball) * (0.55 * waterline)[..., None]
     fold_y = open_upper - 0.27 + 0.12 * blink
     crease = np.exp(-(((ey - fold_y) / 0.07) ** 2)) * smooth((1.62 - np.abs(ex)) / 0.5)
@@ -81,12 +94,45 @@ def draw(person: Person, pose: Pose, side: int, x: Float, y: Float, *, pixel: fl
     shade = 1 - (0.42 + 0.2 * person.age) * crease * (1 - cover)
     height = -0.10 * inside - 0.05 * crease
     gloss = np.where(inside > 0.5, 0.25, 0.45)
+    return Paint(colour.astype(np.float32), cover, gloss, height, shade), _mirrored(person, eye, inside)
 
-    light = np.asarray(person.light)
-    lx, ly = light[0] * side * 0.42 + gx * 0.8, light[1] * 0.45 + gy * 0.8
+
+def _ball(person: Person, eye: _Eye) -> Float:
+    """Colours (..., 3) of the white and the iris."""
+    ex, ey, dx, dy = eye.ex, eye.ey, eye.dx, eye.dy
+    r = np.hypot(dx, dy)
+    angle = np.arctan2(dy, dx)
+    white = vector(0.66, 0.61, 0.58) * (1 - 0.30 * smooth((np.abs(ex) - 0.5) / 1.0))[..., None]
+    pink = smooth((-ex - HALF + 0.45) / 0.3) * 0.7 + 0.25 * smooth((np.abs(ex) - 0.9) / 0.6)
+    white = white + (vector(0.55, 0.26, 0.22) - white) * pink[..., None]
+    fibres = 0.5 * np.sin(angle * 23 + 3 * np.sin(angle * 5)) + 0.5 * np.sin(angle * 41 + 9 * r)
+    tone = (0.75 + 0.35 * fibres * smooth((r - 0.2) / 0.15)) * (0.8 + 0.9 * smooth((dy + 0.1) / 0.6))
+    iris = np.asarray(person.eye, np.float32) * np.maximum(tone, 0.1)[..., None]
+    iris *= (1 - 0.75 * smooth((r - 0.47) / 0.12))[..., None]
+    iris *= eye.edge(r - 0.23, 0.02)[..., None]
+    ball = white + (iris - white) * eye.edge(IRIS - r, 0.03)[..., None]
+    ball *= (0.38 + 0.62 * smooth((ey - eye.upper) / 0.42))[..., None]  # the shadow of the upper lid and its lashes
+    return np.asarray(ball)
+
+
+def _lashes(eye: _Eye) -> Float:
+    """How far lashes cover what is behind them, 0 to 1."""
+    ex, ey = eye.ex, eye.ey
+    along = np.clip(ex / HALF, -1, 1)
+    flick = 0.06 * (0.6 + 0.4 * np.sin(ex * 38 + 3 * np.sin(ex * 7))) * smooth((ex + 1.2) / 1.4)
+    top = eye.edge(ey - eye.upper + 0.05 + flick + 0.05 * smooth(along), 0.02) * eye.edge(eye.upper + 0.035 - ey, 0.01)
+    low = 0.45 * eye.edge(ey - eye.lower + 0.015, 0.01) * eye.edge(eye.lower + 0.05 - ey, 0.03)
+    low = low * smooth((ex + 1.0) / 1.2)
+    return np.asarray(np.maximum(top, low) * eye.edge(HALF + 0.12 - np.abs(ex), 0.06))
+
+
+def _mirrored(person: Person, eye: _Eye, inside: Float) -> Float:
+    """(..., 3) of the lamp, and of what is bright below it."""
+    ex, ey = eye.ex, eye.ey
+    light, (gx, gy) = np.asarray(person.light), eye.gaze
+    lx, ly = light[0] * eye.side * 0.42 + gx * 0.8, light[1] * 0.45 + gy * 0.8
     spark = np.exp(-((((ex - lx) / 0.095) ** 2 + ((ey - ly) / 0.11) ** 2) ** 2))
-    spark += 0.10 * np.exp(-((dx / 0.5) ** 2) - ((dy - 0.32) / 0.13) ** 2) + 0.25 * np.exp(
+    spark += 0.10 * np.exp(-((eye.dx / 0.5) ** 2) - ((eye.dy - 0.32) / 0.13) ** 2) + 0.25 * np.exp(
         -(((ex + 1.38) / 0.07) ** 2) - (ey / 0.06) ** 2
     )
-    mirrored = (0.75 * spark * inside * edge(ey - upper - 0.1, 0.1))[..., None] * vector(1, 1, 1)
-    return Paint(colour.astype(np.float32), cover, gloss, height, shade), mirrored
+    return np.asarray((0.75 * spark * inside * eye.edge(ey - eye.upper - 0.1, 0.1))[..., None] * vector(1, 1, 1))
