@@ -138,10 +138,7 @@ def adapt(
     video = Path(video)
     if out is not None:
         out = Path(out)
-        require_ending(out, ".safetensors")
-        check_target(out)
-        require_apart(out, [checkpoint.base_file(model)], "the model to start from, which its changes need")
-        require_apart(out, [video], "the video itself")
+        _check_out(out, model, video)
     base, rivals, note = _adaptable(model, minutes)
     found = read_material(video, base.config.base_size, "all", progress, LONGEST)
     material = next((m for m in found if m.number == face), None)
@@ -157,6 +154,14 @@ def adapt(
         checkpoint.save_changes(out, result.generator, model, {"adapted_to": video.name, **report.to_dict()})
         report = replace(report, bytes=out.stat().st_size)
     return result.generator, report
+
+
+def _check_out(out: Path, model: Path | str, video: Path) -> None:
+    """Raise an `OutputError` where changes to a model cannot be kept in ``out``, before minutes are spent."""
+    require_ending(out, ".safetensors")
+    check_target(out)
+    require_apart(out, [checkpoint.base_file(model)], "the model to start from, which its changes need")
+    require_apart(out, [video], "the video itself")
 
 
 def adapt_faces(

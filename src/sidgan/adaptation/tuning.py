@@ -81,10 +81,8 @@ def tune(
     Returns:
         Steps, and minutes spent on them.
     """
-    net = copy.deepcopy(base)
     still = set(frozen(base, hears, config))
-    for name, parameter in net.named_parameters():
-        parameter.requires_grad_(name not in still)
+    net = _learner(base, still)
     data = PackedSet.of(list(clips))
     if replay is not None and config.replay:
         data = Mixed(data, replay, config.replay)
@@ -93,6 +91,28 @@ def tune(
     if all(name in still for name, _ in base.named_parameters() if name.startswith("audio.")):
         settings = replace(settings, audio_lr=0.0)
     task = GanTask(settings, data, {}, launch(device, "auto"), expert if config.sync else None, net, rivals=rivals)
+    steps, spent = _learn(task, minutes, config, progress, lambda at: look(at, _averaged(task, base, config.part)))
+    return steps, spent / 60
+
+
+def _learner(base: Generator, still: set[str]) -> Generator:
+    """A copy of ``base`` in which all but some parameters learn."""
+    net = copy.deepcopy(base)
+    for name, parameter in net.named_parameters():
+        parameter.requires_grad_(name not in still)
+    return net
+
+
+def _averaged(task: GanTask, base: Generator, part: float) -> Generator:
+    """The weights as averaged over the steps, taken back towards ``base``, on the CPU."""
+    return between(base, copy.deepcopy(task.ema).cpu().eval(), part)
+
+
+def _learn(
+    task: GanTask, minutes: float, config: AdaptConfig, progress: Callable[[float, int, int], None],
+    look: Callable[[float], None],
+) -> tuple[int, float]:  # fmt: skip
+    """Make steps until the time is up or all are made; returns their number, and the seconds spent on them."""
     ahead, spent, index, steps = list(config.looks), 0.0, 0, config.steps or 1
     while ahead:
         begun = time.monotonic()
@@ -107,8 +127,8 @@ def tune(
         due = [at for at in ahead if share >= at]
         ahead = ahead[len(due) :]
         if due:
-            look(due[-1], between(base, copy.deepcopy(task.ema).cpu().eval(), config.part))
-    return index, spent / 60
+            look(due[-1])
+    return index, spent
 
 
 @torch.no_grad()

@@ -111,11 +111,8 @@ def evaluate_to(
     if sounds is None and lent.lag_expert is not None:
         heard = _origins(choice)
     jobs = _jobs(choice, how, heard)
-    names = {"list": choice.list, "notes": list(choice.notes), "count": len(jobs),
-             "size": sorted({record["size"] for record, _ in choice.clips if "size" in record}),
-             "names": protocol.text_digest(f"{job.split} {job.name}" for job in jobs)}  # fmt: skip
     described = protocol.describe(
-        "model", asdict(how) | {"sounds": bool(heard)}, names, lent.describe(),
+        "model", asdict(how) | {"sounds": bool(heard)}, _listed(choice, jobs), lent.describe(),
         **{kind: digest(path) for kind, path in files.items()},
     )  # fmt: skip
     protocol.settle(out, described)
@@ -153,6 +150,15 @@ def chosen(
             raise ConfigError(f"{record['name']} is in two of the folders; judge them one after another")
         seen.add((split, record["file"]))
     return choice
+
+
+def _listed(choice: Choice, jobs: Sequence[PackedJob]) -> dict[str, Any]:
+    """Which clips are judged, as the protocol has it."""
+    return {
+        "list": choice.list, "notes": list(choice.notes), "count": len(jobs),
+        "size": sorted({record["size"] for record, _ in choice.clips if "size" in record}),
+        "names": protocol.text_digest(f"{job.split} {job.name}" for job in jobs),
+    }  # fmt: skip
 
 
 def _splits(records: Sequence[dict[str, Any]]) -> str:
