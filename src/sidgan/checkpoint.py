@@ -211,17 +211,19 @@ def load_occlusion(path: Path | str = "bundled") -> OcclusionNet:
     return _load(path, OcclusionNet)
 
 
-def save_critics(weights: Path, critics: Critics, meta: Mapping[str, Any] | None = None) -> None:
+def save_critics(
+    weights: Path, critics: Critics, meta: Mapping[str, Any] | None = None, *, half: bool = False
+) -> None:
     """Write the critics that a generator was trained against beside its weights, with the digest of these.
 
     Args:
         weights: the generator's file, which is there.
-        meta: as for `save`.
+        meta, half: as for `save`.
 
     Raises:
         OutputError: it cannot be written.
     """
-    save(critics_file(weights), critics, {**(meta or {}), "of": digest(_tensors(weights))})
+    save(critics_file(weights), critics, {**(meta or {}), "of": digest(_tensors(weights))}, half=half)
 
 
 def load_critics(
