@@ -93,12 +93,8 @@ def one_voice(
     """
     with tempfile.TemporaryDirectory(prefix="sidgan-") as folder:
         work, invented = Path(folder), not videos
-        drawn = list(people.PLAIN.items())
         if invented:
-            videos = [work / f"{name}.mp4" for name, _ in drawn[:2]]
-            for path, (name, how) in zip(videos, drawn, strict=False):
-                progress(0.0, f"{name} is drawn")
-                people.film(how, path, DRAWN)
+            videos = _drawn(work, progress)
         if voice is None:
             voice = work / "third.mp4"
             people.film(people.CASES["beard"], voice, DRAWN)
@@ -113,12 +109,9 @@ def one_voice(
         series = [(_opening(filmed, clock), _opening(dubbed, clock)) for filmed, dubbed, _, _ in both]
         ticks = _moments(series[0][1] + series[1][1])
         speakers = []
-        for (filmed, _, video, out), (was, now) in zip(both, series, strict=True):
+        for (filmed, _, video, out), openings in zip(both, series, strict=True):
             frames = [_nearest(filmed, clock[t]) for t in ticks]
-            landmarks = [filmed.landmarks(f) for f in frames]
-            before, after = crops(video, filmed, frames), crops(out, filmed, frames)
-            speakers.append(Speaker(video.stem, was, now, before=tuple(map(stacked, before, landmarks)),
-                                    after=tuple(map(stacked, after, landmarks))))  # fmt: skip
+            speakers.append(Speaker(video.stem, *openings, *(_faces(v, filmed, frames) for v in (video, out))))
         loudness = _loudness(voice, len(clock))
     (was1, now1), (was2, now2) = series
     match, apart = metrics.opening_match(now2, now1), metrics.leak(now2, now1)
@@ -129,6 +122,21 @@ def one_voice(
         (metrics.opening_match(now1, was1).correlation, metrics.opening_match(now2, was2).correlation),
         match.lag, invented,
     )  # fmt: skip
+
+
+def _drawn(work: Path, progress: Show) -> list[Path]:
+    """Films of two drawn people."""
+    videos = []
+    for name, how in list(people.PLAIN.items())[:2]:
+        progress(0.0, f"{name} is drawn")
+        videos.append(work / f"{name}.mp4")
+        people.film(how, videos[-1], DRAWN)
+    return videos
+
+
+def _faces(video: Path, filmed: Filmed, frames: list[int]) -> tuple[Byte, ...]:
+    """What is shown of some frames of a video, or of its dub, where the face was ``filmed``."""
+    return tuple(map(stacked, crops(video, filmed, frames), map(filmed.landmarks, frames)))
 
 
 def _seconds(voice: Path) -> float:
