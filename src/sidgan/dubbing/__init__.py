@@ -10,8 +10,9 @@
     output ─ read ─ compare ───────▶ report, page               review      third pass: is it what was meant?
 
 What is drawn goes into its frame by `sidgan.blend`, behind what lies before the face (`analysis.covering`). A page
-says how it looks and what to check first (`review`). Settings are in `settings`. What is done so far is kept by
-`journal`, so that a dub can be resumed. Pictures that are still arriving go another way (`live`), by the same stages.
+says how it looks and what to check first (`review`). Settings are in `settings`; what comes before and after these
+passes is in `preparation` and `conclusion`. What is done so far is kept by `journal`, so that a dub can be resumed.
+Pictures that are still arriving go another way (`live`), by the same stages.
 
 What becomes of each frame is decided before the first is drawn (`plan`). Only landmarks, tones of skin and spectrograms
 are kept, so memory does not grow with pictures: small ones of the faces go to a file when they are many.
