@@ -8,8 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from sidgan import border
-from sidgan.blend import mouth_alpha, polygon
+from sidgan.blend import border, mouth_alpha, polygon
 from sidgan.blend.border import FARTHEST, LEVELS, LOOK_BACK, NEAREST, RAYS, SIDES, Border, cheapest, outline
 from sidgan.geometry import MOUTH, distance_to, mask_boxes
 from sidgan.types import Array, Byte, Float
