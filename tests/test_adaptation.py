@@ -317,7 +317,7 @@ def test_critics_are_kept_beside_weights_and_found_from_changes_too(kept):
     _, found, note = run._adaptable(folder / "me.safetensors", 1.0)
     assert found is None
     assert note == ("the critics.safetensors beside base.safetensors belongs to other weights and was not used; keep "
-                    "each generator and its critics in a folder of their own")  # fmt: skip
+                    "each generator in a folder with its own critics")  # fmt: skip
     (folder / "critics.safetensors").write_bytes(b"no weights")
     with pytest.raises(CheckpointError, match=r"critics\.safetensors is not a safetensors file"):
         checkpoint.load_critics(folder / "base.safetensors")
@@ -404,7 +404,7 @@ def test_the_best_look_is_used_and_not_the_last(blob, monkeypatch):
     result = run._adapt_one(base, material(blob, 60), 1.0, **how)
     assert result.generator is base
     assert not result.report.kept
-    assert "stays as it was" in result.report.line()
+    assert "is left unchanged" in result.report.line()
 
 
 # -------------------------------------------------------------------------------------------------------- changes
@@ -487,7 +487,7 @@ def test_changes_on_another_drive_than_their_base_are_kept(kept, monkeypatch):
 def test_changes_without_their_base_say_so(kept):
     folder, base, _ = kept
     (folder / "base.safetensors").unlink()
-    with pytest.raises(CheckpointError, match=r"base\.safetensors.*not here; put base\.safetensors beside it"):
+    with pytest.raises(CheckpointError, match=r"base\.safetensors.*missing; put base\.safetensors beside it"):
         checkpoint.load_generator(folder / "me.safetensors")
     checkpoint.save(folder / "base.safetensors", small(5))
     with pytest.raises(CheckpointError, match="is not those weights"):

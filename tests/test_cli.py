@@ -377,7 +377,7 @@ def printed_into(stream, arguments, unbuffered):
 def test_output_that_cannot_be_written_is_one_line(arguments, unbuffered):
     with open("/dev/full", "wb") as full:
         result = printed_into(full, arguments, unbuffered)
-    says = "sidgan: the output cannot be written: no space left on device; free space or send it elsewhere\n"
+    says = "sidgan: the output cannot be written: no space left on device; free space or write to another place\n"
     assert (result.returncode, result.stderr) == (2, says)
 
 

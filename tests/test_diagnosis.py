@@ -106,7 +106,7 @@ def test_silence_and_humming_are_negatives_nobody_can_tell_apart():
         clip.mels[:] = -4.0
     for clip in clips[2 * CLIPS // 3 :]:
         clip.mels[:] = clip.mels[:1].clone()
-    assert cause(clips) == "negatives too alike"
+    assert cause(clips) == "negatives too similar"
 
 
 def test_clips_without_landmarks_say_nothing(blob):
@@ -181,7 +181,7 @@ def test_without_a_cause_the_line_says_what_was_measured():
     assert "learning rate too low" in line, "nothing was trained yet"
     well = task([talk(i) for i in range(CLIPS)])
     well.origin = [p * 0.9 for p in well.origin]
-    assert "nothing measured explains it (lag 0, evidence" in diagnose(well)
+    assert "no measurement explains it (lag 0, evidence" in diagnose(well)
 
 
 # ------------------------------------------------------------------------------------------------ before the run
@@ -190,7 +190,7 @@ def test_without_a_cause_the_line_says_what_was_measured():
 def test_the_self_test_passes_sound_data_and_disturbs_nothing(blob):
     one, other = task([blob(128, 40)]), task([blob(128, 40)])
     before = torch.get_rng_state()
-    assert "learns 8 windows by heart" in self_test(one)
+    assert "memorises 8 windows" in self_test(one)
     assert torch.equal(before, torch.get_rng_state())
     for index in range(2):
         assert one.step(index) == other.step(index)
@@ -203,11 +203,11 @@ def test_the_self_test_names_what_is_wrong(blob):
         self_test(task([silent]))
     still = blob(128, 40)
     still.images[:] = still.images[:1].clone()
-    with pytest.raises(DataError, match="all pictures are the same"):
+    with pytest.raises(DataError, match="all frames are the same"):
         self_test(task([still]))
     broken = blob(128, 40)
     broken.mels[5:] = float("nan")
-    with pytest.raises(DataError, match="not numbers"):
+    with pytest.raises(DataError, match="NaN or infinite"):
         self_test(task([broken]))
     with pytest.raises(ConfigError, match="learning rate 1e-06 is too low"):
         self_test(task([blob(128, 40)], lr=1e-6))

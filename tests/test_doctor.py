@@ -98,7 +98,7 @@ def test_a_package_that_cannot_be_imported_is_broken_not_missing(monkeypatch, tm
 def test_models_that_lie_on_the_path_are_there(monkeypatch):
     monkeypatch.setattr(findings, "_version", lambda name: findings.NOTHING)
     (models,) = (one for one in findings.packages() if one.name == "face models")
-    assert (models.state, models.detail) == ("ok", "there, without a version")
+    assert (models.state, models.detail) == ("ok", "installed, version unknown")
     without(monkeypatch, "face_recognition_models")
     (models,) = (one for one in findings.packages() if one.name == "face models")
     assert (models.state, models.detail) == ("missing", findings.NOTHING)

@@ -128,7 +128,7 @@ def test_each_known_file_arrives_and_is_listed(
     path = tmp_path / "cache" / known.file
     (before,) = downloads.survey()
     assert before.state == "absent"
-    assert f"put it at {path}" in "\n".join(before.lines())
+    assert f"save it as {path}" in "\n".join(before.lines())
     assert Handler.asked == []  # looking downloads nothing
     fetch(near)
     (there,) = downloads.survey()

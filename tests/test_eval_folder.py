@@ -132,7 +132,7 @@ def test_a_result_folder_says_what_was_found(
     assert summary["means"]["raw"]["model"]["psnr"]["mean"] == pytest.approx(np.mean(each))
     told = notes(judged)
     assert told[0] == "heldout: 3 frames not judged: reference"
-    assert told[1] == "heldout: intervals are of 3 clips; of fewer than 10 they come out too narrow"
+    assert told[1] == "heldout: the intervals are over 3 clips; with fewer than 10 they are too narrow"
     assert "no FID and LSE" in told[2]
     assert "sidgan info --downloads" in told[2]
 
@@ -143,10 +143,10 @@ def test_figures_of_another_way_are_not_mixed_in(
     before = contents(judged)
     cases = [({"settings": Settings(mask="lower", rows=USED)}, 'settings.mask was "query" and is "lower"'),
              ({"splits": ["train"]}, "clips.count was 3 and is 1, clips.list was"),
-             ({"expert": "bundled"}, "another way: the sync expert is another; choose another --out, or remove"),
+             ({"expert": "bundled"}, "other settings: the sync expert is another; choose another --out, or remove"),
              ({"settings": Settings(id_every=0, rows=USED)}, "settings.id_every was 5 and is 0")]  # fmt: skip
     for other, text in cases:
-        with pytest.raises(ConfigError, match="made in another way") as error:
+        with pytest.raises(ConfigError, match="made with other settings") as error:
             evaluate_to(judged, weights[0], [prepared], **{"expert": weights[1], "settings": HOW} | other)
         assert text in str(error.value)
     assert contents(judged) == before
@@ -178,7 +178,7 @@ def test_clips_that_cannot_be_judged_are_named_and_count_in_no_mean(
     mended = evaluate_to(tmp_path / "out", weights[0], [broken], expert=weights[1], settings=Settings(rows=rows))
     assert {r.clip for r in mended["heldout"].records} == {"a/one", "a/two", "b/three"}, "files that change are judged"
     (broken / "clips" / "a__one.mp4").write_bytes(b"nothing")
-    with pytest.raises(DataError, match=r"no clips for test in .*; there are heldout \(3\), train \(1\): choose with"):
+    with pytest.raises(DataError, match=r"no clips for test in .*; the splits are heldout \(3\), train \(1\);"):
         evaluate_to(tmp_path / "x", weights[0], [broken], splits=["test"])
 
 
@@ -263,10 +263,10 @@ def test_figures_that_do_not_say_how_they_were_made_are_not_taken_over(
 def test_rows_that_nobody_could_dub_are_told(prepared: Path, weights: tuple[Path, Path], tmp_path: Path) -> None:
     how = Settings(rows=("truth", "swapped"), id_every=0)
     evaluate_to(tmp_path / "one", weights[0], [prepared], splits=["train"], expert=weights[1], settings=how)
-    assert "train: no row swapped: it takes the sound of another clip, and there is none" in notes(tmp_path / "one")
+    assert "train: no row swapped: it needs the sound of another clip, and there is only one" in notes(tmp_path / "one")
     how = Settings(rows=("truth",), id_every=0, revoice=True)
     evaluate_to(tmp_path / "two", weights[0], [prepared], expert=weights[1], settings=how)
-    assert "heldout: no new voices: --revoice takes three clips of more than 25 frames" in notes(tmp_path / "two")
+    assert "heldout: no revoiced clips: --revoice needs three clips of more than 25 frames" in notes(tmp_path / "two")
 
 
 def test_a_pair_of_references_needs_a_third_frame_to_judge(
@@ -308,7 +308,7 @@ def test_pieces_of_one_video_count_as_one_person(prepared: Path, weights: tuple[
     evaluate_to(tmp_path / "out", weights[0], [cut], expert=weights[1], settings=Settings(rows=("truth",)))
     records = [json.loads(line) for line in (tmp_path / "out" / "records.jsonl").read_text().splitlines()]
     assert [record["person"] for record in records] == ["film.mp4", "film.mp4", None]
-    assert any("intervals are of 2 clips" in line for line in notes(tmp_path / "out")), "two pieces count as one"
+    assert any("intervals are over 2 clips" in line for line in notes(tmp_path / "out")), "two pieces count as one"
     takes_turns = [Stretch(cut, line, name, 0, COUNT).person for line in lines for name in ("a_p000", "grid/a/b_p000")]
     assert takes_turns == ["film.mp4", "grid/a", "film.mp4", "grid/a", "a_p000", "grid/a", "ann", "ann"]
 
@@ -332,10 +332,10 @@ def test_the_command_line_explains_what_is_missing(
 
 
 @pytest.mark.parametrize(("arguments", "told"), [
-    (("--videos", "a", "--truth", "b", "--split", "test", "--reference", "pair"), "--split, --reference: for prepared"),
-    (("--videos", "a", "--truth", "b", "--sounds", "c"), "--sounds: for prepared clips only"),
-    (("bundled", "data", "--size", "256"), "--size: for --videos only"),
-    (("bundled", "data", "--spans", "words.txt"), "--spans goes with --clips lrw only"),
+    (("--videos", "a", "--truth", "b", "--split", "test", "--reference", "pair"), "--split, --reference: only for"),
+    (("--videos", "a", "--truth", "b", "--sounds", "c"), "--sounds: only for prepared clips"),
+    (("bundled", "data", "--size", "256"), "--size: only for --videos"),
+    (("bundled", "data", "--spans", "words.txt"), "--spans is only for --clips lrw"),
 ])  # fmt: skip
 def test_an_option_that_would_be_passed_over_is_an_error(arguments: tuple[str, ...], told: str, tmp_path: Path) -> None:
     code, said = sidgan("eval", *arguments, "--out", tmp_path / "out")

@@ -206,7 +206,7 @@ def test_sound_is_read_from_the_part_of_a_file_that_a_clip_came_from(
     assert (record["lag_faces"], record["person"]) == ("direct", "PPPPPPPPPPP")
     (films / "whole.mp4").rename(films / "other.mp4")
     assert _origins(choice) == {}
-    with pytest.raises(DataError, match=r"no file of PPPPPPPPPPP/0.4 below .*films"):
+    with pytest.raises(DataError, match=r"films has no file for PPPPPPPPPPP/0.4;"):
         _sounds(films, choice)
 
 
@@ -234,13 +234,13 @@ def test_what_cannot_be_had_is_told_at_once(
     with pytest.raises(CheckpointError, match="no weights file"):
         NetworkFiles(tmp_path / "none.pt")
     torch.jit.script(nn.Linear(3, 3)).save(str(tmp_path / "line.pt"))
-    with pytest.raises(CheckpointError, match="does not take pictures"):
+    with pytest.raises(CheckpointError, match="does not accept the input"):
         run(prepared, tmp_path / "out", NetworkFiles(tmp_path / "line.pt"), sounds=False)
     with pytest.raises(ConfigError, match="--published"):
         run(prepared, tmp_path / "other", NetworkFiles())
     (prepared / "videos" / "two.mp4").rename(tmp_path / "two.mp4")
     try:
-        with pytest.raises(DataError, match="no file of two below"):
+        with pytest.raises(DataError, match="has no file for two"):
             run(prepared, tmp_path / "other", NetworkFiles(None, files[1]))
     finally:
         (tmp_path / "two.mp4").rename(prepared / "videos" / "two.mp4")

@@ -121,13 +121,14 @@ def test_a_result_without_sound_or_face_is_told(judged: tuple[Path, EvalResult])
 
 def test_what_a_result_lacks_is_told_beside_the_table(judged: tuple[Path, EvalResult]) -> None:
     told = notes(judged[0])
-    faceless = "no face in 10 of 116 judged frames, which therefore count in no figure of lips and openings (black)"
+    faceless = ("no face in 10 of 116 judged frames, which are left out of the figures for lips and mouth opening "
+                "(black)")  # fmt: skip
     assert f"videos: {faceless}" in told
-    assert "videos: 1 result without sound, so without figures for synchronisation (mute)" in told
+    assert "videos: 1 result without sound, and so without sync figures (mute)" in told
     page = write_report(judged[0]).read_text(encoding="utf-8")
     assert faceless in page
-    assert "the finished videos, as they are" in page
-    assert "pasted into the true frame inside" not in page, "that is how drawn mouths are judged"
+    assert "the finished videos as they are" in page
+    assert "pasted into the true frame" not in page, "that is how drawn mouths are judged"
     assert "alt='frames of black, from top to bottom: truth, result'" in page
 
 
@@ -174,7 +175,7 @@ def test_a_full_disk_is_told_before_it_is_written_to(
     (tmp_path / "true").mkdir()
     (tmp_path / "true" / "soft.mp4").symlink_to(folders[0] / "soft.mp4")
     monkeypatch.setattr(os, "posix_fallocate", full)
-    with pytest.raises(OutputError, match=r"no room for 1 MB of faces .*no space left .* another folder in TMPDIR"):
+    with pytest.raises(OutputError, match=r"room for 1 MB of face crops .*no space left .* another folder in TMPDIR"):
         evaluate_videos(tmp_path / "out", tmp_path / "true", tmp_path / "true", expert=folders[2], settings=HOW)
     assert not list((tmp_path / "out" / "records").iterdir()), "to be gone on with"
 

@@ -290,7 +290,7 @@ def test_a_mean_over_some_of_the_clips_says_so() -> None:
     records = tuple(Record(clip, "result", 9, some) for clip, some in values.items())
     means = EvalResult({}, records, {"composite": {"result": {"fid": 3.0}}}).summary()
     assert {m: figure["clips"] for m, figure in means["composite"]["result"].items()} == {"fid": 3, "psnr": 3, "lmd": 1}
-    assert list(partial({"clips": 3, "means": means})) == ["result, composite: LMD px over 1 of 3 clips only"]
+    assert list(partial({"clips": 3, "means": means})) == ["result, composite: LMD px over only 1 of 3 clips"]
 
 
 def test_intervals_know_that_clips_of_one_person_are_alike() -> None:

@@ -173,6 +173,6 @@ def test_other_files_and_pictures_are_refused(stand: Path, tmp_path: Path) -> No
     with pytest.raises(CheckpointError, match=r"\(1, 64\), not \(1, 2048\)"):
         metrics.load_inception(tmp_path / "narrow.pt")(torch.zeros(1, 3, 8, 8, dtype=torch.uint8))
     torch.jit.script(nn.Linear(3, 3)).save(str(tmp_path / "line.pt"))
-    with pytest.raises(CheckpointError, match="does not take pictures") as caught:
+    with pytest.raises(CheckpointError, match="does not accept the input") as caught:
         metrics.load_inception(tmp_path / "line.pt")(torch.zeros(1, 3, 8, 8, dtype=torch.uint8))
     assert "\n" not in str(caught.value)

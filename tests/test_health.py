@@ -56,7 +56,7 @@ def test_a_deaf_network_is_told_that_it_ignores_the_sound(blob, tmp_path):
     for name, weight in deaf.ema.named_parameters():
         if "modulation" in name:
             weight.zero_()
-    assert "the sound is ignored (a wrong one costs 0.00 dB); set audio_lr" in notes_after_evaluation(deaf, tmp_path)
+    assert "the sound is ignored (wrong sound costs only 0.00 dB); set" in notes_after_evaluation(deaf, tmp_path)
     assert notes_after_evaluation(deaf, tmp_path, index=5) == "", "nothing is expected at the beginning"
 
 
@@ -70,7 +70,7 @@ def test_the_sync_loss_tells_of_ignored_sound_too(blob, tmp_path):
     assert abs(figures["sync_gap"]) < 0.05
     good = WELL | {k: figures[k] for k in ("sync_gap", "sync_truth_gap")}
     (line,) = warnings(good, 0.5, True)
-    assert "the sound is ignored (a wrong one raises the sync loss by 0.0" in line
+    assert "the sound is ignored (wrong sound raises the sync loss by only 0.0" in line
     assert "dB" not in line, "by which it is not told"
     assert warnings(good, 0.5, False) == [], "the sync loss has not begun"
 
@@ -82,7 +82,7 @@ def test_a_copied_reference_is_noticed(blob, tmp_path):
         return {r: F.interpolate(reference[:, 0], (r, r), mode="area") for r in (16, 32, 64)}
 
     copier.ema.forward = copy
-    assert "the reference is copied" in notes_after_evaluation(copier, tmp_path)
+    assert "the reference frame is copied" in notes_after_evaluation(copier, tmp_path)
 
 
 def test_a_winning_critic_is_noticed(tmp_path):
@@ -104,7 +104,7 @@ def test_a_healthy_generator_is_left_in_peace():
 @pytest.mark.parametrize(("changes", "words"), [
     ({"gap": 0.02}, "sound is ignored"),
     ({"sync_truth_gap": 0.01}, "expert hardly tells"),
-    ({"to_reference": 0.04}, "reference is copied"),
+    ({"to_reference": 0.04}, "reference frame is copied"),
     ({"real64": 0.95, "fake64": 0.03}, "critic of level 64 is winning"),
 ])  # fmt: skip
 def test_each_warning_has_its_cause_alone(changes, words):

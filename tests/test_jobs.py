@@ -50,11 +50,11 @@ def test_a_line_overrides_the_options(tmp_path: Path) -> None:
         ("video,voice,out,faces\na,b,c,smallest\n", "must be one of largest, all"),
         ("video,voice,out,lossless\na,b,c,perhaps\n", "lossless cannot be 'perhaps'"),
         ("video,voice,out,lossless\na,b,c,perhaps\n", "'perhaps'; give yes or no"),
-        ("video,voice,out,adapt\na,b,c,\"0,5\"\n", "'0,5'; give a number, with a point"),
+        ("video,voice,out,adapt\na,b,c,\"0,5\"\n", "'0,5'; give a number, with a decimal point"),
         ("video,voice,out\na, b,b,c\n", "line 2 has more values than there are columns"),
         ("video,voice,out\na,b,c\nd,e,./c\n", "more than one job for c"),
-        ("video,voice,out\na,b,c\nd,e,a\n", "a job that reads a, which another writes"),
-        ("video,voice,out,speakers,faces\na,,c,1=b;2=./d,largest\na,b,d,,\n", "job that reads d, which another writes"),
+        ("video,voice,out\na,b,c\nd,e,a\n", "a job that reads a, which another job writes"),
+        ("video,voice,out,speakers,faces\na,,c,1=b;2=./d,largest\na,b,d,,\n", "reads d, which another job writes"),
         ("video;voice;out\na;b;c\n", "separated by semicolons; save it with commas"),
         ("video\tvoice\tout\na\tb\tc\n", "separated by tabs; save it with commas"),
         ("video,voice,out,voice\na,b,c,d\n", "two columns 'voice'"),
@@ -160,8 +160,8 @@ def test_a_list_that_is_stopped_says_what_the_same_command_does(
 
     monkeypatch.setattr("sidgan.jobs.run_all", stopped)
     code, said = command("dub", "--jobs", listed(tmp_path, "video,voice,out\na,b,c\nd,e,f\n"))
-    assert (code, f"stopped after {done} of 2 dubs; the same command goes on" in said) == (130, True)
-    assert ("makes anew what is done" in said) == bool(done)
+    assert (code, f"stopped after {done} of 2 dubs; run the same command again to resume" in said) == (130, True)
+    assert ("first remove the finished lines" in said) == bool(done)
 
 
 def test_a_dub_says_where_its_picture_and_its_page_are(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -182,7 +182,7 @@ def test_either_a_list_or_one_dub(tmp_path: Path) -> None:
         file.touch()
     for arguments, says in (
         (("dub",), "or --jobs with a list"),
-        (("dub", "a.mp4", "b.wav"), "give VIDEO, VOICE and -o OUT"),
+        (("dub", "a.mp4", "b.wav"), "give VIDEO, VOICE (or --speaker) and -o OUT"),
         (("dub", "a.mp4", "b.wav", "-o", "c.mp4", "--jobs", "d.csv"), "not both"),
         (("dub", str(video), "--speaker", f"1={voice}", "-o", str(tmp_path / "c.mp4"), "--ray", "local"),
          "give a sound track"),
@@ -208,7 +208,7 @@ def test_an_output_is_held_while_a_model_is_adapted_for_it(tmp_path: Path, monke
 
     def adapting(folder: Path, video: Path, **_: object) -> None:
         adapted.append(folder)
-        with pytest.raises(OutputError, match="is being made by another run"), Journal(job.out):
+        with pytest.raises(OutputError, match="another run is writing"), Journal(job.out):
             pass
         raise InputError("enough")
 
@@ -218,6 +218,6 @@ def test_an_output_is_held_while_a_model_is_adapted_for_it(tmp_path: Path, monke
         job.run(lambda share, text: None, print)
     assert len(adapted) == 1
     assert not list(tmp_path.iterdir()), "nothing came of it"
-    with Journal(job.out), pytest.raises(OutputError, match="is being made by another run"):
+    with Journal(job.out), pytest.raises(OutputError, match="another run is writing"):
         job.run(lambda share, text: None, print)
     assert len(adapted) == 1, "told before the minutes are spent"

@@ -230,12 +230,12 @@ def test_ctrl_c_is_one_line_and_the_same_command_goes_on(
         patch.setattr(Job, "run", lambda *_: dub(folder, out, on_frame=stop_at(20, KeyboardInterrupt())))
         code, said = command("dub", folder / "film.mp4", folder / "voice.wav", "-o", out)
     assert (code, said.count("\n")) == (130, 1)
-    assert f"run the same command again to continue {out} where it was" in said
+    assert f"run the same command again to resume {out}" in said
     assert [path.name for path in tmp_path.iterdir()] == [".out.mp4.sidgan"]
     with monkeypatch.context() as patch:
         patch.setattr(dubber, "analyse", None)  # it is not done again
         report = dub(folder, out, tell=again.append)
-    assert again == [f"going on after {2 * SHORT} frames that were done before"]
+    assert again == [f"resuming: {2 * SHORT} frames are done already"]
     assert report.resumed == 2 * SHORT
     assert out.read_bytes() == straight[0]
 
@@ -253,7 +253,7 @@ def test_other_settings_begin_anew_and_nothing_is_mixed(
         with pytest.raises(KeyboardInterrupt):
             dub(folder, out, on_frame=stop_at(20, KeyboardInterrupt()), tell=told.append, **how)
     (line,) = told
-    assert line.startswith("starting anew: an unfinished run for out.mp4 was of other ")
+    assert line.startswith("starting again: the unfinished run for out.mp4 had other settings: ")
     assert line.endswith(" adapted, encoding")
     assert dub(folder, out, **change).resumed == 2 * SHORT
     assert out.read_bytes() == (tmp_path / "fresh.mp4").read_bytes()
@@ -302,7 +302,7 @@ def test_what_two_runs_differ_in_is_named_and_each_keeps_its_own(tmp_path: Path)
     for word, change in changes.items():
         other, told = opened(first | change)
         assert other != one
-        assert told == [f"starting anew: an unfinished run for out.mp4 was of other {word}"]
+        assert told == [f"starting again: the unfinished run for out.mp4 had other settings: {word}"]
         shutil.rmtree(other)
 
 
@@ -335,7 +335,7 @@ def test_a_damaged_journal_is_work_to_be_done_again(
 
 def test_two_runs_do_not_write_the_same_output(tmp_path: Path) -> None:
     out = tmp_path / "out.mp4"
-    with Journal(out), pytest.raises(OutputError, match="being made by another run"):
+    with Journal(out), pytest.raises(OutputError, match="another run is writing"):
         Journal(out).__enter__()
     assert not list(tmp_path.iterdir())
 
@@ -347,7 +347,7 @@ def test_a_run_that_ends_leaves_the_next_one_its_lock(tmp_path: Path) -> None:
         first.remove()
         second = Journal(out).__enter__()  # the same command again, while the first one tidies up
         second.open(settings)
-    with pytest.raises(OutputError, match="being made by another run"):
+    with pytest.raises(OutputError, match="another run is writing"):
         Journal(out).__enter__()
     assert second.folder.is_dir()
     second.__exit__(None, None, None)
@@ -363,7 +363,7 @@ def test_a_lock_that_is_removed_while_it_is_taken_is_no_lock(tmp_path: Path, mon
         hold(lock)
 
     monkeypatch.setattr(portable, "hold", late)
-    with Journal(out), pytest.raises(OutputError, match="being made by another run"):
+    with Journal(out), pytest.raises(OutputError, match="another run is writing"):
         Journal(out).__enter__()
     assert not list(tmp_path.iterdir())
 

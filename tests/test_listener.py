@@ -129,7 +129,7 @@ def test_recordings_are_labelled_once_and_bad_ones_named(spoken: Path, tmp_path:
 def test_a_folder_of_faces_is_not_told_to_be_removed(tmp_path: Path):
     (tmp_path / "clips").mkdir()
     np.savez(tmp_path / "clips" / "a.npz", mel=np.zeros((80, 20), np.float16), pose=np.zeros((5, 3)))
-    with pytest.raises(DataError, match=r"a\.npz is no labelled recording; give a folder that sidgan label has made"):
+    with pytest.raises(DataError, match=r"a\.npz is not a labelled recording; give a folder from sidgan label"):
         SpeechSet.read([tmp_path])
 
 

@@ -293,10 +293,10 @@ def test_pictures_come_back_as_they_came() -> None:
     [
         ({"frames": [np.zeros((96, 96), np.uint8)]}, "give RGB pictures"),
         ({"frames": [np.zeros((96, 96, 3), np.float32)]}, "give RGB pictures"),
-        ({"frames": [np.zeros((96, 96, 3), np.uint8), np.zeros((96, 98, 3), np.uint8)]}, "begin a new stream"),
+        ({"frames": [np.zeros((96, 96, 3), np.uint8), np.zeros((96, 98, 3), np.uint8)]}, "start a new stream"),
         ({"audio": [np.zeros(100, np.int16)]}, "floats in"),
         ({"audio": [np.zeros((100, 2), np.float32)]}, "one channel"),
-        ({"audio": [np.full(100, np.nan, np.float32)]}, "no numbers"),
+        ({"audio": [np.full(100, np.nan, np.float32)]}, "NaN or infinite"),
     ],
 )
 def test_what_is_no_picture_and_no_sound_is_told(dubber: Dubber, change: dict[str, Any], told: str) -> None:

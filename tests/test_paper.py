@@ -305,7 +305,7 @@ def test_both_verbs_on_the_bundled_clip(video, thin_vgg, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(("verb", "work", "told"), [
-    ("fig4", "shifts.shift_curves", "about 7 min on this CPU, for VGG19 at 256 px; --size 128 takes 1/4 of that, "),
+    ("fig4", "shifts.shift_curves", "about 7 min on this CPU (VGG19 at 256 px); --size 128 takes 1/4 of the time, "),
     ("fig2", "landscape.landscape", "about 23 min on this CPU"),
 ])  # fmt: skip
 def test_long_work_is_told_before_it_begins(verb, work, told, video, thin_vgg, tmp_path, monkeypatch):

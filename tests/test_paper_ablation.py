@@ -141,7 +141,7 @@ def test_runs_are_trained_judged_and_never_done_twice(
     assert "w/o Pyramid Generator  here     1/1" in said
     assert "1 seed a row" in said
     assert (out / "table4.md").is_file()
-    with pytest.raises(ConfigError, match=r"made in another way: config.loop.steps was 2 and is 3"):
+    with pytest.raises(ConfigError, match=r"made with other settings: config.loop.steps was 2 and is 3"):
         ablate(plan(place, out, steps=3))
 
 
@@ -185,7 +185,7 @@ def test_clips_are_read_once_and_seeds_come_one_after_the_other(
     lines = (out / "full" / "seed1" / "judged" / "records.jsonl").read_text(encoding="utf-8").splitlines()
     assert [json.loads(line)["judged"] for line in lines] == [5, 5], "six frames, of which one is the reference"
     assert json.loads(lines[0])["values"].keys() == {"raw"}
-    with pytest.raises(ConfigError, match=r"made in another way: max_frames was 6 and is null"):
+    with pytest.raises(ConfigError, match=r"made with other settings: max_frames was 6 and is null"):
         ablate(plan(place, out, seeds=(0, 1), system="raw"))
 
 
@@ -231,4 +231,4 @@ def test_what_is_no_ablation_is_told(tmp_path: Path) -> None:
         read_runs(tmp_path)
     code, said = sidgan("paper", "ablation", tmp_path, "--seeds", "0,x")
     assert code == 2
-    assert "--seeds wants whole numbers" in said
+    assert "--seeds must be whole numbers" in said

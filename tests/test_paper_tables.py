@@ -176,7 +176,7 @@ def test_a_custom_network_never_gets_the_published_name(tmp_path: Path) -> None:
 ])  # fmt: skip
 def test_what_was_judged_in_another_way_is_refused(change: dict[str, Any], said: str, tmp_path: Path) -> None:
     first, other = read("A", tmp_path / "a"), read("B", tmp_path / "b", protocol=change)
-    with pytest.raises(ConfigError, match=f"B was judged in another way than A: {said}"):
+    with pytest.raises(ConfigError, match=f"B was judged with other settings than A: {said}"):
         collect.compare([first, other])
 
 
@@ -195,7 +195,7 @@ def test_crops_of_two_sizes_do_not_stand_in_one_table(tmp_path: Path) -> None:
                     protocol={"clips": clips | {"size": sizes}})  # fmt: skip
     a, b, c = (collect.read_judged(name, tmp_path / name) for name in "ABC")
     assert any(note.startswith("the crops: 512 px") for note in collect.compare([a, b]).notes)
-    with pytest.raises(ConfigError, match=r"C was judged in another way than A: clips.size was \[512\] and is \[128\]"):
+    with pytest.raises(ConfigError, match=r"judged with other settings than A: clips.size was \[512\] and is \[128\]"):
         collect.compare([a, c])
 
 
@@ -244,7 +244,7 @@ def test_tables_by_command(tmp_path: Path) -> None:
     code, said = sidgan("paper", "table2", "--method", f"Ours@lrw={tmp_path / 'mine'}", "--out", tmp_path / "t")
     assert code == 0
     assert "the clips are 'heldout', not the test list of LRW" in said
-    for wrong, why in (("x", "wants NAME=PLACE"), ("A@mars=x", "SET one of"), (f"A={tmp_path / 'no'}", "has not been"),
+    for wrong, why in (("x", "be NAME=PLACE or"), ("A@mars=x", "SET one of"), (f"A={tmp_path / 'no'}", "has not been"),
                         (f"A@lrw={tmp_path / 'no'}", "give --data lrw=FOLDER")):  # fmt: skip
         code, said = sidgan("paper", "table1", "--method", wrong, "--out", tmp_path / "t")
         assert code == 2
@@ -304,7 +304,7 @@ def test_failed_runs_are_counted_and_averaged_nowhere(tmp_path: Path) -> None:
     assert lines["w/o Pyramid Generator", "paper"][1:4] == ("13.01", "6.93", "7.91")
     assert any("a run failed, seed 1: the loss is not a number" in note for note in table.notes)
     assert any(note.startswith("2 seeds a row") for note in table.notes)
-    with pytest.raises(InputError, match=r"no run ended well.*not a number"):
+    with pytest.raises(InputError, match=r"no run was successful.*not a number"):
         table4.ablation([table4.Row("full", (), ("seed 0: the loss is not a number",))])
 
 

@@ -283,7 +283,7 @@ def test_a_page_tells_it_all_in_one_file(job: tuple[Path, dubbing.DubReport], tm
     for word in ("altered", "10 of 13 frames (77%)", "no face", "seam", "network", "SHA-256", "0.52 s"):
         assert word in found.text
     assert found.titles == ["frames 0-9: redrawn", "frames 10-12: no face"]
-    assert found.said == ["10 of 13 frames are redrawn; the others are told below"]
+    assert found.said == ["10 of 13 frames are redrawn; the others are listed below"]
     before, after = (cv2.imdecode(np.frombuffer(p, np.uint8), cv2.IMREAD_COLOR).astype(int) for p in found.pictures)
     assert before.shape == after.shape == (224, 224, 3)
     assert np.abs(before[:90] - after[:90]).mean() < 4  # eyes
@@ -298,7 +298,7 @@ def test_pauses_hide_no_other_reason_of_a_page(job: tuple[Path, dubbing.DubRepor
         given = report.to_dict() | {"passed": told, "looks": []}
         dubbing.write_page(given, folder / "film <b>.mp4", voice, folder / 'out & "about".mp4', page)
         text = Structure(page).text
-        assert "In 3 pauses of the voice the mouth is as filmed." in text
+        assert "In 3 pauses of the voice, the mouth stays as filmed." in text
         assert ("no face" in text) == (len(told) > 3)
 
 

@@ -139,6 +139,6 @@ def test_a_name_that_is_no_text_becomes_one(folder, tmp_path):
 
 def test_a_folder_of_shards_is_not_prepared_into(folder, tmp_path):
     (tmp_path / "shards.json").write_text("{}")
-    with pytest.raises(OutputError, match="holds shards, beside which"):
+    with pytest.raises(OutputError, match="holds shards, which cannot share"):
         prepare(folder, tmp_path, PrepareConfig(size=64))
     assert [p.name for p in tmp_path.iterdir()] == ["shards.json"]

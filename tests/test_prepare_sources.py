@@ -153,7 +153,7 @@ def test_another_face_in_the_crop_is_seen() -> None:
 
 @pytest.mark.parametrize(
     ("change", "reason"),
-    [({"max_roll": 0.01}, "turned away"), ({"min_evidence": 999.0}, "sound and picture not seen to belong together"),
+    [({"max_roll": 0.01}, "turned away"), ({"min_evidence": 999.0}, "no evidence that sound and picture match"),
      ({"min_loudness": 0.0}, "silent"), ({"min_seconds": 3.0}, "face seen too briefly")],
 )  # fmt: skip
 def test_each_limit_has_its_reason(people: Path, tmp_path: Path, change: dict, reason: str) -> None:
@@ -168,7 +168,7 @@ def test_sound_that_is_far_off_is_rejected_where_that_is_wanted(
     source = ClipSource(people, "x", end=1.6)
     assert packed(source, tmp_path)["corrected"] == 9
     record = packed(source, tmp_path, PrepareConfig(size=64, max_offset=6))
-    assert record["reason"] == "sound and picture too far apart (+9 frames)"
+    assert record["reason"] == "sound and picture are too far apart (+9 frames)"
 
 
 def packing_offset(frames: int, evidence: float):

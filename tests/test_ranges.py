@@ -40,7 +40,7 @@ def test_a_value_that_cannot_be_is_named(make, name, value):
 
 
 def test_lips_weigh_nothing_more_where_the_mouth_does_not():
-    with pytest.raises(ConfigError, match="lips = 12 multiplies what mouth adds, which is nothing with mouth = 1"):
+    with pytest.raises(ConfigError, match="lips = 12 has no effect with mouth = 1"):
         gan_config("tiny128", 100, None, ["weights.128.mouth=1"])
     gan_config("tiny128", 100, None, ["weights.128.mouth=1", "weights.128.lips=0"])
 

@@ -179,7 +179,7 @@ def test_a_machine_of_another_kind_is_refused(dub):
         here={"processors": 0}, threads=torch.get_num_threads(), scheme=SimpleNamespace(folder=dub[0]),
         settings=Settings(device="cpu"),
     )  # fmt: skip
-    with pytest.raises(SidganError, match="has other processors than the machine that began this"):
+    with pytest.raises(SidganError, match="differs from the machine that started this dub in processors"):
         segments._make_elsewhere(studio, segments.Part(0, 0, 8))
 
 

@@ -149,7 +149,7 @@ def test_a_smaller_generator_goes_on_as_the_coarser_part_of_a_larger_one(net):
     listening = begun(net, dataclasses.replace(COPYING, audio_context=2))
     assert {k for k in listening.state_dict() if k not in its} == {"context"}
     assert all(torch.equal(value, its[k]) for k, value in listening.state_dict().items() if k != "context")
-    with pytest.raises(ConfigError, match=r"of another width: .* at 64"):
+    with pytest.raises(ConfigError, match=r"have other widths: .* at 64"):
         begun(net, dataclasses.replace(COPYING, size=128, rgb_levels=(128,)))
     with pytest.raises(ConfigError, match="rgb is copying, not direct"):
         begun(net, dataclasses.replace(COPYING, size=128, base=2, rgb_levels=(128,), rgb="direct"))
@@ -241,11 +241,11 @@ def test_a_trunk_can_be_taken_out_trained_and_put_back(net):
 def test_a_trunk_is_a_smaller_generator_that_copies(net):
     with pytest.raises(ConfigError, match="trunk must be 0 or a level below 128"):
         dataclasses.replace(GROWN, trunk=128)
-    with pytest.raises(ConfigError, match="only a generator that copies"):
+    with pytest.raises(ConfigError, match="trunk needs rgb"):
         dataclasses.replace(GROWN, rgb="direct")
-    with pytest.raises(ConfigError, match="every level needs an output"):
+    with pytest.raises(ConfigError, match="every level from the trunk on needs an output"):
         dataclasses.replace(GROWN, rgb_levels=(32, 128))
-    with pytest.raises(ConfigError, match="the size that the weights are of"):
+    with pytest.raises(ConfigError, match="the size of the first weights"):
         begun(net, dataclasses.replace(GROWN, trunk=32))
 
 

@@ -258,7 +258,7 @@ def test_a_silent_clip_is_left_out_where_noise_is_measured_and_nowhere_else(
     assert sum(level.clips for level in side.levels) == 3
     assert [level.clips for level in rate.levels] == [3] * 5
     assert [level.clips for level in white.levels] == [2] * 5, "clean and noisy means are of the same clips"
-    assert white.text().splitlines()[-1] == "  without mute: its sound is silent: no ratio of speech to noise"
+    assert white.text().splitlines()[-1] == "  without mute: its sound is silent, so no signal-to-noise ratio exists"
     assert json.loads((tmp_path / "out" / "robustness.json").read_text())["tables"][1]["unsuited"].keys() == {"mute"}
     ET.fromstring(draw([Table("white", [], {"mute": "silent"})], "no clip suits it"))
 
@@ -362,7 +362,7 @@ def test_clips_of_one_name_in_two_folders_are_not_taken_for_one(
     prepared: Path, weights: tuple[Path, Path], tmp_path: Path
 ) -> None:
     shutil.copytree(prepared, tmp_path / "again")
-    with pytest.raises(ConfigError, match="ann is in two of the folders; judge them one after another"):
+    with pytest.raises(ConfigError, match="ann is in two of the folders; judge the folders one by one"):
         robustness_to(tmp_path / "out", weights[0], [prepared, tmp_path / "again"], splits=["test"],
                       settings=RobustnessSettings(("yaw",)))  # fmt: skip
     assert not (tmp_path / "out").exists()
@@ -393,4 +393,4 @@ def test_the_command_says_that_intervals_of_few_are_too_narrow(
     code, said = sidgan("robustness", weights[0], prepared, "--out", tmp_path / "out", "--expert", weights[1],
                         "--split", "test", "--factors", "yaw", "--max-frames", 21, "--device", "cpu")  # fmt: skip
     assert code == 0, said
-    assert "intervals are of 2 clips; of fewer than 10 they come out too narrow" in said
+    assert "the intervals are over 2 clips; with fewer than 10 they are too narrow" in said

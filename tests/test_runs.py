@@ -63,7 +63,7 @@ def test_a_preset_or_a_file_says_how_long_it_trains_unless_the_command_does(tmp_
     ("[train]\nloop = 7", "'loop' of .*own.toml must be a table, not 7"),
     ("generator = 5", "'generator' must be a table, not 5"),
     ("base = 5", "'base' of .*own.toml must be the name of a preset or TOML file, not 5"),
-    ("base = 'own.toml'", "'base' of .*own.toml leads back to .*own.toml; name another"),
+    ("base = 'own.toml'", "'base' of .*own.toml refers back to itself through .*own.toml; name another preset"),
 ])  # fmt: skip
 def test_settings_of_another_shape_are_told_in_one_line(tmp_path, monkeypatch, text, told):
     monkeypatch.chdir(tmp_path)
@@ -113,7 +113,7 @@ def test_damaged_settings_of_a_run_are_one_clear_line(begin, tmp_path, text):
     config, path = sync_config("syncnet", 100, None, []), tmp_path / "run" / "config.json"
     begin(config)
     path.write_text(text)
-    with pytest.raises(CheckpointError, match=r"config\.json is damaged; remove it to go on"):
+    with pytest.raises(CheckpointError, match=r"config\.json is damaged; remove it, and resume"):
         begin(config)
     assert path.read_text() == text, "it is the user's to remove"
     path.unlink()
@@ -146,7 +146,7 @@ def test_one_training_at_a_time_has_a_run_folder_and_a_kill_frees_it(begin, tmp_
     try:
         assert other.stdout.readline() == "held\n"
         before = (folder / "config.json").read_bytes()
-        with pytest.raises(OutputError, match="run is being trained in already; wait for that run or stop it"):
+        with pytest.raises(OutputError, match=r"another training is running in .*run; wait for it, stop it"):
             begin(changed)
         assert (folder / "config.json").read_bytes() == before
     finally:
@@ -203,12 +203,12 @@ def test_a_run_says_what_it_learns_from_and_how_to_go_on_when_it_is_stopped(monk
     config = sync_config("syncnet", 9, None, [*net, "loop.save_every=4", "self_test=false"])
     begun, material, *_, ended = stopped(2)
     assert begun == f"{Path('runs/000-syncnet')}: 9 steps on cpu"
-    assert material.startswith("train: 2 clips, 0.1 min; nothing is held out")
-    assert ended == f"nothing is saved in {Path('runs/000-syncnet')} yet: it is every 4 steps (loop.save_every)"
+    assert material.startswith("train: 2 clips, 0.1 min; no clips are held out")
+    assert ended == f"nothing is saved in {Path('runs/000-syncnet')} yet; it is saved every 4 steps (loop.save_every)"
     monkeypatch.setattr(runs, "_sets", lambda *_: (clips, {"heldout": clips}))
     _, material, *_, ended = stopped(5)
     assert material == "train: 2 clips, 0.1 min; heldout: 2 clips, 0.1 min"
-    assert f"--run {Path('runs/001-syncnet')} goes on" in ended
+    assert f"--run {Path('runs/001-syncnet')} to the command to resume" in ended
 
 
 @pytest.mark.parametrize("kind", TRAININGS)
@@ -232,11 +232,11 @@ def test_a_run_folder_is_held_before_data_is_loaded_and_not_left_for_nothing(kin
     assert not list(folder.iterdir()), "it was the user's, and stays as it was"
     with (folder / "lock").open("w") as other:
         portable.hold(other)
-        with pytest.raises(OutputError, match="run is being trained in already"):
+        with pytest.raises(OutputError, match=r"another training is running in .*run;"):
             TRAININGS[kind](folder)
     assert len(loaded) == 2
     (folder / "config.json").write_text('{"batch": 1}', encoding="utf-8")
-    with pytest.raises(CheckpointError, match="begun with other settings"):
+    with pytest.raises(CheckpointError, match="started with other settings"):
         TRAININGS[kind](folder)
     assert len(loaded) == 2
 
@@ -354,9 +354,9 @@ def test_a_run_folder_that_is_a_file_is_one_line(begin, tmp_path):
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ("weights.fine.l1=2", r"'weights.fine': weights go by level, such as weights.128"),
+        ("weights.fine.l1=2", r"'weights.fine': weights are set by level, such as weights.128"),
         ("weights=3", "'weights' must be a table, not 3"),
-        ("discriminators.a.base=2", "'discriminators.a': discriminators go by level"),
+        ("discriminators.a.base=2", "'discriminators.a': discriminators are set by level"),
     ],
 )
 def test_levels_that_are_none_are_one_line(change, says):
@@ -393,5 +393,5 @@ def test_a_full_disk_leaves_the_state_before_and_no_part(error, monkeypatch, tmp
 
 
 def test_a_folder_whose_name_is_no_text_is_told_before_opencv_dies_of_it():
-    with pytest.raises(DataError, match="has a name that is no text"):
+    with pytest.raises(DataError, match="has a name that is not valid text"):
         read_manifest(Path("m\udcfcller"))

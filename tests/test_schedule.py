@@ -111,7 +111,7 @@ def test_a_run_with_gate_and_calibration_resumes_as_if_uninterrupted(blob, tmp_p
     assert (expected["gate"], expected["calibration"]) == (got["gate"], got["calibration"])
     lines = [json.loads(x) for x in (tmp_path / "part" / "stats.jsonl").read_text().splitlines()]
     assert [x["step"] for x in lines if "sync" in x] == [6, 7, 8]
-    assert "the sync loss may begin" in (tmp_path / "part" / "log.txt").read_text()
+    assert "the sync loss can start" in (tmp_path / "part" / "log.txt").read_text()
 
 
 # ------------------------------------------------------------------------------------------------------------ balance
@@ -134,7 +134,7 @@ def test_calibration_brings_each_term_into_its_band_once(blob, tmp_path, monkeyp
     learner.export(tmp_path / "w.safetensors", {})
     kept = checkpoint.read_meta(tmp_path / "w.safetensors")["meta"]["weights"]
     assert kept["16"]["sync"] == pytest.approx(1e3 * learner.calibration.scales[16]["sync"])
-    assert "level 16: the sync term pulls" in " ".join(learner.notes())
+    assert "level 16: the gradient of sync is" in " ".join(learner.notes())
 
 
 def test_a_critic_is_weighed_when_it_tells_real_from_generated(blob):

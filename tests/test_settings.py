@@ -42,7 +42,7 @@ def test_the_call_and_the_command_take_every_setting_with_the_same_default() -> 
 
 def test_two_ways_to_say_who_is_redrawn_are_not_both_taken() -> None:
     for two in ({"face": 1}, {"speakers": {1: Path("a.wav")}}):
-        with pytest.raises(ConfigError, match="they say who is redrawn"):
+        with pytest.raises(ConfigError, match="chooses who is redrawn"):
             Settings(faces="all", **two)
 
 
@@ -128,7 +128,7 @@ def test_impossible_settings_are_one_line() -> None:
             Settings(**{name: value})
     with pytest.raises(ConfigError, match="not both"):
         Settings(face=1, speakers={1: Path("a.wav")})
-    with pytest.raises(ConfigError, match="choose one"):
+    with pytest.raises(ConfigError, match="cannot go with length keep"):
         Settings(background="original", length="keep")
 
 

@@ -257,14 +257,14 @@ def shown(photo: Path, known: Known) -> int:
 def test_a_stranger_is_nobody(folder: Path, known: Known, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choice, "SAME", 0.2)  # drawn people are more alike than real ones
     assert shown(folder / "right.png", known) == number_at(known, "right")
-    with pytest.raises(InputError, match=r"nobody .* looks like .*stranger.png: person \d is nearest, at 0\.[2-5]"):
+    with pytest.raises(InputError, match=r"nobody .* like .*stranger.png: person \d is nearest, at distance 0\.[2-5]"):
         shown(folder / "stranger.png", known)
 
 
 @pytest.mark.parametrize(
     ("how", "told"),
     [
-        ({"face": "room.png"}, "no face found in"), ({"face": "b.wav"}, "is no picture"),
+        ({"face": "room.png"}, "no face found in"), ({"face": "b.wav"}, "is not a picture"),
         ({"speakers": {1: "a.wav", 2: "room.png"}}, "has no sound"),
     ],
 )  # fmt: skip
@@ -428,8 +428,8 @@ def test_whoever_speaks_is_redrawn_and_what_is_unclear_is_told(folder: Path, kno
     seen = first_pass.analyse(media.probe(folder / "mute.mp4"), "speaking", lambda *_: None)
     assert {p for i in range(TWO) for p in seen.by_frame[i]} == {seen.people[0]}
     assert len(seen.notes) == 1
-    assert "from 0.0 s on is not clear" in seen.notes[0]
-    assert "the most prominent is redrawn" in seen.notes[0]
+    assert "from 0.0 s on, it is not clear who speaks" in seen.notes[0]
+    assert "the most prominent person is redrawn" in seen.notes[0]
 
 
 def test_a_close_race_is_not_guessed() -> None:
@@ -488,7 +488,7 @@ def test_landmarks_that_jump_are_doubted(face: Any) -> None:
     shaken = TrackedFace(dataclasses.replace(person.track, landmarks=points))
     found = trust.trust(shaken, np.stack([trust.surface(crop) for crop in crops]))
     assert (found.confidence[32:38] < trust.SURE).all()
-    assert found.reason(35) == "landmarks do not hold"
+    assert found.reason(35) == "face landmarks unstable"
     assert (found.confidence[:25] > trust.SURE).all()
 
 

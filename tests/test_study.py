@@ -310,7 +310,7 @@ def test_only_complete_blocks_count_and_the_others_are_named() -> None:
     assert found.means["Wav2Lip"]["overall"] == (3, 3, 3)
     assert "left out: ben has not finished clip1" in found.notes
     assert "left out: cleo has not finished clip0" in found.notes
-    assert "cleo has not begun 1 of 2 clips" in found.notes
+    assert "cleo has not started 1 of 2 clips" in found.notes
     with pytest.raises(InputError, match=r"rated all 2 versions of a clip yet \(left out.*\); rate them on the page"):
         report(made(), ratings_of({(0, 0, 0): (1, 1, 1)}), {0: "anna"})
 

@@ -275,7 +275,7 @@ def test_key_frames_that_do_not_decode_are_told(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="damaged"):
         media.shown_times(path)
     media.write_wav(tmp_path / "a.wav", np.zeros(16_000, np.float32), 16_000)
-    with pytest.raises(InputError, match="not a video"):
+    with pytest.raises(InputError, match="no longer a video"):
         media.shown_times(tmp_path / "a.wav")
 
 
@@ -310,12 +310,12 @@ def test_another_arrangement_holds_the_same_samples(plain: str, full: int) -> No
 @pytest.mark.parametrize(
     ("encoding", "suffix", "says"),
     [
-        (media.Encoding("abacus"), ".mp4", "no encoder abacus in this build of FFmpeg; here are x264, x265"),
-        (media.Encoding("aac"), ".mp4", "aac encodes audio; here are x264"),
-        (media.Encoding("prores_ks"), ".mov", "does not take yuv420p, which the video is in; use x264 or x265"),
-        (media.Encoding("libvpx-vp9", lossless=True), ".mkv", "cannot do without loss; use x264, x265 or ffv1"),
-        (media.Encoding("ffvhuff", lossless=True), ".mp4", r"\.mp4 cannot hold what ffvhuff makes; use another"),
-        (media.Encoding("libvpx-vp9"), ".mov", r"\.mov cannot hold what libvpx-vp9 makes"),
+        (media.Encoding("abacus"), ".mp4", "no encoder abacus in this build of FFmpeg; available are x264, x265"),
+        (media.Encoding("aac"), ".mp4", "aac encodes audio, not video; available are x264"),
+        (media.Encoding("prores_ks"), ".mov", "does not support the video's pixel format yuv420p; use x264 or x265"),
+        (media.Encoding("libvpx-vp9", lossless=True), ".mkv", "cannot encode without loss; use x264, x265 or ffv1"),
+        (media.Encoding("ffvhuff", lossless=True), ".mp4", r"\.mp4 files cannot hold video from ffvhuff; use another"),
+        (media.Encoding("libvpx-vp9"), ".mov", r"\.mov files cannot hold video from libvpx-vp9"),
     ],
 )
 def test_an_encoder_that_cannot_be_used_is_told_before_any_work(
@@ -335,7 +335,7 @@ def test_hardware_that_is_not_there_is_told_with_what_is(tmp_path: Path) -> None
     missing = sorted(set(encoders.HARDWARE) - set(encoders.working()))
     assert missing, "no machine drives the chips of all makers"
     for name in missing:
-        with pytest.raises(ConfigError, match=r"(in this build of FFmpeg|on this machine); here are x264, x265"):
+        with pytest.raises(ConfigError, match=r"(in this build of FFmpeg|on this computer); available are x264, x265"):
             media.Writer(tmp_path / "b.mp4", clip, encoding=media.Encoding(name)).__enter__()
 
 
@@ -524,7 +524,7 @@ def test_after_a_shorter_voice_there_is_silence_or_the_original(
 ) -> None:
     report, pairs = dubbed(folder, tmp_path / "out.mp4", generator, "short.wav", length=length)
     assert report.frames == FACES
-    idle = f"--length {length} had nothing to do: the voice is not longer than the video"
+    idle = f"--length {length} had no effect: the voice is not longer than the video"
     assert report.notes == (() if length in ("cut", "keep") else (idle,))
     assert [before is after for before, after in pairs] == [before.time >= Fraction(1, 5) for before, _ in pairs]
     assert report.passed == ((report.dubbed, FACES - 1, "voice is over"),)
@@ -544,7 +544,7 @@ def test_a_video_without_sound_has_none_to_go_on_with_and_says_so(
 ) -> None:
     report, _ = dubbed(folder, tmp_path / "out.mp4", generator, "short.wav", "mute.mp4", length="keep")
     assert len(media.read_audio(tmp_path / "out.mp4")) == pytest.approx(3200, abs=2)
-    assert report.notes == ("mute.mp4 has no sound of its own to keep: it is silent after the voice",)
+    assert report.notes == ("mute.mp4 has no sound of its own to keep: the result is silent after the voice",)
     for voice, length in (("short.wav", "cut"), ("long.wav", "keep")):  # nothing was to be kept
         report, _ = dubbed(folder, tmp_path / "out.mp4", generator, voice, "mute.mp4", length=length)
         assert not any("of its own" in note for note in report.notes)
@@ -554,7 +554,7 @@ def test_a_voice_as_long_as_its_video_leaves_nothing_to_keep(
     folder: Path, tmp_path: Path, generator: Generator
 ) -> None:
     report, _ = dubbed(folder, tmp_path / "out.mp4", generator, "even.mp4", length="keep")
-    assert report.notes == ("--length keep had nothing to do: the voice is as long as the video",)
+    assert report.notes == ("--length keep had no effect: the voice is as long as the video",)
 
 
 def test_a_video_whose_own_sound_is_over_before_the_voice_says_that_silence_follows(
@@ -566,7 +566,7 @@ def test_a_video_whose_own_sound_is_over_before_the_voice_says_that_silence_foll
         for frame in media.read_frames(clip):
             writer.write(frame)
     report, _ = dubbed(folder, tmp_path / "out.mkv", generator, "short.wav", "hushed.mp4", length="keep")
-    assert report.notes == ("hushed.mp4's own sound is over at 0.10 s: it is silent after the voice",)
+    assert report.notes == ("hushed.mp4's own sound ends at 0.10 s: the result is silent after the voice",)
     assert report.frames == FACES
     with av.open(str(tmp_path / "out.mkv")) as file:  # nothing was to be joined, so the voice is as it was given
         assert file.streams.audio[0].codec.name == "pcm_s16le"
@@ -704,7 +704,7 @@ def test_a_voice_that_begins_after_the_video_is_told(folder: Path, tmp_path: Pat
     pts = [25_000 * i for i in range(2)]
     late = make_video(tmp_path / "late.mp4", pts, Fraction(1, 25_000), sound=(speech(0.2, 48_000), 24_000))
     for suffix in (".mp4", ".mkv"):
-        with pytest.raises(InputError, match=r"begins to sound at 0.[45]\d s, when the video is over"):
+        with pytest.raises(InputError, match=r"starts at 0.[45]\d s, after the end of the video"):
             dub(folder / "talk.mp4", late, tmp_path / f"out{suffix}", generator=generator, device="cpu")
         assert not (tmp_path / f"out{suffix}").exists()
     dub(folder / "talk.mp4", late, tmp_path / "out.mp4", generator=generator, device="cpu", length="hold")

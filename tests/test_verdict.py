@@ -43,12 +43,12 @@ def test_the_most_doubtful_comes_first() -> None:
         passed=[(20, 39, "face partly covered")], damaged=[(1.0, 3.0)],
     ))  # fmt: skip
     assert [Finding(round(one.weight, 2), *one[1:]) for one in found] == [
-        (3.33, 4.0, 10.0, "redrawn skin trembles (jitter 0.60); "
-                          "redrawn skin is sharper than what is around it (sharpness 2.00)"),
-        (3.0, 1.0, 3.0, "the video is damaged: the picture before it stands still"),
+        (3.33, 4.0, 10.0, "redrawn skin flickers (jitter 0.60); "
+                          "redrawn skin is sharper than the rest of the picture (sharpness 2.00)"),
+        (3.0, 1.0, 3.0, "the video is damaged: the last good frame is held"),
         (2.0, 2.0, 4.0, "left as filmed: face partly covered"),
-        (1.6, 0.0, 5.0, "it is unclear where the mouth of person 1 is (confidence 0.60)"),
-        (1.2, 0.0, 2.0, "an edge may show around the mouth (seam 2.40)"),
+        (1.6, 0.0, 5.0, "the mouth of person 1 is hard to locate (confidence 0.60)"),
+        (1.2, 0.0, 2.0, "an edge may be visible around the mouth (seam 2.40)"),
     ]  # fmt: skip
     assert findings(report(damaged=[(0.0, 99.0)]))[0].weight == 4.0
 

@@ -100,7 +100,7 @@ def test_what_is_no_video_is_refused(client: TestClient, material: Path, what: s
 
 
 def test_huge_pictures_are_refused_before_one_is_decoded(client: TestClient, tmp_path: Path) -> None:
-    refused(send(client, "video", huge(tmp_path), "big.mkv"), 422, "big.mkv is 16000 x 16000 px, which is larger")
+    refused(send(client, "video", huge(tmp_path), "big.mkv"), 422, "big.mkv is 16000 x 16000 px, which is too large")
 
 
 def test_pictures_long_films_and_many_frames_have_limits(tmp_path: Path, material: Path) -> None:
@@ -109,9 +109,9 @@ def test_pictures_long_films_and_many_frames_have_limits(tmp_path: Path, materia
         refused(send(client, "video", (material / "film.mp4").read_bytes(), "film.mp4"), 422, "192 x 192 px")
     with served(tmp_path / "b", replace(ROOM, seconds=0.7)) as client:
         refused(send(client, "video", (material / "film.mp4").read_bytes(), "f.mp4"), 422, "lasts 1 s")
-        refused(send(client, "voice", (material / "voice.wav").read_bytes(), "v.wav"), 422, "lasts 1 s, and 1 s")
+        refused(send(client, "voice", (material / "voice.wav").read_bytes(), "v.wav"), 422, "lasts 1 s; only 1 s")
     with served(tmp_path / "c", replace(ROOM, seconds=2, rate=10)) as client:
-        refused(send(client, "video", (material / "film.mp4").read_bytes(), "f.mp4"), 422, "more than 20 pictures")
+        refused(send(client, "video", (material / "film.mp4").read_bytes(), "f.mp4"), 422, "the allowed 20 frames")
 
 
 def test_a_film_of_stills_that_claims_to_be_short_is_counted(tmp_path: Path) -> None:
@@ -138,14 +138,14 @@ def test_an_endless_stream_is_cut_off(tmp_path: Path) -> None:
     with served(tmp_path, replace(ROOM, upload=1 << 20)) as client:
         generator = endless()
         stated = client.post("/api/files?kind=video", content=b"x", headers={"content-length": str(1 << 40)})
-        refused(stated, 413, "larger than 1 MB")
+        refused(stated, 413, "larger than the allowed 1 MB")
 
         async def chunks() -> Any:
             for chunk in generator:
                 yield chunk
 
         answer = _streamed(client, chunks())
-        refused(answer, 413, "larger than 1 MB")
+        refused(answer, 413, "larger than the allowed 1 MB")
         assert sent <= (1 << 20) + (1 << 17)
         assert not list((tmp_path / "files").iterdir())
 
@@ -157,7 +157,7 @@ def test_who_stops_sending_is_let_go(tmp_path: Path) -> None:
         yield b"y"
 
     with served(tmp_path, replace(ROOM, silence=0.2)) as client:
-        refused(_streamed(client, stuck()), 408, "nothing came")
+        refused(_streamed(client, stuck()), 408, "no data arrived")
         assert not list((tmp_path / "files").iterdir())
 
 
@@ -241,7 +241,7 @@ def test_nobody_sees_what_is_anothers(client: TestClient, material: Path) -> Non
 def test_tokens_let_in_whom_they_belong_to(tmp_path: Path, material: Path) -> None:
     with served(tmp_path, tokens=SECRETS, hosts=("localhost",)) as client:
         refused(client.get("/api/jobs"), 401, "give a token")
-        refused(client.get("/api/jobs", headers={"authorization": "Bearer guess"}), 401, "nobody's")
+        refused(client.get("/api/jobs", headers={"authorization": "Bearer guess"}), 401, "unknown token")
         assert client.get("/").status_code == 200  # the page asks for the token
         file = client.post("/api/demo?kind=voice", headers=ANNA).json()["id"]
         assert client.get(f"/api/files/{file}", headers=ANNA).status_code == 200
@@ -263,7 +263,7 @@ def test_tokens_let_in_whom_they_belong_to(tmp_path: Path, material: Path) -> No
 def test_after_many_wrong_tokens_a_right_one_has_to_wait_too(tmp_path: Path) -> None:
     with served(tmp_path, tokens=SECRETS) as client:
         for number in range(10):
-            refused(client.post("/api/session", json={"token": f"guess {number}"}), 401, "nobody's")
+            refused(client.post("/api/session", json={"token": f"guess {number}"}), 401, "unknown token")
         refused(client.post("/api/session", json={"token": "anna-has-a-secret-0001"}), 429, "wait")
         refused(client.get("/api/files", headers=ANNA), 429, "wait")
     with served(tmp_path, tokens=SECRETS) as client:  # right ones are not counted
@@ -354,7 +354,7 @@ def test_jobs_files_and_requests_have_limits(tmp_path: Path, material: Path) -> 
     few = replace(ROOM, jobs=2, files=2, burst=30, requests=0.01)
     with served(tmp_path, few) as client:
         video, voice = given(client, "video", material / "film.mp4"), given(client, "voice", material / "voice.wav")
-        refused(send(client, "voice", b"x"), 409, "cannot keep more")
+        refused(send(client, "voice", b"x"), 409, "which is the limit")
         for _ in range(2):
             assert client.post("/api/jobs", json=order(video, voice)).status_code == 201
         refused(client.post("/api/jobs", json=order(video, voice)), 429, "2 unfinished jobs")
@@ -407,7 +407,7 @@ def test_faces_are_learnt_only_where_that_is_installed(client: TestClient, monke
     assert client.get("/api/me").json()["limits"]["adapt"] > 0
     monkeypatch.setattr("sidgan.web.api.find_spec", lambda name: None)
     assert client.get("/api/me").json()["limits"]["adapt"] == 0  # the page does not offer it then
-    refused(client.post("/api/jobs", json={**order(video, voice), "adapt": 1}), 422, "needs its extra train")
+    refused(client.post("/api/jobs", json={**order(video, voice), "adapt": 1}), 422, "it needs the extra train")
 
 
 def test_an_order_that_is_no_json_is_told(client: TestClient) -> None:
@@ -432,7 +432,7 @@ def test_a_moment_after_the_end_of_a_video_is_refused_at_once(client: TestClient
     wish = {**order(video, voice), "kind": kind}
     for at in (ends, 1e6):
         told = client.post("/api/jobs", json={**wish, "at": at})
-        refused(told, 422, f"film.mp4 is over at {ends:.1f} s; choose an earlier moment")
+        refused(told, 422, f"film.mp4 ends at {ends:.1f} s; choose an earlier moment")
     for at in (0, ends - 0.01):
         assert client.post("/api/jobs", json={**wish, "at": at}).status_code == 201
 
@@ -486,7 +486,7 @@ def test_a_file_that_ends_its_process_is_refused_and_the_next_is_not(tmp_path: P
                 if child is not None:
                     child.kill()
                     child.wait()
-            refused(send(client, "voice", b"x", "a.wav"), 422, "took more time or memory")
+            refused(send(client, "voice", b"x", "a.wav"), 422, "takes too much time or memory")
 
 
 class Stuck:
@@ -546,7 +546,7 @@ def test_a_process_that_looks_too_long_is_ended(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(subprocess, "Popen", endless)
     monkeypatch.setattr(probers, "SECONDS", 0.2)
     prober = probers.Prober()
-    with pytest.raises(RefusedError, match=r"a\.wav took more time or memory"):
+    with pytest.raises(RefusedError, match=r"a\.wav takes too much time or memory"):
         asyncio.run(prober.look(tmp_path / "part", "voice", "a.wav", ROOM))
     assert started[0].poll() is not None
     prober.close()

@@ -68,7 +68,7 @@ def test_a_job_that_takes_too_much_fails_alone(tmp_path: Path, kind: str, capfd:
     with keeper:
         failed = ended(queue, greedy)
         assert (failed.state, failed.attempts) == ("failed", 1)
-        assert failed.error == ("it took more than 120 MB of memory, which is more than a job may take here; "
+        assert failed.error == ("it took more than 120 MB of memory, the limit for a job here; "
                                 "give a smaller or shorter video")  # fmt: skip
         modest = ended(queue, added(queue, "look"))
         assert (modest.state, modest.attempts) == ("done", 1)

@@ -345,7 +345,7 @@ def test_a_job_that_is_cancelled_is_dropped_elsewhere_and_what_is_removed_is_rem
 
         monkeypatch.setattr(Away, "fetch", cancel)
         elsewhere(tmp_path / "worker", engine, client, means, said)
-        assert said == [f"dub {job} is not wanted any more"]
+        assert said == [f"dub {job} is no longer wanted: it was cancelled or given to another worker"]
         kept = {tmp_path / "worker" / "files" / video, tmp_path / "worker" / "files" / voice}
         assert all(folder.is_dir() for folder in kept)
         with away(tmp_path / "worker", engine, str(client.base_url), SECRET, means, print):
@@ -391,7 +391,7 @@ def test_what_a_worker_sends_is_taken_under_known_names_and_sizes_only(
     refused(put(name, at=8 * 2_000_000), 413, "larger than 16 MB")
     refused(put(name, bytes(terms.PIECE + 1)), 413, "at most 4096 KiB")
     refused(put(name, at=5), 422, "lacks a piece")
-    refused(put(name, by="remote:another"), 409, "not this worker's")
+    refused(put(name, by="remote:another"), 409, "no longer belongs to this worker")
     refused(finished(client, job, worker, [name]), 422, "did not arrive")
     assert put(name).status_code == 204
     assert put(name, b"ture", 3).status_code == 204  # a piece that comes twice counts once
@@ -406,7 +406,7 @@ def test_what_a_worker_sends_is_taken_under_known_names_and_sizes_only(
     told = finished(client, job, worker, [name], digests={name: hashed("picture")})
     assert told.status_code == 204, told.text
     assert result(client, job, name) == b"picture"
-    refused(finished(client, job, worker, []), 409, "not this worker's")  # what is late changes nothing
+    refused(finished(client, job, worker, []), 409, "no longer belongs to this worker")  # what is late changes nothing
 
 
 def test_users_are_no_workers_and_workers_no_users(held: tuple[Any, str, str]) -> None:
@@ -426,7 +426,7 @@ def test_users_are_no_workers_and_workers_no_users(held: tuple[Any, str, str]) -
         refused(client.request(method, f"/api/worker/{path}", **how), 401, "not the secret")
     assert client.get(f"/api/jobs/{job}").json()["state"] == "running"
     for path in ("jobs", "files", f"jobs/{job}"):
-        refused(client.get(f"/api/{path}", headers=WORKER), 401, "nobody's")
+        refused(client.get(f"/api/{path}", headers=WORKER), 401, "unknown token")
     assert client.post("/api/session", json={"token": SECRET}).status_code == 401
     assert "/api/worker" not in client.get("/api/openapi.json").text
     guesses = [client.post(f"/api/worker/jobs/{job}/release", headers={"authorization": f"Bearer {n}"}, json=by)
@@ -445,9 +445,9 @@ def test_a_worker_reads_no_files_but_those_of_its_job(held: tuple[Any, str, str]
 
     assert got(video, worker).content[1000:] == got(video, worker, range="bytes=1000-").content
     refused(got(other, worker), 404, "no such file")
-    refused(got(video, "remote:other"), 409, "not this worker's")
+    refused(got(video, "remote:other"), 409, "no longer belongs to this worker")
     assert client.post(f"/api/jobs/{job}/cancel").status_code == 200
-    refused(got(video, worker), 409, "not this worker's")
+    refused(got(video, worker), 409, "no longer belongs to this worker")
 
 
 def test_a_transfer_that_broke_off_is_gone_on_with(
@@ -493,16 +493,16 @@ def test_who_does_not_fit_is_told_so_in_one_line(
         assert "has the weights generator-" in told(model="bundled")
         assert "under the same name" in told(model=renamed)  # which every video tells
         assert "has --engine auto, and the service torch" in told(engine="auto")
-        assert "belong together" in told(server=None)
+        assert "give all three of" in told(server=None)
         nobody = told(queue="redis://anna:password@127.0.0.1:1/0")
         assert "redis://127.0.0.1:1/0 does not answer" in nobody
         assert "password" not in nobody
-        assert "no address of a queue engine" in told(queue="amqp://host")
+        assert "is not the address of a Redis server" in told(queue="amqp://host")
         assert "http://127.0.0.1:1 does not answer" in told(server="http://127.0.0.1:1")
-        assert "is no address" in told(server="dub.example.org")
+        assert "is not an address" in told(server="dub.example.org")
         assert "is the folder of a service" in told(folder=service)
         with away(worker, engine, str(client.base_url), SECRET, means, print):
-            assert "is another worker's" in told()
+            assert "is used by another worker" in told()
         with monkeypatch.context() as patch:
             patch.setattr(aways, "SPARE", 1 << 60)
             assert "free space or choose another --folder" in told()
@@ -515,8 +515,8 @@ def test_who_does_not_fit_is_told_so_in_one_line(
             assert "this worker is sidgan 0.0.1, and the service" in told()
     for options, says in (
         (["--queue", "redis://127.0.0.1:1/0", "--worker-secret", secret], "127.0.0.1:1/0 does not answer"),
-        (["--queue", engine], "belong together"),
-        (["--queue", engine, "--worker-secret", secret, "--tokens", users], "take another"),
+        (["--queue", engine], "--queue and --worker-secret together"),
+        (["--queue", engine, "--worker-secret", secret, "--tokens", users], "change one"),
     ):  # fmt: skip
         code, said = command("serve", "--folder", service, "--port", free_port(), *options)
         assert code == 2
@@ -536,7 +536,7 @@ def test_a_service_without_such_workers_has_no_door_for_them(tmp_path: Path) -> 
     Courier("http://dub.example.org", SECRET, said.append)
     Courier("https://dub.example.org", SECRET, said.append)
     assert len(said) == 1
-    assert "no https" in said[0]
+    assert "does not use https" in said[0]
 
 
 def test_a_worker_without_room_gives_the_job_back(

@@ -89,7 +89,7 @@ def save_changes(
     root = base_file(base)
     before, after = _tensors(root), network.state_dict()
     if {k: v.shape for k, v in before.items()} != {k: v.shape for k, v in after.items()}:
-        raise CheckpointError(f"{root} is no base of a network of another shape; give the weights it was trained from")
+        raise CheckpointError(f"{root} does not have the shape of this network; give the weights it was trained from")
     changed = {k: _stored(v, half=True) for k, v in after.items() if not torch.equal(v.cpu(), before[k].to(v.dtype))}
     inside = bundled("generator") == root
     near = "" if inside else _near(root.resolve(), path.resolve().parent)
@@ -175,7 +175,7 @@ def read_meta(path: Path) -> dict[str, Any]:
     try:
         return _understood(header)
     except (KeyError, ValueError, TypeError, AttributeError):
-        text = f"{path} is damaged: what it says about itself cannot be understood; fetch or make it again"
+        text = f"{path} is damaged: its metadata cannot be read; download or create it again"
         raise CheckpointError(text) from None
 
 
@@ -245,8 +245,8 @@ def load_critics(
     critics = _load(file, Critics)
     of = read_meta(file)["meta"].get("of")
     if of is not None and of != digest(_tensors(weights)):
-        say(f"the {file.name} beside {weights.name} belongs to other weights and was not used; keep each generator and "
-            "its critics in a folder of their own")  # fmt: skip
+        say(f"the {file.name} beside {weights.name} belongs to other weights and was not used; keep each generator "
+            "in a folder with its own critics")  # fmt: skip
         return None
     return critics
 
@@ -287,7 +287,7 @@ def load_ears(path: Path | str) -> AudioEncoder:
     if kind == "generator":
         ears = load_generator(path).ears
         if ears is None:
-            raise CheckpointError(f"{path} holds a generator that hears in its own way; others cannot take that over")
+            raise CheckpointError(f"{path} holds a generator whose own kind of audio encoder others cannot use")
         return ears
     return load_listener(path).audio if kind == "listener" else load_syncnet(path).audio
 
@@ -346,4 +346,4 @@ def _base_of(file: Path, base: Mapping[str, str]) -> tuple[Path, dict[str, torch
         raise CheckpointError(f"{what}, bundled with another version of sidgan; use that version or adapt again")
     if found:
         raise CheckpointError(f"{what}, and {found[0]} is not those weights; put the right file there or adapt again")
-    raise CheckpointError(f"{what}, which are not here; put {name} beside it")
+    raise CheckpointError(f"{what}, which are missing; put {name} beside it")

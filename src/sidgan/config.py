@@ -144,11 +144,11 @@ class GeneratorConfig:
         require_between(self, 0, MEL_MARGIN // MEL_HOP, "audio_context")
         levels = self.levels
         require(levels[-1] == self.size, f"size {self.size} must be start {self.start} times a power of two")
-        require(bool(self.rgb_levels) and self.rgb_levels[-1] == self.size, "the last rgb level must be size")
+        require(bool(self.rgb_levels) and self.rgb_levels[-1] == self.size, f"rgb_levels must end with {self.size}")
         fine = [r for r in levels if r >= (self.trunk or self.size)]
         require(self.trunk in (0, *levels[:-1]), f"trunk must be 0 or a level below {self.size}, not {self.trunk}")
-        require(self.rgb == "copying" or not self.trunk, "only a generator that copies can have a trunk")
-        require(set(fine) <= set(self.rgb_levels), f"from the trunk on every level needs an output: {fine}")
+        require(self.rgb == "copying" or not self.trunk, "trunk needs rgb = 'copying'; set that, or trunk = 0")
+        require(set(fine) <= set(self.rgb_levels), f"every level from the trunk on needs an output: add {fine}")
         unknown = (set(self.rgb_levels) | set(self.audio_levels) | set(self.warp_levels)) - set(levels)
         require(not unknown, f"levels {sorted(unknown)} are not among the block resolutions {levels}")
         if self.kind != "sidgan":
@@ -252,8 +252,8 @@ class LossWeights:
         require_between(self, 0, math.inf, "l1", "features", "frequency", "gan", "sync", "content")
         require_between(self, -1, math.inf, "lips")
         require(self.mouth > 0, f"mouth must be more than 0, not {self.mouth}")
-        require(self.mouth > 1 or self.lips <= 0, f"lips = {self.lips:g} multiplies what mouth adds, which is nothing "
-                f"with mouth = {self.mouth:g}; set mouth to more than 1, or lips to 0")  # fmt: skip
+        require(self.mouth > 1 or self.lips <= 0, f"lips = {self.lips:g} has no effect with mouth = "
+                f"{self.mouth:g}; set mouth to more than 1, or lips to 0")  # fmt: skip
 
 
 def require(condition: bool, message: str) -> None:
@@ -364,7 +364,7 @@ def read_toml(path_or_name: str | Path, builds_on_it: tuple[str, ...] = ()) -> d
         return values
     require(isinstance(base, str), f"'base' of {path_or_name} must be the name of a preset or TOML file, not {base!r}")
     chain = (*builds_on_it, str(path_or_name))
-    require(base not in chain, f"'base' of {path_or_name} leads back to {base}; name another")
+    require(base not in chain, f"'base' of {path_or_name} refers back to itself through {base}; name another preset")
     return merge(read_toml(base, chain), values)
 
 
@@ -388,7 +388,7 @@ def override(values: Mapping[str, Any], assignments: list[str]) -> dict[str, Any
     result = dict(values)
     for assignment in assignments:
         key, sep, text = assignment.partition("=")
-        require(bool(sep) and bool(key), f"--set wants key=value, not '{assignment}'")
+        require(bool(sep) and bool(key), f"--set must be key=value, not '{assignment}'")
         try:
             value = tomllib.loads(f"v = {text}")["v"]
         except tomllib.TOMLDecodeError:

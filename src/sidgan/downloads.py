@@ -44,12 +44,12 @@ class Download:
     stated_by: str = "the publisher"
 
 
-USERS = "independent projects that use the file; none was found from its publisher"
+USERS = "independent projects that use the file; its publisher states none"
 
 VGG19 = Download(
     file="vgg19-dcbb9e9d.pth", url="https://download.pytorch.org/models/vgg19-dcbb9e9d.pth", sha256="dcbb9e9d",
     megabytes=548, licence="BSD-3-Clause; trained on ImageNet, whose pictures are for research",
-    purpose="contextual and perceptual loss",
+    purpose="contextual and perceptual loss (training)",
 )  # fmt: skip
 
 VGG19_NORMALISED = Download(
@@ -57,7 +57,7 @@ VGG19_NORMALISED = Download(
     url="https://github.com/naoto0804/pytorch-AdaIN/releases/download/v0.0.0/vgg_normalised.pth",
     megabytes=80, licence="MIT around it; VGG19 of the Visual Geometry Group (CC BY 4.0), trained on ImageNet, whose "
         "pictures are for research",
-    purpose="contextual and perceptual loss with vgg=normalised",
+    purpose="the same losses with vgg=normalised",
     stated_by=USERS,
 )  # fmt: skip
 
@@ -66,7 +66,7 @@ YUNET = Download(
     url="https://media.githubusercontent.com/media/opencv/opencv_zoo/main/models/face_detection_yunet/"
         "face_detection_yunet_2023mar.onnx",
     megabytes=0.2, licence="MIT; trained on WIDER FACE, whose pictures are for research",
-    purpose="a face detector that finds small and turned faces",
+    purpose="detector of small and turned faces",
 )  # fmt: skip
 
 INCEPTION = Download(
@@ -74,7 +74,7 @@ INCEPTION = Download(
     url="https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/metrics/inception-2015-12-05.pt",
     megabytes=96, licence="not stated with the file; translated from TensorFlow's network (Apache-2.0), trained on "
         "ImageNet, whose pictures are for research",
-    purpose="features for FID", stated_by=USERS,
+    purpose="FID (evaluation)", stated_by=USERS,
 )  # fmt: skip
 
 SYNCNET_V2 = Download(
@@ -82,13 +82,13 @@ SYNCNET_V2 = Download(
     url="http://www.robots.ox.ac.uk/~vgg/software/lipsync/data/syncnet_v2.model",
     megabytes=55, licence="not stated with the file (the program around it is MIT); trained on BBC broadcasts, as "
         "its paper says",
-    purpose="the judge behind LSE-D and LSE-C", stated_by=USERS,
+    purpose="LSE-D and LSE-C (evaluation)", stated_by=USERS,
 )  # fmt: skip
 
 FAN = Download(
     file="2DFAN4-cd938726ad.zip", url="https://www.adrianbulat.com/downloads/python-fan/2DFAN4-cd938726ad.zip",
     sha256="cd938726ad", megabytes=96, licence="not stated with the file (the program around it is BSD-3-Clause)",
-    purpose="landmarks of turned, dim or partly hidden faces",
+    purpose="landmarks of turned, dark or partly covered faces",
 )  # fmt: skip
 
 #: Weights of VGG19 that can be asked for by name.
@@ -105,7 +105,7 @@ def named(file: str) -> Download:
     for one in KNOWN:
         if one.file == file:
             return one
-    raise ConfigError(f"no published file '{file}'; there are {', '.join(one.file for one in KNOWN)}")
+    raise ConfigError(f"no published file '{file}'; the files are {', '.join(one.file for one in KNOWN)}")
 
 
 def require_vgg(source: Path | str) -> None:
@@ -157,7 +157,7 @@ def _receive(download: Download, part: Path, progress: Callable[[int, int], None
     except (OSError, HTTPException) as error:  # of the network; of the disk they are told by `writing`
         reason = " ".join(str(getattr(error, "reason", None) or error).split())
         raise DownloadError(
-            f"cannot download {download.url} ({reason}); fetch it elsewhere and put it into {folder()}"
+            f"cannot download {download.url} ({reason}); download it on another computer and put it into {folder()}"
         ) from error
     if done < total:
         raise DownloadError(f"{download.url} ended after {done} of {total} bytes; try again")
@@ -179,8 +179,8 @@ class Presence:
         """The same to read."""
         d = self.download
         digits = d.sha256 if len(d.sha256) == 64 else f"{d.sha256}... (only the first digits are stated)"
-        there = {"absent": f"no; put it at {self.path}", "present": f"yes, {self.path}",
-                 "wrong": f"another file of that name: remove {self.path}"}  # fmt: skip
+        there = {"absent": f"no; by hand, save it as {self.path}", "present": f"yes, {self.path}",
+                 "wrong": f"no, {self.path} is another file: remove it"}  # fmt: skip
         return [
             f"{d.file}, {d.megabytes:g} MB: {d.purpose}", f"  address  {d.url}", f"  SHA-256  {digits}",
             f"           as stated by {d.stated_by}", f"  licence  {d.licence}", f"  present  {there[self.state]}",

@@ -67,7 +67,7 @@ def local(workers: int = 1, begin: Callable[..., None] | None = None, arguments:
                                 lambda: AHEAD * workers)  # fmt: skip
         except BrokenProcessPool:
             raise SidganError(
-                "a worker process was killed, most likely for memory; start again with fewer --workers"
+                "a worker process was killed, most likely for lack of memory; run again with fewer --workers"
             ) from None
         except KeyboardInterrupt:
             for child in set(active_children()) - others:  # else they would finish their jobs first
@@ -194,7 +194,7 @@ def _result(ray: Any, job: Any, handle: Any) -> Any:
         name = getattr(job[0], "name", job) if isinstance(job, tuple) else job
         raise SidganError(
             f"the worker that had {name} was lost {RETRIES + 1} times ({type(error).__name__}), most likely for "
-            "memory; start again to go on, with more memory for each processor"
+            "lack of memory; give each process more memory, and run the same command again to resume"
         ) from None
     if isinstance(value, SidganError):
         raise value

@@ -75,7 +75,7 @@ def ending(path: Path) -> str:
 def require_ending(path: Path, wanted: str) -> None:
     """Raise an `OutputError` where a file would be called something else than what it is: no program would open it."""
     if ending(path) != wanted:
-        raise OutputError(f"{path} must end in {wanted}, since that is what it will be")
+        raise OutputError(f"{path} must end in {wanted}, the format that is written")
 
 
 def require_file(path: Path) -> None:
@@ -102,7 +102,7 @@ def require_there(path: Path) -> None:
     if path.is_dir():
         raise InputError(f"{path} is a folder; give one file in it")
     if not path.is_file():  # a second look would wait for ever
-        raise InputError(f"{path} is a pipe or a device, and is read more than once; save it as a file and give that")
+        raise InputError(f"{path} is a pipe or a device, and must be read more than once; save it as a file")
 
 
 def weights_at(path: Path | str) -> Path:

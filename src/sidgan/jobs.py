@@ -42,7 +42,7 @@ def speakers_of(texts: Sequence[str]) -> dict[int, Path]:
     for part in texts:
         number, sign, file = part.strip().partition("=")
         if not sign or not number.isdecimal() or not file:
-            raise ConfigError(f"speaker {part}: give the number of a person and a file, such as 2=anna.wav")
+            raise ConfigError(f"speaker {part}: give a person's number and an audio file, such as 2=anna.wav")
         if int(number) in speakers:
             raise ConfigError(f"speaker {part}: person {int(number)} has a voice already")
         speakers[int(number)] = Path(file)
@@ -129,7 +129,7 @@ class Job(Settings):
         if self.sign is not None and self.key is not None:
             credentials = Credentials(self.sign, self.key)
         elif self.sign is not None or self.key is not None:
-            raise ConfigError("--sign and --key belong together: a certificate and its private key")
+            raise ConfigError("give --sign and --key together: the certificate and its private key")
         self._check_beside()
         own, adapted = self._adapted(credentials, show, tell)
         report = dubbing.Dubber(self.model, self).dub(
@@ -143,7 +143,7 @@ class Job(Settings):
             if self.report is not None:
                 dubbing.write_page(report.to_dict() | facts, self.video, self.heard, self.out, self.report)
         except SidganError as error:
-            raise type(error)(f"{self.out} is finished, but not what was asked for beside it: {error}") from error
+            raise type(error)(f"{self.out} is finished, but its --strip or --report is not: {error}") from error
         return report, adapted
 
     def _check_beside(self) -> None:
@@ -198,7 +198,7 @@ def read(file: Path, like: Job) -> list[Job]:
             _require_known(file, columns)
             jobs = [_job(f"{file}, line {rows.line_num}", _named(columns, row), like) for row in rows]
     except UnicodeDecodeError as error:
-        raise InputError(f"{file} is not in UTF-8; save it as CSV in UTF-8, as spreadsheets offer it") from error
+        raise InputError(f"{file} is not in UTF-8; save it as CSV (UTF-8)") from error
     except (OSError, csv.Error) as error:
         reason = (getattr(error, "strerror", None) or str(error)).lower()
         raise InputError(f"{file} cannot be read as a list of jobs ({reason}); give a CSV file") from error
@@ -207,11 +207,11 @@ def read(file: Path, like: Job) -> list[Job]:
     makers = dict[str, Job]()
     for job, path in ((one, path) for one in jobs for path in one.outputs):
         if makers.setdefault(spelt(os.path.realpath(path)), job) is not job:
-            raise InputError(f"{file} has more than one job for {path}; give each one of its own, in a column")
+            raise InputError(f"{file} has more than one job for {path}; give each job a file of its own")
     for job, path in ((one, path) for one in jobs for path in one.inputs):
         if makers.get(spelt(os.path.realpath(path)), job) is not job:
-            raise InputError(f"{file} has a job that reads {path}, which another writes; put that one into a list of "
-                             "its own, to be done first, or choose another name")  # fmt: skip
+            raise InputError(f"{file} has a job that reads {path}, which another job writes; run that job first, from "
+                             "a list of its own, or choose another name")  # fmt: skip
     return jobs
 
 
@@ -220,7 +220,7 @@ def absent(jobs: Sequence[Job]) -> Iterator[str]:
     for job in jobs:
         gone = [str(path) for path in job.given if not path.exists()]
         if gone:
-            yield f"{job.out}: there is no {' and no '.join(gone)}; it will fail unless that is there at its turn"
+            yield f"{job.out}: there is no {' and no '.join(gone)}; this dub will fail unless that exists by then"
 
 
 def _require_known(file: Path, columns: Sequence[str]) -> None:
@@ -263,7 +263,7 @@ def _job(where: str, row: Mapping[str, Any], like: Job) -> Job:
         except ConfigError as error:
             raise ConfigError(f"{where}: {name} cannot be '{text}' ({error})") from None
         except (ValueError, KeyError):
-            wanted = "yes or no" if KINDS[name] not in (int, float) else "a number, with a point if with anything"
+            wanted = "yes or no" if KINDS[name] not in (int, float) else "a number, with a decimal point if needed"
             raise ConfigError(f"{where}: {name} cannot be '{text}'; give {wanted}") from None
     values |= {name: on_disk(file) for name in READ if isinstance(file := values[name], Path)}
     values["speakers"] = {number: on_disk(file) for number, file in values["speakers"].items()}

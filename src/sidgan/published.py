@@ -63,7 +63,7 @@ def convert(file: Path, out: Path) -> str:
     try:
         made = _keras(file) if file.suffix in (".h5", ".hdf5") else _torch(file)
     except (ConfigError, KeyError, IndexError, ValueError) as error:  # it has the right names, in part
-        raise CheckpointError(f"{file} has shapes that fit together in no network known here ({error})") from None
+        raise CheckpointError(f"{file} holds weights of an unknown network ({error})") from None
     terms, config = TERMS[made.system], made.network.config
     checkpoint.save(out, made.network, {"published_as": file.name, "sha256": digest(file), "terms": terms})
     line = (f"{out}: {config.kind}, {config.size} px, {count_parameters(made.network) / 1e6:.1f} million weights; "
@@ -84,8 +84,8 @@ def _torch(file: Path) -> Converted:
         return _wav2lip(file, state)
     if "to_rgb1.conv.weight" in state:
         return _pcavs(file, state)
-    raise CheckpointError(f"{file} holds neither a generator of Wav2Lip, such as wav2lip_gan.pth, nor that of PC-AVS, "
-                          "latest_net_G.pth")  # fmt: skip
+    raise CheckpointError(f"{file} is neither a generator of Wav2Lip (wav2lip_gan.pth) nor of PC-AVS "
+                          "(latest_net_G.pth)")  # fmt: skip
 
 
 def _wav2lip(file: Path, state: dict[str, Tensor]) -> Converted:
@@ -125,7 +125,7 @@ def _fill(file: Path, system: str, network: nn.Module, state: Mapping[str, Tenso
     wrong = [k for k, v in mine.items() if k not in state or state[k].shape != v.shape]
     wrong = [k for k in wrong if not k.endswith("num_batches_tracked")] + sorted(state.keys() - mine.keys())
     if wrong:
-        raise CheckpointError(f"{file} is of {system}, but of another version: '{wrong[0]}' is missing, unknown or of "
+        raise CheckpointError(f"{file} is from another version of {system}: '{wrong[0]}' is missing, unknown or has "
                               "another shape")  # fmt: skip
     network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()}, strict=False)
 

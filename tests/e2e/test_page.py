@@ -52,14 +52,14 @@ def test_a_video_is_dubbed(
     page.set_input_files("#voice-file", material / "german.wav")
     expect(page.locator("#people li")).to_have_count(1)
     expect(page.locator("#people select")).to_have_value(page.locator("#people option").nth(1).get_attribute("value"))
-    expect(page.locator("#preview-needs")).to_contain_text("the tick above")
+    expect(page.locator("#preview-needs")).to_contain_text("your confirmation above")
     page.get_by_label("Everybody who is seen").check()
     page.screenshot(path=pictures / f"{name}-2-chosen.png", full_page=True)
 
     page.get_by_role("button", name="Show this moment").click()
     expect(page.locator("#preview-result img")).to_have_count(2)
     page.locator("#step-preview").screenshot(path=pictures / f"{name}-3-moment.png")
-    page.get_by_role("button", name="Play five seconds").click()
+    page.get_by_role("button", name="Preview five seconds").click()
     expect(page.locator("#preview-result video")).to_have_count(2)
 
     page.get_by_role("button", name="Dub the video").click()
@@ -132,7 +132,7 @@ def test_a_voice_is_recorded_by_keyboard(
 
 def test_others_see_nothing(browser: Browser, service: str, trouble: list[str]) -> None:
     one, other = (opened(browser, service, trouble, **DESK) for _ in range(2))
-    one.get_by_role("button", name="Take the demo voice").click()
+    one.get_by_role("button", name="Use the demo voice").click()
     expect(one.locator("#voices li")).to_have_count(1)
     other.reload()
     expect(other.locator("#steps")).to_be_visible()

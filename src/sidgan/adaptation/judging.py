@@ -154,7 +154,7 @@ class Judge:
             answers = float(after.answer.mean()) >= LISTENING * float(before.answer.mean())
             return None if answers else "better, but its mouth had gone deaf"
         against = self._negative(after.gap) and self._negative(after.gap - before.gap)
-        return "better, but it had learnt to move against its sound" if against else None
+        return "better, but its mouth moved against the sound" if against else None
 
     def _negative(self, series: Float) -> bool:
         """Whether a mean is below zero beyond doubt: its 95 % interval is, by Student's t over the means of blocks."""

@@ -78,14 +78,14 @@ class AdaptReport:
 
     def line(self) -> str:
         """One line for people."""
-        what = "mouth PSNR" if self.gap_after is not None else "PSNR beside the lips"
+        what = "mouth PSNR" if self.gap_after is not None else "PSNR around the lips"
         sound = "" if self.sound == "own" else f"; sound {self.sound}"
-        deaf = "" if self.gap_after is not None else ": only the appearance was adapted"
-        verdict = "kept" if self.kept else f"{self.refusal}, so the model stays as it was"
+        deaf = "" if self.gap_after is not None else "; only the appearance was adapted"
+        verdict = "kept" if self.kept else f"{self.refusal}, so the model is left unchanged"
         size = "" if self.bytes is None else f"; {self.bytes / 1e6:.1f} MB"
         note = "" if self.note is None else f"; {self.note}"
-        return (f"on a part it did not learn from, {what} {self.before:.1f} -> {self.after:.1f} dB (higher is nearer "
-                f"to the film) after {counted(self.steps, 'step')} in {self.minutes:.1f} min: {verdict}"
+        return (f"on held-out frames, {what} {self.before:.1f} -> {self.after:.1f} dB (higher is closer to the "
+                f"original) after {counted(self.steps, 'step')} in {self.minutes:.1f} min: {verdict}"
                 f"{sound}{deaf}{size}{note}")  # fmt: skip
 
 
@@ -227,7 +227,7 @@ def _adaptable(model: Path | str, minutes: float) -> tuple[Generator, Critics | 
     """What adaptation begins with: a generator, its critics if they are kept, and a line where others' are."""
     require(0 < minutes < math.inf, f"minutes of adaptation must be more than 0, not {minutes:g}")
     base = checkpoint.load_generator(model)
-    require(base.config.kind == "sidgan", f"{model} is a {base.config.kind} generator; only sidgan's own are adapted")
+    require(base.config.kind == "sidgan", f"{model} is a {base.config.kind} generator; only sidgan's can be adapted")
     told: list[str] = []
     rivals = checkpoint.load_critics(model, told.append)
     return base, rivals, "; ".join(told) or None
@@ -236,8 +236,8 @@ def _adaptable(model: Path | str, minutes: float) -> tuple[Generator, Critics | 
 def _enough(material: Material, video: Path) -> None:
     if len(material) < MIN_FRAMES:
         raise InputError(
-            f"cannot adapt to {Path(video).name}: face {material.number} is seen for {len(material) / FPS:.1f} s only, "
-            f"{MIN_FRAMES / FPS:.0f} s are needed; dub without --adapt"
+            f"cannot adapt to {Path(video).name}: face {material.number} is seen for only {len(material) / FPS:.1f} s, "
+            f"but {MIN_FRAMES / FPS:.0f} s are needed; dub without --adapt"
         )
 
 

@@ -49,7 +49,7 @@ for panel, verbs in VERBS.items():
 
 
 @app.callback(invoke_without_command=True)
-def _root(version: Annotated[bool, typer.Option("--version", help="print the version and stop")] = False) -> None:
+def _root(version: Annotated[bool, typer.Option("--version", help="print the version and exit")] = False) -> None:
     if version:
         print(__version__)
         raise typer.Exit
@@ -78,7 +78,7 @@ def _written() -> Iterator[None]:
 
 
 def main() -> None:
-    """Entry point: one clear line and exit code 2 for everything a user can mend."""
+    """Entry point: one clear line and exit code 2 for everything a user can fix."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a name that a console cannot show must not end the work
@@ -96,9 +96,9 @@ def main() -> None:
             raise
         reason = (error.strerror or str(error)).lower()
         if error.filename is None:
-            _fail(f"the output cannot be written: {reason}; free space or send it elsewhere")
+            _fail(f"the output cannot be written: {reason}; free space or write to another place")
         # Whether there is a file of too long a name, or in a folder that may not be looked into, systems do not say.
-        _fail(f"{error.filename} cannot be used: {reason}; check the name, and who may read and write it")
+        _fail(f"{error.filename} cannot be used: {reason}; check the name and the permissions")
     except KeyboardInterrupt:
         console.print("sidgan: stopped")
         sys.exit(130)

@@ -1,4 +1,4 @@
-"""What is installed on this computer, and whether and how fast it can dub."""
+"""What is installed on this computer, and how fast it can dub."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from sidgan.cli.output import answer, bar
 
 def info(
     downloads: Annotated[
-        bool, typer.Option("--downloads", help="list the files that others publish, and where to put them by hand")
+        bool, typer.Option("--downloads", help="list files that others publish, with address and licence")
     ] = False,
-    fetch: Annotated[str | None, typer.Option(help="download one of them, by its file's name", metavar="FILE",
+    fetch: Annotated[str | None, typer.Option(help="download one of these files, by its name", metavar="FILE",
                                               show_default=False)] = None,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
-    """What is installed: bundled weights, and files that can be fetched. Example: sidgan info --downloads.
+    """List the bundled weights, and files that can be downloaded. Example: sidgan info --downloads.
 
-    With --json, also what the bundled weights say about themselves.
+    --json also gives the metadata of the bundled weights.
     """
     if fetch is not None:
         from sidgan import downloads as published
@@ -44,14 +44,14 @@ def info(
 
 def doctor(
     device: Device = "auto",
-    timed: Annotated[bool, typer.Option(help="also dub some frames, to tell how fast this computer is")] = True,
+    timed: Annotated[bool, typer.Option(help="also dub some frames, to measure the speed")] = True,
     as_json: AsJson = False,
 ) -> None:
-    """Can this computer dub, with what, and how fast? Example: sidgan doctor.
+    """Check whether this computer can dub, and how fast. Example: sidgan doctor.
 
-    It names what is missing and the command that adds it.
+    It lists what is missing, with the command that installs it.
 
-    Exit code 0: it can dub, whatever else is missing.
+    Exit code 0: this computer can dub, even if optional parts are missing.
     1: something that dubbing needs is missing or broken.
     """
     from sidgan import doctor as medicine

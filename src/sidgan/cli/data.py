@@ -1,4 +1,4 @@
-"""From footage to what is trained on."""
+"""From footage to training data."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ Source = Literal["folder", "avspeech", "hdtf", "lrw", "lrs2", "voxceleb2"]
 
 
 def prepare(
-    folder: Annotated[Path, typer.Argument(help="folder with videos, or of a data set", show_default=False)],
-    out: Annotated[Path, typer.Argument(help="folder for the packed clips", show_default=False)],
-    size: Annotated[int, typer.Option(help="crop side, px")] = 128,
-    source: Annotated[Source, typer.Option(help="layout of FOLDER; data sets bring their lists and limits")] = "folder",
-    splits: Annotated[Path | None, typer.Option(help="TOML file with split rules", metavar="FILE")] = None,
+    folder: Annotated[Path, typer.Argument(help="folder with videos, or folder of a data set", show_default=False)],
+    out: Annotated[Path, typer.Argument(help="folder for the prepared clips", show_default=False)],
+    size: Annotated[int, typer.Option(help="side of the face crops, px")] = 128,
+    source: Annotated[Source, typer.Option(help="layout of FOLDER: videos, or a known data set")] = "folder",
+    splits: Annotated[Path | None, typer.Option(help="TOML file with rules for the splits", metavar="FILE")] = None,
     cut: Annotated[float | None, typer.Option(help="cut longer clips into pieces", min=1, metavar="SECONDS")] = None,
-    max_failures: Annotated[float, typer.Option(help="share of unreadable clips or lines that stops", min=0)] = 0.2,
+    max_failures: Annotated[float, typer.Option(help="stop if a larger share of clips is unusable", min=0)] = 0.2,
     workers: Processes = 1,
     ray: Annotated[
         str | None,
         typer.Option(
-            help="work on a Ray cluster: HOST:PORT, 'auto' for the one this machine is in, 'local' to try it; FOLDER "
-            "and OUT must be on a file system that all its machines share", metavar="ADDRESS",
+            help="work on a Ray cluster: HOST:PORT, 'auto' for the cluster of this machine, 'local' to try it here; "
+            "FOLDER and OUT must be on a file system that all its machines share", metavar="ADDRESS",
         ),
     ] = None,
     settings: Settings = None,
     as_json: AsJson = False,
 ) -> None:
-    """Cut faces, mels, landmarks and masks out of videos. Example: sidgan prepare clips data --size 128."""
+    """Cut face crops, mels, landmarks and masks from videos. Example: sidgan prepare clips data --size 128."""
     from sidgan import executors
     from sidgan.config import from_dict, override
     from sidgan.data import prepare as making
@@ -54,8 +54,8 @@ def prepare(
 
 def shards(
     data: Annotated[Path, typer.Argument(help="prepared folder", show_default=False)],
-    out: Annotated[Path, typer.Argument(help="folder for the shards; those in it are replaced", show_default=False)],
-    size_mb: Annotated[float, typer.Option(help="size of a shard, MB; each GPU needs one or more", min=0.01)] = 256,
+    out: Annotated[Path, typer.Argument(help="folder for the shards; shards in it are replaced", show_default=False)],
+    size_mb: Annotated[float, typer.Option(help="size of a shard, MB; each GPU needs at least one", min=0.01)] = 256,
     as_json: AsJson = False,
 ) -> None:
     """Pack a prepared folder into tar files that many GPUs can read. Example: sidgan shards data shards."""
@@ -67,14 +67,14 @@ def shards(
 
 
 def inspect(
-    data: Annotated[Path, typer.Argument(help="prepared folder, or shards", show_default=False)],
-    out: Annotated[Path | None, typer.Option("-o", "--out", help="folder for the pictures; DATA/inspect if not given",
+    data: Annotated[Path, typer.Argument(help="prepared folder, or folder of shards", show_default=False)],
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="folder for the pictures (DATA/inspect if not given)",
                                              show_default=False)] = None,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
-    """Show what a prepared folder holds and why: counts, histograms, sheets of faces. Example: sidgan inspect data.
+    """Show what a prepared folder holds: counts, histograms, pictures of faces. Example: sidgan inspect data.
 
-    Of shards, every byte is checked, and what is damaged is named.
+    In a folder of shards, every byte is checked, and damaged shards are listed.
     """
     from sidgan.data import shards, sheets
     from sidgan.data import survey as looking
@@ -92,17 +92,17 @@ def inspect(
 
 def multiply(
     data: Annotated[Path, typer.Argument(help="prepared folder", show_default=False)],
-    out: Annotated[Path, typer.Argument(help="folder for the made clips", show_default=False)],
-    count: Annotated[int, typer.Option(help="clips to make", min=1)] = 250,
-    seed: Annotated[int, typer.Option(help="of all that is drawn", min=0)] = 0,
-    blend: Annotated[float, typer.Option(help="share of the clips whose face is two people's", min=0, max=1)] = 0.0,
-    draw: Annotated[float, typer.Option(help="share of the clips whose face is a drawn one", min=0, max=1)] = 0.0,
+    out: Annotated[Path, typer.Argument(help="folder for the new clips", show_default=False)],
+    count: Annotated[int, typer.Option(help="number of clips to make", min=1)] = 250,
+    seed: Annotated[int, typer.Option(help="random seed", min=0)] = 0,
+    blend: Annotated[float, typer.Option(help="share of clips with a face blended of two people", min=0, max=1)] = 0.0,
+    draw: Annotated[float, typer.Option(help="share of clips with a computer-drawn face", min=0, max=1)] = 0.0,
     workers: Processes = 1,
     as_json: AsJson = False,
 ) -> None:
-    """Let people speak with others' mouths, in sync: more speakers to train on. Example: sidgan multiply data more.
+    """Make new training clips: move speech in sync from one person to another. Example: sidgan multiply data more.
 
-    Stopped, the same command goes on; with a larger --count it adds to what is there.
+    If it is interrupted, run the same command again: it resumes. A larger --count adds clips.
     """
     from sidgan.data import transfer
 
@@ -119,13 +119,13 @@ def multiply(
 
 
 def label(
-    folder: Annotated[Path, typer.Argument(help="folder of recordings, a folder in it for each voice",
+    folder: Annotated[Path, typer.Argument(help="folder with a subfolder of recordings for each voice",
                                            show_default=False)],
-    out: Annotated[Path, typer.Argument(help="folder for what is found", show_default=False)],
+    out: Annotated[Path, typer.Argument(help="folder for the labelled recordings", show_default=False)],
     workers: Processes = 1,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
-    """Find the speech sounds in recordings, to train listeners on. Example: sidgan label recordings speech."""
+    """Label the speech sounds in recordings, for sidgan train listener. Example: sidgan label recordings speech."""
     from sidgan import executors
     from sidgan.data import labelling
 

@@ -1,4 +1,4 @@
-"""`sidgan dub` and what goes with it: who is in a video, what a file says of itself, the clip that comes along."""
+"""`sidgan dub` and what goes with it: `faces`, `verify` and `demo`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from sidgan.cli.options import AsJson, Device, EngineKind, Runnable
+from sidgan.cli.options import DEVICE, ENGINE, RUNNABLE, AsJson, Device, Kind
 from sidgan.cli.output import answer, bar, say
 from sidgan.config import require
 from sidgan.errors import counted
@@ -21,90 +21,102 @@ Which = Literal["largest", "all", "speaking"]
 Hush = Literal["close", "keep", "draw"]
 Ends = Literal["cut", "hold", "loop", "pingpong", "keep"]
 Damage = Literal["stop", "pass"]
+OUTPUT, WHO, SOUND, PICTURE, SPEED = (  #: panels of the help
+    "Output", "Who is dubbed", "Voice and sound", "Picture", "Speed and machines",
+)  # fmt: skip
 
 
 def dub(
-    video: Annotated[Path | None, typer.Argument(help="video with the face to be dubbed", show_default=False)] = None,
+    video: Annotated[Path | None, typer.Argument(help="the video with the face to dub", show_default=False)] = None,
     voice: Annotated[Path | None, typer.Argument(
-        help="the new voice: any file with sound; with --speaker, what is heard (if left out, their voices mixed)",
-        show_default=False,
+        help="the new voice: any file with sound. With --speaker: what is heard; if left out, a mix of the "
+        "speakers' voices", show_default=False,
     )] = None,
-    out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="result: .mp4, .mov or .mkv", show_default=False)
-    ] = None,
-    jobs: Annotated[
-        Path | None, typer.Option(help="many dubs at once instead: a CSV file with the columns video, voice and out, "
-                                  "and one for any option that differs by line", metavar="CSV", show_default=False)
-    ] = None,
-    model: Runnable = "bundled",
-    faces: Annotated[Which, typer.Option(help="whose mouth to redraw: the most prominent of each moment, everybody, or "
-                                         "whoever speaks in the video's own sound")] = "largest",
-    face: Annotated[str | None, typer.Option(help="only this person: a number as sidgan faces shows it, or a photo",
-                                             metavar="N|PHOTO")] = None,
+    out: Annotated[Path | None, typer.Option(
+        "-o", "--out", help="the dubbed video to write: .mp4, .mov or .mkv", show_default=False, rich_help_panel=OUTPUT,
+    )] = None,
+    strip: Annotated[Path | None, typer.Option(
+        help="also write a before/after picture", metavar="PNG", rich_help_panel=OUTPUT)] = None,
+    report_to: Annotated[Path | None, typer.Option(
+        "--report", help="also write a page that shows what to check, and where and how well mouths were redrawn",
+        metavar="HTML", rich_help_panel=OUTPUT)] = None,
+    encoder: Annotated[str, typer.Option(
+        help="video encoder: x264, x265, or FFmpeg's name of another, such as h264_nvenc", metavar="NAME",
+        rich_help_panel=OUTPUT)] = "x264",
+    crf: Annotated[int, typer.Option(
+        help="quality of the encoding, from 0 (best) to 51", min=0, max=51, rich_help_panel=OUTPUT)] = 16,
+    lossless: Annotated[bool, typer.Option(
+        "--lossless", help="encode without loss: a large file, identical to the video where nothing was redrawn",
+        rich_help_panel=OUTPUT)] = False,
+    sign: Annotated[Path | None, typer.Option(
+        help="sign the result with this certificate (C2PA); needs --key", metavar="PEM",
+        rich_help_panel=OUTPUT)] = None,
+    key: Annotated[Path | None, typer.Option(
+        help="the private key of the certificate", metavar="PEM", rich_help_panel=OUTPUT)] = None,
+    faces: Annotated[Which, typer.Option(
+        help="whose mouth to redraw: of the most prominent person at each moment, of everybody, or of the person who "
+        "speaks in the video's own sound", rich_help_panel=WHO)] = "largest",
+    face: Annotated[str | None, typer.Option(
+        help="redraw only this person: a number that sidgan faces prints, or a photo", metavar="N|PHOTO",
+        rich_help_panel=WHO)] = None,
     speaker: Annotated[list[str] | None, typer.Option(
-        help="a voice for one person, by their number; once for each", metavar="N=AUDIO")] = None,
+        help="the voice of person N; give the option once for each speaker", metavar="N=AUDIO",
+        rich_help_panel=WHO)] = None,
     background: Annotated[str | None, typer.Option(
-        help="sound to put under the voice, which moves no mouth: a file with music and effects, or 'original', the "
+        help="sound under the voice, which moves no mouth: a file with music and effects, or 'original', which is the "
         "video's own sound without its speech (needs pip install 'sidgan\\[separate]')",
-        metavar="AUDIO|original")] = None,
-    silence: Annotated[Hush, typer.Option(help="where the voice pauses: close the mouth, keep it as filmed, or draw "
-                                          "whatever the network makes of the background noise")] = "close",
-    adapt: Annotated[
-        float | None, typer.Option(help="first learn the face from the video, for so many minutes", metavar="MINUTES")
-    ] = None,
-    length: Annotated[
-        Ends, typer.Option(help="a longer voice: cut it, or hold the last frame, loop or pingpong the video until it "
-                           "ends; a shorter voice: keep the original sound after it")
-    ] = "cut",
-    emphasis: Annotated[
-        float, typer.Option(help="how strongly the mouth moves with the voice; 1 is what suits the model", min=0, max=3)
-    ] = 1.0,
-    encoder: Annotated[str, typer.Option(help="x264, x265, or FFmpeg's name of another, such as h264_nvenc",
-                                         metavar="NAME")] = "x264",
-    crf: Annotated[int, typer.Option(help="quality, 0 (best) to 51", min=0, max=51)] = 16,
-    lossless: Annotated[bool, typer.Option("--lossless", help="encode without loss: a large file, exactly the "
-                                           "source where nothing was redrawn")] = False,
-    steady: Annotated[float, typer.Option(help="how much flicker of redrawn skin is calmed; lips are left alone", min=0,
-                                          max=1)] = 0.5,
-    on_damage: Annotated[Damage, typer.Option(help="where the video is damaged or cut off: stop, or pass over it, "
-                                              "showing the last good picture that much longer")] = "stop",
-    strip: Annotated[Path | None, typer.Option(help="also write a before/after picture", metavar="PNG")] = None,
-    report_to: Annotated[
-        Path | None, typer.Option("--report", help="also write a page that says what to check, and where and how well "
-                                  "mouths were redrawn", metavar="HTML")
-    ] = None,
-    sign: Annotated[
-        Path | None, typer.Option(help="also sign the result with this certificate (C2PA)", metavar="PEM")
-    ] = None,
-    key: Annotated[Path | None, typer.Option(help="the certificate's private key", metavar="PEM")] = None,
-    workers: Annotated[int, typer.Option(help="processes that draw; with --jobs, dubs done at a time", min=1)] = 1,
-    ray: Annotated[
-        str | None, typer.Option(help="draw, or do --jobs, on a Ray cluster: HOST:PORT, auto, local", metavar="ADDRESS")
-    ] = None,
-    device: Device = "auto",
-    engine: EngineKind = "torch",
+        metavar="AUDIO|original", rich_help_panel=SOUND)] = None,
+    silence: Annotated[Hush, typer.Option(
+        help="while the voice pauses: close the mouth, keep it as filmed, or draw it from the background noise",
+        rich_help_panel=SOUND)] = "close",
+    length: Annotated[Ends, typer.Option(
+        help="if the voice is longer than the video: cut it, hold the last frame, or play the video again (loop) or "
+        "backwards and forwards (pingpong). If the voice is shorter: keep plays the original sound after it",
+        rich_help_panel=SOUND)] = "cut",
+    model: Annotated[str, typer.Option(
+        help=RUNNABLE, metavar="FILE", rich_help_panel=PICTURE)] = "bundled",
+    adapt: Annotated[float | None, typer.Option(
+        help="first train the model on the face in the video, for this many minutes", metavar="MINUTES",
+        rich_help_panel=PICTURE)] = None,
+    emphasis: Annotated[float, typer.Option(
+        help="how strongly the mouth moves; 1 is what suits the model", min=0, max=3, rich_help_panel=PICTURE)] = 1.0,
+    steady: Annotated[float, typer.Option(
+        help="how much to reduce flicker of redrawn skin (not of lips)", min=0, max=1, rich_help_panel=PICTURE)] = 0.5,
+    on_damage: Annotated[Damage, typer.Option(
+        help="where the video is damaged or cut off: stop, or pass over the damage and show the last good frame for "
+        "longer", rich_help_panel=PICTURE)] = "stop",
+    jobs: Annotated[Path | None, typer.Option(
+        help="dub many videos: a CSV file with the columns video, voice and out, and one for each option that differs "
+        "between lines", metavar="CSV", show_default=False, rich_help_panel=SPEED)] = None,
+    workers: Annotated[int, typer.Option(
+        help="number of processes that draw; with --jobs, of dubs at the same time", min=1, rich_help_panel=SPEED)] = 1,
+    ray: Annotated[str | None, typer.Option(
+        help="draw, or work through --jobs, on a Ray cluster: HOST:PORT, auto or local", metavar="ADDRESS",
+        rich_help_panel=SPEED)] = None,
+    device: Annotated[str, typer.Option(help=DEVICE, rich_help_panel=SPEED)] = "auto",
+    engine: Annotated[Kind, typer.Option(help=ENGINE, rich_help_panel=SPEED)] = "torch",
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Dub VIDEO with VOICE. Example: sidgan dub talk.mp4 german.wav -o talk-german.mp4 --adapt 5.
 
-    Two people: sidgan dub two.mp4 -o out.mp4 --speaker 1=anna.wav --speaker 2=ben.wav; sidgan faces shows who is who.
+    Two speakers: sidgan dub two.mp4 -o out.mp4 --speaker 1=anna.wav --speaker 2=ben.wav; sidgan faces lists people.
 
-    If it is stopped or killed, the same command continues where it was, and ends with the same result.
+    If it is interrupted, run the same command again: it resumes, and the result is the same.
 
-    Use it on footage of yourself or of people who agreed. The result says that it was altered; see sidgan verify.
+    Only dub yourself or people who agreed to it. The result is marked as altered; see sidgan verify.
     """
     ready_for_dubs()
     if jobs is None:
         given = None not in (video, voice or speaker, out)
-        require(given, "give VIDEO, VOICE and -o OUT, or --jobs with a list of them; --speaker stands in for VOICE")
-        named = [text.partition("=") for text in speaker or ()]  # what is no NUMBER=FILE is told below
+        require(given, "give VIDEO, VOICE (or --speaker) and -o OUT, or --jobs with a list of dubs")
+        named = [text.partition("=") for text in speaker or ()]  # anything but NUMBER=FILE is refused below
         voices = [Path(file) for number, _, file in named if number.isdecimal() and file]
         photo = None if face is None or face.isdecimal() else Path(face)
         below = None if background in (None, "original") else Path(background)
-        signing = (sign, key) if sign and key else ()  # that one is missing is told below
+        signing = (sign, key) if sign and key else ()  # one without the other is refused below
         look_first([video, voice, *voices, photo, below, *signing], [out, strip, report_to], [model])
     else:
-        require(video is None and out is None, "give VIDEO, VOICE and -o, or --jobs with a list of them, not both")
+        require(video is None and out is None, "give VIDEO, VOICE and -o, or --jobs with a list of dubs, not both")
         look_first([jobs], [], [model])
     from sidgan.dubbing.settings import background_of, face_of
     from sidgan.jobs import Job, left, made, speakers_of
@@ -125,7 +137,7 @@ def dub(
         with bar() as show:
             report, adapted = job.run(show, say)
     except KeyboardInterrupt:
-        say(f"sidgan: stopped; run the same command again to continue {job.out} where it was")
+        say(f"sidgan: stopped; run the same command again to resume {job.out}")
         raise typer.Exit(130) from None
     facts = {} if adapt is None else {"adapted": [one.to_dict() for one in adapted]}
     answer(report.to_dict() | facts, as_json, made(job, report))
@@ -136,7 +148,7 @@ def dub(
     for line in left(report, few=5):
         say(f"  {line}")
     for begin, end in report.damaged:
-        say(f"  {begin:.2f}-{end:.2f} s damaged: the last good picture is shown that long")
+        say(f"  {begin:.2f}-{end:.2f} s are damaged: the last good frame is shown instead")
 
 
 def _dub_all(file: Path, like: Job, ray: str | None, as_json: bool) -> None:
@@ -156,8 +168,9 @@ def _dub_all(file: Path, like: Job, ray: str | None, as_json: bool) -> None:
                 for line in outcome.notes:
                     say(f"    {line}")
     except KeyboardInterrupt:
-        done = ", and makes anew what is done: take those lines out" if ended else ""
-        say(f"sidgan: stopped after {len(ended)} of {counted(len(wanted), 'dub')}; the same command goes on{done}")
+        done = "; first remove the finished lines from the list, or they are dubbed again" if ended else ""
+        say(f"sidgan: stopped after {len(ended)} of {counted(len(wanted), 'dub')}; run the same command again to resume"
+            f"{done}")  # fmt: skip
         raise typer.Exit(130) from None
     failed = [outcome for outcome in ended if not outcome.done]
     told = [{"out": str(o.job.out), "done": o.done, "line": o.line, "notes": o.notes} for o in ended]
@@ -170,13 +183,15 @@ def _dub_all(file: Path, like: Job, ray: str | None, as_json: bool) -> None:
 def faces(
     video: Annotated[Path, typer.Argument(help="any video", show_default=False)],
     out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="also write a sheet with pictures of everybody", metavar="PNG")
+        Path | None, typer.Option("-o", "--out", help="also write a picture that shows everybody", metavar="PNG")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Who is in VIDEO: numbers for --face and --speaker. Example: sidgan faces talk.mp4 -o people.png.
+    """List the people in VIDEO, for --face and --speaker of dub. Example: sidgan faces talk.mp4 -o people.png.
 
-    1 is the most prominent. It also says when each can be seen, in how many frames they can be redrawn, and why not.
+    Person 1 is the most prominent. Each line says when a person is seen, and how many frames can be redrawn.
+
+    Where frames cannot be redrawn, it says why.
     """
     look_first([video], [out])
     from dataclasses import asdict
@@ -195,21 +210,22 @@ def faces(
 def verify(
     file: Annotated[Path, typer.Argument(help="any video", show_default=False)],
     source: Annotated[
-        Path | None, typer.Option(help="was it made from this video?", metavar="VIDEO", show_default=False)
+        Path | None, typer.Option(help="check that FILE was made from this video", metavar="VIDEO", show_default=False)
     ] = None,
     voice: Annotated[
-        Path | None, typer.Option(help="and with this voice?", metavar="AUDIO", show_default=False)
+        Path | None, typer.Option(help="check that FILE was made with this voice", metavar="AUDIO", show_default=False)
     ] = None,
     trust: Annotated[
-        Path | None, typer.Option(help="certificates to trust: was it signed by one of theirs?", metavar="PEM")
+        Path | None, typer.Option(help="check that FILE was signed with one of these certificates, or with one that "
+                                  "they vouch for", metavar="PEM")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Was FILE altered by sidgan, where, with what, and from what? Example: sidgan verify talk-german.mp4.
+    """Read the mark that sidgan leaves in every dubbed video. Example: sidgan verify talk-german.mp4.
 
-    Exit code 0: it says so, and everything you gave agrees.
-    1: it does not say so, or something does not agree. This does not prove that nobody altered it.
-    2: it is no video, or another file cannot be used.
+    Exit code 0: FILE is marked as altered by sidgan, and all checks that you asked for hold.
+    1: there is no mark, or a check fails. A missing mark does not prove that nobody altered FILE.
+    2: FILE is not a video, or another file cannot be used.
     """
     from sidgan import provenance
 
@@ -224,7 +240,7 @@ def demo(
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Dub the clip that comes with the package and write a before/after picture beside it."""
+    """Dub the bundled demo clip and write a before/after picture. Example: sidgan demo."""
     ready_for_dubs()
     from importlib import resources
 

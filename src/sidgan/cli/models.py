@@ -1,4 +1,4 @@
-"""Weights: adapted to a person, written for other engines, taken over from other systems."""
+"""Weights: adapted to a person, exported to other engines, imported from other systems."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from sidgan.files import look_first
 
 
 def adapt(
-    video: Annotated[Path, typer.Argument(help="video with the face to be dubbed", show_default=False)],
+    video: Annotated[Path, typer.Argument(help="the video with the face to dub", show_default=False)],
     out: Annotated[Path, typer.Option("-o", "--out", help="weights file to write: .safetensors", show_default=False)],
-    minutes: Annotated[float, typer.Option(help="how long to learn", min=0.05)] = 5.0,
-    face: Annotated[int, typer.Option(help="whose face; 1 is the most prominent", min=1)] = 1,
+    minutes: Annotated[float, typer.Option(help="how long to train", min=0.05)] = 5.0,
+    face: Annotated[int, typer.Option(help="number of the face; 1 is the most prominent", min=1)] = 1,
     model: Model = "bundled",
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Teach the model one person's face from VIDEO. Example: sidgan adapt talk.mp4 -o me.safetensors --minutes 5.
+    """Adapt the model to a person seen in VIDEO. Example: sidgan adapt talk.mp4 -o me.safetensors --minutes 5.
 
-    The file it writes holds what changed; give it as --model whenever you dub that person.
+    Use the file with --model whenever you dub this person. It holds only the weights that changed.
     """
     look_first([video], [out], [model])
     from sidgan import adaptation
@@ -38,13 +38,13 @@ def adapt(
 def export(
     out: Annotated[Path, typer.Option("-o", "--out", help="file to write: .onnx", show_default=False)],
     weights: Annotated[str, typer.Argument(help="weights file of a generator, or 'bundled'")] = "bundled",
-    size: Annotated[int | None, typer.Option(help="side of the faces, px; the generator's if not given")] = None,
-    batch: Annotated[int, typer.Option(help="faces at a time", min=1)] = 8,
+    size: Annotated[int | None, typer.Option(help="side of the faces, px (the generator's own if not given)")] = None,
+    batch: Annotated[int, typer.Option(help="faces per batch", min=1)] = 8,
     as_json: AsJson = False,
 ) -> None:
-    """Write a generator for ONNX Runtime and others. Example: sidgan export bundled -o model.onnx --size 256.
+    """Export a generator as ONNX. Example: sidgan export bundled -o model.onnx --size 256.
 
-    OUT says in its metadata what it was made from and what it may be used for; docs/engines.md tells its inputs.
+    The metadata of the file names the weights it was made from, and their terms. docs/engines.md lists the inputs.
     """
     look_first([], [out], [weights])
     from sidgan import engine
@@ -59,9 +59,9 @@ def import_weights(
     out: Annotated[Path, typer.Option("-o", "--out", help="weights file to write: .safetensors", show_default=False)],
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
-    """Take over published weights of a compared system. Example: sidgan import wav2lip_gan.pth -o wav2lip.safetensors.
+    """Import published weights of another system. Example: sidgan import wav2lip_gan.pth -o wav2lip.safetensors.
 
-    OUT is then a --model like any other. Its authors' terms stay; this prints them.
+    Use the file with --model. The terms of its authors still apply; they are printed.
     """
     from sidgan import published
 

@@ -1,4 +1,4 @@
-"""`sidgan paper`: one verb for each figure and table."""
+"""`sidgan paper`: a command for each figure and table."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from sidgan.types import Show
 app = typer.Typer(no_args_is_help=True, help="Tables and figures of the paper, computed on your own material.")
 paper_tables.add_to(app)
 paper_pictures.add_to(app)
-LONG = 2  #: minutes of work, from which on it is told beforehand how long it will take
+LONG = 2  #: minutes of work above which an estimate is printed first
 
-Videos = Annotated[list[Path], typer.Argument(help="videos of a talking face, with its sound", show_default=False)]
+Videos = Annotated[list[Path], typer.Argument(help="videos of a talking face, with sound", show_default=False)]
 ExpertFile = Annotated[str, typer.Option(help="weights of the shift-invariant expert, or 'bundled'", metavar="FILE")]
-Against = Annotated[str | None, typer.Option(help="weights of an expert to compare with: vanilla", metavar="FILE")]
+Against = Annotated[str | None, typer.Option(help="weights of a vanilla expert to compare with", metavar="FILE")]
 Out = Annotated[Path, typer.Option(help="folder for the picture and its numbers")]
 Vgg = Annotated[str, typer.Option(help="VGG19: 'published' (548 MB, once), 'normalised' (80 MB), 'random' or a file")]
-Count = Annotated[int, typer.Option(help="windows of five frames, shared among the videos", min=1)]
-Size = Annotated[int, typer.Option(help="px at which pictures are compared: 512 (the paper), 256 or 128 (faster)")]
-Seed = Annotated[int, typer.Option(help="of the choice of windows", min=0)]
+Count = Annotated[int, typer.Option(help="number of five-frame windows, spread over the videos", min=1)]
+Size = Annotated[int, typer.Option(help="size at which frames are compared, px: 512 (as in the paper), 256 or 128")]
+Seed = Annotated[int, typer.Option(help="random seed for the choice of windows", min=0)]
 
 
 @app.command()
@@ -45,7 +45,7 @@ def fig4(
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Losses over a sideways shift. Example: sidgan paper fig4 a.mp4 b.mp4 --against vanilla.safetensors."""
+    """Figure 4: losses over a sideways shift. Example: sidgan paper fig4 a.mp4 b.mp4 --against vanilla.safetensors."""
     _look(videos, expert, against, vgg)
     from sidgan.paper import draw
     from sidgan.paper.shifts import SHIFTS, shift_curves
@@ -76,7 +76,7 @@ def fig2(
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Losses over shift and mouth opening. Example: sidgan paper fig2 a.mp4 b.mp4 --against vanilla.safetensors."""
+    """Figure 2: losses over shift and mouth opening. Example: sidgan paper fig2 a.mp4 --against vanilla.safetensors."""
     _look(videos, expert, against, vgg)
     from sidgan.paper import draw
     from sidgan.paper.landscape import OPENINGS, SHIFTS, landscape
@@ -124,8 +124,8 @@ def _tell_time(reconstruction: Any, pictures: int) -> None:
         return
     minutes, size = reconstruction.pace() * pictures / 60, reconstruction.size
     if minutes >= LONG:
-        smaller = "" if size == 128 else f"--size 128 takes 1/{(size // 128) ** 2} of that, "
-        say(f"about {minutes:.0f} min on this CPU, for VGG19 at {size} px; {smaller}fewer --windows take less")
+        smaller = "" if size == 128 else f"--size 128 takes 1/{(size // 128) ** 2} of the time, "
+        say(f"this takes about {minutes:.0f} min on this CPU (VGG19 at {size} px); {smaller}fewer --windows take less")
 
 
 def _remarks(result: Any, picture: Path) -> None:

@@ -1,4 +1,4 @@
-"""`sidgan paper`: the figures that show faces. They are made here and go nowhere."""
+"""`sidgan paper`: the figures that show faces. They stay on this computer."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ from sidgan.errors import counted
 from sidgan.files import look_first
 
 Methods = Annotated[list[str] | None, typer.Option(
-    "--method", metavar="NAME=PLACE", help="once for each column: a folder of finished videos, or a weights file, "
-    "'bundled' or a run, which dubs the true videos with their own sound",
+    "--method", metavar="NAME=PLACE", help="a method, shown as a column: a folder of finished videos, or a weights "
+    "file, 'bundled' or a run folder, which dubs the true videos with their own sound; may be repeated",
 )]  # fmt: skip
-Truth = Annotated[Path | None, typer.Option(help="folder of the true videos; without it people are drawn",
+Truth = Annotated[Path | None, typer.Option(help="folder of the true videos (default: computer-drawn people)",
                                             metavar="FOLDER")]  # fmt: skip
-Clips = Annotated[int, typer.Option(help="videos to show, by name", min=1)]
-Moments = Annotated[int, typer.Option(help="rows of each video", min=1)]
-Voice = Annotated[Path | None, typer.Option(help="what is said", metavar="AUDIO")]
+Clips = Annotated[int, typer.Option(help="number of videos to show, by name", min=1)]
+Moments = Annotated[int, typer.Option(help="number of rows for each video", min=1)]
+Voice = Annotated[Path | None, typer.Option(help="the new voice", metavar="AUDIO")]
 Out = Annotated[Path, typer.Option(help="folder for the picture and its numbers")]
 
 
 def add_to(app: typer.Typer) -> None:
-    """Make these the verbs of an application."""
+    """Make these commands of an application."""
     for verb in (fig1, fig5, fig6, fig8):
         app.command()(verb)
 
 
 def fig1(
-    videos: Annotated[list[Path] | None, typer.Argument(help="two videos of a face each; without them two people are "
-                                                        "drawn", show_default=False)] = None,
+    videos: Annotated[list[Path] | None, typer.Argument(help="two videos of one face each (default: two computer-drawn "
+                                                        "people)", show_default=False)] = None,
     voice: Voice = None,
     model: Model = "bundled",
     device: Device = "auto",
     out: Out = Path("figures"),
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
-    """One voice on two people: do their lips move alike? Example: sidgan paper fig1 a.mp4 b.mp4 --voice c.wav."""
-    require(len(videos or []) in (0, 2), f"fig1 compares two people: give two videos, or none, not {len(videos or [])}")
+    """Figure 1: do two people move their lips alike? Example: sidgan paper fig1 a.mp4 b.mp4 --voice c.wav."""
+    require(len(videos or []) in (0, 2), f"fig1 compares two people: give two videos or none, not {len(videos or [])}")
     look_first([*(videos or ()), voice], [], [model])
     from sidgan.paper import voices
     from sidgan.paper.draw import require_matplotlib
@@ -56,7 +56,7 @@ def fig1(
     voices.draw_one_voice(found, figure.picture)
     if not as_json:
         print(f"lips of {found.speakers[0].name} and {found.speakers[1].name} under one voice: correlation "
-              f"{found.together:.2f} (as filmed {found.before:.2f}, chance {found.chance:.2f})")  # fmt: skip
+              f"{found.together:.2f} (as filmed {found.before:.2f}, by chance {found.chance:.2f})")  # fmt: skip
     say(f"see {figure.picture}")
 
 
@@ -64,7 +64,7 @@ def fig5(
     method: Methods = None, truth: Truth = None, clips: Clips = 3, moments: Moments = 2, device: Device = "auto",
     out: Out = Path("figures"), as_json: AsJson = False,
 ) -> None:  # fmt: skip
-    """Methods side by side with the truth. Example: sidgan paper fig5 --method Ours=bundled --truth films."""
+    """Figure 5: methods beside the true video. Example: sidgan paper fig5 --method Ours=bundled --truth films."""
     from sidgan.paper.collect import named
 
     _side_by_side(5, [(name, place) for name, _, place in map(named, method or ["Ours=bundled"])], truth, clips,
@@ -76,7 +76,7 @@ def fig8(
     truth: Truth = None, clips: Clips = 3, moments: Moments = 2, device: Device = "auto",
     out: Out = Path("figures"), as_json: AsJson = False,
 ) -> None:  # fmt: skip
-    """The ablation to look at, a column for each row of Table 4. Example: sidgan paper fig8 ablation --truth films."""
+    """Figure 8: pictures of the ablation, one column for each row of Table 4. Example: sidgan paper fig8 ablation."""
     from sidgan.errors import InputError
     from sidgan.paper.ablation import SETTINGS, read_runs
 
@@ -85,7 +85,7 @@ def fig8(
         if run.state == "done":
             methods.setdefault(SETTINGS[run.row].label, str(run.folder / "run"))  # the first seed that ended well
     if not methods:
-        raise InputError(f"{ablation} has no run that ended well; see sidgan paper table4 {ablation}")
+        raise InputError(f"{ablation} has no successful run; see sidgan paper table4 {ablation}")
     _side_by_side(8, list(methods.items()), truth, clips, moments, device, out, as_json)
 
 
@@ -112,13 +112,13 @@ def _side_by_side(
 
 def fig6(
     beard: Annotated[Path | None, typer.Option(help="video of a beard", metavar="VIDEO")] = None,
-    side: Annotated[Path | None, typer.Option(help="of a turned head", metavar="VIDEO")] = None,
-    occlusion: Annotated[Path | None, typer.Option(help="of a mouth that is covered at times", metavar="VIDEO")] = None,
-    low: Annotated[Path | None, typer.Option(help="of a small face", metavar="VIDEO")] = None,
+    side: Annotated[Path | None, typer.Option(help="video of a turned head", metavar="VIDEO")] = None,
+    occlusion: Annotated[Path | None, typer.Option(help="video of a partly covered mouth", metavar="VIDEO")] = None,
+    low: Annotated[Path | None, typer.Option(help="video of a small face", metavar="VIDEO")] = None,
     voice: Voice = None, model: Model = "bundled", device: Device = "auto", out: Out = Path("figures"),
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
-    """Hard cases; people are drawn for those without a video. Example: sidgan paper fig6 --beard a.mp4 --low b.mp4."""
+    """Figure 6: hard cases (default: computer-drawn people). Example: sidgan paper fig6 --beard a.mp4 --low b.mp4."""
     given = {"beard": beard, "side": side, "occlusion": occlusion, "low": low}
     look_first([*given.values(), voice], [], [model])
     from sidgan.paper import extremes

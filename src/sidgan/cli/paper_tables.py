@@ -19,27 +19,27 @@ if TYPE_CHECKING:
     from sidgan.paper.table4 import Row
 
 Methods = Annotated[list[str] | None, typer.Option(
-    "--method", metavar="NAME[@SET]=PLACE", help="once for each: results of sidgan eval, or a weights file, 'bundled', "
-    "a run, or a folder of finished videos, which are judged first; SET is avspeech, hdtf or lrw",
+    "--method", metavar="NAME[@SET]=PLACE", help="a method; may be repeated. PLACE is a result folder of sidgan eval, "
+    "or a weights file, 'bundled', a run or a folder of finished videos, to be judged. SET: avspeech, hdtf or lrw",
 )]  # fmt: skip
 Data = Annotated[list[str] | None, typer.Option(
-    help="what is judged on: a prepared folder, or true videos where methods are finished videos", metavar="SET=FOLDER",
+    help="test data: a prepared folder, or the true videos for methods that are finished videos", metavar="SET=FOLDER",
 )]  # fmt: skip
-Split = Annotated[str | None, typer.Option(help="which clips; if not given, our draw of the set's published test list")]
-System = Annotated[Literal["composite", "raw"], typer.Option(help="pasted into the true frame, or as it was drawn")]
-Published = Annotated[bool, typer.Option("--published", help="judge with FID and LSE too; fetches two published files, "
+Split = Annotated[str | None, typer.Option(help="split to judge (default: our version of the published test list)")]
+System = Annotated[Literal["composite", "raw"], typer.Option(help="judge the dub as pasted into the frame or as drawn")]
+Published = Annotated[bool, typer.Option("--published", help="also measure FID and LSE; downloads two published files, "
                                          "151 MB")]  # fmt: skip
-Inception = Annotated[Path | None, typer.Option(help="TorchScript file for FID, FD custom if not the published one",
+Inception = Annotated[Path | None, typer.Option(help="TorchScript network for FID (default: the published one)",
                                                 metavar="FILE")]  # fmt: skip
-LagExpert = Annotated[Path | None, typer.Option(help="SyncNet weights for LSE, custom if not the published ones",
+LagExpert = Annotated[Path | None, typer.Option(help="SyncNet weights for LSE (default: the published ones)",
                                                 metavar="FILE")]  # fmt: skip
-Frames = Annotated[int | None, typer.Option("--max-frames", help="judge at most so many frames of each clip")]
-Workers = Annotated[int, typer.Option(help="processes that judge", min=1)]
-Out = Annotated[Path, typer.Option(help="folder for the table and its numbers; results that are made go to OUT/judged")]
+Frames = Annotated[int | None, typer.Option("--max-frames", help="judge at most this many frames of each clip")]
+Workers = Annotated[int, typer.Option(help="number of processes", min=1)]
+Out = Annotated[Path, typer.Option(help="folder for the table and its numbers; new results go to OUT/judged")]
 
 
 def add_to(app: typer.Typer) -> None:
-    """Make these the verbs of an application."""
+    """Make these commands of an application."""
     for verb in (table1, table2, table4, ablation, fig7):
         app.command()(verb)
 
@@ -50,7 +50,7 @@ def table1(
     max_frames: Frames = None, workers: Workers = 1, device: Device = "auto", out: Out = Path("tables"),
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
-    """AVSpeech and HDTF, methods by seven metrics. Example: sidgan paper table1 --method Ours=judged-hdtf."""
+    """Table 1: methods on AVSpeech and HDTF. Example: sidgan paper table1 --method Ours=judged-hdtf."""
     look_first([inception, lag_expert], [])
     found = _comparisons(method, data, split, system, (published, inception, lag_expert), max_frames, workers, device,
                          out, copies=True)  # fmt: skip
@@ -63,7 +63,7 @@ def table2(
     max_frames: Frames = None, workers: Workers = 1, device: Device = "auto", out: Out = Path("tables"),
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
-    """LRW, methods by seven metrics. Example: sidgan paper table2 --method Ours=runs/003-gan512 --data lrw=packed."""
+    """Table 2: methods on LRW. Example: sidgan paper table2 --method Ours=runs/003-gan512 --data lrw=packed."""
     look_first([inception, lag_expert], [])
     found = _comparisons(method, data, split, system, (published, inception, lag_expert), max_frames, workers, device,
                          out, copies=True)  # fmt: skip
@@ -71,16 +71,17 @@ def table2(
 
 
 def table4(
-    folder: Annotated[Path | None, typer.Argument(help="what sidgan paper ablation made", show_default=False)] = None,
+    folder: Annotated[Path | None, typer.Argument(help="folder from sidgan paper ablation", show_default=False)] = None,
     row: Annotated[list[str] | None, typer.Option(
-        help="instead: results of sidgan eval, once for each run; several of one NAME are seeds", metavar="NAME=RESULTS"
+        help="instead of FOLDER: results of sidgan eval, once for each run; runs of one NAME are seeds",
+        metavar="NAME=RESULTS",
     )] = None,
-    split: Annotated[str | None, typer.Option(help="which table of results that have several")] = None,
+    split: Annotated[str | None, typer.Option(help="split, if the results have several")] = None,
     system: System = "composite",
     out: Annotated[Path, typer.Option(help="folder for the table and its numbers")] = Path("tables"),
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
-    """What each part is worth, over several seeds. Example: sidgan paper table4 ablation."""
+    """Table 4: the effect of each part, over several seeds. Example: sidgan paper table4 ablation."""
     from sidgan.config import require
     from sidgan.paper import table4 as four
 
@@ -92,27 +93,26 @@ def table4(
 
 def ablation(
     data: Annotated[list[Path], typer.Argument(help="prepared folders", show_default=False)],
-    out: Annotated[Path, typer.Option(help="folder for runs, results and table; gone on with if it is there")] = Path(
-        "ablation"
-    ),
-    rows: Annotated[str | None, typer.Option(help="some of no_contextual, perceptual, vanilla_sync, no_pyramid, "
-                                             "full, laplacian, no_progressive and concat_audio; else all",
+    out: Annotated[Path, typer.Option(help="folder for runs and results; work in it is resumed")] = Path("ablation"),
+    rows: Annotated[str | None, typer.Option(help="rows to train (default: all): no_contextual, perceptual, "
+                                             "vanilla_sync, no_pyramid, full, laplacian, no_progressive, concat_audio",
                                              metavar="A,B")] = None,
-    seeds: Annotated[str, typer.Option(help="a run of each row for each", metavar="N,N")] = "0,1,2",
-    config: Annotated[str, typer.Option(help="full setting of a size that fits: preset or TOML file")] = "small128",
-    steps: Annotated[int, typer.Option(help="the budget, the same for all", min=1)] = 2000,
+    seeds: Annotated[str, typer.Option(help="random seeds; a row is trained once for each", metavar="N,N")] = "0,1,2",
+    config: Annotated[str, typer.Option(help="settings of the full model: preset or TOML file")] = "small128",
+    steps: Annotated[int, typer.Option(help="number of updates, the same for all rows", min=1)] = 2000,
     expert: Annotated[str, typer.Option(help="weights of the sync expert, or 'bundled'")] = "bundled",
-    vanilla: Annotated[str | None, typer.Option(help="weights of a vanilla expert for its row", metavar="FILE")] = None,
-    split: Annotated[str, typer.Option(help="clips to judge")] = "heldout",
+    vanilla: Annotated[str | None, typer.Option(help="weights of a vanilla expert, for the row vanilla_sync",
+                                                 metavar="FILE")] = None,
+    split: Annotated[str, typer.Option(help="split to judge")] = "heldout",
     published: Published = False, inception: Inception = None, lag_expert: LagExpert = None,
-    settings: Annotated[list[str] | None, typer.Option("--set", help="change a setting of all runs",
+    settings: Annotated[list[str] | None, typer.Option("--set", help="change a setting of all runs: a.b=value",
                                                        metavar="KEY=VALUE")] = None,
     max_frames: Frames = None, system: System = "composite", workers: Workers = 1, device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
-    """Train, judge and compare Table 4's settings. Example: sidgan paper ablation data --steps 5000 --seeds 0,1,2.
+    """Train and judge the rows of Table 4. Example: sidgan paper ablation data --steps 5000 --seeds 0,1,2.
 
-    Stopped, the same command goes on; runs that are done are not done again.
+    If it is interrupted, run the same command again: it resumes, and finished runs are kept.
     """
     look_first([inception, lag_expert], [], [expert, vanilla])
     from dataclasses import replace
@@ -124,7 +124,7 @@ def ablation(
     from sidgan.paper import table4 as four
 
     numbers = [int(n) for n in seeds.split(",") if n.strip().isdigit()]
-    require(len(numbers) == len(seeds.split(",")), f"--seeds wants whole numbers, such as 0,1,2, not {seeds}")
+    require(len(numbers) == len(seeds.split(",")), f"--seeds must be whole numbers, such as 0,1,2, not {seeds}")
     experts = {"aps": expert} | ({} if vanilla is None else {"vanilla": vanilla})
     asked = rows.split(",") if rows else [r for r, s in running.SETTINGS.items() if s.expert in experts]
     lent = NetworkFiles(inception, lag_expert)
@@ -136,7 +136,8 @@ def ablation(
             lent = lent.or_published(lambda done, total: show(done / max(total, 1), "published networks"))
         running.ablate(replace(plan, networks=lent), show)
     if rows is None and vanilla is None:
-        say("  without vanilla_sync: it needs --vanilla FILE; sidgan train syncnet DATA --config syncnet_vanilla")
+        say("  the row vanilla_sync is left out; it needs --vanilla FILE, from: sidgan train syncnet DATA --config "
+            "syncnet_vanilla")  # fmt: skip
     _show_ablation(four.rows_of(out, None), system, out, as_json)
 
 
@@ -158,7 +159,7 @@ def fig7(
     out: Annotated[Path, typer.Option(help="folder for the picture and its numbers")] = Path("figures"),
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
-    """All methods as points: FID against LSE-D. Example: sidgan paper fig7 --method Ours=judged-hdtf."""
+    """Figure 7: methods as points, FID against LSE-D. Example: sidgan paper fig7 --method Ours=judged-hdtf."""
     look_first([inception, lag_expert], [])
     from sidgan.paper.draw import require_matplotlib
     from sidgan.paper.scatter import draw_scatter, panels
@@ -227,7 +228,7 @@ def sets_of(texts: list[str] | tuple[()]) -> dict[str, Path]:
     found = {}
     for text in texts:
         name, _, folder = text.partition("=")
-        require(name in SETS and bool(folder), f"--data wants SET=FOLDER, SET one of {', '.join(SETS)}, not '{text}'")
+        require(name in SETS and bool(folder), f"--data must be SET=FOLDER, SET one of {', '.join(SETS)}, not '{text}'")
         found[name] = Path(folder)
     return found
 

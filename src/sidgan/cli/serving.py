@@ -9,54 +9,64 @@ from typing import Annotated
 
 import typer
 
-from sidgan.cli.options import Device, Kind
+from sidgan.cli.options import DEVICE, ENGINE, RUNNABLE, Kind
 from sidgan.errors import ConfigError
 from sidgan.files import look_first
 from sidgan.threads import ready_for_dubs
 
 INSTALL = "pip install 'sidgan[serve]'"
 HOST = "127.0.0.1"
-Folder = Annotated[Path, typer.Option(help="where files, jobs and results are kept; made if it is not there")]
-Model = Annotated[str, typer.Option(help="weights file of a generator, 'bundled', or a file of sidgan export",
-                                    metavar="FILE")]  # fmt: skip
-Engine = Annotated[Kind, typer.Option(help="what runs the network")]
-Address = Annotated[str | None, typer.Option("--queue", envvar="SIDGAN_QUEUE", metavar="URL", show_default=False, help=
-                                             "Redis, for workers that do not share the folder: "
-                                             "redis://host:6379/0")]  # fmt: skip
-Secret = Annotated[Path | None, typer.Option("--worker-secret", help="file with the secret that these workers prove "
-                                             "themselves by",
-                                             metavar="FILE", show_default=False)]  # fmt: skip
-Keep = Annotated[float, typer.Option("--keep-hours", help="how long files and results are kept", min=0.01)]
-Memory = Annotated[float, typer.Option("--max-memory-mb", help="memory that a job may take, MB; with more it fails",
-                                       min=500)]  # fmt: skip
+ACCESS, LIMITS, WORKERS = "Address and users", "Limits", "Workers"  #: panels of the help
+Folder = Annotated[Path, typer.Option(help="folder for uploads, jobs and results; created if missing")]
+Model = Annotated[str, typer.Option(help=RUNNABLE, metavar="FILE", rich_help_panel=WORKERS)]
+Engine = Annotated[Kind, typer.Option(help=ENGINE, rich_help_panel=WORKERS)]
+Address = Annotated[str | None, typer.Option(
+    "--queue", envvar="SIDGAN_QUEUE", metavar="URL", show_default=False, rich_help_panel=WORKERS,
+    help="Redis server for workers that do not share the folder, such as redis://host:6379/0",
+)]  # fmt: skip
+Secret = Annotated[Path | None, typer.Option("--worker-secret", help="file with the secret that such workers must "
+                                             "present",
+                                             metavar="FILE", show_default=False, rich_help_panel=WORKERS)]  # fmt: skip
+Keep = Annotated[float, typer.Option("--keep-hours", help="delete files and results after this many hours", min=0.01,
+                                     rich_help_panel=LIMITS)]  # fmt: skip
+Memory = Annotated[float, typer.Option("--max-memory-mb", help="memory limit of a job, MB; a job that needs more fails",
+                                       min=500, rich_help_panel=LIMITS)]  # fmt: skip
 
 
 def serve(
     folder: Folder = Path("sidgan-service"),
-    host: Annotated[str, typer.Option(help="address to listen on; all but this machine's own need --tokens")] = HOST,
-    port: Annotated[int, typer.Option(help="and its port", min=1, max=65535)] = 8000,
-    tokens: Annotated[Path | None, typer.Option(help="who may use it: a line with a name and a token for each",
-                                                metavar="FILE", show_default=False)] = None,
-    name: Annotated[list[str] | None, typer.Option(help="another name that browsers call it by; once for each",
-                                                   metavar="NAME")] = None,
-    workers: Annotated[int, typer.Option(help="processes that do jobs; 0 where serve-worker does them", min=0)] = 1,
+    host: Annotated[str, typer.Option(
+        help="address to listen on; any address that other machines can reach needs --tokens",
+        rich_help_panel=ACCESS)] = HOST,
+    port: Annotated[int, typer.Option(help="port to listen on", min=1, max=65535, rich_help_panel=ACCESS)] = 8000,
+    tokens: Annotated[Path | None, typer.Option(
+        help="file with the users: one line 'NAME TOKEN' for each", metavar="FILE", show_default=False,
+        rich_help_panel=ACCESS)] = None,
+    name: Annotated[list[str] | None, typer.Option(
+        help="host name under which browsers reach the service; may be repeated", metavar="NAME",
+        rich_help_panel=ACCESS)] = None,
+    workers: Annotated[int, typer.Option(
+        help="number of processes that work on jobs; 0 if serve-worker does all", min=0, rich_help_panel=WORKERS)] = 1,
     queue: Address = None,
     worker_secret: Secret = None,
-    max_mb: Annotated[float, typer.Option(help="largest upload, MB", min=0.1)] = 1000,
-    max_minutes: Annotated[float, typer.Option(help="longest video or voice, minutes", min=0.05)] = 15,
-    max_megapixels: Annotated[float, typer.Option(help="largest picture of a video, million px", min=0.05)] = 8.3,
-    max_jobs: Annotated[int, typer.Option(help="unfinished jobs that one user may have", min=1)] = 20,
+    max_mb: Annotated[float, typer.Option(help="largest upload, MB", min=0.1, rich_help_panel=LIMITS)] = 1000,
+    max_minutes: Annotated[float, typer.Option(
+        help="longest video or voice, minutes", min=0.05, rich_help_panel=LIMITS)] = 15,
+    max_megapixels: Annotated[float, typer.Option(
+        help="largest frame of a video, million px", min=0.05, rich_help_panel=LIMITS)] = 8.3,
+    max_jobs: Annotated[int, typer.Option(
+        help="unfinished jobs that a user may have at a time", min=1, rich_help_panel=LIMITS)] = 20,
     memory: Memory = 4000,
     keep: Keep = 24,
     model: Model = "bundled",
-    device: Device = "auto",
+    device: Annotated[str, typer.Option(help=DEVICE, rich_help_panel=WORKERS)] = "auto",
     engine: Engine = "torch",
 ) -> None:  # fmt: skip
-    """A page and an API for dubbing. Example: sidgan serve, then open http://127.0.0.1:8000 in a browser.
+    """Run a web page and an API for dubbing. Example: sidgan serve, then open http://127.0.0.1:8000 in a browser.
 
-    For other people too: sidgan serve --host 0.0.0.0 --name dub.example.org --tokens tokens.txt.
+    For several users: sidgan serve --host 0.0.0.0 --name dub.example.org --tokens tokens.txt.
 
-    Stopped and started again, it continues what was begun. See docs/service.md.
+    After a restart, unfinished jobs are resumed. See docs/service.md.
     """
     look_first([], [], [model])
     _require("fastapi", "uvicorn", "psutil")
@@ -73,38 +83,39 @@ def serve(
         workers=workers, memory=round(memory * 1e6), queue=queue,
         worker_secret=hashed(read_secret(worker_secret)) if worker_secret else None,
     )  # fmt: skip
-    run(service, lambda: print(f"sidgan: open {service.address} in a browser; Ctrl-C stops", flush=True))
+    run(service, lambda: print(f"sidgan: open {service.address} in a browser; press Ctrl-C to stop", flush=True))
 
 
 def serve_worker(
     folder: Folder = Path("sidgan-service"),
     model: Model = "bundled",
-    device: Device = "auto",
+    device: Annotated[str, typer.Option(help=DEVICE, rich_help_panel=WORKERS)] = "auto",
     engine: Engine = "torch",
     memory: Memory = 4000,
     keep: Keep = 24,
-    once: Annotated[bool, typer.Option("--once", help="end when no job waits")] = False,
+    once: Annotated[bool, typer.Option("--once", help="exit when no job is waiting")] = False,
     queue: Address = None,
-    server: Annotated[str | None, typer.Option(help="address of the service whose folder this machine does not share",
-                                               metavar="URL", show_default=False)] = None,
+    server: Annotated[str | None, typer.Option(
+        help="address of the service, if this machine does not share its folder", metavar="URL", show_default=False,
+        rich_help_panel=WORKERS)] = None,
     worker_secret: Secret = None,
     parent: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
-    """Do the jobs of a service, beside its own workers or elsewhere. Example: sidgan serve-worker --folder /srv/dub.
+    """Work on the jobs of a service, in addition to its own workers. Example: sidgan serve-worker --folder /srv/dub.
 
-    The service must have been started once. Several workers may run, on all machines that share the folder.
+    Start the service first. You can run several workers, on every machine that shares the folder.
 
-    Each is two processes: one does the jobs, the other watches its memory and starts it again when it ends.
+    A worker has two processes: one works on jobs, the other watches its memory and restarts it when it exits.
 
-    Without sharing the folder, give --queue, --server and --worker-secret; docs/service.md says how.
+    On a machine that does not share the folder, give --queue, --server and --worker-secret; see docs/service.md.
     """
     elsewhere = [given is not None for given in (queue, server, worker_secret)]
     if any(elsewhere) and not all(elsewhere):
-        raise ConfigError("--queue, --server and --worker-secret belong together: who gives jobs, who files, and why")
+        raise ConfigError("give all three of --queue, --server and --worker-secret, or none of them")
     if parent is None and not any(elsewhere):
         from sidgan.web.store import DATABASE
 
-        if not (folder / DATABASE).is_file():  # would be made, and nobody would ever give jobs there
+        if not (folder / DATABASE).is_file():  # it would be created, and never get a job
             raise ConfigError(f"{folder} is not the folder of a service; check the name, or start the service first: "
                               f"sidgan serve --folder {folder}")  # fmt: skip
     ready_for_dubs()

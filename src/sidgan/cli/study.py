@@ -1,4 +1,4 @@
-"""`sidgan study`: build, serve, report."""
+"""`sidgan study`: build, serve and report."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sidgan.cli.options import AsJson, Device
 from sidgan.cli.output import answer, bar, say
 from sidgan.errors import counted
 
-app = typer.Typer(no_args_is_help=True, help="The user study: people rate clips without knowing who made them.")
+app = typer.Typer(no_args_is_help=True, help="User study: viewers rate clips without knowing which method made them.")
 
 Where = Annotated[Path, typer.Argument(help="the study's folder", show_default=False)]
 
@@ -20,31 +20,32 @@ Where = Annotated[Path, typer.Argument(help="the study's folder", show_default=F
 def build(
     out: Annotated[Path, typer.Argument(help="new folder for the study", show_default=False)],
     method: Annotated[list[str] | None, typer.Option(
-        help="once for each, two or more: a folder of finished videos, or a weights file, 'bundled' or a run that dubs "
-        "--clips with their own sound", metavar="NAME=PLACE")] = None,
+        help="a method: a folder of finished videos, or a weights file, 'bundled' or a run folder, which dubs --clips "
+        "with their own sound; give two or more methods", metavar="NAME=PLACE")] = None,
     clips: Annotated[Path | None, typer.Option(help="folder of the true videos", metavar="FOLDER")] = None,
-    count: Annotated[int, typer.Option(help="clips to show; drawn from those that all methods have", min=1)] = 22,
-    seconds: Annotated[float, typer.Option(help="of each clip, from its beginning", min=0.5)] = 30.0,
-    seed: Annotated[int, typer.Option(help="of the choice of clips and of all orders", min=0)] = 0,
+    count: Annotated[int, typer.Option(help="number of clips, chosen from those that all methods have", min=1)] = 22,
+    seconds: Annotated[float, typer.Option(help="show this much of each clip, from its start", min=0.5)] = 30.0,
+    seed: Annotated[int, typer.Option(help="random seed for the choice and order of clips", min=0)] = 0,
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
-    """Make a study. Example: sidgan study build study --method Ours=bundled --method Wav2Lip=made --clips films.
+    """Build a study. Example: sidgan study build study --method Ours=bundled --method Wav2Lip=made --clips films.
 
-    Show only people who agreed to it, to viewers who know that faces were redrawn.
+    Show only people who agreed to it, and tell the viewers that faces were redrawn.
     """
     from sidgan.config import require
     from sidgan.study.build import build as make
 
     pairs = [text.partition("=") for text in method or ()]
-    require(all(name.strip() and place for name, _, place in pairs), "--method wants NAME=PLACE, once for each method")
+    named = all(name.strip() and place for name, _, place in pairs)
+    require(named, "--method must be NAME=PLACE; repeat it for each method")
     with bar() as show:
         study, notes = make(out, [(name.strip(), place) for name, _, place in pairs], clips, count=count,
                             seconds=seconds, seed=seed, device=device, progress=show)  # fmt: skip
     for note in notes:
         say(f"  {note}")
     if len(study.clips) < count:
-        say(f"  only {counted(len(study.clips), 'clip')} common to all methods, not {count}")
+        say(f"  all methods have only {counted(len(study.clips), 'clip')} in common, not {count}")
     facts = {"clips": list(study.clips), "methods": list(study.methods)}
     clips_of = f"{counted(len(study.clips), 'clip')} by {len(study.methods)} methods"
     told = f"{clips_of} -> {out}; next: sidgan study serve {out}"
@@ -54,17 +55,17 @@ def build(
 @app.command()
 def serve(
     study: Where,
-    port: Annotated[int, typer.Option(help="of this computer; 0 takes a free one", min=0, max=65535)] = 8730,
+    port: Annotated[int, typer.Option(help="port of this computer; 0 chooses a free one", min=0, max=65535)] = 8730,
 ) -> None:
-    """Serve the page to rate on, to this computer only. Example: sidgan study serve study.
+    """Serve the rating page, on this computer only. Example: sidgan study serve study.
 
-    Ctrl-C ends it; every answer is kept at once. A viewer elsewhere can come through an SSH tunnel.
+    Press Ctrl-C to stop; every answer is saved at once. Viewers on other computers need an SSH tunnel.
     """
     from sidgan.study.server import HOST, make_server
 
     server = make_server(study, port)
     print(f"http://{HOST}:{server.server_address[1]}/", flush=True)
-    say("  open this address in a browser; Ctrl-C ends it")
+    say("  open this address in a browser; press Ctrl-C to stop")
     try:
         server.serve_forever()
     except KeyboardInterrupt:
@@ -75,7 +76,7 @@ def serve(
 
 @app.command()
 def report(study: Where, as_json: AsJson = False) -> None:
-    """What viewers say: Table 3, agreement, all answers as CSV. Example: sidgan study report study."""
+    """Report the ratings: Table 3, agreement, all answers as CSV. Example: sidgan study report study."""
     from sidgan.files import write_text
     from sidgan.paper.written import write_texts
     from sidgan.study import report as telling

@@ -1,4 +1,4 @@
-"""`sidgan train`: a verb for each kind of network."""
+"""`sidgan train`: a command for each kind of network."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ import typer
 from sidgan.cli.options import Device, Expert, Settings
 from sidgan.files import look_first
 
-Start = Annotated[str | None, typer.Option(help="weights file to go on from, or 'bundled'", metavar="FILE")]
-Ears = Annotated[str | None, typer.Option(help="weights to take the audio encoder from, or 'bundled'", metavar="FILE")]
-Steps = Annotated[int | None, typer.Option(min=1, help="updates; without it what the preset or file says, or else some "
-                                                       "thousand (see --dry-run)", show_default=False)]
-Minutes = Annotated[float | None, typer.Option(help="stop after so long, to be resumed")]
-RunFolder = Annotated[Path | None, typer.Option("--run", help="run folder; an existing one is resumed")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="print the resolved settings and stop")]
+Start = Annotated[str | None, typer.Option(help="weights file to start from, or 'bundled'", metavar="FILE")]
+Ears = Annotated[str | None, typer.Option(help="weights file whose audio encoder to use, or 'bundled'", metavar="FILE")]
+Steps = Annotated[int | None, typer.Option(min=1, help="number of updates (default: as in --config, see --dry-run)",
+                                           show_default=False)]  # fmt: skip
+Minutes = Annotated[float | None, typer.Option(help="stop after this many minutes; the run can be resumed")]
+RunFolder = Annotated[Path | None, typer.Option("--run", help="folder of the run; a run in it is resumed")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="print all settings and stop")]
 
-app = typer.Typer(no_args_is_help=True, help="Train experts, generators, ears, or what sees hands before faces.")
+app = typer.Typer(no_args_is_help=True, help="Train a sync expert, generator, audio encoder or occlusion detector.")
 
 
 @app.command("listener")
 def train_listener(
     speech: Annotated[list[Path], typer.Argument(help="folders from sidgan label", show_default=False)],
-    config: Annotated[str, typer.Option(help="preset name or TOML file")] = "listener",
+    config: Annotated[str, typer.Option(help="preset or TOML file")] = "listener",
     steps: Steps = None,
     minutes: Minutes = None,
     run: RunFolder = None,
@@ -34,7 +34,7 @@ def train_listener(
     settings: Settings = None,
     dry_run: DryRun = False,
 ) -> None:
-    """Train ears on speech sounds, for --ears of the others. Example: sidgan train listener speech --steps 3000."""
+    """Train an audio encoder on speech, for --ears of syncnet and gan. Example: sidgan train listener speech."""
     look_first([], [], [start])
     from sidgan.train import runs as training
 
@@ -45,7 +45,7 @@ def train_listener(
 @app.command("occlusion")
 def train_occlusion(
     data: Annotated[list[Path], typer.Argument(help="prepared folders", show_default=False)],
-    config: Annotated[str, typer.Option(help="preset name or TOML file")] = "occlusion",
+    config: Annotated[str, typer.Option(help="preset or TOML file")] = "occlusion",
     steps: Steps = None,
     minutes: Minutes = None,
     run: RunFolder = None,
@@ -54,7 +54,7 @@ def train_occlusion(
     settings: Settings = None,
     dry_run: DryRun = False,
 ) -> None:
-    """Train what sees hands and things before faces. Example: sidgan train occlusion data --steps 4000."""
+    """Train the detector of hands and objects in front of faces. Example: sidgan train occlusion data --steps 4000."""
     look_first([], [], [start])
     from sidgan.train import runs as training
 
@@ -65,7 +65,7 @@ def train_occlusion(
 @app.command("syncnet")
 def train_syncnet(
     data: Annotated[list[Path], typer.Argument(help="prepared folders, or folders of shards", show_default=False)],
-    config: Annotated[str, typer.Option(help="preset name or TOML file")] = "syncnet",
+    config: Annotated[str, typer.Option(help="preset or TOML file")] = "syncnet",
     steps: Steps = None,
     minutes: Minutes = None,
     run: RunFolder = None,
@@ -87,7 +87,7 @@ def train_syncnet(
 def train_gan(
     data: Annotated[list[Path], typer.Argument(help="prepared folders, or folders of shards", show_default=False)],
     expert: Expert = "bundled",
-    config: Annotated[str, typer.Option(help="preset name or TOML file")] = "tiny128",
+    config: Annotated[str, typer.Option(help="preset or TOML file")] = "tiny128",
     steps: Steps = None,
     minutes: Minutes = None,
     run: RunFolder = None,

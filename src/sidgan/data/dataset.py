@@ -344,7 +344,7 @@ def read_manifest(root: Path) -> list[dict[str, Any]]:
     try:
         str(root).encode()
     except UnicodeEncodeError:
-        raise DataError(f"{root} has a name that is no text, which OpenCV would die of; rename it") from None
+        raise DataError(f"{root} has a name that is not valid text, which OpenCV cannot open; rename it") from None
     if (root / "shards.json").is_file():
         raise DataError(f"{root} holds shards, which are for training; give the prepared folder they were packed from")
     if not path.is_file():

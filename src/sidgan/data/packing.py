@@ -261,9 +261,9 @@ def _judge_offset(landmarks: Float, mel: Float, config: PrepareConfig, facts: di
     shift = offset.frames if offset.trusted else 0
     facts |= {"offset": offset.frames, "offset_evidence": round(offset.evidence, 1), "corrected": shift}
     if config.max_offset is not None and abs(shift) > config.max_offset:
-        raise Rejected(f"sound and picture too far apart ({shift:+d} frames)")
+        raise Rejected(f"sound and picture are too far apart ({shift:+d} frames)")
     if config.min_evidence is not None and offset.evidence < config.min_evidence:
-        raise Rejected(f"sound and picture not seen to belong together ({offset.evidence:.1f})")
+        raise Rejected(f"no evidence that sound and picture match ({offset.evidence:.1f})")
     return shift
 
 

@@ -72,7 +72,7 @@ def prepare(
     """
     folder, out, splits = Path(folder), Path(out), None if splits is None else Path(splits)
     if (out / "shards.json").exists():
-        raise OutputError(f"{out} holds shards, beside which a prepared folder cannot be read; give another folder")
+        raise OutputError(f"{out} holds shards, which cannot share a folder with prepared clips; give another folder")
     config = config or PrepareConfig(**DEFAULTS.get(source, {}))
     listing = read_source(source, folder)
     _check_lines(listing, folder, max_failures, report)
@@ -128,7 +128,7 @@ def _check_lines(listing: Listing, root: Path, share: float, report: Callable[[s
 def _check_share(failed: int, total: int, share: float, what: str, last: str) -> None:
     if failed > max(TOLERATED, share * total):
         raise InputError(
-            f"{failed} of {total} {what} cannot be used, the last: {last}; mend them, or allow more with --max-failures"
+            f"{failed} of {total} {what} cannot be used, the last: {last}; fix them, or allow more with --max-failures"
         )
 
 

@@ -105,8 +105,8 @@ def write_shards(root: Path, out: Path, megabytes: float = 256, progress: Progre
         OutputError: the shards cannot be written, or ``out`` is a prepared folder.
     """
     if (out / "manifest.jsonl").exists():
-        raise OutputError(f"{out} is a prepared folder, which cannot be read any more once it holds shards; "
-                          "give another folder")  # fmt: skip
+        raise OutputError(f"{out} is a prepared folder, which cannot share a folder with shards; give another "
+                          "folder")  # fmt: skip
     samples = _samples(root)
     sizes = {sample.record.get("size") for sample in samples}
     if len(sizes) != 1:
@@ -340,7 +340,7 @@ def damaged(shard: Shard) -> list[str]:
             _sample(shard, offset, length)
         except DataError as error:
             lines.append(str(error))
-    return lines or [f"{shard.path} is not as it was written, but all its samples are whole"]
+    return lines or [f"{shard.path} was changed after it was written, but all its samples are intact"]
 
 
 def check(root: Path, progress: Progress = lambda done, total: None) -> None:

@@ -43,7 +43,7 @@ def read_recording(path: Path) -> Recording:
         with np.load(path) as arrays:
             return Recording(path.parent.name, arrays["mel"], arrays["sounds"])
     except KeyError:
-        raise DataError(f"{path} is no labelled recording; give a folder that sidgan label has made") from None
+        raise DataError(f"{path} is not a labelled recording; give a folder from sidgan label") from None
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise DataError(f"{path} cannot be read ({type(error).__name__}); remove it and label again") from None
 

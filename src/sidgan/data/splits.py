@@ -96,8 +96,8 @@ class Splits:
         self.idle = [p for p in dict.fromkeys(given) if not any(self._matches(name, [p]) for name in names)]
         for group in rules.same_person.groups:
             sides = {self._seen(name): name for name in names if self._matches(name, group)}
-            require(len(sides) < 2, f"{sides.get(True)} may be trained on and {sides.get(False)} not, but show one "
-                                    "person; put them on one side")  # fmt: skip
+            require(len(sides) < 2, f"{sides.get(True)} is for training and {sides.get(False)} is not, but both "
+                                    "show one person; put them on the same side")  # fmt: skip
 
     @classmethod
     def read(cls, path: Path, names: Sequence[str], wholes: Mapping[str, str] | None = None) -> Splits:

@@ -160,11 +160,11 @@ def _settle(out: Path, settings: dict[str, Any]) -> None:
     """Make the folder, or see that what is in it began with the same settings."""
     noted = out / "multiply.json"
     if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not noted.is_file())):
-        raise ConfigError(f"{out} is there already; name a new folder")
+        raise ConfigError(f"{out} exists already; name a new folder")
     if noted.is_file():
         if json.loads(noted.read_text(encoding="utf-8")) != settings:
-            raise ConfigError(f"{out} was begun with other data, seed or share of blended or drawn faces; name a new "
-                              "folder")  # fmt: skip
+            raise ConfigError(f"{out} was started with other data, seed or share of blended or drawn faces; name a "
+                              "new folder")  # fmt: skip
         return
     with writing(out):
         (out / "clips").mkdir(parents=True, exist_ok=True)
@@ -185,7 +185,7 @@ def by_person(data: Path) -> dict[str, list[Stretch]]:
             people.setdefault(stretch.person, []).append(stretch)
     if len(people) < 2:
         raise DataError(f"{data}: {counted(len(people), 'person', 'people')} to train on; "
-                        "at least two are needed to exchange their speech")  # fmt: skip
+                        "at least two are needed, to exchange their speech")  # fmt: skip
     return people
 
 

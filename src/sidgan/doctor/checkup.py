@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 GROUPS = {
     "Needed": findings.packages, "Weights": findings.weights, "Extras": findings.extras,
-    "Published files": findings.downloads, "In the way": findings.conflicts,
+    "Published files": findings.downloads, "Conflicts": findings.conflicts,
 }  # fmt: skip
 
 
@@ -56,7 +56,7 @@ class Checkup:
                      + "".join(f", {name}" for name in self.engines[1:])]  # fmt: skip
         if self.speed is not None:
             told.append(f"Speed: {self.speed if isinstance(self.speed, str) else self.speed.line()}")
-        return [*told, "This computer can dub." if self.fit else "This computer cannot dub yet: see what is needed."]
+        return [*told, "This computer can dub." if self.fit else "This computer cannot dub yet: see what is Needed."]
 
     def to_dict(self) -> dict[str, Any]:
         """The same as plain values for JSON."""
@@ -114,7 +114,7 @@ def _device(name: str, extras: tuple[Finding, ...]) -> tuple[str, tuple[str, ...
         what = f"{chosen}, {torch.cuda.get_device_name(chosen)}"
     else:
         built = "; torch is built without CUDA" if torch.version.cuda is None else "; torch sees no GPU"
-        what = f"cpu, {counted(torch.get_num_threads(), 'thread')}{built}"
+        what = f"cpu ({counted(torch.get_num_threads(), 'thread')}{built})"
     there = {one.name for one in extras if one.state == "ok"}
     others = () if chosen.type == "cuda" else tuple(name for name in ("openvino", "onnx") if name in there)
     return f"{what}, {precision}", ("torch", *others)

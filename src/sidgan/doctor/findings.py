@@ -18,8 +18,8 @@ SPACE = 1.0  #: GiB free, below which a dub of some minutes may not end
 STATES: dict[str, State] = {"present": "ok", "absent": "missing", "wrong": "broken"}  #: of published files
 #: The bundled networks, and what each does.
 NETWORKS = {
-    "generator": "draws mouths", "critics": "keep them sharp while adapting", "syncnet": "judges them",
-    "occlusion": "sees what covers them",
+    "generator": "redraws mouths", "critics": "sharpen mouths in adaptation", "syncnet": "sync expert, for training",
+    "occlusion": "detects hands and objects in front of faces",
 }  # fmt: skip
 #: What dubbing cannot do without: module -> distribution.
 NEEDED = {
@@ -33,9 +33,9 @@ EXTRAS = {
     "openvino": (("onnx", "onnxscript", "openvino"), "the engine openvino, faster on CPUs"),
     "onnx": (("onnx", "onnxscript", "onnxruntime"), "the engine onnx, and sidgan export"),
     "speech": (("pocketsphinx",), "sidgan label"),
-    "c2pa": (("c2pa", "cryptography"), "signed results (dub --sign)"),
+    "c2pa": (("c2pa", "cryptography"), "signing of results (dub --sign)"),
     "serve": (("fastapi", "uvicorn", "psutil"), "the service (sidgan serve)"),
-    "queue": (("redis",), "workers of the service on other machines (serve --queue)"),
+    "queue": (("redis",), "service workers on other machines (serve --queue)"),
     "ray": (("ray",), "work on several machines (--ray)"),
 }
 
@@ -61,7 +61,7 @@ class Finding:
     def lines(self, width: int = 0) -> list[str]:
         """To read, the name in a column of ``width``."""
         told = [f"  {MARKS[self.state]}  {self.name:<{width}}  {self.detail}"]
-        return told + ([f"      {'':<{width}}  to add it: {self.remedy}"] if self.remedy else [])
+        return told + ([f"      {'':<{width}}  to add or fix it: {self.remedy}"] if self.remedy else [])
 
 
 def packages() -> Iterator[Finding]:
@@ -71,7 +71,7 @@ def packages() -> Iterator[Finding]:
     spec = find_spec("face_recognition_models")  # must not be imported: it needs what setuptools no longer has
     found = spec is not None
     version = _version("face_recognition_models")
-    told = "there, without a version" if found and version == NOTHING else version  # a folder on the path
+    told = "installed, version unknown" if found and version == NOTHING else version  # a folder on the path
     yield Finding("face models", "ok" if found else "missing", told, True,
                   "" if found else "pip install face_recognition_models")  # fmt: skip
 
@@ -83,7 +83,7 @@ def extras() -> Iterator[Finding]:
     from sidgan.media.separation import INSTALL, TOOL, separator
 
     there = separator() is not None
-    yield Finding("separate", "ok" if there else "missing", f"dub --background original, by {TOOL}", False,
+    yield Finding("separate", "ok" if there else "missing", f"dub --background original, with {TOOL}", False,
                   "" if there else INSTALL)  # fmt: skip
 
 
@@ -94,10 +94,10 @@ def conflicts() -> Iterator[Finding]:
     except PackageNotFoundError:
         pass
     else:
-        yield _imported("torchvision", ("torchvision",), "not needed, and fits this torch", "pip uninstall torchvision")
+        yield _imported("torchvision", ("torchvision",), "not needed, but fits this torch", "pip uninstall torchvision")
     for distribution in ("opencv-python", "opencv-contrib-python", "opencv-contrib-python-headless"):
         if _version(distribution) != NOTHING:
-            yield Finding(distribution, "broken", "lies over opencv-python-headless", False,
+            yield Finding(distribution, "broken", "overwrites files of opencv-python-headless", False,
                           f"pip uninstall {distribution} && pip install --force-reinstall opencv-python-headless")
 
 
@@ -126,7 +126,7 @@ def downloads() -> Iterator[Finding]:
         file, detail = one.download.file, f"{one.download.purpose}; {one.download.megabytes:g} MB"
         remedy = "" if one.state == "present" else f"sidgan info --fetch {file}"
         if one.state == "wrong":
-            detail = f"{one.path} is another file; remove it first"
+            detail = f"{one.path} is not the published file; remove it first"
         yield Finding(file, STATES[one.state], detail, False, remedy)
 
 
@@ -145,7 +145,7 @@ def space(folder: Path) -> Finding:
     free = shutil.disk_usage(folder).free / (1 << 30)
     enough = free >= SPACE
     return Finding("disk", "ok" if enough else "missing", f"{free:.1f} GiB free in {folder}", False,
-                   "" if enough else "remove what is not needed, or work in another folder")  # fmt: skip
+                   "" if enough else "free space, or work in another folder")  # fmt: skip
 
 
 NOTHING = "not installed"

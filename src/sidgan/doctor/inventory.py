@@ -33,7 +33,7 @@ class Inventory:
     def lines(self) -> list[str]:
         """To read."""
         told = [f"sidgan {__version__}, Python {sys.version.split()[0]}, torch {torch.__version__}, {self.device}",
-                "Weights that come with it:"]  # fmt: skip
+                "Bundled weights:"]  # fmt: skip
         width = max(map(len, self.weights))
         for kind, facts in self.weights.items():
             if facts is None:
@@ -42,14 +42,14 @@ class Inventory:
             told += [f"  {MARKS['ok']}  {kind:<{width}}  version {facts['meta'].get('version', 'not stated')}, "
                      f"{facts['bytes'] / 1e6:.1f} MB; {NETWORKS[kind]}",
                      f"      SHA-256 {facts['sha256']}", f"      {facts['path']}"]  # fmt: skip
-        told.append(f"Published files, kept in {downloads.folder()}:")
+        told.append(f"Files that others publish, kept in {downloads.folder()}:")
         width = max((len(one.download.file) for one in self.published), default=0)
         for one in self.published:
             file = one.download
             told.append(f"  {MARKS[STATES[one.state]]}  {file.file:<{width}}  {file.megabytes:g} MB; {file.purpose}"
-                        + ("; another file has its name: remove that" if one.state == "wrong" else ""))
-        return [*told, "To fetch one: sidgan info --fetch FILE. Their addresses, digests and licences: sidgan info "
-                       "--downloads"]  # fmt: skip
+                        + ("; this file is not the published one: remove it" if one.state == "wrong" else ""))
+        return [*told, "To download one: sidgan info --fetch FILE. For addresses, digests and licences: sidgan "
+                       "info --downloads"]  # fmt: skip
 
     def to_dict(self) -> dict[str, Any]:
         """All that is known, as plain values for JSON."""

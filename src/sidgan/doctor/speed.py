@@ -47,8 +47,8 @@ class Speed:
 
     def line(self) -> str:
         """To read."""
-        return (f"the network draws {self.network:.0f} faces of {SIDE} px a second; full HD is dubbed at "
-                f"{self.dub:.1f} frames a second, a minute of it in about {_spoken(self.minute)}")  # fmt: skip
+        return (f"the network draws {self.network:.0f} faces of {SIDE} px per second; full HD is dubbed at "
+                f"{self.dub:.1f} frames per second, one minute of it in about {_spoken(self.minute)}")  # fmt: skip
 
 
 def measure(device: str = "auto", progress: Show = lambda share, text: None) -> Speed:

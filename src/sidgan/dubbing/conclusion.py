@@ -34,18 +34,18 @@ def lost(clip: Clip, plan: Plan, length: Length, own_end: Fraction, subtitles: I
     """What of the inputs is not in the output, and what was asked for in vain, a line each."""
     end, video = plan.timeline.voice, plan.seen.end
     if length not in ("cut", "keep") and not plan.timeline.repeats:
-        yield f"--length {length} had nothing to do: the voice is not longer than the video"
+        yield f"--length {length} had no effect: the voice is not longer than the video"
     if length == "keep" and abs(end - video) <= BRIEF:
-        yield "--length keep had nothing to do: the voice is as long as the video"
+        yield "--length keep had no effect: the voice is as long as the video"
     if length in ("cut", "keep") and end > video + BRIEF:
-        yield "the voice goes on after the video and was cut there; --length hold, loop or pingpong shows all of it"
+        yield "the voice is longer than the video and was cut; use --length hold, loop or pingpong to keep all of it"
     if length == "keep" and end + BRIEF < video and own_end < end + BRIEF:
-        none = f"'s own sound is over at {float(own_end):.2f} s" if own_end else " has no sound of its own to keep"
-        yield f"{clip.path.name}{none}: it is silent after the voice"
+        none = f"'s own sound ends at {float(own_end):.2f} s" if own_end else " has no sound of its own to keep"
+        yield f"{clip.path.name}{none}: the result is silent after the voice"
     if length != "keep" and end + LONG < video:
-        yield (f"the voice is over at {float(end):.2f} s, and the video goes on as filmed, in silence; "
-               "--length keep gives it its own")  # fmt: skip
-    yield from (f"not taken over from {clip.path.name}: {what}" for what in (*clip.besides, *subtitles))
+        yield (f"the voice ends at {float(end):.2f} s; the rest of the video is left as filmed, in silence; use "
+               "--length keep to keep its own sound there")  # fmt: skip
+    yield from (f"not copied from {clip.path.name}: {what}" for what in (*clip.besides, *subtitles))
 
 
 def reported(

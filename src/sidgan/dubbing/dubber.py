@@ -240,10 +240,10 @@ class Dubber:
         out, own, settings = Path(out), own or {}, self._changed(change)
         audio = None if audio is None else Path(audio)
         alone = on_frame is None or (workers, ray) == (1, None)
-        require(alone, "frames that other processes draw cannot be shown; take one worker")
+        require(alone, "frames that other processes draw cannot be shown; use one worker")
         cluster = cluster_of(ray, workers, audio, out)
         ready = engines(own, settings, self.engine.batch)
-        require(all(e.size == self.engine.size for e in ready.values()), "faces' own networks must be of one size")
+        require(all(e.size == self.engine.size for e in ready.values()), "all faces need networks of the same size")
         clip, clock = media.probe(Path(video), tolerant=settings.on_damage == "pass"), Clock()
         given = given_files(Path(video), audio, out, sign, settings)
         order = _Order(
@@ -302,7 +302,7 @@ class Dubber:
         require(0 < rate <= 1000, f"rate must be above 0 and at most 1000 pictures a second, not {rate}")
         require(
             settings.faces != "speaking" and settings.face is None and not settings.speakers,
-            "who is redrawn in a stream can be said by faces largest or all alone",
+            "a stream cannot choose people by faces='speaking', face or speakers; use faces 'largest' or 'all'",
         )
         hearing = Hearing(audio, audio_rate, settings.silence)
         return Live(self.engine, settings, Fraction(rate).limit_denominator(100_000), hearing).dubbed(frames)
@@ -311,7 +311,7 @@ class Dubber:
         """The settings of one dub."""
         settings = replace(self.settings, **change)
         fixed = [name for name in OF_ENGINE if getattr(settings, name) != getattr(self.settings, name)]
-        require(not fixed, f"{' and '.join(fixed)} cannot change between the dubs of a Dubber; make another")
+        require(not fixed, f"{' and '.join(fixed)} cannot change between the dubs of a Dubber; create another Dubber")
         return settings
 
     def _made(self, order: _Order, work: Journal, draft: Path) -> _Made:

@@ -156,7 +156,7 @@ class Journal:
             try:
                 portable.hold(lock)
             except BlockingIOError:
-                raise OutputError(f"{self._out} is being made by another run; wait for it or stop it") from None
+                raise OutputError(f"another run is writing {self._out}; wait for it or stop it") from None
             if os.path.samestat(os.fstat(lock.fileno()), path.stat()):
                 self._stack = stack.pop_all()
                 return True
@@ -191,7 +191,7 @@ class Journal:
             self.folder.mkdir(exist_ok=True)
         records = self.records()
         self.resumed = sum(record.stop - record.first for record in records.values())
-        line = f"going on after {self.resumed} frames that were done before" if records else self._others(mine)
+        line = f"resuming: {self.resumed} frames are done already" if records else self._others(mine)
         if tell is not None and line:
             tell(line)
         lines = [{"settings": mine}, *map(asdict, records.values())]
@@ -237,7 +237,7 @@ class Journal:
                 names = [name for name in mine if mine[name] != theirs.get(name)]
                 told = ", ".join(_change(name, theirs.get(name), mine[name]) for name in names[:NAMED])
                 if told:
-                    return f"starting anew: an unfinished run for {self._out.name} was of other {told}"
+                    return f"starting again: the unfinished run for {self._out.name} had other settings: {told}"
         return ""
 
 

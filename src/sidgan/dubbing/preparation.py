@@ -44,7 +44,7 @@ def check(
     if background == "original":
         media.require_separator()
         if media.probe(video).audio_rate is None:
-            raise InputError(f"{video} has no sound of its own to be heard under the voice; leave background out")
+            raise InputError(f"{video} has no sound of its own for the background; leave the background out")
     encoding = media.Encoding(encoder, lossless=lossless)
     with suppress(Enough), Journal(out):
         draft = out if sign is None else sign.draft(out)
@@ -57,7 +57,7 @@ def cluster_of(ray: str | None, workers: int, audio: Path | None, out: Path) -> 
     require(workers > 0, f"workers must be positive, not {workers}")
     if ray is None:
         return None
-    require(audio is not None, "give a sound track: a mix that is made on this machine cannot be seen by others")
+    require(audio is not None, "give a sound track: other machines cannot read a mix that is made on this one")
     return executors.on_ray(ray, out.parent, workers)
 
 
@@ -107,8 +107,8 @@ def heard(sound: Path, clip: Clip, plan: Plan, length: Length) -> Heard:
     said, timeline = media.sound_span(sound), plan.timeline
     if said.start >= timeline.end:
         raise InputError(
-            f"{sound} begins to sound at {float(said.start):.2f} s, when the video is over; give one that begins "
-            "earlier, or --length hold, loop or pingpong"
+            f"the sound of {sound} starts at {float(said.start):.2f} s, after the end of the video; give one that "
+            "starts earlier, or use --length hold, loop or pingpong"
         )
     kept = length == "keep" and clip.audio_rate is not None
     own_end = media.sound_span(clip.path).end if kept else Fraction(0)

@@ -232,7 +232,7 @@ def _make_elsewhere(studio: Studio, part: Part) -> Made:
         if other:
             _worker = None
             raise SidganError(
-                f"{socket.gethostname()} has other {', '.join(other)} than the machine that began this, so its "
-                "pictures would be of other bits; use machines of one kind"
+                f"{socket.gethostname()} differs from the machine that started this dub in {', '.join(other)}, so its "
+                "frames would differ; use machines of the same kind"
             )
     return _worker(part)

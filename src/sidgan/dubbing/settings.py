@@ -72,15 +72,15 @@ class Settings:
                 "speakers go by the numbers of people, such as {1: 'anna.wav'}")  # fmt: skip
         require(
             self.face is None or not self.speakers,
-            "choose a face or give speakers, not both: speakers say who is redrawn",
+            "give face or speakers, not both: each of them chooses who is redrawn",
         )
         require(
             self.faces == "largest" or (self.face is None and not self.speakers),
-            f"choose faces {self.faces}, or a face or speakers: they say who is redrawn",
+            f"give faces {self.faces}, or face or speakers, not both: each of them chooses who is redrawn",
         )
         require(
             self.background is None or self.length != "keep",
-            "a background and length keep both say what is heard after a shorter voice; choose one",
+            "background cannot go with length keep: each decides what follows a shorter voice",
         )
 
     @property

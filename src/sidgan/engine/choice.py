@@ -101,7 +101,7 @@ def _checked(name: str, graph: Graph, generator: Generator | None) -> Painter:
     made = _RUNTIMES[name].make(graph, generator)
     mean, most = difference(made, graph)
     if not (mean <= MEAN and most <= MOST):
-        raise SidganError(f"{name} differs from torch by {mean:.2f} grey levels, up to {most:.0f}")
+        raise SidganError(f"{name} differs from torch by {mean:.2f} grey levels, and up to {most:.0f}")
     return made
 
 

@@ -62,7 +62,7 @@ def _on_disk(path: Path, shape: tuple[int, ...]) -> Tensor:
         reserve(path)
     except OSError as error:
         raise OutputError(
-            f"{tempfile.gettempdir()} has no room for {math.prod(shape) / 1e6:.0f} MB of faces to be compared "
+            f"{tempfile.gettempdir()} has no room for {math.prod(shape) / 1e6:.0f} MB of face crops "
             f"({(error.strerror or str(error)).lower()}); free space, or name another folder in TMPDIR"
         ) from error
     return torch.from_numpy(array)

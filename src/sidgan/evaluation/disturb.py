@@ -51,7 +51,7 @@ def babble(voices: Sequence[Float], count: int) -> Float:
     """
     loud = [_unit(np.resize(voice, count)) for voice in voices if len(voice) and voice.any()]
     if not loud:
-        raise UnsuitedError("there is no other voice to make babble of")
+        raise UnsuitedError("there is no other voice to make babble from")
     return _unit(np.sum(loud, axis=0))
 
 
@@ -76,7 +76,7 @@ def mixed(samples: Float, disturbance: Float, decibels: float, span: slice) -> F
     """
     speech, other = (float(np.mean(np.square(part[span], dtype=np.float64))) for part in (samples, disturbance))
     if not speech or not other:
-        raise UnsuitedError("its sound is silent: no ratio of speech to noise")
+        raise UnsuitedError("its sound is silent, so no signal-to-noise ratio exists")
     gain = np.sqrt(speech / other / 10 ** (decibels / 10))
     return (samples + np.float32(gain) * disturbance).astype(np.float32)
 

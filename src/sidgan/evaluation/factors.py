@@ -34,7 +34,7 @@ BINS = {"yaw": (0, 10, 20, 30, 45), "side": (0, 64, 96, 128, 192, 256, 384)}
 #: Factor -> what the table and the plot say it is.
 TITLES = {
     "yaw": "head turned to the side, |yaw| in degrees", "side": "side of the face square in the source, px",
-    "size": "face reduced to so many px before the model sees it", "white": "white noise over the voice, SNR in dB",
+    "size": "face reduced to this many px before it is dubbed", "white": "white noise over the voice, SNR in dB",
     "pink": "pink noise over the voice, SNR in dB", "babble": "other voices over the voice, SNR in dB",
     "rate": "speed of speech",
 }  # fmt: skip

@@ -107,7 +107,7 @@ def evaluate_to(
     how = replace(how, max_frames=limit)
     heard = {} if sounds is None else _sounds(sounds, choice)
     lent = networks() if callable(networks) else networks or NetworkFiles()
-    require(sounds is None or lent.lag_expert is not None, "sounds are for LSE only; ask for it, with --published")
+    require(sounds is None or lent.lag_expert is not None, "--sounds is only for LSE; add --published, or leave it out")
     if sounds is None and lent.lag_expert is not None:
         heard = _origins(choice)
     jobs = _jobs(choice, how, heard)
@@ -147,7 +147,7 @@ def chosen(
     seen = set[tuple[str, str]]()
     for record, split in choice.clips:
         if (split, record["file"]) in seen:  # their figures would lie in the same files
-            raise ConfigError(f"{record['name']} is in two of the folders; judge them one after another")
+            raise ConfigError(f"{record['name']} is in two of the folders; judge the folders one by one")
         seen.add((split, record["file"]))
     return choice
 
@@ -165,7 +165,7 @@ def _splits(records: Sequence[dict[str, Any]]) -> str:
     """What there is instead, and how to have it."""
     count = Counter(split for record in records for split in record.get("splits", {}))
     there = ", ".join(f"{split} ({number})" for split, number in sorted(count.items()))
-    return f"there are {there}: choose with --split" if there else "no clip there is in any split"
+    return f"the splits are {there}; choose with --split" if there else "no clip belongs to a split"
 
 
 Sounds = Mapping[tuple[str, str], ClipSource]  #: by folder and name of a packed clip
@@ -179,7 +179,7 @@ def _sounds(folder: Path, choice: Choice) -> Sounds:
         if source is None or not source.heard.is_file():
             held = held or {clip.name: clip for clip in videos_below(folder).clips}
             if record["name"] not in held:
-                raise DataError(f"no file of {record['name']} below {folder}; --sounds is the folder that was prepared")
+                raise DataError(f"{folder} has no file for {record['name']}; give the videos' folder as --sounds")
             source = held[record["name"]]
         found[record["folder"], record["name"]] = source
     return found

@@ -93,8 +93,8 @@ def settle(out: Path, protocol: Mapping[str, Any]) -> None:
         differ = list(differences(_read(path), json.loads(text)))
         if differ:
             more = [f"and {len(differ) - MOST} more"] if len(differ) > MOST else []
-            raise ConfigError(f"{out} holds figures made in another way: {', '.join(differ[:MOST] + more)}; "
-                              "choose another --out, or remove this folder to judge anew")  # fmt: skip
+            raise ConfigError(f"{out} holds results made with other settings: {', '.join(differ[:MOST] + more)}; "
+                              "choose another --out, or remove this folder to judge again")  # fmt: skip
         return
     write_text(path, text)
 

@@ -60,7 +60,7 @@ def few(records: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     drawn = len(people) if len(people) > 1 else len(judged)
     if 1 < drawn < FEW:
         what = counted(drawn, "person", "people") if known else counted(drawn, "clip")
-        yield f"intervals are of {what}; of fewer than {FEW} they come out too narrow"
+        yield f"the intervals are over {what}; with fewer than {FEW} they are too narrow"
 
 
 def narrow(out: Path) -> list[str]:
@@ -79,10 +79,10 @@ def poor(records: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     faceless = {r["name"]: r["no_face_in_result"] for r in judged if r.get("no_face_in_result")}
     if faceless:
         yield (f"no face in {sum(faceless.values())} of {counted(sum(r['judged'] for r in judged), 'judged frame')}, "
-               f"which therefore count in no figure of lips and openings ({_some(list(faceless))})")  # fmt: skip
+               f"which are left out of the figures for lips and mouth opening ({_some(list(faceless))})")  # fmt: skip
     mute = [r["name"] for r in judged if r.get("sound") is False]
     if mute:
-        yield f"{counted(len(mute), 'result')} without sound, so without figures for synchronisation ({_some(mute)})"
+        yield f"{counted(len(mute), 'result')} without sound, and so without sync figures ({_some(mute)})"
 
 
 def partial(found: Mapping[str, Any]) -> Iterator[str]:
@@ -95,16 +95,16 @@ def partial(found: Mapping[str, Any]) -> Iterator[str]:
                 if 0 < count < found["clips"] and metric not in HIDDEN:
                     fewer.setdefault(count, []).append(COLUMNS.get(metric, (metric,))[0])
             for count, names in fewer.items():
-                yield f"{row}, {system}: {', '.join(names)} over {count} of {found['clips']} clips only"
+                yield f"{row}, {system}: {', '.join(names)} over only {count} of {found['clips']} clips"
 
 
 def unmet(found: Mapping[str, Any], asked: Mapping[str, Any]) -> Iterator[str]:
     """Which rows were asked for (`asked`, the settings) and no clip of a split has."""
     rows = {row for system in found["means"].values() for row in system}
     if rows and "swapped" in asked.get("rows", ()) and "swapped" not in rows:
-        yield "no row swapped: it takes the sound of another clip, and there is none"
+        yield "no row swapped: it needs the sound of another clip, and there is only one"
     if rows and asked.get("revoice") and REVOICED not in found["means"]:
-        yield f"no new voices: --revoice takes three clips of more than {SHORTEST} frames"
+        yield f"no revoiced clips: --revoice needs three clips of more than {SHORTEST} frames"
 
 
 def missing(out: Path) -> list[str]:
@@ -117,9 +117,9 @@ def missing(out: Path) -> list[str]:
     unasked = [n for n in ("inception", "lag_expert") if not networks.get(n, {}).get("published")]
     if unasked:
         names = " and ".join({"inception": "FID", "lag_expert": "LSE"}[n] for n in unasked)
-        lines.append(f"no {names}: --published measures them; the files it needs: sidgan info --downloads")
+        lines.append(f"no {names}: measure them with --published (for its files, see sidgan info --downloads)")
     if "lag_expert" in networks and not known & {"lse_d", "lag_d"}:
-        lines.append("no LSE: no clip of 15 frames with sound; packed clips have none: --sounds, the folder prepared")
+        lines.append("no LSE: no clip has 15 frames and sound; for prepared clips, give their videos: --sounds FOLDER")
     return lines
 
 

@@ -53,7 +53,7 @@ def write_report(out: Path) -> Path:
         protocol, summary = map(json.loads, texts)
         records = [json.loads(line) for line in (out / "records.jsonl").read_text(encoding="utf-8").splitlines()]
     except (OSError, ValueError) as error:
-        raise InputError(f"{out} holds no finished result ({error}); run sidgan eval to the end") from None
+        raise InputError(f"{out} holds no finished result ({error}); let sidgan eval finish") from None
     parts = [*_head(out, protocol, summary), *_meanings(summary)]
     systems = SYSTEMS if protocol["mode"] == "model" else dict.fromkeys(SYSTEMS, FINISHED)
     for split, found in summary.items():
@@ -65,7 +65,7 @@ def write_report(out: Path) -> Path:
 
 
 def _head(out: Path, protocol: Mapping[str, Any], summary: Mapping[str, Any]) -> Iterator[str]:
-    judged = "A model" if protocol["mode"] == "model" else "Videos"
+    judged = "Model" if protocol["mode"] == "model" else "Videos"
     counts = "; ".join(f"{s}: {counted(f['clips'], 'clip')}, "
                        f"{counted(f['frames'], 'frame')}" for s, f in summary.items())
     yield '<!doctype html><html lang="en"><head><meta charset="utf-8">'
@@ -84,7 +84,7 @@ def _meanings(summary: Mapping[str, Any]) -> Iterator[str]:
     for metric in (m for m in COLUMNS if m in known and m in MEANINGS):
         better, text = MEANINGS[metric]
         yield f"<tr><td>{_title(metric)}</td><td>{better}</td><td>{text}</td></tr>"
-    yield "<tr><td><b>row</b></td><td></td><td>who dubs</td></tr>"
+    yield "<tr><td><b>row</b></td><td></td><td>what is measured</td></tr>"
     for row in dubbers:
         yield f"<tr><td>{escape(row)}</td><td></td><td>{DUBBERS.get(row, '')}</td></tr>"
     yield "</table></details>"
@@ -93,8 +93,8 @@ def _meanings(summary: Mapping[str, Any]) -> Iterator[str]:
 def _split(name: str, found: Mapping[str, Any], systems: Mapping[str, str]) -> Iterator[str]:
     yield f"<h2>{escape(name)}</h2>"
     for system, rows in found["means"].items():
-        yield f"<h3>{escape(system)}</h3><p class='note'>{systems.get(system, '')}; means over clips, and half the "
-        yield f"width of their 95&nbsp;% intervals; {counted(found['clips'], 'clip')}</p>"
+        yield f"<h3>{escape(system)}</h3><p class='note'>{systems.get(system, '')}; means over clips, &plusmn; half "
+        yield f"the width of the 95&nbsp;% interval; {counted(found['clips'], 'clip')}</p>"
         yield "<div class='scroll'><table>"
         held = dict.fromkeys(m for values in rows.values() for m, f in values.items() if f["mean"] is not None)
         shown = [m for m in held if m not in HIDDEN]
@@ -145,7 +145,7 @@ def _clips(out: Path, split: str, records: Sequence[dict[str, Any]]) -> Iterator
             for record in some:
                 chosen.setdefault(record["stem"], []).append(f"{word} by {COLUMNS[metric][0]}")
     if chosen:
-        yield f"<h3>Clips to look at in {escape(split)}</h3>"
+        yield f"<h3>Best and worst clips of {escape(split)}</h3>"
     for record in (r for stem in chosen for r in records if r["stem"] == stem):
         yield f"<h4>{escape(record['name'])} <small>{escape(', '.join(chosen[record['stem']]))}</small></h4>"
         yield from _strip(out, record)
@@ -181,7 +181,7 @@ def _curves(path: Path, system: str) -> Iterator[str]:
         if psnr:
             yield curves("mouth PSNR, dB", arrays["frame"], psnr)
         if opening:
-            yield curves("opening of the mouth, eye distances", arrays["frame"], opening, 2)
+            yield curves("mouth opening, eye distances", arrays["frame"], opening, 2)
         yield "</div>"
 
 

@@ -173,7 +173,7 @@ def generated(generator: Generator, subject: Subject, mels: Tensor) -> Dubber:
         heard = mels[frames].to(device).float()
         drawn = redrawn(generator, pictures(frames), hidden, heard, features, placed.to(device))
         if not bool(torch.isfinite(drawn).all()):
-            raise DataError(f"the model draws NaN (in frames {int(frames[0])} to {int(frames[-1])})")
+            raise DataError(f"the model produces NaN (in frames {int(frames[0])} to {int(frames[-1])})")
         levels = scaled(drawn, subject.size) * 255
         return levels.round().clamp(0, 255).to(torch.uint8).to(subject.clip.images.device)
 

@@ -137,7 +137,7 @@ def pairs(videos: Path, truth: Path) -> list[Pair]:
     for name in sorted({*mine, *true}):
         stem = name.replace("/", "__")
         if stem in seen:
-            raise InputError(f"{seen[stem]} and {name} would share a file; rename one of them")
+            raise InputError(f"{seen[stem]} and {name} have the same name; rename one of them")
         seen[stem] = name
         jobs.append(Pair(stem, name, mine.get(name), true.get(name)))
     return jobs

@@ -61,7 +61,7 @@ class Encoding:
         taken, plain = [form.name for form in codec.video_formats or ()], layout.replace("yuvj", "yuv")
         pixels = next((name for name in (layout, plain, *TWINS.get(plain, ())) if name in taken), None)
         if pixels is None:
-            raise ConfigError(f"{self.encoder} does not take {plain}, which the video is in; use x264 or x265")
+            raise ConfigError(f"{self.encoder} does not support the video's pixel format {plain}; use x264 or x265")
         options = self._options(codec, round(BITS_PER_PIXEL * size[0] * size[1] * rate))
         options["a53cc"] = "1"  # closed captions come with their pictures; who knows none minds nothing
         stream = container.add_stream(codec.name, rate=rate, options=options, time_base=time_base)
@@ -79,7 +79,7 @@ class Encoding:
             ConfigError: as `stream`, or it does not open on this machine, or the container cannot hold what it makes.
         """
         size = (clip.width, clip.height) if clip.rotation % 180 == 0 else (clip.height, clip.width)
-        unfit = ConfigError(f"{suffix} cannot hold what {self.encoder} makes; use another container, or x264")
+        unfit = ConfigError(f"{suffix} files cannot hold video from {self.encoder}; use another container, or x264")
         with av.open(io.BytesIO(), "w", format=MUXERS[suffix]) as container:
             if self._codec().name not in container.supported_codecs:
                 raise unfit
@@ -88,7 +88,7 @@ class Encoding:
                 stream.codec_context.open()
             except av.FFmpegError as error:
                 raise ConfigError(
-                    f"{self.encoder} does not work on this machine; here are {', '.join(working())}"
+                    f"{self.encoder} does not work on this computer; available are {', '.join(working())}"
                 ) from error
             try:
                 container.start_encoding()
@@ -100,10 +100,10 @@ class Encoding:
             codec = Codec(self.name, "w")
         except UnknownCodecError as error:
             raise ConfigError(
-                f"there is no encoder {self.encoder} in this build of FFmpeg; here are {', '.join(working())}"
+                f"there is no encoder {self.encoder} in this build of FFmpeg; available are {', '.join(working())}"
             ) from error
         if codec.type != "video":
-            raise ConfigError(f"{self.encoder} encodes {codec.type}; here are {', '.join(working())}")
+            raise ConfigError(f"{self.encoder} encodes {codec.type}, not video; available are {', '.join(working())}")
         return codec
 
     def _options(self, codec: Codec, bit_rate: int) -> dict[str, str]:
@@ -117,7 +117,7 @@ class Encoding:
         if chip == "nvenc":
             return {"tune": "lossless"} if self.lossless else {"rc": "vbr", "cq": crf, "b": "0"}
         if self.lossless and (codec.lossy or not codec.lossless):
-            raise ConfigError(f"{self.encoder} cannot do without loss; use x264, x265 or ffv1")
+            raise ConfigError(f"{self.encoder} cannot encode without loss; use x264, x265 or ffv1")
         if chip == "qsv":
             return {"global_quality": crf}
         if chip == "amf":

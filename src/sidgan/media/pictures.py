@@ -85,7 +85,7 @@ def probe(path: Path, *, tolerant: bool = False) -> Clip:
         else:
             duration = (container.duration or 0) / av.time_base
         if _mirrored(first):
-            raise InputError(f"{path} is stored mirrored, to be turned over by the player; convert it to mp4 first")
+            raise InputError(f"{path} is stored mirrored, with a flag to flip it back; convert it to mp4 first")
         rotation = round(first.rotation / 90) % 4 * 90
         sound, code = sound_stream(container), timecode(container)
         width, height = (first.width, first.height) if rotation % 180 == 0 else (first.height, first.width)
@@ -194,7 +194,7 @@ def _frames(
     """
     stream = video_stream(container)
     if stream is None:
-        raise InputError(f"{clip.path} is not a video any more; it was changed since it was looked at")
+        raise InputError(f"{clip.path} is no longer a video; it was changed during the work, so start again")
     # What threads make of damage depends on which is first; one thread makes the same of it every time.
     stream.thread_type = "NONE" if clip.tolerant else "AUTO"
     lost: list[Fraction] | None = [] if clip.tolerant else None

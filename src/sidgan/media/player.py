@@ -55,7 +55,7 @@ class Player:
             frames = list(islice(self.play(first), index + 1 - first))
         self._held = {frame.index: frame for frame in frames}
         if index not in self._held or self._held[index].time != self._times[index]:
-            raise InputError(f"{self._clip.path} was changed while it was read; leave it alone and start again")
+            raise InputError(f"{self._clip.path} was changed while it was read; start again without changing it")
         return self._held[index]
 
     def play(self, start: int) -> Iterator[Frame]:

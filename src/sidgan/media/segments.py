@@ -157,7 +157,7 @@ class Segment:
                     left, found = left - len(data), crc32(data, found)
                 self.count, self.depth, stated = FOOT.unpack(file.read())
         except (OSError, ValueError, KeyError, TypeError, struct.error) as error:
-            raise InputError(f"{path} is gone or damaged; start again") from error
+            raise InputError(f"{path} is missing or damaged; start again") from error
         if found != stated:
             raise InputError(f"{path} is damaged; start again")
 

@@ -127,9 +127,9 @@ def _run(command: Sequence[str], folder: Path, count: int, progress: Show) -> No
     if tool.returncode or len(list(folder.glob(_stem("*")))) < count:
         lines = (folder / "log").read_text(encoding="utf-8", errors="replace").splitlines()
         told = [line.strip() for line in lines if line.strip() and "%|" not in line]  # without bars of progress
-        reason = told[-1] if told else f"it ended with code {tool.returncode} and said nothing"
-        raise SidganError(f"{TOOL} did not separate the sound: {reason} (at its first use it downloads its weights, "
-                          "which needs the network)")  # fmt: skip
+        reason = told[-1] if told else f"it ended with code {tool.returncode} without a message"
+        raise SidganError(f"{TOOL} did not separate the sound: {reason} (its first run needs the internet, to download "
+                          "its weights)")  # fmt: skip
 
 
 def _stem(name: str) -> str:
@@ -148,7 +148,7 @@ def _rest(folder: Path, number: int, length: int) -> Float:
             rate, kind, count = file.getframerate(), (file.getnchannels(), file.getsampwidth()), file.getnframes()
             data = file.readframes(count)
     except (wave.Error, EOFError) as error:
-        raise SidganError(f"{TOOL} gave a file that is no sound as it was asked for ({error})") from error
+        raise SidganError(f"{TOOL} wrote an invalid sound file ({error})") from error
     if rate != RATE or kind != (2, 2) or abs(count - length) > SLACK:
         raise SidganError(f"{TOOL} gave {count} samples of {rate} Hz, {kind[0]} channels and {8 * kind[1]} bits for "
                           f"{length} of {RATE} Hz, 2 and 16; another version of it may fit: {INSTALL}")  # fmt: skip

@@ -23,7 +23,7 @@ def shown_times(path: Path) -> list[Fraction]:
     with opened(path) as container:
         stream = video_stream(container)
         if stream is None:
-            raise InputError(f"{path} is not a video any more; it was changed since it was looked at")
+            raise InputError(f"{path} is no longer a video; it was changed during the work, so start again")
         stream.codec_context.skip_frame = "NONKEY"
         time_base, shown, keys, decoded = stream.time_base or Fraction(1, 1000), list[int](), 0, 0
         try:
@@ -35,6 +35,6 @@ def shown_times(path: Path) -> list[Fraction]:
         except av.FFmpegError as error:
             raise unreadable(path, shown[-1] * time_base if shown else None, error) from error
     if not shown or decoded < keys:  # some decoders take every frame all the same
-        raise InputError(f"{path} is damaged: {decoded} of {keys} key frames can be decoded; write it again")
+        raise InputError(f"{path} is damaged: {decoded} of {keys} key frames can be decoded; export it again")
     shown.sort()
     return [(pts - shown[0]) * time_base for pts in shown]

@@ -119,7 +119,7 @@ def samples_from(path: Path, rate: int, layout: str) -> Iterator[Float]:
             samples = frame.to_ndarray()[:, done - place : max(last - place, 0)]
             if samples.shape[1]:
                 if not np.abs(samples).max() < LIMIT:  # nor is it, where there is something that is no number
-                    raise InputError(f"{path} holds values at {done / rate:.2f} s that are no sound; make it again")
+                    raise InputError(f"{path} holds NaN or infinite values at {done / rate:.2f} s; export it again")
                 yield samples
                 done += samples.shape[1]
 
@@ -176,7 +176,7 @@ def _mixed(frames: Iterator[av.AudioFrame], mixer: AudioResampler, path: Path) -
             yield from mixer.resample(frame)
         yield from mixer.resample(None)
     except (av.FFmpegError, ValueError) as error:
-        raise InputError(f"{path} changes its kind of sound on the way; convert it to wav") from error
+        raise InputError(f"{path} changes its sample format on the way; convert it to wav") from error
 
 
 def stated_end(container: InputContainer, stream: AudioStream) -> Fraction | None:

@@ -51,7 +51,7 @@ def opened(path: Path, formats: Sequence[str] = (), *, pictures: bool = True) ->
         raise InputError(f"{path} may not be read; change its permissions") from error
     except (av.FFmpegError, OSError, EOFError) as error:
         raise InputError(
-            f"{path} is not video or sound that can be read; it is damaged, cut off or another kind of file: "
+            f"{path} is not video or sound that can be read: it is damaged, cut off or another kind of file; "
             "copy it again or convert it to mp4"
         ) from error
     with container:
@@ -148,11 +148,11 @@ def decoded(
         frame.pict_type = PictureType.NONE  # else the encoder would repeat the source's frame types
         yield frame
     if first is None or end is None:
-        raise InputError(f"{path} holds no picture that can be decoded; convert it to mp4 (H.264)")
+        raise InputError(f"{path} holds no frame that can be decoded; convert it to mp4 (H.264)")
     stated = _stated_end(stream, time_base, _fragmented(container))
     if stated - end * time_base > CUT_OFF and lost is None:
         raise InputError(
-            f"{path} ends at {float(end * time_base):.2f} s of {float(stated):.2f} s; it is cut off: copy it again"
+            f"{path} ends at {float(end * time_base):.2f} s of {float(stated):.2f} s; it is cut off; copy it again"
         )
 
 
@@ -202,8 +202,8 @@ def unreadable(path: Path, at: Fraction | None, error: av.FFmpegError) -> InputE
     near = f"{float(at or 0):.2f} s"
     if isinstance(error, OSError):
         why = (error.strerror or str(error)).lower()
-        return InputError(f"{path} cannot be read any more after {near} ({why}); check that it is still there")
-    return InputError(f"{path} is damaged near {near}; copy it again or convert what plays")
+        return InputError(f"{path} cannot be read after {near} ({why}); check that it still exists")
+    return InputError(f"{path} is damaged near {near}; copy it again, or convert the part that plays")
 
 
 def first_picture(path: Path) -> Fraction | None:

@@ -25,7 +25,7 @@ def read_picture(path: Path) -> Byte:
         raise InputError(f"{path} cannot be read ({(error.strerror or str(error)).lower()}); check the name") from error
     image = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
     if image is None:
-        raise InputError(f"{path} is no picture; give a photo (jpg, png, ...)")
+        raise InputError(f"{path} is not a picture; give a photo (jpg, png, ...)")
     scale = LARGEST / max(image.shape)
     if scale < 1:
         image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)

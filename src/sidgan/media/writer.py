@@ -277,7 +277,7 @@ class _Output:
         with writing(self._path):
             self._container.start_encoding()
         if any(segment.extradata != (self.stream.codec_context.extradata or b"") for segment in segments):
-            raise OutputError(f"{self._path}: the encoder is not the one that made its parts; start anew")
+            raise OutputError(f"{self._path}: the encoder differs from the one that wrote its parts; start again")
         before, tick = list[int](), self._pictures.look.time_base
         depth = max(segment.depth for segment in segments)
         for segment in segments:

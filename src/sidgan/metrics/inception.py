@@ -50,7 +50,7 @@ class Inception:
                 features = self._network(some.to(device), return_features=True)
             except RuntimeError as error:
                 reason = str(error).strip().splitlines()[-1]
-                raise CheckpointError(f"the network does not take pictures as Inception does ({reason})") from None
+                raise CheckpointError(f"the network does not accept the input of Inception ({reason})") from None
             if shape(features) != (len(some), FEATURES):
                 raise CheckpointError(f"the network gives {shape(features)}, not ({len(some)}, {FEATURES})")
             parts.append(features.float().cpu())

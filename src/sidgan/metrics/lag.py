@@ -143,7 +143,7 @@ def load_lag_expert(path: Path | None = None) -> SyncNet2016:
     except Exception:  # torch raises many kinds for files that are none of its own, and says how to trust them
         raise CheckpointError(f"{file} cannot be read as weights; give the file as it was published") from None
     if not isinstance(state, dict):
-        raise CheckpointError(f"{file} holds no table of weights")
+        raise CheckpointError(f"{file} holds no weights; give the file as it was published")
     judge = SyncNet2016(state)
     judge.sha256, judge.published = sha256, sha256 == downloads.SYNCNET_V2.sha256
     return judge

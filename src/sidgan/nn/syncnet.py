@@ -79,8 +79,8 @@ class AudioEncoder(nn.Module):
         """
         if self.settings != other.settings:
             raise ConfigError(
-                f"this network's audio_width, blocks, aps_audio are {self.settings}, but those of the ears it is to "
-                f"take over are {other.settings}; make them equal"
+                f"audio_width, blocks and aps_audio are {self.settings} here, but {other.settings} in the encoder "
+                "to take over; make them equal"
             )
         self.load_state_dict(other.state_dict())
 

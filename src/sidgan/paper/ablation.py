@@ -103,8 +103,8 @@ def config_of(name: str, preset: str, steps: int, seed: int, changes: Sequence[s
     own = SETTINGS[name].changes(full)
     config = gan_config(preset, steps, None, [*changes, f"seed={seed}", *own])
     require(name == "full" or to_dict(config) != to_dict(full),
-            f"{name} changes nothing in {preset}, which is without what it leaves out; leave the row out, or take "
-            "another --config")  # fmt: skip
+            f"{name} changes nothing in {preset}, which lacks the part that this row removes; leave the row out, or "
+            "take another --config")  # fmt: skip
     return config
 
 
@@ -211,7 +211,7 @@ def _settle(plan: Plan) -> None:
         for kept in (before, asked):
             kept["experts"] = {kind: kept["experts"][kind] for kind in both}
         differs = next(differences(before, asked), None)
-        require(differs is None, f"{plan.out} holds runs made in another way: {differs}; choose another --out")
+        require(differs is None, f"{plan.out} holds runs made with other settings: {differs}; choose another --out")
         return
     write_text(path, json.dumps(asked, indent=1) + "\n")
 
@@ -264,5 +264,5 @@ def read_runs(out: Path) -> list[Run]:
     order = {row: i for i, row in enumerate(SETTINGS)}
     runs = sorted((_read(f) for f in folders), key=lambda run: (order[run.row], run.seed))
     if not runs:
-        raise ConfigError(f"{out} has no runs yet; go on with its sidgan paper ablation")
+        raise ConfigError(f"{out} has no runs yet; resume its sidgan paper ablation")
     return runs

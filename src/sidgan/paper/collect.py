@@ -86,7 +86,7 @@ def read_judged(name: str, folder: Path, split: str | None = None) -> Judged:
         json.loads((folder / "summary.json").read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         left = Path(str(error.filename)).name
-        raise InputError(f"{name}: {folder} is not finished (no {left}); run its sidgan eval to the end") from None
+        raise InputError(f"{name}: {folder} is not finished (no {left}); let its sidgan eval finish") from None
     except (OSError, ValueError) as error:
         raise InputError(f"{name}: {folder} cannot be read ({error}); judge it again") from None
     splits = sorted({line["split"] for line in lines})
@@ -144,7 +144,7 @@ def compare(methods: Sequence[Judged], system: str = "composite") -> Comparison:
     require(GROUND not in names, f"{GROUND} is a row by itself; give that method another name")
     for other in methods[1:]:
         differs = next(differences(_way(first.protocol), _way(other.protocol)), None)
-        require(differs is None, f"{other.name} was judged in another way than {first.name}: {differs}; "
+        require(differs is None, f"{other.name} was judged with other settings than {first.name}: {differs}; "
                                  "judge both alike")  # fmt: skip
     common, notes = _common(methods)
     results, means = dict[str, EvalResult](), dict[str, dict[str, Interval]]()
@@ -283,5 +283,5 @@ def named(text: str) -> tuple[str, str | None, str]:
     name, sep, place = text.partition("=")
     name, at, where = name.partition("@")
     if not (sep and name.strip() and place.strip()) or (at and where not in SETS):
-        raise ConfigError(f"--method wants NAME=PLACE or NAME@SET=PLACE, SET one of {', '.join(SETS)}, not '{text}'")
+        raise ConfigError(f"--method must be NAME=PLACE or NAME@SET=PLACE, SET one of {', '.join(SETS)}, not '{text}'")
     return name.strip(), where or None, place.strip()

@@ -149,7 +149,7 @@ def weights_of(place: str) -> Path | None:
         raise InputError(f"there is nothing at {place}; give a result folder, a run, a weights file or a video folder")
     if (path / "config.json").is_file():
         if not (path / "weights.safetensors").is_file():
-            raise InputError(f"the run {place} has written no weights yet; go on with it, or leave it out")
+            raise InputError(f"the run {place} has no weights yet; resume it, or leave it out")
         return path / "weights.safetensors"
     return None
 

@@ -88,7 +88,7 @@ def rows_named(texts: Sequence[str], split: str | None) -> list[Row]:
     rows: dict[str, list[Judged]] = {}
     for text in texts:
         name, sep, place = text.partition("=")
-        require(bool(name and sep and place), f"--row wants NAME=RESULTS, not '{text}'")
+        require(bool(name and sep and place), f"--row must be NAME=RESULTS, not '{text}'")
         mine = rows.setdefault(name, [])
         mine.append(read_judged(f"{name}, run {len(mine) + 1}", Path(place), split))
     order = {name: i for i, name in enumerate(SETTINGS)}
@@ -131,7 +131,7 @@ def ablation(rows: Sequence[Row], system: str = "composite") -> Ablation:
     runs = [run for row in rows for run in row.seeds]
     if not runs:
         why = next((reason for row in rows for reason in row.failed), "none was finished")
-        raise InputError(f"no run ended well, so there is nothing to compare ({why})")
+        raise InputError(f"no run was successful, so there is nothing to compare ({why})")
     found = compare(runs, system)
     metrics = [m for m in (*THREE, *MORE) if any(m in found.means[run.name] for run in runs)]
     draws, means, changes = _Draws(found), dict[str, dict[str, Interval]](), dict[str, dict[str, Interval]]()

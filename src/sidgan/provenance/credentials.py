@@ -225,7 +225,7 @@ def _private(file: Path) -> tuple[str, bytes]:
     curves = {"secp256r1": "es256", "secp384r1": "es384", "secp521r1": "es512"}
     if isinstance(key, ec.EllipticCurvePrivateKey) and key.curve.name in curves:
         return curves[key.curve.name], pem
-    raise ConfigError(f"{file} is a kind of key that C2PA does not know; use EC (P-256), RSA or Ed25519")
+    raise ConfigError(f"{file} is a kind of key that C2PA does not support; use EC (P-256), RSA or Ed25519")
 
 
 def _certificates(file: Path) -> bytes:

@@ -122,7 +122,7 @@ def read(file: Path) -> Mark | None:
         return mark_of(json.JSONDecoder().raw_decode(record.strip())[0])
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise MarkError(
-            f"{file} says that it was altered by sidgan, but its record is damaged; ask for the file as it was made"
+            f"{file} is marked as altered by sidgan, but the rest of its mark is damaged; ask for the original file"
         ) from error
 
 

@@ -56,7 +56,7 @@ class Verdict:
     def lines(self) -> list[str]:
         """The same to read."""
         if not self.marked:
-            head = [f"{self.file} is not marked as altered by sidgan, which does not show that nobody altered it"]
+            head = [f"{self.file} is not marked as altered by sidgan; this does not prove that nobody altered it"]
         elif self.mark is None:
             head = [f"{self.file} is marked as altered by sidgan"]
         else:
@@ -94,10 +94,10 @@ def verify(
         mark = read(file)
         marked = mark is not None
     except MarkError:
-        checks.append(Check("mark", False, "its record is damaged; ask for the file as it was made"))
+        checks.append(Check("mark", False, "the rest of the mark is damaged; ask for the original file"))
     for what, (path, found) in given.items():
         stated = () if mark is None else (mark.source,) if what == "source" else (mark.voice, *mark.voices)
-        verb = "is" if found in stated else "is NOT" if stated else "may or may not be"
+        verb = "is" if found in stated else "is NOT" if stated else "cannot be shown to be"
         checks.append(Check(what, found in stated, f"{path} {verb} the file it was made from"))
     signature = credentials.read(file, trust) if trust is not None or credentials.available() else None
     checks += _judged(mark, signature, trust)
@@ -112,20 +112,20 @@ def _judged(mark: Mark | None, signature: credentials.Signature | None, trust: P
         if mark is not None and mark.signed:
             if not credentials.available():
                 return one(True, f"not checked; run: {credentials.INSTALL}")
-            return one(False, "lost: the file was signed, and then copied or changed by another program")
+            return one(False, "lost: the file was signed, but another program copied or changed it since")
         if trust is not None:
-            return one(False, "none")
-        return one(True, "none: anybody can write such a mark, or change it") if mark is not None else []
+            return one(False, "the file is not signed")
+        return one(True, "none, so anybody could have written or changed this mark") if mark is not None else []
     if signature.state == "broken":
-        return one(False, f"broken, the file is not what was signed: {'; '.join(signature.reasons)}")
+        return one(False, f"broken: the file was changed after signing ({'; '.join(signature.reasons)})")
     who = f'"{signature.name}" of "{signature.organisation}"'
     if mark is not None and (mark.signed or signature.record is not None) and not _same(mark, signature.record):
-        return one(False, f"by {who}, who did not sign what the mark says")
+        return one(False, f"by {who}, but the mark differs from what was signed")
     if signature.state == "trusted":
-        return one(True, f"intact, by {who}, for whom a certificate in {trust} vouches")
+        return one(True, f"intact, by {who}; trusted by a certificate in {trust}")
     if trust is not None:
-        return one(False, f"intact, by {who}, for whom no certificate in {trust} vouches")
-    return one(True, f"intact, by {who}: anybody can choose such a name; --trust checks it")
+        return one(False, f"intact, by {who}, but no certificate in {trust} vouches for this name")
+    return one(True, f"intact, by {who}; anybody can choose such a name, so check it with --trust")
 
 
 def _same(mark: Mark, record: object) -> bool:

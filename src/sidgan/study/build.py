@@ -178,7 +178,7 @@ def _dubbed(place: str, original: Path | None, work: Path, number: int, seconds:
     """The beginning of a clip, dubbed by a model with its own sound."""
     weights = weights_of(place)
     if weights is None or original is None:
-        raise InputError(f"{place} is no model any more, or the clip is gone; leave files alone while they are read")
+        raise InputError(f"{place} was changed, or the clip was removed, while it was read; start again")
     out, source = work / f"{number}.mp4", original
     if media.probe(original).duration > seconds + APART:  # minutes need not be dubbed for half of one
         source = work / "beginning.mp4"

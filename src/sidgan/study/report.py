@@ -101,7 +101,7 @@ def _left_out(study: Study, name: str, begun: Float, whole: Float) -> list[str]:
         lines.append(f"left out: {name} has not finished {', '.join(half[:3])}{more}")
     missing = int((~begun).sum())
     if missing:
-        lines.append(f"{name} has not begun {missing} of {counted(len(study.clips), 'clip')}")
+        lines.append(f"{name} has not started {missing} of {counted(len(study.clips), 'clip')}")
     return lines
 
 

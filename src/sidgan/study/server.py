@@ -126,7 +126,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, work: Any) -> None:
         try:
             if self.headers.get("Host", "").partition(":")[0] not in HOSTS:
-                raise Refused(HTTPStatus.FORBIDDEN, "open the page under the address that sidgan study serve told")
+                raise Refused(HTTPStatus.FORBIDDEN, "open the page at the address that sidgan study serve printed")
             work()
         except Refused as refused:
             self.close_connection = True  # what was sent with it has not been read

@@ -111,7 +111,7 @@ class Calibration:
             factor = 1.0 if low <= ratio <= high or ratio == 0 else float(np.sqrt(low * high)) / ratio
             self.scales.setdefault(level, {})[term] = factor
             verdict = "kept" if factor == 1 else f"multiplied by {factor:.3g}"
-            task.note(f"level {level}: the {term} term pulls {ratio:.3g} times as much as L1 "
+            task.note(f"level {level}: the gradient of {term} is {ratio:.3g} times that of L1 "
                       f"(band {low:g} to {high:g}); its weight is {verdict}")  # fmt: skip
 
     def _due(self, task: GanTask, index: int, now: Moment) -> list[tuple[int, str]]:

@@ -66,24 +66,24 @@ def explain(facts: Facts) -> Finding | None:
     """The likely cause for a loss that stays near 0.69, or ``None`` where nothing measured is out of the ordinary."""
     found = facts.alignment
     if facts.unheard > UNHEARD:
-        return Finding("negatives too alike", f"{facts.unheard:.0%} of them cannot be told from the right one",
-                       "leave out clips that are silent or hum on one note")  # fmt: skip
+        return Finding("negatives too similar", f"{facts.unheard:.0%} of the wrong sounds equal the right one",
+                       "leave out clips that are silent or hold one note")  # fmt: skip
     if found is not None and found.related and not found.steady:
-        return Finding("wrong frame rate", f"sound and picture drift apart; they fit as if filmed at {found.rate} fps",
-                       "prepare the footage again, from files whose timestamps are right")  # fmt: skip
+        return Finding("wrong frame rate", f"sound and picture drift apart, as if filmed at {found.rate} fps",
+                       "prepare the footage again from files with correct timestamps")  # fmt: skip
     if found is not None and found.related and abs(found.lag) > 1:
         side = "lags" if found.lag > 0 else "leads"
-        return Finding("mels misaligned", f"the picture {side} its sound by {abs(found.lag)} frames in all clips",
-                       "cut the mels where the frames are: a shift in all clips comes from preparation")  # fmt: skip
+        return Finding("mels misaligned", f"the picture {side} the sound by {abs(found.lag)} frames in all clips",
+                       "such a shift comes from preparation: align mels and frames, and prepare again")  # fmt: skip
     if found is not None and not found.related and found.frames >= ENOUGH:
-        return Finding("data out of sync", f"in {found.frames} frames no lag joins mouths and sounds of all clips",
-                       "prepare the footage again and drop clips whose offset is not measured near 0")  # fmt: skip
+        return Finding("data out of sync", f"no common lag matches mouths and sounds in {found.frames} frames",
+                       "prepare the footage again and drop clips with an offset far from 0")  # fmt: skip
     if facts.grown > GROWN:
-        return Finding("learning rate too high", f"weights have grown to {facts.grown:.1f} times their size",
-                       "divide lr by ten")  # fmt: skip
+        return Finding("learning rate too high", f"the weights have grown to {facts.grown:.1f} times their size",
+                       "divide lr by 10")  # fmt: skip
     if facts.moved < MOVED:
-        return Finding("learning rate too low", f"weights have moved by {facts.moved:.2%} only",
-                       "multiply lr by ten")  # fmt: skip
+        return Finding("learning rate too low", f"the weights have moved by only {facts.moved:.2%}",
+                       "multiply lr by 10")  # fmt: skip
     return None
 
 
@@ -93,11 +93,11 @@ def diagnose(task: SyncTask) -> str:
     found = explain(facts)
     if found is not None:
         return str(found)
-    lag = "too little footage with landmarks to measure sync"
+    lag = "too little footage to measure sync"
     if facts.alignment is not None:
         lag = f"lag {facts.alignment.lag}, evidence {facts.alignment.evidence:.0f}"
-    return (f"nothing measured explains it ({lag}; {facts.unheard:.0%} of the wrong sounds like the right one; "
-            f"weights moved by {facts.moved:.0%}): give it time, a larger batch or less augmentation")  # fmt: skip
+    return (f"no measurement explains it ({lag}; {facts.unheard:.0%} of the wrong sounds equal the right one; "
+            f"weights moved by {facts.moved:.0%}); train longer, with a larger batch or less augmentation")  # fmt: skip
 
 
 def measure(task: SyncTask) -> Facts:
@@ -134,22 +134,22 @@ def self_test(task: SyncTask) -> str:
     faces, mels = draw_pairs(np.random.default_rng(task.config.seed), task.train, WINDOWS, WRONG)
     video, mels = (x.to(task.fabric.device) for x in (lower_half_windows(faces, model.face), mels))
     if not bool(torch.isfinite(mels).all()):
-        raise DataError("the sounds hold values that are not numbers; prepare the data again")
+        raise DataError("the mels contain NaN or infinite values; prepare the data again")
     if float((video - video[:1]).abs().max()) < 1 / 255:
-        raise DataError("all pictures are the same; an expert needs moving faces: look at the clips")
+        raise DataError("all frames are the same, but an expert needs moving faces; check the clips")
     if _unheard(mels) > UNHEARD:
-        raise DataError("right and wrong sounds are the same, as in silence; leave such clips out")
+        raise DataError("right and wrong sounds are the same, as in silent clips; leave such clips out")
     steps = _steps_to_learn(model, video, mels, lr)
     if steps is None:
         usual = _steps_to_learn(model, video, mels, USUAL_RATE)
         if usual is None:
-            raise ConfigError(f"the network cannot learn {WINDOWS} windows by heart; look at the settings of [model], "
-                              "or switch this test off: --set self_test=false")  # fmt: skip
+            raise ConfigError(f"the network cannot memorise {WINDOWS} windows; check the settings of [model], or "
+                              "switch this test off: --set self_test=false")  # fmt: skip
         side = "low" if lr < USUAL_RATE else "high"
-        raise ConfigError(f"the learning rate {lr:g} is too {side}: {WINDOWS} windows are not learnt by heart within "
-                          f"{TRIES} steps, with {USUAL_RATE:g} they are within {usual}; "
+        raise ConfigError(f"the learning rate {lr:g} is too {side}: {WINDOWS} windows are not memorised within {TRIES} "
+                          f"steps, but within {usual} at {USUAL_RATE:g}; "
                           "change lr, or switch this test off: --set self_test=false")  # fmt: skip
-    return f"self-test: a fresh network learns {WINDOWS} windows by heart within {steps} steps"
+    return f"self-test: a new network memorises {WINDOWS} windows within {steps} steps"
 
 
 def _steps_to_learn(model: SyncNetConfig, video: Tensor, mels: Tensor, lr: float) -> int | None:
@@ -180,7 +180,7 @@ def offset_histogram(records: Iterable[Mapping[str, Any]]) -> list[str]:
     moved = Counter(int(r["offset"]) for r in kept if r.get("corrected"))
     clips = Counter(int(r["offset"]) for r in kept)
     scale = min(1.0, BAR / max(clips.values()))
-    lines = [f"offsets of {counted(len(kept), 'clip')} in frames, picture after sound (#: sure, and corrected; .: not)"]
+    lines = [f"offsets of {counted(len(kept), 'clip')} in frames, +: picture late (#: sure, corrected; .: uncertain)"]
     for lag in sorted(clips):
         sure, rest = (int(np.ceil(scale * n)) for n in (moved[lag], clips[lag] - moved[lag]))
         lines.append(f"{lag:+4d} {clips[lag]:5d} {'#' * sure}{'.' * rest}".rstrip())
@@ -231,8 +231,8 @@ def too_easy(scores: Mapping[str, float]) -> str | None:
         return None
     finding = Finding(
         "negatives too easy",
-        f"{scores['ranked']:.0%} of them rank below the right one, but the best of 21 lags is right in "
-        f"{scores['within1']:.0%} only",
-        "raise near, the share of wrong sounds 2 to 4 frames off, or train longer with it",
+        f"{scores['ranked']:.0%} of the wrong sounds rank below the right one, but of 21 lags the right one is found "
+        f"in only {scores['within1']:.0%}",
+        "raise near (the share of wrong sounds 2 to 4 frames off), or train longer with it",
     )
     return str(finding)

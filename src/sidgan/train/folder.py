@@ -50,8 +50,8 @@ def run_folder(fabric: Fabric, config: Any, folder: Path | None, name: str) -> I
             held = fabric.is_global_zero
             before = _settings_of(folder / "config.json")
             if before is not None and not same_run(config, before):
-                raise CheckpointError(f"{folder} was begun with other settings{_differing(before, to_dict(config))}; "
-                                      "give those, or another --run folder")  # fmt: skip
+                raise CheckpointError(f"{folder} was started with other settings{_differing(before, to_dict(config))}; "
+                                      "use the same settings, or another --run folder")  # fmt: skip
             yield folder
     except BaseException:
         with suppress(OSError):  # another run has come into a folder above
@@ -81,8 +81,8 @@ def _alone(fabric: Fabric, folder: Path) -> Iterator[None]:
             except OSError:  # file systems of clusters may have no locks; nothing is held there
                 pass
         if fabric.broadcast(taken):
-            raise OutputError(f"{folder} is being trained in already; wait for that run or stop it, or give another "
-                              "--run folder")  # fmt: skip
+            raise OutputError(f"another training is running in {folder}; wait for it, stop it, or give another --run "
+                              "folder")  # fmt: skip
         yield
 
 
@@ -107,8 +107,8 @@ def _settings_of(path: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         found = None
     if not isinstance(found, dict):
-        raise CheckpointError(f"{path} is damaged; remove it to go on with the settings that you give, which must be "
-                              "those that the run was begun with")  # fmt: skip
+        raise CheckpointError(f"{path} is damaged; remove it, and resume with the same settings that the run was "
+                              "started with")  # fmt: skip
     return found
 
 

@@ -91,7 +91,7 @@ class GanTask(Notes):
         super().__init__()
         net = build(config.generator) if start is None else begun(start, config.generator)
         if net.ears is None:
-            require(ears is None, f"a {config.generator.kind} generator learns to hear by itself; leave out the ears")
+            require(ears is None, f"a {config.generator.kind} generator trains its own audio encoder; leave --ears out")
         elif ears is None and expert is not None and start is None:
             ears = expert.audio
         if ears is not None:
@@ -314,7 +314,7 @@ class GanTask(Notes):
         # Processes must open the gate together, though what they have computed may differ a little.
         scores |= {"coarse": self.fabric.broadcast(float(np.mean(coarse))), "modulation": modulation(self.ema)}
         if self.gate.add(index, scores["coarse"]):
-            self.note(f"the validation L1 has stopped falling at {scores['coarse']:.4f}: the sync loss may begin")
+            self.note(f"the validation L1 has stopped falling at {scores['coarse']:.4f}: the sync loss can start")
         for r, pulls in gradient_balance(self, level).items():
             scores |= {f"pull{r}_{term}": ratio for term, ratio in pulls.items()}
         return scores

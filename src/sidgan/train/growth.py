@@ -31,12 +31,12 @@ def begun(start: Generator, config: GeneratorConfig) -> Generator:
         grown = replace(small, size=config.size, base=config.base, rgb_levels=config.rgb_levels, trunk=config.trunk)
         moves = tuple(r for r in config.warp_levels if r <= small.size)
         require_same(grown, replace(config, warp_levels=moves))
-        require(config.trunk in (0, small.size), f"trunk must be 0 or {small.size}, the size that the weights are of")
+        require(config.trunk in (0, small.size), f"trunk must be 0 or {small.size}, the size of the first weights")
     if start.config == config:
         return start
     widths = {r: (small.channels(r), config.channels(r)) for r in small.levels}
     differ = ", ".join(f"{mine} at {r} instead of {its}" for r, (mine, its) in widths.items() if mine != its)
-    require(not differ, f"the weights to start from are of another width: {differ}; choose base and cmax to match")
+    require(not differ, f"the weights to start from have other widths: {differ}; choose base and cmax to match")
     net = build(config)
     mine, its = net.state_dict(), start.state_dict()
     net.load_state_dict({k: its[k] if k in its and its[k].shape == v.shape else v for k, v in mine.items()})

@@ -95,23 +95,23 @@ def warnings(figures: Mapping[str, float], share: float, sync_on: bool) -> list[
     lines = []
     judged = sync_on and figures.get("sync_truth_gap", 0.0) >= TELLS
     if sync_on and "sync_truth_gap" in figures and not judged:
-        lines.append(f"the expert hardly tells right from wrong sound on true pictures (its loss differs by "
-                     f"{figures['sync_truth_gap']:.2f}); train it further before its loss can help")  # fmt: skip
+        lines.append(f"the expert hardly tells right sound from wrong sound on true frames (its loss differs by "
+                     f"{figures['sync_truth_gap']:.2f}); train the expert further before you use its loss")  # fmt: skip
     deaf = []
     if figures["gap"] < LISTENS:
-        deaf.append(f"a wrong one costs {figures['gap']:.2f} dB")
+        deaf.append(f"wrong sound costs only {figures['gap']:.2f} dB")
     if judged and figures["sync_gap"] < SYNC_GAP:
-        deaf.append(f"a wrong one raises the sync loss by {max(0.0, figures['sync_gap']):.2f}")
+        deaf.append(f"wrong sound raises the sync loss by only {max(0.0, figures['sync_gap']):.2f}")
     if deaf:
-        lines.append(f"the sound is ignored ({', '.join(deaf)}); set audio_lr to 1, give lips more weight, or weight "
+        lines.append(f"the sound is ignored ({', '.join(deaf)}); set audio_lr to 1, or raise lips or the weight of "
                      "the sync loss")  # fmt: skip
     if figures["to_reference"] < COPIED * figures["to_truth"]:
-        lines.append(f"the reference is copied (mouths differ from it by {figures['to_reference']:.3f}, from the truth "
-                     f"by {figures['to_truth']:.3f}); use clips in which mouths move, longer than 2 s, and raise mouth "
-                     "and lips")  # fmt: skip
+        lines.append(f"the reference frame is copied (mouths differ from it by {figures['to_reference']:.3f}, from the "
+                     f"truth by {figures['to_truth']:.3f}); use clips longer than 2 s in which mouths move, and raise "
+                     "mouth and lips")  # fmt: skip
     for level in (name.removeprefix("real") for name in figures if name.startswith("real")):
         real, fake = figures[f"real{level}"], figures[f"fake{level}"]
         if real - fake > WON:
             lines.append(f"the critic of level {level} is winning (real {real:.2f}, generated {fake:.2f}); "
-                         "lower critic_lr, or let it begin later (gan_from)")  # fmt: skip
+                         "lower critic_lr, or start it later (gan_from)")  # fmt: skip
     return lines

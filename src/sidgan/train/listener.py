@@ -59,7 +59,7 @@ class ListenerTrainConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        require(self.held >= 2, f"held must be 2 or more, not {self.held}: some voices must be left to learn from")
+        require(self.held >= 2, f"held must be 2 or more, not {self.held}: some voices must be left for training")
         require_between(self, 1, math.inf, "batch", "each")
         require_between(self, 0, math.inf, "seed")
         require_between(self, 0, 1, "decay", "augment")

@@ -138,7 +138,8 @@ class _Run:
             self._report(done, elapsed, last)
             self._keep(done, elapsed, last or late)
             if late:
-                self._log.text(f"stopped after {self._config.minutes} minutes at step {done}; run again to go on")
+                self._log.text(f"stopped after {self._config.minutes} minutes at step {done}; run the same command "
+                               "again to resume")  # fmt: skip
                 return last
         return True
 
@@ -147,8 +148,8 @@ class _Run:
         losses = self._task.step(done - 1)
         self._bad = 0 if all(np.isfinite(v) for v in losses.values()) else self._bad + 1
         if self._bad > MAX_BAD_STEPS:
-            raise SidganError(f"the loss or its gradient is not a number since step {done - self._bad + 1}; lower the "
-                              "learning rate")  # fmt: skip
+            raise SidganError(f"the loss or its gradient is NaN or infinite since step {done - self._bad + 1}; lower "
+                              "the learning rate")  # fmt: skip
         for name, value in losses.items():
             self._sums[name].append(value)
 
@@ -173,7 +174,7 @@ class _Run:
         """Save if it is time to, and at the end."""
         due = self._due or done % self._config.save_every == 0
         if ends and self._bad and not _finite(self._task.state()):
-            raise SidganError(f"the weights are not numbers at step {done}; lower the learning rate")
+            raise SidganError(f"the weights are NaN or infinite at step {done}; lower the learning rate")
         # What stood there before is better than the weights of a run that is going wrong.
         save, self._due = ends or (due and self._bad == 0), due and self._bad > 0
         if self._first_process and save:
@@ -234,7 +235,7 @@ def _save(task: Task, path: Path, step: int, elapsed: float) -> None:
             torch.save(state, part)
             part.replace(path)
     except RuntimeError as error:  # so torch calls a full disk
-        raise OutputError(f"{path} cannot be written; free space, and the same command goes on") from error
+        raise OutputError(f"{path} cannot be written; free space, then run the same command again to resume") from error
     finally:
         part.unlink(missing_ok=True)
 
@@ -245,7 +246,7 @@ def _resume(task: Task, path: Path) -> tuple[int, float]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise CheckpointError(f"{path} cannot be read ({type(error).__name__}); remove it to start anew") from error
+        raise CheckpointError(f"{path} cannot be read ({type(error).__name__}); remove it to start again") from error
     task.restore(state["task"])
     torch.set_rng_state(state["torch_rng"])
     return int(state["step"]), float(state["seconds"])

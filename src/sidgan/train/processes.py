@@ -31,7 +31,7 @@ def topology(where: torch.device) -> dict[str, Any]:
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world == 1:
         return {"accelerator": where.type, "devices": 1 if where.index is None else [where.index]}
-    require(where.index is None, f"each process takes a GPU of its own: give --device {where.type}, not {where}")
+    require(where.index is None, f"each process chooses its own GPU: give --device {where.type}, not {where}")
     local = int(os.environ.get("LOCAL_WORLD_SIZE", str(world)))
     # Levels that are not switched on yet get no gradient, nor does a frozen audio encoder.
     strategy = DDPStrategy(find_unused_parameters=True, process_group_backend="gloo" if where.type == "cpu" else None)

@@ -62,7 +62,7 @@ def gan_config(name: str, steps: int | None, minutes: float | None, changes: Seq
         levels = values.get(table)
         if isinstance(levels, dict):
             wrong = [level for level in levels if not str(level).isdecimal()]
-            require(not wrong, f"'{table}.{', '.join(wrong)}': {table} go by level, such as {table}.128")
+            require(not wrong, f"'{table}.{', '.join(wrong)}': {table} are set by level, such as {table}.128")
             values[table] = {int(level): entry for level, entry in levels.items()}
     return from_dict(GanTrainConfig, values)
 
@@ -136,7 +136,7 @@ def train_occlusion(
     """Train an occlusion network on prepared folders, from weights ``start`` or nothing; returns its weights file."""
     begin = checkpoint.load_occlusion(start) if start else None
     fabric = launch(device, config.precision)
-    require(not any(map(is_shards, data)), "coverings are learnt on prepared folders, not on shards")
+    require(not any(map(is_shards, data)), "train occlusion needs prepared folders; give these instead of shards")
     with run_folder(fabric, config, folder, "occlusion") as place:
         with _stoppable():
             train, held = _sets(data, fabric, config)
@@ -251,8 +251,8 @@ def _sets(
 def _material(train: PackedSet, held: dict[str, PackedSet]) -> str:
     """What is learnt from, and what is held out to judge by."""
     told = "; ".join(_amount(name, data) for name, data in {"train": train, **held}.items())
-    return told if held else (f"{told}; nothing is held out, so nothing tells whether what is learnt holds for other "
-                              "footage: sidgan prepare --splits holds clips out")  # fmt: skip
+    return told if held else (f"{told}; no clips are held out, so nothing shows whether the model works on other "
+                              "footage; sidgan prepare --splits holds clips out")  # fmt: skip
 
 
 def _amount(name: str, data: PackedSet) -> str:
@@ -283,8 +283,8 @@ def _train(task: Task, config: Config, folder: Path) -> Path:
 def _going_on(folder: Path, every: int) -> str:
     """What to do to go on with a run that somebody has stopped. A run without ``--run`` would begin another one."""
     if not (folder / "last.pt").is_file():
-        return f"nothing is saved in {folder} yet: it is every {every} steps (loop.save_every)"
-    return f"the same command with --run {folder} goes on from where it was last saved: it is every {every} steps"
+        return f"nothing is saved in {folder} yet; it is saved every {every} steps (loop.save_every)"
+    return f"add --run {folder} to the command to resume from the last save (every {every} steps)"
 
 
 @contextmanager

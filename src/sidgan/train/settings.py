@@ -104,15 +104,15 @@ class GanTrainConfig:
         require(rising, f"the times of grow must be 0 or more and must not fall, not {self.grow}")
         require(0 < self.lr <= 1, f"lr must be more than 0, 1 at the most, not {self.lr}")
         require(0 <= self.ema < 1, f"ema must be 0 or more and less than 1, not {self.ema}")
-        require(self.augment or not self.identity, "identity makes people others by augmentation; set augment to true")
+        require(self.augment or not self.identity, "identity needs augment; set augment to true")
         if self.trunk_lr == 0:
-            require(self.generator.trunk > 0, "with trunk_lr = 0 and no trunk there is nothing to learn")
-            require(self.audio_lr == 0, "sounds are heard by the trunk: with trunk_lr = 0, set audio_lr to 0")
+            require(self.generator.trunk > 0, "trunk_lr = 0 needs a trunk; set generator.trunk")
+            require(self.audio_lr == 0, "the audio encoder feeds the trunk; with trunk_lr = 0, set audio_lr to 0")
         require(self.batch % SYNC_FRAMES == 0, f"batch must be a multiple of {SYNC_FRAMES} frames, not {self.batch}")
         require(len(self.grow) == len(levels) - 1, f"grow needs one time for each of the levels {levels[1:]}")
         kind = self.generator.kind
-        require(kind == "sidgan" or self.audio_lr == 1, f"a {kind} generator learns to hear; set audio_lr to 1")
-        require(kind == "sidgan" or self.recompute == 0, f"a {kind} generator keeps activations; set recompute to 0")
+        require(kind == "sidgan" or self.audio_lr == 1, f"a {kind} generator trains its own encoder; set audio_lr to 1")
+        require(kind == "sidgan" or self.recompute == 0, f"a {kind} generator cannot recompute; set recompute to 0")
         for name in {*self.weights, *self.discriminators}:
             require(name in self.generator.levels, f"there is no level {name}; levels are {self.generator.levels}")
         for r in levels:

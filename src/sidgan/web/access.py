@@ -41,7 +41,7 @@ class Access:
         name = self._service.tokens.get(hashed(token))
         self._guesses.judge(address, hashed(token), right=name is not None)
         if name is None:
-            raise RefusedError(401, "wrong_token", "this token is nobody's; ask whoever runs the service")
+            raise RefusedError(401, "wrong_token", "unknown token; ask the person who runs the service")
         return f"token:{name}"
 
     def of(self, request: Request) -> str | None:

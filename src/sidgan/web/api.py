@@ -56,9 +56,9 @@ IdPath = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$")]
 REFUSALS: dict[int | str, dict[str, Any]] = {
     status: {"model": Problem, "description": text}
     for status, text in {
-        400: "broken off, or not JSON", 401: "a token is needed", 403: "not from this page", 404: "nothing of yours",
-        408: "too slow", 409: "not now", 410: "not kept any more", 413: "too large", 421: "another name",
-        422: "not what it should be", 429: "too many, or too fast", 503: "busy", 507: "no room",
+        400: "interrupted, or not JSON", 401: "a token is needed", 403: "not from this page",
+        404: "no such file or job", 408: "too slow", 409: "not possible now", 410: "deleted", 413: "too large",
+        421: "unknown host", 422: "invalid", 429: "too many, or too fast", 503: "busy", 507: "disk full",
     }.items()
 }  # fmt: skip
 router = APIRouter(prefix="/api", responses=REFUSALS)
@@ -67,9 +67,9 @@ router = APIRouter(prefix="/api", responses=REFUSALS)
 # ----------------------------------------------------------------------------------------------------------- sessions
 
 
-@router.get("/me", summary="Who asks, and what is allowed")
+@router.get("/me", summary="The current user and the limits")
 def me(request: Request, of: Of) -> Me:
-    """Answers without a token too."""
+    """Works without a token too."""
     access: Access = request.app.state.access
     owner, limits = access.of(request), of.service.limits
     told = {"upload": limits.upload, "seconds": limits.seconds, "pixels": limits.pixels, "jobs": limits.jobs,
@@ -79,9 +79,9 @@ def me(request: Request, of: Of) -> Me:
               separates=separator() is not None)  # fmt: skip
 
 
-@router.post("/session", status_code=204, summary="Log in with a token; programs send it with each request instead")
+@router.post("/session", status_code=204, summary="Log in with a token (programs send it with each request instead)")
 def log_in(request: Request, response: Response, login: Login) -> None:
-    """The session comes as a cookie that scripts cannot read."""
+    """Sets a session cookie that scripts cannot read."""
     access: Access = request.app.state.access
     access.log_in(request, response, login.token)
 
@@ -97,12 +97,12 @@ def log_out(request: Request, response: Response) -> None:
 
 @router.get("/files", summary="Your files, the newest first")
 def list_files(owner: Reader, of: Of) -> list[FileOut]:
-    """Whatever is still kept."""
+    """All files that are still kept."""
     return [FileOut.of(file) for file in of.store.files(owner)]
 
 
 @router.post(
-    "/files", status_code=201, summary="Upload a video, or anything with sound as a voice",
+    "/files", status_code=201, summary="Upload a video, or any file with sound as a voice",
     openapi_extra={"requestBody": {"required": True, "content": {"application/octet-stream": {
         "schema": {"type": "string", "format": "binary"}}}}},
 )  # fmt: skip
@@ -110,37 +110,37 @@ async def upload(
     request: Request, owner: Writer, of: Of, kind: FileKind,
     name: Annotated[str, Query(max_length=LONGEST * 4, description="what you call it; only shown")] = "",
 ) -> FileOut:  # fmt: skip
-    """The body of the request is the file, so it is counted and refused as it comes."""
+    """The body of the request is the file. One that is too large is refused while it arrives."""
     return FileOut.of(await of.uploads.receive(request, owner, kind, name))
 
 
-@router.post("/demo", status_code=201, summary="Take the clip or the voice that comes with the package")
+@router.post("/demo", status_code=201, summary="Use the bundled demo clip or voice")
 async def demo(owner: Writer, of: Of, kind: FileKind) -> FileOut:
-    """The person in it does not exist."""
+    """The person in the clip is computer-generated."""
     return FileOut.of(await of.uploads.demo(owner, kind))
 
 
-@router.get("/files/{id}", summary="One file")
+@router.get("/files/{id}", summary="Facts about a file")
 def get_file(owner: Reader, of: Of, id: IdPath) -> FileOut:
-    """What is known of it."""
+    """Name, kind, size, length and more."""
     return FileOut.of(_file(of, owner, id))
 
 
-@router.get("/files/{id}/content", response_class=Response, summary="Its bytes",
+@router.get("/files/{id}/content", response_class=Response, summary="Content of a file",
             responses={200: {"content": {"application/octet-stream": {}}}})  # fmt: skip
 def content(owner: Reader, of: Of, id: IdPath) -> Response:
-    """As they came; parts of it on request."""
+    """As uploaded; supports range requests."""
     file = _file(of, owner, id)
     path = of.store.path(file)
     if not path.is_file():
-        raise RefusedError(410, "gone", "this file is not kept any more")
+        raise RefusedError(410, "gone", "this file was deleted")
     return FileResponse(path, media_type=TYPES.get(file.suffix, "application/octet-stream"),
                         content_disposition_type="inline", filename=f"{file.kind}{file.suffix}")  # fmt: skip
 
 
 @router.delete("/files/{id}", status_code=204, summary="Remove a file")
 def remove_file(owner: Reader, of: Of, id: IdPath) -> None:
-    """Not where an unfinished job needs it."""
+    """Refused while an unfinished job needs the file."""
     _file(of, owner, id)
     if not of.store.remove_file(id, owner):
         raise RefusedError(409, "in_use", "an unfinished job needs this file; cancel that first")
@@ -151,13 +151,13 @@ def remove_file(owner: Reader, of: Of, id: IdPath) -> None:
 
 @router.get("/jobs", summary="Your jobs, the newest first")
 def list_jobs(owner: Reader, of: Of) -> list[JobOut]:
-    """Finished ones too, for as long as their results are kept."""
+    """Includes ended jobs, as long as their results are kept."""
     return [_told(of, work) for work in of.queue.jobs(owner)]
 
 
-@router.post("/jobs", status_code=201, summary="Find people, look at a moment, preview, or dub")
+@router.post("/jobs", status_code=201, summary="Start a job: find people, preview, or dub")
 def add_job(owner: Writer, of: Of, order: Annotated[Order, Body()]) -> JobOut:
-    """It waits for a worker; follow it at its events, or ask again."""
+    """The job waits for a worker; follow its events, or ask for its state."""
     spec = order.model_dump(exclude={"kind", "priority", "consent"})
     limits = of.service.limits
     video, *voices = (_file(of, owner, id) for id in files_of(spec))
@@ -168,11 +168,11 @@ def add_job(owner: Writer, of: Of, order: Annotated[Order, Body()]) -> JobOut:
             raise RefusedError(422, "no_sound", f"{voice.name} has no sound; give a voice")
     if not isinstance(order, Look):
         if isinstance(order, Preview) and order.at and order.at >= video.facts["seconds"]:
-            raise RefusedError(422, "too_late", f"{video.name} is over at {video.facts['seconds']:.1f} s; choose an "
+            raise RefusedError(422, "too_late", f"{video.name} ends at {video.facts['seconds']:.1f} s; choose an "
                                                 "earlier moment")  # fmt: skip
         adapt = order.adapt if isinstance(order, WholeDub) else None
         if adapt is not None and not _learns():
-            raise RefusedError(422, "no_tool", "this service cannot learn faces: that needs its extra train")
+            raise RefusedError(422, "no_tool", "this service cannot adapt to faces: it needs the extra train")
         if adapt is not None and adapt > limits.adapt:
             raise RefusedError(422, "too_long", f"at most {limits.adapt:g} minutes of adaptation are allowed")
         if order.match_loudness and not video.facts["sound"]:
@@ -183,16 +183,16 @@ def add_job(owner: Writer, of: Of, order: Annotated[Order, Body()]) -> JobOut:
     return _told(of, of.queue.add(owner, order.kind, spec, priority, limits))
 
 
-@router.get("/jobs/{id}", summary="One job as it stands")
+@router.get("/jobs/{id}", summary="The state of one job")
 def get_job(owner: Reader, of: Of, id: IdPath) -> JobOut:
-    """How far it is, or what came of it."""
+    """Progress, or the result."""
     return _told(of, _job(of, owner, id))
 
 
-@router.get("/jobs/{id}/events", response_class=StreamingResponse, summary="A job as it goes",
+@router.get("/jobs/{id}/events", response_class=StreamingResponse, summary="Progress of a job as events",
             responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}})  # fmt: skip
 def events(owner: Reader, of: Of, id: IdPath) -> StreamingResponse:
-    """Server-sent events: each is the job as JSON, the last one when it is over."""
+    """Server-sent events: each is the job as JSON, the last one when the job has ended."""
     _job(of, owner, id)
     if not of.streams.take(owner):
         raise RefusedError(429, "too_many_streams", "too many streams of events at a time; close one")
@@ -201,40 +201,40 @@ def events(owner: Reader, of: Of, id: IdPath) -> StreamingResponse:
 
 @router.post("/jobs/{id}/cancel", summary="Stop a job")
 def cancel(owner: Reader, of: Of, id: IdPath) -> JobOut:
-    """What was done is kept for a while, so that it can be retried."""
+    """Finished parts are kept for a while, so that the job can be retried."""
     _job(of, owner, id)
-    return _after(of, owner, id, of.queue.cancel(id, owner), "it is over already")
+    return _after(of, owner, id, of.queue.cancel(id, owner), "it has already ended")
 
 
-@router.post("/jobs/{id}/retry", summary="Go on with a job that failed or was cancelled")
+@router.post("/jobs/{id}/retry", summary="Resume a job that failed or was cancelled")
 def retry(owner: Reader, of: Of, id: IdPath) -> JobOut:
-    """It begins where it was."""
+    """It resumes where it stopped."""
     _job(of, owner, id)
     return _after(of, owner, id, of.queue.retry(id, owner, of.service.limits), "it neither failed nor was cancelled")
 
 
 @router.patch("/jobs/{id}", summary="Change the priority of an unfinished job")
 def prefer(owner: Reader, of: Of, id: IdPath, change: Priority) -> JobOut:
-    """Among your own."""
+    """Only relative to your own jobs."""
     _job(of, owner, id)
-    return _after(of, owner, id, of.queue.prefer(id, owner, change.priority), "it is over already")
+    return _after(of, owner, id, of.queue.prefer(id, owner, change.priority), "it has already ended")
 
 
-@router.delete("/jobs/{id}", status_code=204, summary="Remove a job that is over, with its results")
+@router.delete("/jobs/{id}", status_code=204, summary="Remove a job that has ended, with its results")
 def remove_job(owner: Reader, of: Of, id: IdPath) -> None:
-    """For good."""
+    """Cannot be undone."""
     _job(of, owner, id)
     if not of.queue.remove(id, owner):
-        raise RefusedError(409, "not_over", "this job is not over; cancel it first")
+        raise RefusedError(409, "not_over", "this job has not ended; cancel it first")
 
 
-@router.get("/jobs/{id}/files/{name}", response_class=Response, summary="A result",
+@router.get("/jobs/{id}/files/{name}", response_class=Response, summary="A result of a job",
             responses={200: {"content": {"application/octet-stream": {}}}})  # fmt: skip
 def result(
     owner: Reader, of: Of, id: IdPath, name: Annotated[str, Path(max_length=40)],
     download: Annotated[str | None, Query(max_length=LONGEST, description="save it under this name")] = None,
 ) -> Response:  # fmt: skip
-    """A file that the job names among its results."""
+    """A file that the job lists among its results."""
     work = _job(of, owner, id)
     names = (work.result or {}).get("files", ())
     known = next((one for one in names if one == name), None)  # the service's own word, never the client's
@@ -273,7 +273,7 @@ def _require_own_sound(video: Kept) -> None:
     if not video.facts["sound"]:
         raise RefusedError(422, "no_sound", f"{video.name} has no sound of its own; leave background out")
     if separator() is None:
-        raise RefusedError(422, "no_tool", "this service has no separation tool; give music and effects as a file")
+        raise RefusedError(422, "no_tool", "this service cannot separate sound; give music and effects as a file")
 
 
 def _learns() -> bool:

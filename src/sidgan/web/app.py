@@ -118,7 +118,7 @@ async def _clean(store: Store) -> None:
         try:
             await run_in_threadpool(store.forget)
         except (sqlite3.Error, OSError) as error:
-            _say(f"what is over its time cannot be removed now ({error}); trying again")
+            _say(f"expired files cannot be removed now ({error}); trying again")
         await asyncio.sleep(CLEANING)
 
 
@@ -141,7 +141,7 @@ def _invalid(request: Request, error: Exception) -> Response:
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"][1:] if part not in ("dub", "frame", "preview", "look"))
     if where == "consent":
-        line = "consent must be true: dub only people who agreed to it, whoever is seen and whoever is heard"
+        line = "consent must be true: dub only if everybody who is seen or heard agreed to it"
     elif first["type"] == "json_invalid":
         line = "what was sent is not JSON; send an object such as {\"kind\": \"look\", \"video\": \"...\"}"
     else:
@@ -158,7 +158,7 @@ def _http(request: Request, error: Exception) -> Response:
 
 def _busy(request: Request, error: Exception) -> Response:
     """Its file is held by somebody for too long, or the disk is full or gone: it may be better in a while."""
-    _say(f"{request.method} {request.url.path}: the service's file cannot be used now ({error})")
+    _say(f"{request.method} {request.url.path}: the service's database cannot be used now ({error})")
     return _problem(503, "busy", "the service is busy; try again later")
 
 

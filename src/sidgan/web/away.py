@@ -62,7 +62,7 @@ def away(
     if not amid:
         handout.check()
     if (folder / DATABASE).exists() and not (folder / LOCK).exists():
-        raise ConfigError(f"{folder} is the folder of a service; give this worker one of its own: --folder")
+        raise ConfigError(f"{folder} is the folder of a service; give this worker a folder of its own: --folder")
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         lock = (folder / LOCK).open("w", encoding="utf-8")
@@ -70,7 +70,7 @@ def away(
         try:
             hold(lock)
         except BlockingIOError:
-            raise ConfigError(f"{folder} is another worker's; give each one of its own: --folder") from None
+            raise ConfigError(f"{folder} is used by another worker; give each a folder of its own: --folder") from None
         jobs = Away(Store(folder), handout, courier, Terms.of(means.model, means.engine), say)
         if amid:
             courier.patiently(jobs.greet)
@@ -194,7 +194,7 @@ class Away(Queue):
         for file in self._files:
             id, suffix = str(file["id"]), str(file["suffix"])
             if not (NUMBER.fullmatch(id) and re.fullmatch(r"\.\w{1,16}", suffix)):
-                raise ConfigError(f"the server names a file {id}{suffix}, which no service does")
+                raise ConfigError(f"the server sent an invalid file name, {id}{suffix}; check --server")
             kept = self.store.file(id, OWNER)
             if kept is not None and self.store.path(kept).is_file():
                 continue

@@ -50,12 +50,12 @@ class Courier:
     def __init__(self, server: str, secret: str, say: Callable[[str], None]) -> None:
         parts = urlsplit(server)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.username:
-            raise ConfigError(f"--server {server} is no address; give one such as https://dub.example.org")
+            raise ConfigError(f"--server {server} is not an address; give one such as https://dub.example.org")
         self._at, self._say = f"{server.rstrip('/')}/api/worker/", say
         self._server, self._head = server, {"authorization": f"Bearer {secret}"}
         self._opener = urllib.request.build_opener(_Stay())
         if parts.scheme == "http" and parts.hostname not in LOOPBACK:
-            say(f"{server} has no https: whoever is on the way can read videos and the workers' secret")
+            say(f"{server} does not use https: others on the network can read the videos and the workers' secret")
 
     def ask(self, path: str, given: Mapping[str, Any], silence: float = SILENCE) -> dict[str, Any]:
         """What the server says; empty where it says nothing.

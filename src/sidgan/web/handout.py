@@ -50,7 +50,7 @@ class Handout:
                 retry=Retry(NoBackoff(), 1),
             )  # fmt: skip
         except ValueError as error:
-            raise EngineError(f"{self.shown} is no address of a queue engine ({error}); give one such as "
+            raise EngineError(f"{self.shown} is not the address of a Redis server ({error}); give one such as "
                               "redis://host:6379/0") from None  # fmt: skip
 
     def check(self) -> None:
@@ -124,11 +124,11 @@ class Feeder:
                 self._handout.offer(self._key, self._queue.next())
             except (EngineError, OutputError, sqlite3.Error) as error:
                 if not trouble:
-                    self._say(f"{error}; workers elsewhere wait until then")
+                    self._say(f"{error}; workers on other machines wait until then")
                 trouble = str(error)
             else:
                 if trouble:
-                    self._say("workers elsewhere get jobs again")
+                    self._say("workers on other machines get jobs again")
                 trouble = ""
 
 

@@ -109,7 +109,7 @@ class Guesses:
             return
         wait = self._pace.wait(address, counts=not right)
         if wait:
-            raise RefusedError(429, "too_many_guesses", f"too many wrong secrets from there; wait {wait:.0f} s")
+            raise RefusedError(429, "too_many_guesses", f"too many wrong tokens from your address; wait {wait:.0f} s")
         if right:
             if len(self._welcome) > KNOWN:
                 self._welcome.clear()

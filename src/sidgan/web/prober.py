@@ -77,7 +77,7 @@ class Prober:
                 child = None
             self._idle.put(child)
         if not line:
-            raise RefusedError(422, "unusable", f"{name} took more time or memory to look at than a sound file does")
+            raise RefusedError(422, "unusable", f"{name} takes too much time or memory to check; convert it to mp4")
         told: dict[str, Any] = json.loads(line)
         if "error" in told:
             own = rf"{re.escape(str(path.parent))}/\w+(\.\w+)?"

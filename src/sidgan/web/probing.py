@@ -31,13 +31,13 @@ def judged(path: Path, kind: str, pixels: int, most: int, seconds: float) -> dic
     if kind == "voice" and not found.sound:
         raise SidganError(f"{path} has no sound; give a recording of speech, or a video with sound")
     if found.seconds > seconds:
-        raise SidganError(f"{path} lasts {found.seconds:.0f} s, and {seconds:.0f} s are allowed; give a part of it")
+        raise SidganError(f"{path} lasts {found.seconds:.0f} s; only {seconds:.0f} s are allowed: give a part of it")
     if found.frames > most:
-        raise SidganError(f"{path} has more than {most} pictures, which is more than are allowed; give a part of it")
+        raise SidganError(f"{path} has more than the allowed {most} frames; give a part of it")
     if found.frames and not found.width * found.height:
-        raise SidganError(f"{path} has pictures of no size, or of one that no program reads; convert it to mp4")
+        raise SidganError(f"{path} has frames of an impossible size; convert it to mp4")
     if found.width * found.height > pixels:
-        raise SidganError(f"{path} is {found.width} x {found.height} px, which is larger than is allowed; "
+        raise SidganError(f"{path} is {found.width} x {found.height} px, which is too large; "
                           f"give at most {pixels / 1e6:.1f} million px")  # fmt: skip
     facts = asdict(found)
     if kind == "video":

@@ -145,7 +145,7 @@ class Queue:
                 return False
             _require_place(db, owner, limits)
             if not _keep_files(db, owner, json.loads(row["spec"]), expires):
-                raise RefusedError(410, "gone", "a file of this job is not kept any more; upload it and make a new job")
+                raise RefusedError(410, "gone", "a file of this job was deleted; upload it and make a new job")
             db.execute("update job set state = 'waiting', error = null, attempts = 0, ended = null, worker = null, "
                        "expires = ? where id = ?", (expires, id))  # fmt: skip
         return True

@@ -134,7 +134,7 @@ def take(of: Of, id: IdPath, given: Taker) -> dict[str, Any]:
     worker = f"{REMOTE}{given.name}"
     work = of.queue.held(id, worker) or of.queue.take(id, worker)
     if work is None:
-        raise RefusedError(409, "not_waiting", "this job does not wait any more")
+        raise RefusedError(409, "not_waiting", "this job is no longer waiting")
     for left in of.queue.folder(id).glob(f"{APART}*"):
         shutil.rmtree(left, ignore_errors=True)
     files = [of.store.file(file, work.owner) for file in dict.fromkeys(files_of(work.spec))]
@@ -150,7 +150,7 @@ def content(of: Of, id: IdPath, file: IdPath, worker: HeldBy) -> FileResponse:
     work = _held(of, id, worker)
     kept = of.store.file(file, work.owner) if file in files_of(work.spec) else None
     if kept is None or not of.store.path(kept).is_file():
-        raise RefusedError(404, "no_file", "this job has no such file, or it is not kept any more")
+        raise RefusedError(404, "no_file", "this job has no such file, or it was deleted")
     return FileResponse(of.store.path(kept), media_type="application/octet-stream")
 
 
@@ -196,7 +196,7 @@ def finish(of: Of, id: IdPath, given: Finish) -> None:
 def _held(of: Parts, id: str, worker: str) -> Work:
     work = of.queue.held(id, worker)
     if work is None:
-        raise RefusedError(409, "not_yours", "this job is not this worker's any more")
+        raise RefusedError(409, "not_yours", "this job no longer belongs to this worker")
     return work
 
 

@@ -49,7 +49,7 @@ class Dub(Given):
         if len(set(people)) < len(people):
             raise ValueError("each person can have one voice")
         if None in people and len(people) > 1:
-            raise ValueError("with several voices, say whose each is")
+            raise ValueError("with several voices, give the person of each")
         return self
 
 
@@ -66,7 +66,7 @@ class WholeDub(Dub):
     @model_validator(mode="after")
     def _one_sound(self) -> WholeDub:
         if self.background is not None and self.length == "keep":
-            raise ValueError("a background and length keep both say what is heard after a shorter voice; choose one")
+            raise ValueError("background cannot go with length keep: each decides what follows a shorter voice")
         return self
 
 

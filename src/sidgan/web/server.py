@@ -43,7 +43,7 @@ def run(service: Service, ready: Callable[[], None]) -> None:
         family = socket.getaddrinfo(service.host, service.port, type=socket.SOCK_STREAM)[0][0]
         listening = socket.create_server((service.host, service.port), family=family, backlog=1024)
     except OSError as error:
-        raise ConfigError(f"{service.host}, port {service.port} cannot be listened at ({error.strerror or error}); "
+        raise ConfigError(f"{service.host}, port {service.port} cannot be used ({error.strerror or error}); "
                           "choose another --port") from error  # fmt: skip
     closing = Event()
     config = uvicorn.Config(

@@ -50,12 +50,12 @@ class Service:
         require(0 < self.port < 65536, f"port must be 1 to 65535, not {self.port}")
         require(self.workers >= 0, f"workers must not be negative: {self.workers}")
         require((self.queue is None) == (self.worker_secret is None),
-                "--queue and --worker-secret belong together: where workers elsewhere wait, and how they are known")
-        require(self.worker_secret not in self.tokens, "a user's token cannot be the workers' secret; take another")
+                "give --queue and --worker-secret together: workers on other machines need both")
+        require(self.worker_secret not in self.tokens, "a user's token cannot be the workers' secret; change one")
         if self.host not in LOOPBACK and not self.tokens:
             raise ConfigError(
-                f"{self.host} can be reached by other machines; give --tokens FILE, so that only whom you know gets in "
-                f"(a line 'anna {secrets.token_urlsafe(24)}' lets one person in)"
+                f"{self.host} can be reached by other machines; give --tokens FILE, so that only your users get in "
+                f"(a line such as 'anna {secrets.token_urlsafe(24)}' for each)"
             )
 
     @property
@@ -106,7 +106,7 @@ def read_tokens(file: Path) -> dict[str, str]:
             raise ConfigError(f"{file}, line {number}: give a name and a token of at least {SHORTEST} characters, such "
                               f"as 'anna {secrets.token_urlsafe(24)}'")  # fmt: skip
         if hashed(match[2]) in found:
-            raise ConfigError(f"{file}, line {number}: this token is given twice; each needs one of its own")
+            raise ConfigError(f"{file}, line {number}: this token is used twice; give each user a different one")
         found[hashed(match[2])] = match[1]
     if not found:
         raise ConfigError(f"{file} holds no token; write a line with a name and a token for each user")

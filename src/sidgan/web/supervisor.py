@@ -127,8 +127,8 @@ class Supervisor:
 
     def _dismiss(self, worker: subprocess.Popen[bytes]) -> None:
         """Let the job of a worker fail, then end the worker: the other way round, the next one would begin it again."""
-        line = (f"it took more than {self._service.memory / 1e6:.0f} MB of memory, which is more than a job may take "
-                "here; give a smaller or shorter video")  # fmt: skip
+        line = (f"it took more than {self._service.memory / 1e6:.0f} MB of memory, the limit for a job here; "
+                "give a smaller or shorter video")  # fmt: skip
         job = None
         with suppress(sqlite3.Error, OSError, OutputError):  # the machine comes first; the job is tried again then
             job = self._let_fail(worker.pid, line)

@@ -156,7 +156,7 @@ KINDS: Mapping[str, Callable[[Task], dict[str, Any]]] = {"look": look, "frame": 
 def _files(queue: Queue, job: Work, *, strict: bool = True) -> list[Kept]:
     found = [queue.store.file(id, job.owner) for id in dict.fromkeys(files_of(job.spec))]
     if strict and None in found:
-        raise InputError("a file of this job is not kept any more; upload it again and make a new job")
+        raise InputError("a file of this job was deleted; upload it again and make a new job")
     return [file for file in found if file is not None]
 
 
@@ -261,7 +261,7 @@ def _there(task: Task, part: Path, speakers: Mapping[int, Path]) -> dict[int, Pa
     numbers = portraits.recognised(_people(task), portraits.portraits(part, task.progress))
     there = {numbers[person]: voice for person, voice in speakers.items() if person in numbers}
     if not there:
-        raise InputError("nobody with a voice is seen at this moment; choose another")
+        raise InputError("nobody who has a voice is visible at this moment; choose another moment")
     return there
 
 

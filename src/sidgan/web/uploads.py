@@ -76,7 +76,7 @@ class Uploads:
     def _require_room(self, owner: str, size: int) -> None:
         files, held = self._store.usage(owner)
         if files >= self._limits.files or held + size > self._limits.bytes:
-            told = f"you keep {files} files with {held / 1e6:.0f} MB here, and cannot keep more; remove some"
+            told = f"you have {files} files with {held / 1e6:.0f} MB here, which is the limit; remove some"
             raise RefusedError(409, "too_many_files", told)
         if shutil.disk_usage(self._store.folder).free - size < self._limits.spare:
             raise RefusedError(507, "disk_full", "the service has no room for more files now; try again later")
@@ -98,10 +98,10 @@ class Uploads:
             except StopAsyncIteration:
                 pass
             except TimeoutError:
-                told = f"nothing came for {self._limits.silence:.0f} s; send it again"
+                told = f"no data arrived for {self._limits.silence:.0f} s; send the file again"
                 raise RefusedError(408, "too_slow", told) from None
             except ClientDisconnect:
-                raise RefusedError(400, "broken_off", "the upload was broken off; send it again") from None
+                raise RefusedError(400, "broken_off", "the upload was interrupted; send it again") from None
         if not size:
             raise RefusedError(422, "empty", "the file is empty; send its bytes as the body of the request")
         return size
@@ -122,4 +122,4 @@ def _shown(name: str, kind: str) -> str:
 
 
 def _too_large(limits: Limits) -> RefusedError:
-    return RefusedError(413, "too_large", f"the file is larger than {limits.upload / 1e6:.0f} MB, which is allowed")
+    return RefusedError(413, "too_large", f"the file is larger than the allowed {limits.upload / 1e6:.0f} MB")

@@ -154,7 +154,7 @@ def _do(queue: Queue, job: Work, means: Means, say: Say) -> None:
             result = tasks.run(queue, job, means, pulse.show, notes.append)
             queue.deliver(job, result, pulse.show)
     except Dropped:
-        say(f"{job.kind} {job.id} is not wanted any more")
+        say(f"{job.kind} {job.id} is no longer wanted: it was cancelled or given to another worker")
         return
     except Stopped:
         queue.release(job)
@@ -163,7 +163,7 @@ def _do(queue: Queue, job: Work, means: Means, say: Say) -> None:
         error = tasks.plain(queue, job, str(problem))
     except Exception as problem:  # one odd file must not end the worker
         say(f"{job.kind} {job.id} failed: {type(problem).__name__}: {problem}")
-        error = f"it failed in a way that nobody expected ({type(problem).__name__}); the service's log says more"
+        error = f"it failed unexpectedly ({type(problem).__name__}); the service's log says more"
     queue.finish(job, result, error, [tasks.plain(queue, job, note) for note in notes], means.keep)
     say(f"{job.kind} {job.id} {'failed: ' + error if error else 'done'}")
 

@@ -62,7 +62,7 @@ class Presence:
     def except_for(self) -> str:
         """What keeps it from being redrawn in the others, the most frequent first; empty where there are none."""
         why = ", ".join(f"{reason} ({count})" for reason, count in list(self.reasons.items())[:SHOWN])
-        return f"; not: {why}" if why else ""
+        return f"; the others not: {why}" if why else ""
 
     def when(self) -> str:
         """When they are seen."""

@@ -40,9 +40,9 @@ def chosen(
     for number in numbers:
         member = next((m for m in who if m.number == number), None)
         if member is None:
-            raise InputError(f"there is no person {number} in {video}; it shows {_listed(len(who))}; see sidgan faces")
+            raise InputError(f"there is no person {number} in {video}, only {_listed(len(who))}; see sidgan faces")
         if not any(i in usable for i in member.tracks):
-            raise NoFaceError(f"person {number} of {video} can be redrawn nowhere; see sidgan faces for why")
+            raise NoFaceError(f"person {number} of {video} cannot be redrawn in any frame; sidgan faces says why")
         tracks += member.tracks
     return redrawn((usable[i] for i in sorted(tracks) if i in usable), "all")
 
@@ -71,8 +71,8 @@ def number_of(photo: Path, wanted: Float, who: Sequence[Member]) -> int:
     best = min(near, key=lambda number: near[number])
     if near[best] >= SAME:
         raise InputError(
-            f"nobody in the video looks like {photo}: person {best} is nearest, at {near[best]:.2f}, and {SAME} is "
-            f"the limit; choose by number, see sidgan faces"
+            f"nobody in the video looks like {photo}: person {best} is nearest, at distance {near[best]:.2f} (limit: "
+            f"{SAME}); choose by number, see sidgan faces"
         )
     return best
 
@@ -101,8 +101,8 @@ def speaking(
         found = who_speaks(shots[shot], scores)
         if isinstance(found, str):
             first = 0 if shot == 0 else cuts[shot - 1]
-            lines.append(f"who speaks from {float(times[first]):.1f} s on is not clear ({found}): "
-                         "the most prominent is redrawn")  # fmt: skip
+            lines.append(f"from {float(times[first]):.1f} s on, it is not clear who speaks ({found}); "
+                         "the most prominent person is redrawn")  # fmt: skip
             by_frame |= redrawn(shots[shot], "largest")
         else:
             by_frame |= redrawn([found], "all")
@@ -115,4 +115,4 @@ def _own_sound(clip: Clip) -> Float:
 
 
 def _listed(count: int) -> str:
-    return "people 1 to " + str(count) if count > 1 else "only person 1"
+    return "people 1 to " + str(count) if count > 1 else "person 1"

@@ -182,7 +182,7 @@ def analyse(
     if not usable:
         found = "only small, turned or covered faces" if seen.people else "no face"
         raise NoFaceError(
-            f"{found} found in {clip.path}; give a video with a face square of at least {MIN_SIDE} px, "
+            f"{found} found in {clip.path}; give a video with a face of at least {MIN_SIDE} px, "
             f"turned by less than {MAX_YAW} degrees, in {MIN_SEEN} frames or more"
         )
     notes: tuple[str, ...] = ()
@@ -205,5 +205,5 @@ def _mute(seen: Seen, tracks: set[TrackedFace], name: str) -> Iterator[str]:
     """A line for each of those to be redrawn whose mouth is open nowhere."""
     speaking = {seen.numbers[person] for person in tracks if not person.mute()}
     for number in sorted({seen.numbers[person] for person in tracks} - speaking):
-        yield (f"person {number} never opens their mouth in {name}: nothing shows what is in it, and it will hardly "
-               "open; give a video in which they speak")  # fmt: skip
+        yield (f"person {number} never opens their mouth in {name}, so the model cannot see their teeth and the mouth "
+               "will hardly open; give a video in which they speak")  # fmt: skip

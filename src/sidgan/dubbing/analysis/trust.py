@@ -19,7 +19,9 @@ from sidgan.geometry import JAW, NOSE_BASE, STEADY
 from sidgan.people import MAX_YAW, MIN_SIDE, TrackedFace
 from sidgan.types import Array, Byte, Float
 
-REASONS = ("face partly covered", "landmarks do not hold", "face turned", "face small", "face hardly recognised")
+REASONS = (
+    "face partly covered", "face landmarks unstable", "face turned too far", "face too small", "face hardly detected",
+)  # fmt: skip
 SURE = 0.5  #: confidence below which a face is left as it was
 STEADY_OVER = 5  #: frames over which the median of the confidence is taken, so that it does not flicker
 

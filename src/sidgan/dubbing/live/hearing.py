@@ -32,7 +32,7 @@ class Hearing:
     """
 
     def __init__(self, sound: Iterable[Float], rate: int, silence: Silence) -> None:
-        require(4000 <= rate <= 768_000, f"sound of {rate} Hz is unusual; give its rate as audio_rate=, 4000 to 768000")
+        require(4000 <= rate <= 768_000, f"audio_rate must be 4000 to 768000 Hz, not {rate}")
         self._silence, self._samples = silence, 0
         self._columns = audio.stream_log_mel(self._counted(_resampled(_pieces(sound), rate)), TOGETHER)
         self._first, self._mel = 0, np.zeros((MEL_BANDS, 0), np.float32)
@@ -71,10 +71,10 @@ def _pieces(sound: Iterable[Float]) -> Iterator[Float]:
         samples = np.asarray(piece)
         if samples.ndim != 1 or samples.dtype.kind != "f":
             raise InputError(
-                f"sound came as {samples.dtype} {samples.shape}; give one channel, floats in [-1, 1], (samples,)"
+                f"sound is {samples.dtype} of shape {samples.shape}; give one channel of floats in [-1, 1], (samples,)"
             )
         if not np.isfinite(samples).all():
-            raise InputError("sound holds values that are no numbers; look at where it comes from")
+            raise InputError("sound contains NaN or infinite values; check its source")
         yield samples.astype(np.float32)
 
 

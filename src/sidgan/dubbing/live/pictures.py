@@ -29,8 +29,8 @@ def framed(picture: Byte, index: int, rate: Fraction, size: tuple[int, ...] | No
             f"of {SMALLEST} px and more"
         )
     if size not in (None, picture.shape[:2]):
-        raise InputError(f"picture {index} is {picture.shape[1]}x{picture.shape[0]} px, those before it were not; "
-                         "begin a new stream where the size changes")  # fmt: skip
+        raise InputError(f"picture {index} is {picture.shape[1]}x{picture.shape[0]} px, unlike those before it; "
+                         "start a new stream where the size changes")  # fmt: skip
     luma, red, blue = cv2.split(cv2.cvtColor(picture, cv2.COLOR_RGB2YCrCb))
     return Frame(index, index / rate, (luma, blue, red), FORMAT, picture, 1 / rate)
 

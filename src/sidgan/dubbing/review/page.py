@@ -33,9 +33,9 @@ LISTED = 200  #: rows of a table; of more, the first ones
 SIDE, ROOM = 224, 1.25  #: px of a picture's side, and how much wider than the face square it looks
 QUALITY = 88
 ABOUT = {
-    "seam": "steps in brightness at the edge of what was redrawn that the source does not have, in levels of 255",
-    "jitter": "trembling of redrawn skin beyond the source's, in levels of 255",
-    "sharpness": "fine detail of redrawn skin; 1 is as in the source",
+    "seam": "brightness step added at the edge of the redrawn part, in levels of 255; 0: no visible edge",
+    "jitter": "flicker added to redrawn skin, in levels of 255; 0: as calm as the source",
+    "sharpness": "fine detail of redrawn skin; 1: as much as in the source",
 }
 HEADS = {"confidence": 2, **{name: 2 for name in ABOUT}}  #: columns of the table, where known, and their decimals
 STYLE = """
@@ -101,9 +101,9 @@ def _head(called: str) -> Iterator[str]:
     yield '<!doctype html><html lang="en"><head><meta charset="utf-8">'
     yield '<meta name="viewport" content="width=device-width,initial-scale=1">'
     yield f"<title>{name}</title><style>{STYLE}</style></head><body><main><h1>{name}</h1>"
-    yield "<p class='altered'>This video is altered: a mouth was redrawn to match another voice. Everybody seen in it"
-    yield "must have agreed to that, and everybody who watches it must be told."
-    yield f"<code>sidgan verify {escape(quote(called))}</code> reads its mark.</p>"
+    yield "<p class='altered'>This video is altered: a mouth was redrawn to match another voice. Everybody in it"
+    yield "must have agreed to this, and everybody who watches it must be told."
+    yield f"<code>sidgan verify {escape(quote(called))}</code> checks its mark.</p>"
 
 
 def _verdict(report: Mapping[str, Any]) -> Iterator[str]:
@@ -115,10 +115,10 @@ def _verdict(report: Mapping[str, Any]) -> Iterator[str]:
     yield f"<section class='verdict {'look' if found else 'fine'}'><h2>What to check first</h2>"
     yield f"<p>{report['dubbed']} of {report['frames']} frames ({share:.0%}) have a redrawn mouth. "
     if not found:
-        yield "<b>Nothing stands out.</b> Still, watch it once with the sound on.</p>"
+        yield "<b>Nothing stands out.</b> Still, watch the video once with sound.</p>"
     else:
         many = "1 moment is worth a look:" if len(found) == 1 else f"{len(found)} moments are worth a look,"
-        yield f"<b>{many}</b>{' the most doubtful first:' if len(found) > 1 else ''}</p><ol>"
+        yield f"<b>{many}</b>{' the most doubtful moments first:' if len(found) > 1 else ''}</p><ol>"
         for one in found[:FIRST]:
             yield f"<li><b>{_moment(one.start)} to {_moment(one.end)}</b> {escape(one.text)}</li>"
         yield f"</ol>{_more(len(found), FIRST)}"
@@ -129,7 +129,7 @@ def _verdict(report: Mapping[str, Any]) -> Iterator[str]:
 def _made_of(
     report: Mapping[str, Any], called: Mapping[Path, str], video: Path, heard: Mapping[str, Path | str], out: Path
 ) -> Iterator[str]:
-    yield "<h2>What it is made of</h2><table class='words'>"
+    yield "<h2>Files, weights and figures</h2><table class='words'>"
     for what, text in _facts(report, called, video, heard, out):
         yield f"<tr><th scope='row'>{what}</th><td>{escape(text)}</td></tr>"
     yield "</table>"
@@ -149,17 +149,17 @@ def _facts(
         yield what, (called[file] if isinstance(file, Path) else file) + (f", SHA-256 {digest}" if digest else "")
     yield "model", str(report.get("model", "")) + (f", SHA-256 {mark.weights}" if mark else "")
     if mark:
-        yield "mark", f"by sidgan {mark.sidgan}, {'and signed' if mark.signed else 'not signed'}"
+        yield "mark", f"altered by sidgan {mark.sidgan}; {'signed' if mark.signed else 'not signed'}"
     if "engine" in report:
-        yield "drawn by", report["engine"]
+        yield "engine", report["engine"]
     rate = f"{float(clip.frame_rate):.4g}"
-    yield "picture", f"{clip.width} x {clip.height} px, {rate} frames a second, {clip.duration:.2f} s"
-    yield "sound", f"{float(sound.end - sound.start):.2f} s, from {float(sound.start):.2f} s on"
+    yield "picture", f"{clip.width} x {clip.height} px, {rate} frames per second, {clip.duration:.2f} s"
+    yield "sound", f"{float(sound.end - sound.start):.2f} s, starting at {float(sound.start):.2f} s"
     if "dubbed" in report and "frames" in report:
         share = report["dubbed"] / max(report["frames"], 1)
         yield "redrawn", f"{report['dubbed']} of {report['frames']} frames ({share:.0%})"
     if report.get("face_side"):
-        yield "face", f"{report['face_side']:.0f} px wide"
+        yield "face size", f"{report['face_side']:.0f} px wide"
     for figure in ABOUT:
         if report.get(figure) is not None:
             yield figure, f"{report[figure]:.2f}"
@@ -175,7 +175,7 @@ def _timeline(report: Mapping[str, Any]) -> Iterator[str]:
         return
     at = seconds_of(report)
     told = f"{report['dubbed']} of {report['frames']} frames are redrawn"
-    told += "; the others are told below" if passed else ""
+    told += "; the others are listed below" if passed else ""
     yield f"<h2>Where the mouth was redrawn</h2><div class='bar' role='img' aria-label='{told}'>"
     begin = 0
     for first, last, reason in [*passed, (report["frames"], report["frames"], "")]:
@@ -188,13 +188,13 @@ def _timeline(report: Mapping[str, Any]) -> Iterator[str]:
     yield f"<span>{_moment(at(report['frames']))}</span></p>"
     rows = [(_span(at(a), at(b + 1)), f"{a}-{b}", escape(reason)) for a, b, reason in passed if reason != PAUSED]
     if len(rows) < len(passed):  # of which a film has hundreds
-        yield f"<p>In {counted(len(passed) - len(rows), 'pause')} of the voice the mouth is as filmed.</p>"
+        yield f"<p>In {counted(len(passed) - len(rows), 'pause')} of the voice, the mouth stays as filmed.</p>"
     if rows:
-        yield from _rows(("as filmed", "frames", "why"), rows, "framed words")
+        yield from _rows(("left as filmed", "frames", "reason"), rows, "framed words")
     damaged = [(_span(begin, end), f"{end - begin:.2f} s") for begin, end in report.get("damaged", ())]
     if damaged:
         yield "<h2>Where the video is damaged</h2>"
-        yield from _rows(("damaged", "still for"), damaged)
+        yield from _rows(("damaged", "last good frame held for"), damaged)
 
 
 def _shots(report: Mapping[str, Any]) -> Iterator[str]:
@@ -209,9 +209,9 @@ def _shots(report: Mapping[str, Any]) -> Iterator[str]:
         sure = "-" if shot["person"] is None else _meter(shot["confidence"], doubtful=shot["confidence"] < SURE)
         rows.append((_span(shot["start"], shot["end"]), f"{shot['first']}-{shot['last']}", sure, f"{share:.0%}", who))
     yield "<h2>Shot by shot</h2>"
-    yield from _rows(("shot", "frames", "confidence", "redrawn", "whose mouth"), rows, "framed")
-    yield "<p class='note'>Confidence: how sure sidgan is where the mouth is, 0 to 1. A frame below 0.5 is left as"
-    yield "filmed. Marked figures are worth a look.</p>"
+    yield from _rows(("shot", "frames", "confidence", "frames redrawn", "who is redrawn"), rows, "framed")
+    yield "<p class='note'>Confidence: how sure sidgan is that it found the mouth, from 0 to 1. Frames below 0.5"
+    yield "are left as filmed. Highlighted figures are worth a look.</p>"
 
 
 def _table(report: Mapping[str, Any]) -> Iterator[str]:
@@ -225,11 +225,11 @@ def _table(report: Mapping[str, Any]) -> Iterator[str]:
          *(_cell(name, look.get(name)) for name in heads))
         for look in looks
     ]  # fmt: skip
-    yield "<h2>How it looks</h2>"
+    yield "<h2>Image quality</h2>"
     yield from _rows(("redrawn", "frames", *heads), rows, "framed")
     yield "<p class='note'>"
     yield " ".join(f"{name.capitalize()}: {ABOUT[name]}." for name in heads if name in ABOUT)
-    yield "Marked figures are worth a look.</p>"
+    yield "Highlighted figures are worth a look.</p>"
 
 
 def _rows(heads: Sequence[str], rows: Sequence[Sequence[str]], kind: str = "") -> Iterator[str]:
@@ -272,7 +272,7 @@ def _pictures(shots: Sequence[Mapping[str, Any]], video: Path, out: Path) -> Ite
     seen = sorted((shot for shot in shots if shot.get("face")), key=doubt, reverse=True)[:PICTURES]
     if not seen:
         return
-    yield "<h2>Worst moments</h2><p class='note'>On the left as filmed, on the right redrawn; most doubtful first.</p>"
+    yield "<h2>Worst moments</h2><p class='note'>Left: as filmed. Right: redrawn. The most doubtful come first.</p>"
     yield "<div class='pairs'>"
     for shot in seen:
         pair = ((video, shot["source_at"], "as filmed"), (out, shot["at"], "redrawn"))
@@ -288,7 +288,7 @@ def _face(file: Path, at: float, face: Sequence[float]) -> Byte:
     moment = Fraction(max(0, round(1000 * at) - 1), 1000)  # Matroska counts in milliseconds
     frames = list(islice(media.read_span(clip, moment), 1))
     if not frames:
-        raise InputError(f"{file} ends before {at:.2f} s; it was changed since it was dubbed")
+        raise InputError(f"{file} ends before {at:.2f} s: it was changed after the dub; dub it again")
     left, top, side = face
     margin = side * (ROOM - 1) / 2
     square = np.array([left + side / 2, top - margin, side * ROOM], np.float32)
@@ -305,12 +305,12 @@ def _times(report: Mapping[str, Any]) -> Iterator[str]:
     if not seconds:
         return
     longest = max(*seconds.values(), 1e-9)
-    yield "<h2>Time</h2><div class='scroll'><table class='time'>"
+    yield "<h2>Processing time</h2><div class='scroll'><table class='time'>"
     for stage, taken in seconds.items():
         bar = f"<i style='width:{max(1, round(240 * taken / longest))}px'></i>"
         yield f"<tr><td>{escape(stage)}</td><td>{taken:.2f} s</td><td style='text-align:left'>{bar}</td></tr>"
     yield "</table></div>"
-    told = {"wall": "{:.1f} s in all", "cpu": "{:.1f} s of processor time", "memory": "at most {:.0f} MiB of memory"}
+    told = {"wall": "{:.1f} s in total", "cpu": "{:.1f} s of processor time", "memory": "at most {:.0f} MiB of memory"}
     yield f"<p class='note'>{', '.join(t.format(report[key]) for key, t in told.items() if key in report)}</p>"
 
 

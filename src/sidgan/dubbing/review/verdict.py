@@ -25,10 +25,10 @@ LONG = 2.0  #: seconds
 MOST = 4.0  #: weight that no length exceeds
 HARMLESS = ("voice is over", PAUSED)  #: reasons to leave a mouth alone that were asked for
 WORDS = {
-    "seam": "an edge may show around the mouth", "jitter": "redrawn skin trembles",
-    "sharpness": "redrawn skin is less sharp than what is around it",
+    "seam": "an edge may be visible around the mouth", "jitter": "redrawn skin flickers",
+    "sharpness": "redrawn skin is less sharp than the rest of the picture",
 }  # fmt: skip
-TOO_SHARP = "redrawn skin is sharper than what is around it"
+TOO_SHARP = "redrawn skin is sharper than the rest of the picture"
 
 
 class Finding(NamedTuple):
@@ -75,7 +75,7 @@ def _figures(looks: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
 def _unsure(shots: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
     for shot in shots:
         if shot["dubbed"] and shot["confidence"] < SURE:
-            text = f"it is unclear where the mouth of person {shot['person']} is (confidence {shot['confidence']:.2f})"
+            text = f"the mouth of person {shot['person']} is hard to locate (confidence {shot['confidence']:.2f})"
             yield Finding((1 - shot["confidence"]) / (1 - SURE), shot["start"], shot["end"], text)
 
 
@@ -89,5 +89,5 @@ def _left(report: Mapping[str, Any]) -> Iterator[Finding]:
 
 def _damage(report: Mapping[str, Any]) -> Iterator[Finding]:
     for begin, end in report.get("damaged", ()):
-        text = "the video is damaged: the picture before it stands still"
+        text = "the video is damaged: the last good frame is held"
         yield Finding(min(2 + (end - begin) / LONG, MOST), begin, end, text)

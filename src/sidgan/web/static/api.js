@@ -9,7 +9,7 @@ function refusal(status, text) {
     const { code, message } = JSON.parse(text).error;
     return new Refusal(status, code, message[0].toUpperCase() + message.slice(1) + ".");
   } catch {
-    return new Refusal(status, "unknown", "The service gave no answer that makes sense; try again.");
+    return new Refusal(status, "unknown", "The service sent an invalid answer; try again.");
   }
 }
 
@@ -35,7 +35,7 @@ export function upload(file, kind, name, progress) {
     request.setRequestHeader("content-type", "application/octet-stream");
     request.upload.onprogress = (event) => progress(event.loaded / Math.max(event.total, 1));
     request.onload = () => request.status === 201 ? resolve(JSON.parse(request.responseText)) : reject(refusal(request.status, request.responseText));
-    request.onerror = () => reject(new Refusal(0, "offline", "The upload broke off; try again."));
+    request.onerror = () => reject(new Refusal(0, "offline", "The upload was interrupted; try again."));
     request.onabort = () => reject(new Refusal(0, "stopped", "Stopped."));
     request.send(file);
   });

@@ -8,7 +8,7 @@ import { seconds, size } from "./words.js";
 const $ = (selector, root = document) => root.querySelector(selector);
 const state = { me: null, video: null, voices: [], people: null, cast: new Map(), dub: null, busy: new Set() };
 const STAGES = {
-  "": "beginning", analyse: "looking for faces", look: "looking at the faces again", pictures: "taking pictures of everybody",
+  "": "starting", analyse: "looking for faces", look: "checking the faces again", pictures: "taking pictures of everybody",
   draw: "drawing", verify: "checking the result",
 };
 const ENDED = ["done", "failed", "cancelled"];
@@ -49,7 +49,7 @@ async function send(section, file, kind, name) {
   const box = $(":scope > .upload", section), bar = $("progress", box), words = $("span", box);
   const { sent, stop } = upload(file, kind, name, (share) => {
     bar.value = share;
-    words.textContent = share < 1 ? `${Math.round(100 * share)} % of ${size(file.size)}` : "looking at it";
+    words.textContent = share < 1 ? `${Math.round(100 * share)} % of ${size(file.size)}` : "checking the file";
   });
   $("button", box).onclick = stop;
   box.hidden = false;
@@ -65,7 +65,7 @@ async function watch(box, job) {
     return await follow(job.id, (now) => {
       if (now.state === "waiting") {
         bar.removeAttribute("value");
-        words.textContent = now.ahead ? `waiting; ${now.ahead} ahead of it` : "waiting for a worker";
+        words.textContent = now.ahead ? `waiting; ${now.ahead} ${now.ahead === 1 ? "job" : "jobs"} ahead` : "waiting for a worker";
         return;
       }
       bar.value = now.share;
@@ -74,7 +74,7 @@ async function watch(box, job) {
         say(STAGES[now.stage] ?? now.stage); // once: a line that changes at every percent is not to be read aloud
       }
       const first = seen.get(now.stage), done = now.share - first.share, took = (Date.now() - first.at) / 1000;
-      const left = done > 0.05 && took > 2 ? `, about ${seconds(Math.round((1 - now.share) * took / done))} left of this` : "";
+      const left = done > 0.05 && took > 2 ? `, about ${seconds(Math.round((1 - now.share) * took / done))} left` : "";
       words.textContent = `${STAGES[now.stage] ?? now.stage}: ${Math.round(100 * now.share)} %${left}`;
     });
   } finally { box.hidden = true; }
@@ -97,7 +97,7 @@ async function takeVideo(file) {
   state.cast.clear();
   $("#video").src = file.url;
   $("#video-name").textContent = file.name;
-  $("#video-facts").textContent = `${seconds(file.seconds)}, ${file.width} × ${file.height}, ${file.rate.toFixed(file.rate % 1 ? 2 : 0)} frames a second, ${size(file.bytes)}`;
+  $("#video-facts").textContent = `${seconds(file.seconds)}, ${file.width} × ${file.height}, ${file.rate.toFixed(file.rate % 1 ? 2 : 0)} frames per second, ${size(file.bytes)}`;
   $("#moment").max = Math.max(0, file.seconds - 0.1).toFixed(1);
   $("#moment").value = (file.seconds / 3).toFixed(1);
   $("#preview-result").replaceChildren();
@@ -219,8 +219,8 @@ function showPeople() {
     const share = Math.round(100 * person.redrawable / person.frames), why = Object.keys(person.reasons)[0];
     return make("li", { className: given ? "speaks" : "" },
       make("img", { src: person.url, alt: `person ${person.number}`, width: 83, height: 83 }),
-      make("div", { className: "who" }, make("strong", { textContent: `Person ${person.number}` }), `${person.place.split(",")[0]}, from ${person.seen[0][0].toFixed(1)} s on`,
-        make("br"), share === 100 ? "can be redrawn throughout" : `${share} % can be redrawn${why ? `; else ${why}` : ""}`),
+      make("div", { className: "who" }, make("strong", { textContent: `Person ${person.number}` }), `${person.place.split(",")[0]}, first seen at ${person.seen[0][0].toFixed(1)} s`,
+        make("br"), share === 100 ? "can be redrawn in all frames" : `${share} % can be redrawn${why ? `; not: ${why}` : ""}`),
       make("label", { htmlFor: id, textContent: "speaks with" }), choice);
   }));
   refresh();
@@ -249,7 +249,7 @@ const ahead = (kind) => act(previewStep, "preview", async () => {
   const job = failed(await watch($("#preview-working"), await ask("POST", "jobs", order(kind, { at: Number($("#moment").value) }))));
   const { "before.jpg": picture, "before.mp4": film } = job.urls;
   const shown = picture ? compareImages(picture, job.urls["after.jpg"]) : compareVideos(film, job.urls["after.mp4"]);
-  $("#preview-result").replaceChildren(shown, make("p", { className: "hint", textContent: `Drawn from this moment alone; the whole video will give it more to go by. ${job.result.dubbed} of ${job.result.frames} frames are redrawn.` }));
+  $("#preview-result").replaceChildren(shown, make("p", { className: "hint", textContent: `This preview uses only this moment. The full dub uses the whole video and looks better. ${job.result.dubbed} of ${job.result.frames} frames are redrawn.` }));
   say("The preview is ready.");
 });
 $("#show-frame").addEventListener("click", ahead("frame"));
@@ -290,29 +290,29 @@ async function showResult(job) {
 async function showJobs() {
   const [jobs, files] = await Promise.all([ask("GET", "jobs"), ask("GET", "files")]);
   const dubs = jobs.filter((job) => job.kind === "dub");
-  const name = (id) => files.find((file) => file.id === id)?.name ?? "a video that is no longer kept";
+  const name = (id) => files.find((file) => file.id === id)?.name ?? "a deleted video";
   $("#history").hidden = !dubs.length;
   $("#jobs").replaceChildren(...dubs.map((job) => {
-    const told = { waiting: "waiting", running: `at work, ${Math.round(100 * job.share)} %`, done: "done", failed: `failed: ${job.error}`, cancelled: "cancelled" }[job.state];
+    const told = { waiting: "waiting", running: `running, ${Math.round(100 * job.share)} %`, done: "done", failed: `failed: ${job.error}`, cancelled: "cancelled" }[job.state];
     const button = (text, what) => make("button", { className: "quiet", textContent: text, ariaLabel: `${text}: ${name(job.spec.video)}`, onclick: act(dubStep, job.id, async () => { await what(); await showJobs(); }) });
     const row = make("li", {}, make("span", { className: "what" }, name(job.spec.video), make("span", { className: "hint", textContent: ` ${new Date(1000 * job.created).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" })}, ${told}` })));
     if (job.state === "done") row.append(button("Show", async () => { await showResult(job); $("#dub-result").focus(); $("#dub-result").scrollIntoView(); }));
-    if (job.state === "waiting") row.append(button(job.priority > 0 ? "Not first" : "First", () => ask("PATCH", `jobs/${job.id}`, { priority: job.priority > 0 ? 0 : 1 })));
+    if (job.state === "waiting") row.append(button(job.priority > 0 ? "Normal priority" : "Move to front", () => ask("PATCH", `jobs/${job.id}`, { priority: job.priority > 0 ? 0 : 1 })));
     if (["failed", "cancelled"].includes(job.state)) row.append(button("Try again", async () => { const again = await ask("POST", `jobs/${job.id}/retry`); if (!state.dub) act(dubStep, "dub", () => followDub(again))(); }));
     row.append(ENDED.includes(job.state) ? button("Remove", () => ask("DELETE", `jobs/${job.id}`)) : button("Cancel", () => ask("POST", `jobs/${job.id}/cancel`)));
     return row;
   }));
-  $("#kept").textContent = `Kept for ${state.me.limits.keep} hours. Only you see them, in this browser${state.me.needs_token ? " or with your token" : ""}.`;
+  $("#kept").textContent = `Kept for ${state.me.limits.keep} hours. Only you can see them, in this browser${state.me.needs_token ? " or with your token" : ""}.`;
 }
 
 // ------------------------------------------------------------------------------------------------------------ all of it
 
 function refresh() {
   const someone = [...state.cast.values()].some(Boolean);
-  const needs = [!state.video && "a video", !state.voices.length && "a voice", state.video && state.voices.length && !someone && "somebody who speaks", !$("#consent").checked && "the tick above"].filter(Boolean);
+  const needs = [!state.video && "a video", !state.voices.length && "a voice", state.video && state.voices.length && !someone && "a voice for a person in step 3", !$("#consent").checked && "your confirmation above"].filter(Boolean);
   const line = needs.length ? `Still needed: ${needs.join(", ")}.` : "";
   $("#preview-needs").textContent = line;
-  $("#dub-needs").textContent = line.replace("the tick above", "the tick in step 4");
+  $("#dub-needs").textContent = line.replace("your confirmation above", "your confirmation in step 4");
   for (const id of ["show-frame", "show-preview"]) $(`#${id}`).disabled = Boolean(line) || state.busy.has("preview");
   $("#dub").disabled = Boolean(line) || state.busy.has("dub");
   $("#record").disabled = state.busy.has("record");
@@ -320,7 +320,7 @@ function refresh() {
   $(".chosen", videoStep).hidden = !state.video || state.busy.has("video");
   $("#moment").disabled = !state.video;
   $("#match").disabled = !state.video?.sound;
-  $("#people-hint").textContent = state.people ? (state.voices.length ? "Choose whose mouth is redrawn, and to which voice." : "Add a voice, then choose who speaks with it.") : state.video ? "" : "The people in the video are shown here.";
+  $("#people-hint").textContent = state.people ? (state.voices.length ? "Choose a voice for each person to be dubbed." : "Add a voice, then choose who speaks with it.") : state.video ? "" : "The people in the video are shown here.";
   videoStep.classList.toggle("done", Boolean(state.video));
   voiceStep.classList.toggle("done", state.voices.length > 0);
   peopleStep.classList.toggle("done", someone);

@@ -13,7 +13,7 @@ const clock = (s, all) => all < 60 ? s.toFixed(1) : `${Math.floor(s / 60)}:${Str
 function stage(before, after) {
   const box = make("div", "stage");
   const edge = make("div", "edge");
-  const split = make("input", "", { type: "range", min: 0, max: 100, step: 1, value: 50, ariaLabel: "edge between before, on the left, and after, on the right" });
+  const split = make("input", "", { type: "range", min: 0, max: 100, step: 1, value: 50, ariaLabel: "divider between original (left) and dubbed (right)" });
   const move = () => {
     before.style.setProperty("--split", `${split.value}%`);
     edge.style.left = `${split.value}%`;
@@ -28,8 +28,8 @@ function stage(before, after) {
 }
 
 export function compareImages(before, after) {
-  const old = make("img", "", { src: before, alt: "this moment as filmed" });
-  const dubbed = make("img", "", { src: after, alt: "this moment dubbed" });
+  const old = make("img", "", { src: before, alt: "original frame" });
+  const dubbed = make("img", "", { src: after, alt: "dubbed frame" });
   const figure = make("figure", "compare");
   figure.append(stage(old, dubbed).box);
   return figure;

@@ -5,13 +5,13 @@ const LONGEST = 15 * 60;  // s
 
 export async function record(level, time) {
   if (!navigator.mediaDevices || !window.MediaRecorder) {
-    throw new Error("Recording needs https, or a browser on the machine that runs the service.");
+    throw new Error("Recording needs https, or a browser on the computer that runs the service.");
   }
   let stream;
   try {
     stream = await navigator.mediaDevices.getUserMedia({ audio: { echoCancellation: false, noiseSuppression: false } });
   } catch (error) {
-    throw new Error(error.name === "NotAllowedError" ? "The microphone was not allowed; allow it in the browser's settings." : "No microphone was found.");
+    throw new Error(error.name === "NotAllowedError" ? "The browser blocks the microphone; allow it in the browser settings." : "No microphone was found.");
   }
   const kind = KINDS.find((one) => !one || MediaRecorder.isTypeSupported(one));
   const recorder = new MediaRecorder(stream, kind ? { mimeType: kind, audioBitsPerSecond: 128000 } : {});
