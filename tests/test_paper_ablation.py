@@ -149,7 +149,7 @@ def test_a_split_without_clips_is_told_before_anything_is_trained(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sidgan.train.runs.train_gan", lambda *_: pytest.fail("hours for nothing"))
-    with pytest.raises(DataError, match=r"no clips for test in .*; there are heldout \(2\), train \(1\)"):
+    with pytest.raises(DataError, match=r"no clips for test in .*; the splits are heldout \(2\), train \(1\)"):
         ablate(plan(place, tmp_path / "out", split="test"))
     assert not (tmp_path / "out").exists()
 

@@ -17,8 +17,9 @@ from sidgan import checkpoint, media, provenance
 from sidgan.arguments import checked
 from sidgan.blend.steady import STEADY
 from sidgan.config import require
-from sidgan.dubbing.analysis import analyse
+from sidgan.dubbing.analysis import Analysis, analyse
 from sidgan.dubbing.analysis.choice import Faces
+from sidgan.dubbing.analysis.rehearsal import rehearse
 from sidgan.dubbing.conclusion import lost, prove, reported
 from sidgan.dubbing.drawing import Drawing
 from sidgan.dubbing.inputs import Inputs
@@ -322,7 +323,7 @@ class Dubber:
             with clock.stage("mark"):
                 inputs, here = self._inputs(given, settings, order.own), surroundings(settings.engine, settings.device)
             work.open(inputs | settings.noted() | here, order.tell)
-            plan = _planned(order, work)
+            plan = _planned(order, work, self.engine)
             sound = heard(given.sound, clip, plan, settings.length)
             if sound.goes_on:
                 writer.go_on_with_own_sound()
@@ -377,12 +378,16 @@ class Dubber:
         )  # fmt: skip
 
 
-def _planned(order: _Order, work: Journal) -> Plan:
+def _planned(order: _Order, work: Journal, engine: Engine) -> Plan:
     """What becomes of each frame, by what the video shows and the voices say."""
     settings = order.settings
+
+    def find() -> Analysis:
+        seen = analyse(order.clip, settings.faces, order.show, settings.face, list(settings.speakers))
+        rehearse(order.clip, seen, engine, order.ready)
+        return seen
+
     with order.clock.stage("analyse"):
-        seen = first_pass(
-            work, lambda: analyse(order.clip, settings.faces, order.show, settings.face, list(settings.speakers))
-        )
+        seen = first_pass(work, find)
     with order.clock.stage("listen"):
         return planned(seen, order.given.voice, settings)

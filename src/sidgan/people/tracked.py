@@ -46,6 +46,7 @@ class TrackedFace:
         tone: the running correction of the redrawn face's tone.
         border: where its surroundings begin, as a running mean.
         contours: how clear its mouth is, as a running mean.
+        chosen: frames of its references, where these were tried; else the sharpest of the candidates are taken.
         best: for each reference wanted, sharpness, picture (S, S, 3) and row of the sharpest candidate so far.
         pictures: (K, S, S, 3) the references, once they are chosen. shown: their rows.
         reference: what the network made of them.
@@ -58,6 +59,7 @@ class TrackedFace:
     bridged: Array = field(init=False)
     doubts: dict[int, str] = field(default_factory=dict)
     covers: dict[int, Byte] = field(default_factory=dict)
+    chosen: tuple[int, ...] = ()
     tone: ToneMatch = field(init=False)
     border: Border = field(init=False)
     contours: Contours = field(init=False)
@@ -102,21 +104,27 @@ class TrackedFace:
         rows = [self.row(i) for i in self.track.frames if self.refusal(i) is None]
         return bool(np.quantile(mouth_opening(self.points[rows]), 1 - OPEN_SHARE) <= SHUT) if rows else False
 
-    def candidates(self, count: int = 1) -> list[list[int]]:
+    def candidates(self, count: int = 1, open_share: float = OPEN_SHARE) -> list[list[int]]:
         """For each of ``count`` references (1 or 2), the frames to choose the sharpest from; empty if none is usable.
 
         They are the frontal ones among the first usable frames, or else the least turned one. Of two references, one
         shows the lips closed and one open: together they hold what a mouth is made of. A face with something in front
-        of it is a candidate only where all have.
+        of it is a candidate only where all have. Once a choice was made (``chosen``), there are no others.
+
+        Args:
+            open_share: of these frames, those with the lips furthest apart, which are candidates for the open one.
         """
+        if len(self.chosen) == count:
+            return [[index] for index in self.chosen]
         first = PAIR_FRAMES if count > 1 else REFERENCE_FRAMES
         usable = list(islice((i for i in self.track.frames if self.refusal(i) is None), first))
         usable = [i for i in usable if self.row(i) not in self.covers] or usable
         rows = [self.row(i) for i in usable]
-        return [[usable[k] for k in group] for group in telling(self.track.pose[rows], self.points[rows], count)]
+        groups = telling(self.track.pose[rows], self.points[rows], count, open_share)
+        return [[usable[k] for k in group] for group in groups]
 
 
-def telling(pose: Float, points: Float, count: int) -> list[list[int]]:
+def telling(pose: Float, points: Float, count: int, open_share: float = OPEN_SHARE) -> list[list[int]]:
     """For each of ``count`` references, which of N pictures of a face are candidates; see `TrackedFace.candidates`.
 
     Args:
@@ -129,7 +137,7 @@ def telling(pose: Float, points: Float, count: int) -> list[list[int]]:
         return [frontal.tolist()] * bool(len(frontal))
     opening, height = mouth_signals(points[frontal])[:, :2].T
     order, lips = np.argsort(opening, kind="stable"), height - opening
-    closed, wide = (max(1, round(share * len(order))) for share in (CLOSED_SHARE, OPEN_SHARE))
+    closed, wide = (max(1, round(share * len(order))) for share in (CLOSED_SHARE, open_share))
     full = [k for k in order[:closed] if lips[k] >= FULL * np.median(lips)] or order[:closed]
     return [frontal[full].tolist(), frontal[order[-wide:]].tolist()]
 

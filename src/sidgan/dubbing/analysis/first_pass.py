@@ -86,6 +86,7 @@ class Analysis(Seen):
             trust, shown = self.trust[person], [person in self.by_frame.get(index, ()) for index in person.track.frames]
             arrays |= {f"{i}/bridged": person.bridged, f"{i}/chosen": np.array(shown, bool)}
             arrays |= {f"{i}/confidence": trust.confidence, f"{i}/doubts": trust.doubts}
+            arrays[f"{i}/references"] = np.array(person.chosen, np.int64)
             arrays[f"{i}/covered"] = np.array([*person.covers], np.int64)
             arrays[f"{i}/covers"] = np.array([*person.covers.values()], np.uint8)
         arrays["first"] = np.array([person.track.first for person in self.people], np.int64)
@@ -114,6 +115,7 @@ class Analysis(Seen):
                     trust[person] = Trust(kept[f"{i}/confidence"], kept[f"{i}/doubts"])
                     person.bridged, person.doubts = kept[f"{i}/bridged"], trust[person].refusals()
                     person.covers = dict(zip(kept[f"{i}/covered"].tolist(), kept[f"{i}/covers"], strict=True))
+                    person.chosen = tuple(kept[f"{i}/references"].tolist())
                     people.append(person)
                     for row in np.flatnonzero(kept[f"{i}/chosen"]):
                         by_frame[person.track.first + int(row)].append(person)

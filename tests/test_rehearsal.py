@@ -1,0 +1,113 @@
+"""Reference pictures that are tried before they are used, on a drawn person some of whose frames are spoilt."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sidgan import media
+from sidgan.dubbing.analysis import Analysis, analyse, rehearsal
+from sidgan.dubbing.analysis.rehearsal import rehearse
+from sidgan.errors import InputError
+from sidgan.people import References, TrackedFace
+from sidgan.synth import LINES, Person, Scene
+
+FRAMES, SPOILT, SIDE = 120, 40, 64
+
+
+class Copying:
+    """An engine whose network puts the mean of its reference pictures where it may not see the face."""
+
+    references, kind, size = 2, "torch", SIDE
+
+    def fitting(self, side: float) -> Copying:
+        return self
+
+    def encode_reference(self, images: np.ndarray) -> np.ndarray:
+        return images.mean(0)
+
+    def run(self, faces: np.ndarray, masks: np.ndarray, mels: Any, reference: Any, placed: Any) -> np.ndarray:
+        assert len(faces) == len(mels) == len(placed) == rehearsal.TAKES
+        return np.where(masks[..., None] > 0, reference, faces).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A person under a green light at first, in pictures so noisy that they look sharp."""
+    scene = Scene(Person(3), LINES["morning"], seconds=FRAMES / 25, size=(240, 240))
+    noise = np.random.default_rng(0).normal(0, 12, (240, 240, 1))
+    images = [shot.image for shot in scene]
+    for image in images[:SPOILT]:
+        image[:] = (image * (0.6, 1.0, 0.6) + noise).clip(0, 255)
+    path = tmp_path_factory.mktemp("film") / "talk.mp4"
+    media.write_clip(path, iter(images), 25, scene.audio(16_000), crf=10)
+    return path
+
+
+@pytest.fixture(scope="module")
+def analysed(film: Path) -> Analysis:
+    return analyse(media.probe(film), "largest", lambda stage, done, total: None)
+
+
+@pytest.fixture
+def seen(analysed: Analysis) -> Analysis:
+    return copy.deepcopy(analysed)
+
+
+def person_of(seen: Analysis) -> TrackedFace:
+    (person,) = seen.usable
+    return person
+
+
+def test_a_pair_is_chosen_with_which_the_face_is_drawn_as_it_was_filmed(film: Path, seen: Analysis) -> None:
+    clip, person = media.probe(film), person_of(seen)
+    sharpest = copy.deepcopy(person)
+    References(media.read_frames(clip), [sharpest], SIDE, 2).pictures(sharpest)
+    assert min(sharpest.shown) < SPOILT  # what is sharp alone is spoilt
+    rehearse(clip, seen, Copying(), {})  # type: ignore[arg-type]
+    closed, wide = person.chosen
+    assert min(closed, wide) >= SPOILT
+    assert person.candidates(2) == [[closed], [wide]]
+    assert len(person.candidates()[0]) > 1  # whether somebody can be redrawn is not decided by this
+    opening = np.linalg.norm(person.points[:, 62] - person.points[:, 66], axis=1)
+    assert opening[person.row(closed)] < opening[person.row(wide)]
+
+
+def test_the_choice_is_kept_with_what_else_was_found(film: Path, seen: Analysis, tmp_path: Path) -> None:
+    rehearse(media.probe(film), seen, Copying(), {})  # type: ignore[arg-type]
+    seen.save(tmp_path / "seen.npz")
+    assert person_of(Analysis.load(tmp_path / "seen.npz")).chosen == person_of(seen).chosen != ()
+
+
+def test_an_own_network_tries_for_its_face(film: Path, seen: Analysis) -> None:
+    class Never(Copying):
+        def run(self, *given: Any) -> np.ndarray:
+            pytest.fail("another network drew")
+
+    rehearse(media.probe(film), seen, Never(), {0: Copying()})  # type: ignore[arg-type, dict-item]
+    assert person_of(seen).chosen
+
+
+@pytest.mark.parametrize("why", ["silent film", "unreadable sound", "short", "one reference"])
+def test_where_nothing_can_be_tried_nothing_is_chosen(
+    film: Path, seen: Analysis, monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    def unreadable(*_: Any) -> None:
+        raise InputError("no sound")
+
+    engine, clip = Copying(), media.probe(film)
+    if why == "silent film":
+        clip = replace(clip, audio_rate=None)
+    if why == "unreadable sound":
+        monkeypatch.setattr(rehearsal, "listen", unreadable)
+    if why == "short":
+        monkeypatch.setattr(rehearsal, "FEWEST", FRAMES + 1)
+    if why == "one reference":
+        engine.references = 1
+    rehearse(clip, seen, engine, {})  # type: ignore[arg-type]
+    assert person_of(seen).chosen == ()
