@@ -29,7 +29,7 @@ from sidgan.types import Byte, Clip, Float, Frame
 FEWEST = 50  #: usable frames of a face, below which trying would take long beside drawing
 TAKES = 8  #: frames that are redrawn with each pair
 EACH = 4  #: pictures tried of closed lips, and of open ones: the sharpest of as many parts of the time
-OPEN_SHARE = 0.12  #: of the frames, those with the lips furthest apart, among which the open one is looked for
+OPEN_SHARE = 0.08  #: of the frames, those with the lips furthest apart, among which the open one is looked for
 SIDE = 128  #: px at which faces are drawn here by a network that is not made ready for one size alone
 LIPS = 75.0  #: decibels that count as much as lips that are off by one eye distance
 
