@@ -28,7 +28,7 @@ from sidgan.types import Byte, Clip, Float, Frame
 
 FEWEST = 50  #: usable frames of a face, below which trying would take long beside drawing
 TAKES = 8  #: frames that are redrawn with each pair
-EACH = 4  #: pictures tried of closed lips, and of open ones: the sharpest of as many parts of the time
+MOST = 4  #: pictures tried of closed lips, and of open ones: one, and one more for each `FEWEST` frames
 OPEN_SHARE = 0.08  #: of the frames, those with the lips furthest apart, among which the open one is looked for
 SIDE = 128  #: px at which faces are drawn here by a network that is not made ready for one size alone
 LIPS = 75.0  #: decibels that count as much as lips that are off by one eye distance
@@ -47,9 +47,8 @@ def rehearse(clip: Clip, seen: Analysis, engine: Engine, own: Mapping[int, Engin
         return
     drawn = dict.fromkeys(person for people in seen.by_frame.values() for person in people)
     engines = {seen.people[i]: one for i, one in own.items()}
-    parts = [
-        Rehearsal(person, _small(engines.get(person, engine), seen)) for person in drawn if _long_enough(person)
-    ]
+    long = [person for person in drawn if _usable(person) >= FEWEST]
+    parts = [Rehearsal(person, _small(engines.get(person, engine), seen)) for person in long]
     if not parts:
         return
     try:
@@ -65,9 +64,9 @@ def rehearse(clip: Clip, seen: Analysis, engine: Engine, own: Mapping[int, Engin
                 parts.remove(part)
 
 
-def _long_enough(person: TrackedFace) -> bool:
-    some = islice((i for i in person.track.frames if person.refusal(i) is None), FEWEST)
-    return len(list(some)) == FEWEST
+def _usable(person: TrackedFace) -> int:
+    """Frames in which a face can be redrawn, as far as they matter."""
+    return len(list(islice((i for i in person.track.frames if person.refusal(i) is None), MOST * FEWEST)))
 
 
 def _small(engine: Engine, seen: Analysis) -> Engine:
@@ -75,7 +74,7 @@ def _small(engine: Engine, seen: Analysis) -> Engine:
     return engine.fitting(SIDE if engine.kind == "torch" else seen.side)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Picture:
     """A face (S, S, 3) in some row of its track."""
 
@@ -85,6 +84,8 @@ class Picture:
 
 class Rehearsal:
     """One face, whose frames are redrawn after several pairs of pictures.
+
+    Of each kind, closed and open, the sharpest picture of each of some parts of the time is tried.
 
     Attributes:
         wanted: the frames that it must be shown, in order.
@@ -97,11 +98,12 @@ class Rehearsal:
         frames = sorted({index for group in groups for index in group})
         span = [i for i in range(frames[0], frames[-1] + 1) if person.refusal(i) is None]
         self._takes = {span[(2 * k + 1) * len(span) // (2 * TAKES)] for k in range(TAKES)}
+        each = min(MOST, 1 + _usable(person) // FEWEST)
         # A frame that is drawn after itself would be drawn best.
         self._parts: dict[int, list[tuple[int, int]]] = {}
         for kind, group in enumerate(groups):
             others = [index for index in sorted(group) if index not in self._takes]
-            for number, part in enumerate(np.array_split(others, min(EACH, len(others))) if others else ()):
+            for number, part in enumerate(np.array_split(others, min(each, len(others))) if others else ()):
                 for index in part.tolist():
                     self._parts.setdefault(index, []).append((kind, number))
         self.wanted = sorted(self._takes | self._parts.keys())
@@ -135,8 +137,10 @@ class Rehearsal:
         shown = [times[first + picture.row] for picture in self._filmed]
         mels = audio.mel_windows(mel, shown)
         closed, opened = tried
-        wide = max(opened, key=lambda one: self._score((closed[0], one), mels))
-        shut = max(closed, key=lambda one: self._score((one, wide), mels))
+        scores = {one: self._score((closed[0], one), mels) for one in opened}
+        wide = max(opened, key=lambda one: scores[one])
+        scores = {closed[0]: scores[wide]} | {one: self._score((one, wide), mels) for one in closed[1:]}
+        shut = max(closed, key=lambda one: scores[one])
         return first + shut.row, first + wide.row
 
     def _score(self, pair: Sequence[Picture], mels: Float) -> float:
