@@ -4,6 +4,7 @@
 
     video ─ read ─ track ─ glimpse ▶ tracks, people, doubts     analysis    first pass: where is whose face, how sure
     ask   ─ number, photo, sound ──▶ who is redrawn             analysis.choice
+    try   ─ redraw, compare ───────▶ after which pictures       analysis.rehearsal
     voice ─ decode ─ mel ──────────▶ spectrogram, timeline      voice       which frame is shown when
     video ─ play ─┬─ crop ─ hide ─ Engine ─ tone ─ paste ─┐     drawing     second pass: batches of faces,
                   └─ frames without a usable face ────────┴─ write          frames in order

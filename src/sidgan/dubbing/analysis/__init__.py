@@ -1,4 +1,4 @@
-"""The first pass over a video: whose faces are where, how sure that is, who is redrawn, and what covers them."""
+"""The first pass over a video: whose faces are where, what covers them, who is redrawn, and after which pictures."""
 
 from sidgan.dubbing.analysis.first_pass import Analysis, Seen, analyse, survey
 
