@@ -74,7 +74,7 @@ def test_without_sound_only_the_appearance_is_adapted(folder, tmp_path):
     net, report = adapt(folder / "mute.mp4", model=base, config=AdaptConfig(steps=12), out=tmp_path / "me.safetensors")
     assert report.sound == "silent"
     assert report.gap_after is None
-    assert "sound silent: only the appearance was adapted" in report.line()
+    assert "sound silent; only the appearance was adapted" in report.line()
     before = checkpoint.load_generator(base)
     changed = {n for n, p in net.named_parameters() if not torch.equal(p, before.get_parameter(n))}
     assert bool(changed) == report.kept
@@ -133,7 +133,7 @@ def test_one_face_can_be_chosen(folder):
     [
         ("nobody.mp4", {}, "no face"),
         ("none.mp4", {}, "no such file"),
-        ("short.mp4", {}, r"seen for 1\.2 s only"),
+        ("short.mp4", {}, r"seen for only 1\.2 s"),
         ("two.mp4", {"face": 5}, "no face 5 in .*; there are 1: left, .*; 2: right"),
     ],
 )

@@ -174,7 +174,7 @@ def test_a_model_that_draws_nan_is_named_and_not_averaged() -> None:
         def decode(self, query, features, mel, **others):  # type: ignore[no-untyped-def]
             return {k: v * math.nan for k, v in super().decode(query, features, mel).items()}
 
-    with pytest.raises(DataError, match="draws NaN"):
+    with pytest.raises(DataError, match="produces NaN"):
         evaluate(Broken(), made_set(made_clip()), rows=["model"])
 
 
