@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from sidgan.cli.options import Device
+from sidgan.cli.options import Device, Processes
 from sidgan.cli.options import NumbersAsJson as AsJson
 from sidgan.cli.output import answer, bar, say
 from sidgan.files import look_first
@@ -34,7 +34,6 @@ Inception = Annotated[Path | None, typer.Option(help="TorchScript network for FI
 LagExpert = Annotated[Path | None, typer.Option(help="SyncNet weights for LSE (default: the published ones)",
                                                 metavar="FILE")]  # fmt: skip
 Frames = Annotated[int | None, typer.Option("--max-frames", help="judge at most this many frames of each clip")]
-Workers = Annotated[int, typer.Option(help="number of processes", min=1)]
 Out = Annotated[Path, typer.Option(help="folder for the table and its numbers; new results go to OUT/judged")]
 
 
@@ -47,7 +46,7 @@ def add_to(app: typer.Typer) -> None:
 def table1(
     method: Methods = None, data: Data = None, split: Split = None, system: System = "composite",
     published: Published = False, inception: Inception = None, lag_expert: LagExpert = None,
-    max_frames: Frames = None, workers: Workers = 1, device: Device = "auto", out: Out = Path("tables"),
+    max_frames: Frames = None, workers: Processes = 1, device: Device = "auto", out: Out = Path("tables"),
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Table 1: methods on AVSpeech and HDTF. Example: sidgan paper table1 --method Ours=judged-hdtf."""
@@ -60,7 +59,7 @@ def table1(
 def table2(
     method: Methods = None, data: Data = None, split: Split = None, system: System = "composite",
     published: Published = False, inception: Inception = None, lag_expert: LagExpert = None,
-    max_frames: Frames = None, workers: Workers = 1, device: Device = "auto", out: Out = Path("tables"),
+    max_frames: Frames = None, workers: Processes = 1, device: Device = "auto", out: Out = Path("tables"),
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Table 2: methods on LRW. Example: sidgan paper table2 --method Ours=runs/003-gan512 --data lrw=packed."""
@@ -107,7 +106,7 @@ def ablation(
     published: Published = False, inception: Inception = None, lag_expert: LagExpert = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="change a setting of all runs: a.b=value",
                                                        metavar="KEY=VALUE")] = None,
-    max_frames: Frames = None, system: System = "composite", workers: Workers = 1, device: Device = "auto",
+    max_frames: Frames = None, system: System = "composite", workers: Processes = 1, device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Train and judge the rows of Table 4. Example: sidgan paper ablation data --steps 5000 --seeds 0,1,2.
@@ -155,7 +154,7 @@ def _show_ablation(rows: Sequence[Row], system: str, out: Path, as_json: bool) -
 def fig7(
     method: Methods = None, data: Data = None, split: Split = None, system: System = "composite",
     published: Published = False, inception: Inception = None, lag_expert: LagExpert = None,
-    max_frames: Frames = None, workers: Workers = 1, device: Device = "auto",
+    max_frames: Frames = None, workers: Processes = 1, device: Device = "auto",
     out: Annotated[Path, typer.Option(help="folder for the picture and its numbers")] = Path("figures"),
     as_json: AsJson = False,
 ) -> None:  # fmt: skip

@@ -52,7 +52,7 @@ class Looks:
         self._wanted: dict[int, list[int]] = defaultdict(list)  # by frame: whose identity is taken
         self._seen: dict[int, list[Float]] = defaultdict(list)
         for i, person in people.items():
-            usable = [index for index in person.track.frames if person.refusal(index) is None]
+            usable = list(person.usable())
             usable = usable or [index for index in person.track.frames if person.track.visible[person.row(index)]]
             for k in range(LOOKS):
                 self._wanted[usable[len(usable) * (2 * k + 1) // (2 * LOOKS)]].append(i)

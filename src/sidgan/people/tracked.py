@@ -6,7 +6,7 @@ One person may have many, a shot each: those are put together in `sidgan.people.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -99,9 +99,13 @@ class TrackedFace:
             return f"face turned by more than {MAX_YAW} degrees"
         return self.doubts.get(row)
 
+    def usable(self) -> Iterator[int]:
+        """The frames in which the face can be redrawn."""
+        return (index for index in self.track.frames if self.refusal(index) is None)
+
     def mute(self) -> bool:
         """Whether the mouth is shut wherever the face can be redrawn: nothing shows a network what is in it."""
-        rows = [self.row(i) for i in self.track.frames if self.refusal(i) is None]
+        rows = [self.row(index) for index in self.usable()]
         return bool(np.quantile(mouth_opening(self.points[rows]), 1 - OPEN_SHARE) <= SHUT) if rows else False
 
     def candidates(self, count: int = 1, open_share: float = OPEN_SHARE) -> list[list[int]]:
@@ -117,7 +121,7 @@ class TrackedFace:
         if len(self.chosen) == count:
             return [[index] for index in self.chosen]
         first = PAIR_FRAMES if count > 1 else REFERENCE_FRAMES
-        usable = list(islice((i for i in self.track.frames if self.refusal(i) is None), first))
+        usable = list(islice(self.usable(), first))
         usable = [i for i in usable if self.row(i) not in self.covers] or usable
         rows = [self.row(i) for i in usable]
         groups = telling(self.track.pose[rows], self.points[rows], count, open_share)

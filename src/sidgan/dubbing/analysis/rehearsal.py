@@ -66,7 +66,7 @@ def rehearse(clip: Clip, seen: Analysis, engine: Engine, own: Mapping[int, Engin
 
 def _usable(person: TrackedFace) -> int:
     """Frames in which a face can be redrawn, as far as they matter."""
-    return len(list(islice((i for i in person.track.frames if person.refusal(i) is None), MOST * FEWEST)))
+    return len(list(islice(person.usable(), MOST * FEWEST)))
 
 
 def _small(engine: Engine, seen: Analysis) -> Engine:
@@ -96,7 +96,7 @@ class Rehearsal:
         self.person, self._engine = person, engine
         groups = person.candidates(2, open_share=OPEN_SHARE)
         frames = sorted({index for group in groups for index in group})
-        span = [i for i in range(frames[0], frames[-1] + 1) if person.refusal(i) is None]
+        span = [index for index in person.usable() if frames[0] <= index <= frames[-1]]
         self._takes = {span[(2 * k + 1) * len(span) // (2 * TAKES)] for k in range(TAKES)}
         each = min(MOST, 1 + _usable(person) // FEWEST)
         # A frame that is drawn after itself would be drawn best.
@@ -109,6 +109,7 @@ class Rehearsal:
         self.wanted = sorted(self._takes | self._parts.keys())
         self.last = self.wanted[-1]
         self._filmed: list[Picture] = []
+        self._lips: list[Float] = []  # their landmarks, px
         self._best: dict[tuple[int, int], tuple[float, Picture]] = {}
 
     def see(self, frame: Frame) -> None:
@@ -117,6 +118,7 @@ class Rehearsal:
         picture = Picture(row, geometry.crop_face(frame, self.person.track.matrices[row], self._engine.size).image)
         if frame.index in self._takes:
             self._filmed.append(picture)
+            self._lips.append(_lips(picture.image, self.person.points[row]))
         sharp = sharpness(picture.image)
         for part in self._parts.get(frame.index, ()):
             if part not in self._best or sharp > self._best[part][0]:
@@ -150,17 +152,21 @@ class Rehearsal:
         reference = engine.encode_reference(np.stack([picture.image for picture in pair]))
         drawn = redraw(engine, jobs, reference, person.points[[picture.row for picture in pair]])
         return float(np.mean([
-            _likeness(made, one.image, person.points[one.row], person.boxes[one.row])
-            for made, one in zip(drawn, self._filmed, strict=True)
+            _likeness(made, one.image, lips, person.points[one.row], person.boxes[one.row])
+            for made, one, lips in zip(drawn, self._filmed, self._lips, strict=True)
         ]))  # fmt: skip
 
 
-def _likeness(drawn: Byte, filmed: Byte, points: Float, box: Float) -> float:
-    """How like a filmed face (S, S, 3) a drawn one is inside the hidden box, and how near its lips are, in decibels."""
+def _lips(image: Byte, points: Float) -> Float:
+    """Landmarks (20, 2) px of the mouth in a face (S, S, 3), looked for where the unit landmarks (68, 2) are."""
+    return landmarks(image, box_of(points * len(image) - 0.5))[MOUTH]
+
+
+def _likeness(drawn: Byte, filmed: Byte, lips: Float, points: Float, box: Float) -> float:
+    """How like a filmed face (S, S, 3) a drawn one is inside the hidden box, and how near to its lips, in decibels."""
     size = len(filmed)
     hidden = geometry.mask_image(box, size) > 0
     off = drawn[hidden].astype(np.float32) - filmed[hidden]
-    lips = [landmarks(image, box_of(points * size - 0.5))[MOUTH] for image in (drawn, filmed)]
     eyes = np.linalg.norm(points[LEFT_EYE_CORNER] - points[RIGHT_EYE_CORNER]) * size
-    apart = np.linalg.norm(lips[0] - lips[1], axis=1).mean() / eyes
+    apart = np.linalg.norm(_lips(drawn, points) - lips, axis=1).mean() / eyes
     return float(-10 * np.log10(np.square(off / 255).mean() + 1e-6) - LIPS * apart)
