@@ -128,9 +128,12 @@ class FeatureNorm(nn.Module):
         return y * (1 + gamma) + beta
 
     def _normalised(self, x: Tensor) -> Tensor:
-        if x.is_cuda or x.shape[1] > THIN or not torch.is_inference_mode_enabled():
-            # Plane by plane, which takes a tenth of the time on a CPU.
-            return laid_out(self.norm(x if x.is_cuda else x.contiguous()), x.shape[1])
+        if x.is_cuda:
+            return self.norm(x)
+        if not torch.is_inference_mode_enabled():
+            return self.norm(laid_out(x, x.shape[1]))
+        if x.shape[1] > THIN:
+            return laid_out(self.norm(x.contiguous()), x.shape[1])  # plane by plane is faster where nothing is kept
         # One group: its numbers may stay in whatever order they are convolved in.
         shape = *x.shape[2:], x.shape[1]
         weight, bias = (each.expand(shape).contiguous() for each in (self.norm.weight, self.norm.bias))
@@ -158,11 +161,13 @@ class ResidualBlock(nn.Module):
 def laid_out(maps: Tensor, channels: int) -> Tensor:
     """Maps (N, C, H, W) in the order in memory in which so many channels are convolved fastest on a CPU.
 
-    On a GPU they stay as they come, channels last from the first layer on.
+    In training that is channels last for all of them: backward passes are then a quarter faster. On a GPU they stay as
+    they come, channels last from the first layer on.
     """
     if maps.is_cuda:
         return maps
-    return maps.contiguous(memory_format=torch.channels_last if channels <= THIN else torch.contiguous_format)
+    last = channels <= THIN or not torch.is_inference_mode_enabled()
+    return maps.contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
 
 
 def convolved(layer: nn.Conv2d, maps: Tensor, first: int = 0) -> Tensor:
