@@ -9,7 +9,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 from safetensors import safe_open
-from small import save_networks
 
 from sidgan import audio, checkpoint
 from sidgan.adaptation import AdaptConfig, run
@@ -17,9 +16,8 @@ from sidgan.adaptation.judging import Judge, Look, silenced, split
 from sidgan.adaptation.material import Material
 from sidgan.adaptation.run import shared
 from sidgan.adaptation.sound import Sound, foreign_speech, heard, judge_sounds
-from sidgan.adaptation.tuning import Mixed, frozen, tune
+from sidgan.adaptation.tuning import frozen, tune
 from sidgan.config import CriticsConfig, DiscriminatorConfig, GeneratorConfig
-from sidgan.data.dataset import PackedSet
 from sidgan.errors import CheckpointError, ConfigError
 from sidgan.geometry import mouth_opening
 from sidgan.nn import Generator
@@ -267,14 +265,6 @@ def test_only_the_named_layers_are_tuned(blob):
     assert all(n.startswith(("rgb.", "blocks.32.")) for n in changed)
 
 
-def test_the_other_terms_can_be_switched_on(blob, tmp_path):
-    _, expert = save_networks(tmp_path, 32)
-    config = AdaptConfig(steps=4, frequency=1.0, sync=0.1)
-    found = tuned(blob, config, expert=checkpoint.load_syncnet(expert))
-    assert all(torch.isfinite(p).all() for p in found[1.0].parameters())
-    assert differing(found[1.0], tuned(blob, AdaptConfig(steps=4))[1.0])
-
-
 def critics(level=32):
     torch.manual_seed(1)
     return Critics(CriticsConfig({level: DiscriminatorConfig(base=4, layers=2, sees="detail")}))
@@ -338,24 +328,13 @@ def test_the_bundled_critic_tells_pictures_from_softer_ones():
     assert (real > blurred + 0.1).all()
 
 
-def test_replay_takes_its_share(blob):
-    own = blob(32, 40)
-    others = dataclasses.replace(own, name="others", images=torch.zeros_like(own.images))
-    windows = Mixed(PackedSet.of([own]), PackedSet.of([others]), 0.3).windows(np.random.default_rng(0), 10, 5)
-    black = (windows.target.flatten(1) == 0).all(1)
-    assert black.sum() == 3
-    assert windows.reference[:, 0].shape == (10, 3, 32, 32)
-    alone = Mixed(PackedSet.of([own]), PackedSet.of([others]), 0.9).windows(np.random.default_rng(0), 1, 5)
-    assert not (alone.target == 0).all(), "the face itself is never left out"
-
-
 def test_what_moves_references_is_adapted_and_judged_with_two(blob):
     torch.manual_seed(0)
     base = Generator(dataclasses.replace(SMALL, **MOVING)).eval()
     points = np.random.default_rng(0).uniform(0.3, 0.7, (100, 68, 2)).astype(np.float32)
     clip = dataclasses.replace(blob(32, 100), landmarks=points)
     talk = dataclasses.replace(material(blob, 100), clips=(clip,))
-    how = {"device": "cpu", "seed": 0, "progress": lambda *told: None, "replay": None}
+    how = {"device": "cpu", "seed": 0, "progress": lambda *told: None}
     result = run._adapt_one(base, talk, 1.0, AdaptConfig(steps=2), note="no critic", **how)
     assert result.report.line().endswith("; no critic")
     assert (result.report.held_back, result.report.frames) == (25, 65)
@@ -370,7 +349,7 @@ def test_what_moves_references_is_adapted_and_judged_with_two(blob):
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"replay": 1.0}, {"part": 0.0}, {"steps": 0}, {"looks": ()}, {"looks": (0.5,)}, {"looks": (0.75, 0.5, 1.0)}],
+    [{"part": 0.0}, {"steps": 0}, {"looks": ()}, {"looks": (0.5,)}, {"looks": (0.75, 0.5, 1.0)}],
 )
 def test_impossible_settings_are_refused(wrong):
     with pytest.raises(ConfigError):
@@ -396,7 +375,7 @@ def test_the_best_look_is_used_and_not_the_last(blob, monkeypatch):
 
     monkeypatch.setattr(run, "tune", pretend)
     monkeypatch.setattr(Judge, "look", lambda self, generator: figures[id(generator)])
-    how = {"config": AdaptConfig(), "device": "cpu", "seed": 0, "progress": lambda *told: None, "replay": None}
+    how = {"config": AdaptConfig(), "device": "cpu", "seed": 0, "progress": lambda *told: None}
     result = run._adapt_one(base, material(blob, 60), 1.0, **how)
     assert result.generator is good
     assert (result.report.after, result.report.best_at, result.report.kept) == (32.0, 0.5, True)

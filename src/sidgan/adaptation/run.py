@@ -15,7 +15,6 @@ from sidgan.adaptation.settings import AdaptConfig
 from sidgan.adaptation.tuning import tune
 from sidgan.arguments import checked
 from sidgan.config import FPS, require
-from sidgan.data.dataset import PackedSet
 from sidgan.errors import InputError, counted
 from sidgan.files import check_target, require_apart, require_ending
 from sidgan.nn import Generator
@@ -113,7 +112,6 @@ def adapt(
     seed: int = 0,
     progress: Show = lambda share, text: None,
     config: AdaptConfig | None = None,
-    replay: PackedSet | None = None,
 ) -> tuple[Generator, AdaptReport]:
     """Fine-tune a generator on one face of a video for ``minutes``.
 
@@ -126,7 +124,6 @@ def adapt(
         face: which of the faces, 1 is the most prominent.
         progress: called with the share done and a line of text.
         config: for experiments.
-        replay: general clips to be mixed in, of which ``config.replay`` takes a share.
 
     Returns:
         The better of the adapted and the original generator, in eval mode on the CPU, and the report.
@@ -147,8 +144,8 @@ def adapt(
         raise InputError(f"there is no face {face} in {video}; there are {there}")
     _enough(material, video)
     how = config or AdaptConfig()
-    result = _adapt_one(base, material, minutes, how, device=device, seed=seed, progress=progress, replay=replay,
-                        rivals=rivals, note=note)  # fmt: skip
+    result = _adapt_one(base, material, minutes, how, device=device, seed=seed, progress=progress, rivals=rivals,
+                        note=note)  # fmt: skip
     report = result.report
     if out is not None:
         checkpoint.save_changes(out, result.generator, model, {"adapted_to": video.name, **report.to_dict()})
@@ -175,7 +172,6 @@ def adapt_faces(
     seed: int = 0,
     progress: Show = lambda share, text: None,
     config: AdaptConfig | None = None,
-    replay: PackedSet | None = None,
 ) -> list[Adapted]:
     """Fine-tune weights of its own for each face that a dub of a video would redraw.
 
@@ -206,7 +202,7 @@ def adapt_faces(
             progress(begun + share * part, text)
 
         results.append(_adapt_one(base, material, share * minutes, how, device=device, seed=seed, progress=told,
-                                  replay=replay, rivals=rivals, note=note))  # fmt: skip
+                                  rivals=rivals, note=note))  # fmt: skip
         done += share
     return results
 
@@ -275,7 +271,7 @@ class _Best:
 
 def _adapt_one(
     base: Generator, material: Material, minutes: float, config: AdaptConfig, *, device: str, seed: int,
-    progress: Show, replay: PackedSet | None, rivals: Critics | None = None, note: str | None = None,
+    progress: Show, rivals: Critics | None = None, note: str | None = None,
 ) -> Adapted:  # fmt: skip
     # What lies above a trunk corrects it for anybody: a person is learnt at the trunk's size, in less time.
     whole, base = base, trunk_of(base)
@@ -288,9 +284,8 @@ def _adapt_one(
     def told(share: float, done: int, total: int) -> None:
         progress(share, f"adapting face {material.number}: step {done} of about {total}")
 
-    expert = checkpoint.load_syncnet() if config.sync else None
     steps, spent = tune(base, train, minutes, config, hears=hears, device=device, seed=seed, look=best.look,
-                        progress=told, replay=replay, expert=expert, rivals=rivals)  # fmt: skip
+                        progress=told, rivals=rivals)  # fmt: skip
     seen = best.seen
     report = AdaptReport(
         face=material.number, place=material.place, sound=material.sound.verdict, evidence=material.sound.evidence,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sidgan.config import SYNC_FRAMES, DiscriminatorConfig, GeneratorConfig, LossWeights, require
 from sidgan.train.gan import GanTrainConfig
@@ -25,11 +25,8 @@ class AdaptConfig:
         part: how much of what was learnt is used. A person's few seconds teach looks and habits; of these a new voice
             wants fewer.
         mouth, lips: how much more L1 counts inside the hidden box, and on the lips (`sidgan.config.LossWeights`).
-        frequency: weight of the focal frequency loss at every level.
         gan: weight of the critic at the finest level: the one that the weights were trained against, which goes on
             learning. Where none is kept beside them, or the sound teaches nothing, there is none.
-        sync: weight of the sync loss at the finest level; needs an expert.
-        replay: share of each batch that comes from a general set of clips, where one is given.
         looks: shares of the run after which the weights are judged; the best are used.
         steps: updates; without it the time decides.
     """
@@ -42,15 +39,11 @@ class AdaptConfig:
     part: float = 0.75
     mouth: float = 5.0
     lips: float = 2.0
-    frequency: float = 0.0
     gan: float = 0.015
-    sync: float = 0.0
-    replay: float = 0.0
     looks: tuple[float, ...] = (0.5, 0.75, 1.0)
     steps: int | None = None
 
     def __post_init__(self) -> None:
-        require(0 <= self.replay < 1, f"replay must be a share below 1, not {self.replay}")
         require(0 < self.part <= 1, f"part must be a share above 0, not {self.part}")
         require(self.steps is None or self.steps > 0, f"steps must be positive, not {self.steps}")
         require(
@@ -70,19 +63,16 @@ class AdaptConfig:
             seed: of everything random.
         """
         levels = generator.rgb_levels
-        everywhere = LossWeights(mouth=self.mouth, lips=self.lips if hears else DEAF_LIPS, frequency=self.frequency)
+        everywhere = LossWeights(mouth=self.mouth, lips=self.lips if hears else DEAF_LIPS)
         weights = dict.fromkeys(levels, everywhere)
-        finest = LossWeights(
-            mouth=everywhere.mouth, lips=everywhere.lips, frequency=self.frequency,
-            gan=0.0 if critic is None else self.gan, sync=self.sync if hears else 0.0,
-        )  # fmt: skip
+        finest = replace(everywhere, gan=0.0 if critic is None else self.gan)
         judged = critic is not None
         return GanTrainConfig(
             generator=generator, weights=weights | {levels[-1]: finest}, loop=LoopConfig(steps=2), batch=self.batch,
             lr=self.rate, betas=(0.5 if judged else 0.9, 0.999), decay=0.5,
             audio_lr=self.audio_rate if hears else 0.0, grow=(0.0,) * (len(levels) - 1), fade=0.0,
-            sync_from=0.0 if finest.sync else 2.0, sync_ramp=0.1, gan_from=0.0 if judged else 2.0,
+            sync_from=2.0, gan_from=0.0 if judged else 2.0,  # 2: never
             discriminators={} if critic is None else {levels[-1]: critic},
             recon_frames=DEAR if judged else SYNC_FRAMES, references=generator.references, ema=self.ema,
-            expert_kind="any", seed=seed,
+            seed=seed,
         )  # fmt: skip

@@ -5,36 +5,17 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 
-import numpy as np
 import torch
 
 from sidgan.adaptation.settings import AdaptConfig
-from sidgan.data.dataset import PackedClip, PackedSet, Windows
-from sidgan.nn import Generator, SyncNet
+from sidgan.data.dataset import PackedClip, PackedSet
+from sidgan.nn import Generator
 from sidgan.nn.baselines import Critics
 from sidgan.train.gan import GanTask
 from sidgan.train.loop import LoopConfig
 from sidgan.train.runs import launch
-
-
-class Mixed(PackedSet):
-    """Windows of one face, with a share of windows of others in every batch, so that old skills are not forgotten."""
-
-    def __init__(self, own: PackedSet, others: PackedSet, share: float) -> None:
-        self.device, self._clips, self._chances = own.device, own._clips, own._chances
-        self._others, self._share = others, share
-
-    def windows(self, rng: np.random.Generator, count: int, frames: int, references: int = 1) -> Windows:
-        """``count`` random windows of ``frames`` frames, the others' share of them rounded."""
-        theirs = min(round(count * self._share), count - 1)
-        mine = super().windows(rng, count - theirs, frames, references)
-        if not theirs:
-            return mine
-        other = self._others.windows(rng, theirs, frames, references)
-        parts = {f.name: (getattr(mine, f.name), getattr(other, f.name).to(self.device)) for f in fields(Windows)}
-        return Windows(**{name: torch.cat(pair) for name, pair in parts.items()})
 
 
 def frozen(base: Generator, hears: bool, config: AdaptConfig) -> list[str]:
@@ -60,8 +41,6 @@ def tune(
     seed: int,
     look: Callable[[float, Generator], None],
     progress: Callable[[float, int, int], None],
-    replay: PackedSet | None = None,
-    expert: SyncNet | None = None,
     rivals: Critics | None = None,
 ) -> tuple[int, float]:
     """Train a copy of ``base`` on some clips.
@@ -74,8 +53,6 @@ def tune(
         look: called with the share done and the weights to be judged, on the CPU, at each of ``config.looks``: those
             averaged over the steps, ``config.part`` of the way from ``base`` to them.
         progress: called with the share done, the steps done, and about how many there will be.
-        replay: general clips, of which ``config.replay`` takes a share.
-        expert: for the sync loss.
         rivals: the critics that ``base`` was trained against.
 
     Returns:
@@ -84,13 +61,11 @@ def tune(
     still = set(frozen(base, hears, config))
     net = _learner(base, still)
     data = PackedSet.of(list(clips))
-    if replay is not None and config.replay:
-        data = Mixed(data, replay, config.replay)
     rival = rivals.config.levels.get(base.config.rgb_levels[-1]) if rivals and hears and config.gan else None
     settings = config.training(base.config, hears=hears, seed=seed, critic=rival)
     if all(name in still for name, _ in base.named_parameters() if name.startswith("audio.")):
         settings = replace(settings, audio_lr=0.0)
-    task = GanTask(settings, data, {}, launch(device, "auto"), expert if config.sync else None, net, rivals=rivals)
+    task = GanTask(settings, data, {}, launch(device, "auto"), None, net, rivals=rivals)
     steps, spent = _learn(task, minutes, config, progress, lambda at: look(at, _averaged(task, base, config.part)))
     return steps, spent / 60
 
