@@ -44,15 +44,15 @@ def network(seed: int) -> Generator:
 
 
 def missing(names: Iterable[str]) -> list[str]:
-    """Which of ``file.py::test`` are not there, in the folder of tests."""
+    """Which of ``file.py::test`` are not there, in the folder of tests or one within."""
     return [name for name in names if name.partition("::")[2] not in tests_in(name.partition("::")[0])]
 
 
 @cache
 def tests_in(name: str) -> frozenset[str]:
     """Names of the functions in a file of tests; of none where it is not there."""
-    file = Path(__file__).parent / name
-    body = ast.parse(file.read_text()).body if file.is_file() else []
+    found = list(Path(__file__).parent.rglob(name))
+    body = ast.parse(found[0].read_text()).body if found else []
     return frozenset(node.name for node in body if isinstance(node, ast.FunctionDef))
 
 

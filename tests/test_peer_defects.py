@@ -25,7 +25,7 @@ from sidgan.synth import LINES, Scene
 from sidgan.synth import Person as Drawn
 from sidgan.types import Frame
 
-#: What users of such systems report: the tests, in files of `tests/`, that hold that it does not happen here.
+#: What users of such systems report: the tests, in files below `tests/`, that hold that it does not happen here.
 HELD = {
     "one frame without a face ends the job": [
         "test_dubbing.py::test_every_frame_is_there_at_its_time",

@@ -33,7 +33,7 @@ def test_a_break_that_no_longer_fits_says_so() -> None:
 
 
 def test_every_check_also_runs_on_the_product_as_it_is() -> None:
-    ordinary = "".join(p.read_text() for p in HERE.glob("test_*.py") if p.name != Path(__file__).name)
+    ordinary = "".join(p.read_text() for p in HERE.rglob("test_*.py") if p.name != Path(__file__).name)
     for case in BREAKS:
         module = case.check.__module__.rpartition(".")[2]
         assert f"{module}.{case.check.__name__}(" in ordinary, f"no test runs {case.check.__name__}"

@@ -31,8 +31,8 @@ pytest.importorskip("fakeredis", reason="fakeredis is not installed")
 import fakeredis
 import httpx2 as httpx
 import uvicorn
+from at_service import ROOM, given, order, refused, served
 from marked import sidgan as command
-from web import ROOM, given, order, refused, served
 
 from sidgan import dubbing
 from sidgan.dubbing import journal, segments

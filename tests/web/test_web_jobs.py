@@ -25,9 +25,9 @@ pytest.importorskip("httpx2", reason="httpx2 is not installed")
 import cv2
 import httpx2 as httpx
 import numpy as np
+from at_service import ROOM, events, given, order, refused, served
 from separating import none_at_all, put_on_path
 from typer.testing import CliRunner
-from web import ROOM, events, given, order, refused, served
 
 from sidgan import cli, dubbing, media, provenance
 from sidgan.dubbing import journal, segments

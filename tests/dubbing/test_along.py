@@ -10,9 +10,9 @@ from pathlib import Path
 import av
 import pytest
 from av.sidedata.sidedata import Type
+from made_files import drawing, make_video, speech
 from marked import network
 from marked import sidgan as command
-from test_media import drawing, make_video, speech
 
 from sidgan import dubbing, media
 from sidgan.dubbing import segments

@@ -13,7 +13,7 @@ import av
 import numpy as np
 import pytest
 from av.video.frame import PictureType
-from test_media import copy_clip, drawing, lag, make_sound, make_video, sound_packets, speech, timestamps
+from made_files import copy_clip, film, lag, make_sound, make_video, sound_packets, speech, timestamps
 
 from sidgan import dubbing, media, provenance
 from sidgan.audio import log_mel, mel_windows
@@ -84,20 +84,6 @@ def test_half_an_hour_of_repeats_is_still_on_the_tick(length: str) -> None:
 
 
 # ------------------------------------------------------------------------------------------------ frames in any order
-
-
-def film(path: Path, codec: str, count: int = 110, gop: int = 25) -> Path:
-    """Frames at uneven times with few key frames and, where the codec has them, B-frames and open groups."""
-    options = {"libx264": {"x264-params": "open-gop=1:bframes=3"}, "libx265": {"x265-params": "log-level=none"}}
-    with av.open(str(path), "w") as out:
-        stream = out.add_stream(codec, rate=25, time_base=Fraction(1, 1000), options=options.get(codec, {}))
-        stream.width, stream.height, stream.pix_fmt, stream.gop_size = 64, 48, "yuv420p", gop
-        for index in range(count):
-            picture = av.VideoFrame.from_ndarray(drawing(index), format="rgb24").reformat(format="yuv420p")
-            picture.pts, picture.time_base = 40 * index + 7 * (index % 3), Fraction(1, 1000)
-            out.mux(stream.encode(picture))
-        out.mux(stream.encode(None))
-    return path
 
 
 @pytest.mark.parametrize(

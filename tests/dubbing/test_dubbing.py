@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -540,11 +539,8 @@ def test_a_strip_shows_before_above_after(dubbed: Any, folder: Path, tmp_path: P
 
 
 @pytest.mark.clips
-def test_real_footage_is_dubbed(generator: Generator, tmp_path: Path) -> None:
-    clips = Path(os.environ.get("SIDGAN_CLIPS", Path(__file__).parents[2] / "shared" / "clips"))
+def test_real_footage_is_dubbed(generator: Generator, clips: Path, tmp_path: Path) -> None:
     source = clips / "test" / "anchor_FAzSK8PLmGI_720p.mp4"
-    if not source.is_file():
-        pytest.skip(f"needs the real footage: {source}")
     clip = media.probe(source)
     with media.Writer(tmp_path / "in.mp4", clip, encoding=media.Encoding(preset="ultrafast")) as writer:
         for frame in islice(media.read_frames(clip), 12):

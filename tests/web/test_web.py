@@ -25,10 +25,10 @@ pytest.importorskip("httpx2", reason="httpx2 is not installed")
 
 import av
 import httpx2 as httpx
+from at_service import ROOM, events, given, order, other, refused, send, served
 from fastapi.testclient import TestClient
 from marked import films
 from marked import sidgan as command
-from web import ROOM, events, given, order, other, refused, send, served
 
 from sidgan import media
 from sidgan.config import to_dict

@@ -19,9 +19,9 @@ import pytest
 from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Disposition
+from made_files import QUICK, drawing, speech
 from marked import RATE, SIZE, network
 from marked import sidgan as command
-from test_media import QUICK, drawing, speech
 
 from sidgan import dubbing, media
 from sidgan.dubbing import journal, segments, work_folder

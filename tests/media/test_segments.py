@@ -8,8 +8,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from test_media import room_for
-from test_timing import film
+from made_files import film, room_for
 
 from sidgan import media
 from sidgan.errors import InputError, OutputError

@@ -12,7 +12,7 @@ pytest.importorskip("fastapi", reason="the service is not installed: pip install
 pytest.importorskip("psutil", reason="the service is not installed: pip install 'sidgan[serve]'")
 
 import psutil
-from web import ROOM
+from at_service import ROOM
 
 from sidgan.web import memory
 from sidgan.web.queue import Queue, Work
