@@ -17,8 +17,8 @@ WRONG = {
     gan_config: ("tiny128", {
         "batch": 0, "lr": -1.0, "ema": 7.0, "betas": [0.5, 1.0], "decay": 2.0, "grow": [0.5, 0.2], "fade": -0.1,
         "sync_every": 0, "features_every": 0, "critic_lr": -1.0, "identity": 2.0, "references": 0, "pool": 0,
-        "recon_frames": 6, "settle": -1.0, "weights.128.l1": -1.0, "weights.64.gan": -0.1, "weights.128.mouth": 0.0,
-        "weights.128.lips": -1.5,
+        "recon_frames": 6, "settle": -1.0, "warmup": -1, "weights.128.l1": -1.0, "weights.64.gan": -0.1,
+        "weights.128.mouth": 0.0, "weights.128.lips": -1.5,
     }),
     sync_config: ("syncnet", {
         "batch": 0, "negatives": 0, "lr": 0.0, "decay": 2.0, "warmup": -1, "augment": 1.5, "ease": -1.0, "near": 2.0,

@@ -8,6 +8,7 @@ from sidgan.config import SYNC_FRAMES, DiscriminatorConfig, GeneratorConfig, Los
 from sidgan.train.gan import GanTrainConfig
 from sidgan.train.loop import LoopConfig
 
+WARMUP = 10  #: steps; a run of a minute has few
 DEAR = 2  #: frames of five that the critic looks at, as when the bundled weights were trained
 DEAF_LIPS = -1.0  #: weight of lips where the sound teaches nothing: they count like the face outside the hidden box
 
@@ -69,7 +70,7 @@ class AdaptConfig:
         judged = critic is not None
         return GanTrainConfig(
             generator=generator, weights=weights | {levels[-1]: finest}, loop=LoopConfig(steps=2), batch=self.batch,
-            lr=self.rate, betas=(0.5 if judged else 0.9, 0.999), decay=0.5,
+            lr=self.rate, betas=(0.5 if judged else 0.9, 0.999), warmup=WARMUP, decay=0.5,
             audio_lr=self.audio_rate if hears else 0.0, grow=(0.0,) * (len(levels) - 1), fade=0.0,
             sync_from=2.0, gan_from=0.0 if judged else 2.0,  # 2: never
             discriminators={} if critic is None else {levels[-1]: critic},

@@ -43,8 +43,6 @@ from sidgan.train.settings import GanTrainConfig
 
 __all__ = ["GanTask", "GanTrainConfig"]
 
-RISE = 50  #: steps over which learning rates rise to their full size
-
 
 def _groups(net: Generator, config: GanTrainConfig) -> list[dict[str, Any]]:
     """Parameters as an optimiser takes them, by the ``scale`` of their learning rate; freezes a trunk that has none."""
@@ -280,7 +278,7 @@ class GanTask(Notes):
 
     def _set_rate(self, index: int) -> None:
         config = self.config
-        rate = rate_at(index, config.loop.steps, config.lr, rise=RISE, decay=config.decay, floor=0.1)
+        rate = rate_at(index, config.loop.steps, config.lr, rise=config.warmup, decay=config.decay, floor=0.1)
         for group in self.optimiser.param_groups:
             group["lr"] = rate * group["scale"]
         if self.critic_optimiser is not None:

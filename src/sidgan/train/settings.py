@@ -26,6 +26,7 @@ class GanTrainConfig:
         loop: steps and intervals.
         batch: frames per step. Without the sync loss each comes from another window; with it they are windows of 5.
         lr, betas: Adam, for generator and discriminators alike.
+        warmup: steps over which the learning rate rises at the beginning.
         decay: share of the run over which the learning rate falls linearly, at its end, but not below a tenth.
         audio_lr: learning rate of the audio encoder relative to ``lr``; 0 keeps the expert's encoder as it is.
         trunk_lr: learning rate of what lies within a generator's ``trunk``, relative to ``lr``; 0 keeps it as it is.
@@ -66,6 +67,7 @@ class GanTrainConfig:
     batch: int = 20
     lr: float = 2e-4
     betas: tuple[float, ...] = (0.5, 0.999)
+    warmup: int = 50
     decay: float = 0.3
     audio_lr: float = 0.0
     trunk_lr: float = 1.0
@@ -95,7 +97,7 @@ class GanTrainConfig:
         require_between(self, SYNC_FRAMES, math.inf, "batch")
         require_between(self, 1, math.inf, "sync_every", "features_every", "references", "pool")
         require_between(self, 0, math.inf, "audio_lr", "trunk_lr", "critic_lr", "fade", "sync_from", "gan_from",
-                        "settle", "sync_gate", "sync_ramp", "recompute", "seed")  # fmt: skip
+                        "settle", "sync_gate", "sync_ramp", "recompute", "warmup", "seed")  # fmt: skip
         require_between(self, 0, 1, "decay", "identity")
         require_between(self, 1, SYNC_FRAMES, "recon_frames")
         two = len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas)
