@@ -78,6 +78,37 @@ def test_a_pair_is_chosen_with_which_the_face_is_drawn_as_it_was_filmed(film: Pa
     assert opening[person.row(closed)] < opening[person.row(wide)]
 
 
+def test_what_is_covered_is_not_tried_with(seen: Analysis) -> None:
+    person = person_of(seen)
+    person.covers = {row: np.zeros((24, 24), np.uint8) for row in range(60)}
+    assert min(rehearsal.Rehearsal(person, Copying()).wanted) >= person.track.first + 60  # type: ignore[arg-type]
+    person.covers = {row: np.zeros((24, 24), np.uint8) for row in range(FRAMES)}
+    assert len(rehearsal.Rehearsal(person, Copying())._takes) == rehearsal.TAKES  # type: ignore[arg-type]
+
+
+def test_a_mouth_that_does_not_move_counts_less(film: Path, seen: Analysis, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawn as it was filmed, or always with the mouth of one picture: only this costs more where motion counts."""
+
+    class Perfect(Copying):
+        def run(self, *given: Any) -> np.ndarray:
+            return np.stack([picture.image for picture in tried._filmed])
+
+    def scores(motion: float) -> list[float]:
+        monkeypatch.setattr(rehearsal, "MOTION", motion)
+        found = []
+        for tried._engine in (Perfect(), Copying()):  # type: ignore[assignment]
+            found.append(tried._score([tried._filmed[0]] * 2, np.zeros((rehearsal.TAKES, 1, 80, 28))))  # type: ignore
+        return found
+
+    tried = rehearsal.Rehearsal(person_of(seen), Copying())  # type: ignore[arg-type]
+    for frame in media.read_frames(media.probe(film)):
+        if frame.index in tried.wanted:
+            tried.see(frame)
+    (perfect, still), (moving, mumbling) = scores(0.0), scores(1.0)
+    assert moving == perfect > 50
+    assert mumbling < still - 0.1
+
+
 def test_the_choice_is_kept_with_what_else_was_found(film: Path, seen: Analysis, tmp_path: Path) -> None:
     rehearse(media.probe(film), seen, Copying(), {})  # type: ignore[arg-type]
     seen.save(tmp_path / "seen.npz")

@@ -8,6 +8,7 @@ going to draw, so a pair that this one can make nothing of is found out.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -32,6 +33,8 @@ MOST = 4  #: pictures tried of closed lips, and of open ones: one, and one more 
 OPEN_SHARE = 0.08  #: of the frames, those with the lips furthest apart, among which the open one is looked for
 SIDE = 128  #: px at which faces are drawn here by a network that is not made ready for one size alone
 LIPS = 75.0  #: decibels that count as much as lips that are off by one eye distance
+MOTION = 1.0  #: decibels that count as much as mouths whose opening varies e times too much or too little
+STILL = 0.01  #: eye distances; an opening that varies less (its standard deviation) counts as varying so much
 
 
 def rehearse(clip: Clip, seen: Analysis, engine: Engine, own: Mapping[int, Engine]) -> None:
@@ -97,6 +100,7 @@ class Rehearsal:
         groups = person.candidates(2, open_share=OPEN_SHARE)
         frames = sorted({index for group in groups for index in group})
         span = [index for index in person.usable() if frames[0] <= index <= frames[-1]]
+        span = [index for index in span if person.row(index) not in person.covers] or span  # a hand is not redrawn
         self._takes = {span[(2 * k + 1) * len(span) // (2 * TAKES)] for k in range(TAKES)}
         each = min(MOST, 1 + _usable(person) // FEWEST)
         # A frame that is drawn after itself would be drawn best.
@@ -109,7 +113,7 @@ class Rehearsal:
         self.wanted = sorted(self._takes | self._parts.keys())
         self.last = self.wanted[-1]
         self._filmed: list[Picture] = []
-        self._lips: list[Float] = []  # their landmarks, px
+        self._found: list[Float] = []  # their landmarks, px
         self._best: dict[tuple[int, int], tuple[float, Picture]] = {}
 
     def see(self, frame: Frame) -> None:
@@ -118,7 +122,7 @@ class Rehearsal:
         picture = Picture(row, geometry.crop_face(frame, self.person.track.matrices[row], self._engine.size).image)
         if frame.index in self._takes:
             self._filmed.append(picture)
-            self._lips.append(_lips(picture.image, self.person.points[row]))
+            self._found.append(_found(picture.image, self.person.points[row]))
         sharp = sharpness(picture.image)
         for part in self._parts.get(frame.index, ()):
             if part not in self._best or sharp > self._best[part][0]:
@@ -146,27 +150,36 @@ class Rehearsal:
         return first + shut.row, first + wide.row
 
     def _score(self, pair: Sequence[Picture], mels: Float) -> float:
-        """How like the filmed frames those are that are drawn after a pair, in decibels."""
+        """How like the filmed frames those are that are drawn after a pair, in decibels.
+
+        A mouth that hardly moves is never far off, but a viewer sees somebody mumble.
+        """
         engine, person = self._engine, self.person
         jobs = [Job(person, one.row, one.image, mel, 1.0) for one, mel in zip(self._filmed, mels, strict=True)]
         reference = engine.encode_reference(np.stack([picture.image for picture in pair]))
         drawn = redraw(engine, jobs, reference, person.points[[picture.row for picture in pair]])
-        return float(np.mean([
-            _likeness(made, one.image, lips, person.points[one.row], person.boxes[one.row])
-            for made, one, lips in zip(drawn, self._filmed, self._lips, strict=True)
-        ]))  # fmt: skip
+        found = [_found(made, person.points[one.row]) for made, one in zip(drawn, self._filmed, strict=True)]
+        alike = np.mean([_psnr(made, one.image, person.boxes[one.row])
+                         for made, one in zip(drawn, self._filmed, strict=True)])  # fmt: skip
+        apart = np.mean([_apart(made, filmed) for made, filmed in zip(found, self._found, strict=True)])
+        moves, moved = (max(STILL, float(geometry.mouth_opening(np.stack(points)).std()))
+                        for points in (found, self._found))  # fmt: skip
+        return float(alike - LIPS * apart - MOTION * abs(math.log(moves / moved)))
 
 
-def _lips(image: Byte, points: Float) -> Float:
-    """Landmarks (20, 2) px of the mouth in a face (S, S, 3), looked for where the unit landmarks (68, 2) are."""
-    return landmarks(image, box_of(points * len(image) - 0.5))[MOUTH]
+def _found(image: Byte, points: Float) -> Float:
+    """Landmarks (68, 2) px of a face (S, S, 3), looked for where the unit landmarks (68, 2) are."""
+    return landmarks(image, box_of(points * len(image) - 0.5))
 
 
-def _likeness(drawn: Byte, filmed: Byte, lips: Float, points: Float, box: Float) -> float:
-    """How like a filmed face (S, S, 3) a drawn one is inside the hidden box, and how near to its lips, in decibels."""
-    size = len(filmed)
-    hidden = geometry.mask_image(box, size) > 0
+def _psnr(drawn: Byte, filmed: Byte, box: Float) -> float:
+    """Decibels by which a drawn face (S, S, 3) is like a filmed one inside the hidden box."""
+    hidden = geometry.mask_image(box, len(filmed)) > 0
     off = drawn[hidden].astype(np.float32) - filmed[hidden]
-    eyes = np.linalg.norm(points[LEFT_EYE_CORNER] - points[RIGHT_EYE_CORNER]) * size
-    apart = np.linalg.norm(_lips(drawn, points) - lips, axis=1).mean() / eyes
-    return float(-10 * np.log10(np.square(off / 255).mean() + 1e-6) - LIPS * apart)
+    return float(-10 * np.log10(np.square(off / 255).mean() + 1e-6))
+
+
+def _apart(drawn: Float, filmed: Float) -> float:
+    """Mean distance of the lips of two sets of landmarks (68, 2), in the filmed one's eye distances."""
+    eyes = np.linalg.norm(filmed[LEFT_EYE_CORNER] - filmed[RIGHT_EYE_CORNER])
+    return float(np.linalg.norm(drawn[MOUTH] - filmed[MOUTH], axis=1).mean() / eyes)
