@@ -14,6 +14,7 @@ from marked import films, network, sidgan
 from separating import none_at_all, put_on_path
 
 from sidgan import dubbing, media
+from sidgan.dubbing.inputs import Inputs
 from sidgan.dubbing.journal import work_folder
 from sidgan.errors import ConfigError, InputError, SidganError
 from sidgan.media import separation
@@ -156,6 +157,17 @@ def test_a_file_under_two_voices(folder: Path, tmp_path: Path) -> None:
     assert np.corrcoef(music[rest], mix[rest])[0, 1] > 0.9
     with pytest.raises(SidganError, match="is one of the inputs"):
         dubber.dub(folder / "film.mp4", folder / "voice.wav", tmp_path / "a.mp4", background=tmp_path / "a.mp4")
+
+
+def test_only_what_is_mixed_needs_a_temporary_folder(folder: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    """A dub of one voice that is killed leaves none behind."""
+    monkeypatch.setattr("sidgan.dubbing.inputs.TemporaryDirectory", lambda **_: pytest.fail("there is a folder"))
+    one = Inputs(folder / "film.mp4", folder / "voice.wav", None, tmp_path / "a.mp4")
+    with one.mixed(tmp_path, "cpu", lambda *_: None, None):
+        assert one.sound == folder / "voice.wav"
+    two = Inputs(folder / "film.mp4", folder / "voice.wav", None, tmp_path / "a.mp4", folder / "music.wav")
+    with pytest.raises(pytest.fail.Exception), two.mixed(tmp_path, "cpu", lambda *_: None, None):
+        pass
 
 
 def test_what_cannot_be_is_told_before_anything_is_done(

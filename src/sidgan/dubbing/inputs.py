@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -74,7 +74,8 @@ class Inputs:
                 finally:
                     with suppress(OSError):
                         kept.rmdir()  # where nothing came of it
-        with TemporaryDirectory(prefix="sidgan-") as name:
+        mixing = len(self._heard) > 1 or under is not None  # otherwise a killed dub leaves no empty folder behind
+        with TemporaryDirectory(prefix="sidgan-") if mixing else nullcontext("") as name:
             if len(self._heard) > 1:
                 self.voice = self.sound = Path(name) / "voices.wav"
                 turned = media.write_mix(self.voice, self._heard)
