@@ -26,7 +26,6 @@ ROOM = 1 << 31  #: bytes of pictures that are kept at the most; of longer videos
 SHORTEST = 25  #: frames of a stretch that is worth having
 
 
-
 @dataclass(frozen=True)
 class Material:
     """One face of a video.

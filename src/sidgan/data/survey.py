@@ -156,7 +156,6 @@ def described(facts: Record) -> str:
     return f"{text}, {counted(facts['frames'], 'frame')}"
 
 
-
 def reason_of(record: Record) -> str:
     """Why a clip was rejected, without the measured value."""
     return "cannot be read" if record.get("failed") else str(record["reason"]).split(" (")[0]
