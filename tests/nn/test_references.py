@@ -106,6 +106,14 @@ def test_an_output_is_made_of_the_source_that_has_the_share(source):
     assert torch.allclose(mixed(drawn, query, picture, None), wanted, atol=1e-5)
 
 
+@pytest.mark.parametrize("lead", [5, 15, 40])
+def test_however_sure_a_share_is_nothing_black_is_taken_from_what_is_hidden(lead):
+    drawn = torch.tensor([0.0, 0, 0, -30, 0, lead]).view(1, 6, 1, 1).expand(1, 6, 8, 8)
+    query, picture = torch.rand(1, 3, 16, 16), torch.rand(1, 1, 3, 16, 16)
+    query[..., 8:, :] = 0
+    assert torch.allclose(mixed(drawn, query, picture, None)[..., 8:, :], picture[0, :, :, 8:, :], atol=1e-5)
+
+
 def test_the_order_of_references_does_not_matter_nor_does_saying_one_twice(net):
     query, pictures, mel = seen(pictures=3)
     with torch.no_grad():

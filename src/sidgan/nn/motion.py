@@ -22,6 +22,7 @@ from sidgan.nn.layers import SLOPE, convolved
 
 REACH = 0.25  #: what an output of 1 moves, in halves of the side; small, so that training begins without leaps
 BELIEF = 2.0  #: what an output of 1 adds to the logit of belief; large, so that of two poses one is soon believed
+NEVER = -1e4  #: logit of a share that must be nothing; finite, for all engines and bfloat16
 HIDDEN = 32  #: channels, at most, in which a level compares itself with a reference
 
 
@@ -126,11 +127,11 @@ def mixed(drawn: Tensor, query: Tensor, pictures: Tensor, reading: Reading | Non
     """
     size = query.shape[-1]
     colours, logits = enlarged(drawn, size).chunk(2, 1)
-    shares = logits.softmax(1)
     if size > (exact or drawn.shape[-1]):
         seen = (query > 0).any(1, keepdim=True)
-        shares = torch.cat([shares[:, :2], shares[:, 2:] * seen], 1)
-        shares = shares / shares.sum(1, keepdim=True).clamp(min=1e-6)
+        # Before the shares are made: next to a share of almost 1 there is nothing left that could fill its place.
+        logits = torch.cat([logits[:, :2], torch.where(seen, logits[:, 2:], NEVER)], 1)
+    shares = logits.softmax(1)
     shown = repeated(gathered(pictures, reading)[1], query.shape[0])
     own, copied, kept = shares.split(1, 1)
     return torch.sigmoid(colours) * own + shown * copied + query * kept
