@@ -97,7 +97,7 @@ def dub(
     engine: Annotated[Kind, typer.Option(help=ENGINE, rich_help_panel=SPEED)] = "torch",
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
-    """Dub VIDEO with VOICE. Example: sidgan dub talk.mp4 german.wav -o talk-german.mp4 --adapt 5.
+    """Dub VIDEO with VOICE. Example: sidgan dub talk.mp4 german.wav -o talk-german.mp4 --adapt 1.
 
     Two speakers: sidgan dub two.mp4 -o out.mp4 --speaker 1=anna.wav --speaker 2=ben.wav; sidgan faces lists people.
 
