@@ -99,7 +99,7 @@ def test_residual_block_keeps_the_scale() -> None:
 
 
 @pytest.mark.parametrize("last", [False, True], ids=["planes", "channels last"])
-def test_thin_maps_are_normalised_alike_when_drawing_and_when_learning(last: bool) -> None:
+def test_maps_are_normalised_alike_in_any_order_in_memory(last: bool) -> None:
     torch.manual_seed(0)
     norm, audio = FeatureNorm(8, audio=True), torch.randn(2, 512)
     torch.nn.init.normal_(norm.norm.weight)

@@ -74,8 +74,7 @@ class FaceEncoder(nn.Module):
 
     @staticmethod
     def _seen(layer: nn.Module, image: Tensor) -> Tensor:
-        maps = F.leaky_relu(layer(laid_out(image, image.shape[1])), SLOPE, inplace=True)
-        return laid_out(maps, maps.shape[1])
+        return F.leaky_relu(layer(laid_out(image)), SLOPE, inplace=True)
 
 
 class GeneratorBlock(nn.Module):
@@ -99,8 +98,7 @@ class GeneratorBlock(nn.Module):
     def forward(self, x: Tensor, query: Tensor, reference: Tensor, audio: Tensor) -> Tensor:
         """Map x (N, inputs, r, r) or (N, inputs, r / 2, r / 2) and skips (N, outputs, r, r) to (N, outputs, r, r)."""
         if x.shape[-1] != query.shape[-1]:
-            x = x.contiguous(memory_format=torch.channels_last)  # in which enlarging is four times as fast on a CPU
-            x = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)  # no checkerboards
+            x = F.interpolate(laid_out(x), scale_factor=2, mode="bilinear", align_corners=False)  # no checkerboards
         parts = [x, query, reference]
         if self.concat:
             parts.append(audio[:, :, None, None].expand(-1, -1, *query.shape[2:]))
