@@ -71,11 +71,17 @@ def redraw(engine: Engine, jobs: Sequence[Job], reference: Features, shown: Floa
     return engine.run(crops, masks, mels, reference, geometry.placement(person.points[rows], shown))
 
 
+def found_again(image: Byte, points: Float) -> Float:
+    """Unit landmarks (68, 2) of a redrawn face (S, S, 3), looked for where those of the filmed one are."""
+    size = len(image)
+    return (landmarks(image, box_of(points * size - 0.5)) + 0.5) / size
+
+
 def finished(frame: Frame, job: Job, drawn: Byte, steady: Steady) -> Finished:
     """A redrawn face (S, S, 3) in its person's tone, calm, with clear contours, and with the detail of the source."""
     person, row = job.person, job.row
     old, box, size = person.points[row], person.boxes[row], len(drawn)
-    new = (landmarks(drawn, box_of(old * size - 0.5)) + 0.5) / size
+    new = found_again(drawn, old)
     mouths = old[OUTER_LIPS], new[OUTER_LIPS]
     tone = person.tone(drawn, job.crop, box, old, frame.index)
     reach = person.border(tone, job.crop, box, old, new, frame.index)

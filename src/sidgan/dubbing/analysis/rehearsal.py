@@ -18,11 +18,10 @@ import numpy as np
 
 from sidgan import audio, geometry, media
 from sidgan.dubbing.analysis.first_pass import Analysis
-from sidgan.dubbing.redrawing import Job, redraw
+from sidgan.dubbing.redrawing import Job, found_again, redraw
 from sidgan.dubbing.voice import listen
 from sidgan.engine import Engine
 from sidgan.errors import InputError
-from sidgan.faces import box_of, landmarks
 from sidgan.geometry import LEFT_EYE_CORNER, MOUTH, RIGHT_EYE_CORNER
 from sidgan.people import TrackedFace, sharpness
 from sidgan.types import Byte, Clip, Float, Frame
@@ -113,7 +112,7 @@ class Rehearsal:
         self.wanted = sorted(self._takes | self._parts.keys())
         self.last = self.wanted[-1]
         self._filmed: list[Picture] = []
-        self._found: list[Float] = []  # their landmarks, px
+        self._found: list[Float] = []  # their unit landmarks
         self._best: dict[tuple[int, int], tuple[float, Picture]] = {}
 
     def see(self, frame: Frame) -> None:
@@ -122,7 +121,7 @@ class Rehearsal:
         picture = Picture(row, geometry.crop_face(frame, self.person.track.matrices[row], self._engine.size).image)
         if frame.index in self._takes:
             self._filmed.append(picture)
-            self._found.append(_found(picture.image, self.person.points[row]))
+            self._found.append(found_again(picture.image, self.person.points[row]))
         sharp = sharpness(picture.image)
         for part in self._parts.get(frame.index, ()):
             if part not in self._best or sharp > self._best[part][0]:
@@ -158,18 +157,13 @@ class Rehearsal:
         jobs = [Job(person, one.row, one.image, mel, 1.0) for one, mel in zip(self._filmed, mels, strict=True)]
         reference = engine.encode_reference(np.stack([picture.image for picture in pair]))
         drawn = redraw(engine, jobs, reference, person.points[[picture.row for picture in pair]])
-        found = [_found(made, person.points[one.row]) for made, one in zip(drawn, self._filmed, strict=True)]
+        found = [found_again(made, person.points[one.row]) for made, one in zip(drawn, self._filmed, strict=True)]
         alike = np.mean([_psnr(made, one.image, person.boxes[one.row])
                          for made, one in zip(drawn, self._filmed, strict=True)])  # fmt: skip
         apart = np.mean([_apart(made, filmed) for made, filmed in zip(found, self._found, strict=True)])
         moves, moved = (max(STILL, float(geometry.mouth_opening(np.stack(points)).std()))
                         for points in (found, self._found))  # fmt: skip
         return float(alike - LIPS * apart - MOTION * abs(math.log(moves / moved)))
-
-
-def _found(image: Byte, points: Float) -> Float:
-    """Landmarks (68, 2) px of a face (S, S, 3), looked for where the unit landmarks (68, 2) are."""
-    return landmarks(image, box_of(points * len(image) - 0.5))
 
 
 def _psnr(drawn: Byte, filmed: Byte, box: Float) -> float:
