@@ -110,3 +110,21 @@ def test_maps_are_normalised_alike_in_any_order_in_memory(last: bool) -> None:
         drawn = norm(given, audio)
     assert torch.allclose(drawn, norm(given, audio), atol=1e-5)
     assert drawn.is_contiguous(memory_format=torch.channels_last), "as it is going to be convolved"
+
+
+def test_thin_maps_are_normalised_in_bfloat16_as_in_float32_and_learnt_from() -> None:
+    torch.manual_seed(0)
+    norm = FeatureNorm(8)
+    torch.nn.init.normal_(norm.norm.weight)
+    torch.nn.init.normal_(norm.norm.bias)
+    maps, pull = (3 * torch.randn(2, 8, 24, 20) + 5).bfloat16(), torch.randn(2, 8, 24, 20)
+    found = []
+    for given in (maps.float(), maps):
+        norm.zero_grad()
+        given.requires_grad_()
+        normalised = norm(given).float()
+        (normalised * pull).sum().backward()
+        grads = [each.grad.float() for each in (given, norm.norm.weight, norm.norm.bias)]  # type: ignore[union-attr]
+        found.append([normalised.detach(), *grads])
+    for exact, rounded in zip(*found, strict=True):
+        assert (rounded - exact).norm() < 0.01 * exact.norm()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -120,11 +120,20 @@ class FeatureNorm(nn.Module):
 
     def forward(self, x: Tensor, audio: Tensor | None = None) -> Tensor:
         """Normalise (N, C, H, W); ``audio`` is (N, 512) and only read by a layer that was built with ``audio``."""
-        y = self.norm(laid_out(x))
+        y = self._normalised(laid_out(x))
         if self.modulation is None:
             return y
         gamma, beta = self.modulation(audio)[:, :, None, None].chunk(2, dim=1)
         return y * (1 + gamma) + beta
+
+    def _normalised(self, x: Tensor) -> Tensor:
+        if x.is_cuda or x.dtype != torch.bfloat16 or x.shape[1] >= GROUP_SIZE:
+            return cast(Tensor, self.norm(x))
+        # With fewer channels than a processor reads at once, PyTorch goes through bfloat16 one by one. All of them are
+        # one group, so that their order does not matter, and a layer norm does the same five times as fast.
+        shape = *x.shape[2:], x.shape[1]
+        weight, bias = (each.to(x.dtype).expand(shape).contiguous() for each in (self.norm.weight, self.norm.bias))
+        return F.layer_norm(x.permute(0, 2, 3, 1), shape, weight, bias, self.norm.eps).permute(0, 3, 1, 2)
 
 
 class ResidualBlock(nn.Module):

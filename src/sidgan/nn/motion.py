@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sidgan.nn.layers import SLOPE, convolved
+from sidgan.nn.layers import SLOPE, convolved, laid_out
 
 REACH = 0.25  #: what an output of 1 moves, in halves of the side; small, so that training begins without leaps
 BELIEF = 2.0  #: what an output of 1 adds to the logit of belief; large, so that of two poses one is soon believed
@@ -126,9 +126,10 @@ def mixed(drawn: Tensor, query: Tensor, pictures: Tensor, reading: Reading | Non
         (N, 3, R, R) in [0, 1].
     """
     size = query.shape[-1]
-    colours, logits = enlarged(drawn, size).chunk(2, 1)
+    # Plane by plane: halves of maps with their channels last are gone through number by number.
+    colours, logits = enlarged(drawn, size).contiguous().chunk(2, 1)
     if size > (exact or drawn.shape[-1]):
-        seen = (query > 0).any(1, keepdim=True)
+        seen = query.amax(1, keepdim=True) > 0
         # Before the shares are made: next to a share of almost 1 there is nothing left that could fill its place.
         logits = torch.cat([logits[:, :2], torch.where(seen, logits[:, 2:], NEVER)], 1)
     shares = logits.softmax(1)
@@ -180,7 +181,7 @@ def enlarged(maps: Tensor, side: int) -> Tensor:
     """(N, C, r, r) to (N, C, side, side), smoothly."""
     if maps.shape[-1] == side:
         return maps
-    return F.interpolate(maps, (side, side), mode="bilinear", align_corners=False)
+    return F.interpolate(laid_out(maps), (side, side), mode="bilinear", align_corners=False)
 
 
 def hidden_as_well(query: Tensor, side: int) -> Tensor:
