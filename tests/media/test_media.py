@@ -620,14 +620,17 @@ def test_small_pictures_do_not_depend_on_what_memory_held_before(tmp_path):
         "import sys, numpy as np; from fractions import Fraction; from pathlib import Path; from sidgan import media\n"
         "rng = np.random.default_rng(0); noise = np.repeat(np.repeat(rng.integers(0, 256, (40, 40, 3)), 4, 0), 4, 1)\n"
         "frames = [noise[i : i + 64, 2 * i : 2 * i + 64].astype(np.uint8) for i in range(36)]\n"
-        "media.write_clip(Path(sys.argv[1]), frames, Fraction(25), crf=10, chroma444=True)"
+        "drawn, dubbed = map(Path, sys.argv[1:])\n"
+        "media.write_clip(drawn, frames, Fraction(25), crf=10, chroma444=True); clip = media.probe(drawn)\n"
+        "with media.Writer(dubbed, clip, encoding=media.Encoding(crf=10)) as writer:\n"
+        "    for frame in media.read_frames(clip): writer.write(frame)"
     )
-    files = []
     for pattern in ("85", "170"):  # glibc fills memory with this before a program gets it
-        files.append(tmp_path / f"{pattern}.mp4")
+        files = [str(tmp_path / f"{kind}_{pattern}.mp4") for kind in ("drawn", "dubbed")]
         environment = os.environ | {"MALLOC_PERTURB_": pattern}
-        subprocess.run([sys.executable, "-c", code, str(files[-1])], check=True, env=environment)
-    assert files[0].read_bytes() == files[1].read_bytes()
+        subprocess.run([sys.executable, "-c", code, *files], check=True, env=environment)
+    for kind in ("drawn", "dubbed"):
+        assert (tmp_path / f"{kind}_85.mp4").read_bytes() == (tmp_path / f"{kind}_170.mp4").read_bytes()
 
 
 CHAPTERS = [(0, 200, "Hello"), (200, 400, "World")]

@@ -25,6 +25,7 @@ TWINS = {
     "yuv420p": ("nv12",), "yuv422p": ("nv16",), "yuv420p10le": ("p010le",), "yuv422p10le": ("p210le",),
     "yuv444p10le": ("yuv444p10msble",),
 }  # fmt: skip
+SMALL = 80  #: px; x264's macroblock tree reads memory it never wrote in pictures of 64: other bytes every other time
 BITS_PER_PIXEL = 0.2  #: for encoders that know no constant quality: 10 Mbit/s for 1080p at 25 frames per second
 
 
@@ -63,6 +64,8 @@ class Encoding:
         if pixels is None:
             raise ConfigError(f"{self.encoder} does not support the video's pixel format {plain}; use x264 or x265")
         options = self._options(codec, round(BITS_PER_PIXEL * size[0] * size[1] * rate))
+        if codec.name == "libx264" and min(size) < SMALL:
+            options["x264-params"] = "mbtree=0"
         options["a53cc"] = "1"  # closed captions come with their pictures; who knows none minds nothing
         stream = container.add_stream(codec.name, rate=rate, options=options, time_base=time_base)
         assert isinstance(stream, VideoStream)

@@ -30,7 +30,6 @@ from sidgan.media.track import SoundTrack, Voice, encoded, joined_packets, voice
 from sidgan.types import Byte, Clip, Float, Frame
 
 AHEAD = 1_000_000  #: us of packets that wait for a subtitle, of which there may be none for an hour
-SMALL = 80  #: px; x264's macroblock tree reads memory it never wrote in pictures of 64: other bytes every other time
 
 
 class Writer:
@@ -222,8 +221,6 @@ def write_clip(
                 container = stack.enter_context(_muxing(path, part, 1 / rate, tags or {}))
                 encoding = Encoding(crf=crf, preset=preset)
                 output = _Output(path, container, Look.of(picture), Fraction(0), Fraction(0), rate, encoding)
-                if min(image.shape[:2]) < SMALL:
-                    output.stream.codec_context.options |= {"x264-params": "mbtree=0"}
                 if audio is not None:
                     output.add_sound(encoded(container, _seconds(audio, audio_rate), audio_rate, "mono", Fraction(0)))
             output.write(picture, index / rate, 1 / rate)
