@@ -15,7 +15,7 @@ import typer
 from sidgan.cli import app
 
 ROOT = Path(__file__).parents[1]
-PAGES = [*map(ROOT.joinpath, ("README.md", "MODEL_CARD.md", "CONTRIBUTING.md")), *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [*map(ROOT.joinpath, ("README.md", "MODEL_CARD.md", "CONTRIBUTING.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 MARK = re.compile(r"<!-- run( slow)? -->")
 RUNNERS = re.compile(r"^torchrun .*?-m -- ")  #: what may stand before a command
 

@@ -37,7 +37,8 @@ def on_files(files: Any, config: Any) -> Any:
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """Links to the root's files stay inside the site; indented commands are shell."""
-    text = re.sub(r"\]\(\.\./(" + "|".join(FROM_ROOT) + r")", r"](\1", markdown)
+    # One folder up from docs/ is the root, whose files become pages beside those of docs/.
+    text = re.sub(r"\]\(\.\./((?:\.\./)*(?:" + "|".join(FROM_ROOT) + r"))", r"](\1", markdown)
     return _coloured(text)
 
 
