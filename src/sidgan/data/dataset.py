@@ -183,7 +183,7 @@ class PackedSet:
 def reference_frames(rng: np.random.Generator, clip: PackedClip, start: int, frames: int, count: int) -> list[int]:
     """Frames of a clip at least a second from a window's middle, or else the farthest; never inside it.
 
-    Of several, one shows the lips rather closed and one rather open, in turns, as in dubbing (`Person.candidates`).
+    Of several, one shows the lips rather closed and one rather open, in turns, as in dubbing (`TrackedFace.candidates`).
     """
     middle, length = start + frames // 2, len(clip)
     before, after = middle - REFERENCE_DISTANCE + 1, middle + REFERENCE_DISTANCE
