@@ -20,6 +20,7 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
+import as_command  # noqa: F401
 import numpy as np
 import torch
 
