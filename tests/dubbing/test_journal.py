@@ -101,7 +101,7 @@ def test_where_it_is_cut_makes_no_difference_to_a_sample(
             frames = dubber.Drawing.frames
 
             def fresh(self: Any, first: int, stop: int, frames: Any = frames) -> Iterator[tuple[Frame, Frame]]:
-                self._at = -1
+                self._next = -1
                 yield from frames(self, first, stop)
 
             monkeypatch.setattr(dubber.Drawing, "frames", fresh)

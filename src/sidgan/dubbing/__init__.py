@@ -1,22 +1,23 @@
-"""A video and a voice to a video that speaks with that voice: the only place where the stages are wired together.
+"""Dub a video with a new voice: the package that connects all stages, from reading the inputs to checking the output.
 
 ::
 
-    video ─ read ─ track ─ glimpse ▶ tracks, people, doubts     analysis    first pass: where is whose face, how sure
-    ask   ─ number, photo, sound ──▶ who is redrawn             analysis.choice
-    try   ─ redraw, compare ───────▶ after which pictures       analysis.rehearsal
-    voice ─ decode ─ mel ──────────▶ spectrogram, timeline      voice       which frame is shown when
-    video ─ play ─┬─ crop ─ hide ─ Engine ─ tone ─ paste ─┐     drawing     second pass: batches of faces,
-                  └─ frames without a usable face ────────┴─ write          frames in order
-    output ─ read ─ compare ───────▶ report, page               review      third pass: is it what was meant?
+    video ─ decode ─ track faces ──▶ tracks, people, confidence analysis    first pass: whose face is where
+    option ─ number, photo, sound ─▶ who is redrawn             analysis.choice
+    trial ─ redraw, compare ───────▶ reference frames           analysis.rehearsal
+    voice ─ decode ─ mel ──────────▶ spectrogram, timeline      voice, plan: which frame is shown when
+    video ─ decode ─┬─ crop ─ mask ─ Engine ─ tone ─ paste ─┐   drawing     second pass: batches of faces,
+                    └─ frames without a usable face ────────┴─ encode       frames in order
+    output ─ decode ─ compare ─────▶ report, page               review      third pass: verify the output
 
-What is drawn goes into its frame by `sidgan.blend`, behind what lies before the face (`analysis.covering`). A page
-says how it looks and what to check first (`review`). Settings are in `settings`; what comes before and after these
-passes is in `preparation` and `conclusion`. What is done so far is kept by `journal`, so that a dub can be resumed.
-Pictures that are still arriving go another way (`live`), by the same stages.
+`sidgan.blend` blends the drawn faces into their frames, behind objects that cover them (`analysis.covering`). `review`
+measures image quality and writes a page that says what to check first. Settings are in `settings`; `preparation` and
+`conclusion` hold the steps before and after these passes. `journal` saves finished work, so that a dub can be resumed.
+`live` dubs streams of pictures with the same building blocks.
 
-What becomes of each frame is decided before the first is drawn (`plan`). Only landmarks, tones of skin and spectrograms
-are kept, so memory does not grow with pictures: small ones of the faces go to a file when they are many.
+What happens to each frame is decided before the first one is drawn (`plan`). Full pictures are not kept between the
+passes, only landmarks, skin tones and spectrograms, so memory use hardly grows with the length of the video. The small
+face crops of the first pass go to a temporary file when there are many.
 """
 
 from sidgan.dubbing.analysis.census import Presence, faces

@@ -1,4 +1,4 @@
-"""What comes after the last frame is drawn: the output is proven, and a report tells what came of it."""
+"""Steps after drawing: verify the output and make the report."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from sidgan.dubbing.journal import Journal, Record, joined
 from sidgan.dubbing.plan import Plan
 from sidgan.dubbing.report import Clock, DubReport, Progress
 from sidgan.dubbing.review.looks import figures, stretches
-from sidgan.dubbing.review.proof import Meant
+from sidgan.dubbing.review.proof import Expected
 from sidgan.errors import SidganError
 from sidgan.timeline import Length
 from sidgan.types import Clip
 
-BRIEF = 0.1  #: seconds by which a voice may be cut, or a sound missing that is asked for, without a word about it
-LONG = 1.0  #: and by which a video may go on after its voice
+BRIEF = 0.1  #: seconds of a voice that may be cut, or of sound that may be missing, without a note
+LONG = 1.0  #: seconds by which a video may outlast its voice without a note
 
 
-def prove(meant: Meant, work: Journal, clock: Clock, show: Progress, file: Path) -> None:
-    """Read the output back before it takes its name; work for one that is not as meant is of no more use."""
+def prove(expected: Expected, work: Journal, clock: Clock, show: Progress, file: Path) -> None:
+    """Verify the output before it gets its final name; if wrong, remove the saved work and raise `SidganError`."""
     with clock.stage("verify"):
-        missed = meant.missed(file, show)
-    if missed:
+        problem = expected.problem(file, show)
+    if problem:
         work.remove()
-        raise SidganError(missed)
+        raise SidganError(problem)
 
 
 def lost(clip: Clip, plan: Plan, length: Length, own_end: Fraction, subtitles: Iterable[str]) -> Iterator[str]:
-    """What of the inputs is not in the output, and what was asked for in vain, a line each."""
+    """Notes on parts of the inputs that are missing from the output and on options without effect, one line each."""
     end, video = plan.timeline.voice, plan.seen.end
     if length not in ("cut", "keep") and not plan.timeline.repeats:
         yield f"--length {length} had no effect: the voice is not longer than the video"
@@ -49,16 +49,16 @@ def lost(clip: Clip, plan: Plan, length: Length, own_end: Fraction, subtitles: I
 
 
 def reported(
-    plan: Plan, told: Sequence[Record], clock: Clock, model: str, resumed: int, missing: Iterable[str]
+    plan: Plan, records: Sequence[Record], clock: Clock, model: str, resumed: int, missing: Iterable[str]
 ) -> DubReport:
-    """What a dub came to; ``missing`` are the lines of `lost`, ``resumed`` the frames of an earlier run."""
-    done, seen = joined(told), plan.seen
+    """Make the report; ``missing`` are the lines of `lost`, ``resumed`` the number of frames of an earlier run."""
+    done, seen = joined(records), plan.seen
     return DubReport(
         frames=len(plan.timeline), dubbed=done.dubbed, passed=tuple(done.passed),
         shots=tuple(plan.shots()), notes=(*seen.notes, *missing), damaged=seen.damaged,
         seconds={stage: round(s, 3) for stage, s in clock.seconds.items()},
         wall=round(clock.wall, 3), cpu=round(clock.cpu, 3), memory=round(clock.memory, 1),
         face_side=round(float(np.median(done.sides or [0])), 1), model=model,
-        engine=", ".join(dict.fromkeys(record.engine for record in told if record.engine)),
+        engine=", ".join(dict.fromkeys(record.engine for record in records if record.engine)),
         looks=tuple(stretches(done.looks, plan.timeline, done.passed)), **figures(done.looks), resumed=resumed,
     )  # fmt: skip

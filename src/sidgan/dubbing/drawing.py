@@ -1,18 +1,18 @@
-"""The second pass: batches of faces through the network, frames in order, a bounded number of them at a time.
+"""The second pass: the network draws faces in batches; frames come out in order, and few are held in memory.
 
-A stretch of frames can be drawn by itself. What a frame looks like depends only on the first pass, on the person's
-reference and on the last `LOOK_BACK` frames, itself included. So the frames before a stretch are drawn as well, without
-being handed out, and where a stretch begins makes no difference.
+Any range of frames can be drawn by itself. A drawn frame depends only on the first pass, on the person's references and
+on the last `LOOK_BACK` frames, itself included. So some frames before the range are drawn too, as a warm-up, and where
+a range begins does not change the result.
 
 ::
 
-    a thread        decode, crop                       batch n + 2
-    the caller's    network                            batch n + 1, then
-                    whatever is done with the frames   batch n - 1; encoders have threads of their own
-    a thread        blend                              batch n
+    thread 1         decode, crop                 batch n + 2
+    caller's thread  network                      batch n + 1, then
+                     the caller uses the frames   batch n - 1; encoders have threads of their own
+    thread 2         blend                        batch n
 
-No two stages change the same thing: the first keeps the lists of what was left alone, the second the references, the
-third tones and looks. So everything happens in the same order as if they took turns, and the bytes are the same.
+Each stage has its own mutable state: the first the list of frames left as filmed, the second the references, the third
+skin tones and quality figures. So the result is the same, bit for bit, as if the stages ran one after the other.
 """
 
 from __future__ import annotations
@@ -36,18 +36,18 @@ from sidgan.people import References, TrackedFace
 from sidgan.timeline import Showing
 from sidgan.types import Byte, Clip, Frame
 
-MAX_HELD = 4  #: batches of frames that may wait until there is a full batch of one person's faces
+MAX_HELD = 4  #: frames that may wait for a full batch of one person's faces, in multiples of the batch size
 
 
 @dataclass
 class Done:
-    """What was done to a stretch of frames.
+    """What was done to a range of frames.
 
     Attributes:
-        dubbed: frames with a redrawn mouth.
-        passed: (first, last, reason) of stretches that were left alone.
-        sides: of the face squares that were redrawn, px in the source.
-        looks: at some of the redrawn faces.
+        dubbed: number of frames with a redrawn mouth.
+        passed: (first, last, reason) of runs of frames that were left as filmed.
+        sides: side of each face square that was redrawn, px in the source.
+        looks: quality figures of some of the redrawn faces.
     """
 
     dubbed: int = 0
@@ -56,7 +56,7 @@ class Done:
     looks: list[Sample] = field(default_factory=list)
 
     def leave(self, first: int, last: int, reason: str) -> None:
-        """Note frames that are left alone."""
+        """Record frames that are left as filmed; a run with the same reason is extended."""
         if self.passed and self.passed[-1][1:] == (first - 1, reason):
             first = self.passed.pop()[0]
         self.passed.append((first, last, reason))
@@ -64,7 +64,7 @@ class Done:
 
 @dataclass(frozen=True)
 class Batch:
-    """Frames of the output with the faces to be redrawn in each, and which frame of the video the last is made of."""
+    """Frames of the output with the faces to be redrawn in each, and the last one's frame number in the video."""
 
     frames: list[tuple[Frame, list[Job]]]
     source: int
@@ -72,27 +72,27 @@ class Batch:
 
 @dataclass(frozen=True)
 class Drawn:
-    """A batch, the redrawn faces (N, S, S, 3) of each person in it, in order, and who comes no more after it."""
+    """A batch, the drawn faces (N, S, S, 3) of each person in order, and the persons who do not appear after it."""
 
     batch: Batch
     faces: dict[TrackedFace, Byte]
-    over: list[TrackedFace]
+    gone: list[TrackedFace]
 
 
 class Drawing:
-    """The frames of an output.
+    """Draws the frames of an output.
 
     Args:
         clip: the video.
         plan: whose mouth is redrawn in which frame.
         engine: runs the model.
-        own: run the models of single faces, by the place of their track among the video's.
-        clock: is told how long each stage takes.
-        progress: is told after each frame.
-        steady: how calm redrawn skin is made, 0 to 1.
+        own: engines with models for single faces, by track number.
+        clock: adds up the time of each stage.
+        progress: called after each frame.
+        steady: temporal smoothing of redrawn skin, 0 to 1.
 
     Attributes:
-        done: what was done to the frames of the last stretch so far.
+        done: what was done so far to the frames of the last range.
     """
 
     def __init__(
@@ -105,38 +105,38 @@ class Drawing:
         self._engine = engine.fitting(seen.side)
         size = self._engine.size
         self._engines = {person: own[i].fitting(size) for i, person in enumerate(seen.people) if i in own}
-        self._shown: set[TrackedFace] = set()  # those with a reference, which is forgotten when they are out of sight
-        self._at = -1  # the frame that would be drawn next
-        self._first = 0  # the first frame of the stretch
+        self._encoded: set[TrackedFace] = set()  # tracks whose reference is encoded and not yet freed
+        self._next = -1  # the next frame to draw; -1: none, warm up first
+        self._first = 0  # first frame of the range; those before it are warm-up
         self.done = Done()
         self._look, self._steady = Looks(), Steady(steady)
 
     @property
     def used(self) -> str:
-        """What runs the network, in which precision."""
+        """Name of the runtime of the network and its precision, for the report."""
         return self._engine.used
 
     def frames(self, first: int, stop: int) -> Generator[tuple[Frame, Frame]]:
-        """Frames ``first`` to before ``stop`` of the output in order, as decoded and as they are to be encoded.
+        """Frames ``first`` to ``stop - 1`` of the output in order: (as decoded, as to be encoded).
 
-        Close it (`contextlib.closing`) where not all are taken.
+        Close the generator (`contextlib.closing`) if not all frames are consumed.
         """
-        if first != self._at:
-            self._enter(max(0, first + 1 - LOOK_BACK))
-        begin, self._at = self._at, -1  # what is closed before its end must be entered anew
+        if first != self._next:
+            self._seek(max(0, first + 1 - LOOK_BACK))
+        begin, self._next = self._next, -1  # if the generator is closed early, the next range needs a warm-up
         self._first, self.done = first, Done()
         with (
             ahead(self._batches(stop - begin)) as batches,
-            closing(meanwhile(self._blended, map(self._drawn, batches))) as blended,
+            closing(meanwhile(self._blend, map(self._draw, batches))) as blended,
         ):
             for frames in blended:
                 for before, after in frames:
                     yield before, after
                     self._progress("draw", before.index + 1, len(self._timeline))
-        self._at = stop
+        self._next = stop
 
     def _batches(self, count: int) -> Iterator[Batch]:
-        """The next frames of the output, gathered until one person's faces among them fill a batch."""
+        """Group the next ``count`` frames of the output until one person's faces in them fill a batch."""
         held: list[tuple[Frame, list[Job]]] = []
         waiting: Counter[TrackedFace] = Counter()
         for shown in islice(self._showings, count):
@@ -154,35 +154,35 @@ class Drawing:
         if held:
             yield Batch(held, shown.source)
 
-    def _enter(self, index: int) -> None:
-        """Make ready for frame ``index`` of the output, whatever was drawn before."""
-        self._at, self._showings = index, islice(self._timeline, index, None)
+    def _seek(self, index: int) -> None:
+        """Seek to frame ``index`` of the output and reset all state that depends on earlier frames."""
+        self._next, self._showings = index, islice(self._timeline, index, None)
         self._player = media.Player(self._clip, self._seen.times, self._seen.glances)
         lowest = min(shown.source for shown in islice(self._timeline, index, None))
         size, count = self._engine.size, self._engine.references
-        coming = [p for p in self._seen.usable if p.pictures is None and p.track.frames[-1] >= lowest]
-        wanted = sorted({*chain.from_iterable(chain.from_iterable(person.candidates(count) for person in coming))})
-        self._references = References(self._player.pick(wanted), coming, size, count)
+        upcoming = [p for p in self._seen.usable if p.pictures is None and p.track.frames[-1] >= lowest]
+        wanted = sorted({*chain.from_iterable(chain.from_iterable(person.candidates(count) for person in upcoming))})
+        self._references = References(self._player.pick(wanted), upcoming, size, count)
         for person in self._seen.usable:
             person.begin()
             self._look.forget(person)
             self._steady.forget(person)
 
     def edited(self) -> list[tuple[Fraction, Fraction]]:
-        """When each frame is shown that is going to be redrawn: known before the first one is."""
+        """(start, end) seconds of each frame that will be redrawn, by the plan."""
         return [(s.time, s.time + s.duration) for s in self._timeline if not isinstance(self._plan.faces(s), str)]
 
     def _jobs(self, frame: Frame, shown: Showing) -> list[Job]:
-        """The faces to be redrawn in a frame; where there is none, the reason is noted."""
-        willing, counts = self._plan.faces(shown), frame.index >= self._first
-        if isinstance(willing, str):
+        """The faces to be redrawn in a frame; where there are none, the reason is recorded."""
+        found, counts = self._plan.faces(shown), frame.index >= self._first
+        if isinstance(found, str):
             if counts:
-                self.done.leave(frame.index, frame.index, willing)
+                self.done.leave(frame.index, frame.index, found)
             return []
         self.done.dubbed += counts
-        self.done.sides += [float(person.sides[person.row(shown.source)]) for person, _ in willing if counts]
+        self.done.sides += [float(person.sides[person.row(shown.source)]) for person, _ in found if counts]
         with self._clock.stage("crop"):
-            return [self._job(frame, person, person.row(shown.source), weight) for person, weight in willing]
+            return [self._job(frame, person, person.row(shown.source), weight) for person, weight in found]
 
     def _job(self, frame: Frame, person: TrackedFace, row: int, weight: float) -> Job:
         crop = geometry.crop_face(frame, person.track.matrices[row], self._engine.size)
@@ -190,30 +190,30 @@ class Drawing:
         return Job(person, row, crop.image, mel, weight)
 
     def _forget(self, source: int) -> list[TrackedFace]:
-        """Free the references of those whose track does not hold a frame of the video.
+        """Free the references of all tracks that do not include frame ``source`` of the video.
 
         Returns:
-            Those among them who do not come back: nothing of them is needed any more.
+            Those among them that do not appear again, so that all their state can be freed.
         """
-        over = []
-        for person in [p for p in self._shown if source not in p.track.frames]:
+        gone = []
+        for person in [p for p in self._encoded if source not in p.track.frames]:
             person.reference = None
             if source > person.track.frames[-1] and not self._timeline.repeats:
                 person.pictures = None
-                over.append(person)
-            self._shown.remove(person)
-        return over
+                gone.append(person)
+            self._encoded.remove(person)
+        return gone
 
-    def _drawn(self, batch: Batch) -> Drawn:
-        """A batch with its faces redrawn, person by person."""
+    def _draw(self, batch: Batch) -> Drawn:
+        """Draw the faces of a batch, person by person."""
         by_person: dict[TrackedFace, list[Job]] = defaultdict(list)
         for job in chain.from_iterable(jobs for _, jobs in batch.frames):
             by_person[job.person].append(job)
         faces = {person: self._redraw(person, jobs) for person, jobs in by_person.items()}
         return Drawn(batch, faces, self._forget(batch.source))
 
-    def _blended(self, drawn: Drawn) -> list[tuple[Frame, Frame]]:
-        """The frames of a batch in order, as decoded and with their redrawn faces put in."""
+    def _blend(self, drawn: Drawn) -> list[tuple[Frame, Frame]]:
+        """Paste a batch's drawn faces: its frames in order, as decoded and as edited, without those of the warm-up."""
         faces = {person: iter(images) for person, images in drawn.faces.items()}
         frames = []
         for frame, jobs in drawn.batch.frames:
@@ -225,7 +225,7 @@ class Drawing:
                         self._paste(edited, job, next(faces[job.person]))
             if frame.index >= self._first:
                 frames.append((frame, edited))
-        for person in drawn.over:
+        for person in drawn.gone:
             self._look.forget(person)
             self._steady.forget(person)
         return frames
@@ -235,16 +235,16 @@ class Drawing:
         if person.reference is None:
             with self._clock.stage("reference"):
                 person.reference = engine.encode_reference(self._references.pictures(person))
-            self._shown.add(person)
+            self._encoded.add(person)
         with self._clock.stage("network"):
             return redraw(engine, jobs, person.reference, person.points[person.shown])
 
     def _paste(self, frame: Frame, job: Job, drawn: Byte) -> None:
-        """Put a redrawn mouth into an editable frame."""
+        """Paste a drawn mouth into an editable frame, and measure its quality."""
         person, row = job.person, job.row
-        made = finished(frame, job, drawn, self._steady)
-        shown = self._seen.times[person.track.first + row]
-        seen = self._look(frame, shown, person, row, job.crop, made.luma, made.image, made.alpha, made.points)
-        if seen is not None and frame.index >= self._first:
-            self.done.looks.append(seen)
-        geometry.paste_face(frame, made.image, made.alpha, person.track.matrices[row])
+        face = finished(frame, job, drawn, self._steady)
+        source_at = self._seen.times[person.track.first + row]
+        sample = self._look(frame, source_at, person, row, job.crop, face.luma, face.image, face.alpha, face.points)
+        if sample is not None and frame.index >= self._first:
+            self.done.looks.append(sample)
+        geometry.paste_face(frame, face.image, face.alpha, person.track.matrices[row])

@@ -1,4 +1,4 @@
-"""One video at a time, from two inputs to one output."""
+"""The entry points `dub` and `Dubber`: dub one video at a time, with one voice or several."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from sidgan.dubbing.live import Hearing, Live
 from sidgan.dubbing.plan import Plan, planned
 from sidgan.dubbing.preparation import cluster_of, first_pass, given_files, heard
 from sidgan.dubbing.report import Clock, DubReport, Progress
-from sidgan.dubbing.review.proof import Meant
-from sidgan.dubbing.segments import OnFrame, Scheme, Studio, complete, engine_of, engines
+from sidgan.dubbing.review.proof import Expected
+from sidgan.dubbing.segments import OnFrame, Scheme, WorkerSetup, complete, engine_of, engines
 from sidgan.dubbing.settings import Damage, Settings, background_of, face_of
 from sidgan.dubbing.silence import Silence
 from sidgan.engine import Engine, load
@@ -40,7 +40,7 @@ from sidgan.provenance.credentials import Credentials
 from sidgan.timeline import Length, Timeline
 from sidgan.types import Byte, Clip, Float
 
-OF_ENGINE = ("device", "engine", "emphasis")  #: settings with which the network is made ready
+OF_ENGINE = ("device", "engine", "emphasis")  #: settings that are fixed once the engine is created
 
 
 @checked
@@ -75,53 +75,55 @@ def dub(
 ) -> DubReport:
     """Redraw the mouth of a talking face so that it speaks ``audio``, and keep everything else.
 
-    Time 0 of the voice is put at the first frame. Where the voice is shorter than the video, the rest of the picture
-    passes through. So do frames without a usable face; the report lists them.
+    Time 0 of the voice is the first frame. Frames after the end of a shorter voice stay as filmed, and so do frames
+    without a usable face; the report lists them.
 
-    The output says that it was altered, and how (`sidgan.provenance`); `sidgan.verify` reads it.
+    The output carries a mark that says how it was altered (`sidgan.provenance`); `sidgan.verify` reads it.
 
-    What is done is kept in a hidden folder beside ``out`` until that is complete: after an error, Ctrl-C or a kill at
-    any moment, the same call goes on, and ends with the same bytes (not with engine ``auto``, which may choose anew).
+    Finished work is kept in a hidden folder beside ``out`` until the output is complete. After an error, Ctrl-C or a
+    kill at any moment, the same call resumes and produces the same bytes (except with engine ``auto``, which may
+    choose another engine).
 
     Args:
-        video: any file with pictures; every frame keeps its timestamp, format and colour tags.
+        video: any video file; every frame keeps its timestamp, format and colour tags.
         audio: any file with sound; it becomes the sound track. ``None`` with ``speakers``: the mix of their voices.
         out: ``.mp4``, ``.mov`` or ``.mkv``.
         model: ``bundled``, a weights file, or an ``.onnx`` file from `sidgan.engine.export`.
         faces: ``largest`` redraws the most prominent face of each moment, ``all`` every face, ``speaking`` whoever
-            speaks in each shot, told by the video's own sound; where that is not clear, the most prominent.
-        face: redraw this person alone: a number as `sidgan.dubbing.faces` gives it, or a picture of them.
-        speakers: several voices, by the number of the person who is to speak with each; nobody else is redrawn. The
-            timeline goes by the longest.
-        background: heard under the voices, and by people alone: a file with music and effects, or ``original``, the
-            video's own sound without its speech. That takes a separation tool (`sidgan.media.separation`).
-        silence: where a voice is silent for 0.3 s and more, or over before the others, the network hears nothing at
-            all and mostly closes the mouth (``close``; one that is shut already stays as it was filmed), the mouth
-            stays as it was filmed (``keep``), or the network draws what it makes of the recording's noise (``draw``).
-        length: a voice that is longer than the video is ``cut``, or the video is made to last as long: by ``hold``
-            of its last frame, in a ``loop``, or forwards and backwards (``pingpong``). ``keep`` cuts a longer voice
-            too; after a shorter one the original sound goes on instead of silence.
+            speaks in each shot, judged by the video's own sound; where that is not clear, the most prominent person.
+        face: redraw only this person: a number from `sidgan.dubbing.faces`, or a picture of them.
+        speakers: several voices, by the number of the person who speaks with each; nobody else is redrawn. The longest
+            voice counts as the length of the voice.
+        background: sound mixed under the voices; the network does not hear it. A file with music and effects, or
+            ``original``: the video's own sound without its speech, for which a separation tool is needed
+            (`sidgan.media.separation`).
+        silence: what happens where a voice pauses for at least 0.3 s, or ends before the others. ``close``: the network
+            hears digital silence and mostly closes the mouth; a mouth that was filmed shut stays as filmed. ``keep``:
+            the mouth stays as filmed. ``draw``: the network draws whatever it hears in the recording's noise.
+        length: ``cut`` cuts a voice that is longer than the video; ``hold``, ``loop`` and ``pingpong`` extend the video
+            instead: with its last frame, from the beginning, or backwards and forwards. ``keep`` also cuts a longer
+            voice; after a shorter one, the original sound continues instead of silence.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-        engine: what runs the network: ``torch``, ``onnx``, ``openvino``, or ``auto``, the fastest of them here. The
-            first is the default because another engine, and another choice, may give other bits.
+        engine: what runs the network: ``torch``, ``onnx``, ``openvino``, or ``auto``, the fastest of these on this
+            machine. Engines may differ in single bits, so the default is always the same one.
         encoder: ``x264``, ``x265`` or any other by FFmpeg's name, such as ``h264_nvenc``.
         crf: constant quality, 0 (best) to 51.
-        lossless: encode without loss, whatever ``crf`` says: what was not redrawn is exactly the source's.
-        steady: how calm redrawn skin is made, 0 to 1; lips move as they do.
-        emphasis: how strongly the mouth moves with the voice, 0 to 3; 1 as suits the weights (`Generator.lively`). An
-            exported model moves it so, too.
+        lossless: encode without loss and ignore ``crf``; pixels that were not redrawn are exactly those of the source.
+        steady: temporal smoothing of redrawn skin, 0 (none) to 1; lips are not smoothed.
+        emphasis: how strongly the mouth moves with the voice, 0 to 3, relative to what suits the weights
+            (`Generator.lively`), which is 1. An exported model always has 1.
         progress: called with the stage, the frames done, and the frames in total (an estimate at first).
         generator: a network to use in place of ``model``.
-        own: networks of the same size for single faces, by their place among the video's tracks, the most prominent
-            first (`sidgan.adaptation.adapt_faces` makes them); the other faces are drawn by the model.
-        on_frame: shown every frame that is drawn, before and after; it must not write into them.
+        own: networks of the same size for single faces, by track number, the most prominent track first
+            (`sidgan.adaptation.adapt_faces` makes them); the other faces are drawn by the model.
+        on_frame: called with every drawn frame before and after redrawing; it must not write into them.
         sign: also sign the output, an ``.mp4`` or ``.mov``.
-        workers: processes that draw, each with a network of its own; the output is the same.
-        ray: address of a Ray cluster that draws instead, see `sidgan.executors.on_ray`: machines of one kind,
-            which all see the inputs and the folder of ``out``. The output is the same.
-        on_damage: where a video is damaged or cut off, ``stop``, or ``pass`` over what cannot be decoded: the picture
-            before it is shown that much longer, and the report says so.
-        tell: called with one line about what was found of an earlier run.
+        workers: processes that draw, each with its own copy of the network; the output is the same.
+        ray: address of a Ray cluster that draws instead, see `sidgan.executors.on_ray`: machines of one kind that all
+            can read the inputs and write to the folder of ``out``. The output is the same.
+        on_damage: where a video is damaged or cut off, ``stop`` with an error, or ``pass`` over frames that cannot be
+            decoded: the frame before them is shown longer, and the report lists these gaps.
+        tell: called with single lines for the user, such as what is resumed of an earlier run.
 
     Returns:
         What was redrawn and what was not, how it looks, and how long it took.
@@ -131,7 +133,7 @@ def dub(
         NoFaceError: there is no usable face in the whole video. No output is made.
         OutputError: ``out`` cannot be written or is one of the inputs.
         ConfigError, CheckpointError: an impossible setting or encoder; weights that cannot be used.
-        SidganError: the output, read back, is not what it should be; it was removed.
+        SidganError: the finished output failed verification and was removed.
     """
     settings = Settings(
         faces=faces, face=face_of(face), speakers={n: Path(file) for n, file in (speakers or {}).items()},
@@ -144,13 +146,15 @@ def dub(
 
 
 @dataclass(frozen=True)
-class _Order:
-    """One dub that is asked for; see `dub`.
+class _Request:
+    """The validated arguments of one call of `dub`.
 
     Attributes:
-        given: its files. clip: the video.
-        ready: the engines of ``own``, by track.
-        cluster: machines that draw, if others are to.
+        given: the input files.
+        clip: the probed video.
+        own, ready: networks for single faces and their engines, by track number.
+        cluster: the machines that draw; ``None`` where this one does.
+        show: called with progress, see `dub`.
     """
 
     given: Inputs
@@ -169,32 +173,33 @@ class _Order:
 
 
 @dataclass(frozen=True)
-class _Made:
-    """What was written.
+class _Written:
+    """What `Dubber._write_output` wrote, for the report.
 
     Attributes:
-        plan: what was to become of each frame. told: what did, segment by segment.
-        mark: what the output says about itself.
+        plan: what was to happen to each frame.
+        records: what was done, segment by segment.
+        mark: the provenance mark in the output.
         own_end: see `sidgan.dubbing.preparation.Heard`.
-        left: what of the video was not taken over, a line each.
+        left: parts of the video that could not be copied to the output, one line each.
     """
 
     plan: Plan
-    told: Sequence[Record]
+    records: Sequence[Record]
     mark: provenance.Mark
     own_end: Fraction
     left: Sequence[str]
 
 
 class Dubber:
-    """A loaded model that dubs one video after the other.
+    """A loaded model that dubs one video after another.
 
     Args:
         model, generator: see `dub`.
-        settings: of every dub, as one `sidgan.dubbing.settings.Settings`.
-        batch: faces that the network draws at a time.
-        change: single settings by the names that `dub` gives them (``faces`` to ``emphasis``, ``on_damage``); they come
-            before those in ``settings``.
+        settings: settings for every dub.
+        batch: how many faces the network draws at a time.
+        change: single settings by their names in `dub` (``faces`` to ``emphasis``, ``on_damage``); they override
+            ``settings``.
 
     Raises:
         ConfigError, CheckpointError: an impossible setting; weights that cannot be used.
@@ -236,7 +241,7 @@ class Dubber:
         """Dub one video; see `sidgan.dubbing.dub`.
 
         Args:
-            change: single settings by name, for this dub; those of the engine are made once, with the dubber.
+            change: single settings by name for this dub; ``device``, ``engine`` and ``emphasis`` cannot change.
         """
         out, own, settings = Path(out), own or {}, self._changed(change)
         audio = None if audio is None else Path(audio)
@@ -247,7 +252,7 @@ class Dubber:
         require(all(e.size == self.engine.size for e in ready.values()), "all faces need networks of the same size")
         clip, clock = media.probe(Path(video), tolerant=settings.on_damage == "pass"), Clock()
         given = given_files(Path(video), audio, out, sign, settings)
-        order = _Order(
+        request = _Request(
             given, clip, out, replace(settings, speakers=given.speakers), own, ready, sign, workers, cluster, on_frame,
             progress or (lambda stage, done, total: None), tell, clock,
         )  # fmt: skip
@@ -255,49 +260,49 @@ class Dubber:
             work = stack.enter_context(Journal(out))
             with clock.stage("listen"):
                 kept = work_folder(out) / "separated"
-                stack.enter_context(given.mixed(kept, settings.device, order.show, tell))
+                stack.enter_context(given.mixed(kept, settings.device, request.show, tell))
             draft = out
             if sign is not None:
                 draft = sign.draft(out)
                 stack.callback(draft.unlink, missing_ok=True)
-            made = self._made(order, work, draft)
+            written = self._write_output(request, work, draft)
             if sign is not None:
                 with clock.stage("sign"):
-                    sign.sign(draft, out, given.video, made.mark.to_dict(), made.mark.edited.spans)
+                    sign.sign(draft, out, given.video, written.mark.to_dict(), written.mark.edited.spans)
             work.remove()
         return reported(
-            made.plan, made.told, clock, f"{self.model}, adapted" if own else self.model, work.resumed,
-            lost(clip, made.plan, settings.length, made.own_end, made.left),
+            written.plan, written.records, clock, f"{self.model}, adapted" if own else self.model, work.resumed,
+            lost(clip, written.plan, settings.length, written.own_end, written.left),
         )  # fmt: skip
 
     def stream(
         self, frames: Iterable[Byte], audio: Iterable[Float], *, rate: Fraction | float = 25, audio_rate: int = 16_000,
         **change: Any,
     ) -> Iterator[Byte]:  # fmt: skip
-        """Dub pictures that are still arriving, from a camera or another program, without a file.
+        """Dub a live stream of pictures, from a camera or another program, without a file.
 
-        Each picture comes out when at most 32 more have come in after it (1.3 s at 25 a second, `sidgan.dubbing.live`);
-        which pictures and sound come together in one piece makes no difference to a bit. What is decided about a face
-        is decided by its last seconds: in a video that is complete, `dub` knows better. Where nothing is redrawn, for
-        want of a usable face or when the sound is over, pictures are as they came, and so is everything around mouths.
+        Each picture is returned after at most 32 more have arrived (1.3 s at 25 fps, `sidgan.dubbing.live`). How the
+        sound is cut into blocks does not change the result. Decisions about a face rely on its last few seconds, so a
+        complete video is better dubbed with `dub`. Pictures without a usable face, pictures after the end of the
+        sound, and all pixels away from redrawn mouths are returned unchanged, bit for bit.
 
-        Nothing marks these pictures as altered. Tell whoever sees them.
+        These pictures carry no mark that says they were altered. Tell whoever sees them.
 
         Args:
-            frames: pictures (H, W, 3) uint8 RGB, all of one size, taken one by one.
-            audio: consecutive pieces (n,) float32 in [-1, 1] of one channel, of any length, or one array; taken as far
-                as the pictures have come. It begins with the first of them.
-            rate: pictures a second.
-            audio_rate: samples a second.
-            change: single settings by name. Of those that say who is redrawn, only ``faces``, ``largest`` or ``all``,
-                can be used; those of files say nothing here.
+            frames: pictures (H, W, 3) uint8 RGB, all of one size, consumed one by one.
+            audio: one channel as consecutive blocks (n,) float32 in [-1, 1] of any length, or as one array. It starts
+                at the first picture and is consumed as the pictures arrive.
+            rate: pictures per second.
+            audio_rate: samples per second, Hz.
+            change: single settings by name. Of those that choose who is redrawn, only ``faces``, ``largest`` or
+                ``all``, can be used; settings that concern files have no effect.
 
         Yields:
-            (H, W, 3) uint8 RGB, as many as came.
+            (H, W, 3) uint8 RGB, one for each picture of ``frames``.
 
         Raises:
             ConfigError: an impossible setting.
-            InputError: something else than pictures or sound came in.
+            InputError: an item that is not a picture, or not sound.
         """
         settings = self._changed(change)
         require(0 < rate <= 1000, f"rate must be above 0 and at most 1000 pictures a second, not {rate}")
@@ -309,53 +314,54 @@ class Dubber:
         return Live(self.engine, settings, Fraction(rate).limit_denominator(100_000), hearing).dubbed(frames)
 
     def _changed(self, change: Mapping[str, Any]) -> Settings:
-        """The settings of one dub."""
+        """The settings of one dub: those of this object with some changed."""
         settings = replace(self.settings, **change)
         fixed = [name for name in OF_ENGINE if getattr(settings, name) != getattr(self.settings, name)]
         require(not fixed, f"{' and '.join(fixed)} cannot change between the dubs of a Dubber; create another Dubber")
         return settings
 
-    def _made(self, order: _Order, work: Journal, draft: Path) -> _Made:
-        """Write the output, proven but not signed, to ``draft``."""
-        given, clip, settings, clock = order.given, order.clip, order.settings, order.clock
-        # Entered first, so that an output or a voice that cannot be used is told before minutes are spent.
+    def _write_output(self, request: _Request, work: Journal, draft: Path) -> _Written:
+        """Write and verify the output, not signed yet, at ``draft``."""
+        given, clip, settings, clock = request.given, request.clip, request.settings, request.clock
+        # The writer is opened first, so that an unusable output or voice raises before minutes of work.
         with media.Writer(draft, clip, audio=given.sound, encoding=settings.encoding, named=True) as writer:
             with clock.stage("mark"):
-                inputs, here = self._inputs(given, settings, order.own), surroundings(settings.engine, settings.device)
-            work.open(inputs | settings.noted() | here, order.tell)
-            plan = _planned(order, work, self.engine)
+                inputs = self._inputs(given, settings, request.own)
+                here = surroundings(settings.engine, settings.device)
+            work.open(inputs | settings.noted() | here, request.tell)
+            plan = _planned(request, work, self.engine)
             sound = heard(given.sound, clip, plan, settings.length)
             if sound.goes_on:
                 writer.go_on_with_own_sound()
-            drawing = Drawing(clip, plan, self.engine, order.ready, clock, order.show, settings.steady)
+            drawing = Drawing(clip, plan, self.engine, request.ready, clock, request.show, settings.steady)
             with clock.stage("mark"):
-                mark = self._mark(clip, inputs, drawing, plan.timeline, signed=order.sign is not None)
-            told = self._drawn(order, work, drawing, len(plan.timeline), here)
+                mark = self._mark(clip, inputs, drawing, plan.timeline, signed=request.sign is not None)
+            records = self._draw_segments(request, work, drawing, len(plan.timeline), here)
             writer.tags = mark.tags()
-            digests = [*chain(*(record.digests for record in told))]
-            meant = Meant(order.out, given.video, plan.timeline, digests, sound.said, sound.goes_on, mark)
-            writer.prove = partial(prove, meant, work, clock, order.show)
+            digests = [*chain(*(record.digests for record in records))]
+            expected = Expected(request.out, given.video, plan.timeline, digests, sound.said, sound.goes_on, mark)
+            writer.prove = partial(prove, expected, work, clock, request.show)
             with clock.stage("write"):
-                parts = [media.Segment(work.segment(record.segment)) for record in told]
+                parts = [media.Segment(work.segment(record.segment)) for record in records]
                 writer.join(parts, subtitles=plan.seen.end)
-        return _Made(plan, told, mark, sound.own_end, writer.left())
+        return _Written(plan, records, mark, sound.own_end, writer.left())
 
-    def _drawn(
-        self, order: _Order, work: Journal, drawing: Drawing, count: int, here: Mapping[str, Any]
+    def _draw_segments(
+        self, request: _Request, work: Journal, drawing: Drawing, count: int, here: Mapping[str, Any]
     ) -> list[Record]:
-        """All segments of ``count`` frames, those drawn now and those of an earlier run."""
-        studio = Studio(
-            Scheme(order.clip, order.settings.encoding, ending(order.out), work.folder), work.analysis,
-            order.given.voice, order.settings, self._network, order.own, self.engine.batch, torch.get_num_threads(),
-            here,
+        """Draw the segments that an earlier run did not, and return the records of all ``count`` frames in order."""
+        setup = WorkerSetup(
+            Scheme(request.clip, request.settings.encoding, ending(request.out), work.folder), work.analysis,
+            request.given.voice, request.settings, self._network, request.own, self.engine.batch,
+            torch.get_num_threads(), here,
         )  # fmt: skip
         return complete(
-            work, count, drawing, studio, order.workers, order.clock, order.show, order.on_frame,
-            order.cluster,
+            work, count, drawing, setup, request.workers, request.clock, request.show, request.on_frame,
+            request.cluster,
         )  # fmt: skip
 
     def _inputs(self, given: Inputs, settings: Settings, own: Mapping[int, Generator]) -> dict[str, Any]:
-        """Digests of all that a dub is made of."""
+        """Digests of everything the output depends on: files, weights and adapted networks."""
         networks = {id(network): checkpoint.digest(network.state_dict()) for network in own.values()}
         return {
             "video": provenance.digest_of(given.video), "model": self._digest,
@@ -378,16 +384,16 @@ class Dubber:
         )  # fmt: skip
 
 
-def _planned(order: _Order, work: Journal, engine: Engine) -> Plan:
-    """What becomes of each frame, by what the video shows and the voices say."""
-    settings = order.settings
+def _planned(request: _Request, work: Journal, engine: Engine) -> Plan:
+    """Run the first pass, or load it from an earlier run, and plan what happens to each frame."""
+    settings = request.settings
 
     def find() -> Analysis:
-        seen = analyse(order.clip, settings.faces, order.show, settings.face, list(settings.speakers))
-        rehearse(order.clip, seen, engine, order.ready)
+        seen = analyse(request.clip, settings.faces, request.show, settings.face, list(settings.speakers))
+        rehearse(request.clip, seen, engine, request.ready)
         return seen
 
-    with order.clock.stage("analyse"):
+    with request.clock.stage("analyse"):
         seen = first_pass(work, find)
-    with order.clock.stage("listen"):
-        return planned(seen, order.given.voice, settings)
+    with request.clock.stage("listen"):
+        return planned(seen, request.given.voice, settings)

@@ -1,4 +1,4 @@
-"""The files of a dub: a video, one voice or several, what lies under them, and what they sound like together."""
+"""The input files of a dub (video, voices, background), and the mix of their sound."""
 
 from __future__ import annotations
 
@@ -15,19 +15,21 @@ from sidgan.files import require_apart, writing
 
 
 class Inputs:
-    """What goes into a dub.
+    """The input files of a dub.
 
     Args:
         video: the video.
         audio: the sound track; ``None`` for the mix of the speakers' voices.
-        speakers: voices by the number of their person.
-        out: the output, which must be none of them.
-        background: what is heard under the voices.
+        speakers: voice files by the number of their person.
+        out: the output, which must differ from all inputs.
+        background: sound to mix under the voices.
 
     Attributes:
-        video: as given. speakers: as given, in order.
-        voices: all files with speech; the one that is heard comes first, if it is one of them.
-        voice: what the voices sound like together. sound: what the output does. See `mixed`.
+        video: as given.
+        speakers: as given, sorted by number.
+        voices: all files with speech, ``audio`` first if given.
+        voice: file with the voices mixed; until `mixed` is entered, the first voice.
+        sound: file with the sound of the output, background included; likewise.
 
     Raises:
         ConfigError: there is no voice.
@@ -41,8 +43,8 @@ class Inputs:
         self.speakers = {number: Path(file) for number, file in sorted((speakers or {}).items())}
         self.voices = ([] if audio is None else [Path(audio)]) + list(self.speakers.values())
         require(bool(self.voices), "give a voice, or speakers with voices of their own")
-        under = [background] if isinstance(background, Path) else []
-        require_apart(out, [video, *self.voices, *under])
+        files = [video, *self.voices, *([background] if isinstance(background, Path) else [])]
+        require_apart(out, files)
         self.video, self._background = video, background
         self.voice = self.sound = self.voices[0]
         self._heard = self.voices if audio is None else self.voices[:1]
@@ -51,37 +53,37 @@ class Inputs:
     def mixed(
         self, kept: Path, device: str, progress: Progress, tell: Callable[[str], None] | None
     ) -> Iterator[None]:
-        """Mix what has to be, in a folder that is there for as long as the block runs.
+        """Mix voices and background where needed, into a temporary folder that exists while the block runs.
 
         Args:
-            kept: folder for the video's own sound without its speech, where it stays for later runs.
+            kept: folder for the video's own sound without its speech, which later runs use again.
             device, progress, tell: see `sidgan.dub`.
 
         Raises:
             InputError: a voice has no sound, or cannot be read.
             SidganError: as `sidgan.media.write_rest`.
         """
-        under, turned = self._background, 1.0
-        for file in (*self.voices, *([under] if isinstance(under, Path) else [])):
+        background, gain = self._background, 1.0
+        for file in (*self.voices, *([background] if isinstance(background, Path) else [])):
             media.require_sound(file)
-        if under == "original":
-            under = kept / f"{provenance.digest_of(self.video)[:16]}.wav"
-            if not under.exists():
+        if background == "original":
+            background = kept / f"{provenance.digest_of(self.video)[:16]}.wav"
+            if not background.exists():
                 with writing(kept):
                     kept.mkdir(exist_ok=True)
                 try:
-                    media.write_rest(under, self.video, device=device, progress=progress)
+                    media.write_rest(background, self.video, device=device, progress=progress)
                 finally:
                     with suppress(OSError):
-                        kept.rmdir()  # where nothing came of it
-        mixing = len(self._heard) > 1 or under is not None  # otherwise a killed dub leaves no empty folder behind
+                        kept.rmdir()  # empty if the separation failed
+        mixing = len(self._heard) > 1 or background is not None  # else no folder, which a killed dub would leave behind
         with TemporaryDirectory(prefix="sidgan-") if mixing else nullcontext("") as name:
             if len(self._heard) > 1:
                 self.voice = self.sound = Path(name) / "voices.wav"
-                turned = media.write_mix(self.voice, self._heard)
-            if under is not None:
+                gain = media.write_mix(self.voice, self._heard)
+            if background is not None:
                 self.sound = Path(name) / "mix.wav"
-                turned = media.write_mix(self.sound, [*self._heard, under])
-            if tell is not None and (less := media.turned_down(turned)):
+                gain = media.write_mix(self.sound, [*self._heard, background])
+            if tell is not None and (less := media.turned_down(gain)):
                 tell(f"all of the sound was {less}")
             yield

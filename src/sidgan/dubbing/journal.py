@@ -1,18 +1,18 @@
-"""What was done for an output so far, so that it can be gone on with: a folder beside it, for as long as it takes.
+"""The work folder beside an output: saves finished segments, so that an interrupted dub can resume.
 
 ::
 
     .talk-german.mp4.sidgan/           removed when the output is complete
-        lock                           held by the run that is at work
+        lock                           locked by the active run
         adapted/                       weights adapted to the faces (`sidgan.adaptation.kept`)
-        separated/                     the video's own sound without its speech, where that was asked for
-        3f0c.../                       one folder for each set of inputs and settings: what differs is never mixed
-            journal.jsonl              first the settings, then a line for each segment that is complete
-            analysis.npz               the first pass
-            00000.segment ...          encoded pictures
+        separated/                     the video's own sound without its speech (with background ``original``)
+        3f0c.../                       one folder per combination of inputs and settings, so that they never mix
+            journal.jsonl              first the settings, then one line for each finished segment
+            analysis.npz               result of the first pass
+            00000.segment ...          encoded frames
 
-A line is written when its segment lies complete on the disk. What a kill leaves half-written, a line or a segment, is
-found and done again.
+A line is written once its segment is completely on disk. Lines and segments that a kill leaves half-written are
+detected and made again.
 """
 
 from __future__ import annotations
@@ -40,21 +40,21 @@ from sidgan.errors import InputError, OutputError
 from sidgan.files import require_file, require_place, write_text, writing
 from sidgan.version import __version__
 
-LENGTH = 250  #: frames in a segment, more or less
-#: Packages of which another version may compute other bits.
+LENGTH = 250  #: frames in a segment, approximately
+#: Packages whose version may change single bits of the output.
 LIBRARIES = ("torch", "numpy", "av", "opencv-python-headless", "dlib-bin", "dlib", "onnxruntime", "openvino")
-NAMED = 3  #: settings that are named where two runs differ
+NAMED = 3  #: settings named at most when two runs differ
 
 
 @dataclass(frozen=True)
 class Record:
-    """A segment that is complete.
+    """A finished segment: one line of a journal.
 
     Attributes:
         segment: its number.
-        first, stop: its frames.
+        first, stop: its frames, ``stop`` excluded.
         dubbed, passed, sides, looks: see `sidgan.dubbing.drawing.Done`.
-        digests: of each frame as it went into the encoder, where that is to come back.
+        digests: digest of each frame before encoding; empty unless the encoding is lossless.
         engine: what ran the network.
     """
 
@@ -70,7 +70,7 @@ class Record:
 
     @classmethod
     def read(cls, line: str) -> Record | None:
-        """A line of a journal; ``None`` where it is none, or half of one."""
+        """Parse a line of a journal; ``None`` if it is damaged or incomplete."""
         try:
             values = json.loads(line)
             passed = tuple((int(first), int(last), str(reason)) for first, last, reason in values.pop("passed"))
@@ -82,7 +82,7 @@ class Record:
 
 
 def joined(records: Iterable[Record]) -> Done:
-    """What was done altogether; stretches are whole again where segments had cut them."""
+    """Sum up segments; runs of frames that were split at segment borders are joined again."""
     done = Done()
     for record in records:
         done.dubbed += record.dubbed
@@ -94,9 +94,9 @@ def joined(records: Iterable[Record]) -> Done:
 
 
 def surroundings(engine: str, device: str) -> dict[str, Any]:
-    """What decides bytes beside inputs and settings: program, libraries, processor, and how many threads there are."""
+    """What determines the output's bytes besides inputs and settings: versions, device, processor, threads."""
     libraries = {}
-    for name in LIBRARIES:  # one by one: to read what all packages say about themselves takes 50 ms
+    for name in LIBRARIES:  # one by one: reading the metadata of all packages takes 50 ms
         with suppress(PackageNotFoundError):
             libraries[name] = version(name)
     on = choose_device(device)
@@ -110,23 +110,23 @@ def surroundings(engine: str, device: str) -> dict[str, Any]:
 
 
 def work_folder(out: Path) -> Path:
-    """Where the work for an output is kept."""
+    """The folder that holds the unfinished work for an output."""
     require_file(out)
     return out.with_name(f".{out.name}.sidgan")
 
 
 class Journal:
-    """The work for one output. Use it as a context manager: as long as it is open, no other run writes that output.
+    """The work folder of one output, as a context manager that locks it: no other run can write the same output.
 
     Args:
         out: the output.
 
     Attributes:
-        folder: for what belongs to the inputs and settings it was opened for.
-        resumed: frames that an earlier run had done.
+        folder: the subfolder for the inputs and settings passed to `open`.
+        resumed: number of frames that an earlier run had finished.
 
     Raises:
-        OutputError: the folder cannot be written, or another run is at work on the same output.
+        OutputError: the folder cannot be written, or another run is writing the same output.
     """
 
     def __init__(self, out: Path) -> None:
@@ -137,17 +137,17 @@ class Journal:
     def __enter__(self) -> Self:
         require_place(self._out)
         with writing(self._out):
-            while not self._held():
+            while not self._lock():
                 pass
         return self
 
-    def _held(self) -> bool:
-        """Try to lock the folder; false where the file that was locked is gone by then.
+    def _lock(self) -> bool:
+        """Try to lock the folder; false if the lock file was removed meanwhile.
 
-        A run that ends removes the file. Whoever has locked the removed one would not be noticed by the next run.
+        A run that ends removes the lock file. A lock on a removed file would be invisible to the next run.
 
         Raises:
-            OutputError: another run holds it.
+            OutputError: another run holds the lock.
         """
         path = self._root / "lock"
         self._root.mkdir(exist_ok=True)
@@ -165,22 +165,22 @@ class Journal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Leave what is of use to a later run."""
-        if not self._removed:  # else what is there now belongs to another run
+        """Release the lock; keep only what a later run can use."""
+        if not self._removed:  # else the folder may already belong to another run
             if not self.analysis.exists() and self.folder != self._root:
                 shutil.rmtree(self.folder, ignore_errors=True)
             if {path.name for path in self._root.glob("*")} <= {"lock"}:
                 shutil.rmtree(self._root, ignore_errors=True)
         self._stack.close()
         if os.name == "nt" and {path.name for path in self._root.glob("*")} <= {"lock"}:
-            shutil.rmtree(self._root, ignore_errors=True)  # where a file that is open cannot be removed
+            shutil.rmtree(self._root, ignore_errors=True)  # Windows cannot remove a file that is open
 
     def open(self, settings: Mapping[str, Any], tell: Callable[[str], None] | None = None) -> None:
-        """Find what was done under the same inputs and settings.
+        """Open or create the subfolder for these inputs and settings, and find the segments of an earlier run.
 
         Args:
-            settings: plain values that decide the output's bytes, with names for people.
-            tell: told in one line about the work of an earlier run, if there was any.
+            settings: plain values that determine the output's bytes, with readable names.
+            tell: called with one line about an unfinished earlier run, if there is one.
 
         Raises:
             OutputError: the folder cannot be written.
@@ -191,7 +191,7 @@ class Journal:
             self.folder.mkdir(exist_ok=True)
         records = self.records()
         self.resumed = sum(record.stop - record.first for record in records.values())
-        line = f"resuming: {self.resumed} frames are done already" if records else self._others(mine)
+        line = f"resuming: {self.resumed} frames are done already" if records else self._other_settings(mine)
         if tell is not None and line:
             tell(line)
         lines = [{"settings": mine}, *map(asdict, records.values())]
@@ -199,7 +199,7 @@ class Journal:
 
     @property
     def analysis(self) -> Path:
-        """The file with the first pass."""
+        """The file with the result of the first pass."""
         return self.folder / "analysis.npz"
 
     @property
@@ -211,38 +211,38 @@ class Journal:
         return self.folder / f"{number:05}.segment"
 
     def records(self) -> dict[int, Record]:
-        """The segments that are complete, by number."""
+        """The finished segments, by number in ascending order."""
         try:
             lines = self._journal.read_text(encoding="utf-8").splitlines()[1:]
         except OSError:
             return {}
         found = {record.segment: record for record in map(Record.read, lines) if record is not None}
-        return {number: found[number] for number in sorted(found) if self._whole(number)}
+        return {number: found[number] for number in sorted(found) if self._complete(number)}
 
     def remove(self) -> None:
-        """Forget everything: it is of no more use. From now on another run may write the output."""
+        """Remove the work folder; from now on another run may write the output."""
         shutil.rmtree(self._root, ignore_errors=True)
         self._removed = True
 
-    def _whole(self, number: int) -> bool:
+    def _complete(self, number: int) -> bool:
         with suppress(InputError):
             return media.Segment(self.segment(number)).count >= 0
         return False
 
-    def _others(self, mine: Mapping[str, Any]) -> str:
-        """A line about unfinished work for other settings and in what they differ; empty where there is none."""
+    def _other_settings(self, mine: Mapping[str, Any]) -> str:
+        """A line that says how an unfinished run's settings differed; empty if there is none."""
         for journal in sorted(self._root.glob("*/journal.jsonl")):
             with suppress(OSError, ValueError, KeyError, IndexError, AttributeError):
                 theirs = json.loads(journal.read_text(encoding="utf-8").splitlines()[0])["settings"]
                 names = [name for name in mine if mine[name] != theirs.get(name)]
-                told = ", ".join(_change(name, theirs.get(name), mine[name]) for name in names[:NAMED])
-                if told:
-                    return f"starting again: the unfinished run for {self._out.name} had other settings: {told}"
+                changes = ", ".join(_change(name, theirs.get(name), mine[name]) for name in names[:NAMED])
+                if changes:
+                    return f"starting again: the unfinished run for {self._out.name} had other settings: {changes}"
         return ""
 
 
 def add(folder: Path, record: Record) -> None:
-    """Note in a journal's folder a segment whose file is complete; several processes may do so.
+    """Append a finished segment to the journal in ``folder``; several processes may do so at the same time.
 
     Raises:
         OutputError: it cannot be written.
@@ -251,7 +251,7 @@ def add(folder: Path, record: Record) -> None:
     with writing(folder):
         handle = os.open(folder / "journal.jsonl", os.O_WRONLY | os.O_APPEND)
         try:
-            os.write(handle, line)  # one call, so that lines of several processes do not mix
+            os.write(handle, line)  # a single call, so that lines of several processes do not interleave
             os.fsync(handle)
         finally:
             os.close(handle)

@@ -1,4 +1,4 @@
-"""What becomes of each frame of an output: known before the first is drawn, so that the mark can say it."""
+"""Which faces are redrawn in which frame of the output, decided before drawing, so that the mark can state it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sidgan.people import SHUT, TrackedFace
 from sidgan.timeline import Showing, Timeline
 from sidgan.types import Array, Float
 
-FADE = 3  #: frames over which a redrawn mouth comes and goes next to frames that are left alone; not at cuts
+FADE = 3  #: frames over which a redrawn mouth fades in and out next to frames left as filmed; not at cuts
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,9 @@ class Plan:
     """Whose mouth is redrawn in which frame.
 
     Attributes:
-        seen: what is known of the video, and who was chosen.
-        voices: what is said.
-        timeline: which frame is shown when.
+        seen: result of the first pass, including who was chosen.
+        voices: the voice of each person.
+        timeline: which frame of the video is shown when in the output.
     """
 
     seen: Analysis
@@ -39,17 +39,20 @@ class Plan:
     _weights: dict[TrackedFace, tuple[Float, Float]] = field(default_factory=dict)
 
     def faces(self, shown: Showing) -> list[tuple[TrackedFace, float]] | str:
-        """Who is redrawn in a frame, and the share of it that is used, above 0 to 1; or why nobody is."""
+        """Who is redrawn in a frame of the output, each with the opacity of the drawn mouth in (0, 1].
+
+        Where nobody is, the reason in words.
+        """
         people = self.seen.by_frame.get(shown.source, [])
         refusals = [person.refusal(shown.source) for person in people]
-        willing = [p for p, refusal in zip(people, refusals, strict=True) if refusal is None]
-        if not willing or shown.time >= self.timeline.voice:
-            return next(iter(refusals), None) or ("voice is over" if willing else "no face")
-        weights = [(person, self._weight(person, shown)) for person in willing]
+        usable = [p for p, refusal in zip(people, refusals, strict=True) if refusal is None]
+        if not usable or shown.time >= self.timeline.voice:
+            return next(iter(refusals), None) or ("voice is over" if usable else "no face")
+        weights = [(person, self._weight(person, shown)) for person in usable]
         return [(person, weight) for person, weight in weights if weight > 0] or PAUSED
 
     def shots(self) -> Iterator[Shot]:
-        """What becomes of each shot, person by person; where the video is shown again, its shots are listed again."""
+        """Each shot once per person in it; where the video repeats, its shots are listed again."""
         cuts = self.seen.cuts
 
         def shot_of(shown: Showing) -> tuple[int, int]:
@@ -87,11 +90,12 @@ class Plan:
 
 
 def planned(seen: Analysis, sound: Path, settings: Settings) -> Plan:
-    """Read the voices, and decide which frame is shown when and what becomes of it.
+    """Read the voices, and plan the timeline of the output and who is redrawn in it.
 
     Args:
-        sound: what the voices sound like together.
-        settings: with the speakers' voices.
+        seen: result of the first pass.
+        sound: file with all voices mixed.
+        settings: of the dub; ``speakers`` are the files of the single voices.
 
     Raises:
         InputError: a voice has no sound, or cannot be read.
@@ -102,26 +106,28 @@ def planned(seen: Analysis, sound: Path, settings: Settings) -> Plan:
 
 
 def fades(person: TrackedFace, cuts: tuple[int, ...], count: int) -> Float:
-    """(N,) share of the redrawn mouth in each frame of a track: lower near frames of its shot that are left alone.
+    """(N,) opacity of the redrawn mouth in each frame of a track, fading towards frames that are left as filmed.
+
+    The ends of a track count as such frames, except at cuts and at the ends of the video.
 
     Args:
-        cuts: frames at which shots begin, but the first.
-        count: frames of the video.
+        cuts: first frames of all shots except the first.
+        count: frames in the video.
     """
     track = person.track
-    alone = [row for row, index in enumerate(track.frames) if person.refusal(index) is not None]
-    alone += [-1] * (track.first > 0 and track.first not in cuts)
-    alone += [len(track)] * (track.frames.stop < count and track.frames.stop not in cuts)
-    return _rising(len(track), alone)
+    kept = [row for row, index in enumerate(track.frames) if person.refusal(index) is not None]
+    kept += [-1] * (track.first > 0 and track.first not in cuts)
+    kept += [len(track)] * (track.frames.stop < count and track.frames.stop not in cuts)
+    return _fade_around(len(track), kept)
 
 
 def opened(person: TrackedFace) -> Float:
-    """(N,) 1 where a filmed mouth is open, falling to 0 over the frames next to it in which it is shut."""
-    return 1 - _rising(len(person.track), np.flatnonzero(mouth_opening(person.points) > SHUT))
+    """(N,) 1 where the filmed mouth is open, fading to 0 over the neighbouring frames in which it is shut."""
+    return 1 - _fade_around(len(person.track), np.flatnonzero(mouth_opening(person.points) > SHUT))
 
 
-def _rising(count: int, low: Sequence[int] | Array) -> Float:
-    """(count,) 0 in the rows ``low``, some of which may lie outside, and 1 more than `FADE` rows away from them."""
+def _fade_around(count: int, low: Sequence[int] | Array) -> Float:
+    """(count,) 0 in the rows ``low``, rising linearly to 1 more than `FADE` rows away; ``low`` may be out of range."""
     if not len(low):
         return np.ones(count, np.float32)
     rows, places = np.arange(count), np.sort(low)

@@ -1,4 +1,4 @@
-"""What comes before the first frame is drawn: the files, the machines, the first pass, and what will be heard."""
+"""Steps before drawing: check the inputs and the machines, run or load the first pass, plan the output's sound."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ def check(
     device: str = "auto",
     background: Background | None = None,
 ) -> None:
-    """Raise what `dub` would raise about files and tools, before minutes are spent on adaptation or separation."""
+    """Raise the errors that `dub` would raise about files and tools, before minutes of adaptation or separation."""
 
-    class Enough(Exception):  # noqa: N818  no error, but the writer is left as by one: it wants no frame, and tidies up
+    class Enough(Exception):  # noqa: N818  leaving the writer by an exception makes it clean up and want no frames
         pass
 
     check_engine(engine, device)
@@ -53,7 +53,7 @@ def check(
 
 
 def cluster_of(ray: str | None, workers: int, audio: Path | None, out: Path) -> Executor | None:
-    """The machines that draw, where others are to; they must be found before minutes are spent."""
+    """Connect to the Ray cluster that draws, before minutes of other work; ``None`` without ``ray``."""
     require(workers > 0, f"workers must be positive, not {workers}")
     if ray is None:
         return None
@@ -62,7 +62,7 @@ def cluster_of(ray: str | None, workers: int, audio: Path | None, out: Path) -> 
 
 
 def given_files(video: Path, audio: Path | None, out: Path, sign: Credentials | None, settings: Settings) -> Inputs:
-    """The files of a dub; where separation is to take minutes, all that can be wrong is told before."""
+    """The input files of a dub; before a separation, which takes minutes, they are checked completely."""
     given = Inputs(video, audio, settings.speakers, out, settings.background)
     if settings.background == "original":
         check(
@@ -73,7 +73,7 @@ def given_files(video: Path, audio: Path | None, out: Path, sign: Credentials | 
 
 
 def first_pass(work: Journal, find: Callable[[], Analysis]) -> Analysis:
-    """What the first passes find: now, or found in an earlier run."""
+    """Load the analysis of an earlier run, or make one with ``find`` and save it."""
     if work.analysis.exists():
         with suppress(ValueError):
             return Analysis.load(work.analysis)
@@ -84,13 +84,13 @@ def first_pass(work: Journal, find: Callable[[], Analysis]) -> Analysis:
 
 @dataclass(frozen=True)
 class Heard:
-    """What is heard in an output.
+    """The sound of an output.
 
     Attributes:
-        said: when the sound track is heard.
-        own_end: seconds at which the video's own sound is over that is to be kept after the voice; 0 where there is
-            none, or none wanted.
-        goes_on: whether some of it comes after the voice.
+        said: when the sound track starts and ends.
+        own_end: seconds at which the video's own sound ends, with length ``keep``; 0 where there is none, and with
+            other lengths.
+        goes_on: whether the video's own sound continues after the voice.
     """
 
     said: media.SoundSpan
@@ -99,7 +99,7 @@ class Heard:
 
 
 def heard(sound: Path, clip: Clip, plan: Plan, length: Length) -> Heard:
-    """What is heard of a sound track, and of the clip's own sound after it.
+    """Determine when the sound track is heard, and whether the clip's own sound continues after it.
 
     Raises:
         InputError: the sound track begins after the last frame of the output.

@@ -1,4 +1,4 @@
-"""One face to be redrawn: through the network, and back into its frame."""
+"""Redraw one face crop with the network, and prepare it for blending into its frame."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class Job:
     """One face to be redrawn.
 
     Attributes:
-        person, row: whose it is, and where in their track.
+        person, row: the face track, and the frame's row in it.
         crop: (S, S, 3) uint8 RGB.
-        mel: (1, 80, 28), the voice around its frame.
-        weight: the share of the redrawn mouth that is used, above 0 to 1.
+        mel: (1, 80, 28), log-mel window of the voice around the frame.
+        weight: opacity of the redrawn mouth, in (0, 1].
     """
 
     person: TrackedFace
@@ -42,13 +42,13 @@ class Job:
 
 @dataclass(frozen=True)
 class Finished:
-    """A redrawn face as it goes into its frame, at the size T that it has there.
+    """A redrawn face ready to be pasted into its frame, at its size T there in px (at most `LARGEST`).
 
     Attributes:
         image: (T, T, 3) in [0, 255].
-        alpha: (T, T), the share of it that is used.
-        luma: (T, T) in [0, 255], how bright the source is.
-        points: (68, 2) unit landmarks of what was drawn.
+        alpha: (T, T) in [0, 1], its opacity.
+        luma: (T, T) in [0, 255], of the source.
+        points: (68, 2) unit landmarks of the drawn face.
     """
 
     image: Float
@@ -58,11 +58,11 @@ class Finished:
 
 
 def redraw(engine: Engine, jobs: Sequence[Job], reference: Features, shown: Float) -> Byte:
-    """The faces of one person as the network draws them, (N, S, S, 3) uint8 RGB.
+    """Draw N faces of one person with the network: (N, S, S, 3) uint8 RGB.
 
     Args:
         jobs: N faces of one person, at least one.
-        reference: from ``engine``, of K pictures of the person.
+        reference: features of K reference pictures of the person, from ``engine``.
         shown: (K, 68, 2) unit landmarks of these pictures.
     """
     person, rows = jobs[0].person, [job.row for job in jobs]
@@ -72,13 +72,13 @@ def redraw(engine: Engine, jobs: Sequence[Job], reference: Features, shown: Floa
 
 
 def found_again(image: Byte, points: Float) -> Float:
-    """Unit landmarks (68, 2) of a redrawn face (S, S, 3), looked for where those of the filmed one are."""
+    """Detect the unit landmarks (68, 2) of a redrawn face (S, S, 3), near the landmarks of the filmed one."""
     size = len(image)
     return (landmarks(image, box_of(points * size - 0.5)) + 0.5) / size
 
 
 def finished(frame: Frame, job: Job, drawn: Byte, steady: Steady) -> Finished:
-    """A redrawn face (S, S, 3) in its person's tone, calm, with clear contours, and with the detail of the source."""
+    """Match a drawn face (S, S, 3) to its frame: tone, temporal smoothing, lip contours, fine detail, and its mask."""
     person, row = job.person, job.row
     old, box, size = person.points[row], person.boxes[row], len(drawn)
     new = found_again(drawn, old)

@@ -1,4 +1,4 @@
-"""What was done to a video, and how long each stage took."""
+"""The report of a dub: what was done to each frame, and how long each stage took."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ Progress = Callable[[str, int, int], None]  #: called with stage, frames done, f
 
 @dataclass(frozen=True)
 class Shot:
-    """What became of one person in one shot.
+    """One person in one shot.
 
     Attributes:
-        first, last: frames of the output.
-        start, end: seconds of the output at which it begins and is over.
-        person: the number of who was to be redrawn; ``None`` where nobody was.
-        confidence: how sure it was where their mouth is, mean over the frames, 0 to 1.
-        dubbed: frames with their mouth redrawn.
+        first, last: frames of the output, both included.
+        start, end: seconds of the output.
+        person: number of the person who was to be redrawn; ``None`` where there was nobody.
+        confidence: confidence that the mouth was located correctly, mean over the frames, 0 to 1.
+        dubbed: number of frames with their mouth redrawn.
     """
 
     first: int
@@ -40,23 +40,23 @@ class DubReport:
     """What was done to a video.
 
     Attributes:
-        frames: frames of the output: all of the video's, and those shown again for a voice that is longer.
-        dubbed: of these, the ones with a redrawn mouth.
-        passed: (first, last, reason) of stretches that were left alone.
-        damaged: (from, to) seconds of the video that could not be decoded; the picture before it is shown that long.
-        shots: shot by shot, who was redrawn.
-        notes: what a user should know about the choice of people, and about what of the inputs is not in the output, a
-            line each.
-        seconds: wall seconds by stage, in this run; stages overlap, and those of several workers are added, so they may
-            be more than ``wall``.
-        wall, cpu: seconds in total, and of processor time, that of workers with it.
-        memory: MiB at most: the peaks of this process and of the workers that drew, added up.
-        face_side: median side of the dubbed face squares, px in the source.
+        frames: number of frames in the output, including those repeated for a longer voice.
+        dubbed: number of frames with a redrawn mouth.
+        passed: (first, last, reason) of runs of frames that were left as filmed.
+        damaged: (from, to) seconds of the video that could not be decoded; the frame before is shown that long.
+        shots: who was redrawn, shot by shot.
+        notes: what a user should know about the choice of people, and which parts of the inputs are missing from the
+            output; one line each.
+        seconds: wall seconds by stage in this run. Stages overlap and several workers are summed, so the total may
+            exceed ``wall``.
+        wall, cpu: seconds of wall time and of processor time, the latter including workers.
+        memory: peak memory in MiB, summed over this process and the workers.
+        face_side: median side of the redrawn face squares, px in the source.
         model: which weights were used.
-        engine: what ran them, in which precision.
-        looks: how each redrawn stretch looks.
-        seam, jitter, sharpness: of all of them together, see `sidgan.dubbing.review.looks`.
-        resumed: frames that an earlier run had done.
+        engine: what ran them, and in which precision.
+        looks: image quality of each redrawn stretch of frames.
+        seam, jitter, sharpness: means over all stretches, see `sidgan.dubbing.review.looks`.
+        resumed: number of frames that an earlier run had finished.
     """
 
     frames: int
@@ -84,13 +84,13 @@ class DubReport:
 
 
 class Spent(NamedTuple):
-    """What another process spent on a segment.
+    """Time and memory that another process used for a segment.
 
     Attributes:
         seconds: wall seconds by stage.
         cpu: seconds of processor time.
-        process: its name, under which its later peaks take the place of earlier ones.
-        memory: MiB that it held at most so far.
+        process: unique name of the process; only its latest memory peak counts.
+        memory: its peak memory so far, MiB.
     """
 
     seconds: Mapping[str, float]
@@ -100,7 +100,7 @@ class Spent(NamedTuple):
 
 
 class Clock:
-    """Time by stage, from when it is made."""
+    """Measures time and memory, by stage and in total, from its creation on."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
@@ -115,7 +115,7 @@ class Clock:
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
     def add(self, spent: Spent) -> None:
-        """Add what another process spent."""
+        """Add the time and memory of another process."""
         self._elsewhere += spent.cpu
         self._peaks[spent.process] = spent.memory
         for stage, seconds in spent.seconds.items():
@@ -123,15 +123,15 @@ class Clock:
 
     @property
     def wall(self) -> float:
-        """Wall seconds since the beginning."""
+        """Wall seconds since creation."""
         return time.perf_counter() - self._wall
 
     @property
     def cpu(self) -> float:
-        """Seconds of processor time since the beginning, with that of other processes that was added."""
+        """Seconds of processor time since creation, other processes included."""
         return time.process_time() - self._cpu + self._elsewhere
 
     @property
     def memory(self) -> float:
-        """MiB that this process and the others held at most, each at its own peak."""
+        """Sum of the peak memory of this process and the others, MiB."""
         return peak_memory() + sum(self._peaks.values())

@@ -1,7 +1,7 @@
-"""The second pass in segments, which several processes may draw: each into a file of its own, in any order.
+"""Draw and encode the second pass in segments, one file each, which worker processes may make in any order.
 
-Each process loads and prepares everything itself, except for the first pass, which it reads from the journal's folder.
-It ends when the process that started it is gone, for whatever reason.
+Each worker loads the networks and voices itself, and reads the result of the first pass from the journal's folder. It
+exits when its parent process ends, for whatever reason.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ from sidgan.nn import Generator
 from sidgan.portable import keep_memory, peak_memory
 from sidgan.types import Clip, Frame
 
-Made = tuple[Record, Spent]  #: a segment by another process
+Made = tuple[Record, Spent]  #: a segment made by a worker, and what it cost
 OnFrame = Callable[[Frame, Frame], None]  #: called with each frame as decoded and as it goes to the encoder
 
 
 @dataclass(frozen=True)
 class Part:
-    """A segment to be made: its number, and its frames."""
+    """A segment to make: its number, and its frames ``first`` to ``stop - 1``."""
 
     segment: int
     first: int
@@ -50,7 +50,7 @@ class Part:
 
 
 def parts(count: int) -> list[Part]:
-    """``count`` frames in about equal segments of about `LENGTH`: a short last one may be too short for B-frames."""
+    """Split ``count`` frames into equal segments of about `LENGTH`: a short last one may be too short for B-frames."""
     many = max(1, round(count / LENGTH))
     bounds = [count * i // many for i in range(many + 1)]
     return [Part(i, bounds[i], bounds[i + 1]) for i in range(many)]
@@ -58,7 +58,7 @@ def parts(count: int) -> list[Part]:
 
 @dataclass(frozen=True)
 class Scheme:
-    """How segments are encoded, and where to."""
+    """How segments are encoded, and the folder to which they are written; ``suffix`` is that of the output."""
 
     clip: Clip
     encoding: media.Encoding
@@ -67,10 +67,10 @@ class Scheme:
 
 
 def make(part: Part, drawing: Drawing, scheme: Scheme, clock: Clock, on_frame: OnFrame | None = None) -> Record:
-    """Draw and encode a segment, and note it in the journal.
+    """Draw and encode a segment, and add it to the journal.
 
     Raises:
-        InputError: the video cannot be read any more.
+        InputError: the video can no longer be read.
         OutputError: the segment cannot be written.
     """
     digests, path = list[int](), scheme.folder / f"{part.segment:05}.segment"
@@ -94,16 +94,16 @@ def make(part: Part, drawing: Drawing, scheme: Scheme, clock: Clock, on_frame: O
 
 
 @dataclass(frozen=True)
-class Studio:
-    """All that a process needs to draw segments by itself.
-
-    It makes its drawing from scratch; only the first pass is read from ``analysis``. See `sidgan.dub` for the rest.
+class WorkerSetup:
+    """Everything that a worker process needs to draw segments. It is sent to workers, so it must be picklable.
 
     Attributes:
-        sound: what the voices sound like together.
-        analysis: file with the first pass.
-        threads: of torch in each process; results may differ in single bits where their number differs.
-        here: `sidgan.dubbing.journal.surroundings` of the process that began it.
+        analysis: file with the result of the first pass.
+        sound: file with all voices mixed.
+        model, own: see `sidgan.dub`.
+        batch: faces that the network draws at a time.
+        threads: torch threads per process; another number may change single bits of the result.
+        here: `sidgan.dubbing.journal.surroundings` of the parent process.
     """
 
     scheme: Scheme
@@ -117,21 +117,21 @@ class Studio:
     here: Mapping[str, Any]
 
     def drawing(self, clock: Clock) -> Drawing:
-        """Load the networks and the first pass, read the voices, and make ready to draw any segment."""
-        model, how = self.model if isinstance(self.model, Generator) else load(self.model), self.settings
-        plan = planned(Analysis.load(self.analysis), self.sound, how)
-        engine, own = engine_of(model, how, self.batch), engines(self.own, how, self.batch)
-        return Drawing(self.scheme.clip, plan, engine, own, clock, _silent, how.steady)
+        """Load the networks and the first pass, read the voices, and prepare to draw any segment."""
+        model, settings = self.model if isinstance(self.model, Generator) else load(self.model), self.settings
+        plan = planned(Analysis.load(self.analysis), self.sound, settings)
+        engine, own = engine_of(model, settings, self.batch), engines(self.own, settings, self.batch)
+        return Drawing(self.scheme.clip, plan, engine, own, clock, _no_progress, settings.steady)
 
 
-def _silent(stage: str, done: int, total: int) -> None:
-    """Progress that is told by the process that began this one."""
+def _no_progress(stage: str, done: int, total: int) -> None:
+    """No progress from workers: the parent process reports it."""
 
 
 def engine_of(network: Generator | Graph, settings: Settings, batch: int) -> Engine:
-    """An engine that moves mouths as strongly as the settings say; an exported network keeps its own emphasis.
+    """An engine with the emphasis of the settings; an exported network keeps its own emphasis.
 
-    ``network`` itself is not changed: where its emphasis is another, a shallow copy that shares its weights is run.
+    ``network`` itself is not changed: if its emphasis differs, the engine runs a shallow copy that shares its weights.
     """
     if isinstance(network, Generator) and network.emphasis != (wanted := settings.emphasis * network.lively):
         network = copy(network)
@@ -140,32 +140,33 @@ def engine_of(network: Generator | Graph, settings: Settings, batch: int) -> Eng
 
 
 def engines(own: Mapping[int, Generator], settings: Settings, batch: int) -> dict[int, Engine]:
-    """An engine for each track, one for all tracks of the same network."""
+    """Engines by track number; tracks with the same network share one engine."""
     networks = {id(network): network for network in own.values()}
     ready = {i: engine_of(network, settings, batch) for i, network in networks.items()}
     return {track: ready[id(network)] for track, network in own.items()}
 
 
 def complete(
-    work: Journal, count: int, drawing: Drawing, studio: Studio, workers: int, clock: Clock, progress: Progress,
+    work: Journal, count: int, drawing: Drawing, setup: WorkerSetup, workers: int, clock: Clock, progress: Progress,
     on_frame: OnFrame | None, cluster: Executor | None = None,
 ) -> list[Record]:  # fmt: skip
-    """Draw the segments of ``count`` frames that the journal lacks, here or in several processes; all of them in order.
+    """Draw the segments that the journal lacks, in this process or in workers; the records of all, in order.
 
     Args:
-        cluster: machines that draw instead, all of which see the journal's folder.
+        count: frames of the output.
+        cluster: machines that draw instead; all must share the journal's folder.
 
     Raises:
-        SidganError: as `make`, or a process was killed.
+        SidganError: as `make`, or a worker was killed.
     """
     records = work.records()
     missing = [part for part in parts(count) if part.segment not in records]
     if missing and (cluster is not None or min(workers, len(missing)) > 1):
         done = count - sum(part.stop - part.first for part in missing)
         if cluster is not None:
-            made = cluster(partial(_make_elsewhere, studio), missing)
+            made = cluster(partial(_make_elsewhere, setup), missing)
         else:
-            made = executors.local(min(workers, len(missing)), _begin, (studio,))(_make, missing)
+            made = executors.local(min(workers, len(missing)), _initialise, (setup,))(_make, missing)
         for record, spent in made:
             records[record.segment] = record
             done += record.stop - record.first
@@ -173,24 +174,26 @@ def complete(
             progress("draw", done, count)
     else:
         for part in missing:
-            records[part.segment] = make(part, drawing, studio.scheme, clock, on_frame)
+            records[part.segment] = make(part, drawing, setup.scheme, clock, on_frame)
     return [records[number] for number in sorted(records)]
 
 
 class _Worker:
-    def __init__(self, studio: Studio) -> None:
-        torch.set_num_threads(studio.threads)
+    """The state that a worker process keeps between segments: its loaded networks and its clock."""
+
+    def __init__(self, setup: WorkerSetup) -> None:
+        torch.set_num_threads(setup.threads)
         keep_memory()
-        self._studio, self._clock, self.folder = studio, Clock(), studio.scheme.folder
+        self._setup, self._clock, self.folder = setup, Clock(), setup.scheme.folder
         self._drawing: Drawing | None = None
-        self._told = 0.0  # seconds of processor time that went with earlier segments
+        self._cpu_before = 0.0  # seconds of processor time used up to the end of the last segment
 
     def __call__(self, part: Part) -> Made:
         if self._drawing is None:
-            self._drawing = self._studio.drawing(self._clock)
+            self._drawing = self._setup.drawing(self._clock)
         self._clock.seconds.clear()
-        record, cpu = make(part, self._drawing, self._studio.scheme, self._clock), self._clock.cpu
-        spent, self._told = cpu - self._told, cpu
+        record, cpu = make(part, self._drawing, self._setup.scheme, self._clock), self._clock.cpu
+        spent, self._cpu_before = cpu - self._cpu_before, cpu
         name = f"{socket.gethostname()} {os.getpid()}"
         return record, Spent(dict(self._clock.seconds), spent, name, peak_memory())
 
@@ -198,14 +201,14 @@ class _Worker:
 _worker: _Worker | None = None
 
 
-def _begin(studio: Studio) -> None:
-    global _worker  # noqa: PLW0603  a process of the pool has nowhere else to keep its networks
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # who pressed Ctrl-C is told once, by the process that began this one
-    threading.Thread(target=_leave_with_parent, daemon=True).start()
-    _worker = _Worker(studio)
+def _initialise(setup: WorkerSetup) -> None:
+    global _worker  # noqa: PLW0603  a pool process has no other place to keep its networks
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # on Ctrl-C, only the parent process prints a message
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
+    _worker = _Worker(setup)
 
 
-def _leave_with_parent() -> None:
+def _exit_with_parent() -> None:
     parent = parent_process()
     if parent is not None:
         parent.join()
@@ -214,21 +217,21 @@ def _leave_with_parent() -> None:
 
 def _make(part: Part) -> Made:
     if _worker is None:
-        raise RuntimeError("a worker was not begun")
+        raise RuntimeError("the worker process was not initialised")
     return _worker(part)
 
 
-def _make_elsewhere(studio: Studio, part: Part) -> Made:
-    """Draw a segment on a machine of a cluster, whose processes are kept from one to the next.
+def _make_elsewhere(setup: WorkerSetup, part: Part) -> Made:
+    """Draw a segment on a machine of a cluster; its processes keep their worker for further segments.
 
     Raises:
-        SidganError: the machine is of another kind than the first, so that its bytes would be others.
+        SidganError: the machine differs from the first one, so its bytes would differ.
     """
-    global _worker  # noqa: PLW0603  as in `_begin`
-    if _worker is None or _worker.folder != studio.scheme.folder:
-        _worker = _Worker(studio)
-        there = surroundings(studio.settings.engine, studio.settings.device)
-        other = [name for name, value in studio.here.items() if there[name] != value]
+    global _worker  # noqa: PLW0603  as in `_initialise`
+    if _worker is None or _worker.folder != setup.scheme.folder:
+        _worker = _Worker(setup)
+        there = surroundings(setup.settings.engine, setup.settings.device)
+        other = [name for name, value in setup.here.items() if there[name] != value]
         if other:
             _worker = None
             raise SidganError(

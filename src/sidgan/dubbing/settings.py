@@ -1,4 +1,4 @@
-"""What decides how a video is dubbed, beside the files and the model: said once, for program, lists and journal."""
+"""The settings of a dub, defined once for the Python API, the command line, job lists and the journal."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ Damage = Literal["stop", "pass"]
 Background = Literal["original"] | Path
 DAMAGES: tuple[str, ...] = get_args(Damage)
 
-#: What the journal knows by something else: photo, voices and background by what is in them, engine and device by what
-#: they are here, encoder and quality by what comes of them together.
+#: Settings that the journal records in another form: photo, voices and background by the digests of their files, engine
+#: and device by what they are on this machine, encoder and quality together as one `media.Encoding`.
 NOTED_OTHERWISE = frozenset({"face", "speakers", "background", "engine", "device", "encoder", "crf", "lossless"})
 
 
 def face_of(given: int | str | Path | None) -> int | Path | None:
-    """The number of a person, or a photo of them."""
+    """Parse the option ``face``: the number of a person, or a photo of them."""
     if given is None or isinstance(given, int):
         return given
     return int(given) if isinstance(given, str) and given.isdecimal() else Path(given)
 
 
 def background_of(given: str | Path | None) -> Background | None:
-    """What lies under the voices: ``original``, or a file."""
+    """Parse the option ``background``: ``original``, or a file."""
     return None if given is None else "original" if given == "original" else Path(given)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How a video is dubbed. What each setting does is told by `sidgan.dub`, which takes them one by one.
+    """How a video is dubbed; `sidgan.dub` documents each setting.
 
     Raises:
         ConfigError: an impossible setting.
@@ -61,7 +61,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         require_types({one.name: getattr(self, one.name) for one in fields(Settings)}, Settings)
-        object.__setattr__(self, "face", face_of(self.face))  # who calls from Python may give them as text
+        object.__setattr__(self, "face", face_of(self.face))  # callers from Python may pass text
         object.__setattr__(self, "background", background_of(self.background))
         for name, known in (("faces", FACES), ("silence", SILENCES), ("length", LENGTHS), ("on_damage", DAMAGES)):
             value = getattr(self, name)
@@ -89,6 +89,6 @@ class Settings:
         return media.Encoding(self.encoder, self.crf, lossless=self.lossless)
 
     def noted(self) -> dict[str, Any]:
-        """Plain values that decide an output's bytes: every setting but those of `NOTED_OTHERWISE`."""
+        """Plain values for the journal that determine the output's bytes: all but those of `NOTED_OTHERWISE`."""
         names = [one.name for one in fields(Settings) if one.name not in NOTED_OTHERWISE]
         return {"encoding": str(self.encoding), **{name: getattr(self, name) for name in names}}

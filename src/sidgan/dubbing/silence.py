@@ -1,4 +1,4 @@
-"""Where a voice is silent, and what becomes of the mouth there."""
+"""Find the pauses of a voice in its log-mel spectrogram."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from sidgan.types import Array, Float
 Silence = Literal["close", "keep", "draw"]
 SILENCES: tuple[str, ...] = get_args(Silence)
 
-PAUSED = "pause of the voice"  #: why a frame is left as filmed there
-PAUSE = 0.3  #: seconds; what is shorter belongs to speech: stops, breaths between words
-DECIBELS = 12.5  #: in one unit of a spectrogram
-BELOW = 25.0  #: dB (mean over the bands) below loud speech, the 90th percentile of what is heard: silence from there on
-NOTHING = -3.8  #: mean over the bands up to which a column is silent whatever the speech: digital silence with dither
+PAUSED = "pause of the voice"  #: the reason in reports for frames that are left as filmed in a pause
+PAUSE = 0.3  #: seconds; shorter silences are part of speech, such as plosives and breaths between words
+DECIBELS = 12.5  #: dB per unit of a spectrogram
+BELOW = 25.0  #: dB below loud speech (90th percentile of the non-silent columns) from which on a column is silent
+NOTHING = -3.8  #: level, mean over the bands, up to which a column is always silent: digital silence with dither
 
 
 def silent(mel: Float) -> Array:
-    """Which columns of a spectrogram (80, steps) lie in pauses of at least 0.3 s, (steps,) bool.
+    """(steps,) bool: the columns of a spectrogram (80, steps) that lie in pauses of at least 0.3 s.
 
-    Under steady noise that is less than 25 dB below the speech, there are no pauses.
+    With steady noise less than 25 dB below the speech, no pauses are found.
     """
     if not mel.shape[1]:
         return np.zeros(0, bool)
     level = uniform_filter1d(mel.mean(0), 3, mode="nearest")
-    heard = level[level > NOTHING]
-    limit = max(NOTHING, float(np.quantile(heard, 0.9)) - BELOW / DECIBELS) if len(heard) else np.inf
+    audible = level[level > NOTHING]
+    limit = max(NOTHING, float(np.quantile(audible, 0.9)) - BELOW / DECIBELS) if len(audible) else np.inf
     quiet = level <= limit
     for begin, end in spans(quiet):
         if end - begin < PAUSE * STEPS_PER_SECOND:
@@ -39,5 +39,5 @@ def silent(mel: Float) -> Array:
 
 
 def hushed(mel: Float, still: Array) -> Float:
-    """The spectrogram with digital silence in these columns: a network then hears no breath and no hum there."""
+    """The spectrogram with digital silence in the columns ``still``; the network then hears no breath or hum there."""
     return np.where(still, np.float32(SILENCE), mel)

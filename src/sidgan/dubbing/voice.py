@@ -1,4 +1,4 @@
-"""The new voices, as the network hears them."""
+"""Read the new voices as log-mel spectrograms, and fade mouths at their silences and ends."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from sidgan.dubbing.silence import Silence, hushed, silent
 from sidgan.errors import InputError
 from sidgan.types import Array, Float
 
-FADE = round(0.12 * audio.STEPS_PER_SECOND)  #: columns, 0.12 s: a mouth comes and goes as slowly beside a silence
-ENDING = 0.16  #: seconds over which it goes at the end of a voice that is shorter than the video
+FADE = round(0.12 * audio.STEPS_PER_SECOND)  #: columns (0.12 s) over which a mouth fades in and out at a silence
+ENDING = 0.16  #: seconds over which a mouth fades out at the end of a voice that is shorter than the video
 
 
 def ending(left: Fraction) -> float:
-    """Share of the redrawn mouth ``left`` seconds before the end of a voice that is shorter than the video."""
+    """Opacity of the redrawn mouth ``left`` seconds before the end of a voice that is shorter than the video."""
     return min(1.0, float(left) / ENDING)
 
 
@@ -29,10 +29,10 @@ class Voice:
 
     Attributes:
         mel: (80, steps), its log-mel spectrogram.
-        end: seconds at which it is over, or at which no more of it was wanted.
-        still: (steps,) bool, columns of silence, in which the mouth is left as it was filmed; ``None`` where silence
-            makes no difference.
-        closes: only a mouth that was filmed shut is left as it was in silence; an open one is redrawn, shut.
+        end: seconds at which it ends, or at which reading stopped.
+        still: (steps,) bool, columns of silence, in which mouths are left as filmed; ``None`` if silence is drawn like
+            speech.
+        closes: in silence, only mouths that were filmed shut are left as filmed; open ones are redrawn, shut.
     """
 
     mel: Float
@@ -41,14 +41,14 @@ class Voice:
     closes: bool = False
 
     def at(self, time: Fraction) -> Float:
-        """What is heard around a frame shown at ``time`` s, (1, 80, 28)."""
+        """The mel window (1, 80, 28) of a frame shown at ``time`` s."""
         return audio.mel_windows(self.mel, [time])[0]
 
     def moves(self, time: Fraction, opened: float) -> float:
-        """Share of the redrawn mouth in a frame shown at ``time`` s: 0 inside a silence, rising to 1 at its ends.
+        """Opacity of the redrawn mouth in a frame shown at ``time`` s: 0 inside a silence, rising to 1 at its ends.
 
         Args:
-            opened: 0 where the filmed mouth is shut, up to 1 where it is not; see `sidgan.dubbing.plan.opened`.
+            opened: 0 where the filmed mouth is shut, up to 1 where it is open; see `sidgan.dubbing.plan.opened`.
         """
         if self.still is None:
             return 1.0
@@ -59,7 +59,7 @@ class Voice:
         return max(heard, opened) if self.closes else heard
 
     def silences(self, mode: Silence) -> Voice:
-        """The same voice with its silences treated; see `sidgan.dub`."""
+        """The same voice with its silences handled as ``silence`` of `sidgan.dub` says."""
         if mode == "draw":
             return self
         still = silent(self.mel)
@@ -70,12 +70,12 @@ class Voice:
 
 @dataclass(frozen=True)
 class Voices:
-    """Whose mouth speaks with which voice.
+    """The voice of each person.
 
     Attributes:
-        common: the voice of all who have none of their own.
+        common: the voice of everybody without one of their own; ``None`` if only some people have voices.
         own: voices by the number of their person.
-        end: seconds at which the last of them is over.
+        end: seconds at which the last voice ends.
     """
 
     common: Voice | None
@@ -83,7 +83,7 @@ class Voices:
     end: Fraction
 
     def of(self, number: int) -> Voice:
-        """The voice of a person of this number, who has one."""
+        """The voice of the person with this number, who must have one."""
         voice = self.own.get(number, self.common)
         assert voice is not None, "only people with voices are redrawn"
         return voice
@@ -95,15 +95,15 @@ def voices(
     """Read all voices.
 
     Args:
-        sound: what the output sounds like; also everybody's voice, if nobody has one of their own.
-        speakers: files by person.
-        silence: what becomes of mouths in silence.
+        sound: file with all voices mixed; everybody's voice if ``speakers`` is empty.
+        speakers: voice files by the number of their person.
+        silence: what happens to mouths in silence, see `sidgan.dub`.
         enough: seconds after which reading may stop.
     """
     common = None if speakers else listen(sound, enough).silences(silence)
     own = {number: listen(file, enough).silences(silence) for number, file in speakers.items()}
     ends = [voice.end for voice in own.values()] if common is None else [common.end]
-    if speakers:  # the sound track may be a mix of more than their voices, and longer
+    if speakers:  # the sound track may contain more than their voices, and be longer
         end = media.sound_span(sound).end
         ends.append(end if enough is None else min(end, enough))
     return Voices(common, own, max(ends))

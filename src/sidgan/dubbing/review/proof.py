@@ -19,7 +19,7 @@ ROUNDING = Fraction(1, 1000)  #: seconds; Matroska counts in milliseconds
 
 
 @dataclass(frozen=True)
-class Meant:
+class Expected:
     """What an output is meant to be.
 
     Attributes:
@@ -40,7 +40,7 @@ class Meant:
     goes_on: bool
     mark: provenance.Mark
 
-    def missed(self, file: Path, progress: Progress) -> str | None:
+    def problem(self, file: Path, progress: Progress) -> str | None:
         """What is wrong with a file that is to become the output, and what to do, in words."""
         own = self.video if self.goes_on else None
         wrong = wrong_pictures(file, self.timeline, self.digests, progress)
