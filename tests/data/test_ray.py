@@ -175,12 +175,12 @@ def test_a_cluster_does_a_list(dub, cluster):
 
 
 def test_a_machine_of_another_kind_is_refused(dub):
-    studio = SimpleNamespace(
+    setup = SimpleNamespace(
         here={"processors": 0}, threads=torch.get_num_threads(), scheme=SimpleNamespace(folder=dub[0]),
         settings=Settings(device="cpu"),
     )  # fmt: skip
     with pytest.raises(SidganError, match="differs from the machine that started this dub in processors"):
-        segments._make_elsewhere(studio, segments.Part(0, 0, 8))
+        segments._make_elsewhere(setup, segments.Part(0, 0, 8))
 
 
 def sidgan(*arguments):

@@ -1,13 +1,13 @@
-"""Pictures and sound that are still arriving: dubbed a little later, and never stored.
+"""Dub a live stream of pictures and sound with a short delay; nothing is stored.
 
 ::
 
-    pictures ─ framed ─┬─ Watch ─▶ faces so far, doubts, who is redrawn ─┐   watching   decided a second later
-                       └──────────────────────────┐                      ├─ redraw ─▶ pictures    live
-    sound ─── Hearing ─▶ spectrogram of the last seconds ────────────────┘   hearing
+    pictures ─ framed ─┬─ Watch ─▶ tracks so far, confidence, who is redrawn ─┐   watching   with 1 s of look-ahead
+                       └─ frames that are not returned yet ───────────────────┼─ redraw ─▶ pictures          live
+    sound ─── Hearing ─▶ spectrogram of the last seconds ─────────────────────┘   hearing
 
-A video in a file is better dubbed as a whole (`sidgan.dub`): what is decided here by the last seconds, who is redrawn,
-which pictures a face is drawn after, where something covers it, is decided there by all of it.
+`sidgan.dub` dubs a complete file better: who is redrawn, which reference frames are used and where something covers a
+face depends there on the whole video, but here only on the last few seconds.
 """
 
 from sidgan.dubbing.live.hearing import Hearing

@@ -1,4 +1,4 @@
-"""The pictures that a face in a stream is drawn after: the best that have come so far."""
+"""Choose the reference pictures of a face in a stream: the best of those that have arrived so far."""
 
 from __future__ import annotations
 
@@ -12,33 +12,34 @@ from sidgan.nn import Features
 from sidgan.people import PAIR_FRAMES, TrackedFace, sharpness, telling
 from sidgan.types import Byte, Float, Frame
 
-EVERY = 3  #: of so many frames one is kept: neighbours hardly differ, and all of them would take 50 MB
-CHOSEN_AT = (0, 32, 64, 128, PAIR_FRAMES)  #: frames after the first one at which pictures are chosen, once more
+EVERY = 3  #: one frame in this many is kept: neighbours hardly differ, and all of them would take 50 MB
+CHOSEN_AT = (0, 32, 64, 128, PAIR_FRAMES)  #: ages of the album, in frames, at which references are chosen anew
 
 
 class Album:
-    """Collects pictures of one face, as long as `sidgan.dub` would look for them, and chooses as that does.
+    """Collects crops of one face over its first `PAIR_FRAMES` frames, and chooses references from them.
 
-    What comes first may show lips that never part, or a hand before them, so it is chosen several times, and of the
-    surer half alone.
+    The rule is that of `sidgan.dub`. The first frames may show only closed lips, or a hand in front of them, so the
+    choice is repeated several times, each time from the half of the crops with the higher confidence.
 
     Args:
-        engine: of the size that suits the face.
-        since: the frame from which on it is drawn.
+        engine: engine of the size that suits the face.
+        since: the first frame in which the face is drawn.
     """
 
     def __init__(self, engine: Engine, since: int) -> None:
         self.engine, self._since, self._choices = engine, since, 0
-        self._last = -1  # the last frame that was looked at
-        self._kept: list[tuple[float, Byte, Float, Float]] = []  # confidence, picture, pose, landmarks
-        self.points: Float  #: (K, 68, 2) unit landmarks of the pictures
-        self.reference: Features  #: what the network makes of them
+        self._last = -1  # the last frame that was seen
+        self._kept: list[tuple[float, Byte, Float, Float]] = []  # confidence, crop, pose, landmarks
+        self.points: Float  #: (K, 68, 2) unit landmarks of the references
+        self.reference: Features  #: the references as encoded by the network
 
     def update(self, person: TrackedFace, confidence: Float, frames: Mapping[int, Frame]) -> None:
-        """Make ready for drawing the first of ``frames``, which have arrived and were not yet handed out.
+        """Collect crops from ``frames`` and choose references again if it is time to.
 
         Args:
-            confidence: (N,) in each frame of the person's track.
+            confidence: (N,) of each frame of the person's track.
+            frames: all frames that have arrived and were not returned yet; the first of them is drawn next.
         """
         age = min(frames) - self._since
         if self._choices == len(CHOSEN_AT):
@@ -46,8 +47,8 @@ class Album:
         for index in (i for i in sorted(frames) if i > self._last and i in person.track.frames):
             self._last = index
             row = person.row(index)
-            its_turn = ((index - self._since) % EVERY == 0 and row not in person.covers) or not self._kept
-            if its_turn and person.refusal(index) is None:
+            wanted = ((index - self._since) % EVERY == 0 and row not in person.covers) or not self._kept
+            if wanted and person.refusal(index) is None:
                 crop = geometry.crop_face(frames[index], person.track.matrices[row], self.engine.size).image
                 self._kept.append((float(confidence[row]), crop, person.track.pose[row], person.points[row]))
         if age >= CHOSEN_AT[self._choices]:

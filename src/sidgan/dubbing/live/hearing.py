@@ -1,4 +1,4 @@
-"""A voice that is still being spoken."""
+"""The voice of a live stream, converted to a log-mel spectrogram block by block."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from sidgan.dubbing.voice import Voice
 from sidgan.errors import InputError
 from sidgan.types import Float
 
-TOGETHER = 16  #: columns of the spectrogram that are computed at a time: they come 0.2 s later than the first sample
-REMEMBERED = 10 * STEPS_PER_SECOND  #: columns that say how loud speech is, by which silence is told
+TOGETHER = 16  #: spectrogram columns that are computed at a time, which delays the sound by 0.2 s
+REMEMBERED = 10 * STEPS_PER_SECOND  #: columns that are kept; silence is judged relative to the speech in them
 
 
 class Hearing:
-    """The last seconds of a voice, as the network hears it. How the sound is cut into pieces makes no difference.
+    """The log-mel spectrogram of the last `REMEMBERED` columns of a voice, however its sound is cut into blocks.
 
     Args:
-        sound: consecutive (n,) float32 pieces in [-1, 1], taken when they are needed.
-        rate: of it, Hz.
-        silence: what becomes of mouths in silence, see `sidgan.dub`.
+        sound: consecutive (n,) float32 blocks in [-1, 1], consumed when they are needed.
+        rate: its sample rate, Hz.
+        silence: what happens to mouths in silence, see `sidgan.dub`.
 
     Raises:
         ConfigError: an impossible rate.
@@ -39,7 +39,7 @@ class Hearing:
         self._over = False
 
     def listen(self, until: Fraction) -> None:
-        """Wait for the sound up to some time, or its end; what is long past is forgotten."""
+        """Read the sound up to ``until`` s or its end, blocking while it arrives; drop columns that are too old."""
         wanted = int(until * STEPS_PER_SECOND) + 1
         pieces = [self._mel]
         known = self._first + self._mel.shape[1]
@@ -54,7 +54,7 @@ class Hearing:
         self._mel, self._first = np.concatenate(pieces, 1)[:, past:], self._first + past
 
     def voice(self) -> tuple[Voice, Fraction]:
-        """What is remembered, and the time at which that begins; it ends where the sound does, if that is known."""
+        """The voice that is kept, and the second of the stream at which it begins; ``end`` counts from there."""
         begins, lasts = Fraction(self._first, STEPS_PER_SECOND), Fraction(self._mel.shape[1], STEPS_PER_SECOND)
         if self._over:
             lasts = Fraction(self._samples, SAMPLE_RATE) - begins
@@ -82,7 +82,7 @@ def _resampled(pieces: Iterable[Float], rate: int) -> Iterator[Float]:
     if rate == SAMPLE_RATE:
         yield from pieces
         return
-    import soxr  # training and judging do without
+    import soxr  # imported late: training works without it
 
     made = soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32")
     for piece in pieces:

@@ -1,4 +1,4 @@
-"""A stream: pictures and sound come in, pictures go out, a fixed number of them later."""
+"""Dub a stream: pictures and sound come in, dubbed pictures go out after a fixed number of pictures."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from sidgan.engine import Engine
 from sidgan.people import TrackedFace
 from sidgan.types import Byte, Float, Frame
 
-STEP = 8  #: pictures that are decided and drawn together
-LOOK_AHEAD = 25  #: pictures after these that must have arrived: where a face lies is smoothed over those around it
-HEARD_AHEAD = Fraction(1, 2)  #: seconds of sound at least after them: the network hears 0.2, a pause is one from 0.3 on
+STEP = 8  #: pictures that are drawn together
+LOOK_AHEAD = 25  #: pictures after these that must have arrived, because tracks are smoothed over time
+HEARD_AHEAD = Fraction(1, 2)  #: least seconds of sound after them: the network hears 0.2 s, pauses last 0.3 s or more
 
 
 class Live:
-    """What is remembered of a stream.
+    """Dubs one stream.
 
     Args:
-        engine: the model.
-        settings: of the dub; what concerns files is not looked at.
-        rate: pictures a second.
+        engine: runs the model.
+        settings: of the dub; those that concern files are ignored.
+        rate: pictures per second.
         hearing: the voice.
     """
 
@@ -42,7 +42,7 @@ class Live:
         self._watch, self._steady = Watch(everybody=settings.faces == "all"), Steady(settings.steady)
 
     def dubbed(self, pictures: Iterable[Byte]) -> Iterator[Byte]:
-        """Pictures (H, W, 3), taken as they are needed, with the mouths of the voice."""
+        """Dub pictures (H, W, 3) uint8 RGB, which are consumed one by one; one picture is yielded for each."""
         arriving, held = self._frames(pictures), dict[int, Frame]()
         first = arrived = 0
         while True:
@@ -72,35 +72,42 @@ class Live:
     def _drawn(
         self, held: dict[int, Frame], step: range, voice: Voice, begins: Fraction, seen: Fraction
     ) -> dict[int, Frame]:
-        """The frames of a step that are redrawn, by index; pictures are there up to ``seen``, in seconds."""
-        willing: dict[Known, list[tuple[Frame, float]]] = defaultdict(list)
+        """The edited frames of a step, by index; frames without a redrawn face are missing.
+
+        Args:
+            held: frames that were not returned yet.
+            step: indices of the frames to draw.
+            voice, begins: see `Hearing.voice`.
+            seen: seconds up to which pictures have arrived.
+        """
+        usable: dict[Known, list[tuple[Frame, float]]] = defaultdict(list)
         for frame in (held[index] for index in step if held[index].time - begins < voice.end):
-            for known, most, opened in self._watch.willing(frame.index):
-                share = min(most, voice.moves(frame.time - begins, opened))
-                if begins + voice.end < seen:  # more of it is known than a mouth takes to come back
-                    share = min(share, ending(begins + voice.end - frame.time))
-                if share > 0:
-                    willing[known].append((frame, share))
+            for known, limit, opened in self._watch.usable(frame.index):
+                opacity = min(limit, voice.moves(frame.time - begins, opened))
+                if begins + voice.end < seen:  # the sound has ended before the last picture
+                    opacity = min(opacity, ending(begins + voice.end - frame.time))
+                if opacity > 0:
+                    usable[known].append((frame, opacity))
         edited: dict[int, Frame] = {}
-        for known, shares in willing.items():
+        for known, used in usable.items():
             person, album = known.person, self._album(known, held)
-            jobs = [self._job(frame, person, album.engine.size, voice.at(frame.time - begins), share)
-                    for frame, share in shares]  # fmt: skip
+            jobs = [self._job(frame, person, album.engine.size, voice.at(frame.time - begins), opacity)
+                    for frame, opacity in used]  # fmt: skip
             faces = redraw(album.engine, jobs, album.reference, album.points)
-            for (frame, _), job, drawn in zip(shares, jobs, faces, strict=True):
+            for (frame, _), job, drawn in zip(used, jobs, faces, strict=True):
                 target = edited.setdefault(frame.index, editable(frame))
                 made = finished(target, job, drawn, self._steady)
                 geometry.paste_face(target, made.image, made.alpha, person.track.matrices[job.row])
         return edited
 
     def _album(self, known: Known, held: dict[int, Frame]) -> Album:
-        """What a face is drawn after, up to date."""
+        """The up-to-date album of a face."""
         if known.album is None:
             known.album = Album(self._engine.fitting(float(np.median(known.person.sides))), min(held))
         known.album.update(known.person, known.confidence, held)
         return known.album
 
     @staticmethod
-    def _job(frame: Frame, person: TrackedFace, size: int, mel: Float, share: float) -> Job:
+    def _job(frame: Frame, person: TrackedFace, size: int, mel: Float, opacity: float) -> Job:
         row = person.row(frame.index)
-        return Job(person, row, geometry.crop_face(frame, person.track.matrices[row], size).image, mel, share)
+        return Job(person, row, geometry.crop_face(frame, person.track.matrices[row], size).image, mel, opacity)

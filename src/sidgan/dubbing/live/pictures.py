@@ -1,4 +1,4 @@
-"""RGB pictures as frames, and back: what was not redrawn stays as it came, bit for bit."""
+"""Convert RGB pictures to frames and back; pixels that were not redrawn stay the same, bit for bit."""
 
 from __future__ import annotations
 
@@ -12,15 +12,22 @@ import numpy as np
 from sidgan.errors import InputError
 from sidgan.types import Byte, Frame, PixelFormat, PlaneMap
 
-FORMAT = PixelFormat("yuv444p", 8, True, "bt601", PlaneMap())  #: as OpenCV converts colours
-SMALLEST = 64  #: px of a picture's sides
+FORMAT = PixelFormat("yuv444p", 8, True, "bt601", PlaneMap())  #: the conversion that OpenCV uses
+SMALLEST = 64  #: least width and height of a picture, px
 
 
 def framed(picture: Byte, index: int, rate: Fraction, size: tuple[int, ...] | None) -> Frame:
-    """Picture number ``index`` (H, W, 3) of ``rate`` a second as a frame, whose handle is a copy: cameras reuse memory.
+    """Convert a picture (H, W, 3) to a frame.
+
+    Its ``handle`` is a copy of the picture, since cameras reuse their memory.
+
+    Args:
+        index: its number in the stream.
+        rate: pictures per second.
+        size: (H, W) of the pictures before it; ``None`` for the first.
 
     Raises:
-        InputError: it is no such picture, or not of the ``size`` (H, W) of those before it.
+        InputError: not an RGB picture, too small, or of another size.
     """
     picture = np.array(picture)
     if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or min(picture.shape[:2]) < SMALLEST:
@@ -36,13 +43,13 @@ def framed(picture: Byte, index: int, rate: Fraction, size: tuple[int, ...] | No
 
 
 def editable(frame: Frame) -> Frame:
-    """The same frame with planes that may be written."""
+    """A copy of the frame with writable planes."""
     luma, blue, red = (plane.copy() for plane in frame.planes)
     return replace(frame, planes=(luma, blue, red))
 
 
 def shown(before: Frame, after: Frame) -> Byte:
-    """The picture of an edited frame, new where its planes are: the frame's own copy, which it needs no more."""
+    """The RGB picture of an edited frame; it reuses the picture in ``before``, and converts only changed pixels."""
     picture = cast(Byte, before.handle)
     changed = np.logical_or.reduce([old != new for old, new in zip(before.planes, after.planes, strict=True)])
     luma, blue, red = after.planes

@@ -1,4 +1,4 @@
-"""Who is in pictures that are still arriving, and who of them is redrawn."""
+"""Track the faces of a live stream, and decide which of them are redrawn."""
 
 from __future__ import annotations
 
@@ -19,20 +19,21 @@ from sidgan.faces import SMOOTHED, Tracker
 from sidgan.people import TrackedFace
 from sidgan.types import Byte, Float, Frame
 
-REMEMBERED = 75  #: frames that say how a face usually looks and is held; more than smoothing reaches
+REMEMBERED = 75  #: frames kept of each track, to compare a face with; more than smoothing needs
 
 assert REMEMBERED > SMOOTHED
 
 
 @dataclass(eq=False)
 class Known:
-    """A face that is being followed.
+    """A face that is being tracked, with the last N frames of its track.
 
     Attributes:
-        weights: (N,) share of the redrawn face in the frames of its track that are remembered.
-        opened: (N,) in these, how far its mouth is not shut, see `sidgan.dubbing.plan`.
-        confidence: (N,) in these, see `sidgan.dubbing.analysis.trust`.
-        album: what it is drawn after, once it was drawn.
+        person: its track.
+        weights: (N,) opacity of the redrawn face, see `sidgan.dubbing.plan.fades`.
+        opened: (N,) 1 where its mouth is open, see `sidgan.dubbing.plan.opened`.
+        confidence: (N,) see `sidgan.dubbing.analysis.trust`.
+        album: its reference pictures; ``None`` until it is drawn for the first time.
     """
 
     person: TrackedFace
@@ -43,55 +44,64 @@ class Known:
 
 
 class Watch:
-    """Follows faces, and remembers the last seconds of each.
+    """Tracks faces, and keeps the last `REMEMBERED` frames of each track.
 
     Args:
-        everybody: whether all faces are redrawn, or at each moment one: the most prominent when it was chosen, as
-            long as it is there.
+        everybody: whether all faces are redrawn, or one at a time: the most prominent one when it was chosen, until
+            it disappears.
     """
 
     def __init__(self, *, everybody: bool) -> None:
         self._tracker, self._everybody = Tracker(), everybody
-        self._faces: dict[tuple[int, int], Byte] = {}  # by number and frame: pictures that nobody has looked at yet
-        self._looks: dict[int, dict[int, tuple[Byte, Byte]]] = defaultdict(dict)  # by number, then frame
+        self._faces: dict[tuple[int, int], Byte] = {}  # by track number and frame: crops since the last `look`
+        self._looks: dict[int, dict[int, tuple[Byte, Byte]]] = defaultdict(dict)  # by track number, then frame
         self._known: dict[int, Known] = {}
         self._current: TrackedFace | None = None
 
     def add(self, frame: Frame) -> None:
-        """Look at the next frame."""
+        """Track the faces in the next frame."""
         self._tracker.add(frame)
         for number, points in self._tracker.here().items():
-            # Where the steady square will lie is not known yet; cells so large hardly notice how this one trembles.
+            # The smoothed face square is not known yet, but its jitter is small beside the cells of these crops.
             unit = geometry.square_matrix(geometry.face_square(points))
             self._faces[number, frame.index] = geometry.crop_face(frame, unit, FINE).image
 
     def look(self, first: int, arrived: int, rate: Fraction) -> list[TrackedFace]:
-        """See what is known of the faces in frames from ``first`` on, when so many have ``arrived``; who left since."""
+        """Update what is known of each face, before frames from ``first`` on are drawn.
+
+        Args:
+            first: the next frame to draw.
+            arrived: number of frames that have arrived.
+            rate: pictures per second.
+
+        Returns:
+            The faces that have disappeared since the last call.
+        """
         since = max(0, first - REMEMBERED)
         times = {index: index / rate for index in range(since, arrived + 1)}
         self._tracker.forget(since)
         if self._faces:
-            before_them = covering.seen(np.stack([*self._faces.values()]))
-            for ((number, index), face), seen in zip(self._faces.items(), before_them, strict=True):
-                self._looks[number][index] = surface(face), seen
+            cells = covering.cell_scores(np.stack([*self._faces.values()]))
+            for ((number, index), face), covered in zip(self._faces.items(), cells, strict=True):
+                self._looks[number][index] = surface(face), covered
             self._faces = {}
         before, self._known = self._known, {}
         for number, track in self._tracker.recent(since).items():
             person = before[number].person if number in before else TrackedFace(track)
             person.follow(track)
             person.bridged = bridges(person, times)
-            surfaces, cells = zip(*(self._looks[number][index] for index in track.frames), strict=True)
-            sure = doubted(person, np.stack(surfaces), np.stack(cells))
+            surfaces, covered = zip(*(self._looks[number][index] for index in track.frames), strict=True)
+            trust = doubted(person, np.stack(surfaces), np.stack(covered))
             weights = fades(person, tuple(self._tracker.cuts), arrived)
             album = before[number].album if number in before else None
-            self._known[number] = Known(person, weights, opened(person), sure.confidence, album)
+            self._known[number] = Known(person, weights, opened(person), trust.confidence, album)
         remembered = ((number, {index: one for index, one in looks.items() if index >= since})
                       for number, looks in self._looks.items())  # fmt: skip
         self._looks = defaultdict(dict, ((number, looks) for number, looks in remembered if looks))
         return [known.person for number, known in before.items() if number not in self._known]
 
-    def willing(self, index: int) -> list[tuple[Known, float, float]]:
-        """Whose mouth is redrawn in a frame, the share of it that is used, above 0 to 1, and how far it is not shut."""
+    def usable(self, index: int) -> list[tuple[Known, float, float]]:
+        """Whose mouth is redrawn in a frame, its opacity in (0, 1], and ``opened`` of `Known`."""
         here = [known for known in self._known.values() if index in known.person.track.frames]
         if here and not self._everybody:
             here = [known for known in here if known.person is self._current] or here[:1]
