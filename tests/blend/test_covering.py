@@ -156,9 +156,9 @@ def test_the_bundled_network_sees_hands_before_people_it_does_not_know(packed: P
 
 def test_a_face_is_seen_the_same_whoever_comes_with_it() -> None:
     faces = np.random.default_rng(0).integers(0, 256, (19, 48, 48, 3), np.uint8)
-    together = covering.seen(faces)
+    together = covering.cell_scores(faces)
     assert together.shape == (19, 24, 24)
-    assert np.array_equal(together[11:13], covering.seen(faces[11:13]))
+    assert np.array_equal(together[11:13], covering.cell_scores(faces[11:13]))
 
 
 def test_what_is_always_there_is_not_a_covering(faces: list[Face]) -> None:

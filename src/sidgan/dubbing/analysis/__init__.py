@@ -1,4 +1,4 @@
-"""The first pass over a video: whose faces are where, what covers them, who is redrawn, and after which pictures."""
+"""The first pass over a video: track faces, identify people, find what covers them, choose whom to redraw and how."""
 
 from sidgan.dubbing.analysis.first_pass import Analysis, Seen, analyse, survey
 

@@ -1,4 +1,4 @@
-"""Who is in a video: a table of its people, and a sheet of pictures of them."""
+"""List the people of a video, and draw a contact sheet with pictures of them (``sidgan faces``)."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from sidgan.files import check_target, require_apart, require_ending
 from sidgan.people import TrackedFace, cast, sharpness
 from sidgan.types import Byte, Clip
 
-CROPS = 6  #: pictures of each person
-TRIES = 3  #: frames near each moment, of which the sharpest is shown
-TILE, GAP, HEAD, FOOT = 160, 8, 46, 18  #: px
-SHOWN = 4  #: stretches and reasons that are told in a line
-PAUSE = 1.0  #: seconds out of sight that do not end a stretch
+CROPS = 6  #: pictures of each person on the sheet
+TRIES = 3  #: frames compared for each picture; the sharpest is shown
+TILE, GAP, HEAD, FOOT = 160, 8, 46, 18  #: layout of the sheet, px
+SHOWN = 4  #: time spans and reasons listed in a line at most
+PAUSE = 1.0  #: longest absence in seconds that does not split a time span
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,12 @@ class Presence:
     """One person of a video.
 
     Attributes:
-        number: as ``--face`` and ``--speaker`` take it; 1 is the most prominent.
+        number: for ``--face`` and ``--speaker``; 1 is the most prominent person.
         place: where and when they are seen, in words.
-        seen: (first, last) seconds of the stretches in which they are.
-        frames: in which they are seen. redrawable: of these, the ones in which their mouth can be redrawn.
-        reasons: {why not: in how many frames}.
+        seen: (first, last) seconds of the time spans in which they are visible.
+        frames: number of frames in which they are seen.
+        redrawable: number of these in which their mouth can be redrawn.
+        reasons: {reason why not: number of frames}, the most frequent first.
         confidence: mean over the redrawable frames, 0 to 1.
         side: median side of the face square, px.
     """
@@ -50,7 +51,7 @@ class Presence:
     side: float
 
     def line(self) -> str:
-        """One line for people."""
+        """One line of the table, for users."""
         share = f"{self.share:3.0f} % can be redrawn"
         return f"{self.number:>3}  {self.place:<40} {self.frames:>6} frames, {share}{self.except_for()}"
 
@@ -60,12 +61,12 @@ class Presence:
         return 100 * self.redrawable / self.frames
 
     def except_for(self) -> str:
-        """What keeps it from being redrawn in the others, the most frequent first; empty where there are none."""
+        """Why the other frames cannot be redrawn, the most frequent reason first; empty if there are none."""
         why = ", ".join(f"{reason} ({count})" for reason, count in list(self.reasons.items())[:SHOWN])
         return f"; the others not: {why}" if why else ""
 
     def when(self) -> str:
-        """When they are seen."""
+        """The time spans in which they are seen, in words."""
         more = f" and {len(self.seen) - SHOWN} more" if len(self.seen) > SHOWN else ""
         return ", ".join(f"{first:.1f}-{last:.1f} s" for first, last in self.seen[:SHOWN]) + more
 
@@ -77,15 +78,15 @@ def faces(
 
     Args:
         video: any file with pictures.
-        sheet: a ``.png`` to write: for each person some sharp pictures, and what is known of them.
-        progress: told how far it is.
+        sheet: a ``.png`` to write, with some sharp pictures and a description of each person.
+        progress: called with stage, frames done and frames in total.
 
     Returns:
-        The most prominent first, and those who can be redrawn nowhere last.
+        The most prominent first, those who cannot be redrawn in any frame last.
 
     Raises:
-        InputError: no video.
-        NoFaceError: nobody in it.
+        InputError: the video cannot be read.
+        NoFaceError: there is no face in it.
         OutputError: ``sheet`` cannot be written.
     """
     if sheet is not None:
@@ -93,26 +94,26 @@ def faces(
         require_apart(sheet, [Path(video)], "the video itself")
         require_ending(sheet, ".png")
         check_target(sheet)
-    clip, told = media.probe(Path(video)), progress or (lambda stage, done, total: None)
-    seen, _ = survey(clip, told)
+    clip, progress = media.probe(Path(video)), progress or (lambda stage, done, total: None)
+    seen, _ = survey(clip, progress)
     if not seen.people:
         raise NoFaceError(f"no face found in {video}; give a video with a face that is seen from the front")
     tracks = tracks_of(seen)
     people = tuple(presence(seen, clip, mine, number) for number, mine in tracks.items())
     if sheet is not None:
-        shown = pictures(clip, {number: list(moments(mine)) for number, mine in tracks.items()}, told)
+        shown = pictures(clip, {number: list(moments(mine)) for number, mine in tracks.items()}, progress)
         media.write_png(sheet, np.vstack([_row(seen, one, shown[one.number]) for one in people]))
     return people
 
 
 def tracks_of(seen: Seen) -> dict[int, list[TrackedFace]]:
-    """The tracks of each person, both the most prominent first."""
+    """The tracks of each person by number; people and tracks in order of prominence."""
     return {number: [person for person in seen.people if seen.numbers[person] == number]
             for number in sorted(set(seen.numbers.values()))}  # fmt: skip
 
 
 def presence(seen: Seen, clip: Clip, tracks: Sequence[TrackedFace], number: int) -> Presence:
-    """What is known of the person whose tracks these are."""
+    """Summarise the person with these tracks."""
     frames, good, reasons, sure = list[int](), 0, Counter[str](), list[float]()
     for person in tracks:
         for row, index in enumerate(person.track.frames):
@@ -124,14 +125,14 @@ def presence(seen: Seen, clip: Clip, tracks: Sequence[TrackedFace], number: int)
             else:
                 reasons[refusal] += 1
     return Presence(
-        number=number, place=cast.place(tracks, seen.times, clip), seen=_stretches(seen, frames), frames=len(frames),
+        number=number, place=cast.place(tracks, seen.times, clip), seen=_time_spans(seen, frames), frames=len(frames),
         redrawable=good, reasons=dict(reasons.most_common()), confidence=round(float(np.mean(sure or [0])), 3),
         side=round(float(np.median(np.concatenate([person.sides for person in tracks]))), 1),
     )  # fmt: skip
 
 
-def _stretches(seen: Seen, frames: Iterable[int]) -> tuple[tuple[float, float], ...]:
-    """From and to which seconds somebody is in sight; an absence of up to `PAUSE` s does not end a stretch."""
+def _time_spans(seen: Seen, frames: Iterable[int]) -> tuple[tuple[float, float], ...]:
+    """(from, to) seconds of the time spans covered by ``frames``; absences of up to `PAUSE` s do not split them."""
     ends = [*seen.times[1:], seen.end]
     order = sorted(set(frames))
     breaks = [(a, b) for a, b in pairwise(order) if float(seen.times[b] - ends[a]) > PAUSE]
@@ -143,9 +144,9 @@ def _stretches(seen: Seen, frames: Iterable[int]) -> tuple[tuple[float, float], 
 
 
 def moments(tracks: Sequence[TrackedFace]) -> Iterator[list[tuple[TrackedFace, int]]]:
-    """For each picture of a person, the frames to choose the sharpest from.
+    """For each picture of a person on the sheet, the candidate frames (track, frame number).
 
-    Frames in which they can be redrawn; where there are none, those in which they are seen.
+    They are frames in which the person can be redrawn, or else frames in which they are visible.
     """
     every = [(p, i) for p in sorted(tracks, key=lambda p: p.track.first) for i in p.track.frames]
     good = [(p, i) for p, i in every if p.refusal(i) is None] or [(p, i) for p, i in every if p.track.visible[p.row(i)]]
@@ -156,13 +157,14 @@ def moments(tracks: Sequence[TrackedFace]) -> Iterator[list[tuple[TrackedFace, i
 def pictures(
     clip: Clip, wanted: dict[int, list[list[tuple[TrackedFace, int]]]], progress: Progress
 ) -> dict[int, list[tuple[int, Byte]]]:
-    """By person, the frame and the picture (160, 160, 3) that are sharpest in each of their moments.
+    """By person, (frame number, crop (160, 160, 3)) of the sharpest candidate for each picture.
+
+    The video is read once more for this.
 
     Args:
-        wanted: by person, see `moments`.
-        progress: told how far the video, which is read once more, has been read.
+        wanted: candidates by person, see `moments`.
     """
-    places: dict[int, list[tuple[int, int, TrackedFace]]] = defaultdict(list)  # by frame: number, moment, whose track
+    places: dict[int, list[tuple[int, int, TrackedFace]]] = defaultdict(list)  # by frame: number, picture, track
     for number, moments in wanted.items():
         for k, moment in enumerate(moments):
             for person, index in moment:

@@ -1,4 +1,4 @@
-"""Whose mouth is redrawn: the most prominent, everybody, those who speak, a number, a photo, or those with voices."""
+"""Choose whose mouth is redrawn: by who speaks, by number, or by a photo (`sidgan.dub`: faces, face, speakers)."""
 
 from __future__ import annotations
 
@@ -26,15 +26,16 @@ FACES: tuple[str, ...] = get_args(Faces)
 def chosen(
     usable: Mapping[int, TrackedFace], who: Sequence[Member], numbers: Sequence[int], video: Path
 ) -> dict[int, list[TrackedFace]]:
-    """{frame: those who may be redrawn in it} for people of these numbers.
+    """{frame: tracks that may be redrawn in it} for the people with these numbers.
 
     Args:
-        usable: tracks by their place among the video's, the most prominent first.
+        usable: tracks with usable frames by track number, the most prominent first.
         who: all people of the video.
-        numbers: of those who are wanted.
+        numbers: people to redraw.
 
     Raises:
-        InputError: there is nobody of such a number, or they can be redrawn nowhere.
+        InputError: nobody has such a number.
+        NoFaceError: one of these people cannot be redrawn in any frame.
     """
     tracks: list[int] = []
     for number in numbers:
@@ -48,10 +49,10 @@ def chosen(
 
 
 def pictured(photo: Path) -> Float:
-    """Identity (128,) of the person in a picture.
+    """Identity embedding (128,) of the person in a photo.
 
     Raises:
-        InputError: no picture, no face, or several in it.
+        InputError: not a picture, or not exactly one face in it.
     """
     image = media.read_picture(photo)
     found = faces.search(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY))
@@ -62,10 +63,15 @@ def pictured(photo: Path) -> Float:
 
 
 def number_of(photo: Path, wanted: Float, who: Sequence[Member]) -> int:
-    """The number of the person whose identity a photo shows.
+    """The number of the person in a photo.
+
+    Args:
+        photo: its file, for messages.
+        wanted: (128,) its identity, from `pictured`.
+        who: all people of the video.
 
     Raises:
-        InputError: nobody of the video looks like that.
+        InputError: nobody in the video is similar enough.
     """
     near = {member.number: cast.distance(wanted, member.identity) for member in who}
     best = min(near, key=lambda number: near[number])
@@ -80,14 +86,15 @@ def number_of(photo: Path, wanted: Float, who: Sequence[Member]) -> int:
 def speaking(
     usable: Sequence[TrackedFace], cuts: Sequence[int], clip: Clip, times: Sequence[Fraction]
 ) -> tuple[dict[int, list[TrackedFace]], tuple[str, ...]]:
-    """Whoever speaks in each shot, told by the video's own sound; where that is not clear, the most prominent.
+    """Choose whoever speaks in each shot, judged by the video's own sound; where unclear, the most prominent person.
 
     Args:
-        usable: the most prominent first.
-        cuts: frames at which shots begin, but the first.
+        usable: tracks with usable frames, the most prominent first.
+        cuts: first frames of all shots except the first.
+        times: seconds at which the video's frames are shown.
 
     Returns:
-        {frame: those who may be redrawn in it}, and a line for each shot in which it could not be told.
+        {frame: tracks that may be redrawn in it}, and a note for each shot in which the speaker is unclear.
     """
     mel = _own_sound(clip)
     shots: dict[int, list[TrackedFace]] = defaultdict(list)

@@ -1,8 +1,8 @@
-"""What lies in front of a face, such as hands, microphones and cups, as a small network sees it frame by frame.
+"""Find objects that cover a face, such as hands, microphones and cups, with a small network, frame by frame.
 
-The network also takes some beards and hard shadows for coverings. Those are there all the time, which a hand is not: so
-what counts is how much surer it is than usual about the same place of the same face. What is covered stays as it was
-filmed, in front of the redrawn mouth; a face whose lips are covered is left alone (`sidgan.dubbing.analysis.trust`).
+The network also mistakes some beards and hard shadows for coverings. Unlike hands, those are always there. So what
+counts is how far its score exceeds the usual score at the same place of the same face. Covered pixels stay as filmed,
+in front of the redrawn mouth; a face whose lips are covered is not redrawn (`sidgan.dubbing.analysis.trust`).
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from sidgan.nn import OcclusionNet
 from sidgan.nn.occlusion import SIDE
 from sidgan.types import Array, Byte, Float
 
-CELLS = 24  #: across a face, of what is remembered of it
-TOGETHER = 8  #: faces in a batch of the network, always as many, so that each comes out the same, bit for bit
-COMPARED = 300  #: frames, spread over the track, that say what is usual
-STRONG = 208  #: of 255, which a covering must reach in some cell: the network is seldom that sure about beards
-SURE = 128  #: of 255, from which a cell counts as covered
-RISE = (64.0, 192.0)  #: of 255, between which the source gradually covers the redrawn face
+CELLS = 24  #: width of the grid of scores of a face, in cells
+TOGETHER = 8  #: faces in a batch; always the same number, so that each face gets the same scores, bit for bit
+COMPARED = 300  #: frames, spread over the track, that define the usual score
+STRONG = 208  #: of 255; a covering must reach this in some cell, as beards seldom do
+SURE = 128  #: of 255; from here on a cell counts as covered
+RISE = (64.0, 192.0)  #: of 255; between these scores, the source is faded in over the redrawn face
 
-_HEIGHT = (np.arange(CELLS) + 0.5)[:, None] / CELLS  # of the cells' centres, in the unit square
+_HEIGHT = (np.arange(CELLS) + 0.5)[:, None] / CELLS  # y of the cells' centres, in the unit square
 
 
 @lru_cache(maxsize=1)
@@ -42,8 +42,8 @@ def _fast() -> bool:
     return choose_precision(torch.device("cpu")) == "bf16-mixed"
 
 
-def seen(faces: Byte) -> Byte:
-    """How sure the network is that something covers each cell of faces (N, 48, 48, 3) uint8 RGB: (N, 24, 24) of 255."""
+def cell_scores(faces: Byte) -> Byte:
+    """(N, 24, 24) uint8: scores of the network, 0 to 255, that a cell of faces (N, 48, 48, 3) uint8 RGB is covered."""
     found = []
     for begin in range(0, len(faces), TOGETHER):
         some = faces[begin : begin + TOGETHER]
@@ -57,14 +57,15 @@ def seen(faces: Byte) -> Byte:
 
 
 def covers(cells: Byte, points: Float, good: Array) -> Byte:
-    """What lies in front of a face in N frames of its track, (N, 24, 24) of 255; 0 in cells that are not covered.
+    """(N, 24, 24) uint8: how far scores exceed their usual value in N frames of a track; 0 in cells not covered.
 
-    That is how much surer `seen` is than usual, in a frame or the ones next to it, where it reaches in from outside.
+    The maximum over each frame and its two neighbours is taken, and only coverings that reach in from outside the face
+    count.
 
     Args:
-        cells: (N, 24, 24), see `seen`.
+        cells: (N, 24, 24), see `cell_scores`.
         points: (N, 68, 2) unit landmarks.
-        good: (N,) bool, the frames that say what is usual.
+        good: (N,) bool, the frames that define the usual score (their median).
     """
     rows = np.flatnonzero(good)
     rows = rows[np.linspace(0, len(rows) - 1, min(COMPARED, len(rows))).round().astype(int)]
@@ -76,9 +77,9 @@ def covers(cells: Byte, points: Float, good: Array) -> Byte:
 
 
 def reaching_in(cover: Byte, points: Float) -> Byte:
-    """The parts of a covering (24, 24) that reach in from outside the face, as hands do and open mouths do not.
+    """Keep those parts of a covering (24, 24) that reach in from outside the face, as hands do and open mouths do not.
 
-    Parts that are `STRONG` nowhere are left out.
+    Parts without a `STRONG` cell are removed.
 
     Args:
         points: (68, 2) unit landmarks.
@@ -90,22 +91,22 @@ def reaching_in(cover: Byte, points: Float) -> Byte:
     return np.where((there > 0) & reaching & sure, cover, 0).astype(np.uint8)
 
 
-def hidden_shares(before: Byte, points: Float) -> Float:
-    """(2, N) share of the lips, and of lips, chin and cheeks, that is covered.
+def hidden_shares(cover: Byte, points: Float) -> Float:
+    """(2, N): covered share of the lips, and of lips, chin and cheeks together.
 
     Args:
-        before: (N, 24, 24), see `covers`.
+        cover: (N, 24, 24), see `covers`.
         points: (N, 68, 2) unit landmarks.
     """
-    shares = np.zeros((2, len(before)), np.float32)
-    for i in np.flatnonzero((before >= SURE).any((1, 2))):
+    shares = np.zeros((2, len(cover)), np.float32)
+    for i in np.flatnonzero((cover >= SURE).any((1, 2))):
         lips, face = polygon(CELLS, points[i][OUTER_LIPS]), polygon(CELLS, points[i][JAW])
         face = lips | (face & (points[i][NOSE_BASE, 1] < _HEIGHT))
-        shares[:, i] = [(before[i] >= SURE)[part].mean() if part.any() else 0.0 for part in (lips, face)]
+        shares[:, i] = [(cover[i] >= SURE)[part].mean() if part.any() else 0.0 for part in (lips, face)]
     return shares
 
 
 def clear(cover: Byte, side: int) -> Float:
-    """(side, side) in [0, 1], from the (24, 24) that `covers` gives for a face: 1 where nothing lies in front of it."""
+    """(side, side) in [0, 1]: 1 where nothing lies in front of a face, from its (24, 24) of `covers`."""
     fine = cv2.resize(cover.astype(np.float32), (side, side), interpolation=cv2.INTER_LINEAR)
     return np.asarray(1 - np.clip((fine - RISE[0]) / (RISE[1] - RISE[0]), 0, 1))

@@ -1,4 +1,4 @@
-"""The first pass over a video: when its frames are shown, whose faces they hold, and who is redrawn where."""
+"""The first pass over a video: its timestamps, cuts, face tracks and people, and who may be redrawn where."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ from sidgan.people import MAX_YAW, MIN_SIDE, TrackedFace, redrawn
 from sidgan.people.cast import Member
 from sidgan.types import Clip, FaceTrack
 
-KEPT = ("visible", "landmarks", "matrices", "scores", "pose")  #: of each track, in the order of `FaceTrack`
+KEPT = ("visible", "landmarks", "matrices", "scores", "pose")  #: saved arrays of a track, in the order of `FaceTrack`
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What is known of a video before anybody is chosen.
+    """The faces of a video, before anybody is chosen.
 
     Attributes:
         times: seconds at which its frames are shown.
-        end: seconds at which the last of them is over.
-        glances: of each of them, what `sidgan.media.glance` saw.
-        damaged: (from, to) seconds of what could not be decoded; the picture before it is shown that long.
-        cuts: frames at which shots begin, but the first.
+        end: seconds at which the last frame ends.
+        glances: fingerprint of each frame, see `sidgan.media.glance`.
+        damaged: (from, to) seconds that could not be decoded; the frame before is shown that long.
+        cuts: first frames of all shots except the first.
         people: every face track, the most prominent first.
-        numbers: whose track each is, see `sidgan.people.cast`.
-        trust: how sure each track is.
+        numbers: the number of the person of each track, see `sidgan.people.cast`.
+        trust: confidence of each track.
     """
 
     times: tuple[Fraction, ...]
@@ -57,12 +57,12 @@ class Seen:
 
 @dataclass(frozen=True)
 class Analysis(Seen):
-    """What is known of a video before anything is drawn.
+    """The faces of a video, and who is redrawn.
 
     Attributes:
-        usable: tracks that can be redrawn somewhere.
-        by_frame: {frame: those who may be redrawn in it}; see `TrackedFace.refusal` for whether they are.
-        notes: what a user should know about the choice, a line each.
+        usable: tracks that can be redrawn in at least one frame.
+        by_frame: {frame: tracks that may be redrawn in it}; `TrackedFace.refusal` says whether they are.
+        notes: what a user should know about the choice, one line each.
     """
 
     usable: tuple[TrackedFace, ...]
@@ -71,11 +71,11 @@ class Analysis(Seen):
 
     @property
     def side(self) -> float:
-        """Median side of the most prominent face's square, px."""
+        """Median side of the face square of the most prominent usable track, px."""
         return float(np.median(self.usable[0].sides))
 
     def save(self, file: Path) -> None:
-        """Keep it, so that the video need not be searched again.
+        """Save it to a file, so that a later run can skip the first pass.
 
         Raises:
             OutputError: it cannot be written.
@@ -101,45 +101,45 @@ class Analysis(Seen):
 
     @classmethod
     def load(cls, file: Path) -> Analysis:
-        """What `save` kept.
+        """Read a file written by `save`.
 
         Raises:
             ValueError: the file is damaged.
         """
         try:
-            with np.load(file, allow_pickle=False) as kept:
+            with np.load(file, allow_pickle=False) as saved:
                 by_frame: dict[int, list[TrackedFace]] = defaultdict(list)
                 people, trust = [], {}
-                for i, first in enumerate(kept["first"]):
-                    person = TrackedFace(FaceTrack(int(first), *(kept[f"{i}/{name}"] for name in KEPT)))
-                    trust[person] = Trust(kept[f"{i}/confidence"], kept[f"{i}/doubts"])
-                    person.bridged, person.doubts = kept[f"{i}/bridged"], trust[person].refusals()
-                    person.covers = dict(zip(kept[f"{i}/covered"].tolist(), kept[f"{i}/covers"], strict=True))
-                    person.chosen = tuple(kept[f"{i}/references"].tolist())
+                for i, first in enumerate(saved["first"]):
+                    person = TrackedFace(FaceTrack(int(first), *(saved[f"{i}/{name}"] for name in KEPT)))
+                    trust[person] = Trust(saved[f"{i}/confidence"], saved[f"{i}/doubts"])
+                    person.bridged, person.doubts = saved[f"{i}/bridged"], trust[person].refusals()
+                    person.covers = dict(zip(saved[f"{i}/covered"].tolist(), saved[f"{i}/covers"], strict=True))
+                    person.chosen = tuple(saved[f"{i}/references"].tolist())
                     people.append(person)
-                    for row in np.flatnonzero(kept[f"{i}/chosen"]):
+                    for row in np.flatnonzero(saved[f"{i}/chosen"]):
                         by_frame[person.track.first + int(row)].append(person)
-                *times, end = (Fraction(str(time)) for time in kept["times"])
+                *times, end = (Fraction(str(time)) for time in saved["times"])
                 return cls(
-                    times=tuple(times), end=end, glances=tuple(kept["glances"].tolist()),
-                    damaged=tuple((float(first), float(last)) for first, last in kept["damaged"]),
-                    cuts=tuple(kept["cuts"].tolist()), people=tuple(people),
-                    numbers=dict(zip(people, kept["numbers"].tolist(), strict=True)), trust=trust,
+                    times=tuple(times), end=end, glances=tuple(saved["glances"].tolist()),
+                    damaged=tuple((float(first), float(last)) for first, last in saved["damaged"]),
+                    cuts=tuple(saved["cuts"].tolist()), people=tuple(people),
+                    numbers=dict(zip(people, saved["numbers"].tolist(), strict=True)), trust=trust,
                     usable=tuple(person for person in people if person.candidates()), by_frame=by_frame,
-                    notes=tuple(kept["notes"].tolist()),
+                    notes=tuple(saved["notes"].tolist()),
                 )  # fmt: skip
         except (KeyError, EOFError, BadZipFile) as error:
             raise ValueError(f"{file} is damaged") from error
 
 
 def survey(clip: Clip, progress: Progress, *, identify: bool = False) -> tuple[Seen, tuple[Member, ...]]:
-    """Follow the faces of a video, and find out how sure each of them is and which belong to one person.
+    """Track the faces of a video, assess each track, and group the tracks by person.
 
     Args:
         identify: see `sidgan.dubbing.analysis.looking.look`.
 
     Returns:
-        What was found, and the people with their identities.
+        The faces, and the people with their identities.
 
     Raises:
         InputError: the video cannot be read.
@@ -167,18 +167,18 @@ def survey(clip: Clip, progress: Progress, *, identify: bool = False) -> tuple[S
 def analyse(
     clip: Clip, faces: str, progress: Progress, face: int | Path | None = None, speakers: Sequence[int] = ()
 ) -> Analysis:
-    """Follow the faces of a video, and choose who is redrawn.
+    """Track the faces of a video, and choose who is redrawn.
 
     Args:
-        faces: ``largest``, ``all`` or ``speaking``, see `sidgan.dub`; nothing else chooses then.
-        face: the number of a person, or a picture of one.
-        speakers: the numbers of those who have voices of their own.
+        faces: ``largest``, ``all`` or ``speaking``, see `sidgan.dub`; ignored with ``face`` or ``speakers``.
+        face: number or photo of the only person to redraw.
+        speakers: numbers of the people with voices of their own.
 
     Raises:
-        NoFaceError: no face of the video can be redrawn.
-        InputError: nobody is like that.
+        NoFaceError: no face of the video, or of the chosen person, can be redrawn.
+        InputError: no person has this number, or looks like the photo.
     """
-    wanted = pictured(face) if isinstance(face, Path) else None  # first: the search of the video takes minutes
+    wanted = pictured(face) if isinstance(face, Path) else None  # before the first pass, which takes minutes
     seen, members = survey(clip, progress, identify=wanted is not None)
     usable = {i: person for i, person in enumerate(seen.people) if person.candidates()}
     if not usable:
@@ -204,7 +204,7 @@ def analyse(
 
 
 def _mute(seen: Seen, tracks: set[TrackedFace], name: str) -> Iterator[str]:
-    """A line for each of those to be redrawn whose mouth is open nowhere."""
+    """A note for each person to be redrawn whose mouth is never open."""
     speaking = {seen.numbers[person] for person in tracks if not person.mute()}
     for number in sorted({seen.numbers[person] for person in tracks} - speaking):
         yield (f"person {number} never opens their mouth in {name}, so the model cannot see their teeth and the mouth "

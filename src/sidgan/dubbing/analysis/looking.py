@@ -1,4 +1,4 @@
-"""What can be told when the faces of a video are known: who they are, how sure each frame is, short losses bridged."""
+"""Assess the face tracks of a video: who they are, confidence of each frame, and short gaps to bridge."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from sidgan.people.cast import Looks, Member, members, unknown
 from sidgan.spans import spans
 from sidgan.types import Byte, Clip, Float
 
-LONGEST_LOSS = Fraction(1, 2)  #: seconds of a loss that may be bridged
-MOVED = 0.25  #: of the side, by which a face may have moved on meanwhile
-TURNED = 15.0  #: degrees of yaw by which it may have turned
+LONGEST_LOSS = Fraction(1, 2)  #: longest gap in a track that is bridged, seconds
+MOVED = 0.25  #: how far a face may move in a gap, in sides of its square
+TURNED = 15.0  #: how far it may turn in a gap, degrees of yaw
 
 
 def look(
     clip: Clip, people: Sequence[TrackedFace], times: Sequence[Fraction], glimpses: Glimpses, progress: Progress, *,
     identify: bool = False,
 ) -> tuple[tuple[Member, ...], dict[TrackedFace, Trust]]:  # fmt: skip
-    """Look at every face of a video; `TrackedFace.bridged`, `TrackedFace.doubts` and `TrackedFace.covers` are filled.
+    """Assess every track of a video; sets `TrackedFace.bridged`, `TrackedFace.doubts` and `TrackedFace.covers`.
 
     Args:
         people: all tracks, the most prominent first.
         times: seconds at which the video's frames are shown.
-        glimpses: of all frames of all tracks.
-        identify: also take the identity of a single track, which there is nobody to tell apart from.
+        glimpses: small crops of all frames of all tracks.
+        identify: compute an identity even if there is a single track, where it is not needed to tell people apart.
 
     Returns:
-        The people they belong to, and how sure each track is.
+        The people to whom the tracks belong, and the confidence of each track.
     """
     for person in people:
         person.bridged = bridges(person, times)
@@ -45,27 +45,27 @@ def look(
 
 
 def looks(person: TrackedFace, glimpses: Glimpses) -> tuple[Byte, Byte]:
-    """What a face looks like in the N frames of its track: (N, 12, 12, 3) surfaces, (N, 24, 24) what is before it."""
+    """`surface` (N, 12, 12, 3) and `covering.cell_scores` (N, 24, 24) of the N frames of a track."""
     surfaces, cells = [], []
     for begin in range(0, len(person.track), covering.TOGETHER):
         rows = range(begin, min(begin + covering.TOGETHER, len(person.track)))
         faces = [glimpses.picture(person.track.first + row, person.track.matrices[row]) for row in rows]
         surfaces += [surface(face) for face in faces]
-        cells.append(covering.seen(np.stack(faces)))
+        cells.append(covering.cell_scores(np.stack(faces)))
     return np.stack(surfaces), np.concatenate(cells)
 
 
 def doubted(person: TrackedFace, surfaces: Byte, cells: Byte) -> Trust:
-    """How sure a track is, of what `looks` gives; its covers and doubts are filled."""
-    before = covering.covers(cells, person.points, person.track.visible)
-    person.covers = {int(row): before[row].copy() for row in np.flatnonzero(before.any((1, 2)))}
-    sure = trust(person, surfaces, before)
-    person.doubts = sure.refusals()
-    return sure
+    """The confidence of a track, from the results of `looks`; sets its ``covers`` and ``doubts``."""
+    covers = covering.covers(cells, person.points, person.track.visible)
+    person.covers = {int(row): covers[row].copy() for row in np.flatnonzero(covers.any((1, 2)))}
+    found = trust(person, surfaces, covers)
+    person.doubts = found.refusals()
+    return found
 
 
 def _identities(clip: Clip, people: Sequence[TrackedFace], progress: Progress) -> Mapping[int, Float]:
-    """The identity of each track by its place: of a few whole faces, for which the video is read once more."""
+    """Identity (128,) by track number, from a few full-size faces, for which the video is read once more."""
     looks = Looks(dict(enumerate(people)))
     for frame in media.read_frames(clip) if people else ():
         looks.see(frame)
@@ -76,15 +76,15 @@ def _identities(clip: Clip, people: Sequence[TrackedFace], progress: Progress) -
 
 
 def bridges(person: TrackedFace, times: Sequence[Fraction] | Mapping[int, Fraction]) -> np.ndarray:
-    """(N,) bool: frames in which a face was lost for so short, and so near, that it is known where it was."""
+    """(N,) bool: frames in gaps of a track so short, and with so little movement, that they can be interpolated."""
     track = person.track
     found = np.zeros(len(track), bool)
     for begin, end in spans(~track.visible):
         if begin == 0 or end == len(track):
             continue
-        lasted = times[track.first + end] - times[track.first + begin]
+        gap = times[track.first + end] - times[track.first + begin]
         before, after = (geometry.face_square(track.landmarks[row]) for row in (begin - 1, end))
         moved = float(np.abs(after - before).max()) / float(before[2])
         turned = abs(float(track.pose[end, 0] - track.pose[begin - 1, 0]))
-        found[begin:end] = lasted <= LONGEST_LOSS and moved <= MOVED and turned <= TURNED
+        found[begin:end] = gap <= LONGEST_LOSS and moved <= MOVED and turned <= TURNED
     return found

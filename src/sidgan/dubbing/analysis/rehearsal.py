@@ -1,9 +1,9 @@
-"""Which two reference pictures suit a face: a few are tried on frames whose answer is known.
+"""Choose the two reference frames of a face by trial: redraw frames with the video's own sound, and compare.
 
-A rule finds pictures that suit most faces (`sidgan.people.telling`): lips closed, lips open, both sharp. For some faces
-what it finds is lit otherwise, caught in a grimace, or shows teeth only half. So some frames of the video are redrawn
-with the video's own sound, after several pairs, and compared with what was filmed. It is done by the network that is
-going to draw, so a pair that this one can make nothing of is found out.
+A rule finds references that suit most faces (`sidgan.people.telling`): one with lips closed, one with lips open, both
+sharp. For some faces these have other lighting, show a grimace, or show teeth only partly. So several pairs are tried:
+a few frames are redrawn with each pair and the original sound, and compared with the filmed frames. The network is the
+one that will draw the dub, so pairs that it cannot handle are found out.
 """
 
 from __future__ import annotations
@@ -26,71 +26,73 @@ from sidgan.geometry import LEFT_EYE_CORNER, MOUTH, RIGHT_EYE_CORNER
 from sidgan.people import TrackedFace, sharpness
 from sidgan.types import Byte, Clip, Float, Frame
 
-FEWEST = 50  #: usable frames of a face, below which trying would take long beside drawing
+FEWEST = 50  #: least usable frames of a face; for fewer, trials would take too long compared with drawing
 TAKES = 8  #: frames that are redrawn with each pair
-MOST = 4  #: pictures tried of closed lips, and of open ones: one, and one more for each `FEWEST` frames
-OPEN_SHARE = 0.08  #: of the frames, those with the lips furthest apart, among which the open one is looked for
-SIDE = 128  #: px at which faces are drawn here by a network that is not made ready for one size alone
-LIPS = 75.0  #: decibels that count as much as lips that are off by one eye distance
-MOTION = 1.0  #: decibels that count as much as mouths whose opening varies e times too much or too little
-STILL = 0.01  #: eye distances; an opening that varies less (its standard deviation) counts as varying so much
+MOST = 4  #: most candidates with closed lips, and with open lips: one, and one more for each `FEWEST` frames
+OPEN_SHARE = 0.08  #: share of the frames, those with the widest open lips, that are candidates for the open reference
+SIDE = 128  #: px of the faces in trials, unless the engine is prepared for one fixed size
+LIPS = 75.0  #: weight of the lip error: dB per eye distance
+MOTION = 1.0  #: weight of a wrong amount of motion: dB per factor e of the mouth opening's standard deviation
+STILL = 0.01  #: eye distances, lower limit of that standard deviation
 
 
 def rehearse(clip: Clip, seen: Analysis, engine: Engine, own: Mapping[int, Engine]) -> None:
-    """Choose the references of those faces that are long enough in a video, see `TrackedFace.chosen`.
+    """Choose the references of all faces with at least `FEWEST` usable frames; sets `TrackedFace.chosen`.
 
-    Nothing is chosen where the video has no sound, or the network wants another number of references than two.
+    Nothing is chosen if the video has no readable sound, or the network does not take exactly two references.
 
     Args:
+        seen: result of the first pass; its tracks are changed.
         engine: runs the model.
-        own: run the models of single faces, by the place of their track among the video's.
+        own: engines with models for single faces, by track number.
     """
     if engine.references != 2 or clip.audio_rate is None:
         return
     drawn = dict.fromkeys(person for people in seen.by_frame.values() for person in people)
     engines = {seen.people[i]: one for i, one in own.items()}
     long = [person for person in drawn if _usable(person) >= FEWEST]
-    parts = [Rehearsal(person, _small(engines.get(person, engine), seen)) for person in long]
-    if not parts:
+    trials = [Rehearsal(person, _small(engines.get(person, engine), seen)) for person in long]
+    if not trials:
         return
     try:
-        mel = listen(clip.path, seen.times[max(part.last for part in parts)] + 1).mel
-    except InputError:  # a sound that cannot be read is none
+        mel = listen(clip.path, seen.times[max(trial.last for trial in trials)] + 1).mel
+    except InputError:  # unreadable sound counts as none
         return
-    wanted = sorted({index for part in parts for index in part.wanted})
+    wanted = sorted({index for trial in trials for index in trial.wanted})
     for frame in media.Player(clip, seen.times, seen.glances).pick(wanted):
-        for part in [part for part in parts if frame.index in part.wanted]:
-            part.see(frame)
-            if frame.index == part.last:
-                part.person.chosen = part.choice(seen.times, mel)
-                parts.remove(part)
+        for trial in [trial for trial in trials if frame.index in trial.wanted]:
+            trial.see(frame)
+            if frame.index == trial.last:
+                trial.person.chosen = trial.choice(seen.times, mel)
+                trials.remove(trial)
 
 
 def _usable(person: TrackedFace) -> int:
-    """Frames in which a face can be redrawn, as far as they matter."""
+    """Number of frames in which a face can be redrawn, counted only as far as it matters."""
     return len(list(islice(person.usable(), MOST * FEWEST)))
 
 
 def _small(engine: Engine, seen: Analysis) -> Engine:
-    """The engine at a small size, unless that would have to be made ready first."""
+    """The engine at a small size, or at the size of the dub where another size would need a lengthy preparation."""
     return engine.fitting(SIDE if engine.kind == "torch" else seen.side)
 
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """A face (S, S, 3) in some row of its track."""
+    """A crop of a face, (S, S, 3) uint8 RGB, and its row in the track."""
 
     row: int
     image: Byte
 
 
 class Rehearsal:
-    """One face, whose frames are redrawn after several pairs of pictures.
+    """The trial of several pairs of references for one face.
 
-    Of each kind, closed and open, the sharpest picture of each of some parts of the time is tried.
+    The candidate frames of each kind, closed and open, are split into a few parts by time; the sharpest crop of each
+    part is tried.
 
     Attributes:
-        wanted: the frames that it must be shown, in order.
+        wanted: the frames to pass to `see`, in order.
         last: the last of them.
     """
 
@@ -99,10 +101,10 @@ class Rehearsal:
         groups = person.candidates(2, open_share=OPEN_SHARE)
         frames = sorted({index for group in groups for index in group})
         span = [index for index in person.usable() if frames[0] <= index <= frames[-1]]
-        span = [index for index in span if person.row(index) not in person.covers] or span  # a hand is not redrawn
+        span = [index for index in span if person.row(index) not in person.covers] or span  # uncovered if possible
         self._takes = {span[(2 * k + 1) * len(span) // (2 * TAKES)] for k in range(TAKES)}
         each = min(MOST, 1 + _usable(person) // FEWEST)
-        # A frame that is drawn after itself would be drawn best.
+        # Test frames are no candidates: a frame would be redrawn best with itself as a reference.
         self._parts: dict[int, list[tuple[int, int]]] = {}
         for kind, group in enumerate(groups):
             others = [index for index in sorted(group) if index not in self._takes]
@@ -112,11 +114,11 @@ class Rehearsal:
         self.wanted = sorted(self._takes | self._parts.keys())
         self.last = self.wanted[-1]
         self._filmed: list[Picture] = []
-        self._found: list[Float] = []  # their unit landmarks
+        self._found: list[Float] = []  # their unit landmarks (68, 2)
         self._best: dict[tuple[int, int], tuple[float, Picture]] = {}
 
     def see(self, frame: Frame) -> None:
-        """Look at the next wanted frame."""
+        """Take the crop of the next wanted frame."""
         row = self.person.row(frame.index)
         picture = Picture(row, geometry.crop_face(frame, self.person.track.matrices[row], self._engine.size).image)
         if frame.index in self._takes:
@@ -128,11 +130,14 @@ class Rehearsal:
                 self._best[part] = sharp, picture
 
     def choice(self, times: Sequence[Fraction], mel: Float) -> tuple[int, ...]:
-        """The frames of the best pair: the open one beside the sharpest closed one, then the closed one beside that.
+        """Frame numbers of the best pair, (closed, open); empty if one kind has no candidate.
+
+        Not all pairs are tried: first the open ones with the sharpest closed one, then the closed ones with the best
+        open one.
 
         Args:
             times: seconds at which the video's frames are shown.
-            mel: (80, steps), what is heard in the video.
+            mel: (80, steps), spectrogram of the video's own sound.
         """
         tried = [[picture for (which, _), (_, picture) in sorted(self._best.items(), key=lambda one: -one[1][0])
                   if which == kind] for kind in range(2)]  # fmt: skip
@@ -149,9 +154,10 @@ class Rehearsal:
         return first + shut.row, first + wide.row
 
     def _score(self, pair: Sequence[Picture], mels: Float) -> float:
-        """How like the filmed frames those are that are drawn after a pair, in decibels.
+        """Similarity of the test frames, redrawn with a pair as references, to the filmed ones, in dB.
 
-        A mouth that hardly moves is never far off, but a viewer sees somebody mumble.
+        It is PSNR minus penalties for lips in the wrong place and for a wrong amount of mouth motion. Without the
+        latter, a mouth that hardly moves would score well, but viewers see somebody mumble.
         """
         engine, person = self._engine, self.person
         jobs = [Job(person, one.row, one.image, mel, 1.0) for one, mel in zip(self._filmed, mels, strict=True)]
@@ -167,13 +173,13 @@ class Rehearsal:
 
 
 def _psnr(drawn: Byte, filmed: Byte, box: Float) -> float:
-    """Decibels by which a drawn face (S, S, 3) is like a filmed one inside the hidden box."""
+    """PSNR in dB of a drawn face (S, S, 3) against the filmed one, inside the mask."""
     hidden = geometry.mask_image(box, len(filmed)) > 0
     off = drawn[hidden].astype(np.float32) - filmed[hidden]
     return float(-10 * np.log10(np.square(off / 255).mean() + 1e-6))
 
 
 def _apart(drawn: Float, filmed: Float) -> float:
-    """Mean distance of the lips of two sets of landmarks (68, 2), in the filmed one's eye distances."""
+    """Mean distance of the mouth landmarks in two sets (68, 2), in eye distances of the filmed face."""
     eyes = np.linalg.norm(filmed[LEFT_EYE_CORNER] - filmed[RIGHT_EYE_CORNER])
     return float(np.linalg.norm(drawn[MOUTH] - filmed[MOUTH], axis=1).mean() / eyes)

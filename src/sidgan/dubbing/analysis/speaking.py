@@ -1,9 +1,8 @@
-"""Who of those in a shot speaks, told by the video's own sound: whose mouth moves as it sounds.
+"""Active speaker detection: find out who in a shot speaks, from the video's own sound.
 
-Two measures are added up. One correlates the mouth's opening, its width and their speeds with the sound's bands and
-their changes, as `sidgan.data.offset` does to find a lag: whoever speaks is coupled to the sound more strongly than the
-others. The other is the sync expert's opinion of how well picture and sound belong together. Where the two do not
-settle it, nobody is guessed.
+Two measures are added up. One correlates opening, width and speed of the mouth with the mel bands and their changes, as
+`sidgan.data.offset` does to find a lag; it is highest for the person who speaks. The other is the sync expert's cosine
+similarity of picture and sound. If their sum is not clear, nobody is chosen.
 """
 
 from __future__ import annotations
@@ -23,23 +22,23 @@ from sidgan.metrics.sync import MouthSync
 from sidgan.people import TrackedFace
 from sidgan.types import Array, Clip, Float
 
-# Measured on 169 pairs of real people, both of them talking, for 2.6 s under the sound of one of the two; somebody who
-# listens is easier to tell apart. The higher score is right in 89 % of the pairs (by the coupling alone 87 %, by the
-# expert alone 83 %). 64 % of the pairs differ by more than the margin, and of these 99 % are right; the coupling alone
-# would reach that certainty in 47 % only.
-COUPLING, COSINE = 0.25, 0.25  #: differences of coupling and of the expert's cosine that count 1
-MARGIN = 1.0  #: by which the score of whoever speaks exceeds the next one's
-SHORTEST = 2 * FPS  #: nobody is judged by fewer ticks with sound
-EXPERT = 68  #: ticks, in the middle of a track, that are shown to the expert: it is slow
-SLACK = 6  #: ticks that sound and picture may be apart
+# Measured on 169 pairs of real people who both talk for 2.6 s, with the sound of one of them; a silent listener is
+# easier to tell apart. The higher score is right in 89 % of the pairs (coupling alone 87 %, expert alone 83 %). 64 % of
+# the pairs differ by more than the margin, and 99 % of these are right; the coupling alone would reach that accuracy in
+# only 47 % of the pairs.
+COUPLING, COSINE = 0.25, 0.25  #: differences of coupling and of the expert's cosine that count as 1 in the score
+MARGIN = 1.0  #: by which the speaker's score must exceed the second best
+SHORTEST = 2 * FPS  #: least ticks (of 1/25 s) with sound to judge a track
+EXPERT = 68  #: ticks in the middle of a track that the expert judges; it is slow
+SLACK = 6  #: ticks by which sound and picture may be out of sync
 
 
 def who_speaks(people: Sequence[TrackedFace], scores: Mapping[TrackedFace, float]) -> TrackedFace | str:
-    """Who of the people in one shot speaks, or why that cannot be told, in words.
+    """The person in one shot who speaks, or in words why that is unclear.
 
     Args:
-        people: at least one, those who can be redrawn.
-        scores: from `scores_of`. Whoever is missing was seen too briefly to be judged, and is not considered.
+        people: tracks that can be redrawn, at least one.
+        scores: from `scores_of`. Tracks without a score were too short to judge, and are not considered.
     """
     if len(people) == 1:
         return people[0]
@@ -54,19 +53,19 @@ def who_speaks(people: Sequence[TrackedFace], scores: Mapping[TrackedFace, float
 def scores_of(
     people: Sequence[TrackedFace], mel: Float, times: Sequence[Fraction], clip: Clip
 ) -> dict[TrackedFace, float]:
-    """How well each face moves with the sound of its video, as far as there is enough of both.
+    """How well the mouth of each face matches the sound of its video; tracks with too little sound are left out.
 
     Args:
         people: tracks.
-        mel: (80, steps), the sound.
+        mel: (80, steps), spectrogram of the sound.
         times: seconds at which the video's frames are shown.
         clip: the video, which is read once more.
     """
     sounding, judged, scores = ~silent(mel), dict[TrackedFace, Array](), dict[TrackedFace, float]()
     for person in people:
         rows, first = _ticks(person, times), round(times[person.track.first] * audio.STEPS_PER_SECOND)
-        under = sounding[first : first + len(rows) * audio.STEPS_PER_SECOND // FPS]
-        if int(under.sum()) * FPS // audio.STEPS_PER_SECOND < SHORTEST:
+        heard = sounding[first : first + len(rows) * audio.STEPS_PER_SECOND // FPS]
+        if int(heard.sum()) * FPS // audio.STEPS_PER_SECOND < SHORTEST:
             continue
         count = min(len(rows), (mel.shape[1] - first) * FPS // audio.STEPS_PER_SECOND)
         scores[person] = coupling(person.track.landmarks[rows[:count]], mel[:, first:], SLACK) / COUPLING
@@ -77,14 +76,14 @@ def scores_of(
 
 
 def _ticks(person: TrackedFace, times: Sequence[Fraction]) -> Array:
-    """The rows of a track shown at the ticks of a 25-fps clock."""
+    """The rows of a track that are shown at the ticks of a 25-fps clock, from its first frame on."""
     seconds = np.array([float(times[i]) for i in person.track.frames])
     clock = seconds[0] + np.arange(int((seconds[-1] - seconds[0]) * FPS) + 1) / FPS
     return np.searchsorted((seconds[1:] + seconds[:-1]) / 2, clock)
 
 
 def _cosines(judged: Mapping[TrackedFace, Array], mel: Float, clip: Clip) -> dict[TrackedFace, float]:
-    """For the middle of each track, the expert's mean cosine at the best shift within the slack."""
+    """The expert's mean cosine for the middle of each track, at the best shift of up to `SLACK` ticks."""
     if not judged:
         return {}
     expert = checkpoint.load_syncnet()

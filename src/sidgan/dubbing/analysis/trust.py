@@ -1,9 +1,9 @@
-"""How sure it is, frame by frame, that a face can be redrawn: what speaks against it, and how much.
+"""The confidence, frame by frame, that a face can be redrawn, and the main reason against it.
 
-Each doubt is a number from 1 (none) to 0, and the confidence of a frame is the smallest of the five: users are told a
-reason, and a product of all five would not have one. What covers a face is found in two ways: by a network that knows
-hands and things (`covering`), and by the skin. In the steady square of a face, chin and cheeks look nearly the same all
-the time; whatever looks different there is something else.
+Five criteria (`REASONS`) are each rated from 1 (no doubt) to 0. The confidence of a frame is their minimum, not their
+product, so that a single reason can be given to users. Coverings are found in two ways: by a network that knows hands
+and objects (`covering`), and by skin colour. In the smoothed square of a face, chin and cheeks look nearly the same all
+the time; if they look different, something else is there.
 """
 
 from __future__ import annotations
@@ -22,95 +22,95 @@ from sidgan.types import Array, Byte, Float
 REASONS = (
     "face partly covered", "face landmarks unstable", "face turned too far", "face too small", "face hardly detected",
 )  # fmt: skip
-SURE = 0.5  #: confidence below which a face is left as it was
-STEADY_OVER = 5  #: frames over which the median of the confidence is taken, so that it does not flicker
+SURE = 0.5  #: confidence below which a face is left as filmed
+STEADY_OVER = 5  #: frames of the median filter that keeps the confidence from flickering
 
 GRID = 12  #: cells across a face square
-COMPARED = 300  #: frames, spread over the track, that say how the skin looks
-APART = 12  #: frames that these are away at least: a hand stays for longer than a moment
-NEIGHBOURS = 16  #: of these, the ones in which the head is held most alike
-FEWEST = 8  #: with fewer to compare with, as in shots of under a second, nobody counts as covered
-FEW = 2  #: of the neighbours, the most unlike on either side, that are ignored: they may be covered themselves
-LIGHTER, REDDER = 20.0, 7.0  #: levels of luma and of either colour by which a cell of skin may differ from it
-ALIKE = 0.009  #: of the side: heads whose landmarks differ by more are not held alike, and their skin may differ more
-LIPS = 0.05  #: of the side; cells closer to the lips than this are ignored
+COMPARED = 300  #: frames, spread over the track, to compare the skin with
+APART = 12  #: least distance to these in frames, as a hand covers neighbouring frames too
+NEIGHBOURS = 16  #: number of these that are used: the ones with the most similar head pose
+FEWEST = 8  #: with fewer frames to compare with, as in shots of under a second, no face counts as covered
+FEW = 2  #: outliers among the neighbours that are ignored at either end: they may be covered themselves
+LIGHTER, REDDER = 20.0, 7.0  #: levels by which Y, and Cb or Cr, of a skin cell may lie outside the neighbours' range
+ALIKE = 0.009  #: in sides of the square; where landmarks differ by more, larger deviations are allowed
+LIPS = 0.05  #: in sides of the square; cells closer to the lips than this are ignored
 
-# Each doubt rises from 0 to 1 between two values; the value at SURE, in the middle, still passes.
-COVERED = (0.36, 0.04)  #: share of chin and cheeks that looks foreign; 0.20 passes
-LIPS_HIDDEN = (0.7, 0.1)  #: share of the lips with something before them; 0.4 passes
-FACE_HIDDEN = (0.8, 0.2)  #: share of lips, chin and cheeks; 0.5 passes
-SLIPPED = (0.024, 0.008)  #: of the side, by which landmarks jump about; 0.016 passes
+# Each rating is 0 at the first value and 1 at the second; the midpoint, rated SURE, still passes.
+COVERED = (0.36, 0.04)  #: share of chin and cheeks that does not look like skin; 0.20 passes
+LIPS_HIDDEN = (0.7, 0.1)  #: share of the lips that is covered; 0.4 passes
+FACE_HIDDEN = (0.8, 0.2)  #: share of lips, chin and cheeks that is covered; 0.5 passes
+SLIPPED = (0.024, 0.008)  #: jitter of the landmarks in sides of the square; 0.016 passes
 TURNED = (2 * MAX_YAW - 35.0, 35.0)  #: degrees of yaw; MAX_YAW passes
-SMALL = (0.0, 2.0 * MIN_SIDE)  #: px of side; MIN_SIDE passes
-UNSURE = (-0.4, 0.4)  #: score of the detector; 0, its own limit, passes
+SMALL = (0.0, 2.0 * MIN_SIDE)  #: side of the face square, px; MIN_SIDE passes
+UNSURE = (-0.4, 0.4)  #: score of the face detector; 0, its own threshold, passes
 
 
 @dataclass(frozen=True)
 class Trust:
-    """Of a track of N frames.
+    """The confidence of a track of N frames.
 
     Attributes:
-        confidence: (N,) 0 to 1; 0 where the face was not seen.
-        doubts: (N,) which doubt is the largest, an index into `REASONS`.
+        confidence: (N,) 0 to 1; 0 where the face was not found.
+        doubts: (N,) the criterion with the lowest rating, an index into `REASONS`.
     """
 
     confidence: Float
     doubts: Array
 
     def reason(self, row: int) -> str:
-        """What speaks against the face of a frame, in words."""
+        """The main reason against redrawing a frame, in words."""
         return REASONS[int(self.doubts[row])]
 
     def refusals(self) -> dict[int, str]:
-        """{row: what speaks against it} for all frames that are not sure enough."""
+        """{row: reason} for all frames with a confidence below `SURE`."""
         return {int(row): self.reason(int(row)) for row in np.flatnonzero(self.confidence < SURE)}
 
 
 def surface(image: Byte) -> Byte:
-    """What a face looks like, (12, 12, 3) uint8 luma and colours, of its crop (S, S, 3) RGB."""
+    """Mean colours of a face crop (S, S, 3) uint8 RGB on a grid: (12, 12, 3) uint8 in Y, Cr, Cb."""
     colours = cv2.cvtColor(image, cv2.COLOR_RGB2YCrCb)
     return np.asarray(cv2.resize(colours, (GRID, GRID), interpolation=cv2.INTER_AREA))
 
 
-def trust(person: TrackedFace, surfaces: Byte, before: Byte | None = None) -> Trust:
-    """How sure a track's frames are.
+def trust(person: TrackedFace, surfaces: Byte, covers: Byte | None = None) -> Trust:
+    """Rate the N frames of a track.
 
     Args:
-        surfaces: (N, 12, 12, 3) of its frames.
-        before: (N, 24, 24), what lies in front of the face, see `covering.covers`; nothing if not given.
+        surfaces: (N, 12, 12, 3), see `surface`.
+        covers: (N, 24, 24), see `covering.covers`; without it, only the skin colour shows coverings.
     """
-    track, seen = person.track, person.track.visible | person.bridged
+    track, found = person.track, person.track.visible | person.bridged
     scores = np.where(track.visible, track.scores, np.interp(np.arange(len(track)), np.flatnonzero(track.visible),
                                                              track.scores[track.visible]))  # fmt: skip
-    foreign = _ramp(covered(surfaces, person.points, track.visible), COVERED)
-    if before is not None:
-        lips, face = hidden_shares(before, person.points)
-        foreign = np.minimum.reduce([foreign, _ramp(lips, LIPS_HIDDEN), _ramp(face, FACE_HIDDEN)])
-    doubts = np.stack([  # in the order of `REASONS`
-        foreign, _ramp(slips(person.points), SLIPPED),
+    uncovered = _ramp(covered(surfaces, person.points, track.visible), COVERED)
+    if covers is not None:
+        lips, face = hidden_shares(covers, person.points)
+        uncovered = np.minimum.reduce([uncovered, _ramp(lips, LIPS_HIDDEN), _ramp(face, FACE_HIDDEN)])
+    ratings = np.stack([  # in the order of `REASONS`
+        uncovered, _ramp(slips(person.points), SLIPPED),
         _ramp(np.abs(track.pose[:, 0]), TURNED), _ramp(person.sides, SMALL), _ramp(scores, UNSURE),
     ])  # fmt: skip
-    doubts = median_filter(doubts, (1, STEADY_OVER), mode="nearest")
-    return Trust(np.where(seen, doubts.min(0), 0.0).astype(np.float32), doubts.argmin(0))
+    ratings = median_filter(ratings, (1, STEADY_OVER), mode="nearest")
+    return Trust(np.where(found, ratings.min(0), 0.0).astype(np.float32), ratings.argmin(0))
 
 
 def covered(surfaces: Byte, points: Float, good: Array) -> Float:
-    """(N,) share of chin and cheeks that looks foreign in each frame; 0 where there is too little to compare with.
+    """(N,) share of chin and cheeks that does not look like skin; 0 where there are too few frames to compare with.
 
-    Light falls differently on a head that turns. So a frame is compared with those in which the head is held most
-    alike; where a short clip has none, its skin may differ by more.
+    Lighting changes when a head turns. So a frame is compared with those of the most similar head pose; if a short clip
+    has none, larger deviations are allowed.
 
     Args:
-        surfaces: (N, 12, 12, 3).
+        surfaces: (N, 12, 12, 3), see `surface`.
         points: (N, 68, 2) unit landmarks.
-        good: (N,) bool, the frames that say how the skin looks.
+        good: (N,) bool, the frames to compare with.
     """
     rows = np.flatnonzero(good)
     rows = rows[np.linspace(0, len(rows) - 1, min(COMPARED, len(rows))).round().astype(int)]
     head = points[:, STEADY].reshape(len(points), -1)
     skin, upper = _cells(np.median(points[rows], 0))
     shares = np.zeros(len(points), np.float32)
-    if not skin.any() or not upper.any():  # landmarks of no face
+    if not skin.any() or not upper.any():  # degenerate landmarks
         return shares
     for i, looks in enumerate(surfaces):
         others = rows[np.abs(rows - i) > APART]
@@ -120,7 +120,7 @@ def covered(surfaces: Byte, points: Float, good: Array) -> Float:
         nearest = np.argsort(off, kind="stable")[:NEIGHBOURS]
         near, leeway = others[nearest], max(1.0, float(off[nearest].mean()) / ALIKE)
         usual = surfaces[near].astype(np.float32)
-        light = np.median(looks[upper] - usual[:, upper], 1)  # what changes the whole face is light
+        light = np.median(looks[upper] - usual[:, upper], 1)  # a change of the whole face is a change of light
         known = np.sort(usual[:, skin] + light[:, None], 0)
         beyond = np.maximum(known[FEW] - looks[skin], looks[skin] - known[-1 - FEW])
         shares[i] = (beyond > leeway * np.array((LIGHTER, REDDER, REDDER))).any(-1).mean()
@@ -128,7 +128,7 @@ def covered(surfaces: Byte, points: Float, good: Array) -> Float:
 
 
 def slips(points: Float) -> Float:
-    """(N,) how far the head's landmarks are from the mean of the frames before and after, in shares of the side."""
+    """(N,) jitter: distance of head landmarks from the mean of both neighbouring frames, in sides of the square."""
     steady = points[:, STEADY]
     if len(steady) < 3:
         return np.zeros(len(steady), np.float32)
@@ -137,7 +137,7 @@ def slips(points: Float) -> Float:
 
 
 def _cells(points: Float) -> tuple[Array, Array]:
-    """(12, 12) bool twice: cells of chin and cheeks, and of the face above, of unit landmarks (68, 2)."""
+    """(12, 12) bool twice: the cells of chin and cheeks, and of the face above them, from unit landmarks (68, 2)."""
     centres = ((np.arange(GRID) + 0.5) / GRID).astype(np.float32)
     hull = cv2.convexHull(points[JAW].astype(np.float32))
     lips = cv2.convexHull(points[48:60].astype(np.float32))
@@ -154,5 +154,5 @@ def _cells(points: Float) -> tuple[Array, Array]:
 
 
 def _ramp(values: Float, ends: tuple[float, float]) -> Float:
-    """0 at the first end, 1 at the second."""
+    """Linear from 0 at the first end to 1 at the second, clipped."""
     return np.clip((values - ends[0]) / (ends[1] - ends[0]), 0, 1)
