@@ -1,1 +1,1 @@
-"""What came of a dub: how it looks, what to check first, its page and its strips, and whether the file is as meant."""
+"""Review a dub: verify the file, measure image quality, find what to check first, write its page and its strips."""

@@ -1,14 +1,14 @@
-"""How a redrawn mouth looks in its surroundings: three figures that need no truth, taken while it is put back.
+"""Image quality of redrawn faces: three figures without ground truth, measured while faces are pasted.
 
 ::
 
-    seam       steps that the mask's edge adds, between what is drawn and what was there   0: none
-    jitter     trembling of these steps from frame to frame                                0: as calm as the source
-    sharpness  contrast of fine detail on redrawn skin, over the source's                  1: as sharp as the source
+    seam       brightness steps that the mask's edge adds, between the drawn and the filmed picture  0: none
+    jitter     change of these steps from frame to frame (their acceleration)                        0: like the source
+    sharpness  contrast of fine detail on redrawn skin, relative to the source's                     1: like the source
 
-Each compares the same places of the same frame before and after, so light, beards, grain and movement of the source
-cancel. Lips are left out: they are meant to differ. Seam and jitter are in levels of 8 bits, on faces reduced to
-`SMALL` px; sharpness is at the size that a face has in the video.
+Each figure compares the same pixels of the same frame before and after, so light, beards, grain and movement of the
+source cancel out. Lips are excluded, since they are meant to differ. Seam and jitter are in levels of 8 bits, on faces
+reduced to `SMALL` px; sharpness is measured at the size that a face has in the video.
 """
 
 from __future__ import annotations
@@ -31,28 +31,28 @@ from sidgan.people import TrackedFace
 from sidgan.timeline import Showing, Timeline
 from sidgan.types import Array, Byte, Float, Frame
 
-EVERY = 5  #: of so many frames three in a row are looked at: seam in each, sharpness in the first, jitter in the third
-SMALL = 128  #: px of the side of a face on which seam and jitter are measured
-STEEP = 2  #: of these px, over which a step is seen as a step; one that is spread over more counts less
+EVERY = 5  #: of so many frames three in a row are measured: seam in each, sharpness in the first, jitter in the third
+SMALL = 128  #: side of the faces on which seam and jitter are measured, px
+STEEP = 2  #: width in these px up to which an edge counts in full; wider edges count less
 LIPS = 0.03  #: of the side, distance from the lips within which nothing is measured
-SECTORS = 24  #: pieces of the edge; within one, texture averages out and a seam does not
-FEWEST = 1.0  #: px of edge that a piece must hold to count
-LEAST = 0.02  #: levels of detail, added to both sides of a ratio: less than this is none
+SECTORS = 24  #: sectors of the edge; within one, texture averages out and a seam does not
+FEWEST = 1.0  #: least px of edge in a sector; others are ignored
+LEAST = 0.02  #: levels, added to both sides of the sharpness ratio, so that it is 1 where there is no detail
 
-#: How far a figure may be from that of an untouched picture; a stretch with more than that is worth a look.
+#: Largest deviation of a figure from that of an untouched picture; stretches with more are worth checking.
 LIMITS = {"seam": 2.0, "jitter": 0.5, "sharpness": 0.3}
-UNTOUCHED = {"seam": 0.0, "jitter": 0.0, "sharpness": 1.0}
+UNTOUCHED = {"seam": 0.0, "jitter": 0.0, "sharpness": 1.0}  #: the figures of an untouched picture
 
 
 @dataclass(frozen=True)
 class Look:
-    """How a stretch of redrawn frames looks.
+    """Image quality of a stretch of redrawn frames.
 
     Attributes:
-        first, last: its frames of the output.
-        start, end: seconds of the output at which it begins and is over.
-        dubbed: frames with a redrawn mouth.
-        seam, jitter, sharpness: means over what was looked at; ``None`` where nothing could be.
+        first, last: its frames of the output, both included.
+        start, end: seconds of the output.
+        dubbed: number of frames with a redrawn mouth.
+        seam, jitter, sharpness: means over all samples; ``None`` where there is none.
         at, source_at: seconds of the output and of the video at which it looks worst.
         face: left, top and side of the face square there, px.
     """
@@ -71,7 +71,7 @@ class Look:
 
 
 class Sample(NamedTuple):
-    """One redrawn face of one frame; a figure that cannot be told is NaN."""
+    """The figures of one redrawn face in one frame, NaN where not measured; for the rest see `Look`."""
 
     frame: int
     at: float
@@ -83,15 +83,15 @@ class Sample(NamedTuple):
 
 
 def doubt(figures: Mapping[str, Any]) -> float:
-    """How far the worst of some figures is from an untouched picture's, in `LIMITS`: above 1 it is worth a look."""
+    """Deviation of the worst figure from an untouched picture, relative to `LIMITS`; above 1 it is worth checking."""
     off = {name: figures.get(name) for name in LIMITS}
     known = {name: value - UNTOUCHED[name] for name, value in off.items() if value is not None and not np.isnan(value)}
-    # Calmer, or with fewer steps than the source, is no fault; sharper is one.
+    # Less seam or jitter than in the source is no fault; more sharpness is one.
     return max((abs(v) if name == "sharpness" else v) / LIMITS[name] for name, v in known.items()) if known else 0.0
 
 
 class Looks:
-    """Looks at faces while they are put back. It remembers the last two frames of each: trembling shows in three."""
+    """Measures faces while they are pasted. It keeps the last two frames of each, as jitter needs three."""
 
     def __init__(self) -> None:
         self._last: dict[TrackedFace, int] = {}
@@ -101,17 +101,17 @@ class Looks:
         self, frame: Frame, source_at: Fraction, person: TrackedFace, row: int, source: Byte, luma: Float, drawn: Float,
         alpha: Float, new: Float,
     ) -> Sample | None:  # fmt: skip
-        """Look at a redrawn face before it is put back; ``None`` in the frames that are skipped, see `EVERY`.
+        """Measure a redrawn face before it is pasted; ``None`` in frames that are skipped, see `EVERY`.
 
         Args:
             frame: of the output.
             source_at: seconds of the video at which that frame is shown.
-            person, row: whose face, and where in their track.
-            source: (S, S, 3) uint8, the face as it was.
-            luma: (R, R) its brightness in [0, 255], at the face's size in the video.
-            drawn: (R, R, 3) in [0, 255], as it is to be put back.
-            alpha: (R, R) share of each of its pixels.
-            new: (68, 2) its landmarks in unit coordinates.
+            person, row: its track, and the frame's row in it.
+            source: (S, S, 3) uint8 RGB, the filmed face.
+            luma: (R, R) in [0, 255], of the filmed face at its size in the video.
+            drawn: (R, R, 3) in [0, 255], the face to be pasted.
+            alpha: (R, R) in [0, 1], its opacity.
+            new: (68, 2) unit landmarks of the drawn face.
         """
         phase, begins = frame.index % EVERY, self._last.get(person) != frame.index - 1
         self._last[person] = frame.index
@@ -122,33 +122,33 @@ class Looks:
         small = [resized(picture, SMALL) for picture in (source, drawn, alpha)]
         seen.append((frame.index, steps(small[0], small[1], small[2], around(mouths, SMALL))))
         self._steps[person] = seen
-        now, shake, sharp = seen[-1][1], float("nan"), float("nan")
+        now, jitter, sharp = seen[-1][1], float("nan"), float("nan")
         if len(seen) == 3:
             a, b, c = (step for _, step in seen)
-            shake = mean(np.abs(a - 2 * b + c))
+            jitter = mean(np.abs(a - 2 * b + c))
         if phase == 0 or begins:
             skin = (alpha > 0.5) & ~around(mouths, size)
             dub = luma + alpha * (brightness(drawn) - luma)
-            if skin.any():  # where the source has no detail at all there is nothing to compare with
+            if skin.any():
                 sharp = (mean_size(fine(dub), skin) + LEAST) / (mean_size(fine(luma), skin) + LEAST)
         matrix = person.track.matrices[row]
         face = (float(matrix[0, 2]), float(matrix[1, 2]), float(matrix[0, 0]))
-        return Sample(frame.index, float(frame.time), float(source_at), face, mean(np.abs(now)), shake, sharp)
+        return Sample(frame.index, float(frame.time), float(source_at), face, mean(np.abs(now)), jitter, sharp)
 
     def forget(self, person: TrackedFace) -> None:
-        """Free what is held of a person who is out of sight."""
+        """Free the state of a person who is out of sight."""
         self._steps.pop(person, None)
         self._last.pop(person, None)
 
 
 def stretches(samples: Sequence[Sample], timeline: Timeline, passed: Iterable[tuple[int, int, str]]) -> Iterator[Look]:
-    """How each redrawn stretch of the output looks.
+    """Image quality of each redrawn stretch of the output.
 
-    Pauses of the voice do not end a stretch: there are many, and figures of a second or two say little.
+    Pauses of the voice do not split a stretch: they are frequent, and figures over a second or two are unreliable.
 
     Args:
         samples: in order of their frames.
-        passed: (first, last, reason) of the frames that were left alone.
+        passed: (first, last, reason) of runs of frames that were left as filmed.
     """
     why = {i: reason for first, last, reason in passed for i in range(first, last + 1)}
     places = [sample.frame for sample in samples]
@@ -170,24 +170,24 @@ def _look(samples: Sequence[Sample], frames: Sequence[Showing]) -> Look:
 
 
 def figures(samples: Sequence[Sample]) -> dict[str, float | None]:
-    """Means of the three figures; ``None`` where nothing is known."""
+    """Means of the three figures; ``None`` where there is no sample."""
     means = {name: mean(np.array([getattr(sample, name) for sample in samples])) for name in LIMITS}
     return {name: None if np.isnan(value) else round(value, 3) for name, value in means.items()}
 
 
 def steps(source: Float, dub: Float, alpha: Float, lips: Array) -> Array:
-    """The steps that the edge of a mask adds, piece by piece and colour by colour.
+    """The steps that the edge of a mask adds, by sector and colour channel.
 
-    Within a piece, the difference of what is drawn and what was there is averaged over the edge, so that texture and
-    grain cancel. It counts as far as alpha rises within `STEEP` px.
+    Within a sector, the difference of drawn and filmed picture is averaged over the edge, so that texture and grain
+    cancel out. The mean is weighted by how much alpha rises within `STEEP` px.
 
     Args:
         source, dub: (R, R, 3) in [0, 255].
         alpha: (R, R) in [0, 1].
-        lips: (R, R) bool, left out.
+        lips: (R, R) bool, pixels to exclude.
 
     Returns:
-        (SECTORS, 3) levels, signed; NaN for pieces that hold no edge.
+        (SECTORS, 3) signed levels; NaN for sectors without an edge.
     """
     slope = np.minimum(STEEP * np.hypot(*np.gradient(alpha)), 1) * ~lips
     rows, columns = np.nonzero(slope)
@@ -206,13 +206,13 @@ def steps(source: Float, dub: Float, alpha: Float, lips: Array) -> Array:
 
 
 def mean(values: Array) -> float:
-    """Of those that are known, NaN where none is."""
+    """Mean of the values that are not NaN; NaN if there are none."""
     known = values[~np.isnan(values)]
     return float(known.mean()) if known.size else float("nan")
 
 
 def around(mouths: Iterable[Float], size: int) -> Array:
-    """(size, size) bool: mouths of landmarks (12, 2) in unit coordinates, and a rim around them."""
+    """(size, size) bool: mouths, each given by unit landmarks (12, 2), and a rim of `LIPS` around them."""
     shape = np.logical_or.reduce([polygon(size, mouth) for mouth in mouths]).astype(np.uint8)
     rim = max(1, round(LIPS * size))
     return np.asarray(cv2.dilate(shape, np.ones((2 * rim + 1, 2 * rim + 1), np.uint8)) > 0)

@@ -1,7 +1,7 @@
-"""One job as one page: what was made of what, where it was redrawn and where not, how it looks, and how long it took.
+"""Write the review page of a dub: what to check first, what was redrawn, image quality, files, processing time.
 
-The page is made from the plain values of a `DubReport` and from the two videos; a value that is not there is left out.
-It is one file that needs no network.
+The page is made from the plain values of a `DubReport` and from the two videos; missing values are left out. It is a
+single HTML file that loads nothing from a network.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ from sidgan.files import finished, writing
 from sidgan.types import Byte
 
 PICTURES = 6  #: stretches of which pictures are shown
-FIRST = 8  #: findings that are told at the top
-LISTED = 200  #: rows of a table; of more, the first ones
-SIDE, ROOM = 224, 1.25  #: px of a picture's side, and how much wider than the face square it looks
-QUALITY = 88
+FIRST = 8  #: findings listed at the top, at most
+LISTED = 200  #: rows of a table, at most
+SIDE, ROOM = 224, 1.25  #: side of a picture in px, and its width in sides of the face square
+QUALITY = 88  #: of JPEG
 ABOUT = {
     "seam": "brightness step added at the edge of the redrawn part, in levels of 255; 0: no visible edge",
     "jitter": "flicker added to redrawn skin, in levels of 255; 0: as calm as the source",
     "sharpness": "fine detail of redrawn skin; 1: as much as in the source",
 }
-HEADS = {"confidence": 2, **{name: 2 for name in ABOUT}}  #: columns of the table, where known, and their decimals
+HEADS = {"confidence": 2, **{name: 2 for name in ABOUT}}  #: columns of the table of image quality, and their decimals
 STYLE = """
 body{font:16px/1.5 system-ui,sans-serif;margin:0 auto;max-width:960px;padding:12px 16px 48px;color:#1c1e21}
 h1{font-size:1.4em;line-height:1.25;overflow-wrap:anywhere}
@@ -74,40 +74,40 @@ def write_page(
 
     Args:
         report: of the job, see `DubReport.to_dict`.
-        video, out: its files.
-        heard: what is heard in it, a file or words, by what it is: voices as its mark has them, and what is under them.
+        video, out: its input and output.
+        heard: {label: file or description} of its sound: the voices in the order of its mark, then the background.
         page: the ``.html`` to write.
-        names: what to call a file, where not by its own name.
+        names: names to show for files, if other than their own.
 
     Raises:
-        InputError: a file of the job cannot be read any more.
+        InputError: a file of the job can no longer be read.
         OutputError: the page cannot be written.
     """
     looks: Sequence[Mapping[str, Any]] = report.get("looks", ())
     files = [video, out, *(file for file in heard.values() if isinstance(file, Path))]
-    called = {file: (names or {}).get(file, file.name) for file in files}
+    shown_names = {file: (names or {}).get(file, file.name) for file in files}
     parts = [
-        *_head(called[out]), *_verdict(report), *_timeline(report), *_shots(report), *_table(report),
-        *_pictures(looks, video, out), *_made_of(report, called, video, heard, out), *_times(report),
+        *_head(shown_names[out]), *_verdict(report), *_timeline(report), *_shots(report), *_table(report),
+        *_pictures(looks, video, out), *_made_of(report, shown_names, video, heard, out), *_times(report),
         "</main></body></html>",
     ]  # fmt: skip
     with finished(page) as part, writing(page):
-        # A name that is no text, as old file systems hold them, must not cost a page.
+        # A file name that is not valid Unicode must not prevent the page.
         part.write_text("\n".join(parts) + "\n", encoding="utf-8", errors="replace")
 
 
-def _head(called: str) -> Iterator[str]:
-    name = escape(called)
+def _head(name: str) -> Iterator[str]:
+    title = escape(name)
     yield '<!doctype html><html lang="en"><head><meta charset="utf-8">'
     yield '<meta name="viewport" content="width=device-width,initial-scale=1">'
-    yield f"<title>{name}</title><style>{STYLE}</style></head><body><main><h1>{name}</h1>"
+    yield f"<title>{title}</title><style>{STYLE}</style></head><body><main><h1>{title}</h1>"
     yield "<p class='altered'>This video is altered: a mouth was redrawn to match another voice. Everybody in it"
     yield "must have agreed to this, and everybody who watches it must be told."
-    yield f"<code>sidgan verify {escape(quote(called))}</code> checks its mark.</p>"
+    yield f"<code>sidgan verify {escape(quote(name))}</code> checks its mark.</p>"
 
 
 def _verdict(report: Mapping[str, Any]) -> Iterator[str]:
-    """What to check first, in words."""
+    """The findings, the most doubtful first, and the notes of the report."""
     if "frames" not in report:
         return
     found = findings(report)
@@ -127,26 +127,26 @@ def _verdict(report: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _made_of(
-    report: Mapping[str, Any], called: Mapping[Path, str], video: Path, heard: Mapping[str, Path | str], out: Path
+    report: Mapping[str, Any], shown_names: Mapping[Path, str], video: Path, heard: Mapping[str, Path | str], out: Path
 ) -> Iterator[str]:
     yield "<h2>Files, weights and figures</h2><table class='words'>"
-    for what, text in _facts(report, called, video, heard, out):
+    for what, text in _facts(report, shown_names, video, heard, out):
         yield f"<tr><th scope='row'>{what}</th><td>{escape(text)}</td></tr>"
     yield "</table>"
 
 
 def _facts(
-    report: Mapping[str, Any], called: Mapping[Path, str], video: Path, heard: Mapping[str, Path | str], out: Path
+    report: Mapping[str, Any], shown_names: Mapping[Path, str], video: Path, heard: Mapping[str, Path | str], out: Path
 ) -> Iterator[tuple[str, str]]:
     clip, sound = media.probe(out), media.sound_span(out)
     mark = None
     with suppress(MarkError):
         mark = provenance.read(out)
-    yield "video", called[video] + (f", SHA-256 {mark.source}" if mark else "")
+    yield "video", shown_names[video] + (f", SHA-256 {mark.source}" if mark else "")
     digests = iter([mark.voice, *mark.voices] if mark else [])
     for what, file in heard.items():
         digest = next(digests, None)
-        yield what, (called[file] if isinstance(file, Path) else file) + (f", SHA-256 {digest}" if digest else "")
+        yield what, (shown_names[file] if isinstance(file, Path) else file) + (f", SHA-256 {digest}" if digest else "")
     yield "model", str(report.get("model", "")) + (f", SHA-256 {mark.weights}" if mark else "")
     if mark:
         yield "mark", f"altered by sidgan {mark.sidgan}; {'signed' if mark.signed else 'not signed'}"
@@ -169,7 +169,7 @@ def _facts(
 
 
 def _timeline(report: Mapping[str, Any]) -> Iterator[str]:
-    """A bar from the first frame to the last, and the stretches that were left alone in words."""
+    """A bar of all frames, redrawn or not, and tables of the stretches left as filmed and of damage."""
     passed = [(int(first), int(last), str(reason)) for first, last, reason in report.get("passed", ())]
     if "frames" not in report:
         return
@@ -187,7 +187,7 @@ def _timeline(report: Mapping[str, Any]) -> Iterator[str]:
     yield "<span><i class='key dubbed'></i>redrawn <i class='key passed'></i>as filmed</span>"
     yield f"<span>{_moment(at(report['frames']))}</span></p>"
     rows = [(_span(at(a), at(b + 1)), f"{a}-{b}", escape(reason)) for a, b, reason in passed if reason != PAUSED]
-    if len(rows) < len(passed):  # of which a film has hundreds
+    if len(rows) < len(passed):  # a film may have hundreds of pauses
         yield f"<p>In {counted(len(passed) - len(rows), 'pause')} of the voice, the mouth stays as filmed.</p>"
     if rows:
         yield from _rows(("left as filmed", "frames", "reason"), rows, "framed words")
@@ -198,7 +198,7 @@ def _timeline(report: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _shots(report: Mapping[str, Any]) -> Iterator[str]:
-    """Shot by shot, who was redrawn, and how sure it was where their mouth is."""
+    """A table of all shots: who was redrawn, and the confidence that their mouth was located."""
     shots: Sequence[Mapping[str, Any]] = report.get("shots", ())
     if not shots:
         return
@@ -233,7 +233,11 @@ def _table(report: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _rows(heads: Sequence[str], rows: Sequence[Sequence[str]], kind: str = "") -> Iterator[str]:
-    """A table of cells that are HTML already; of many rows, the first ones. ``framed``: the second holds frames."""
+    """A table of at most `LISTED` rows, whose cells are HTML.
+
+    Args:
+        kind: CSS classes; ``framed`` hides the second column, which holds frame numbers, on small screens.
+    """
     named = "".join(f"<th scope='col'>{head}</th>" for head in heads)
     yield f"<div class='scroll'><table class='{kind}'><tr>{named}</tr>"
     for row in rows[:LISTED]:
@@ -267,25 +271,25 @@ def _cell(name: str, value: float | None) -> str:
     return _marked(f"{value:.{HEADS[name]}f}", doubtful=doubtful)
 
 
-def _pictures(shots: Sequence[Mapping[str, Any]], video: Path, out: Path) -> Iterator[str]:
-    """Before and after, in the frame that looks worst, of the stretches that look worst."""
-    seen = sorted((shot for shot in shots if shot.get("face")), key=doubt, reverse=True)[:PICTURES]
-    if not seen:
+def _pictures(looks: Sequence[Mapping[str, Any]], video: Path, out: Path) -> Iterator[str]:
+    """Pictures before and after: the worst frame of each of the worst stretches."""
+    worst = sorted((look for look in looks if look.get("face")), key=doubt, reverse=True)[:PICTURES]
+    if not worst:
         return
     yield "<h2>Worst moments</h2><p class='note'>Left: as filmed. Right: redrawn. The most doubtful come first.</p>"
     yield "<div class='pairs'>"
-    for shot in seen:
-        pair = ((video, shot["source_at"], "as filmed"), (out, shot["at"], "redrawn"))
-        images = "".join(f"<img alt='{alt}' src='{_inline(_face(file, at, shot['face']))}'>" for file, at, alt in pair)
-        told = ", ".join(f"{name} {shot[name]:.2f}" for name in ABOUT if shot.get(name) is not None)
-        yield f"<figure>{images}<figcaption>{shot['at']:.2f} s: {told}</figcaption></figure>"
+    for look in worst:
+        pair = ((video, look["source_at"], "as filmed"), (out, look["at"], "redrawn"))
+        images = "".join(f"<img alt='{alt}' src='{_inline(_face(file, at, look['face']))}'>" for file, at, alt in pair)
+        text = ", ".join(f"{name} {look[name]:.2f}" for name in ABOUT if look.get(name) is not None)
+        yield f"<figure>{images}<figcaption>{look['at']:.2f} s: {text}</figcaption></figure>"
     yield "</div>"
 
 
 def _face(file: Path, at: float, face: Sequence[float]) -> Byte:
-    """(SIDE, SIDE, 3) uint8: a face square (left, top, side px) and some room around it, ``at`` s of a video."""
-    clip = media.probe(file, tolerant=True)  # a look at what can be read
-    moment = Fraction(max(0, round(1000 * at) - 1), 1000)  # Matroska counts in milliseconds
+    """(SIDE, SIDE, 3) uint8 RGB: a face square (left, top, side px) with a margin, at ``at`` s of a video."""
+    clip = media.probe(file, tolerant=True)  # damaged parts are skipped
+    moment = Fraction(max(0, round(1000 * at) - 1), 1000)  # Matroska timestamps are in milliseconds
     frames = list(islice(media.read_span(clip, moment), 1))
     if not frames:
         raise InputError(f"{file} ends before {at:.2f} s: it was changed after the dub; dub it again")

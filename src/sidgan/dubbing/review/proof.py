@@ -1,4 +1,4 @@
-"""Reading an output back and comparing it with what was meant."""
+"""Verify an output: read it back, and compare frames, timestamps, sound and mark with what is expected."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from sidgan.errors import InputError, MarkError
 from sidgan.timeline import Timeline
 from sidgan.types import Frame
 
-ROUNDING = Fraction(1, 1000)  #: seconds; Matroska counts in milliseconds
+ROUNDING = Fraction(1, 1000)  #: seconds; Matroska timestamps are in milliseconds
 
 
 @dataclass(frozen=True)
 class Expected:
-    """What an output is meant to be.
+    """What an output is expected to contain.
 
     Attributes:
-        out: its name.
-        video: what it was made from.
-        timeline: its frames.
-        digests: of the samples of each, if they must come back as they went into the encoder.
-        said: when what is heard is heard, as far as the timeline goes.
-        goes_on: the video's own sound is heard after the voice.
-        mark: what it says about itself.
+        out: its final name.
+        video: the source video.
+        timeline: its frames and timestamps.
+        digests: digest of each frame before encoding; empty unless the encoding is lossless.
+        said: when the sound track starts and ends; the output may end earlier.
+        goes_on: whether the video's own sound continues after the voice.
+        mark: its provenance mark.
     """
 
     out: Path
@@ -41,7 +41,7 @@ class Expected:
     mark: provenance.Mark
 
     def problem(self, file: Path, progress: Progress) -> str | None:
-        """What is wrong with a file that is to become the output, and what to do, in words."""
+        """What is wrong with the finished output, still named ``file``, and what to do; ``None`` if it is fine."""
         own = self.video if self.goes_on else None
         wrong = wrong_pictures(file, self.timeline, self.digests, progress)
         wrong = wrong or wrong_sound(file, self.said, self.timeline, own)
@@ -54,9 +54,9 @@ class Expected:
 
 
 def wrong_pictures(out: Path, timeline: Timeline, digests: Sequence[int], progress: Progress) -> str | None:
-    """What is wrong with the pictures of an output, in words.
+    """What is wrong with the frames of an output, in words; ``None`` if they are fine.
 
-    Every frame must be there at its time, and decode to the samples of its digest if there are any.
+    Every frame must exist with its timestamp, and must match its digest if ``digests`` is not empty.
     """
     try:
         times = media.shown_times(out)
@@ -67,9 +67,9 @@ def wrong_pictures(out: Path, timeline: Timeline, digests: Sequence[int], progre
     for shown, time in zip(timeline, times, strict=True):
         if abs(time - shown.time) > ROUNDING:
             return f"frame {shown.index} at {float(time):.3f} s instead of {float(shown.time):.3f} s"
-    for place, (frame, meant) in enumerate(zip_longest(_frames(out) if digests else (), digests)):
+    for place, (frame, digest) in enumerate(zip_longest(_frames(out) if digests else (), digests)):
         progress("verify", place + 1, len(timeline))
-        if frame is None or media.digest(frame) != meant:
+        if frame is None or media.digest(frame) != digest:
             return f"frame {place} not as it went into the encoder"
     return None
 
@@ -79,13 +79,13 @@ def _frames(out: Path) -> Iterator[Frame]:
 
 
 def wrong_sound(out: Path, said: media.SoundSpan, timeline: Timeline, own: Path | None) -> str | None:
-    """What is wrong with the sound of an output, in words.
+    """What is wrong with the sound of an output, in words; ``None`` if it is fine.
 
-    It must begin and end within one packet of where it should: packets at its ends may hold silence or padding.
+    It must begin and end within one packet of the expected times: packets at its ends may hold silence or padding.
 
     Args:
-        said: when the voice is heard, as far as the timeline goes.
-        own: the video whose own sound goes on after the voice, if it does.
+        said: when the sound track starts and ends; the output may end earlier.
+        own: the video whose own sound continues after the voice, if it does.
     """
     try:
         heard = media.sound_span(out)

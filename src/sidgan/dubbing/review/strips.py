@@ -1,4 +1,4 @@
-"""A picture that compares a video with its dub."""
+"""A strip: one picture that compares faces of a video with those of its dub, side by side."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from sidgan.types import Byte, Float, Frame
 def strip(
     before: Path, after: Path, out: Path, times: Sequence[float] | None = None, *, count: int = 6, size: int = 320
 ) -> None:
-    """Write a picture that compares the face in two videos of the same frames: ``before`` above, ``after`` below.
+    """Write a picture of the largest face at several moments: from ``before`` in the upper row, ``after`` below.
 
     Args:
         before: the source.
-        after: its dub.
+        after: its dub, with the same frames.
         out: a ``.png`` file.
-        times: seconds at which to look.
-        count: without ``times``, how many moments spread over the video.
+        times: seconds of the moments.
+        count: without ``times``, the number of moments, spread evenly over the video.
         size: side of each face in px.
 
     Raises:
         InputError: a video cannot be read, or ends before the first of the times.
         OutputError: ``out`` cannot be written.
     """
-    source, dubbed = (media.probe(video, tolerant=True) for video in (before, after))  # what can be read is looked at
+    source, dubbed = (media.probe(video, tolerant=True) for video in (before, after))  # damaged parts are skipped
     moments = sorted(times) if times is not None else [source.duration * (i + 0.5) / count for i in range(count)]
     columns: list[Byte] = []
     for pair in zip(media.read_frames(source), media.read_frames(dubbed), strict=False):
@@ -45,7 +45,7 @@ def strip(
 
 
 def _largest_face(frame: Frame) -> Float:
-    """Unit affine of the largest face of a frame; of the largest square in its middle where there is none."""
+    """Unit affine (2, 3) of the largest face of a frame; without a face, of the largest square in its middle."""
     squares = [geometry.face_square(face.landmarks) for face in search(geometry.luma8(frame))]
     height, width = frame.planes[0].shape
     side = min(height, width)

@@ -1,13 +1,14 @@
-"""What to check first in a finished dub: the moments that are worth a look, the most doubtful at the top.
+"""Find what to check first in a finished dub: a list of doubtful moments, the most doubtful first.
 
-It is told from the plain values of a `DubReport` alone. Each doubt has a weight that is 1 where it begins to matter:
+The findings depend only on the plain values of a `DubReport`. Each has a weight, which is 1 at the limit from which it
+is reported:
 
 ::
 
-    figures      how far a stretch's worst figure is from an untouched picture's, in `looks.LIMITS`
-    confidence   how far a shot's is below 1, in shares of what is below `SURE`
-    as filmed    1, and another for each `LONG` s in which a voice is heard and a face keeps its old mouth
-    damage       2, and as much more
+    figures      the worst figure's deviation from that of an untouched picture, relative to its limit (`looks.LIMITS`)
+    confidence   (1 - confidence of the shot) / (1 - `SURE`)
+    as filmed    1 + duration / `LONG`, at most `MOST`, where the voice is heard but the mouth stays as filmed
+    damage       2 + duration / `LONG`, at most `MOST`
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ import numpy as np
 from sidgan.dubbing.review.looks import LIMITS, UNTOUCHED, doubt
 from sidgan.dubbing.silence import PAUSED
 
-SURE = 0.75  #: mean confidence of a shot below which it is worth a look
-LONG = 2.0  #: seconds
-MOST = 4.0  #: weight that no length exceeds
-HARMLESS = ("voice is over", PAUSED)  #: reasons to leave a mouth alone that were asked for
+SURE = 0.75  #: mean confidence of a shot below which it is reported
+LONG = 2.0  #: seconds that add 1 to the weight
+MOST = 4.0  #: largest weight of a finding that is weighted by its duration
+HARMLESS = ("voice is over", PAUSED)  #: reasons to leave a mouth as filmed that are intended
 WORDS = {
     "seam": "an edge may be visible around the mouth", "jitter": "redrawn skin flickers",
     "sharpness": "redrawn skin is less sharp than the rest of the picture",
@@ -32,7 +33,7 @@ TOO_SHARP = "redrawn skin is sharper than the rest of the picture"
 
 
 class Finding(NamedTuple):
-    """A moment that is worth a look: its weight, from and to which second it lasts, and what is doubtful about it."""
+    """A moment worth checking: its weight, its start and end in seconds, and what is doubtful about it."""
 
     weight: float
     start: float
@@ -41,13 +42,13 @@ class Finding(NamedTuple):
 
 
 def findings(report: Mapping[str, Any]) -> list[Finding]:
-    """All moments that are worth a look, the most doubtful first; empty where nothing stands out."""
+    """All moments of a report that are worth checking, the most doubtful first."""
     found = [*_figures(report.get("looks", ())), *_unsure(report.get("shots", ())), *_left(report), *_damage(report)]
     return sorted(found, key=lambda one: (-one.weight, one.start))
 
 
 def seconds_of(report: Mapping[str, Any]) -> Callable[[int], float]:
-    """When a frame of the output is shown: exact where a shot or a redrawn stretch begins or ends, else in between."""
+    """A function from frame number to second of the output: exact at ends of shots and stretches, else interpolated."""
     known = {0: 0.0}
     for one in (*report.get("looks", ()), *report.get("shots", ())):
         known |= {one["first"]: one["start"], one["last"] + 1: one["end"]} if "start" in one else {}
@@ -56,20 +57,20 @@ def seconds_of(report: Mapping[str, Any]) -> Callable[[int], float]:
 
 
 def least_sure(shots: Sequence[Mapping[str, Any]], first: int, last: int) -> float | None:
-    """The lowest confidence of the shots, among those with a redrawn face, that some frames belong to."""
+    """The lowest confidence of the shots with a redrawn face that overlap frames ``first`` to ``last``."""
     within = [shot for shot in shots if shot["dubbed"] and shot["first"] <= last and first <= shot["last"]]
     return min((shot["confidence"] for shot in within), default=None)
 
 
 def _figures(looks: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
     for look in looks:
-        told = []
+        texts = []
         for name in LIMITS:
             if doubt({name: look.get(name)}) > 1:
                 sharper = name == "sharpness" and look[name] > UNTOUCHED[name]
-                told.append(f"{TOO_SHARP if sharper else WORDS[name]} ({name} {look[name]:.2f})")
-        if told:
-            yield Finding(doubt(look), look["start"], look["end"], "; ".join(told))
+                texts.append(f"{TOO_SHARP if sharper else WORDS[name]} ({name} {look[name]:.2f})")
+        if texts:
+            yield Finding(doubt(look), look["start"], look["end"], "; ".join(texts))
 
 
 def _unsure(shots: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
