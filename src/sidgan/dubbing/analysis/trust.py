@@ -15,7 +15,7 @@ import numpy as np
 from scipy.ndimage import median_filter
 
 from sidgan.dubbing.analysis.covering import hidden_shares
-from sidgan.geometry import JAW, NOSE_BASE, STEADY
+from sidgan.geometry import JAW, NOSE_BASE, OUTER_LIPS, STEADY
 from sidgan.people import MAX_YAW, MIN_SIDE, TrackedFace
 from sidgan.types import Array, Byte, Float
 
@@ -140,7 +140,7 @@ def _cells(points: Float) -> tuple[Array, Array]:
     """(12, 12) bool twice: the cells of chin and cheeks, and of the face above them, from unit landmarks (68, 2)."""
     centres = ((np.arange(GRID) + 0.5) / GRID).astype(np.float32)
     hull = cv2.convexHull(points[JAW].astype(np.float32))
-    lips = cv2.convexHull(points[48:60].astype(np.float32))
+    lips = cv2.convexHull(points[OUTER_LIPS].astype(np.float32))
     skin, upper = np.zeros((GRID, GRID), bool), np.zeros((GRID, GRID), bool)
     for i, y in enumerate(centres):
         for j, x in enumerate(centres):
