@@ -116,7 +116,7 @@ def dub(
         generator: a network to use in place of ``model``.
         own: networks of the same size for single faces, by track number, the most prominent track first
             (`sidgan.adaptation.adapt_faces` makes them); the other faces are drawn by the model.
-        on_frame: called with every drawn frame before and after redrawing; it must not write into them.
+        on_frame: called with each frame that this run makes, as decoded and as edited; it must not write into them.
         sign: also sign the output, an ``.mp4`` or ``.mov``.
         workers: processes that draw, each with its own copy of the network; the output is the same.
         ray: address of a Ray cluster that draws instead, see `sidgan.executors.on_ray`: machines of one kind that all
