@@ -83,10 +83,10 @@ class Plan:
         if person not in self._weights:
             self._weights[person] = fades(person, self.seen.cuts, len(self.seen.times)), opened(person)
         row = person.row(shown.source)
-        share, open_ = (float(shares[row]) for shares in self._weights[person])
+        opacity, open_ = (float(values[row]) for values in self._weights[person])
         if self.timeline.voice < self.seen.end:
-            share = min(share, ending(self.timeline.voice - shown.time))
-        return min(share, self.voices.of(self.seen.numbers[person]).moves(shown.time, open_))
+            opacity = min(opacity, ending(self.timeline.voice - shown.time))
+        return min(opacity, self.voices.of(self.seen.numbers[person]).moves(shown.time, open_))
 
 
 def planned(seen: Analysis, sound: Path, settings: Settings) -> Plan:

@@ -107,6 +107,6 @@ class Watch:
             here = [known for known in here if known.person is self._current] or here[:1]
             self._current = here[0].person
         rows = [(known, known.person.row(index)) for known in here]
-        shares = [(known, float(known.weights[row]), float(known.opened[row])) for known, row in rows]
-        return [found for found in shares if found[1] > 0 and found[0].person.refusal(index) is None]
+        found = [(known, float(known.weights[row]), float(known.opened[row])) for known, row in rows]
+        return [one for one in found if one[1] > 0 and one[0].person.refusal(index) is None]
 

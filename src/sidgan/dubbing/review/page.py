@@ -174,9 +174,9 @@ def _timeline(report: Mapping[str, Any]) -> Iterator[str]:
     if "frames" not in report:
         return
     at = seconds_of(report)
-    told = f"{report['dubbed']} of {report['frames']} frames are redrawn"
-    told += "; the others are listed below" if passed else ""
-    yield f"<h2>Where the mouth was redrawn</h2><div class='bar' role='img' aria-label='{told}'>"
+    label = f"{report['dubbed']} of {report['frames']} frames are redrawn"
+    label += "; the others are listed below" if passed else ""
+    yield f"<h2>Where the mouth was redrawn</h2><div class='bar' role='img' aria-label='{label}'>"
     begin = 0
     for first, last, reason in [*passed, (report["frames"], report["frames"], "")]:
         for kind, a, b, title in (("dubbed", begin, first, "redrawn"), ("passed", first, last + 1, reason)):
@@ -314,8 +314,8 @@ def _times(report: Mapping[str, Any]) -> Iterator[str]:
         bar = f"<i style='width:{max(1, round(240 * taken / longest))}px'></i>"
         yield f"<tr><td>{escape(stage)}</td><td>{taken:.2f} s</td><td style='text-align:left'>{bar}</td></tr>"
     yield "</table></div>"
-    told = {"wall": "{:.1f} s in total", "cpu": "{:.1f} s of processor time", "memory": "at most {:.0f} MiB of memory"}
-    yield f"<p class='note'>{', '.join(t.format(report[key]) for key, t in told.items() if key in report)}</p>"
+    texts = {"wall": "{:.1f} s in total", "cpu": "{:.1f} s of processor time", "memory": "at most {:.0f} MiB of memory"}
+    yield f"<p class='note'>{', '.join(t.format(report[key]) for key, t in texts.items() if key in report)}</p>"
 
 
 def _more(count: int, shown: int) -> str:
