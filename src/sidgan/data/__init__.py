@@ -1,14 +1,14 @@
-"""Footage in, training batches out.
+"""From footage to training batches.
 
 ::
 
     sources, listing ─▶ prepare ─ packing ─▶ a folder of packed clips ─▶ dataset ─▶ windows for training
-    which clips          one clip: face, judgement,      │    │   │
+    list of clips        one clip: face track, filters,  │    │   │
                          crops, mel, masks               │    │   └─ shards, shardset: large sets for many GPUs
-                                                         │    └─ survey, sheets: what is in it and why
+                                                         │    └─ survey, sheets: statistics, and why clips were rejected
                          splits: what may be trained on ─┘
-    transfer, carry, drawn ─▶ more speakers from few: a mouth moves as another's did, on a filmed or a drawn face
-    labelling, speech      ─▶ recordings with their speech sounds, for listeners
-    occluders              ─▶ hands and things drawn before faces
-    offset                 ─▶ how far sound and picture of a clip are apart
+    transfer, carry, drawn ─▶ more speakers from few: mouth motion transferred to another filmed or synthetic face
+    labelling, speech      ─▶ audio recordings with phoneme labels, to train listeners
+    occluders              ─▶ synthetic hands and objects in front of faces
+    offset                 ─▶ audio-video offset of a clip
 """

@@ -1,7 +1,7 @@
-"""Prepared clips in memory, and the windows that training draws from them.
+"""Prepared clips in memory, and the windows of consecutive frames that training samples from them.
 
-Everything stays ``uint8`` (pictures) or ``float16`` (mels) until a batch is made, and may live on the GPU: the sets
-this layout is meant for are minutes to hours long. The split ranges in the manifest decide which frames may be used.
+Pictures stay ``uint8`` and mels ``float16`` until a batch is made, and both may live on the GPU: this layout is meant
+for sets of minutes to hours. The split ranges in the manifest decide which frames may be used.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ from sidgan.geometry import MOUTH, mouth_opening, placement
 from sidgan.portable import spelt
 from sidgan.types import Byte, Float
 
-MIN_FRAMES = 2 * SYNC_FRAMES  #: shorter stretches are left out
-LIP_MARGIN = 0.015  #: of the side
-THIRD = 1 / 3  #: of the frames in question, those with the lips closest or widest apart that a pair is drawn from
-REFERENCE_DISTANCE = 25  #: frames between a window and its reference picture, where the clip is long enough
+MIN_FRAMES = 2 * SYNC_FRAMES  #: shorter ranges of frames are left out
+LIP_MARGIN = 0.015  #: fraction of the crop's side added around the lips
+LIPS_SHARE = 1 / 3  #: fraction of candidate frames, at either end of the range of openings, to choose from
+REFERENCE_DISTANCE = 25  #: minimum distance in frames between a window's middle and its references, if the clip allows
 
 
 @dataclass(frozen=True)
 class PackedClip:
-    """One clip's usable stretch of N frames.
+    """The N frames of one clip that belong to one split.
 
     Attributes:
-        name: as in the manifest.
+        name: the clip's name in the manifest.
         images: (N, 3, S, S) uint8.
-        mels: (N, 1, 80, 28) float16, the window of each frame.
-        masks: (N, 4) hidden box in unit coordinates.
+        mels: (N, 1, 80, 28) float16, the mel window of each frame.
+        masks: (N, 4) box hidden from the generator, in unit coordinates.
         landmarks: (N, 68, 2) unit coordinates.
     """
 
@@ -61,22 +61,22 @@ class PackedClip:
 
     @cached_property
     def opening(self) -> Float:
-        """(N,) how far the lips are apart, found once: references are chosen by it for every window."""
+        """(N,) distance between the lips; cached, because it is needed to choose references for every window."""
         return mouth_opening(self.landmarks)
 
 
 @dataclass(frozen=True)
 class Windows:
-    """B windows of T consecutive frames on the device, before any augmentation.
+    """A batch of B windows of T consecutive frames, before any augmentation.
 
     Attributes:
-        target: (B, T, 3, S, S) float in [0, 1], the truth.
+        target: (B, T, 3, S, S) float in [0, 1], the ground truth.
         mask: (B, T, 1, S, S) 1 where the query is hidden.
-        lips: (B, T, 1, S, S) 1 in a box around the lips of the truth. Losses may look at it, networks must not.
-        mels: (B, T, 1, 80, 28), the window of each frame.
-        sync_mel: (B, 1, 80, 28), the window of the middle frame.
-        reference: (B, K, 3, S, S), the same face at K other times.
-        placed: (B, T, K, 2, 3), where the frames' places lie in the references (`sidgan.geometry.placement`).
+        lips: (B, T, 1, S, S) 1 in a box around the lips of the ground truth. For losses only, never a network's input.
+        mels: (B, T, 1, 80, 28), the mel window of each frame.
+        sync_mel: (B, 1, 80, 28), the mel window of the middle frame.
+        reference: (B, K, 3, S, S) float in [0, 1], K other frames of the same face.
+        placed: (B, T, K, 2, 3), affine from each frame to each reference (`sidgan.geometry.placement`).
     """
 
     target: Tensor
@@ -89,15 +89,15 @@ class Windows:
 
 
 class PackedSet:
-    """The clips of one or more splits of a prepared folder, and random access to their windows.
+    """The clips of one or more splits of a prepared folder, and random windows from them.
 
     Args:
-        root: prepared folder; several may be joined.
-        splits: names such as ``train`` or ``heldout``; a clip may give a part of itself to each.
-        device: where pictures and mels live.
+        root: prepared folder, or several, whose clips are joined.
+        splits: names such as ``train`` or ``heldout``; one clip may have frames in several.
+        device: where pictures and mels are held.
 
     Raises:
-        DataError: nothing there for these splits.
+        DataError: a folder is not prepared, or no clip has enough frames in these splits.
     """
 
     _shown: int | None = None
@@ -117,26 +117,26 @@ class PackedSet:
                         self._clips.append(_load(folder, record, first, last, self.device))
         if not self._clips:
             raise DataError(f"no clips for {', '.join(sorted(wanted))} in {', '.join(map(str, roots))}")
-        self._chances = _chances(self._clips)
+        self._probabilities = _probabilities(self._clips)
 
     @classmethod
     def of(cls, clips: Sequence[PackedClip]) -> PackedSet:
-        """A set of clips that are in memory already."""
+        """A set made of clips that are in memory already."""
         data = cls.__new__(cls)
-        data.device, data._clips, data._chances = clips[0].images.device, list(clips), _chances(clips)
+        data.device, data._clips, data._probabilities = clips[0].images.device, list(clips), _probabilities(clips)
         return data
 
     def at(self, step: int) -> list[str]:
-        """Hold the clips that a training step draws from: here always the same, see `sidgan.data.shardset`.
+        """Load the clips for a training step. Here a no-op; `sidgan.data.shardset.ShardSet` overrides it.
 
         Returns:
-            Lines to log about what could not be read.
+            Lines to log about clips that could not be read.
         """
         return []
 
     @property
     def clips(self) -> list[PackedClip]:
-        """The clips that are held."""
+        """The clips in memory."""
         return self._clips
 
     @property
@@ -146,11 +146,11 @@ class PackedSet:
 
     @property
     def shown(self) -> int:
-        """Side in px of the pictures that windows are handed out with."""
+        """Side in px of the pictures in windows, see `shown_at`."""
         return self._shown or self.size
 
     def shown_at(self, size: int) -> Self:
-        """The same clips, whose windows are averaged down to ``size`` px."""
+        """A view of the same clips, whose windows are downsampled to ``size`` px."""
         smaller = copy(self)
         smaller._shown = size
         return smaller
@@ -159,7 +159,7 @@ class PackedSet:
         return sum(len(clip) for clip in self.clips)
 
     def locate(self, index: int) -> tuple[PackedClip, int]:
-        """Clip and frame of the ``index``-th of all frames."""
+        """Clip and frame number within it of the ``index``-th frame of the set."""
         for clip in self.clips:
             if index < len(clip):
                 return clip, index
@@ -167,11 +167,11 @@ class PackedSet:
         raise IndexError(index)
 
     def draw(self, rng: np.random.Generator) -> PackedClip:
-        """A random clip. Folders are drawn by the square root of their size: no one person fills the batches."""
-        return self.clips[int(rng.choice(len(self.clips), p=self._chances))]
+        """A random clip. Folders are weighted by the square root of their size, so no one person fills the batches."""
+        return self.clips[int(rng.choice(len(self.clips), p=self._probabilities))]
 
     def windows(self, rng: np.random.Generator, count: int, frames: int, references: int = 1) -> Windows:
-        """``count`` random windows of ``frames`` frames from as many clips, each with so many reference pictures."""
+        """``count`` windows of ``frames`` frames, each from a random clip and with ``references`` reference frames."""
         picks = []
         for _ in range(count):
             clip = self.draw(rng)
@@ -181,9 +181,10 @@ class PackedSet:
 
 
 def reference_frames(rng: np.random.Generator, clip: PackedClip, start: int, frames: int, count: int) -> list[int]:
-    """Frames of a clip at least a second from a window's middle, or else the farthest; never inside it.
+    """Choose reference frames at least a second from a window's middle, or else the farthest frame of the clip.
 
-    Of several, one shows the lips rather closed and one rather open, in turns, as in dubbing (`TrackedFace.candidates`).
+    Of several, the first has the lips nearly closed, the next wide open, and so on, as in dubbing
+    (`TrackedFace.candidates`).
     """
     middle, length = start + frames // 2, len(clip)
     before, after = middle - REFERENCE_DISTANCE + 1, middle + REFERENCE_DISTANCE
@@ -193,8 +194,8 @@ def reference_frames(rng: np.random.Generator, clip: PackedClip, start: int, fra
     if count == 1:
         return [int(rng.choice(far))]
     order = far[np.argsort(clip.opening[far], kind="stable")]
-    some = max(1, round(THIRD * len(order)))
-    return [int(rng.choice(order[-some:] if k % 2 else order[:some])) for k in range(count)]
+    pool = max(1, round(LIPS_SHARE * len(order)))
+    return [int(rng.choice(order[-pool:] if k % 2 else order[:pool])) for k in range(count)]
 
 
 def stack_windows(
@@ -202,11 +203,11 @@ def stack_windows(
 ) -> Windows:
     """Batch windows given as (clip, first frame, K reference frames), on ``device`` or where the clips are.
 
-    Pictures larger than ``size`` are averaged down.
+    Pictures of another size are resized to ``size`` px by area averaging.
     """
 
     def pictures(found: Sequence[Tensor]) -> Tensor:
-        """(B, ..., 3, S, S) of that many pictures or stretches of them. They are views; one call copies all."""
+        """Stack B pictures or windows into (B, ..., 3, S, S) in [0, 1]. They are views: this copies them only once."""
         images = torch.stack(list(found)).to(device).float() / 255
         if images.shape[-1] == size:
             return images
@@ -228,13 +229,13 @@ def stack_windows(
 
 
 def lip_boxes(landmarks: Float) -> Tensor:
-    """(N, 4) unit boxes x0, y0, x1, y1 around the lips of unit landmarks (N, 68, 2), a little larger than they are."""
+    """(N, 4) boxes x0, y0, x1, y1 around the lips, with a margin; like landmarks (N, 68, 2), in unit coordinates."""
     points = landmarks[:, MOUTH]
     return torch.from_numpy(np.concatenate([points.min(1) - LIP_MARGIN, points.max(1) + LIP_MARGIN], 1)).float()
 
 
 def box_masks(boxes: Tensor, size: int) -> Tensor:
-    """(..., 4) unit boxes -> (..., 1, S, S), as `sidgan.geometry.mask_image` draws them."""
+    """Masks (..., 1, S, S) of boxes (..., 4) in unit coordinates, identical to `sidgan.geometry.mask_image`."""
     centres = (torch.arange(size, device=boxes.device) + 0.5) / size
     x0, y0, x1, y1 = (boxes[..., i, None] for i in range(4))
     inside_x = (centres >= x0) & (centres <= x1)
@@ -242,7 +243,7 @@ def box_masks(boxes: Tensor, size: int) -> Tensor:
     return (inside_y[..., :, None] & inside_x[..., None, :]).unsqueeze(-3).float()
 
 
-def _chances(clips: Sequence[PackedClip]) -> Float:
+def _probabilities(clips: Sequence[PackedClip]) -> Float:
     folders = Counter[str]()
     for clip in clips:
         folders[clip.name.rpartition("/")[0]] += len(clip)
@@ -261,10 +262,10 @@ def _load(root: Path, record: dict[str, Any], first: int, last: int, device: tor
 
 @contextmanager
 def packed_arrays(path: Path) -> Iterator[Any]:
-    """The arrays of a prepared clip, by name, while the block lasts.
+    """Context manager: the arrays of a prepared clip by name.
 
     Raises:
-        DataError: they are damaged, or not there.
+        DataError: the file is damaged or missing.
     """
     try:
         with np.load(path) as arrays:
@@ -277,14 +278,14 @@ def packed_arrays(path: Path) -> Iterator[Any]:
 def packed_clip(
     name: str, images: Byte, arrays: Mapping[str, Any], first: int, device: torch.device | None = None
 ) -> PackedClip:
-    """A stretch of a prepared clip.
+    """Frames ``first`` to ``first + N`` of a prepared clip.
 
     Args:
-        name: of the clip.
-        images: (N, S, S, 3) its crops.
-        arrays: of the whole clip, as its ``.npz`` holds them.
-        first: where the stretch begins, in frames of the clip.
-        device: where pictures and mels shall be.
+        name: the clip's name.
+        images: (N, S, S, 3) uint8 crops of these frames.
+        arrays: of the whole clip, as in its ``.npz``.
+        first: the first of these frames.
+        device: where pictures and mels are put.
     """
     last = first + len(images)
     windows = audio.mel_windows(arrays["mel"].astype(np.float32), [Fraction(i, FPS) for i in range(first, last)])
@@ -298,12 +299,12 @@ def packed_clip(
 
 
 def read_crops(video: Path | bytes, first: int = 0, last: int | None = None) -> Byte:
-    """Crops (N, S, S, 3) RGB of a packed clip, a file or its bytes, from frame ``first`` to before ``last``.
+    """Decode crops (N, S, S, 3) uint8 RGB of a packed clip, a file or its bytes: frames ``first`` to ``last`` - 1.
 
-    OpenCV decodes them, so that training needs no media library.
+    OpenCV decodes them, so that training needs no other media library.
 
     Raises:
-        DataError: not one of these frames can be read.
+        DataError: none of these frames can be read.
     """
     capture = cv2.VideoCapture(str(video)) if isinstance(video, Path) else _from_bytes(video)
     if first:
@@ -320,15 +321,15 @@ def read_crops(video: Path | bytes, first: int = 0, last: int | None = None) -> 
 
 
 def _from_bytes(video: bytes) -> cv2.VideoCapture:
-    stream: Any = io.BytesIO(video)  # the stubs know no stream
-    # Several videos are decoded at once where they come as bytes; one with threads of its own takes longer.
+    stream: Any = io.BytesIO(video)  # OpenCV's type stubs do not list streams
+    # Shards decode several videos at once; more threads for each would only slow that down.
     return cv2.VideoCapture(stream, cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
 
 
 def person_of(record: Mapping[str, Any]) -> str | None:
-    """Who is in a packed clip, as far as its record tells: the identity, else of a piece the file it was cut from.
+    """The person in a packed clip: the record's identity, else for a piece the file it was cut from, else ``None``.
 
-    Pieces of one video (``sidgan prepare --cut``) show one person, whoever that is.
+    Pieces of one video (``sidgan prepare --cut``) are assumed to show the same person.
     """
     known = record.get("identity") or (record.get("source") if record.get("span") else None)
     return None if known is None else str(known)
@@ -338,7 +339,7 @@ def read_manifest(root: Path) -> list[dict[str, Any]]:
     """The records of a prepared folder.
 
     Raises:
-        DataError: the folder was not prepared, or not to the end.
+        DataError: the folder was not prepared completely, holds shards, or its manifest is damaged.
     """
     path = root / "manifest.jsonl"
     try:

@@ -1,9 +1,9 @@
-"""Filmed speech on drawn faces: any number of people, their heads held in any way, in sync with real voices.
+"""Synthetic faces that speak as filmed people do: any number of people in many head poses, in sync with real voices.
 
-What the drawn lips do is read off the donor's landmarks; the tongue, which they do not show, is left to chance::
+The donor's landmarks control the synthetic lips; the tongue, which landmarks do not show, moves at random::
 
-    gap between the lips, in eye distances  ->  opening, and press where there is none
-    width of the mouth, of its usual one    ->  spread and bared teeth, or round
+    gap between the lips, in eye distances      ->  opening; press where the lips are closed
+    width of the mouth, relative to its usual   ->  spread and bared teeth, or round
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from sidgan.data.carry import SHUT, Motion
 from sidgan.synth import Mouth, Person, Portrait, pose
 from sidgan.types import Byte, FaceTrack, Float
 
-FINER = 2.5  #: sides of a drawn picture, in sides of the crop: its head is larger than the crop's
-HEADS = (0.56, 0.68)  #: height of a head, in sides of the picture
-ACROSS, DOWN = (0.47, 0.53), (0.44, 0.50)  #: where the middle of the head lies, in sides of the picture
-MOTIONS = (0.5, 3.0)  #: of a head; at 1 within about 12 degrees of yaw
-OPENINGS = (0.9, 1.25)  #: a drawn mouth opens so many times as far
-SPREAD, ROUND = 0.12, 0.18  #: by these shares a mouth is wider, or narrower, when it is fully so
-JITTER = 0.8  #: frames, smoothing of what landmarks tremble by
-CLOSED = 0.05  #: share of the frames whose lips may count as closed
-WIDEST = 1.2  #: opening of a `Mouth`
+OVERSAMPLING = 2.5  #: side of a rendered picture in sides of the crop; its head is larger than the crop's
+HEAD_HEIGHTS = (0.56, 0.68)  #: range of head heights, relative to the picture's side
+CENTRES_X, CENTRES_Y = (0.47, 0.53), (0.44, 0.50)  #: ranges of the head's centre, relative to the picture's side
+MOTION_AMOUNTS = (0.5, 3.0)  #: range of head motion; at 1, yaw stays within about 12 degrees
+OPENING_FACTORS = (0.9, 1.25)  #: range of the factor from the donor's to the synthetic lip gap
+SPREAD, ROUND = 0.12, 0.18  #: relative increase and decrease of the mouth's width at full spread and full round
+JITTER = 0.8  #: sigma in frames of the Gaussian that smooths landmark jitter
+CLOSED = 0.05  #: quantile of the lip gap below which lips always count as closed
+WIDEST = 1.2  #: largest `Mouth` opening that is used
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """N frames of the drawn person ``seed``: crops ``images`` (N, S, S, 3) uint8, and the ``track`` they are cut by.
+    """N frames of the synthetic person ``seed``: crops ``images`` (N, S, S, 3) uint8, and the ``track`` they follow.
 
-    The landmarks are found, as in footage: those known to be true lie a pixel of 128 from where they are found.
+    Landmarks are detected, as in footage, because true ones differ from detected ones by about 1 px in 128.
     """
 
     seed: int
@@ -46,42 +46,42 @@ class Drawn:
 
 
 def drawn(voice: Motion, size: int, rng: np.random.Generator) -> Drawn:
-    """A new person who says what ``voice`` does, in crops of ``size`` px."""
-    return _filmed([voice], size, rng)[0]
+    """A random synthetic person whose mouth moves as ``voice`` does, in crops of ``size`` px."""
+    return _rendered([voice], size, rng)[0]
 
 
 def drawn_twice(own: Motion, other: Motion, size: int, rng: np.random.Generator) -> tuple[Drawn, Byte]:
-    """A new person who says what ``own`` does, and how she looks if she says what ``other`` does meanwhile.
+    """A random synthetic person rendered twice, speaking as ``own`` and as ``other``, otherwise identical.
 
-    That is the truth of a dub, which footage never has.
+    The second rendering is the ground truth of dubbing the first, which footage never has.
 
     Args:
-        own: of N frames.
-        other: of M frames, no more than N.
+        own: N frames.
+        other: M frames, at most N.
         size: side of the crops, px.
 
     Returns:
-        As `drawn`; crops (M, S, S, 3) uint8 of the same places, with the same movements of the head.
+        As `drawn`; crops (M, S, S, 3) uint8 cut at the same places, with the same head motion.
     """
-    made, (_, truth) = _filmed([own, other], size, rng)
+    made, (_, truth) = _rendered([own, other], size, rng)
     return made, truth
 
 
-def _filmed(voices: Sequence[Motion], size: int, rng: np.random.Generator) -> tuple[Drawn, list[Byte]]:
-    """A new person who says what the first voice does, and crops of the same places for each of the voices."""
-    side = round(FINER * size)
+def _rendered(voices: Sequence[Motion], size: int, rng: np.random.Generator) -> tuple[Drawn, list[Byte]]:
+    """A random person who speaks as the first voice does, and the same person's crops for each of the voices."""
+    side = round(OVERSAMPLING * size)
     seed = int(rng.integers(2**31))
-    middle = (side * float(rng.uniform(*ACROSS)), side * float(rng.uniform(*DOWN)))
-    portrait = Portrait(Person.random(seed), (side, side), side * float(rng.uniform(*HEADS)), middle)
-    habits = [rng, *(copy.deepcopy(rng) for _ in voices[1:])]  # the same for each of them
-    spoken = [_mouths(voice, portrait, habit) for voice, habit in zip(voices, habits, strict=True)]
-    poses = pose(seed, np.arange(len(spoken[0])) / FPS, float(rng.uniform(*MOTIONS)))
-    films = [[portrait.render(*moment) for moment in zip(mouths, poses, strict=False)] for mouths in spoken]
-    found = []
-    for picture, mouth, held in zip(films[0], spoken[0], poses, strict=True):
+    middle = (side * float(rng.uniform(*CENTRES_X)), side * float(rng.uniform(*CENTRES_Y)))
+    portrait = Portrait(Person.random(seed), (side, side), side * float(rng.uniform(*HEAD_HEIGHTS)), middle)
+    rngs = [rng, *(copy.deepcopy(rng) for _ in voices[1:])]  # the same random numbers for each voice
+    by_voice = [_mouths(voice, portrait, generator) for voice, generator in zip(voices, rngs, strict=True)]
+    poses = pose(seed, np.arange(len(by_voice[0])) / FPS, float(rng.uniform(*MOTION_AMOUNTS)))
+    films = [[portrait.render(*moment) for moment in zip(mouths, poses, strict=False)] for mouths in by_voice]
+    detected = []
+    for picture, mouth, head in zip(films[0], by_voice[0], poses, strict=True):
         grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
-        found.append(faces.landmarks(grey, faces.box_of(portrait.landmarks(mouth, held))))
-    track = faces.smooth(0, np.stack(found), np.ones(len(found)))
+        detected.append(faces.landmarks(grey, faces.box_of(portrait.landmarks(mouth, head))))
+    track = faces.smooth(0, np.stack(detected), np.ones(len(detected)))
     crops = [
         np.stack([_crop(picture, matrix, size) for picture, matrix in zip(film, track.matrices, strict=False)])
         for film in films
@@ -97,9 +97,10 @@ def _crop(picture: Byte, matrix: Float, size: int) -> Byte:
 
 
 def _mouths(voice: Motion, portrait: Portrait, rng: np.random.Generator) -> list[Mouth]:
+    """The `Mouth` of each frame whose lip gap and width follow the donor's."""
     gap = gaussian_filter1d(voice.opening * voice.width, JITTER, mode="nearest")
     shut = min(SHUT * voice.width, float(np.quantile(gap, CLOSED)))
-    gap = np.maximum(gap - shut, 0) * rng.uniform(*OPENINGS)
+    gap = np.maximum(gap - shut, 0) * rng.uniform(*OPENING_FACTORS)
     lips = voice.local[:, geometry.MOUTH]
     width = gaussian_filter1d(np.abs(lips[:, 6] - lips[:, 0]), JITTER, mode="nearest") / voice.width - 1
     steps = np.linspace(0, WIDEST, 49)

@@ -1,6 +1,6 @@
-"""Speech sounds of recordings, found by a phone recogniser (PocketSphinx, extra ``speech``), for `sidgan.data.speech`.
+"""Label recordings with phonemes by a phone recogniser (PocketSphinx, extra ``speech``), for `sidgan.data.speech`.
 
-It errs often, but not the same way in every voice.
+Many labels are wrong, but the errors differ from voice to voice.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from sidgan.nn import SOUNDS
 from sidgan.types import Float
 
 SUFFIXES = {".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".mp4", ".mkv", ".webm", ".mov", ".g722"}
-LONGEST = 600.0  #: seconds of a recording that are used
-QUIET = 1e-3  #: a recording that never gets louder is not speech
-LOUD = 0.85  #: peak to which recordings are scaled for the recogniser
-PHONE_RATE = 100  #: frames of the recogniser a second
+LONGEST = 600.0  #: seconds; the rest of a longer recording is not used
+QUIET = 1e-3  #: a recording with a lower peak counts as silent
+PEAK = 0.85  #: peak to which recordings are scaled for the recogniser
+PHONE_RATE = 100  #: recogniser frames per second
 PHONE_CENTRE = 0.0128  #: seconds from the start of such a frame to its middle
 
-Spoken = tuple[str, float, float]  #: a sound, and the seconds in which it is spoken
+Spoken = tuple[str, float, float]  #: a phoneme of `sidgan.nn.SOUNDS`, its start and its end in seconds
 
 
 def label(
@@ -38,22 +38,22 @@ def label(
     progress: Callable[[int, int], None] = lambda done, total: None,
     report: Callable[[str], None] = lambda line: None,
 ) -> dict[str, float]:  # fmt: skip
-    """Find the speech sounds of every recording below ``folder``; those that are done already are left as they are.
+    """Label every recording below ``folder`` with its phonemes; files that are labelled already are skipped.
 
     Args:
-        folder: sound or video files. The first folder below it that a file is in tells whose voice it is; files that
-            lie in ``folder`` itself are a voice each.
+        folder: audio or video files. The first subfolder names the voice; files in ``folder`` itself count as one
+            voice each.
         out: where the results go.
-        executor: who does the work, see `sidgan.executors`; by default this process.
-        progress: told the recordings done, and of how many.
-        report: told one line about each recording that cannot be used.
+        executor: runs the jobs, see `sidgan.executors`; by default this process.
+        progress: called with the number of recordings done and the total.
+        report: called with one line about each recording that cannot be used.
 
     Returns:
-        Seconds of each voice.
+        Seconds of recordings by voice.
 
     Raises:
-        SidganError: no recogniser is installed.
-        InputError: no recordings there.
+        SidganError: PocketSphinx is not installed.
+        InputError: no such folder, or no recordings in it.
         OutputError: the results cannot be written.
     """
     recogniser()
@@ -63,7 +63,7 @@ def label(
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
     voices: defaultdict[str, float] = defaultdict(float)
-    jobs = [(path, out / _place(path.relative_to(folder))) for path in paths]
+    jobs = [(path, out / _target(path.relative_to(folder))) for path in paths]
     for done, (job, found) in enumerate(zip(jobs, (executor or local())(_job, jobs), strict=True), 1):
         if isinstance(found, str):
             report(found)
@@ -73,14 +73,14 @@ def label(
     return dict(voices)
 
 
-def _place(path: Path) -> Path:
-    """VOICE/NAME.npz of a file at a relative path."""
+def _target(path: Path) -> Path:
+    """VOICE/NAME.npz for a recording at a relative path."""
     voice = path.parts[0] if len(path.parts) > 1 else path.stem
     return Path(voice, "__".join(path.parts[1:] or path.parts) + ".npz")
 
 
 def _job(job: tuple[Path, Path]) -> float | str:
-    """Seconds of a recording, or why it cannot be used."""
+    """Label one recording; returns its seconds, or why it cannot be used."""
     path, target = job
     if target.is_file():
         return len(read_recording(target).sounds) / audio.STEPS_PER_SECOND
@@ -99,10 +99,10 @@ def _job(job: tuple[Path, Path]) -> float | str:
 
 
 def recogniser() -> Any:
-    """A phone recogniser for one recording: it adapts to what it hears, so that a second one would depend on the first.
+    """A new phone recogniser. It adapts to what it hears, so each recording needs its own to give repeatable results.
 
     Raises:
-        SidganError: it is not installed.
+        SidganError: PocketSphinx is not installed.
     """
     try:
         from pocketsphinx import Decoder, get_model_path
@@ -115,14 +115,14 @@ def recogniser() -> Any:
 
 
 def recognise(samples: Float) -> list[Spoken]:
-    """The sounds of a recording (n,) float32 at 16 kHz, in their order; what is no speech is left out.
+    """The phonemes of a recording (n,) float32 at 16 kHz, in order of time; noises are left out.
 
     Raises:
-        SidganError: no recogniser is installed.
+        SidganError: PocketSphinx is not installed.
     """
     decoder = recogniser()
     decoder.start_utt()
-    scaled = samples * (LOUD / max(float(np.abs(samples).max()), QUIET))
+    scaled = samples * (PEAK / max(float(np.abs(samples).max()), QUIET))
     decoder.process_raw((scaled * 32767).astype(np.int16).tobytes(), full_utt=True)
     decoder.end_utt()
     found = decoder.seg() if decoder.hyp() is not None else ()
@@ -131,7 +131,7 @@ def recognise(samples: Float) -> list[Spoken]:
 
 
 def by_column(spoken: Iterable[Spoken], count: int) -> np.ndarray:
-    """The sound at each of ``count`` mel columns, (count,) int8."""
+    """The phoneme at each of ``count`` mel columns: (count,) int8 index into `sidgan.nn.SOUNDS`, or `UNKNOWN`."""
     sounds = np.full(count, UNKNOWN, np.int8)
     for name, first, last in spoken:
         edges = (math.ceil((t - 0.5 / PHONE_RATE + PHONE_CENTRE) * audio.STEPS_PER_SECOND) for t in (first, last))

@@ -1,4 +1,4 @@
-"""What is to be prepared: clips, where they come from, and what of a data set's lists could not be used."""
+"""What is to be prepared: clips, where they come from, and the lines of a data set's lists that were skipped."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ class ClipSource:
 
     Attributes:
         path: video file.
-        name: unique in its data set, with ``/``; clips of one folder of names are drawn together in training.
-        identity: who speaks, as far as the data set says; ``None`` where it says nothing.
-        start, end: seconds of the file that belong to the clip; to its end where ``end`` is ``None``.
-        point: (x, y) in [0, 1] of the speaker's face at ``start``, from the picture's upper left corner.
+        name: unique in its data set, with ``/``; training weights clips by the folder part of their names.
+        identity: the speaker according to the data set; ``None`` where it does not say.
+        start, end: seconds, the part of the file that is the clip; ``end`` ``None`` is the end of the file.
+        point: (x, y) of the speaker's face at ``start``, in [0, 1] from the picture's upper left corner.
         audio: file with the sound, where the video has none.
         split: ``train``, ``heldout`` or ``test`` where the data set says so.
-        word: seconds within the clip in which an annotated word is spoken.
+        word: start and end of an annotated word, seconds from the clip's start.
     """
 
     path: Path
@@ -44,18 +44,18 @@ class ClipSource:
 
     @property
     def span(self) -> tuple[Fraction, Fraction | None]:
-        """``start`` and ``end`` to the microsecond: as floats, 1.6 s lies behind a frame that is shown at 1.6 s."""
+        """``start`` and ``end`` to the microsecond: the float 1.6 exceeds 8/5, so it would exclude a frame at 1.6 s."""
         first, last = (None if s is None else Fraction(round(1e6 * s), 10**6) for s in (self.start, self.end))
         return first or Fraction(0), last
 
     @property
     def heard(self) -> Path:
-        """The file with its sound."""
+        """The file with the clip's sound."""
         return self.audio or self.path
 
     @property
     def person(self) -> str:
-        """What may not be on two sides of a split: the identity, or else the clip itself."""
+        """Who must not be in two splits: the identity, or else the clip's own name."""
         return self.identity or self.name
 
 
@@ -64,9 +64,9 @@ class Skipped:
     """A line or file that gave no clip.
 
     Attributes:
-        where: file and line, as ``list.txt:12``.
-        what: why, for people.
-        kind: ``bad`` (cannot be understood), ``missing`` (the list is fine, the file is not there) or ``left out``
+        where: file and line, such as ``list.txt:12``.
+        what: the reason, in words.
+        kind: ``bad`` (cannot be parsed), ``missing`` (the list is fine, the file is not there) or ``left out``
             (the data set itself says not to use it).
     """
 
@@ -77,7 +77,7 @@ class Skipped:
 
 @dataclass
 class Listing:
-    """The clips of a data set, and what was skipped. ``lines`` counts what was looked at."""
+    """The clips of a data set, and what was skipped; ``lines`` counts the lines or files that were examined."""
 
     clips: list[ClipSource] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
@@ -85,7 +85,7 @@ class Listing:
     names: set[str] = field(default_factory=set)
 
     def add(self, clip: ClipSource, where: str) -> None:
-        """Take a clip in, unless one of its name is there already."""
+        """Add a clip; a second one of the same name is skipped as bad."""
         if clip.name in self.names:
             self.skip(where, f"{clip.name} is listed twice", "bad")
             return
@@ -93,19 +93,19 @@ class Listing:
         self.clips.append(clip)
 
     def skip(self, where: str, what: str, kind: Kind) -> None:
-        """Note what gave no clip."""
+        """Record a line or file that gave no clip."""
         self.skipped.append(Skipped(where, what, kind))
 
     @property
     def bad(self) -> list[Skipped]:
-        """Lines that cannot be understood."""
+        """Lines that cannot be parsed."""
         return [s for s in self.skipped if s.kind == "bad"]
 
     def finish(self, root: Path, layout: str) -> Listing:
-        """Sort by name, whatever order the disk gave.
+        """Sort the clips by name, whatever the order on disk.
 
         Raises:
-            InputError: there is no clip at all.
+            InputError: there is no clip; the message gives the expected ``layout``.
         """
         if not self.clips:
             first = [f"; first of {len(self.skipped)} skipped: {s.where}: {s.what}" for s in self.skipped[:1]]
@@ -126,7 +126,7 @@ def files_below(root: Path) -> list[Path]:
 
 
 def lines_of(path: Path, root: Path) -> Iterator[tuple[str, str]]:
-    """Pairs of place (``list.txt:12``) and text of the lines that say something, spelt as names are compared."""
+    """Pairs of position (``list.txt:12``) and text of all lines that are not blank, in normalised Unicode."""
     shown = path.relative_to(root) if path.is_relative_to(root) else path
     text = path.read_text(encoding="utf-8-sig", errors="replace")
     for number, line in enumerate(text.splitlines(), 1):
@@ -135,5 +135,5 @@ def lines_of(path: Path, root: Path) -> Iterator[tuple[str, str]]:
 
 
 def rank(text: str) -> str:
-    """A key that sorts into an order which looks random and is the same everywhere, for ever."""
+    """A sort key that gives a shuffled order, the same on every machine and in every version."""
     return hashlib.sha256(f"0:{text}".encode()).hexdigest()

@@ -1,8 +1,8 @@
-"""Things before faces, drawn: no footage says what in it is a hand, so hands are drawn onto faces that are clear.
+"""Synthetic occluders: no footage says where a hand is, so hands and objects are drawn onto unoccluded faces.
 
-A hand is a palm, an arm and some fingers, each a rounded limb that is darker at its edges, in a tone that is found on
-the face itself or on another one, with the grain of other skin. Things are microphones, discs and corners of any colour
-or with other people's picture on them. All of them may be blurred, by focus or by motion.
+A hand is a palm, an arm and some fingers, each a rounded limb that is darker at its edges. Its colour is sampled from
+skin of the face itself or of another face, its texture from other skin. Objects are microphones, discs and corners of
+any colour, or with another person's picture on them. All of them may have defocus and motion blur.
 """
 
 from __future__ import annotations
@@ -15,88 +15,89 @@ import numpy as np
 
 from sidgan.types import Byte, Float
 
-SIDE = 96  #: px of the faces that are drawn onto
-TONES = [*range(1, 5), *range(12, 16), *range(27, 31)]  #: landmarks on skin: cheeks and the bridge of the nose
+SIDE = 96  #: px, side of the face crops
+TONES = [*range(1, 5), *range(12, 16), *range(27, 31)]  #: landmarks on skin: cheeks, bridge of the nose
 
-Face = tuple[Float, Float]  #: a picture (SIDE, SIDE, 3) in [0, 255], and unit landmarks (68, 2)
-Faces = Callable[[np.random.Generator], Face]  #: gives any face
+Face = tuple[Float, Float]  #: a crop (SIDE, SIDE, 3) in [0, 255], and its landmarks (68, 2) in unit coordinates
+Faces = Callable[[np.random.Generator], Face]  #: returns a random face
 
 
 @dataclass(frozen=True)
 class Layer:
-    """What is laid over a face: colours (SIDE, SIDE, 3) in [0, 255], and (SIDE, SIDE) how much they hide, 0 to 1."""
+    """An occluder: colours (SIDE, SIDE, 3) in [0, 255], and opacity (SIDE, SIDE) in [0, 1]."""
 
     colours: Float
     alpha: Float
 
 
 def occluded(rng: np.random.Generator, faces: Faces, share: float) -> tuple[Byte, Float]:
-    """A face and what of it is hidden, moved, lit and blurred at random.
+    """A random face, perhaps with occluders, under random augmentation.
 
     Args:
-        faces: gives clear faces.
-        share: of faces with something before them.
+        rng: decides everything.
+        faces: returns random unoccluded faces.
+        share: probability of an occluder.
 
     Returns:
-        (SIDE, SIDE, 3) uint8, and (SIDE, SIDE) in [0, 1].
+        Picture (SIDE, SIDE, 3) uint8, and occlusion mask (SIDE, SIDE) in [0, 1].
     """
     picture, points = faces(rng)
     hidden = np.zeros((SIDE, SIDE), np.float32)
     if rng.random() < share:
         for _ in range(1 + (rng.random() < 0.2)):
-            layer = _hand(rng, (picture, points), faces) if rng.random() < 0.75 else _thing(rng, faces)
+            layer = _hand(rng, (picture, points), faces) if rng.random() < 0.75 else _object(rng, faces)
             layer = _blurred(rng, layer)
             alpha = layer.alpha[..., None]
             picture = picture * (1 - alpha) + np.clip(layer.colours, 0, 255) * alpha
             hidden = np.maximum(hidden, layer.alpha)
-    return _filmed(rng, np.asarray(picture, np.float32), hidden)
+    return _augmented(rng, np.asarray(picture, np.float32), hidden)
 
 
 def _hand(rng: np.random.Generator, face: Face, faces: Faces) -> Layer:
     alpha, shade = np.zeros((SIDE, SIDE), np.float32), np.ones((SIDE, SIDE), np.float32)
     for limb in _limbs(rng):
         depth = cv2.distanceTransform((limb > 0.5).astype(np.uint8), cv2.DIST_L2, 3)
-        edge = rng.uniform(0.6, 0.9)  # how bright a limb is where it turns away
+        edge = rng.uniform(0.6, 0.9)  # brightness at the limb's edge, relative to its middle
         shade = np.where(limb > 0.5, edge + (1 - edge) * np.sqrt(depth / max(float(depth.max()), 1.0)), shade)
         alpha = np.maximum(alpha, limb)
     slope = np.linspace(-0.25, 0.25, SIDE)
     light = (1 + rng.normal() * slope[:, None] + rng.normal() * slope) * shade
     tone = _tone(rng, face if rng.random() < 0.75 else faces(rng)) * rng.uniform(0.75, 1.7)  # palms are light
     tone = tone * np.array([1, rng.uniform(0.92, 1.05), rng.uniform(0.85, 1.08)])
-    other = _enlarged(rng, faces)
+    other = _texture(rng, faces)
     grain = (other - cv2.GaussianBlur(other, (0, 0), 6)) * rng.uniform(0.2, 1)
     return Layer(np.asarray(tone * light[..., None] + grain, np.float32), alpha)
 
 
 def _limbs(rng: np.random.Generator) -> Iterator[Float]:
-    """(SIDE, SIDE) each in [0, 1]: the arm, the palm, and the fingers that can be seen of a hand."""
+    """Masks (SIDE, SIDE) in [0, 1] of the arm, the palm and the visible fingers of one hand."""
     size = rng.uniform(0.35, 0.75) * SIDE
     palm = 0.24 * size
     angle = rng.uniform(-np.pi, np.pi) if rng.random() < 0.3 else rng.uniform(-0.9 * np.pi, -0.1 * np.pi)
     middle = np.array([rng.uniform(0.1, 0.9), rng.uniform(0.5, 1.1)]) * SIDE
 
-    def place(along: float, across: float) -> Float:
+    def at(along: float, across: float) -> Float:
         cos, sin = np.cos(angle), np.sin(angle)
         return np.asarray(middle + np.array([cos * along - sin * across, sin * along + cos * across]))
 
-    yield _limb(place(-0.8 * palm, 0), place(-1.6 * size, rng.uniform(-0.4, 0.4) * size), 0.75 * palm)
+    yield _limb(at(-0.8 * palm, 0), at(-1.6 * size, rng.uniform(-0.4, 0.4) * size), 0.75 * palm)
     oval = np.zeros((SIDE, SIDE), np.float32)
     cv2.ellipse(oval, _px(middle), (int(1.05 * palm), int(rng.uniform(0.7, 1.0) * palm)), float(np.degrees(angle)),
                 0, 360, 1.0, -1, cv2.LINE_AA)  # fmt: skip
     yield oval
     folded, spread = rng.uniform(0.3, 1.0), rng.uniform(0.05, 0.35)
-    shown = rng.permutation(5)[: rng.choice([1, 2, 4, 5, 5, 5])]
-    for finger in shown.tolist():
+    visible = rng.permutation(5)[: rng.choice([1, 2, 4, 5, 5, 5])]
+    for finger in visible.tolist():
         if finger == 0:  # the thumb
-            base, turned, length = place(-0.1 * palm, -0.8 * palm), -rng.uniform(0.5, 1.2), 0.3
+            base, turned, length = at(-0.1 * palm, -0.8 * palm), -rng.uniform(0.5, 1.2), 0.3
         else:
-            base, turned, length = place(0.7 * palm, 0.42 * (finger - 2) * palm), (finger - 2) * spread, 0.42
+            base, turned, length = at(0.7 * palm, 0.42 * (finger - 2) * palm), (finger - 2) * spread, 0.42
         turned += angle + 0.08 * rng.normal()
         reach = length * folded * size * rng.uniform(0.8, 1.1)
         yield _limb(base, base + reach * np.array([np.cos(turned), np.sin(turned)]), size * rng.uniform(0.05, 0.075))
 
 
-def _thing(rng: np.random.Generator, faces: Faces) -> Layer:
+def _object(rng: np.random.Generator, faces: Faces) -> Layer:
     alpha = np.zeros((SIDE, SIDE), np.float32)
     middle = np.array([rng.uniform(0.15, 0.85), rng.uniform(0.55, 1.05)]) * SIDE
     kind = rng.choice(["microphone", "disc", "corner"])
@@ -111,39 +112,39 @@ def _thing(rng: np.random.Generator, faces: Faces) -> Layer:
         around = middle + rng.normal(size=(6, 2)) * 0.2 * SIDE
         cv2.fillConvexPoly(alpha, cv2.convexHull(around.astype(np.float32)).astype(np.int32), 1.0, cv2.LINE_AA)
     if rng.random() < 0.4:
-        return Layer(_enlarged(rng, faces), alpha)
+        return Layer(_texture(rng, faces), alpha)
     colour = rng.uniform(0, 255, 3) if rng.random() < 0.5 else rng.uniform(0, 90) * np.ones(3)
     noise = rng.normal(size=(SIDE, SIDE, 1)) * rng.uniform(0, 12)
     return Layer(np.asarray(colour + noise, np.float32), alpha)
 
 
 def _limb(begin: Float, end: Float, radius: float) -> Float:
-    """A line with round ends, (SIDE, SIDE) in [0, 1]."""
-    drawn = np.zeros((SIDE, SIDE), np.float32)
+    """Mask (SIDE, SIDE) in [0, 1] of a line with round ends; positions and radius in px."""
+    mask = np.zeros((SIDE, SIDE), np.float32)
     thick = max(1, round(2 * radius))
-    cv2.line(drawn, _px(8 * begin), _px(8 * end), 1.0, thick, cv2.LINE_AA, 3)  # in eighths of a pixel
-    return drawn
+    cv2.line(mask, _px(8 * begin), _px(8 * end), 1.0, thick, cv2.LINE_AA, 3)  # in eighths of a pixel
+    return mask
 
 
-def _px(place: Float) -> tuple[int, int]:
-    return round(float(place[0])), round(float(place[1]))
+def _px(at: Float) -> tuple[int, int]:
+    return round(float(at[0])), round(float(at[1]))
 
 
 def _tone(rng: np.random.Generator, face: Face) -> Float:
-    """The colour of a small patch of skin."""
+    """Mean RGB (3,) of a small patch of skin."""
     picture, points = face
     x, y = (points[rng.choice(TONES)] * SIDE).astype(int).clip(2, SIDE - 3)
     return np.asarray(picture[y - 2 : y + 3, x - 2 : x + 3].reshape(-1, 3).mean(0))
 
 
-def _enlarged(rng: np.random.Generator, faces: Faces) -> Float:
-    """A part of any face at full size: grain of skin, or another picture."""
+def _texture(rng: np.random.Generator, faces: Faces) -> Float:
+    """A random part of a random face, enlarged to (SIDE, SIDE, 3): skin texture, or a picture on an object."""
     top, left = rng.integers(0, 40, 2)
     return np.asarray(cv2.resize(np.asarray(faces(rng)[0][top:, left:], np.float32), (SIDE, SIDE)))
 
 
 def _blurred(rng: np.random.Generator, layer: Layer) -> Layer:
-    """Out of focus at its edge, and in two of five cases in motion."""
+    """The layer with a defocused edge and, with a probability of 0.4, motion blur."""
     alpha = cv2.GaussianBlur(layer.alpha, (0, 0), rng.uniform(0.3, 2.2))
     if rng.random() < 0.6:
         return Layer(layer.colours, alpha)
@@ -155,8 +156,8 @@ def _blurred(rng: np.random.Generator, layer: Layer) -> Layer:
     return Layer(cv2.filter2D(layer.colours, -1, kernel), cv2.filter2D(alpha, -1, kernel))
 
 
-def _filmed(rng: np.random.Generator, picture: Float, hidden: Float) -> tuple[Byte, Float]:
-    """As another camera might see it: mirrored, turned, moved, lighter or darker, in other colours, blurred."""
+def _augmented(rng: np.random.Generator, picture: Float, hidden: Float) -> tuple[Byte, Float]:
+    """Augmentation as of another camera: flip, rotation, shift, exposure, colour, blur, noise; the mask moves along."""
     if rng.random() < 0.5:
         picture, hidden = picture[:, ::-1], hidden[:, ::-1]
     move: Float = cv2.getRotationMatrix2D((SIDE / 2, SIDE / 2), 6 * rng.normal(), rng.uniform(0.92, 1.1))

@@ -1,6 +1,6 @@
-"""How far sound and picture of a clip are apart, from the clip alone: mouth motion correlated with the sound.
+"""Estimate a clip's audio-video offset by correlating mouth motion with the sound.
 
-No trained expert is needed, so footage can be corrected before the first expert exists.
+This needs no trained expert, so footage can be corrected before the first expert exists.
 """
 
 from __future__ import annotations
@@ -15,26 +15,26 @@ from sidgan.config import FPS
 from sidgan.geometry import mouth_signals
 from sidgan.types import Float
 
-BANDS = 8  #: mel bands are averaged to this many
-RIDGE = 0.3  #: keeps directions with little variance from being blown up to full size
+BANDS = 8  #: the 80 mel bands are averaged to this many
+RIDGE = 0.3  #: added to the covariance, so that whitening does not amplify directions with little variance
 MAX_OFFSET = 15  #: frames searched to either side
-TRUST = 10.0  #: evidence above which an offset may be believed and corrected
+TRUST = 10.0  #: evidence from which an offset is trusted and corrected
 
 
 class Offset(NamedTuple):
-    """``frames`` > 0: the picture lags the sound. ``evidence``: height of the peak in robust standard deviations."""
+    """``frames`` > 0: the picture lags the sound. ``evidence``: height of the correlation peak in robust deviations."""
 
     frames: int
     evidence: float
 
     @property
     def trusted(self) -> bool:
-        """Whether there is enough evidence to act on it."""
+        """Whether the evidence is sufficient for a correction."""
         return self.evidence >= TRUST
 
 
 def estimate_offset(landmarks: Float, mel: Float) -> Offset:
-    """Best shift between mouth motion and sound over +-15 frames.
+    """The shift within +-15 frames at which mouth motion and sound correlate best.
 
     Args:
         landmarks: (N, 68, 2) at 25 fps, any unit of length.
@@ -50,16 +50,16 @@ def estimate_offset(landmarks: Float, mel: Float) -> Offset:
 
 
 def coupling(landmarks: Float, mel: Float, slack: int) -> float:
-    """How strongly a mouth moves with a sound at the best shift up to ``slack`` frames; arguments as `estimate_offset`.
+    """Correlation strength of mouth and sound at the best shift up to ``slack`` frames; arguments as `estimate_offset`.
 
-    It tells two mouths apart under one sound: unlike the evidence for a lag, it does not ask how bad other lags are.
+    It compares two mouths for one sound: unlike an offset's evidence, it does not depend on the other lags.
     """
     motion, sound = _signals(landmarks, mel)
     return max(_coupling(motion, sound, lag) for lag in range(-slack, slack + 1))
 
 
 def _signals(landmarks: Float, mel: Float) -> tuple[Float, Float]:
-    """What the mouth does and what is heard, (N, 9) and (N, 16), whitened."""
+    """Whitened features of mouth motion (N, 9) and of sound (N, 16)."""
     motion = mouth_signals(landmarks)
     speed = np.gradient(motion, axis=0)
     sound = _sound_at_frames(mel, len(motion))
@@ -77,13 +77,13 @@ def _sound_at_frames(mel: Float, count: int) -> Float:
 
 
 def detrend(signal: Float) -> Float:
-    """Remove what changes slower than a second, scale to unit variance."""
+    """Remove changes slower than about a second from columns (N, C) at 25 fps, and scale them to unit variance."""
     signal = signal - uniform_filter1d(signal, FPS, axis=0, mode="nearest")
     return signal / (signal.std(0) + 1e-6)
 
 
 def _whiten(signal: Float) -> Float:
-    """Turn the columns so that they are uncorrelated and about equally strong: otherwise loudness counts many times."""
+    """Decorrelate the columns and equalise their variance; otherwise loudness, which all bands share, dominates."""
     strength, directions = np.linalg.eigh(signal.T @ signal / len(signal) + RIDGE * np.eye(signal.shape[1]))
     return signal @ directions / np.sqrt(strength)
 

@@ -1,4 +1,4 @@
-"""One clip: find its face, judge it, and pack crops, mel, landmarks and masks; or say why not."""
+"""Prepare one clip: track its face, apply the filters, and pack crops, mel, landmarks and masks, or reject it."""
 
 from __future__ import annotations
 
@@ -26,29 +26,29 @@ from sidgan.spans import spans
 from sidgan.types import Byte, Clip, FaceTrack, Float, Frame
 
 KEYS = ("mel", "landmarks", "masks", "matrices", "pose")
-VERSION = 1  #: of the packed layout and of everything that decides what is in it
-MARGIN = 1.0  #: seconds of sound read beyond a span, so that its mels may be shifted
-SHARP_SIZE = 128  #: px of the crop in which sharpness is measured, whatever is packed
-OVERLAP = 0.05  #: of the crop's area that another face may cover
+VERSION = 1  #: of the packed layout; raise it when anything changes what is packed, so that clips are prepared again
+MARGIN = 1.0  #: seconds of sound read on either side of a clip, so that the offset can be corrected
+SHARP_SIZE = 128  #: px; sharpness is measured at this crop size, whatever size is packed
+OVERLAP = 0.05  #: share of the crop's area that another face may cover
 
 
 @dataclass(frozen=True)
 class PrepareConfig:
-    """What is cut and what is kept. A limit of ``None`` is off.
+    """Crop size and filters. A limit of ``None`` is off.
 
     Attributes:
         size: crop side in px.
         min_side: smallest median side of the face square in the source, px.
-        min_seconds, max_seconds: shorter clips are rejected, longer ones cut off.
-        max_yaw, max_pitch: degrees; frames beyond are counted as turned away.
-        max_turned: largest share of such frames.
+        min_seconds, max_seconds: shorter clips are rejected, longer ones truncated.
+        max_yaw, max_pitch: degrees; frames beyond them count as turned away.
+        max_turned: largest share of frames that are turned away.
         min_loudness: dBFS (RMS) below which a clip counts as silent.
-        max_roll: as ``max_yaw``.
+        max_roll: degrees, as ``max_yaw``.
         min_sharpness: smallest median Laplacian variance of the crop at 128 px, in squared grey levels.
         max_crowded: largest share of frames in which another face reaches into the crop.
-        max_offset: frames that sound and picture may be apart, where the estimate can be trusted.
+        max_offset: largest audio-video offset in frames, where the estimate is trusted.
         min_evidence: smallest evidence for the offset, in robust standard deviations; short clips seldom reach 10.
-        detector: ``yunet`` looks for faces with `sidgan.faces.yunet`, a download, instead of dlib's detector.
+        detector: ``yunet`` finds faces with `sidgan.faces.yunet`, a download, instead of dlib's detector.
         landmarks: ``fan`` finds the 68 points with `sidgan.faces.fan`, a download, instead of dlib's model.
     """
 
@@ -72,7 +72,7 @@ class PrepareConfig:
         require(self.size >= 32 and self.size % 2 == 0, f"size must be even and at least 32 px, not {self.size}")
 
 
-#: The limits for published data sets, by source; what is not named is as in `PrepareConfig`.
+#: Filters for published data sets, by source; the rest is as in `PrepareConfig`.
 STRICT: dict[str, Any] = {
     "min_seconds": 2.0, "max_roll": 30.0, "min_loudness": -45.0, "min_sharpness": 30.0, "max_crowded": 0.1,
     "max_offset": 6,
@@ -84,24 +84,26 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 
 
 def helpers(config: PrepareConfig) -> tuple[faces.Detector | None, faces.Landmarker | None]:
-    """The downloads that look for faces and their points, where they are wanted.
+    """The optional face detector and landmarker that ``config`` selects.
 
     Raises:
-        DownloadError: one is not there and cannot be fetched, or is not the published one.
+        DownloadError: a model is missing and cannot be fetched, or its digest is not the published one.
     """
     detector = yunet.detector() if config.detector == "yunet" else None
     return detector, fan.landmarker() if config.landmarks == "fan" else None
 
 
 class Rejected(Exception):  # noqa: N818  a verdict, not an error
-    """Why a clip is not good for training: one of few reasons, with the measured value in brackets."""
+    """Why a clip is rejected: one of a few fixed reasons, with the measured value in brackets."""
 
 
 def prepare_clip(source: ClipSource, out: Path, config: PrepareConfig) -> dict[str, Any]:
-    """Prepare one clip, or read its record if that was done before. A clip that cannot be read is marked ``failed``.
+    """Prepare one clip, or read its record if it was prepared before; returns the record.
+
+    A clip that cannot be read raises nothing; its record is marked ``failed``.
 
     Raises:
-        SidganError: the result cannot be written, or a model is missing; nothing that is the clip's own fault.
+        SidganError: the result cannot be written, or a model is missing.
     """
     target = out / "clips" / source.name.replace("/", "__")
     try:
@@ -109,10 +111,10 @@ def prepare_clip(source: ClipSource, out: Path, config: PrepareConfig) -> dict[s
     except OSError as error:
         reason = f"{source.path} may not be read ({error.strerror})"
         return {"name": source.name, "file": target.name, "kept": False, "failed": True, "reason": reason}
-    done = _beside(target, ".json")
+    done = _with_suffix(target, ".json")
     record = _read_record(done, signature)
     if record is None:
-        done.unlink(missing_ok=True)  # from here on to the end, what lies there may be of two kinds
+        done.unlink(missing_ok=True)  # until it is written again, the clip's files may be from different runs
         record = _judge(source, target, config, signature)
         write_text(done, json.dumps(record, sort_keys=True))
     return record | {"sha256": digest}
@@ -130,11 +132,11 @@ def _judge(source: ClipSource, target: Path, config: PrepareConfig, signature: s
         outcome = {"kept": False, "failed": True, "reason": str(error)}
     except SidganError:
         raise
-    except Exception as error:  # one odd file among a million must not end the run; many do, see `prepare`
+    except Exception as error:  # one odd file among a million must not end the run; `prepare` stops at too many
         text = f"{source.path} cannot be handled ({type(error).__name__}: {error})"
         outcome = {"kept": False, "failed": True, "reason": " ".join(text.split())}
-    for suffix in (".mp4", ".npz"):  # of a run with other settings
-        _beside(target, suffix).unlink(missing_ok=True)
+    for suffix in (".mp4", ".npz"):  # left by a run with other settings
+        _with_suffix(target, suffix).unlink(missing_ok=True)
     return base | facts | outcome
 
 
@@ -143,8 +145,8 @@ def _read_record(path: Path, signature: str) -> dict[str, Any] | None:
         record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    whole = not record.get("kept") or all(_beside(path.with_suffix(""), s).is_file() for s in (".mp4", ".npz"))
-    return record if record.get("signature") == signature and whole else None
+    complete = not record.get("kept") or all(_with_suffix(path.with_suffix(""), s).is_file() for s in (".mp4", ".npz"))
+    return record if record.get("signature") == signature and complete else None
 
 
 def _pack(source: ClipSource, target: Path, config: PrepareConfig, facts: dict[str, Any]) -> None:
@@ -171,9 +173,9 @@ def _pack(source: ClipSource, target: Path, config: PrepareConfig, facts: dict[s
     rows = np.array(pick) - track.first
     start = times[pick[0]]
     landmarks, matrices = track.landmarks[rows], track.matrices[rows]
-    shift = _judge_offset(landmarks, audio.log_mel(_from(samples, start - before)), config, facts)
+    shift = _judge_offset(landmarks, audio.log_mel(_samples_from(samples, start - before)), config, facts)
     mel = audio.log_mel(_packed_part(samples, before, start, shift))
-    if shift:  # what the same estimate says of the corrected pair; far from 0, it should not have been believed
+    if shift:  # the offset estimated after the correction; far from 0, the correction was wrong
         facts["offset_left"] = estimate_offset(landmarks, mel).frames
     unit = geometry.to_unit(matrices, landmarks)
     arrays = {"mel": mel[:, : audio.STEPS_PER_SECOND * len(pick) // FPS + 16].astype(np.float16),
@@ -181,11 +183,11 @@ def _pack(source: ClipSource, target: Path, config: PrepareConfig, facts: dict[s
               "pose": track.pose[rows]}  # fmt: skip
     sharpness: list[float] = []
     images = _crops(clip, source, Counter(pick), track, config.size, sharpness)
-    media.write_clip(_beside(target, ".mp4"), images, Fraction(FPS), crf=10, chroma444=True)
+    media.write_clip(_with_suffix(target, ".mp4"), images, Fraction(FPS), crf=10, chroma444=True)
     facts |= {"frames": len(pick), "start": float(start), "sharpness": round(float(np.median(sharpness)), 1)}
     if config.min_sharpness is not None and facts["sharpness"] < config.min_sharpness:
         raise Rejected(f"blurred ({facts['sharpness']:.0f})")
-    write_arrays(_beside(target, ".npz"), arrays)
+    write_arrays(_with_suffix(target, ".npz"), arrays)
 
 
 def _best_track(tracks: list[FaceTrack], clip: Clip, source: ClipSource, facts: dict[str, Any]) -> FaceTrack:
@@ -196,7 +198,7 @@ def _best_track(tracks: list[FaceTrack], clip: Clip, source: ClipSource, facts: 
     if source.point is None:
         return tracks[0]
     x, y = source.point[0] * clip.width, source.point[1] * clip.height
-    early = [t for t in tracks if t.first <= clip.frame_rate] or tracks  # the point is where the face is at the start
+    early = [t for t in tracks if t.first <= clip.frame_rate] or tracks  # the annotation is for the clip's start
     distance, _, number = min((*_distance(t, x, y), n) for n, t in enumerate(early))
     if distance > 1:
         raise Rejected(f"no face at the annotated point ({distance:.1f} sides away)")
@@ -204,7 +206,7 @@ def _best_track(tracks: list[FaceTrack], clip: Clip, source: ClipSource, facts: 
 
 
 def _distance(track: FaceTrack, x: float, y: float) -> tuple[float, float]:
-    """How far a point is outside of a track's first square, and from its middle, in sides of the square."""
+    """Distances of a point (px) from a track's first face square and from its centre, in sides of the square."""
     side, left, top = (float(track.matrices[0][i]) for i in ((0, 0), (0, 2), (1, 2)))
     across, down = (x - left) / side - 0.5, (y - top) / side - 0.5
     outside = np.hypot(max(abs(across) - 0.5, 0), max(abs(down) - 0.5, 0))
@@ -229,34 +231,34 @@ def _judge_track(track: FaceTrack, tracks: list[FaceTrack], config: PrepareConfi
 
 
 def _crowded(track: FaceTrack, tracks: list[FaceTrack]) -> float:
-    """Share of the track's frames in which the box of another face covers a part of its crop."""
-    hit = np.zeros(len(track), bool)
+    """Share of the track's frames in which another face's bounding box covers more than `OVERLAP` of its crop."""
+    covered = np.zeros(len(track), bool)
     for other in tracks:
         shared = range(max(track.first, other.first), min(track.frames.stop, other.frames.stop))
         if other is track or not shared:
             continue
-        mine, its = (slice(shared.start - t.first, shared.stop - t.first) for t in (track, other))
-        matrices, boxes = track.matrices[mine], np.array([faces.box_of(p) for p in other.landmarks[its]])
+        own, its = (slice(shared.start - t.first, shared.stop - t.first) for t in (track, other))
+        matrices, boxes = track.matrices[own], np.array([faces.box_of(p) for p in other.landmarks[its]])
         side, low = matrices[:, 0, 0], matrices[:, :, 2]
         inside = np.minimum(boxes[:, 2:], low + side[:, None]) - np.maximum(boxes[:, :2], low)
-        hit[mine] |= (np.clip(inside, 0, None).prod(1) > OVERLAP * side**2) & other.visible[its]
-    return float(hit.mean())
+        covered[own] |= (np.clip(inside, 0, None).prod(1) > OVERLAP * side**2) & other.visible[its]
+    return float(covered.mean())
 
 
 def _judge_loudness(
     samples: Float, before: Fraction, source: ClipSource, config: PrepareConfig, facts: dict[str, Any]
 ) -> None:
     begin, end = source.span
-    heard = samples[round((begin - before) * audio.SAMPLE_RATE) :]
-    heard = heard if end is None else heard[: round((end - begin) * audio.SAMPLE_RATE)]
-    loudness = 10 * np.log10(np.mean(heard**2) + 1e-12) if len(heard) else -120.0
+    clip_samples = samples[round((begin - before) * audio.SAMPLE_RATE) :]
+    clip_samples = clip_samples if end is None else clip_samples[: round((end - begin) * audio.SAMPLE_RATE)]
+    loudness = 10 * np.log10(np.mean(clip_samples**2) + 1e-12) if len(clip_samples) else -120.0
     facts["loudness"] = round(float(loudness), 1)
     if loudness < config.min_loudness:
         raise Rejected(f"silent ({loudness:.0f} dBFS)")
 
 
 def _judge_offset(landmarks: Float, mel: Float, config: PrepareConfig, facts: dict[str, Any]) -> int:
-    """Frames by which the sound is to be moved: none where the estimate cannot be trusted."""
+    """The correction in frames: the estimated offset where it is trusted, else 0."""
     offset = estimate_offset(landmarks, mel)
     shift = offset.frames if offset.trusted else 0
     facts |= {"offset": offset.frames, "offset_evidence": round(offset.evidence, 1), "corrected": shift}
@@ -268,9 +270,13 @@ def _judge_offset(landmarks: Float, mel: Float, config: PrepareConfig, facts: di
 
 
 def ticks(times: list[Fraction], track: FaceTrack) -> list[int]:
-    """The frames nearest to the ticks of a 25-fps clock, over the longest stretch in which the face was seen.
+    """Resample to 25 fps: the frame nearest to each tick, over the longest run of frames with the face visible.
 
-    A frame may be picked twice in slow footage and never in fast footage; none is off by more than half a source frame.
+    Frames of slower footage may be repeated, those of faster footage skipped; the error is at most half a source frame.
+
+    Args:
+        times: seconds of all frames of the clip.
+        track: the face.
     """
     begin, end = longest_seen(track)
     seconds = np.array([float(t) for t in times[begin:end]])
@@ -284,7 +290,7 @@ def ticks(times: list[Fraction], track: FaceTrack) -> list[int]:
 
 
 def longest_seen(track: FaceTrack) -> tuple[int, int]:
-    """The longest stretch in which a face was seen: its first frame, and the one after its last."""
+    """The longest run of frames with the face visible: its first frame, and one past its last."""
     begin, end = max(spans(track.visible), key=lambda span: span[1] - span[0])
     return track.first + begin, track.first + end
 
@@ -296,6 +302,7 @@ def _frames(clip: Clip, source: ClipSource) -> Iterator[Frame]:
 def _crops(
     clip: Clip, source: ClipSource, wanted: Counter[int], track: FaceTrack, size: int, sharpness: list[float]
 ) -> Iterator[Byte]:
+    """Crops of the ``wanted`` frames, each as often as counted; appends each frame's sharpness to ``sharpness``."""
     last = max(wanted)
     for frame in _frames(clip, source):
         if frame.index > last:
@@ -316,47 +323,50 @@ def sharpness_of(image: Byte) -> float:
 
 
 def _sound(source: ClipSource) -> tuple[Float, Fraction]:
-    """The sound around a clip, and the time of its first sample; all of it where the clip is the whole file."""
+    """A clip's samples with `MARGIN` on either side, or the whole file's; and the first one's time in the file."""
     if source.end is None and not source.start:
         return media.read_audio(source.heard), Fraction(0)
     first = max(0, round((source.start - MARGIN) * audio.SAMPLE_RATE))
     last = None if source.end is None else round((source.end + MARGIN) * audio.SAMPLE_RATE)
-    held, done = [np.zeros(0, np.float32)], 0
+    blocks, done = [np.zeros(0, np.float32)], 0
     for block in media.decode_audio(source.heard):
-        held.append(block[max(0, first - done) : None if last is None else max(0, last - done)])
+        blocks.append(block[max(0, first - done) : None if last is None else max(0, last - done)])
         done += len(block)
         if last is not None and done >= last:
             break
-    return np.concatenate(held), Fraction(first, audio.SAMPLE_RATE)
+    return np.concatenate(blocks), Fraction(first, audio.SAMPLE_RATE)
 
 
 def read_sound(source: ClipSource, start: float, shift: int) -> Float:
-    """The samples whose mel was packed with a clip, read again: sample 0 belongs to its first frame.
+    """Read the samples from which a packed clip's mel was made; sample 0 belongs to its first frame.
 
     Args:
         source: the clip.
-        start: seconds of the file at which the packed clip begins, as in its record.
-        shift: frames by which its sound was moved, the record's ``corrected``.
+        start: seconds into the file at which the packed clip begins, the record's ``start``.
+        shift: correction of its offset in frames, the record's ``corrected``.
 
     Raises:
-        InputError: it cannot be read.
+        InputError: the file cannot be read.
     """
     samples, before = _sound(source)
     return _packed_part(samples, before, Fraction(start).limit_denominator(10**6), shift)
 
 
 def _packed_part(samples: Float, before: Fraction, start: Fraction, shift: int) -> Float:
-    return _from(samples, start - before - Fraction(shift, FPS))
+    return _samples_from(samples, start - before - Fraction(shift, FPS))
 
 
-def _from(samples: Float, start: Fraction) -> Float:
-    """The sound from ``start`` seconds on; silence before its beginning."""
+def _samples_from(samples: Float, start: Fraction) -> Float:
+    """Samples from ``start`` seconds on; a negative start is padded with silence."""
     first = round(start * audio.SAMPLE_RATE)
     return samples[first:] if first >= 0 else np.concatenate([np.zeros(-first, np.float32), samples])
 
 
 def _signature(source: ClipSource, config: PrepareConfig) -> tuple[str, str]:
-    """Digests of all that decides the result, and of the file. Limits that are off and whole spans do not change it."""
+    """Digest of the file and of all settings that affect the result, and digest of the file alone.
+
+    Limits that are off and spans that are the whole file are left out of it.
+    """
     settings = json.dumps([VERSION, {k: v for k, v in asdict(config).items() if v is not None}])
     digest, plain = _digests(source.path, settings, *_version(source.path))
     digest = digest.copy()
@@ -373,7 +383,7 @@ def _version(path: Path) -> tuple[int, int]:
     return stat.st_size, stat.st_mtime_ns
 
 
-@lru_cache(maxsize=8)  # many clips may be cut from one long file
+@lru_cache(maxsize=8)  # many clips may come from one long file
 def _digests(path: Path, settings: str, size: int, changed: int) -> tuple[Any, str]:
     digest, plain = hashlib.sha256(settings.encode()), hashlib.sha256()
     with path.open("rb") as file:
@@ -383,5 +393,5 @@ def _digests(path: Path, settings: str, size: int, changed: int) -> tuple[Any, s
     return digest, plain.hexdigest()
 
 
-def _beside(target: Path, suffix: str) -> Path:
+def _with_suffix(target: Path, suffix: str) -> Path:
     return target.with_name(target.name + suffix)

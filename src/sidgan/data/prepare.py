@@ -1,10 +1,10 @@
-"""Raw clips -> packed face crops, mels, landmarks and masks, with a manifest that says why each clip was kept or not.
+"""Prepare raw clips: packed face crops, mels, landmarks and masks, and a manifest that says why clips were rejected.
 
-One clip makes three files, the last of which marks it as done, so that a stopped run goes on where it was::
+Each clip makes three files. The last one marks it as done, so that a stopped run can resume::
 
-    OUT/clips/NAME.mp4    crops, S x S, 25 fps, 4:4:4, nearly lossless
+    OUT/clips/NAME.mp4    crops, S x S px, 25 fps, 4:4:4, nearly lossless
     OUT/clips/NAME.npz    mel, landmarks, mask boxes, crop affines, pose (see `sidgan.data.packing.KEYS`)
-    OUT/clips/NAME.json   the record
+    OUT/clips/NAME.json   the record: whether the clip was kept, and all measurements
     OUT/manifest.jsonl    all records, sorted, with person, file, digest and split
     OUT/skipped.jsonl     lines of the data set's lists that gave no clip, and why
     OUT/prepare.json      where the clips came from, and the settings
@@ -31,7 +31,7 @@ from sidgan.errors import InputError, OutputError
 from sidgan.executors import Executor, local
 from sidgan.files import write_text, writing
 
-TOLERATED = 10  #: failures that never stop a run, however small it is
+TOLERATED = 10  #: failures that never stop a run, whatever their share
 
 
 @checked
@@ -50,21 +50,21 @@ def prepare(
 ) -> list[dict[str, Any]]:
     """Prepare every clip of a data set; returns the manifest's records, sorted by name.
 
-    The result does not depend on ``executor`` nor on being interrupted. Clips that are done are not done again unless
+    The result does not depend on ``executor`` or on interruptions. Clips that are done are not prepared again unless
     their file or the configuration changed.
 
     Args:
-        folder: where the data set is.
-        out: where the packed clips go; made if it is not there.
-        config: what is cut and kept; by default what suits the source.
+        folder: the data set.
+        out: folder for the packed clips; created if missing.
+        config: crop size and filters; by default `DEFAULTS` of the source.
         source: one of `sidgan.data.sources.SOURCES`.
-        splits: a TOML file with split rules. Without it, a plain folder gives every 20th video away (people may be on
-            both sides), and a data set is divided by people, see `sidgan.data.splits`.
-        executor: who does the work, see `sidgan.executors`; by default this process.
-        cut: longer clips are cut into equal pieces of at most so many seconds.
-        max_failures: the largest share of lines, and of clips, that may be unreadable; ten always may.
-        progress: called with the clips done and the number of all.
-        report: called with one line about everything that could not be read, or used.
+        splits: a TOML file with split rules. Without it, every 20th video of a plain folder is held out (one person may
+            be in both splits), and a data set is split by person, see `sidgan.data.splits`.
+        executor: runs the jobs, see `sidgan.executors`; by default this process.
+        cut: longer clips are cut into equal pieces of at most this many seconds.
+        max_failures: the largest share of lines, and of clips, that may fail; ten always may.
+        progress: called with the number of clips done and the total.
+        report: called with one line about each line, clip or split rule that cannot be used.
 
     Raises:
         InputError: no such folder, nothing in it, or too much of it cannot be read.
@@ -84,7 +84,7 @@ def prepare(
     rules = Splits.read(splits, list(wholes), wholes) if splits else Splits.default(list(wholes), wholes)
     for pattern in rules.idle:
         report(f"a rule of {splits}: no clip matches '{pattern}'")
-    helpers(config)  # what is wrong with its file is told before the workers start
+    helpers(config)  # download errors are raised before the workers start
     with writing(out):
         (out / "clips").mkdir(parents=True, exist_ok=True)
     records: list[dict[str, Any]] = []
@@ -109,7 +109,7 @@ def prepare(
 
 
 def _about(clip: ClipSource, root: Path) -> dict[str, Any]:
-    """What the data set says about a clip; it belongs into the manifest and not into what was measured."""
+    """The facts in a manifest record that come from the data set, and not from measuring the clip."""
     facts: dict[str, Any] = {"identity": clip.identity, "source": clip.path.relative_to(root).as_posix(), "span": None,
              "word": clip.word}  # fmt: skip
     if clip.audio is not None:
@@ -136,18 +136,18 @@ def _check_names(clips: list[ClipSource]) -> None:
     seen: dict[str, str] = {}
     for clip in clips:
         file = clip.name.replace("/", "__")
-        if file in seen:  # a piece may have the name of another clip
+        if file in seen:  # / and __ give the same file name, and a piece's name may be another clip's
             raise InputError(f"{seen[file]} and {clip.name} would be packed under the same name; rename one of them")
         seen[file] = clip.name
 
 
 def _cut(clip: ClipSource, seconds: float | None) -> list[ClipSource]:
-    """Equal pieces of at most ``seconds``; a clip that is short enough, or cannot be looked at, stays as it is."""
+    """Equal pieces of at most ``seconds``; a clip that is short enough, or unreadable, stays whole."""
     if seconds is None:
         return [clip]
     try:
         length = (media.probe(clip.path).duration if clip.end is None else clip.end) - clip.start
-    except InputError:  # it is told where the clip's turn comes
+    except InputError:  # reported when the clip itself is prepared
         length = 0.0
     count = math.ceil(length / seconds - 1e-3)
     if count < 2:

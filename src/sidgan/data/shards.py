@@ -2,8 +2,8 @@
 
 A folder of shards holds, for each split, tar files of about the same size, and an index::
 
-    OUT/train-000000.tar    NAME.json, NAME.mp4, NAME.npz of one clip, then of the next, in an order that looks random
-    OUT/shards.json         every shard with its samples, frames, bytes, SHA-256, and where in it which frames are
+    OUT/train-000000.tar    NAME.json, NAME.mp4, NAME.npz of one clip, then of the next, in shuffled order
+    OUT/shards.json         index: each shard's samples, frames, bytes, SHA-256, and the byte ranges of its pieces
 
 A sample is the part of one clip that belongs to one split. Its ``.mp4`` and ``.npz`` are the prepared clip's own, byte
 for byte; its ``.json`` is the manifest's record with ``split``, the frames ``first`` and ``last`` (one past the end)
@@ -37,7 +37,7 @@ from sidgan.files import digest, finished, write_text, writing
 from sidgan.types import Byte, Float
 
 INDEX, VERSION = "shards.json", 1
-PIECE = 250  #: frames of a clip that are read at once, at the most: so a pool of clips has a size that is known
+PIECE = 250  #: frames read at once at most: bounds the memory of a pool of clips
 SUFFIXES = (".json", ".mp4", ".npz")
 
 Progress = Callable[[int, int], None]
@@ -48,11 +48,11 @@ class Shard:
     """One tar file.
 
     Attributes:
-        path: where it is.
-        split: what its samples belong to.
-        samples, frames, bytes, sha256: what it holds.
-        pieces: (P, 5) int64, what is read at once: where its sample begins in the file, the sample's length in bytes,
-            first frame, one past the last, and all frames of the split that lie in the clip's folder of names.
+        path: of the tar file.
+        split: of all its samples.
+        samples, frames, bytes, sha256: counts, file size and digest.
+        pieces: (P, 5) int64, one row for each piece: byte offset and length of its sample, first frame, one past the
+            last frame, and the total frames of the split in the clip's folder (for sampling weights).
     """
 
     path: Path
@@ -66,7 +66,7 @@ class Shard:
 
 @dataclass(frozen=True)
 class Sample:
-    """What becomes one sample: a record of the manifest, its split and frames, and the clip's files without ending."""
+    """A sample to be packed: manifest record, split, range of frames, path of the clip's files without suffix."""
 
     record: dict[str, Any]
     split: str
@@ -79,26 +79,26 @@ class Sample:
 
     @property
     def folder(self) -> str:
-        """Folder of names that the clip is drawn with."""
+        """The folder part of the clip's name, by which training weights clips."""
         return str(self.record["name"]).rpartition("/")[0]
 
     @property
     def size(self) -> int:
-        """Bytes of its pictures and arrays."""
-        return sum(_stat(self.base, suffix) for suffix in SUFFIXES[1:])
+        """Bytes of its video and arrays."""
+        return sum(_size(self.base, suffix) for suffix in SUFFIXES[1:])
 
 
 # ------------------------------------------------------------------------------------------------------------ packing
 
 
 def write_shards(root: Path, out: Path, megabytes: float = 256, progress: Progress = lambda done, total: None) -> None:
-    """Pack a prepared folder. The same folder gives the same bytes; shards that were in ``out`` are replaced.
+    """Pack a prepared folder. The same folder gives the same bytes. Shards that are in ``out`` already are replaced.
 
     Args:
         root: prepared folder.
-        out: made if it is not there; needs as much space as ``root``.
-        megabytes: about the size of a shard; all of a split are about alike.
-        progress: called with the samples written and the number of all.
+        out: created if missing; needs as much space as ``root``.
+        megabytes: approximate size of a shard; the shards of a split are about equally large.
+        progress: called with the number of samples written and the total.
 
     Raises:
         DataError: ``root`` is not prepared, or a clip of it is missing.
@@ -129,7 +129,7 @@ def write_shards(root: Path, out: Path, megabytes: float = 256, progress: Progre
 
 
 def _samples(root: Path) -> list[Sample]:
-    """All samples by split, each split in an order that looks random, so that every shard is a fair draw."""
+    """All samples by split, each split shuffled by `rank`, so that every shard is a random sample of it."""
     found = [
         Sample(record, split, first, last, root / "clips" / record["file"])
         for record in read_manifest(root)
@@ -142,16 +142,16 @@ def _samples(root: Path) -> list[Sample]:
 
 
 def _groups(samples: list[Sample], limit: float) -> Iterator[list[Sample]]:
-    """Runs of samples of about the same size in bytes, as many as it takes for none to be much above ``limit``."""
+    """Groups of consecutive samples of about equal size, none much larger than ``limit`` bytes."""
     ends = np.cumsum([sample.size for sample in samples])
     count = math.ceil(ends[-1] / limit)
-    turn = [int(count * (end - 1) // ends[-1]) for end in ends]
-    for _, group in itertools.groupby(zip(turn, samples, strict=True), lambda pair: pair[0]):
+    group_of = [int(count * (end - 1) // ends[-1]) for end in ends]
+    for _, group in itertools.groupby(zip(group_of, samples, strict=True), lambda pair: pair[0]):
         yield [sample for _, sample in group]
 
 
-class _Digested:
-    """A file that is written, with its length and digest."""
+class _HashingFile:
+    """A writable file that counts and hashes the bytes written."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self.file, self.sha256, self.length = file, hashlib.sha256(), 0
@@ -169,12 +169,12 @@ def _write_shard(path: Path, samples: Sequence[Sample], folders: Counter[tuple[s
     """Write one tar file; returns its entry in the index."""
     pieces = []
     with finished(path) as part, writing(path), part.open("wb") as plain:
-        file = _Digested(plain)
+        file = _HashingFile(plain)
         with tarfile.open(fileobj=file, mode="w:", format=tarfile.PAX_FORMAT) as tar:  # type: ignore[call-overload]
             for sample in samples:
                 begin = file.length
                 for name, data in _members(sample):
-                    info = tarfile.TarInfo(name)  # time 0 and nobody's: the same data is the same file
+                    info = tarfile.TarInfo(name)  # no time and no owner: the same data gives the same file
                     info.size = len(data)
                     tar.addfile(info, io.BytesIO(data))
                 count, total = math.ceil(len(sample) / PIECE), folders[sample.split, sample.folder]
@@ -185,7 +185,7 @@ def _write_shard(path: Path, samples: Sequence[Sample], folders: Counter[tuple[s
 
 
 def _members(sample: Sample) -> Iterator[tuple[str, bytes]]:
-    # A name ends at its first dot for webdataset.
+    # webdataset ends a sample's key at the first dot.
     key = quote(sample.record["file"], safe="").replace(".", "%2E")
     try:
         data = [sample.base.with_name(sample.base.name + suffix).read_bytes() for suffix in SUFFIXES[1:]]
@@ -198,12 +198,12 @@ def _members(sample: Sample) -> Iterator[tuple[str, bytes]]:
 
 def _digest(record: dict[str, Any], data: Sequence[bytes]) -> str:
     digest = hashlib.sha256(json.dumps(record, sort_keys=True).encode())
-    for some in data:
-        digest.update(some)
+    for part_data in data:
+        digest.update(part_data)
     return digest.hexdigest()
 
 
-def _stat(base: Path, suffix: str) -> int:
+def _size(base: Path, suffix: str) -> int:
     path = base.with_name(base.name + suffix)
     try:
         return path.stat().st_size
@@ -212,7 +212,7 @@ def _stat(base: Path, suffix: str) -> int:
 
 
 def _clear(out: Path) -> None:
-    """Remove what an earlier run packed, its index first: without one, nothing there counts."""
+    """Remove an earlier run's shards, its index first: without an index, a folder holds no shards."""
     (out / INDEX).unlink(missing_ok=True)
     for path in out.glob("*-[0-9][0-9][0-9][0-9][0-9][0-9].tar"):
         path.unlink()
@@ -230,7 +230,7 @@ def read_index(root: Path) -> tuple[int, list[Shard]]:
     """Crop side in px and the shards of a folder.
 
     Raises:
-        DataError: there is no index, or it cannot be understood.
+        DataError: the index is missing or cannot be parsed.
     """
     path = root / INDEX
     try:
@@ -252,7 +252,7 @@ def _entry(root: Path, entry: dict[str, Any]) -> Shard:
 
 @dataclass(frozen=True)
 class Fetched:
-    """A piece whose pictures (N, S, S, 3) are decoded and whose arrays, from ``first`` on, are still packed."""
+    """A piece from frame ``first`` on: decoded ``images`` (N, S, S, 3), and its clip's ``.npz`` still as bytes."""
 
     where: str
     record: dict[str, Any]
@@ -261,10 +261,10 @@ class Fetched:
     first: int
 
     def unpack(self) -> PackedClip:
-        """The finished clip, on the CPU. Only one thread of a process may call this at a time.
+        """The finished clip, on the CPU. Not thread-safe: only one thread of a process may call this at a time.
 
-        NumPy reads headers with Python's own parser, and Python 3.11 raises a SystemError now and then where two
-        threads parse at once.
+        NumPy parses headers with Python's own parser, and in Python 3.11 two threads that parse at once occasionally
+        raise a SystemError.
 
         Raises:
             DataError: the arrays are damaged.
@@ -277,17 +277,17 @@ class Fetched:
 
 
 def fetch_piece(shard: Shard, number: int) -> Fetched:
-    """Read and decode one of the shard's `Shard.pieces`; all that takes long, and what threads may do.
+    """Read and decode row ``number`` of `Shard.pieces`. This is the slow part of loading, and it is thread-safe.
 
     Raises:
-        DataError: the sample is damaged, or its file is not there.
+        DataError: the sample is damaged, or its file is missing.
     """
     offset, length, first, last, _ = map(int, shard.pieces[number])
     record, video, packed = _sample(shard, offset, length)
     where = f"{shard.path}: {record.get('name')}"
     try:
         images = read_crops(video, first, last)
-    except DataError as error:  # packed as it was, so prepared wrongly
+    except DataError as error:  # the digest was right, so the file was damaged before it was packed
         raise DataError(f"{where} was packed damaged ({error})") from None
     if len(images) != last - first:
         raise DataError(f"{where} was packed damaged ({len(images)} pictures from {first} on, not {last - first})")
@@ -295,7 +295,7 @@ def fetch_piece(shard: Shard, number: int) -> Fetched:
 
 
 def _sample(shard: Shard, offset: int, length: int) -> tuple[dict[str, Any], bytes, bytes]:
-    """Record, video and arrays of a sample, once their digest has been found right."""
+    """Record, video and arrays of a sample, with their digest checked."""
     where = f"the sample at byte {offset}"
     try:
         with shard.path.open("rb") as file:
@@ -319,7 +319,7 @@ def _sample(shard: Shard, offset: int, length: int) -> tuple[dict[str, Any], byt
 
 
 def glance(shard: Shard) -> str | None:
-    """What is wrong with a shard as far as its length tells; ``None`` where that is right."""
+    """Check a shard's length only: a line about what is wrong, or ``None``."""
     try:
         length = shard.path.stat().st_size
     except OSError as error:
@@ -328,7 +328,7 @@ def glance(shard: Shard) -> str | None:
 
 
 def damaged(shard: Shard) -> list[str]:
-    """What is wrong with a shard, one line for each thing; reads all of it."""
+    """Check a shard by reading all of it: one line for each damaged sample, or for the file."""
     try:
         if digest(shard.path) == shard.sha256:
             return []
@@ -344,10 +344,10 @@ def damaged(shard: Shard) -> list[str]:
 
 
 def check(root: Path, progress: Progress = lambda done, total: None) -> None:
-    """Read all shards of a folder.
+    """Check all shards of a folder by reading them.
 
     Raises:
-        DataError: some are damaged; the one line names each shard and sample.
+        DataError: some are damaged; the message names each shard and sample.
     """
     _, shards = read_index(root)
     lines: list[str] = []
@@ -359,7 +359,7 @@ def check(root: Path, progress: Progress = lambda done, total: None) -> None:
 
 
 def held(root: Path) -> dict[str, dict[str, int]]:
-    """What a folder of shards holds: clips, frames, bytes and shards of each split."""
+    """Numbers of clips, frames, bytes and shards of each split in a folder of shards."""
     found = {}
     for split, group in itertools.groupby(read_index(root)[1], lambda shard: shard.split):
         shards = list(group)
@@ -370,12 +370,12 @@ def held(root: Path) -> dict[str, dict[str, int]]:
 
 
 def described(root: Path) -> list[str]:
-    """`held` to read, a line for each split."""
+    """`held` as text, one line for each split."""
     return [f"{split}: {counted(n['clips'], 'clip')}, {counted(n['frames'], 'frame')}, {n['bytes'] / 1e6:.1f} MB in "
             f"{counted(n['shards'], 'shard')}" for split, n in held(root).items()]  # fmt: skip
 
 
 def weights(shards: Sequence[Shard]) -> Float:
-    """Weights with which the pieces of some shards are drawn, as `sidgan.data.dataset.PackedSet.draw` does."""
+    """Sampling weights of all pieces of some shards, the same as in `sidgan.data.dataset.PackedSet.draw`."""
     pieces = np.concatenate([shard.pieces for shard in shards])
     return (pieces[:, 3] - pieces[:, 2]) / np.sqrt(pieces[:, 4])

@@ -1,6 +1,6 @@
-"""Pictures of a prepared folder: histograms of what was measured, and sheets of kept and rejected clips.
+"""Pictures of a prepared folder: histograms of the measurements, and contact sheets of kept and rejected clips.
 
-Drawn with OpenCV, so that looking at data needs no plotting library.
+Drawn with OpenCV, so that inspecting data needs no plotting library.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from sidgan.types import Byte
 
 PAPER, INK, PALE = (255, 255, 255), (40, 40, 40), (170, 170, 170)
 KEPT, REJECTED, LIMIT = (60, 110, 170), (225, 130, 50), (190, 40, 40)
-PANEL = (400, 260)  #: px, width and height of a histogram
-PANELS = 3  #: in a row
+PANEL = (400, 260)  #: width and height of a histogram in px
+PANELS = 3  #: histograms in a row
 BINS = 28
-TILE, CAPTION, COLUMNS = 144, 34, 8  #: px, px, tiles in a row
-ROWS = 2  #: of tiles for each split or reason
+TILE, CAPTION, COLUMNS = 144, 34, 8  #: side of a tile and height of its caption in px, tiles in a row
+ROWS = 2  #: of tiles, at most, for each split or reason
 
 
 def draw(found: Survey, out: Path) -> list[Path]:
-    """Write ``histograms.png``, ``kept.png`` and ``rejected.png`` (where there is any) into ``out``; the files written.
+    """Write ``histograms.png``, ``kept.png`` and ``rejected.png`` (if there are such clips); returns the files written.
 
     Raises:
         OutputError: the folder cannot be written.
@@ -53,7 +53,7 @@ def draw(found: Survey, out: Path) -> list[Path]:
 
 
 def histograms(found: Survey) -> Byte:
-    """One panel for each measure: kept and rejected clips stacked, limits as lines."""
+    """One histogram for each measure: kept and rejected clips stacked, limits as lines."""
     panels = [_panel(found, measure) for measure in MEASURES]
     panels += [blank(*PANEL[::-1])] * (-len(panels) % PANELS)
     rows = [np.hstack(panels[i : i + PANELS]) for i in range(0, len(panels), PANELS)]
@@ -101,7 +101,7 @@ def _panel(found: Survey, measure: Measure) -> Byte:
 
 
 def _edges(values: np.ndarray, limits: list[float], *, whole: bool) -> np.ndarray:
-    """Bins over nearly all values and, where they are near, the limits; the few beyond count at the ends."""
+    """Bin edges from the 0.5th to the 99.5th percentile, widened to nearby limits; outliers go into the outer bins."""
     low, high = (float(v) for v in np.quantile(values, (0.005, 0.995)))
     span = max(high - low, 1e-3)
     for limit in limits:
@@ -134,27 +134,27 @@ def _axis(image: Byte, edges: np.ndarray, at: Callable[[float, float], tuple[int
 
 
 def kept_sheet(found: Survey) -> Byte:
-    """The middle frames of some clips of each split, spread over it; the region that is hidden has a line around it."""
+    """Middle frames of evenly spaced clips of each split; the region hidden from the network is outlined."""
     parts = [_section("yellow: the region that is hidden from the network and drawn anew", [])]
     for split, facts in found.splits().items():
         records = [r for r in found.kept if split in r.get("splits", {})]
-        shown = _spread(records)
+        shown = _evenly_spaced(records)
         title = f"{split}: {described(facts)}; {len(shown)} shown"
         parts.append(_section(title, [_kept_tile(found.root, record) for record in shown]))
     return np.vstack(parts)
 
 
 def rejected_sheet(found: Survey) -> Byte:
-    """A frame of some rejected clips for each reason, where their files are still where they were."""
+    """First frames of some rejected clips for each reason, where their source files still exist."""
     parts = []
     for reason, count in found.reasons().items():
-        shown = _spread([r for r in found.rejected if reason_of(r) == reason])
+        shown = _evenly_spaced([r for r in found.rejected if reason_of(r) == reason])
         title = f"{reason}: {counted(count, 'clip')}; {len(shown)} shown"
         parts.append(_section(title, [_rejected_tile(found, record) for record in shown]))
     return np.vstack(parts)
 
 
-def _spread(records: list[Record]) -> list[Record]:
+def _evenly_spaced(records: list[Record]) -> list[Record]:
     count = min(len(records), COLUMNS * ROWS)
     return [records[i * len(records) // count] for i in range(count)]
 
@@ -191,7 +191,7 @@ def _packed_frame(path: Path, index: int) -> Byte | None:
 
 
 def _source_frame(path: Path, start: float) -> Byte | None:
-    """The first frame at ``start`` seconds, grey: enough to see what is wrong."""
+    """The frame at ``start`` seconds in grey, which is enough to see why a clip was rejected."""
     try:
         frame = next(media.read_span(media.probe(path), Fraction(start)))
     except (SidganError, StopIteration):
@@ -202,7 +202,7 @@ def _source_frame(path: Path, start: float) -> Byte | None:
 
 
 def _fitted(picture: Byte) -> Byte:
-    """The whole picture in a square tile."""
+    """The whole picture, scaled and padded to a square tile."""
     scale = TILE / max(picture.shape[:2])
     size = (max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale)))
     small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
@@ -239,13 +239,13 @@ def _section(title: str, tiles: list[Byte]) -> Byte:
 
 
 def blank(height: int, width: int) -> Byte:
-    """An empty piece of paper."""
+    """A white picture (height, width, 3)."""
     return np.full((height, width, 3), PAPER, np.uint8)
 
 
 def text(
     image: Byte, words: str, at: tuple[int, int], scale: float = 0.4, colour: tuple[int, int, int] = INK
 ) -> None:
-    """Write words on a picture, from ``at`` (x, y of the baseline) on."""
-    plain = words.encode("ascii", "replace").decode()  # the font has no other letters
+    """Write words on a picture in place; ``at`` is the left end of the baseline, (x, y) px."""
+    plain = words.encode("ascii", "replace").decode()  # the font has only ASCII
     cv2.putText(image, plain, at, cv2.FONT_HERSHEY_SIMPLEX, scale, colour, 1, cv2.LINE_AA)

@@ -1,10 +1,10 @@
-"""Data sets in the layouts and lists in which they are published, and folders of videos.
+"""Readers of data sets in their published layouts, and of plain folders of videos.
 
-Every reader takes the folder in which the set was unpacked, at any depth above the named parts, and skips what it
-cannot use with a note of file and line. None opens a video.
+Each reader takes a folder that contains the named files at any depth, and records what it skips with file and line.
+None opens a video.
 
 =========  ==========================================================================  =====================
-source     what is looked for                                                          identity
+source     files expected                                                              identity
 =========  ==========================================================================  =====================
 folder     any videos                                                                  unknown
 avspeech   ``avspeech_train.csv``, ``avspeech_test.csv``; ``ID_START_END.mp4``, ``ID.mp4``   YouTube id
@@ -29,8 +29,8 @@ from sidgan.data.listing import SUFFIXES, ClipSource, Listing, files_below, line
 from sidgan.errors import InputError
 from sidgan.portable import spelt
 
-HDTF_TEST_CLIPS = 171  #: as many as the paper tests on; which ones it does not say
-HDTF_TEST_SECONDS = 30.0
+HDTF_TEST_CLIPS = 171  #: as many as in the paper, which does not say which ones
+HDTF_TEST_SECONDS = 30.0  #: shortest test clip
 SPLIT_NAMES = {"train": "train", "pretrain": "train", "dev": "train", "val": "heldout", "test": "test"}
 
 
@@ -46,7 +46,7 @@ def read_source(kind: str, root: Path) -> Listing:
 
 
 def folder(root: Path) -> Listing:
-    """Any videos. A name is the path below ``root`` without its ending; with it where two differ in nothing else."""
+    """Any videos. A clip's name is its path below ``root`` without suffix, or with it where names would be equal."""
     files = files_below(root)
     paths = [p for p in files if p.suffix.lower() in SUFFIXES]
     if not paths:
@@ -60,8 +60,8 @@ def folder(root: Path) -> Listing:
 def unique_names(root: Path, paths: list[Path]) -> list[str]:
     """Names of files below ``root``, see `folder`.
 
-    What is no text in a file's name, as old disks and archives hold it, is written out: names become those of other
-    files, and OpenCV takes the whole process down over one that is none.
+    Bytes that are not valid UTF-8, as old disks and archives contain them, are escaped: names become those of output
+    files, and OpenCV crashes the process on a file name that is not valid text.
     """
     stems = [_text(p.relative_to(root).with_suffix("")) for p in paths]
     count = Counter(stems)
@@ -79,7 +79,7 @@ _YOUTUBE = re.compile(r"[\w-]{11}")
 
 
 def avspeech(root: Path) -> Listing:
-    """Five columns without a header: YouTube id, start, end (s), x, y of the face at the start (0 to 1)."""
+    """AVSpeech: CSV without header; YouTube id, start and end (s), x and y of the face at the start (0 to 1)."""
     files = files_below(root)
     whole: dict[str, Path] = {}
     cut: dict[tuple[str, int, int], Path] = {}
@@ -137,14 +137,14 @@ _RANGE = re.compile(r"(?:(\d+):)?(\d+):(\d\d(?:\.\d+)?)-(?:(\d+):)?(\d+):(\d\d(?
 
 
 def hdtf(root: Path) -> Listing:
-    """``NAME.mp4 MM:SS-MM:SS [MM:SS-MM:SS ...]``: the i-th span is clip i. The crop and resolution lists are not used.
+    """HDTF: lines ``NAME.mp4 MM:SS-MM:SS [MM:SS-MM:SS ...]``; span i is clip i. Crop and resolution lists are not used.
 
-    The paper's 171 test clips were not published. `hdtf_test` draws as many of at least 30 s; the other clips of the
-    people in them are neither trained on nor tested, see `sidgan.data.splits.by_identity`.
+    The paper's 171 test clips were not published. `hdtf_test` chooses as many of at least 30 s; other clips of the same
+    people are used neither for training nor for testing, see `sidgan.data.splits.by_identity`.
     """
     files = files_below(root)
     videos = {spelt(p.stem): p for p in files if p.suffix.lower() in SUFFIXES}
-    listing, seconds, wanted = Listing(), dict[str, float](), list[tuple[ClipSource, str]]()
+    listing, seconds, annotated = Listing(), dict[str, float](), list[tuple[ClipSource, str]]()
     for path in files:
         named = re.fullmatch(r"(RD|WDA|WRA)_annota?t?ion_time\.txt", path.name)
         if named is None:
@@ -154,9 +154,9 @@ def hdtf(root: Path) -> Listing:
             listing.lines += 1
             for clip in _hdtf_line(listing, where, line, named[1], videos, ids):
                 seconds[clip.name] = (clip.end or 0) - clip.start
-                wanted.append((clip, where))
+                annotated.append((clip, where))
     test = set(hdtf_test(seconds))
-    for clip, where in wanted:
+    for clip, where in annotated:
         cut = _hdtf_cut(clip.name, videos)
         if cut is None and clip.path == Path():
             listing.skip(where, f"no {clip.name.rpartition('/')[2]}.mp4 and no video it could be cut from", "missing")
@@ -167,16 +167,16 @@ def hdtf(root: Path) -> Listing:
 
 
 def hdtf_test(seconds: dict[str, float]) -> list[str]:
-    """Up to 171 names of clips of at least 30 s, drawn with seed 0 from lengths in s by name, sorted.
+    """Sorted names of up to 171 test clips of at least 30 s, chosen by `rank` from the lengths in s by name.
 
-    It depends on the published lists alone, not on which videos could still be downloaded.
+    The choice depends only on the published lists, not on which videos could be downloaded.
     """
     long = [name for name, length in seconds.items() if length >= HDTF_TEST_SECONDS]
     return sorted(sorted(long, key=rank)[:HDTF_TEST_CLIPS])
 
 
 def _hdtf_ids(path: Path, root: Path) -> dict[str, str]:
-    """YouTube ids by video name: some keep the videos under their ids."""
+    """YouTube ids by video name: some copies of the data set name the videos by id."""
     ids = {}
     for _, line in lines_of(path, root) if path.is_file() else ():
         name, _, url = line.partition(" ")
@@ -206,7 +206,7 @@ def _hdtf_line(
 
 
 def _hdtf_cut(name: str, videos: dict[str, Path]) -> Path | None:
-    """The file of a clip that was cut already, under the names that are in use."""
+    """The file of a clip that was cut already, under any of the usual names, or ``None``."""
     group, _, clip = name.partition("/")
     part, (video, _, index) = group.partition("_")[0], clip.rpartition("_")
     names = (clip, f"{part}_{clip}", f"{video}_{int(index):03}", f"{part}_{video}_{int(index):03}")
@@ -222,7 +222,7 @@ def _clock(groups: tuple[str | None, ...]) -> float:
 
 
 def lrw(root: Path) -> Listing:
-    """Clips of 1.16 s with a word in the middle; the ``.txt`` beside each says how long it lasts."""
+    """LRW: clips of 1.16 s (29 frames) with a word in the middle, whose duration is in the ``.txt`` beside each."""
     listing = Listing()
     for path in files_below(root):
         found = re.search(r"/([^/]+)/(train|val|test)/(\1_\d+)\.mp4$", path.as_posix())
@@ -244,7 +244,7 @@ def lrw(root: Path) -> Listing:
 
 
 def _lrw_duration(path: Path) -> float:
-    """Seconds of the line ``Duration: 0.53 seconds``, wherever it stands."""
+    """Seconds from the line ``Duration: 0.53 seconds``, anywhere in the file."""
     for line in path.read_text(encoding="utf-8-sig", errors="replace").splitlines():
         key, _, value = line.partition(":")
         if key.strip().lower() == "duration" and value.split():
@@ -256,7 +256,7 @@ def _lrw_duration(path: Path) -> float:
 
 
 def lrs2(root: Path) -> Listing:
-    """One ``id/clip`` a line; a second word (NF, MV) marks clips that the set's authors leave out."""
+    """LRS2: lists of one ``id/clip`` per line; a second word (NF, MV) marks clips that the authors leave out."""
     files = files_below(root)
     videos: dict[tuple[str, str], Path] = {}
     for path in files:
@@ -289,16 +289,16 @@ def _lrs2_line(
 
 
 def voxceleb2(root: Path) -> Listing:
-    """Face crops of 224 px by person; the sound is in a file of its own below ``aac`` unless it was joined."""
+    """VoxCeleb2: face crops of 224 px by person; the sound is in the video, or in a file below ``aac``."""
     listing = Listing()
     for path in files_below(root):
         found = re.search(r"/(dev|test)/mp4/(id\d+)/([^/]+)/([^/]+)\.mp4$", path.as_posix())
         if found is None:
             continue
         listing.lines += 1
-        side = path.parents[3] / "aac" / found[2] / found[3] / f"{found[4]}.m4a"
+        sound = path.parents[3] / "aac" / found[2] / found[3] / f"{found[4]}.m4a"
         clip = ClipSource(path, f"{found[2]}/{found[3]}/{found[4]}", found[2], split=SPLIT_NAMES[found[1]])
-        listing.add(replace(clip, audio=side if side.is_file() else None), path.relative_to(root).as_posix())
+        listing.add(replace(clip, audio=sound if sound.is_file() else None), path.relative_to(root).as_posix())
     return listing.finish(root, "{dev,test}/mp4/idXXXXX/YOUTUBE/00001.mp4")
 
 

@@ -1,6 +1,6 @@
-"""Recordings of many voices, with the speech sound of every moment: what a listener is trained on.
+"""Recordings of many voices with phoneme labels, on which a listener is trained.
 
-Recordings without pictures are easy to come by in quantity. One recording makes one file (`sidgan.data.labelling`)::
+Audio recordings are easier to obtain in quantity than video. Each gives one file (`sidgan.data.labelling`)::
 
     OUT/VOICE/NAME.npz    mel (80, n) float16, and sounds (n,) int8: indices into `sidgan.nn.SOUNDS`, -1 where unknown
 """
@@ -20,13 +20,13 @@ from sidgan.config import MEL_STEPS
 from sidgan.errors import DataError
 from sidgan.types import Float
 
-HEARD = 7  #: column of a mel window whose sound it is asked for: the frame's time, see `sidgan.audio.window_start`
-UNKNOWN = -1
+HEARD = 7  #: column of a mel window whose phoneme is its label: the frame's time, see `sidgan.audio.window_start`
+UNKNOWN = -1  #: label of a column without a known phoneme
 
 
 @dataclass(frozen=True)
 class Recording:
-    """A voice, its mel (80, n) float16, and the sound of each column (n,) int8."""
+    """A recording of one voice: mel (80, n) float16, and the phoneme of each column (n,) int8."""
 
     voice: str
     mel: Float
@@ -37,7 +37,7 @@ def read_recording(path: Path) -> Recording:
     """A labelled recording, ``VOICE/NAME.npz``.
 
     Raises:
-        DataError: it cannot be read.
+        DataError: the file cannot be read, or is no labelled recording.
     """
     try:
         with np.load(path) as arrays:
@@ -49,10 +49,11 @@ def read_recording(path: Path) -> Recording:
 
 
 class SpeechSet:
-    """Labelled recordings in memory; voices are drawn with a weight that rises with the root of how long they speak.
+    """Labelled recordings in memory; a voice is drawn with a weight of the square root of its duration.
 
     Attributes:
         voices: recordings of each voice.
+        seconds: duration of all recordings.
     """
 
     def __init__(self, recordings: Iterable[Recording]) -> None:
@@ -62,12 +63,12 @@ class SpeechSet:
                 self.voices[recording.voice].append(recording)
         self._names = sorted(self.voices)
         columns = np.array([sum(r.mel.shape[1] for r in self.voices[n]) for n in self._names], np.float64)
-        self._chances = np.sqrt(columns) / np.sqrt(columns).sum()
+        self._probabilities = np.sqrt(columns) / np.sqrt(columns).sum()
         self.seconds = float(columns.sum()) / audio.STEPS_PER_SECOND
 
     @classmethod
     def read(cls, folders: Sequence[Path]) -> SpeechSet:
-        """All recordings of labelled folders.
+        """All recordings in some labelled folders.
 
         Raises:
             DataError: there are none, or one cannot be read.
@@ -78,20 +79,20 @@ class SpeechSet:
         return cls(read_recording(path) for path in paths)
 
     def divided(self, held: int) -> tuple[SpeechSet, SpeechSet]:
-        """A set without every ``held``-th of the voices, which are the other one."""
-        aside = set(self._names[held - 1 :: held])
-        parts = ([r for n in self._names if (n in aside) == taken for r in self.voices[n]] for taken in (False, True))
+        """Training and held-out set: every ``held``-th voice is held out."""
+        held_out = set(self._names[held - 1 :: held])
+        parts = ([r for n in self._names if (n in held_out) == part for r in self.voices[n]] for part in (False, True))
         return SpeechSet(next(parts)), SpeechSet(next(parts))
 
     def draw(self, rng: np.random.Generator, count: int, each: int) -> tuple[np.ndarray, np.ndarray]:
-        """Windows of ``count`` random recordings, ``each`` of each.
+        """A batch of random mel windows: ``each`` windows from each of ``count`` random recordings.
 
         Returns:
-            Mels (count, each, 1, 80, 16) float32, and the sounds that they are asked for (count, each).
+            Mels (count, each, 1, 80, 16) float32, and phoneme labels (count, each) int64.
         """
         mels, sounds = [], []
         for _ in range(count):
-            recordings = self.voices[self._names[int(rng.choice(len(self._names), p=self._chances))]]
+            recordings = self.voices[self._names[int(rng.choice(len(self._names), p=self._probabilities))]]
             lengths = np.array([r.mel.shape[1] for r in recordings], np.float64)
             recording = recordings[int(rng.choice(len(recordings), p=lengths / lengths.sum()))]
             starts = rng.integers(0, recording.mel.shape[1] - MEL_STEPS + 1, each)

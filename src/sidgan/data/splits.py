@@ -1,7 +1,7 @@
-"""Which frames of which clip may be trained on. Fixed before training, in a TOML file, and binding.
+"""Which frames of which clip belong to which split. The rules, in a TOML file, are applied before training.
 
-    never_train = ["test/*"]                 # judged only
-    [unseen]                                 # people no training run may see; one list a group
+    never_train = ["test/*"]                 # for evaluation only
+    [unseen]                                 # people who are never trained on; one list for each group
     hd = ["train/mead_M030_*"]
     [heldout]                                # seen people, unseen speech
     clips = ["grid/s1/*"]                    # every 10th of them, in sorted order
@@ -9,12 +9,12 @@
     tails = ["train/long_talk"]              # the last share of their frames, after a gap
     tail_share = 0.15
     tail_gap_s = 1.0
-    [same_person]                            # never on both sides: trained on, and not
+    [same_person]                            # an error if a group is both trained on and unseen
     groups = [["train/a", "test/a_again"]]
 
-Names are paths below the prepared folder, without ending; ``*`` matches any text. A piece of a clip that was cut has
-its own name, ``NAME_p000``, and answers to that of the clip as well. What cannot be understood is an
-error: a rule that is passed over is a clip that is trained on.
+Names are the manifest's: paths below the data set's folder, without suffix; ``*`` matches any text. A piece of a cut
+clip has its own name, ``NAME_p000``, and also matches patterns for the whole clip. Unknown keys are errors, because an
+ignored rule would let its clips be trained on.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from sidgan.data.listing import ClipSource, rank
 from sidgan.errors import ConfigError
 from sidgan.portable import spelt
 
-SHARE = 20  #: of a plain folder one video in so many is held out; of a data set without an official split about one
-#: person in so many, and as many are for tests
-ASIDE = "aside"  #: clips of people who are on another side of the split: neither trained on nor judged
+SHARE = 20  #: one video in 20 of a plain folder is held out; of a data set without an official split, about one
+#: person in 20 is held out and one in 20 is for testing
+ASIDE = "aside"  #: split of other clips of held-out and test people: used neither for training nor for evaluation
 Ranges = dict[str, tuple[int, int]]  #: split name -> first and one-past-last frame
 
 
@@ -41,7 +41,7 @@ Patterns = tuple[str, ...]
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Seen people, unseen speech: every n-th of some clips, and the last share of others' frames, after a gap in s."""
+    """Seen people, unseen speech: every n-th of ``clips``, and the last share of the frames of ``tails``."""
 
     clips: Patterns = ()
     every: int = 10
@@ -57,14 +57,14 @@ class HeldOut:
 
 @dataclass(frozen=True)
 class SamePerson:
-    """Clips of one person each, who must not be trained on in one and unseen in another."""
+    """Groups of clips of the same person, who must not be both trained on and unseen."""
 
     groups: tuple[Patterns, ...] = ()
 
 
 @dataclass(frozen=True)
 class Rules:
-    """What a split file may say; see the module."""
+    """The contents of a split file, see the module's docstring."""
 
     never_train: Patterns = ()
     unseen: Mapping[str, Patterns] = field(default_factory=dict)
@@ -76,15 +76,15 @@ class Splits:
     """Assigns the frames of every clip to ``train``, ``heldout``, ``unseen_<group>`` or ``test``.
 
     Args:
-        rules: what a split file says.
+        rules: the split file's contents.
         names: of all clips.
-        wholes: of pieces, the name of the clip that they were cut from.
+        wholes: by the name of a piece, the name of the clip it was cut from.
 
     Attributes:
-        idle: patterns that no clip matches: of other folders, or mistaken.
+        idle: patterns that match no clip.
 
     Raises:
-        ConfigError: one person would be trained on and unseen.
+        ConfigError: a group of ``same_person`` would be both trained on and unseen.
     """
 
     def __init__(self, rules: Rules, names: Sequence[str], wholes: Mapping[str, str] | None = None) -> None:
@@ -104,7 +104,7 @@ class Splits:
         """Read the rules from a TOML file.
 
         Raises:
-            ConfigError: no such file, not TOML, or something in it that is no rule.
+            ConfigError: the file is missing, not TOML, or contains an unknown key or a wrong type or value.
         """
         try:
             return cls(from_dict(Rules, tomllib.loads(path.read_text(encoding="utf-8"))), names, wholes)
@@ -117,9 +117,9 @@ class Splits:
 
     @classmethod
     def default(cls, names: Sequence[str], wholes: Mapping[str, str] | None = None) -> Splits:
-        """Without rules: of 20 videos or more every 20th is held out, with all its pieces.
+        """Splits without rules: of 20 videos or more, every 20th is held out with all its pieces.
 
-        People may be on both sides; say so when you report figures.
+        One person may be in both splits; say so when you report results.
         """
         splits = cls(Rules(), names, wholes)
         videos = sorted({splits._whole(name) for name in names})
@@ -128,7 +128,7 @@ class Splits:
         return splits
 
     def ranges(self, name: str, frames: int) -> Ranges:
-        """Frame ranges of one clip, by split."""
+        """Frame ranges of a clip with this many frames, by split."""
         rules, held = self._rules, self._rules.heldout
         if self._matches(name, rules.never_train):
             return {"test": (0, frames)}
@@ -143,7 +143,7 @@ class Splits:
         return {"train": (0, frames)}
 
     def _seen(self, name: str) -> bool:
-        """Whether the clip shows one of the people who are trained on."""
+        """Whether the clip's person is trained on, as it is in the splits ``train`` and ``heldout``."""
         return self.ranges(name, 1).keys() <= {"train", "heldout"}
 
     def _whole(self, name: str) -> str:
@@ -151,17 +151,17 @@ class Splits:
 
     def _matches(self, name: str, patterns: Sequence[str]) -> bool:
         names = {spelt(name), spelt(self._whole(name))}
-        # Brackets are part of names, as of those that downloaders write: "Title [id]".
+        # Brackets are ordinary characters, because downloaders write them into names: "Title [id]".
         return any(fnmatchcase(n, spelt(p).replace("[", "[[]")) for n in names for p in patterns)
 
 
 def by_identity(clips: Sequence[ClipSource]) -> list[ClipSource]:
-    """The clips with `ClipSource.split` set so that no person is on two sides.
+    """The clips with `ClipSource.split` set so that no person is in two splits, apart from `ASIDE`.
 
-    The data set's own ``test`` and ``heldout`` marks stand, and what else is there of their people is put ``aside``.
-    Where it marks no clip as one or the other, about a twentieth of the other people is drawn for it, with seed 0 and
-    from each name alone: the choice is the same on every computer, and more data moves nobody to another side. Clips
-    without a known person count as one each.
+    The data set's own ``test`` and ``heldout`` clips stay there, and all other clips of their people become `ASIDE`.
+    If the data set has no ``test`` or no ``heldout`` clips, about a twentieth of the other people is chosen for it, by
+    a hash of the person's name alone: the choice is the same on every machine, and more data moves nobody to another
+    split. Each clip without a known person counts as a person.
     """
     marked: dict[str, str] = {}
     for side in ("test", "heldout"):

@@ -1,4 +1,4 @@
-"""What a prepared folder holds and why: numbers for people and programs. `sidgan.data.sheets` draws them."""
+"""Statistics of a prepared folder, as text and as JSON; `sidgan.data.sheets` draws them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,14 @@ REJECTED = "rejected"
 
 @dataclass(frozen=True)
 class Measure:
-    """Something that was measured on each clip: its ``key`` in a record, and the settings that limit it."""
+    """A measurement of each clip.
+
+    Attributes:
+        key: in a clip's record.
+        title, unit: for people.
+        lowest, highest: names of the settings in `sidgan.data.packing.PrepareConfig` that limit it.
+        both_sides: whether the limit applies to the absolute value.
+    """
 
     key: str
     title: str
@@ -46,13 +53,13 @@ MEASURES = (
 
 @dataclass(frozen=True)
 class Survey:
-    """The records of a prepared folder, in order, and what belongs to them.
+    """The contents of a prepared folder.
 
     Attributes:
         root: the folder.
-        records: as in the manifest, with ``seconds``.
+        records: as in the manifest, with ``seconds`` added to kept ones.
         settings: as in ``prepare.json``; empty where an older version prepared the folder.
-        skipped: lines of the data set's lists that gave no clip, by kind.
+        skipped: number of skipped lines of the data set's lists, by kind.
     """
 
     root: Path
@@ -62,16 +69,16 @@ class Survey:
 
     @property
     def kept(self) -> list[Record]:
-        """Clips that can be trained on or judged."""
+        """Records of the clips that were kept."""
         return [r for r in self.records if r["kept"]]
 
     @property
     def rejected(self) -> list[Record]:
-        """The others."""
+        """Records of the clips that were rejected or failed."""
         return [r for r in self.records if not r["kept"]]
 
     def splits(self) -> dict[str, Record]:
-        """Clips, people, frames and hours by split; ``people`` is ``None`` where the data set does not tell them."""
+        """Clips, people, frames and hours by split; ``people`` is ``None`` where some identities are unknown."""
         found: dict[str, Record] = {}
         for name in sorted({split for r in self.kept for split in r.get("splits", {})}):
             parts = [(r, r["splits"][name]) for r in self.kept if name in r.get("splits", {})]
@@ -83,7 +90,7 @@ class Survey:
 
     @property
     def altered(self) -> int:
-        """Kept clips that carry sidgan's mark: their mouths and sounds are not those of the people in them."""
+        """Number of kept clips that carry sidgan's mark: dubbed videos, whose mouths and sound are not original."""
         return sum(r.get("altered", False) for r in self.kept)
 
     def reasons(self) -> dict[str, int]:
@@ -91,20 +98,20 @@ class Survey:
         return dict(Counter(map(reason_of, self.rejected)).most_common())
 
     def values(self, measure: Measure, *, kept: bool) -> list[float]:
-        """What was measured, on the kept or on the rejected clips; less where clips were given up before."""
+        """Measured values of the kept or the rejected clips; clips rejected before this measurement have none."""
         records = self.kept if kept else self.rejected
         if measure.key == "offset":
             records = [r for r in records if r.get("offset_evidence", 0) >= TRUST]
         return [float(r[measure.key]) for r in records if r.get(measure.key) is not None]
 
     def limits(self, measure: Measure) -> list[float]:
-        """The values beyond which clips were rejected, where known and not off."""
+        """The limits beyond which clips were rejected, as far as known and not off."""
         low, high = self.settings.get(measure.lowest), self.settings.get(measure.highest)
         found = [float(v) for v in (low, high) if v is not None]
         return found + [-v for v in found] if measure.both_sides else found
 
     def to_dict(self) -> dict[str, Any]:
-        """All numbers, plain."""
+        """All statistics as JSON types."""
         quantiles = {}
         for measure in MEASURES:
             values = self.values(measure, kept=True)
@@ -119,15 +126,15 @@ class Survey:
         }  # fmt: skip
 
     def lines(self) -> list[str]:
-        """The numbers as text."""
+        """The statistics as lines of text."""
         frames = sum(r["frames"] for r in self.kept)
         lines = [f"{len(self.kept)} of {len(self.records)} clips kept, {counted(frames, 'frame')} "
                  f"({frames / FPS / 60:.1f} min)"]
         for name, facts in self.splits().items():
             lines.append(f"  {name}: {described(facts)}")
         lines += [f"  {count} rejected: {reason}" for reason, count in self.reasons().items()]
-        told = {"bad": "lines not understood", "missing": "listed, but not there", "left out": "left out by the lists"}
-        lines += [f"  {n} {told.get(kind, kind)} (see skipped.jsonl)" for kind, n in self.skipped.items()]
+        kinds = {"bad": "lines not understood", "missing": "listed, but not there", "left out": "left out by the lists"}
+        lines += [f"  {n} {kinds.get(kind, kind)} (see skipped.jsonl)" for kind, n in self.skipped.items()]
         if self.altered:
             are = "is" if self.altered == 1 else "are"
             lines.append(f"{self.altered} of {counted(len(self.kept), 'kept clip')} {are} marked as altered, dubbed by "
@@ -139,7 +146,7 @@ def survey(root: Path) -> Survey:
     """Read a prepared folder.
 
     Raises:
-        DataError: it was not prepared, or not to the end.
+        DataError: the folder was not prepared completely.
     """
     records = [_completed(root, record) for record in read_manifest(root)]
     settings = root / "prepare.json"
@@ -150,7 +157,7 @@ def survey(root: Path) -> Survey:
 
 
 def described(facts: Record) -> str:
-    """One of `Survey.splits` in words."""
+    """An entry of `Survey.splits` as text."""
     count, people = facts["clips"], facts["people"]
     text = counted(count, "clip") + ("" if people is None else f" of {counted(people, 'person', 'people')}")
     return f"{text}, {counted(facts['frames'], 'frame')}"
@@ -162,7 +169,7 @@ def reason_of(record: Record) -> str:
 
 
 def _completed(root: Path, record: Record) -> Record:
-    """With the duration, and with the head pose where an older version did not note it."""
+    """The record with the duration, and with the head pose where an older version did not record it."""
     record = dict(record)
     if record["kept"]:
         record["seconds"] = record["frames"] / FPS

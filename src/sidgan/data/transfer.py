@@ -1,9 +1,8 @@
-"""More speakers from few: clips in which one person's mouth moves as another's did, with that other's sound.
+"""More speakers from few: clips in which the mouth of one person (target) moves as another's (donor) did.
 
-Training a sync expert wants many people; a set in which one person speaks for hours and others for seconds has few.
-The mouth's motion of any clip can be carried over to any face (`sidgan.data.carry`), filmed or drawn
-(`sidgan.data.drawn`), and stays in sync with its sound.
-Only frames of the split ``train`` are used, of both sides, and the results belong to ``train``.
+A sync expert needs many people; a set in which one person speaks for hours and others for seconds has few. The mouth
+motion of any clip can be transferred to any face, filmed (`sidgan.data.carry`) or synthetic (`sidgan.data.drawn`), and
+stays in sync with the donor's sound. Targets and donors are frames of the split ``train``, and so are the results.
 """
 
 from __future__ import annotations
@@ -29,23 +28,23 @@ from sidgan.executors import local
 from sidgan.files import digest, write_arrays, write_text, writing
 from sidgan.types import Byte, Float
 
-FRAMES = 75  #: of a new clip, or as many as the donor has
+FRAMES = 75  #: length of a new clip, if the donor has as many
 SHORTEST = 25  #: frames; shorter stretches are not used
-BEAT = 5  #: frames that begin on a whole mel column: 5 / 25 s = 16 columns
-AMPLITUDES = (0.8, 1.3)
-TRIES = 4  #: places in a donor, of which the one with the liveliest mouth is taken
-CLOSED = 0.1  #: share of the frames, those with the smallest openings, from which the lips may be taken
-NOSE_TIP = 30  #: its place between the eyes tells how the head is turned
-GAIN = (0.5, 1.25)  #: limits of the match of colours; beyond, teeth would shine
-SHARES = (0.3, 0.7)  #: of the other one in a blended face
-LOOKED_AT = 8  #: people, of whom the one whose head is held most alike is blended in
-TURNED = 8.0  #: degrees between two heads, beyond which they are not blended
-SAMPLED = 5  #: frames of a clip whose brightness is measured
+MEL_ALIGNED = 5  #: every 5th frame (0.2 s, 16 mel columns) begins on a whole mel column
+AMPLITUDES = (0.8, 1.3)  #: range of the factor on the donor's mouth motion
+WINDOW_TRIES = 4  #: random windows of the donor, of which the one with the most varied mouth opening is used
+CLOSED = 0.1  #: share of the frames, those with the smallest openings, that count as lips closed
+NOSE_TIP = 30  #: landmark whose position relative to the eyes shows how the head is turned
+GAIN_LIMITS = (0.5, 1.25)  #: limits of the colour match; brighter teeth would look unnatural
+BLEND_SHARES = (0.3, 0.7)  #: range of the other person's share in a blended face
+POSE_TRIES = 8  #: random people, of whom the one with the most similar head pose is blended in
+MAX_POSE_DIFFERENCE = 8.0  #: degrees; heads whose poses differ by more are not blended
+COLOUR_SAMPLES = 5  #: frames of a clip whose brightness is measured
 
 
 @dataclass(frozen=True)
 class Stretch:
-    """The training frames ``first`` to ``last`` (one past) of a packed clip."""
+    """The training frames of a packed clip: ``first`` to one before ``last``."""
 
     root: Path
     record: dict[str, Any] = field(hash=False, compare=False)
@@ -58,9 +57,9 @@ class Stretch:
 
     @property
     def person(self) -> str:
-        """Who speaks: the identity, else the inner folder of names such as ``grid/s1/x``, else the clip itself.
+        """The speaker: the identity, else the inner folder of a name such as ``grid/s1/x``, else the clip itself.
 
-        Pieces of one clip are of one person.
+        Pieces of one clip count as one person.
         """
         known = self.record.get("identity")
         folder = self.name.rpartition("/")[0]
@@ -68,15 +67,15 @@ class Stretch:
 
     @property
     def base(self) -> Path:
-        """Path of its files, without ending."""
+        """Path of the clip's files, without suffix."""
         return self.root / "clips" / str(self.record["file"])
 
 
 @dataclass(frozen=True)
 class Job:
-    """One clip to make: ``target`` with the mouth of ``donor``, and perhaps blended with one of ``others``.
+    """One clip to make: ``target`` with the mouth motion of ``donor``, perhaps blended with one of ``others``.
 
-    Without a target somebody is drawn.
+    Without a target, the face is synthetic.
     """
 
     target: Stretch | None
@@ -89,11 +88,11 @@ class Job:
 
 @dataclass(frozen=True)
 class Material:
-    """What a stretch of N frames holds.
+    """The data of a stretch of N frames.
 
     Attributes:
-        images: (N, S, S, 3) uint8.
-        arrays: those of the packed clip, cut to the stretch; ``mel`` has only columns of its N frames.
+        images: (N, S, S, 3) uint8 RGB crops.
+        arrays: the packed clip's arrays for these frames; ``mel`` has only the columns of these frames.
         pixels: (N, 68, 2) landmarks in px of the crops.
         motion: of these landmarks.
     """
@@ -104,7 +103,7 @@ class Material:
     motion: Motion
 
     def view(self, i: int) -> View:
-        """Frame ``i`` of it."""
+        """Crop and landmarks of frame ``i``."""
         return View(self.images[i], self.pixels[i])
 
 
@@ -114,21 +113,24 @@ def multiply(
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Make ``count`` new clips of a prepared folder's people and write them as another prepared folder.
 
-    People take turns as targets, in random order; donors are drawn with equal weight per person, never the target.
-    The same arguments give the same clips. Stopped, the same call goes on; a larger ``count`` adds to what is there.
+    People take turns as targets in random order; donors are drawn with equal weight per person, never the target.
+    The same arguments give the same clips. After a stop, the same call resumes; a larger ``count`` adds clips.
 
     Args:
         data: prepared folder.
         out: new folder, or one that was made, or begun, with the same data, ``seed``, ``blend`` and ``draw``.
         count: clips to make.
-        seed: of all that is drawn.
-        blend: share of the clips whose face is mixed with another person's, so that it is nobody's.
-        draw: share of the clips whose face is drawn instead.
-        workers: processes; they do not change the result.
-        progress: told (clips done, of how many).
+        seed: of all random choices.
+        blend: share of the clips whose face is mixed with another person's, so that it belongs to nobody.
+        draw: share of the clips whose face is synthetic instead.
+        workers: number of processes; it does not change the result.
+        progress: called with the number of clips done and the total.
+
+    Returns:
+        The new manifest's records.
 
     Raises:
-        ConfigError: ``count`` is not positive, ``blend`` or ``draw`` no share, or ``out`` holds something else.
+        ConfigError: ``count`` is not positive, ``blend`` or ``draw`` is not in [0, 1], or ``out`` has other contents.
         DataError: fewer than two people with at least a second of training frames.
         SidganError: a worker process was killed.
     """
@@ -139,7 +141,7 @@ def multiply(
             raise ConfigError(f"the share of {what} faces must be between 0 and 1, not {share}")
     people = by_person(data)
     settings = {"data": digest(data / "manifest.jsonl"), "seed": seed, "blend": blend}
-    _settle(out, settings | ({"draw": draw} if draw else {}))
+    _open_output(out, settings | ({"draw": draw} if draw else {}))
     jobs = []
     for number, (target, donor, rng) in enumerate(_pairs(people, count, seed)):
         if draw > 0 and rng.random() < draw:
@@ -156,23 +158,23 @@ def multiply(
     return records
 
 
-def _settle(out: Path, settings: dict[str, Any]) -> None:
-    """Make the folder, or see that what is in it began with the same settings."""
-    noted = out / "multiply.json"
-    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not noted.is_file())):
+def _open_output(out: Path, settings: dict[str, Any]) -> None:
+    """Create the output folder, or check that it was begun with the same settings."""
+    marker = out / "multiply.json"
+    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not marker.is_file())):
         raise ConfigError(f"{out} exists already; name a new folder")
-    if noted.is_file():
-        if json.loads(noted.read_text(encoding="utf-8")) != settings:
+    if marker.is_file():
+        if json.loads(marker.read_text(encoding="utf-8")) != settings:
             raise ConfigError(f"{out} was started with other data, seed or share of blended or drawn faces; name a "
                               "new folder")  # fmt: skip
         return
     with writing(out):
         (out / "clips").mkdir(parents=True, exist_ok=True)
-    write_text(noted, json.dumps(settings))
+    write_text(marker, json.dumps(settings))
 
 
 def by_person(data: Path) -> dict[str, list[Stretch]]:
-    """The stretches of a prepared folder that may be trained on, by person.
+    """The training stretches of a prepared folder, by person.
 
     Raises:
         DataError: as in `multiply`.
@@ -192,6 +194,7 @@ def by_person(data: Path) -> dict[str, list[Stretch]]:
 def _pairs(
     people: dict[str, list[Stretch]], count: int, seed: int
 ) -> Iterator[tuple[Stretch, Stretch, np.random.Generator]]:
+    """Target, donor and random generator of each clip to make."""
     order: list[str] = []
     for number in range(count):
         rng = np.random.default_rng([seed, number])
@@ -203,13 +206,13 @@ def _pairs(
 
 
 def _others(people: dict[str, list[Stretch]], target: Stretch, rng: np.random.Generator) -> tuple[Stretch, ...]:
-    names = rng.permutation(sorted(set(people) - {target.person}))[:LOOKED_AT]
+    names = rng.permutation(sorted(set(people) - {target.person}))[:POSE_TRIES]
     return tuple(people[name][int(rng.integers(len(people[name])))] for name in names)
 
 
 @dataclass(frozen=True)
 class Made:
-    """A clip before it is written: pictures (S, S, 3) in order, arrays as they are packed, facts for the record."""
+    """A new clip before it is written: pictures (S, S, 3) in order, arrays to be packed, facts for its record."""
 
     pictures: Iterator[Byte]
     arrays: dict[str, Float]
@@ -217,47 +220,49 @@ class Made:
 
 
 def _make(job: Job) -> dict[str, Any]:
+    """Make and write one clip, or read its record if it is done; returns the record."""
     cv2.setNumThreads(1)
     donor, out, rng = job.donor, job.out, job.rng
     name = _name(job)
     base = out / "clips" / name.replace("/", "__")
-    noted = base.with_name(base.name + ".json")
-    if noted.is_file():
-        return dict(json.loads(noted.read_text(encoding="utf-8")))
-    voice = load(donor)
-    tries = [_window(len(donor), rng) for _ in range(TRIES)]
-    spoken = max(tries, key=lambda rows: float(voice.motion.opening[rows].std()))
-    made = _drawn(job, voice, spoken) if job.target is None else _carried(job, job.target, voice, spoken)
+    marker = base.with_name(base.name + ".json")
+    if marker.is_file():
+        return dict(json.loads(marker.read_text(encoding="utf-8")))
+    material = load(donor)
+    tries = [_window(len(donor), rng) for _ in range(WINDOW_TRIES)]
+    spoken = max(tries, key=lambda rows: float(material.motion.opening[rows].std()))
+    made = _drawn(job, material, spoken) if job.target is None else _transferred(job, job.target, material, spoken)
     media.write_clip(base.with_name(base.name + ".mp4"), made.pictures, Fraction(FPS), crf=10, chroma444=True)
     start = spoken[0] * audio.STEPS_PER_SECOND // FPS
-    mel = voice.arrays["mel"][:, start : start + audio.STEPS_PER_SECOND * len(spoken) // FPS + 16]
+    mel = material.arrays["mel"][:, start : start + audio.STEPS_PER_SECOND * len(spoken) // FPS + 16]
     masks = geometry.mask_boxes(made.arrays["landmarks"])
     write_arrays(base.with_name(base.name + ".npz"), {"mel": mel, "masks": masks, **made.arrays})
     source = {"donor": donor.name, "donor_frames": [int(donor.first + spoken[0]), int(donor.first + spoken[-1] + 1)]}
-    record = _known(donor, "loudness") | made.facts | {
+    record = _copied_facts(donor, "loudness") | made.facts | {
         "name": name, "file": base.name, "kept": True, "frames": len(spoken), "start": 0.0,
         "splits": {"train": [0, len(spoken)]}, "transfer": source | made.facts["transfer"],
     }  # fmt: skip
-    write_text(noted, json.dumps(record, sort_keys=True))  # last: what it stands beside is whole
+    write_text(marker, json.dumps(record, sort_keys=True))  # last, because it marks the clip as complete
     return record
 
 
 def _name(job: Job) -> str:
-    """Of a clip. Training chooses by folders: one for each person filmed, or for who lent drawn ones their speech."""
-    said = job.donor.name.replace("/", "_")
+    """Name of a new clip. Its folder, which training weights, is the filmed target, or the synthetic face's donor."""
+    donor = job.donor.name.replace("/", "_")
     if job.target is None:
-        return f"drawn/{job.donor.person.replace('/', '_')}/{said}_{job.number:04}"
-    return f"transfer/{job.target.name.replace('/', '_')}/{said}_{job.number:04}"
+        return f"drawn/{job.donor.person.replace('/', '_')}/{donor}_{job.number:04}"
+    return f"transfer/{job.target.name.replace('/', '_')}/{donor}_{job.number:04}"
 
 
-def _known(origin: Stretch, *keys: str) -> dict[str, Any]:
+def _copied_facts(origin: Stretch, *keys: str) -> dict[str, Any]:
+    """Those of the facts that the origin's record has."""
     return {key: origin.record[key] for key in keys if key in origin.record}
 
 
-def _carried(job: Job, target: Stretch, voice: Material, spoken: np.ndarray) -> Made:
-    """The target's frames with the donor's mouth."""
+def _transferred(job: Job, target: Stretch, donor: Material, spoken: np.ndarray) -> Made:
+    """A filmed target with the mouth motion of the frames ``spoken`` of the donor."""
     rng, face = job.rng, load(target)
-    shown = _there_and_back(len(target), len(spoken), rng)
+    shown = _back_and_forth(len(target), len(spoken), rng)
     source: dict[str, Any] = {
         "target": target.name, "target_frames": [int(target.first + i) for i in (shown.min(), shown.max() + 1)]
     }  # fmt: skip
@@ -265,19 +270,19 @@ def _carried(job: Job, target: Stretch, voice: Material, spoken: np.ndarray) -> 
         face, shown, mixed = _blended(face, shown, job.others, rng)
         source |= mixed
     amplitude = float(rng.uniform(*AMPLITUDES))
-    aims = destination(face.motion[shown], voice.motion.speech()[spoken], amplitude)
+    aims = destination(face.motion[shown], donor.motion.speech()[spoken], amplitude)
     size = face.images.shape[1]
     unit = ((aims + 0.5) / size).astype(np.float32)
     arrays = {"landmarks": unit, "matrices": face.arrays["matrices"][shown], "pose": face.arrays["pose"][shown]}
-    facts = _known(target, "side", "sharpness", "source_rate") | {"identity": target.person, "size": size}
+    facts = _copied_facts(target, "side", "sharpness", "source_rate") | {"identity": target.person, "size": size}
     facts["transfer"] = source | {"amplitude": round(amplitude, 3)}
-    return Made(_pictures(face, voice, shown, spoken, aims), arrays, facts)
+    return Made(_pictures(face, donor, shown, spoken, aims), arrays, facts)
 
 
-def _drawn(job: Job, voice: Material, spoken: np.ndarray) -> Made:
-    """Somebody drawn, with the donor's mouth."""
-    size = voice.images.shape[1]
-    made = drawn(voice.motion[spoken], size, job.rng)
+def _drawn(job: Job, donor: Material, spoken: np.ndarray) -> Made:
+    """A synthetic person with the mouth motion of the frames ``spoken`` of the donor."""
+    size = donor.images.shape[1]
+    made = drawn(donor.motion[spoken], size, job.rng)
     track, side = made.track, float(np.median(made.track.matrices[:, 0, 0]))
     unit = geometry.to_unit(track.matrices, track.landmarks)
     arrays = {"landmarks": unit, "matrices": track.matrices, "pose": track.pose}
@@ -288,26 +293,26 @@ def _drawn(job: Job, voice: Material, spoken: np.ndarray) -> Made:
 def _blended(
     face: Material, shown: np.ndarray, others: tuple[Stretch, ...], rng: np.random.Generator
 ) -> tuple[Material, np.ndarray, dict[str, Any]]:
-    """The frames of a face that are shown, each mixed with one quiet picture of another person.
+    """Blend the ``shown`` frames of a face with one frame of another person whose lips are closed.
 
-    They stay as they are where nobody holds the head alike. The shape of the face is mixed as its colours are; how it
-    moves stays the first one's.
+    Shape and colours are blended with the same share; the motion stays the first person's. If nobody has a frame with a
+    similar head pose, the face is returned unchanged.
 
     Returns:
-        The frames; the places in them of those shown; what to note about it.
+        The blended frames; for each shown frame, its index in them; facts for the record.
     """
     rows, places = np.unique(shown, return_inverse=True)
-    motion, share = face.motion[rows], float(rng.uniform(*SHARES))
+    motion, share = face.motion[rows], float(rng.uniform(*BLEND_SHARES))
     pose = np.median(face.arrays["pose"][rows], 0)
-    (off, at), chosen = min(((_most_alike(load(one), pose), one) for one in others), key=lambda found: found[0])
-    if off > TURNED:
+    (off, at), chosen = min(((_nearest_pose(load(one), pose), one) for one in others), key=lambda found: found[0])
+    if off > MAX_POSE_DIFFERENCE:
         return face, shown, {}
     other, theirs = load(chosen).view(at), load(chosen).motion.local[at]
     quiet = motion.local[motion.opening <= np.quantile(motion.opening, CLOSED)]
     local = motion.local + share * (theirs - np.median(quiet.real, 0) - 1j * np.median(quiet.imag, 0))
     aims = local * motion.scale[:, None] + motion.origin[:, None]
     pixels = np.stack([aims.real, aims.imag], -1).astype(np.float32)
-    some = rows[np.linspace(0, len(rows) - 1, SAMPLED).astype(int)]
+    some = rows[np.linspace(0, len(rows) - 1, COLOUR_SAMPLES).astype(int)]
     gain = brightness(face.images[some], face.pixels[some]) / brightness(other.image[None], other.points[None])
     images = [blended(face.view(i), other, aim, share, gain) for i, aim in zip(rows, pixels, strict=True)]
     arrays = {key: face.arrays[key][rows] for key in ("matrices", "pose")}
@@ -315,26 +320,27 @@ def _blended(
     return Material(np.stack(images), arrays, pixels, Motion.of(pixels)), places, facts
 
 
-def _most_alike(material: Material, pose: Float) -> tuple[float, int]:
-    """Of the frames with the smallest openings that whose head is held most like ``pose``: degrees off, and which."""
-    off = np.abs(material.arrays["pose"] - pose)[:, :2].max(1)  # roll drops out
+def _nearest_pose(material: Material, pose: Float) -> tuple[float, int]:
+    """Of the frames with closed lips, the one with the head pose nearest to ``pose``: difference in degrees, index."""
+    off = np.abs(material.arrays["pose"] - pose)[:, :2].max(1)  # roll is removed by face coordinates
     opening = material.motion.opening
     off = np.where(opening <= np.quantile(opening, CLOSED), off, np.inf)
     return float(off.min()), int(off.argmin())
 
 
-def _pictures(face: Material, voice: Material, shown: np.ndarray, spoken: np.ndarray, aims: Float) -> Iterator[Byte]:
-    some = [np.linspace(0, len(rows) - 1, SAMPLED).astype(int) for rows in (shown, spoken)]
+def _pictures(face: Material, donor: Material, shown: np.ndarray, spoken: np.ndarray, aims: Float) -> Iterator[Byte]:
+    """The target's ``shown`` frames warped to landmarks ``aims``, with teeth and tongue of the donor's ``spoken`` ones."""
+    some = [np.linspace(0, len(rows) - 1, COLOUR_SAMPLES).astype(int) for rows in (shown, spoken)]
     seen, heard = shown[some[0]], spoken[some[1]]
-    gain = brightness(face.images[seen], face.pixels[seen]) / brightness(voice.images[heard], voice.pixels[heard])
-    gain = np.clip(gain, *GAIN)
-    lips = face.view(_closed(face.motion, shown))
+    gain = brightness(face.images[seen], face.pixels[seen]) / brightness(donor.images[heard], donor.pixels[heard])
+    gain = np.clip(gain, *GAIN_LIMITS)
+    lips = face.view(_closed_frame(face.motion, shown))
     for i, j, aim in zip(shown, spoken, aims, strict=True):
-        yield redraw(face.view(i), lips, aim, voice.view(j), gain)
+        yield redraw(face.view(i), lips, aim, donor.view(j), gain)
 
 
-def _closed(motion: Motion, shown: np.ndarray) -> int:
-    """Of the frames shown with the smallest openings, the one in which the head stands most like in all of them."""
+def _closed_frame(motion: Motion, shown: np.ndarray) -> int:
+    """Of the shown frames with closed lips, the one whose head pose is nearest to the median of all shown frames."""
     rows = np.unique(shown)
     opening, nose = motion.opening[rows], motion.local[rows, NOSE_TIP]
     off = np.abs(nose - np.median(nose.real) - 1j * np.median(nose.imag))
@@ -343,7 +349,7 @@ def _closed(motion: Motion, shown: np.ndarray) -> int:
 
 @lru_cache(maxsize=16)
 def load(stretch: Stretch) -> Material:
-    """Read a stretch; nothing outside of it is returned."""
+    """Read a stretch; no data from outside it are returned."""
     rows = slice(stretch.first, stretch.last)
     images = read_crops(stretch.base.with_name(stretch.base.name + ".mp4"))[rows].copy()
     with packed_arrays(stretch.base.with_name(stretch.base.name + ".npz")) as packed:
@@ -358,12 +364,12 @@ def load(stretch: Stretch) -> Material:
 
 
 def _window(length: int, rng: np.random.Generator) -> np.ndarray:
-    """Consecutive frames of the donor, from one on which a mel column begins."""
+    """Indices of random consecutive frames of the donor, the first at the start of a mel column."""
     count = min(FRAMES, length)
-    return np.arange(count) + BEAT * int(rng.integers((length - count) // BEAT + 1))
+    return np.arange(count) + MEL_ALIGNED * int(rng.integers((length - count) // MEL_ALIGNED + 1))
 
 
-def _there_and_back(length: int, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Frames of the target: from a random one on, turning round at either end of its stretch."""
+def _back_and_forth(length: int, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Indices of the target's frames from a random one on, running back and forth between the ends of its stretch."""
     steps = int(rng.integers(2 * length)) + np.arange(count)
     return np.asarray(length - 1 - np.abs(length - 1 - steps % (2 * length - 2)))
