@@ -70,7 +70,7 @@ def test_numbers_by_split_and_reason(prepared: Path) -> None:
     assert found["measured"]["offset"]["clips"] == 2, "offsets that cannot be trusted are not counted"
     text = "\n".join(survey(prepared).lines())
     for line in ("3 of 6 clips kept, 150 frames", "train: 3 clips of 2 people", "2 rejected: blurred",
-                 "1 listed, but not there"):  # fmt: skip
+                 "1 listed, but missing"):  # fmt: skip
         assert line in text
 
 

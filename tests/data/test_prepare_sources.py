@@ -246,7 +246,7 @@ def test_an_odd_clip_does_not_end_the_run(people: Path, tmp_path: Path, monkeypa
     monkeypatch.setattr(packing, "_best_track", broken)
     record = packed(ClipSource(people, "x", end=0.4), tmp_path)
     assert record["failed"]
-    assert record["reason"].endswith("cannot be handled (ValueError: a thing nobody thought of)")
+    assert record["reason"].endswith("cannot be processed (ValueError: a thing nobody thought of)")
 
 
 def test_names_that_would_share_a_file_are_refused(tmp_path: Path) -> None:

@@ -105,7 +105,7 @@ def test_clips_are_drawn_as_from_the_folder(prepared, tmp_path, monkeypatch):
     monkeypatch.setattr(packing, "PIECE", 400)
     write_shards(prepared, tmp_path)
     folder, data = PackedSet(prepared, ["train"]), ShardSet([tmp_path])
-    chances = [dict(zip([c.name for c in d.clips], d._chances, strict=True)) for d in (folder, data)]
+    chances = [dict(zip([c.name for c in d.clips], d._probabilities, strict=True)) for d in (folder, data)]
     assert chances[0] == pytest.approx(chances[1])
 
 
@@ -287,7 +287,7 @@ def test_a_damaged_sample_is_named_skipped_and_counted(copied):
     shard = read_index(copied)[1][2]
     name = fetch_piece(shard, 1).unpack().name
     damage(shard, 1)
-    with pytest.raises(DataError, match=r"train-000002\.tar: .*clip%2E\d+ is damaged \(its digest is another\)"):
+    with pytest.raises(DataError, match=r"train-000002\.tar: .*clip%2E\d+ is damaged \(its digest does not match\)"):
         check(copied)
     data = ShardSet([copied])
     lines = data.at(0)

@@ -109,7 +109,7 @@ def prepare_clip(source: ClipSource, out: Path, config: PrepareConfig) -> dict[s
     try:
         signature, digest = _signature(source, config)
     except OSError as error:
-        reason = f"{source.path} may not be read ({error.strerror})"
+        reason = f"{source.path} cannot be read ({error.strerror})"
         return {"name": source.name, "file": target.name, "kept": False, "failed": True, "reason": reason}
     done = _with_suffix(target, ".json")
     record = _read_record(done, signature)
@@ -133,7 +133,7 @@ def _judge(source: ClipSource, target: Path, config: PrepareConfig, signature: s
     except SidganError:
         raise
     except Exception as error:  # one odd file among a million must not end the run; `prepare` stops at too many
-        text = f"{source.path} cannot be handled ({type(error).__name__}: {error})"
+        text = f"{source.path} cannot be processed ({type(error).__name__}: {error})"
         outcome = {"kept": False, "failed": True, "reason": " ".join(text.split())}
     for suffix in (".mp4", ".npz"):  # left by a run with other settings
         _with_suffix(target, suffix).unlink(missing_ok=True)

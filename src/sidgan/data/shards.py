@@ -137,7 +137,7 @@ def _samples(root: Path) -> list[Sample]:
         if split != ASIDE and last - first >= 2 * SYNC_FRAMES
     ]
     if not found:
-        raise DataError(f"no clip in {root} is long enough; look at: sidgan inspect {root}")
+        raise DataError(f"no clip in {root} is long enough; see why with: sidgan inspect {root}")
     return sorted(found, key=lambda sample: (sample.split, rank(sample.record["name"])))
 
 
@@ -242,7 +242,7 @@ def read_index(root: Path) -> tuple[int, list[Shard]]:
     except OSError:
         raise DataError(f"{root} holds no {INDEX}; run: sidgan shards DATA {root}") from None
     except (ValueError, TypeError, KeyError) as error:
-        raise DataError(f"{path} cannot be understood ({error}); pack again: sidgan shards DATA {root}") from None
+        raise DataError(f"{path} cannot be read ({error}); pack again: sidgan shards DATA {root}") from None
 
 
 def _entry(root: Path, entry: dict[str, Any]) -> Shard:
@@ -273,7 +273,7 @@ class Fetched:
             with np.load(io.BytesIO(self.packed)) as arrays:
                 return packed_clip(self.record["name"], self.images, arrays, self.first)
         except (ValueError, KeyError, BadZipFile) as error:
-            raise DataError(f"{self.where} was packed damaged ({error})") from None
+            raise DataError(f"{self.where} was damaged before it was packed ({error})") from None
 
 
 def fetch_piece(shard: Shard, number: int) -> Fetched:
@@ -288,9 +288,10 @@ def fetch_piece(shard: Shard, number: int) -> Fetched:
     try:
         images = read_crops(video, first, last)
     except DataError as error:  # the digest was right, so the file was damaged before it was packed
-        raise DataError(f"{where} was packed damaged ({error})") from None
+        raise DataError(f"{where} was damaged before it was packed ({error})") from None
     if len(images) != last - first:
-        raise DataError(f"{where} was packed damaged ({len(images)} pictures from {first} on, not {last - first})")
+        raise DataError(f"{where} was damaged before it was packed ({len(images)} frames from {first} on, not "
+                        f"{last - first})")  # fmt: skip
     return Fetched(where, record, images, packed, first)
 
 
@@ -310,7 +311,7 @@ def _sample(shard: Shard, offset: int, length: int) -> tuple[dict[str, Any], byt
         record = json.loads(json_data)
         digest = record.pop("digest")
         if digest != _digest(record, data):
-            raise ValueError("its digest is another")
+            raise ValueError("its digest does not match")
         return record, data[0], data[1]
     except OSError as error:
         raise DataError(f"{shard.path} cannot be read: {error.strerror or error}") from None

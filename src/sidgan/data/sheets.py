@@ -135,7 +135,7 @@ def _axis(image: Byte, edges: np.ndarray, at: Callable[[float, float], tuple[int
 
 def kept_sheet(found: Survey) -> Byte:
     """Middle frames of evenly spaced clips of each split; the region hidden from the network is outlined."""
-    parts = [_section("yellow: the region that is hidden from the network and drawn anew", [])]
+    parts = [_section("yellow: the region that is hidden from the network and redrawn", [])]
     for split, facts in found.splits().items():
         records = [r for r in found.kept if split in r.get("splits", {})]
         shown = _evenly_spaced(records)

@@ -133,7 +133,7 @@ class Survey:
         for name, facts in self.splits().items():
             lines.append(f"  {name}: {described(facts)}")
         lines += [f"  {count} rejected: {reason}" for reason, count in self.reasons().items()]
-        kinds = {"bad": "lines not understood", "missing": "listed, but not there", "left out": "left out by the lists"}
+        kinds = {"bad": "lines not understood", "missing": "listed, but missing", "left out": "left out by the lists"}
         lines += [f"  {n} {kinds.get(kind, kind)} (see skipped.jsonl)" for kind, n in self.skipped.items()]
         if self.altered:
             are = "is" if self.altered == 1 else "are"
