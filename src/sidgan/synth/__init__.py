@@ -1,8 +1,8 @@
-"""A person who does not exist, drawn and made to speak: ground truth for tests, training faces, and the demo.
+"""Synthetic talking people: ground truth for tests, faces for training, and the demo.
 
-A head modelled from smooth blobs is met by camera rays (`head`), wears painted skin and hair (`skin`), and gets eyes
-and lips per frame (`eyes`, `lips`); `render` lights it. A line of phones (`speech`) drives both the lips and the voice
-(`voice`), so picture and sound agree at every moment. `Scene` puts it together.
+`head` models a head as a union of ellipsoids and finds its surface by ray marching. `skin` paints textures once per
+person, `eyes` and `lips` are drawn per frame, `backdrop` is behind, and `render` shades it all. A line of phones
+(`speech`) drives both the lips and the voice (`voice`), so picture and sound are in sync. `Scene` combines them.
 """
 
 from sidgan.synth.person import Person, Pose, pose

@@ -11,7 +11,7 @@ from sidgan.types import Float
 
 
 class Stage:
-    """The still layers of a portrait, painted once in linear light; `behind` puts them together for a pose."""
+    """The layers behind the head, painted once in linear RGB; `behind` composites them for a pose."""
 
     def __init__(self, person: Person, size: tuple[int, int], scale: float, centre: tuple[float, float]) -> None:
         rng = np.random.default_rng([person.seed, 3])
@@ -25,7 +25,7 @@ class Stage:
         self.body = _body(person, rng, fx, fy)
 
     def behind(self, pose: Pose) -> Float:
-        """The picture (H, W, 3) without the head: the neck's top follows the head, the chest stays."""
+        """The picture (H, W, 3) without the head, in linear RGB: the neck's top follows the head, the chest stays."""
         k = self.scale
         lean = (pose.x + 0.06 * pose.roll * -1.0 * 0.4) * k
         top, low = self.centre[1] + 9 * k, self.centre[1] + 19 * k
@@ -40,7 +40,7 @@ class Stage:
 
 
 def _room(person: Person, rng: np.random.Generator, size: tuple[int, int]) -> Float:
-    """An out-of-focus wall: a vignette, large soft shapes and a few lights."""
+    """An out-of-focus wall with large soft shapes and a vignette, (H, W, 3) linear RGB."""
     small = np.ones((48, 48, 3), np.float32) * np.asarray(person.backdrop, np.float32)
     for _ in range(9):
         corner, extent = rng.integers(-8, 46, 2), rng.integers(4, 26, 2)
@@ -54,7 +54,7 @@ def _room(person: Person, rng: np.random.Generator, size: tuple[int, int]) -> Fl
 
 
 def _body(person: Person, rng: np.random.Generator, x: Float, y: Float) -> Float:
-    """Neck, shoulders and shirt, lit like the head: premultiplied (H, W, 4)."""
+    """Neck, shoulders and shirt, lit like the head: (H, W, 4) linear RGB premultiplied by alpha; ``x``, ``y`` in cm."""
     female = person.tract > 1.08
     neck_half = (4.6 if female else 5.4) * person.width
     reach = np.abs(x)
@@ -73,7 +73,7 @@ def _body(person: Person, rng: np.random.Generator, x: Float, y: Float) -> Float
         return (1.05 * facing + 0.28)[..., None]
 
     nx = np.clip(x / (flare + 0.3), -0.98, 0.98)
-    shade = 0.28 + 0.72 * smooth((y - 10.5 - 0.05 * x * x * 0.3) / 6.0)  # the chin keeps light off the throat
+    shade = 0.28 + 0.72 * smooth((y - 10.5 - 0.05 * x * x * 0.3) / 6.0)  # shadow of the chin
     cords = 0.06 * np.exp(-(((reach - 1.6 - 0.28 * (17 - y)) / 0.7) ** 2)) * smooth((y - 11) / 4)
     tone = lit(nx, np.full_like(x, -0.1), 0.25) * (shade + cords - 0.03)[..., None]
     skin = np.asarray(person.skin, np.float32) * vector(1, 0.95, 0.93) * tone
@@ -92,7 +92,7 @@ def _body(person: Person, rng: np.random.Generator, x: Float, y: Float) -> Float
 
 
 def _long_hair(person: Person, rng: np.random.Generator, room: Float, x: Float, y: Float) -> Float:
-    """A curtain of hair that falls behind the neck."""
+    """The room with the back of long hair, which falls behind the neck; ``x``, ``y`` in cm."""
     half = 8.9 + 0.9 * np.sin(np.clip((y + 2) / 9, 0, 1) * np.pi) + 0.06 * np.maximum(y, 0)
     rough = rng.standard_normal((1, x.shape[1])).astype(np.float32)
     strands = cv2.GaussianBlur(rough, (0, 0), 1.1)[0]

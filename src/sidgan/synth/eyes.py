@@ -1,4 +1,4 @@
-"""The eyes: lids, lashes, white, iris and pupil, drawn per frame in front coordinates of the relaxed face."""
+"""The eyes: lids, lashes, sclera, iris and pupil, drawn per frame in front coordinates (`head`) of the relaxed face."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from sidgan.synth.lips import Paint
 from sidgan.synth.person import Person, Pose
 from sidgan.types import Float
 
-EYE_X, EYE_Y = 3.15, 0.05  #: cm, front coordinates of the middle of an average person's left eye (right in the picture)
+EYE_X, EYE_Y = 3.15, 0.05  #: cm, front coordinates of the centre of an average left eye (on the right in the picture)
 HALF = 1.5  #: cm between the middle of an eye and its corners
-IRIS = 0.60  #: cm
+IRIS = 0.60  #: cm, radius
 
 
 def lids(person: Person, blink: float, x: Float) -> tuple[Float, Float]:
-    """Y of the upper and the lower lid edge at ``x`` cm from the middle of the eye, x outwards, relative to it."""
+    """Y in cm of the upper and lower lid edges at ``x`` cm, both relative to the eye's centre; x points outwards."""
     size = person.eye_size
     s = np.clip(x / HALF, -1, 1)
     skew = s + 0.12 * (1 - s * s)
@@ -28,7 +28,7 @@ def lids(person: Person, blink: float, x: Float) -> tuple[Float, Float]:
 
 
 def landmarks(person: Person, blink: float) -> Float:
-    """Front coordinates (12, 2) of iBUG points 36 to 47."""
+    """Front coordinates (12, 2) in cm of iBUG points 36 to 47."""
     x = np.array([-HALF, -0.5, 0.5, HALF])  # from the inner corner outwards
     upper, lower = lids(person, blink, x)
     ring = [(x[0], upper[0]), (x[1], upper[1]), (x[2], upper[2]), (x[3], upper[3]), (x[2], lower[2]), (x[1], lower[1])]
@@ -40,14 +40,14 @@ def landmarks(person: Person, blink: float) -> Float:
 
 @dataclass(frozen=True)
 class _Eye:
-    """One eye at the places of a picture, in cm.
+    """One eye at each pixel of a region: arrays of one 2-D shape, in cm.
 
     Attributes:
-        side: -1 or 1.
-        ex, ey: from the middle of the eye, x outwards. dx, dy: from the pupil.
-        gaze: the pupil's place.
-        upper, lower: where the lids end, by ``ex``.
-        pixel: its side.
+        side: -1 or 1, left or right in the picture.
+        ex, ey: position relative to the eye's centre, x outwards. dx, dy: relative to the pupil's centre.
+        gaze: the pupil's centre relative to the eye's.
+        upper, lower: y of the lid edges at ``ex``.
+        pixel: side of a pixel.
     """
 
     side: int
@@ -61,7 +61,7 @@ class _Eye:
     pixel: float
 
     def edge(self, distance: Float, soft: float = 0.0) -> Float:
-        """0 outside to 1 inside, by the distance to a line."""
+        """Antialiased coverage, 0 outside to 1 inside, from the signed distance to an edge feathered by ``soft`` cm."""
         return smooth(distance / (2 * (self.pixel + soft)) + 0.5)
 
     @property
@@ -71,7 +71,7 @@ class _Eye:
 
 
 def draw(person: Person, pose: Pose, side: int, x: Float, y: Float, *, pixel: float) -> tuple[Paint, Float]:
-    """Paint one eye (``side`` -1 or 1) at front coordinates; also the light (..., 3) mirrored by its wet surface."""
+    """Paint one eye (``side`` -1 or 1) at front coordinates; also the light (..., 3) reflected by its wet surface."""
     middle = EYE_X * person.eye_gap
     ex, ey = side * x - middle, y - EYE_Y
     blink = float(np.clip(pose.blink, 0, 1))
@@ -83,7 +83,7 @@ def draw(person: Person, pose: Pose, side: int, x: Float, y: Float, *, pixel: fl
     inside, lashes = eye.inside, _lashes(eye)
     skin = np.asarray(person.skin, np.float32)
     dark = np.minimum(np.asarray(person.hair, np.float32) * 0.4, 0.03)
-    ball = _ball(person, eye)
+    ball = _eyeball(person, eye)
     waterline = eye.edge(ey - lower + 0.09, 0.01) * inside
     ball = ball + (vector(0.50, 0.26, 0.22) * 0.9 + 0.1 * skin - ball) * (0.55 * waterline)[..., None]
     fold_y = open_upper - 0.27 + 0.12 * blink
@@ -94,11 +94,11 @@ def draw(person: Person, pose: Pose, side: int, x: Float, y: Float, *, pixel: fl
     shade = 1 - (0.42 + 0.2 * person.age) * crease * (1 - cover)
     height = -0.10 * inside - 0.05 * crease
     gloss = np.where(inside > 0.5, 0.25, 0.45)
-    return Paint(colour.astype(np.float32), cover, gloss, height, shade), _mirrored(person, eye, inside)
+    return Paint(colour.astype(np.float32), cover, gloss, height, shade), _reflections(person, eye, inside)
 
 
-def _ball(person: Person, eye: _Eye) -> Float:
-    """Colours (..., 3) of the white and the iris."""
+def _eyeball(person: Person, eye: _Eye) -> Float:
+    """Linear RGB (..., 3) of the eyeball: sclera, iris and pupil."""
     ex, ey, dx, dy = eye.ex, eye.ey, eye.dx, eye.dy
     r = np.hypot(dx, dy)
     angle = np.arctan2(dy, dx)
@@ -116,7 +116,7 @@ def _ball(person: Person, eye: _Eye) -> Float:
 
 
 def _lashes(eye: _Eye) -> Float:
-    """How far lashes cover what is behind them, 0 to 1."""
+    """Opacity of the lashes, 0 to 1."""
     ex, ey = eye.ex, eye.ey
     along = np.clip(ex / HALF, -1, 1)
     flick = 0.06 * (0.6 + 0.4 * np.sin(ex * 38 + 3 * np.sin(ex * 7))) * smooth((ex + 1.2) / 1.4)
@@ -126,8 +126,8 @@ def _lashes(eye: _Eye) -> Float:
     return np.asarray(np.maximum(top, low) * eye.edge(HALF + 0.12 - np.abs(ex), 0.06))
 
 
-def _mirrored(person: Person, eye: _Eye, inside: Float) -> Float:
-    """(..., 3) of the lamp, and of what is bright below it."""
+def _reflections(person: Person, eye: _Eye, inside: Float) -> Float:
+    """Reflections (..., 3) of the key light, of bright surroundings below it, and in the inner corner."""
     ex, ey = eye.ex, eye.ey
     light, (gx, gy) = np.asarray(person.light), eye.gaze
     lx, ly = light[0] * eye.side * 0.42 + gx * 0.8, light[1] * 0.45 + gy * 0.8

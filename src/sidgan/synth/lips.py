@@ -1,7 +1,7 @@
-"""The mouth: lips, teeth, tongue and the dark behind them, drawn per frame from four curves over front x.
+"""The mouth: lips, teeth, tongue and oral cavity, drawn per frame from four lip contours y(x).
 
-Coordinates are front coordinates of the *moved* face in cm, with y relative to nothing but the head: `MOUTH_Y` is the
-line of closed lips. The same curves give the true lip landmarks.
+Coordinates are front coordinates (`head`) of the *moved* face in cm; `MOUTH_Y` is the line of the closed lips. The same
+contours give the true lip landmarks.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from sidgan.types import Float
 class Lips:
     """The shape of a person's mouth at one moment; methods take front x in cm and return front y in cm."""
 
-    half: float  #: half width between the corners
+    half: float  #: half the distance between the corners
     gap: float  #: height of the opening at its middle
-    upper: float  #: thickness of the upper lip
-    lower: float
-    bare: float  #: cm by which the upper lip is lifted off the teeth
-    smile: float
+    upper: float  #: height of the upper lip
+    lower: float  #: height of the lower lip
+    bare: float  #: cm by which the upper lip is raised to show the teeth
+    smile: float  #: cm by which the corners are raised
 
     @staticmethod
     def of(person: Person, mouth: Mouth) -> Lips:
-        """The lips of a person in a given shape."""
+        """A person's lips for a state of the mouth."""
         gap = GAP * mouth.opening
         thin = (1 - 0.22 * mouth.opening) * (1 - 0.45 * mouth.press) * (1 - 0.12 * mouth.spread + 0.12 * mouth.round)
         return Lips(
@@ -58,7 +58,7 @@ class Lips:
         return self._seam(x) + (0.87 * self.gap - 0.5 * self.bare) * self._arch(x, 0.7)
 
     def outer_top(self, x: Float) -> Float:
-        """Upper edge of the upper lip, with its bow."""
+        """Upper edge of the upper lip, with the cupid's bow."""
         bow = 1 - 0.20 * np.exp(-((x / 0.30) ** 2)) + 0.10 * np.exp(-(((np.abs(x) - 0.55) / 0.35) ** 2))
         rise = self.upper * bow * np.maximum(1 - np.abs(x / self.half) ** 1.7, 0) ** 0.9
         return self.inner_top(x) - rise
@@ -87,10 +87,14 @@ class Lips:
 
 @dataclass(frozen=True)
 class Paint:
-    """What a feature changes at its pixels: arrays of one 2-D shape (colour: (..., 3)).
+    """How a feature changes the surface: arrays of one 2-D shape (colour: (..., 3)).
 
-    ``colour`` linear albedo and how far it ``cover``s what is below, ``gloss``, added ``height`` in cm, ``shade`` a
-    factor on all light.
+    Attributes:
+        colour: linear RGB albedo.
+        cover: opacity of ``colour`` and ``gloss``, 0 to 1.
+        gloss: 0 (dull) to 1 (wet).
+        height: cm added to the surface.
+        shade: factor on all light.
     """
 
     colour: Float
@@ -103,7 +107,7 @@ class Paint:
 def draw(person: Person, mouth: Mouth, x: Float, y: Float, *, lean: tuple[float, float], pixel: float) -> Paint:
     """Paint the mouth at front coordinates (x, y) of the moved face.
 
-    ``lean`` is how far (right, down) in cm the view shifts per cm of depth; ``pixel`` the size of one in cm.
+    ``lean`` is the parallax (right, down) in cm per cm of depth behind the lips; ``pixel`` the side of a pixel in cm.
     """
     lips = Lips.of(person, mouth)
     top, bottom, up, down = lips.inner_top(x), lips.inner_bottom(x), lips.outer_top(x), lips.outer_bottom(x)
@@ -115,14 +119,14 @@ def draw(person: Person, mouth: Mouth, x: Float, y: Float, *, lean: tuple[float,
     body = edge(y - up, 0.05) * edge(down - y, 0.06) * edge(lips.half - np.abs(x))
     skin = np.asarray(person.skin, np.float32)
     tint = skin * np.asarray(person.lip, np.float32)
-    a = np.clip((top - y) / np.maximum(top - up, 0.05), 0, 1)  # 0 at the opening, 1 at the rim, on the upper lip
+    a = np.clip((top - y) / np.maximum(top - up, 0.05), 0, 1)  # upper lip: 0 at the opening, 1 at the outer edge
     b = np.clip((y - bottom) / np.maximum(down - bottom, 0.05), 0, 1)
     upper = y < (top + bottom) / 2
     across = np.where(upper, a, b)
     wrinkles = np.sin(x * 17 + 2.2 * np.sin(x * 5.3)) * np.sin(x * 29 + 1.3) * np.sqrt(across * (1 - across) * 4)
     seam = np.exp(-((np.maximum(np.where(upper, top - y, y - bottom), 0) / 0.07) ** 2))
-    wet = np.where(upper, 0.9, 1.08) * (1 + 0.05 * wrinkles) * (1 - 0.45 * seam)
-    colour = tint * wet[..., None].astype(np.float32)
+    brightness = np.where(upper, 0.9, 1.08) * (1 + 0.05 * wrinkles) * (1 - 0.45 * seam)
+    colour = tint * brightness[..., None].astype(np.float32)
     plump = np.where(upper, 0.17, 0.26) * (4 * across * (1 - across) + 1e-4) ** 0.62
     height = body * (plump * min(lips.lower / 0.86, 1.2) - 0.10 * seam + 0.006 * wrinkles) * (1 - inside)
     gloss = (0.42 + 0.25 * (1 - across)) * (1 - 0.8 * seam)
@@ -142,11 +146,12 @@ def draw(person: Person, mouth: Mouth, x: Float, y: Float, *, lean: tuple[float,
 def _cavity(
     person: Person, mouth: Mouth, x: Float, y: Float, *, lean: tuple[float, float], pixel: float
 ) -> tuple[Float, Float]:
-    """Albedo and gloss of what is seen between the lips, darkened by how little light gets in."""
+    """Albedo and gloss of teeth, tongue and throat, darkened because little light gets in."""
     lips = Lips.of(person, mouth)
     jaw = 0.85 * lips.gap
 
     def behind(cm: float) -> tuple[Float, Float]:
+        """Coordinates of what is seen at a depth behind the lips."""
         return x - lean[0] * cm, y - lean[1] * cm
 
     def edge(distance: Float, soft: float = 0.0) -> Float:
@@ -173,19 +178,19 @@ def _cavity(
         enamel, cover = _teeth(person, rx, ry, limit=bite, upper=upper, pixel=pixel)
         colour = colour + (enamel - colour) * cover[..., None]
         gloss = gloss + (0.75 - gloss) * cover
-    light = 0.45 + 0.55 * smooth((y - top) / (0.15 + 0.3 * lips.gap))  # the upper lip keeps the light off
+    light = 0.45 + 0.55 * smooth((y - top) / (0.15 + 0.3 * lips.gap))  # shadow of the upper lip
     light *= 0.6 + 0.4 * smooth((bottom - y) / (0.05 + 0.15 * lips.gap))
     light *= 0.35 + 0.65 * np.sqrt(np.maximum(1 - (x / (1.02 * lips.half)) ** 2, 0))
     return colour * light[..., None], gloss * light
 
 
 def _teeth(person: Person, x: Float, y: Float, *, limit: float, upper: bool, pixel: float) -> tuple[Float, Float]:
-    """Albedo and coverage of one row of teeth; ``limit`` is the y of its biting edge at the middle."""
+    """Albedo and coverage of one row of teeth; ``limit`` is the y of its biting edge in the middle."""
     sizes = (0.84, 0.66, 0.74, 0.66, 0.62, 0.6) if upper else (0.53, 0.57, 0.64, 0.62, 0.62, 0.6)
-    turned = np.arcsin(np.clip(np.abs(x) / 2.75, 0, 1)) * 2.75  # the row bends away: sizes are along the arch
+    along = np.arcsin(np.clip(np.abs(x) / 2.75, 0, 1)) * 2.75  # cm along the dental arch
     borders = np.concatenate([[0], np.cumsum(sizes)])
-    which = np.clip(np.searchsorted(borders, turned.ravel(), "right") - 1, 0, len(sizes) - 1).reshape(turned.shape)
-    inside = (turned - borders[which]) / np.asarray(sizes)[which]  # 0..1 across a tooth
+    which = np.clip(np.searchsorted(borders, along.ravel(), "right") - 1, 0, len(sizes) - 1).reshape(along.shape)
+    inside = (along - borders[which]) / np.asarray(sizes)[which]  # 0..1 across a tooth
     from_gap = np.minimum(inside, 1 - inside) * np.asarray(sizes)[which]
     uneven = (
         np.array([0.0, -0.07, 0.02, -0.06, -0.10, -0.12])[which]

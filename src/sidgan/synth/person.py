@@ -37,7 +37,7 @@ EYE_COLOURS: tuple[Colour, ...] = (
 
 @dataclass(frozen=True)
 class Person:
-    """Everything that makes one invented person look and sound like nobody else.
+    """The appearance and voice of a synthetic person.
 
     Attributes:
         seed: drives the noise of skin, hair and background.
@@ -45,7 +45,7 @@ class Person:
         nose, nose_width, brow, cheek: factors on nose length and width, brow ridge and cheekbones, about 1.
         eye_size, eye_gap, eye_tilt: factors on lid opening and distance of the eyes; tilt of the eye axis in cm.
         mouth_width, lips: factors on mouth width and on the thickness of the lips.
-        teeth: factor on the brightness of the teeth.
+        teeth: factor on the brightness of the teeth, about 1.
         skin, lip, eye, hair: linear RGB colours; ``lip`` multiplies the skin's colour.
         freckles, age: 0..1 strength of freckles, and of folds and pores.
         style: ``bald``, ``buzz``, ``short``, ``parted`` or ``long``.
@@ -152,7 +152,7 @@ class Person:
 
 @dataclass(frozen=True)
 class Pose:
-    """Where the head is and what the eyes do in one frame.
+    """Head pose and state of the eyes in one frame.
 
     Attributes:
         yaw, pitch, roll: degrees; the nose moves right, down, and the head turns clockwise, as seen in the picture.
@@ -180,7 +180,7 @@ def pose(seed: int, times: Iterable[float], amount: float = 1.0) -> list[Pose]:
     rng = np.random.default_rng([seed, 1])
 
     def sway(size: float) -> np.ndarray:
-        """A sum of slow sines of unrelated periods: smooth, never repeating, bounded by ``size``."""
+        """A sum of four slow sines of random frequencies: smooth, aperiodic, bounded by ``size * amount``."""
         speeds, phases = rng.uniform(0.5, 2.6, 4), rng.uniform(0, 2 * np.pi, 4)
         weights = 1 / speeds
         return size * amount * (weights @ np.sin(np.outer(speeds, t) + phases[:, None])) / weights.sum()
@@ -190,7 +190,7 @@ def pose(seed: int, times: Iterable[float], amount: float = 1.0) -> list[Pose]:
     gaze_x, gaze_y = sway(0.35), sway(0.2)
     blink = np.zeros_like(t)
     start = rng.uniform(0.4, 3.0)
-    while t.size and start < t.max() + 1:  # closing takes about 70 ms, opening about twice that
+    while t.size and start < t.max() + 1:  # a lid closes in about 70 ms and opens in twice that
         after = t - start
         lid = np.where(after < 0, np.exp(-((after / 0.045) ** 2)), np.exp(-((after / 0.09) ** 2)))
         blink = np.maximum(blink, lid)

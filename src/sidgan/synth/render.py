@@ -1,4 +1,4 @@
-"""Pictures and true landmarks of a drawn person."""
+"""Render pictures and true landmarks of a synthetic person."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sidgan.synth.speech import Mouth
 from sidgan.types import Byte, Float
 
 Size = tuple[int, int]  #: (H, W) px
-_BLEED = vector(0.34, 0.15, 0.10)  # how far light creeps around under skin: red travels furthest
+_BLEED = vector(0.34, 0.15, 0.10)  # subsurface scattering past the terminator, by channel: red travels furthest
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Box:
 
     @staticmethod
     def around(points: Float, margin: float, size: Size, origin: tuple[int, int] = (0, 0)) -> Box:
-        """The box of points (N, 2) with a margin, inside a picture of ``size`` whose first px is ``origin`` (x, y)."""
+        """Bounding box of points (N, 2) with a margin, clipped to a region of ``size`` that begins at ``origin``."""
         low = np.floor(points.min(0) - margin).astype(int) - origin
         high = np.ceil(points.max(0) + margin).astype(int) - origin
         x0, x1 = np.clip([low[0], high[0]], 0, size[1])
@@ -44,13 +44,13 @@ class Box:
 
 
 class Portrait:
-    """One person in front of one camera: painted once, then drawn in any pose with any mouth.
+    """One person in front of one camera: textures are painted once, then any pose and mouth can be rendered.
 
     Args:
-        person: who is drawn.
+        person: who is rendered.
         size: (H, W) px of the pictures.
         face_px: height of the head in px, crown to chin without hair.
-        centre: px where the middle of the head lies in the neutral pose; the default leaves room for the chest.
+        centre: px (x, y) of the head's middle in the neutral pose; the default leaves room for the chest.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Portrait:
         self.centre = centre or ((size[1] - 1) / 2, (size[0] - 1) / 2 - 0.02 * size[0])
         self._coat = paint(person, self.scale)
         self._stage = Stage(person, size, self.scale, self.centre)
-        self._rest = self._still_points()
+        self._rest = self._rest_landmarks()
         warm = person.warmth
         self._key = vector(1.0 + 0.06 * warm, 1.0, 1.0 - 0.10 * warm) * 1.75
         self._sky = vector(0.97, 1.0, 1.05) * 0.52
@@ -78,12 +78,12 @@ class Portrait:
         return gap / (2 * (eyes.EYE_X * self.person.eye_gap + eyes.HALF))
 
     def render(self, mouth: Mouth, pose: Pose) -> Byte:
-        """Draw the person: (H, W, 3) uint8 RGB."""
+        """Render the person: (H, W, 3) uint8 RGB."""
         view = self._view(pose)
         picture, box = self._stage.behind(pose), self._head_box(view)
         x, y = np.meshgrid(np.arange(box.x0, box.x1, dtype=np.float32), np.arange(box.y0, box.y1, dtype=np.float32))
         rays = view.rays(x, y)
-        hit = self._meet(view, mouth, box, rays)
+        hit = self._march(view, mouth, box, rays)
         colour = sample(self._coat.colour, hit.u, hit.v)
         albedo, gloss = np.ascontiguousarray(colour[..., :3]), np.ascontiguousarray(colour[..., 3])
         height = sample(self._coat.relief, hit.u, hit.v)
@@ -91,17 +91,17 @@ class Portrait:
         self._draw_eyes(canvas, view, pose, hit, box)
         self._draw_mouth(canvas, view, mouth, hit, box)
         light = self._light(hit.depth, canvas)
-        cover = self._cover(hit.miss)[..., None]
+        cover = self._opacity(hit.miss)[..., None]
         region = picture[box.slices]
         region += (light - region) * cover
         if self.person.glasses:
             self._draw_glasses(picture, view)
-        return _develop(picture)
+        return _to_srgb(picture)
 
     def _view(self, pose: Pose) -> View:
         return View.of(pose, self.scale, self.centre)
 
-    def _still_points(self) -> Float:
+    def _rest_landmarks(self) -> Float:
         """Landmarks 0 to 47 (48, 3) of the relaxed face with open eyes, in head space."""
         person, bare = self.person, self._coat.bare
         s = np.array([0.0, 0.27, 0.52, 0.77, 1.0])
@@ -127,8 +127,8 @@ class Portrait:
         points = np.concatenate([corners * (0.93, 1, 1), more]).astype(np.float32)
         return Box.around(view.project(points)[:, :2], 2, self.size)
 
-    def _meet(self, view: View, mouth: Mouth, box: Box, rays: Rays) -> Hit:
-        """Find the surface coarse to fine: most marching is done at a quarter of the resolution."""
+    def _march(self, view: View, mouth: Mouth, box: Box, rays: Rays) -> Hit:
+        """March rays coarse to fine: most steps are done at a quarter of the resolution."""
         surface, depth = self._coat.surface, None
         shape = rays.x.shape
         for stride, steps in ((4, 16), (2, 4)):
@@ -143,8 +143,8 @@ class Portrait:
         depth = cv2.resize(depth, None, fx=2, fy=2, interpolation=cv2.INTER_LINEAR)[: shape[0], : shape[1]]
         return cast(surface, mouth, rays, depth, 1)
 
-    def _cover(self, miss: Float) -> Float:
-        """Opacity 0..1 with an antialiased silhouette. Rays that graze the nose without settling are no holes."""
+    def _opacity(self, miss: Float) -> Float:
+        """Opacity 0..1 with an antialiased silhouette; holes where rays at the nose did not converge are filled."""
         cover = smooth(1 - np.maximum(miss, 0) * (0.7 * self.scale))
         slit = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (int(0.4 * self.scale) | 1,) * 2)
         cover = cv2.morphologyEx(cover, cv2.MORPH_CLOSE, slit)
@@ -155,8 +155,8 @@ class Portrait:
     def _draw_eyes(self, canvas: _Canvas, view: View, pose: Pose, hit: Hit, box: Box) -> None:
         for side in (-1, 1):
             corners = self._rest[36:42] if side < 0 else self._rest[42:48]
-            seen = view.project(corners)[:, :2]
-            part = Box.around(seen, 0.75 * self.scale, hit.depth.shape, (box.x0, box.y0)).slices
+            px = view.project(corners)[:, :2]
+            part = Box.around(px, 0.75 * self.scale, hit.depth.shape, (box.x0, box.y0)).slices
             x, y = hit.rest[0][part], hit.rest[1][part]
             if x.size:
                 painted, spark = eyes.draw(self.person, pose, side, x, y, pixel=1 / self.scale)
@@ -166,8 +166,8 @@ class Portrait:
     def _draw_mouth(self, canvas: _Canvas, view: View, mouth: Mouth, hit: Hit, box: Box) -> None:
         drop = 2.2 * mouth.opening
         corners = [(i, j, 7.5) for i in (-3.6, 3.6) for j in (MOUTH_Y - 1.7, MOUTH_Y + 1.9 + drop)]
-        seen = view.project(np.array(corners, np.float32))[:, :2]
-        part = Box.around(seen, 0.5 * self.scale, hit.depth.shape, (box.x0, box.y0)).slices
+        px = view.project(np.array(corners, np.float32))[:, :2]
+        part = Box.around(px, 0.5 * self.scale, hit.depth.shape, (box.x0, box.y0)).slices
         if not hit.depth[part].size:
             return
         x, y = hit.moved[0][part], hit.moved[1][part]
@@ -176,7 +176,7 @@ class Portrait:
         canvas.lay(lips.draw(self.person, mouth, x, y, lean=lean, pixel=1 / self.scale), part)
 
     def _light(self, depth: Float, canvas: _Canvas) -> Float:
-        """Shade the surface: soft key light with its cast shadow, sky light, creases kept dark, and gloss."""
+        """Shade the surface: soft key light with cast shadow, sky light with ambient occlusion, and highlights."""
         k, height, gloss = self.scale, canvas.height, canvas.gloss
         relief = depth + height
         blurred = cv2.GaussianBlur(depth, (0, 0), 0.09 * k)
@@ -184,11 +184,11 @@ class Portrait:
         light = np.asarray(self.person.light, np.float32)
         facing = normal[0] * light[0] + normal[1] * light[1] + normal[2] * light[2]
         shadow = self._shadow(relief, light)
-        # Cavity shading: points below their neighbourhood see less sky.
+        # Ambient occlusion: points below their neighbourhood see less sky.
         small = cv2.resize(depth, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
         wide = cv2.blur(np.maximum(small, small.max() - 16), (max(3, int(0.45 * k)),) * 2)
-        hollow = cv2.resize(wide - small, depth.shape[::-1], interpolation=cv2.INTER_LINEAR)
-        sky = (0.62 - 0.30 * normal[1] + 0.08 * normal[2]) * np.clip(1 - 0.55 * hollow, 0.25, 1.15)
+        depression = cv2.resize(wide - small, depth.shape[::-1], interpolation=cv2.INTER_LINEAR)
+        sky = (0.62 - 0.30 * normal[1] + 0.08 * normal[2]) * np.clip(1 - 0.55 * depression, 0.25, 1.15)
         wrap = [np.maximum((facing + w) / (1 + w), 0) * (shadow + w * 0.35 * (1 - shadow)) for w in _BLEED]
         diffuse = np.stack([wrap[c] * self._key[c] + sky * self._sky[c] for c in range(3)], -1)
         half = light + vector(0, 0, 1)
@@ -201,7 +201,7 @@ class Portrait:
         return np.asarray((canvas.albedo * diffuse * 0.62 + specular) * canvas.shade[..., None] + canvas.mirrored)
 
     def _shadow(self, depth: Float, light: Float) -> Float:
-        """1 in the light .. 0 in cast shadow: walk a few steps towards the light over a small depth map."""
+        """1 in the light to 0 in cast shadow: march a few steps towards the light over a downsampled depth map."""
         shrink = max(1, int(self.scale / 4))
         small = cv2.resize(depth, None, fx=1 / shrink, fy=1 / shrink, interpolation=cv2.INTER_AREA)
         k = self.scale / shrink
@@ -221,7 +221,7 @@ class Portrait:
         return cv2.resize(soft, depth.shape[::-1], interpolation=cv2.INTER_LINEAR)
 
     def _draw_glasses(self, picture: Float, view: View) -> None:
-        """Thin dark frames in front of the eyes, with their arms."""
+        """Draw glasses with thin dark frames and temples, in place."""
         gap, turn = eyes.EYE_X * self.person.eye_gap, np.linspace(0, 2 * np.pi, 48)
         ink = np.zeros(self.size, np.float32)
         thick = max(1, round(0.15 * self.scale))
@@ -240,7 +240,7 @@ class Portrait:
 
 @dataclass(frozen=True)
 class _Canvas:
-    """The surface as seen, before lighting; features are laid over it in place."""
+    """Visible surface before shading; features are composited over it in place."""
 
     albedo: Float
     gloss: Float
@@ -265,12 +265,12 @@ def _normal(depth: Float, scale: float) -> tuple[Float, Float, Float]:
 
 
 def _jaw(bare: Surface) -> Float:
-    """IBUG points 0 to 16 (17, 3): down the side of the face in front of the ear, along the jaw, under the chin."""
-    # Directions from the origin in a plane that leans forward from the ears to the chin; the surface does the rest.
+    """IBUG points 0 to 16 (17, 3) in head space: from ear to ear along the jaw and the chin."""
+    # Heights and depths of one side; the x of each point is found on the surface.
     y = np.array([0.0, 1.7, 3.4, 5.1, 6.75, 8.2, 9.4, 10.3, 10.6])
     z = np.array([1.2, 1.3, 1.5, 1.9, 2.6, 3.7, 5.0, 6.2, 6.7])
     low, high = np.zeros_like(y), np.full_like(y, 11.0)
-    for _ in range(30):  # widest x at this height and depth that is still inside the head
+    for _ in range(30):  # bisection for the largest x inside the head
         middle = (low + high) / 2
         inside = bare.gap(np.stack([middle, y, z], -1)) < 0
         low, high = np.where(inside, middle, low), np.where(inside, high, middle)
@@ -279,8 +279,8 @@ def _jaw(bare: Surface) -> Float:
     return np.concatenate([half * (-1, 1, 1), half[-2::-1]]).astype(np.float32)
 
 
-def _develop(linear: Float) -> Byte:
-    """Linear light to 8-bit sRGB with a soft shoulder, as a camera does."""
+def _to_srgb(linear: Float) -> Byte:
+    """Linear RGB to 8-bit sRGB, with highlights compressed as by a camera."""
     steps = np.linspace(0, 1.6, 4096)
     toned = np.where(steps < 0.6, steps, 0.6 + 0.4 * np.tanh((steps - 0.6) / 0.4))
     srgb = np.where(toned <= 0.0031308, 12.92 * toned, 1.055 * toned ** (1 / 2.4) - 0.055)
@@ -298,7 +298,7 @@ def render(
     face_px: float | None = None,
     centre: tuple[float, float] | None = None,
 ) -> Byte:
-    """One picture (H, W, 3) uint8 RGB; for many of one person keep a `Portrait`, which paints the skin only once."""
+    """Render one picture (H, W, 3) uint8 RGB; for many of one person, use a `Portrait`, which paints textures once."""
     return Portrait(person, size, face_px, centre).render(mouth, pose)
 
 

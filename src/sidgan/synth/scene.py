@@ -1,4 +1,4 @@
-"""A clip of a drawn person speaking a line: pictures, true landmarks and sound, in sync by construction."""
+"""A clip of a synthetic person speaking a line: pictures, true landmarks and sound, in sync by construction."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ class Shot:
 
 @dataclass(frozen=True)
 class Scene:
-    """A person, a line and a camera. Iterating draws the `Shot`s one at a time; equal scenes give equal bytes.
+    """A person, a line and a camera. Iterating renders the `Shot`s one at a time; equal scenes give equal bytes.
 
     Attributes:
         seconds: length of the clip; the default is the length of the line. Beyond the line there is silence.
         rate: frames per second.
         size: (H, W) px.
-        face_px, centre: height of the head and where its middle lies, px (see `Portrait`).
-        motion: 0 holds the head still, 1 moves it as people do.
+        face_px, centre: height and centre of the head in px (see `Portrait`).
+        motion: amount of head motion; 0 is none, 1 is natural.
     """
 
     person: Person
@@ -51,7 +51,7 @@ class Scene:
 
     @property
     def duration(self) -> float:
-        """Seconds."""
+        """Length of the clip in seconds."""
         return length(self.line) if self.seconds is None else self.seconds
 
     def __len__(self) -> int:

@@ -1,6 +1,6 @@
-"""What does not move on a head: skin, brows, stubble, beard and hair, painted once per person over directions.
+"""Static textures of a head: skin, brows, stubble, beard and hair, painted once per person.
 
-Maps share the projection of the radius map (`sidgan.synth.head`), so that one pair of coordinates reads them all.
+All maps have the projection of the radius map (`sidgan.synth.head`), so the same coordinates (u, v) sample them all.
 """
 
 from __future__ import annotations
@@ -15,18 +15,20 @@ from sidgan.synth.person import Person
 from sidgan.types import Float
 
 HAIR_THICKNESS = {"bald": 0.0, "buzz": 0.12, "short": 0.75, "parted": 1.05, "long": 0.95}  #: cm
-_LINE_Z = (-9.0, -4.0, -1.0, 1.0, 2.5, 4.5, 6.3, 8.5)  # cm; where the hairline runs, from the nape to the forehead
-_LINE_Y = (7.0, 6.0, 2.4, 0.6, -1.6, -4.4, -6.1, -6.6)
-_LONG_Y = (12.0, 11.0, 8.5, 4.5, -0.4, -4.2, -6.0, -6.6)
+_LINE_Z = (-9.0, -4.0, -1.0, 1.0, 2.5, 4.5, 6.3, 8.5)  # cm; z of points on the hairline, from the nape to the forehead
+_LINE_Y = (7.0, 6.0, 2.4, 0.6, -1.6, -4.4, -6.1, -6.6)  # cm; their y
+_LONG_Y = (12.0, 11.0, 8.5, 4.5, -0.4, -4.2, -6.0, -6.6)  # cm; their y for long hair
 
 
 @dataclass(frozen=True)
 class Coat:
-    """A painted head.
+    """The textures and surfaces of a head.
 
-    ``colour`` (rows, columns, 4): linear RGB albedo, and gloss (0 dull .. 1 wet).
-    ``relief`` (rows, columns): cm of fine height (pores, folds, strands) for shading only.
-    ``surface``: the head with its hair, which rays meet; ``bare`` the head without, on which landmarks lie.
+    Attributes:
+        colour: (rows, columns, 4) linear RGB albedo, and gloss (0 dull .. 1 wet).
+        relief: (rows, columns) cm of fine height (pores, folds, strands), for shading only.
+        surface: the head with hair, which is rendered.
+        bare: the head without hair, on which landmarks lie.
     """
 
     colour: Float
@@ -58,7 +60,7 @@ def paint(person: Person, scale: float) -> Coat:
     colour = colour + (np.maximum(tint, 0.003) - colour) * hair[..., None]
     gloss = gloss + (0.24 + 0.08 * strands - gloss) * hair
     relief = relief * (1 - hair) + hair**2 * 0.018 * strands
-    # Thick only well inside the hairline: else rays meet the hair's steep rim, which is painted with skin.
+    # Hair has thickness only well inside the hairline; else its steep rim would show, which is painted as skin.
     thick = HAIR_THICKNESS[person.style] * hair * smooth(inside / 1.8) * (1 + 0.10 * noise(1.6) + 0.04 * strands)
     small = cv2.resize(thick.astype(np.float32), bare.map.shape[1::-1], interpolation=cv2.INTER_AREA)
     surface = Surface.of(bare.map[..., 0] + small / 8.5)
@@ -67,7 +69,7 @@ def paint(person: Person, scale: float) -> Coat:
 
 
 class _Noise:
-    """White noise blurred to a grain size in cm, unit variance; every call draws afresh."""
+    """Random textures (rows, columns): white noise blurred to a grain size in cm, unit variance, new on every call."""
 
     def __init__(self, rng: np.random.Generator, rows: int, columns: int, density: float) -> None:
         self.rng, self.rows, self.columns, self.density = rng, rows, columns, density
@@ -85,7 +87,7 @@ def _spot(x: Float, y: Float, centre: tuple[float, float], radii: tuple[float, f
 
 
 def _skin(person: Person, noise: _Noise, x: Float, y: Float, z: Float) -> Float:
-    """Linear RGB of the bare skin: blood under cheeks, nose and ears, shade under the eyes, blotches, freckles."""
+    """Linear RGB of the bare skin: redness of cheeks, nose and ears, dark eye sockets, blotches, freckles, nostrils."""
     side = np.abs(x)
     front = smooth(z / 3)
     blood = 0.55 * _spot(side, y, (4.2, 3.2), (1.9, 1.7)) + 0.5 * _spot(side, y, (0, 3.3), (1.5, 0.9))
@@ -111,7 +113,7 @@ def _skin(person: Person, noise: _Noise, x: Float, y: Float, z: Float) -> Float:
 
 
 def _folds(person: Person, x: Float, y: Float, z: Float) -> Float:
-    """Depth in cm of folds: from nose to mouth, under the eyes, forehead lines, philtrum, chin crease."""
+    """Depth in cm of nasolabial folds, bags under the eyes, forehead lines, philtrum and chin crease."""
     side, front = np.abs(x), smooth(z / 3)
     age = person.age
     t = np.clip((y - 3.4) / 3.4, 0, 1)
@@ -127,7 +129,7 @@ def _folds(person: Person, x: Float, y: Float, z: Float) -> Float:
 
 
 def _face_hair(person: Person, bare: Surface, noise: _Noise, at: Solid) -> tuple[Float, Float]:
-    """Brows, beard and moustache, single strokes over a soft shade of the same shape: coverage 0..1, relief in cm."""
+    """Brows as single strokes, beard and moustache as soft noise: coverage 0..1, relief in cm."""
     x, y, z = at
     rng = noise.rng
     side, front = np.abs(x), smooth(z / 2)
@@ -159,7 +161,7 @@ def _face_hair(person: Person, bare: Surface, noise: _Noise, at: Solid) -> tuple
 
 
 def brow_y(person: Person, s: Float) -> Float:
-    """Front y of the middle of a brow, from its inner (s = 0) to its outer end (s = 1)."""
+    """Front y in cm of a brow's middle line, from its inner (s = 0) to its outer end (s = 1)."""
     return np.asarray(-1.95 - 0.95 * np.sin(np.pi * (0.10 + 0.72 * s)) + 0.6 * s**2 - 2.2 * person.eye_tilt * (s - 0.4))
 
 
@@ -168,9 +170,9 @@ def _beard_line(side: Float) -> Float:
 
 
 def _hair(person: Person, noise: _Noise, n: Float, at: Solid) -> tuple[Float, Float, Float]:
-    """Coverage 0..1 by head hair, its strands, combed out from the crown, and how far inside the hairline it is, cm.
+    """Head hair: coverage 0..1, strand texture, and distance in cm inside the hairline.
 
-    Strands have zero mean and about unit variance.
+    Strands run outwards from the crown; their texture has zero mean and about unit variance.
     """
     x, y, z = at
     crown = np.array([0.18 if person.style == "parted" else 0.0, -0.93, 0.25 if person.style == "parted" else -0.35])
@@ -194,7 +196,7 @@ def _hair(person: Person, noise: _Noise, n: Float, at: Solid) -> tuple[Float, Fl
     inside = line - y + 0.3
     cover = smooth((inside + ragged) / edge)
     ear = smooth((np.abs(x) - 7.2 * person.width) / 0.3) * smooth((y + 2.2) / 0.5) * smooth((z + 2.6) / 0.8)
-    if person.style == "long":  # a curtain before the ears, not a strap under the chin
+    if person.style == "long":  # hair falls beside the face, not under the chin
         cover *= 1 - smooth((y - 0.5) / 1.5) * smooth((6.1 * person.width - np.abs(x)) / 0.5)
     else:
         cover *= (0.8 if person.style == "buzz" else 1.0) * (1 - ear)
@@ -202,7 +204,7 @@ def _hair(person: Person, noise: _Noise, n: Float, at: Solid) -> tuple[Float, Fl
 
 
 def _to_map(points: Float, shape: tuple[int, ...]) -> Float:
-    """Map px (N, 2) of surface points (N, 3)."""
+    """Positions (N, 2) in map px of surface points (N, 3)."""
     q = points / AXES
     q /= np.linalg.norm(q, axis=-1, keepdims=True)
     uv = q[:, :2] * np.sqrt(2 / (1 + q[:, 2:]))
@@ -211,4 +213,5 @@ def _to_map(points: Float, shape: tuple[int, ...]) -> Float:
 
 
 def _fixed(point: Float) -> tuple[int, int]:
+    """A position in sixteenths of a px, for OpenCV with shift 4."""
     return round(float(point[0]) * 16), round(float(point[1]) * 16)

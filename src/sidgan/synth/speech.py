@@ -1,8 +1,8 @@
 """What is said and how the mouth moves while saying it.
 
-A *line* is a sequence of (phone, duration in s). Every articulator follows the line as a step function of time, blurred
-by a Gaussian: neighbouring phones colour each other (coarticulation) and the result is defined at any real time, so
-that any frame rate and the voice's own control rate read the very same motion.
+A *line* is a sequence of (phone, duration in s). Every articulator follows the line as a step function of time smoothed
+by a Gaussian: neighbouring phones influence each other (coarticulation), and the motion is defined at any time, so that
+it is the same at every video frame rate and at the voice's control rate.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from scipy.special import ndtr
 
 from sidgan.types import Float
 
-Line = tuple[tuple[str, float], ...]
+Line = tuple[tuple[str, float], ...]  #: phones (keys of `PHONES`) and their durations in s
 
 PAUSE = "_"
 
 
 @dataclass(frozen=True)
 class Phone:
-    """A speech sound: what the vocal tract does and what of it can be seen.
+    """A speech sound: its acoustics, and the mouth that is seen.
 
     Attributes:
-        formants: Hz of the first three resonances of a long vocal tract.
-        voiced: 0..1 amplitude of the buzz of the vocal folds.
-        hiss: amplitude, centre and width (Hz) of friction noise; for a plosive, of its burst.
+        formants: first three formant frequencies of a long vocal tract, Hz.
+        voiced: 0..1 amplitude of voicing.
+        hiss: amplitude, centre and width (Hz) of the friction noise, or of a plosive's burst.
         kind: ``vowel``, ``glide``, ``nasal``, ``fricative``, ``plosive`` or ``pause``.
         opening, spread, round, teeth, tongue, press: the `Mouth` while the sound lasts.
     """
@@ -61,18 +61,18 @@ class Mouth:
     press: float = 0.0
 
 
-_QUIET = (0.0, 1000.0, 500.0)
+_NO_HISS = (0.0, 1000.0, 500.0)
 
 PHONES: dict[str, Phone] = {
-    PAUSE: Phone((500, 1450, 2450), 0.0, _QUIET, "pause", 0.0),
-    "a": Phone((740, 1220, 2500), 1.0, _QUIET, "vowel", 0.90, spread=0.15, tongue=0.05),
-    "e": Phone((530, 1850, 2500), 1.0, _QUIET, "vowel", 0.50, spread=0.55, teeth=0.5, tongue=0.45),
-    "i": Phone((290, 2250, 2950), 0.9, _QUIET, "vowel", 0.24, spread=1.00, teeth=0.7, tongue=0.7),
-    "o": Phone((480, 860, 2400), 1.0, _QUIET, "vowel", 0.50, round=0.75, teeth=0.1, tongue=0.1),
-    "u": Phone((310, 800, 2250), 0.9, _QUIET, "vowel", 0.20, round=1.00, teeth=0.0),
-    "@": Phone((500, 1450, 2450), 0.9, _QUIET, "vowel", 0.38, tongue=0.3),
-    "m": Phone((250, 1050, 2200), 0.65, _QUIET, "nasal", 0.0, press=0.6),
-    "n": Phone((260, 1550, 2500), 0.7, _QUIET, "nasal", 0.20, spread=0.2, tongue=0.9),
+    PAUSE: Phone((500, 1450, 2450), 0.0, _NO_HISS, "pause", 0.0),
+    "a": Phone((740, 1220, 2500), 1.0, _NO_HISS, "vowel", 0.90, spread=0.15, tongue=0.05),
+    "e": Phone((530, 1850, 2500), 1.0, _NO_HISS, "vowel", 0.50, spread=0.55, teeth=0.5, tongue=0.45),
+    "i": Phone((290, 2250, 2950), 0.9, _NO_HISS, "vowel", 0.24, spread=1.00, teeth=0.7, tongue=0.7),
+    "o": Phone((480, 860, 2400), 1.0, _NO_HISS, "vowel", 0.50, round=0.75, teeth=0.1, tongue=0.1),
+    "u": Phone((310, 800, 2250), 0.9, _NO_HISS, "vowel", 0.20, round=1.00, teeth=0.0),
+    "@": Phone((500, 1450, 2450), 0.9, _NO_HISS, "vowel", 0.38, tongue=0.3),
+    "m": Phone((250, 1050, 2200), 0.65, _NO_HISS, "nasal", 0.0, press=0.6),
+    "n": Phone((260, 1550, 2500), 0.7, _NO_HISS, "nasal", 0.20, spread=0.2, tongue=0.9),
     "b": Phone((220, 900, 2200), 0.22, (0.5, 900, 900), "plosive", 0.0, press=0.8),
     "p": Phone((300, 900, 2200), 0.0, (0.8, 900, 1000), "plosive", 0.0, press=1.0),
     "d": Phone((250, 1700, 2600), 0.22, (0.6, 3600, 1400), "plosive", 0.18, teeth=0.5, tongue=0.95),
@@ -85,20 +85,20 @@ PHONES: dict[str, Phone] = {
     "z": Phone((280, 1500, 2600), 0.4, (0.40, 6200, 1300), "fricative", 0.13, spread=0.6, teeth=0.9, tongue=0.7),
     "sh": Phone((320, 1700, 2500), 0.0, (0.75, 3300, 1100), "fricative", 0.22, round=0.6, teeth=0.8, tongue=0.6),
     "h": Phone((500, 1450, 2450), 0.0, (0.16, 1800, 1800), "fricative", 0.40),
-    "l": Phone((360, 1150, 2700), 0.75, _QUIET, "glide", 0.32, tongue=1.0),
-    "r": Phone((330, 1150, 1650), 0.75, _QUIET, "glide", 0.24, round=0.45, tongue=0.4),
-    "w": Phone((290, 680, 2200), 0.75, _QUIET, "glide", 0.12, round=1.0, teeth=0.0),
+    "l": Phone((360, 1150, 2700), 0.75, _NO_HISS, "glide", 0.32, tongue=1.0),
+    "r": Phone((330, 1150, 1650), 0.75, _NO_HISS, "glide", 0.24, round=0.45, tongue=0.4),
+    "w": Phone((290, 680, 2200), 0.75, _NO_HISS, "glide", 0.12, round=1.0, teeth=0.0),
 }  # fmt: skip
 
-LIPS_SHUT = ("m", "b", "p")  #: the bilabials: no light passes between the lips while they last
+LIPS_SHUT = ("m", "b", "p")  #: the bilabials: the lips are closed while they last
 
-_SECONDS = {  # usual durations
+_SECONDS = {  # usual durations in s
     "vowel": 0.135, "glide": 0.070, "nasal": 0.085, "fricative": 0.100, "plosive": 0.080, "pause": 0.220,
 }  # fmt: skip
 
 
 def read(text: str, pace: float = 1.0) -> Line:
-    """A line from space-separated phones; a following digit lengthens one: ``"h e l o2 _"``. ``pace`` > 1 is faster."""
+    """Parse space-separated phones; a digit multiplies a phone's duration: ``"h e l o2 _"``. ``pace`` > 1 is faster."""
     line = []
     for word in text.split():
         name, longer = (word[:-1], float(word[-1])) if word[-1].isdigit() else (word, 1.0)
@@ -115,7 +115,7 @@ LINES: dict[str, Line] = {
 
 
 def random_line(rng: np.random.Generator, seconds: float) -> Line:
-    """Babble of ``seconds`` with the rhythm of speech: syllables in phrases, pauses between, silence at both ends."""
+    """Random syllables that last ``seconds``, in phrases with pauses between them, and silence at both ends."""
     vowels = ["a", "e", "i", "o", "u", "@"]
     onsets = ["m", "b", "p", "f", "v", "s", "z", "sh", "t", "d", "k", "g", "n", "l", "r", "w", "h"]
     weights = np.array([1.6, 1.6, 1.5, 1.2, 1.0, 1.3, 0.7, 0.8, 1.2, 1.2, 1, 0.8, 1.2, 1.2, 1, 1.2, 0.5])
@@ -138,17 +138,17 @@ def random_line(rng: np.random.Generator, seconds: float) -> Line:
         if phrase == 0 and spent < seconds - 1.0:
             line.append((PAUSE, float(rng.uniform(0.18, 0.45))))
             phrase = int(rng.integers(5, 12))
-    line = [line[0], *_fit(line[1:], seconds - line[0][1] - 0.12), (PAUSE, 0.12)]
+    line = [line[0], *_scaled(line[1:], seconds - line[0][1] - 0.12), (PAUSE, 0.12)]
     return tuple(line)
 
 
-def _fit(line: list[tuple[str, float]], seconds: float) -> list[tuple[str, float]]:
+def _scaled(line: list[tuple[str, float]], seconds: float) -> list[tuple[str, float]]:
     factor = seconds / sum(d for _, d in line)
     return [(name, d * factor) for name, d in line]
 
 
 def length(line: Line) -> float:
-    """Seconds that a line lasts."""
+    """Duration of a line in s."""
     return sum(d for _, d in line)
 
 
@@ -159,9 +159,9 @@ def bounds(line: Line) -> tuple[Float, Float]:
 
 
 def blurred(line: Line, values: Float, times: Float, sigma: float) -> Float:
-    """The step function that has ``values[n]`` during phone n, smoothed by a Gaussian of ``sigma`` s, at ``times``.
+    """The step function with ``values[n]`` during phone n, smoothed by a Gaussian of ``sigma`` s, sampled at ``times``.
 
-    Exact for any times. Before the line and after it, the first and the last value hold.
+    Computed in closed form. The first and last values extend before and after the line.
     """
     _, ends = bounds(line)
     steps = np.diff(values, axis=0)
@@ -169,7 +169,7 @@ def blurred(line: Line, values: Float, times: Float, sigma: float) -> Float:
 
 
 def shut(line: Line, times: Float) -> Float:
-    """How far bilabials force the lips together at ``times``: 1 while they last, 0 beyond 55 ms on either side."""
+    """Lip closure by bilabials at ``times``: 1 while they last, falling smoothly to 0 within 55 ms on either side."""
     closed = np.zeros_like(times)
     for (name, _), start, end in zip(line, *bounds(line), strict=True):
         if name in LIPS_SHUT:
@@ -180,7 +180,7 @@ def shut(line: Line, times: Float) -> Float:
 
 
 def mouth(line: Line, times: Iterable[float]) -> list[Mouth]:
-    """The mouth at ``times`` (s): what the lips do at t is what `sidgan.synth.voice.voice` sounds like at t."""
+    """The mouth at ``times`` (s), in sync with `sidgan.synth.voice.voice`."""
     t = np.asarray(list(times), np.float64)
     phones = [PHONES[name] for name, _ in line]
     targets = np.array([(p.opening, p.spread, p.round, p.teeth, p.tongue, p.press) for p in phones])
