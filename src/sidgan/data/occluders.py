@@ -54,6 +54,7 @@ def occluded(rng: np.random.Generator, faces: Faces, share: float) -> tuple[Byte
 
 
 def _hand(rng: np.random.Generator, face: Face, faces: Faces) -> Layer:
+    """A random hand with its arm."""
     alpha, shade = np.zeros((SIDE, SIDE), np.float32), np.ones((SIDE, SIDE), np.float32)
     for limb in _limbs(rng):
         depth = cv2.distanceTransform((limb > 0.5).astype(np.uint8), cv2.DIST_L2, 3)
@@ -98,6 +99,7 @@ def _limbs(rng: np.random.Generator) -> Iterator[Float]:
 
 
 def _object(rng: np.random.Generator, faces: Faces) -> Layer:
+    """A random microphone, disc or corner of something larger."""
     alpha = np.zeros((SIDE, SIDE), np.float32)
     middle = np.array([rng.uniform(0.15, 0.85), rng.uniform(0.55, 1.05)]) * SIDE
     kind = rng.choice(["microphone", "disc", "corner"])

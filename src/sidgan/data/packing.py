@@ -121,6 +121,7 @@ def prepare_clip(source: ClipSource, out: Path, config: PrepareConfig) -> dict[s
 
 
 def _judge(source: ClipSource, target: Path, config: PrepareConfig, signature: str) -> dict[str, Any]:
+    """Pack a clip and return its record; a rejected or failed clip leaves no video and no arrays."""
     base = {"name": source.name, "signature": signature, "file": target.name, "size": config.size}
     facts: dict[str, Any] = {}
     try:
@@ -150,6 +151,7 @@ def _read_record(path: Path, signature: str) -> dict[str, Any] | None:
 
 
 def _pack(source: ClipSource, target: Path, config: PrepareConfig, facts: dict[str, Any]) -> None:
+    """Measure, filter and pack a clip; measurements go into ``facts``, even of a clip that is then rejected."""
     clip = media.probe(source.path)
     if provenance.altered(source.path):
         facts["altered"] = True
@@ -168,13 +170,13 @@ def _pack(source: ClipSource, target: Path, config: PrepareConfig, facts: dict[s
     pick = ticks(times, track)
     if len(pick) < config.min_seconds * FPS:
         raise Rejected(f"face seen too briefly ({len(pick) / FPS:.1f} s)")
-    samples, before = _sound(source)
-    _judge_loudness(samples, before, source, config, facts)
+    samples, sound_start = _sound(source)
+    _judge_loudness(samples, sound_start, source, config, facts)
     rows = np.array(pick) - track.first
     start = times[pick[0]]
     landmarks, matrices = track.landmarks[rows], track.matrices[rows]
-    shift = _judge_offset(landmarks, audio.log_mel(_samples_from(samples, start - before)), config, facts)
-    mel = audio.log_mel(_packed_part(samples, before, start, shift))
+    shift = _judge_offset(landmarks, audio.log_mel(_samples_from(samples, start - sound_start)), config, facts)
+    mel = audio.log_mel(_packed_part(samples, sound_start, start, shift))
     if shift:  # the offset estimated after the correction; far from 0, the correction was wrong
         facts["offset_left"] = estimate_offset(landmarks, mel).frames
     unit = geometry.to_unit(matrices, landmarks)
@@ -246,10 +248,10 @@ def _crowded(track: FaceTrack, tracks: list[FaceTrack]) -> float:
 
 
 def _judge_loudness(
-    samples: Float, before: Fraction, source: ClipSource, config: PrepareConfig, facts: dict[str, Any]
+    samples: Float, sound_start: Fraction, source: ClipSource, config: PrepareConfig, facts: dict[str, Any]
 ) -> None:
     begin, end = source.span
-    clip_samples = samples[round((begin - before) * audio.SAMPLE_RATE) :]
+    clip_samples = samples[round((begin - sound_start) * audio.SAMPLE_RATE) :]
     clip_samples = clip_samples if end is None else clip_samples[: round((end - begin) * audio.SAMPLE_RATE)]
     loudness = 10 * np.log10(np.mean(clip_samples**2) + 1e-12) if len(clip_samples) else -120.0
     facts["loudness"] = round(float(loudness), 1)
@@ -348,12 +350,12 @@ def read_sound(source: ClipSource, start: float, shift: int) -> Float:
     Raises:
         InputError: the file cannot be read.
     """
-    samples, before = _sound(source)
-    return _packed_part(samples, before, Fraction(start).limit_denominator(10**6), shift)
+    samples, sound_start = _sound(source)
+    return _packed_part(samples, sound_start, Fraction(start).limit_denominator(10**6), shift)
 
 
-def _packed_part(samples: Float, before: Fraction, start: Fraction, shift: int) -> Float:
-    return _samples_from(samples, start - before - Fraction(shift, FPS))
+def _packed_part(samples: Float, sound_start: Fraction, start: Fraction, shift: int) -> Float:
+    return _samples_from(samples, start - sound_start - Fraction(shift, FPS))
 
 
 def _samples_from(samples: Float, start: Fraction) -> Float:

@@ -125,6 +125,7 @@ class ShardSet(PackedSet):
         return int(self._order(epoch)[index])
 
     def _move(self, step: int) -> None:
+        """Drop clips that left the pool, queue the next ones, and wait for those that the pool lacks."""
         first = step if self._moves else 0
         wanted = range(first, first + self.pool)
         ahead = range(first, wanted.stop + (AHEAD if self._moves else 0))

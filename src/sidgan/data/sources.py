@@ -188,6 +188,7 @@ def _hdtf_ids(path: Path, root: Path) -> dict[str, str]:
 def _hdtf_line(
     listing: Listing, where: str, line: str, part: str, videos: dict[str, Path], ids: dict[str, str]
 ) -> list[ClipSource]:
+    """The clips of one line; their path is the whole video, or empty if it is missing."""
     name, *spans = line.split()
     name = name.removesuffix(".mp4")
     person = name if part == "RD" else name.rstrip("0123456789")

@@ -330,9 +330,8 @@ def _nearest_pose(material: Material, pose: Float) -> tuple[float, int]:
 
 def _pictures(face: Material, donor: Material, shown: np.ndarray, spoken: np.ndarray, aims: Float) -> Iterator[Byte]:
     """The target's ``shown`` frames warped to landmarks ``aims``, with inner mouths of the donor's ``spoken`` ones."""
-    some = [np.linspace(0, len(rows) - 1, COLOUR_SAMPLES).astype(int) for rows in (shown, spoken)]
-    seen, heard = shown[some[0]], spoken[some[1]]
-    gain = brightness(face.images[seen], face.pixels[seen]) / brightness(donor.images[heard], donor.pixels[heard])
+    own, other = (rows[np.linspace(0, len(rows) - 1, COLOUR_SAMPLES).astype(int)] for rows in (shown, spoken))
+    gain = brightness(face.images[own], face.pixels[own]) / brightness(donor.images[other], donor.pixels[other])
     gain = np.clip(gain, *GAIN_LIMITS)
     lips = face.view(_closed_frame(face.motion, shown))
     for i, j, aim in zip(shown, spoken, aims, strict=True):

@@ -162,7 +162,7 @@ def sculpt(person: Person) -> Surface:
 def _signed_distance(p: Solid, person: Person) -> Float:
     """Approximate signed distance in cm of points to the relaxed face, negative inside."""
     w, jaw, chin = person.width, person.jaw, person.chin
-    p = (np.abs(p[0]), p[1], p[2])  # everything but moles is symmetric: model one half
+    p = (np.abs(p[0]), p[1], p[2])  # the head is symmetric: model one half
     eye_x = 3.15 * person.eye_gap
     solid = _ellipsoid(p, (0, -3.0, -1.2), (7.35 * w, 8.2, 9.0))
     solid = _smooth_union(solid, _ellipsoid(p, (0, 2.4, 0.9), (6.75 * w, 8.0, 7.0)), 2.0)
