@@ -1,13 +1,13 @@
-"""How a redrawn mouth meets the rest of the picture.
+"""How a redrawn mouth is blended into the frame.
 
 ::
 
-    drawn face ─ tone ─ contours ─ border ─ mask ─▶ which of its pixels are used, looking how
-                              face at the video's size ─ steady ─ detail ─▶ pasted into the frame
+    drawn face ─ tone ─ contours ─ border ─ mask ─▶ corrected face and its alpha mask
+                        face at the video's size ─ steady ─ detail ─▶ pasted into the frame
 
-`tone` takes on the colours around it, `contours` makes a mouth as clear as the filmed one, `border` and `mask` say
-where the redrawn region ends, `steady` keeps skin from flickering, `detail` gives it the grain of the source. What
-remembers earlier frames forgets them after a few (`running`), so a video can be drawn in pieces.
+`tone` matches colours to the skin around the mouth, `contours` sharpens a mouth to match the filmed one, `border` and
+`mask` decide where the redrawn region ends, `steady` keeps skin from flickering, `detail` adds the grain of the source.
+Whatever is smoothed over time uses a fixed number of past frames (`running`), so a video can be drawn in segments.
 """
 
 from sidgan.blend import border, contours, steady, tone
@@ -17,8 +17,8 @@ from sidgan.blend.mask import mouth_alpha, polygon
 from sidgan.blend.steady import STEADY, Steady
 from sidgan.blend.tone import ToneMatch
 
-#: Frames of the output that make a difference to one, itself included. Border, contours and calm are running means over
-#: faces whose tone was corrected before, by a running mean of its own: so the two add up.
+#: Number of output frames that one frame depends on, including itself. Border, contours and steady skin are running
+#: means over faces whose tone was corrected before by another running mean, so the lengths of the two add up.
 LOOK_BACK = tone.LOOK_BACK + max(border.LOOK_BACK, contours.LOOK_BACK, steady.LOOK_BACK) - 1
 
 __all__ = ["LOOK_BACK", "STEADY", "Border", "Contours", "Steady", "ToneMatch", "mouth_alpha", "polygon"]

@@ -1,8 +1,8 @@
-"""Fine detail for redrawn skin: a small network's picture, enlarged to a large face, is softer than what is around it.
+"""Fine detail for redrawn skin: a network's small picture, enlarged to a large face, is softer than its surroundings.
 
-What is missing is taken from the source: the finest band of its brightness in the same place, pores, stubble and grain,
-with strong edges cut off and none of it on or near a mouth. So much is added that the skin has the contrast of fine
-detail that the source's has there, and never more: a face that was filmed soft stays soft.
+The missing detail (pores, stubble, grain) is taken from the same pixels of the source, as the finest frequency band of
+its brightness. Strong edges are clipped, and nothing is added on or near a mouth. The skin gets as much contrast of
+fine detail as the source has there, never more: a face that was filmed soft stays soft.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ import numpy as np
 
 from sidgan.types import Array, Byte, Float
 
-FINE = 1.0  #: px of the video, standard deviation of the blur that takes fine detail away
-LIMIT = 3.0  #: times its usual size that detail is cut off at: beyond lie edges, which may be elsewhere in the dub
-REACH = 4  #: px, beyond which that blur sees nothing
-FEWEST = 64  #: px of skin that tell how much is missing
-LARGEST = 1024  #: px; a face that is larger in the video gets detail of this size
+FINE = 1.0  #: px of the video, standard deviation of the blur that removes fine detail
+LIMIT = 3.0  #: detail is clipped at this multiple of its mean size: stronger are edges, which the dub may have moved
+REACH = 4  #: px, radius of that blur
+FEWEST = 64  #: least number of skin pixels from which the missing contrast can be estimated
+LARGEST = 1024  #: px; a face that is larger in the video gets its detail at this size
 
 
 def detailed(luma: Float, drawn: Float, skin: Float) -> Float:
-    """A drawn face with detail of the source.
+    """A drawn face (R, R, 3) with the fine detail of the source.
 
     Args:
         luma: (R, R) brightness of the source in [0, 255], at the face's size in the video.
         drawn: (R, R, 3) in [0, 255].
-        skin: (R, R) in [0, 1], where detail is wanted.
+        skin: (R, R) in [0, 1], weight of the added detail.
     """
     where = skin > 0.5
     if where.sum() < FEWEST:
@@ -43,7 +43,7 @@ def detailed(luma: Float, drawn: Float, skin: Float) -> Float:
 
 
 def _around(skin: Float) -> tuple[slice, slice]:
-    """Rows and columns of some skin, and of all around it that a blur of it sees: all that has to be computed."""
+    """Rows and columns of the skin and of the pixels around it that the blur uses: only these have to be computed."""
     spans = []
     for axis in (1, 0):
         found = np.flatnonzero(skin.any(axis))
@@ -52,22 +52,22 @@ def _around(skin: Float) -> tuple[slice, slice]:
 
 
 def fine(grey: Float) -> Float:
-    """What a small blur takes away from a picture (R, R)."""
+    """The finest frequency band of a picture (R, R): what a small blur removes."""
     grey = np.asarray(grey, np.float32)
     return np.asarray(grey - cv2.GaussianBlur(grey, (0, 0), FINE))
 
 
 def mean_size(band: Float, where: Array) -> float:
-    """Mean size of a band in a region (R, R) bool; edges, few and strong, count less than in a variance."""
+    """Mean absolute value of a band in a region (R, R) bool; few strong edges count less than in a variance."""
     return float(np.abs(band[where]).mean())
 
 
 def brightness(picture: Float) -> Float:
-    """(R, R) of a picture (R, R, 3) in RGB."""
+    """Brightness (R, R) of an RGB picture (R, R, 3)."""
     return np.asarray(cv2.cvtColor(np.asarray(picture, np.float32), cv2.COLOR_RGB2GRAY))
 
 
 def resized(picture: Float | Byte, size: int, enlarge: int = cv2.INTER_CUBIC) -> Float:
-    """A picture (S, S) or (S, S, 3) at another size."""
+    """A picture (S, S) or (S, S, 3) at another size; ``enlarge`` is the interpolation used when it grows."""
     how = enlarge if size > len(picture) else cv2.INTER_AREA
     return np.asarray(cv2.resize(np.asarray(picture, np.float32), (size, size), interpolation=how))

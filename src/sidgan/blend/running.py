@@ -1,6 +1,7 @@
-"""A mean over the last frames, which forgets: what was long ago makes no difference to a bit.
+"""An exponentially weighted mean over a limited number of past frames.
 
-So a video can be drawn in pieces, each begun a few frames before it, and is the same as in one.
+Frames before these have no influence at all. So a video can be drawn in segments, each started a few frames early, and
+the result is the same, bit for bit, as if it were drawn in one go.
 """
 
 from __future__ import annotations
@@ -13,23 +14,23 @@ from sidgan.types import Float
 
 
 class RunningMean:
-    """The mean of a value in the frames of an output so far.
+    """The weighted mean of a value over the last frames of an output.
 
     Args:
-        memory: how much less each frame counts than the one after it, 0 to 1.
-        count: frames that count, the present one included.
+        memory: weight of each frame relative to the next one, 0 to 1.
+        count: number of frames in the mean, including the current one.
     """
 
     def __init__(self, memory: float, count: int) -> None:
         self._memory, self._count = memory, count
-        self._seen: deque[tuple[int, Float]] = deque()  # place of a frame, its value
+        self._past: deque[tuple[int, Float]] = deque()  # index of a frame, its value
 
     def __call__(self, place: int, value: Float) -> Float:
-        """The mean with the value of one more frame, at ``place`` in the output; all values are of one shape."""
-        self._seen.append((place, value))
-        while not place - self._count < self._seen[0][0] <= place:
-            self._seen.popleft()
-        weights = np.array([self._memory ** (place - one) for one, _ in self._seen], value.dtype)
-        # Summed one by one: a matrix product may round otherwise where memory happens to be aligned otherwise.
-        pairs = zip(weights / weights.sum(), self._seen, strict=True)
+        """Add the value of output frame ``place`` and return the mean; all values must have one shape."""
+        self._past.append((place, value))
+        while not place - self._count < self._past[0][0] <= place:
+            self._past.popleft()
+        weights = np.array([self._memory ** (place - one) for one, _ in self._past], value.dtype)
+        # Summed one by one: the rounding of a matrix product may depend on how its memory is aligned.
+        pairs = zip(weights / weights.sum(), self._past, strict=True)
         return np.asarray(sum(weight * past for weight, (_, past) in pairs))
