@@ -1,11 +1,11 @@
-"""Who is where in a video: faces found, landmarks placed, both followed from frame to frame and never across a cut.
+"""Face tracking: faces are detected, given landmarks, and followed from frame to frame, never across a shot cut.
 
 ::
 
     frame ─ detector ─▶ boxes ─ models ─▶ 68 landmarks ─ tracker ─▶ raw track ─ smoothing ─▶ FaceTrack, with pose
       └──── shots ─▶ a track ends at a cut                            (per face)
 
-`yunet` and `fan` are another detector and other landmarks, for difficult footage; they are fetched when asked for.
+`yunet` (a detector) and `fan` (landmarks) are alternatives for difficult footage; they are downloaded on first use.
 """
 
 from sidgan.faces.detector import Detector, confirm, detect, overlap, search

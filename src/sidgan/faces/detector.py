@@ -1,4 +1,4 @@
-"""Where faces are in one frame: dlib's HOG detector, slow on whole frames and fast on a window as large as a face."""
+"""Face detection in one frame, by dlib's HOG detector: slow on whole frames, fast on a window around one face."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ import dlib
 from sidgan.faces.models import Box, landmarks
 from sidgan.types import Byte, Face
 
-SEARCH_LINES = (360, 720, 1080)  #: short side in px at which the frame is searched, until a face is found
-MIN_SCORE = 0.0  #: HOG score of a confirmed face; real frontal faces reach 1 to 3
-WINDOW_FACE = 100  #: px to which a known face is scaled to be confirmed; the detector's smallest is 80
+SEARCH_LINES = (360, 720, 1080)  #: px, short sides to which the frame is scaled in turn until a face is found
+MIN_SCORE = 0.0  #: least HOG score of a face; real frontal faces reach 1 to 3
+WINDOW_FACE = 100  #: px, side to which a known face is scaled to be confirmed; the detector's smallest face is 80 px
 
 
 class Detector(Protocol):
-    """What finds faces for a `Tracker`."""
+    """A face detector that a `Tracker` can use."""
 
     def search(self, luma: Byte, fine: bool) -> list[Face]:
-        """All faces of a grey frame (H, W); where ``fine``, with those that are much smaller than others."""
+        """All faces of a grey frame (H, W) uint8; with ``fine``, also small faces beside much larger ones."""
 
     def confirm(self, luma: Byte, box: Box) -> float | None:
-        """The score of the face expected in ``box``, if it is still there."""
+        """The score of the face expected in ``box``; ``None`` if it is no longer there."""
 
 
 class Hog:
-    """The detector that comes with dlib."""
+    """dlib's HOG detector as a `Detector`."""
 
     def search(self, luma: Byte, fine: bool) -> list[Face]:
         """See `search`."""
@@ -44,7 +44,10 @@ def _detector() -> Any:
 
 
 def detect(luma: Byte, short_side: int) -> list[tuple[Box, float]]:
-    """Boxes and scores of the faces in a grey image, searched at one scale; faces under 80/short_side are missed."""
+    """Boxes (px of ``luma``) and scores of the faces in a grey image, searched at one scale.
+
+    Faces smaller than 80 / ``short_side`` of the image's short side are missed.
+    """
     scale = short_side / min(luma.shape)
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     small = cv2.resize(luma, None, fx=scale, fy=scale, interpolation=how) if scale != 1 else luma
@@ -54,13 +57,14 @@ def detect(luma: Byte, short_side: int) -> list[tuple[Box, float]]:
 
 
 def search(luma: Byte, fine: bool = False) -> list[Face]:
-    """All faces of a frame: coarse first, finer only while nothing is found, so wide shots are not missed.
+    """All faces of a frame, searched at a coarse scale first, and at finer ones until a face is found (wide shots).
 
     Args:
-        fine: go on to the next finer scale at least, for small faces beside large ones.
+        luma: (H, W) uint8.
+        fine: search the second scale in any case, for small faces beside large ones.
     """
     first, *finer = SEARCH_LINES
-    most = 2 * min(luma.shape)  # enlarged further, nothing more is seen
+    most = 2 * min(luma.shape)  # larger enlargements show nothing more
     found: list[tuple[Box, float]] = []
     for lines in (min(first, most), *(lines for lines in finer if lines <= most)):
         if found and not (fine and lines == finer[0]):
@@ -70,13 +74,13 @@ def search(luma: Byte, fine: bool = False) -> list[Face]:
 
 
 def _inside(box: Box, other: Box) -> bool:
-    """Whether the middle of a box lies in another one."""
+    """Whether the centre of ``box`` lies in ``other``."""
     x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
     return other[0] < x < other[2] and other[1] < y < other[3]
 
 
 def confirm(luma: Byte, box: Box) -> float | None:
-    """The score of the face expected in ``box``, if it is still there; only a small window around it is searched."""
+    """The score of the face expected in ``box``, or ``None``; only a small window around the box is searched."""
     x0, y0, x1, y1 = box
     margin = 0.4 * (x1 - x0)
     height, width = luma.shape

@@ -1,4 +1,4 @@
-"""The face models that come with the installation: 68 landmarks, and what a person looks like, both by dlib."""
+"""dlib's face models, which come with the installation: 68 landmarks, and an embedding of a person's identity."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import numpy as np
 from sidgan.errors import SidganError
 from sidgan.types import Byte, Float
 
-Box = tuple[float, float, float, float]
-Landmarker = Callable[[Byte, Box], Float]  #: as `landmarks`
+Box = tuple[float, float, float, float]  #: left, top, right, bottom in px
+Landmarker = Callable[[Byte, Box], Float]  #: a function such as `landmarks`
 
 
 def model_file(name: str) -> Path:
@@ -37,20 +37,23 @@ def _embedder() -> Any:
 
 
 def landmarks(image: Byte, box: Box) -> Float:
-    """68 points (68, 2) px of the face in ``box`` of a grey or RGB uint8 image, in iBUG order."""
+    """Landmarks (68, 2) px of the face in ``box`` of a grey or RGB uint8 image, in iBUG order."""
     shape = _predictor()(image, dlib.rectangle(*(round(v) for v in box)))
     return np.array([(p.x, p.y) for p in shape.parts()], np.float32)
 
 
 def embed(image: Byte, points: Float) -> Float:
-    """Identity embedding (128,) of the face with these 68 points in an RGB uint8 image; 0.6 apart = other person."""
+    """Identity embedding (128,) of the face with these landmarks (68, 2) px in an RGB uint8 image.
+
+    Embeddings of different people have a Euclidean distance of 0.6 or more.
+    """
     rect = dlib.rectangle(*(round(v) for v in box_of(points)))
     shape = dlib.full_object_detection(rect, [dlib.point(round(float(x)), round(float(y))) for x, y in points])
     return np.array(_embedder().compute_face_descriptor(image, shape), np.float32)
 
 
 def box_of(points: Float) -> Box:
-    """The box that the landmark model expects around a face with these points (its mean shape in its own box)."""
+    """The box that the landmark model expects around a face with these landmarks, from the mean shape of a face."""
     low, high = points.min(0), points.max(0)
     centre = (low + high) / 2
     side = float((high - low).max()) * 1.12

@@ -1,4 +1,4 @@
-"""Which way a head is turned, from its landmarks."""
+"""Head pose from landmarks."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from sidgan.geometry import JAW
 from sidgan.types import Float
 
 _HEAD_POINTS = (30, 8, 36, 45, 48, 54)
-_HEAD_MODEL = np.array(  # x to the image's right, y down, z away from the camera; 450 units = outer eye corners apart
+_HEAD_MODEL = np.array(  # x to the image's right, y down, z away from the camera; outer eye corners are 450 units apart
     [(0, 0, 0), (0, 330, 120), (-225, -170, 250), (225, -170, 250), (-150, 150, 170), (150, 150, 170)], np.float64
 )
 
 
 def head_pose(points: Float) -> Float:
-    """Yaw, pitch, roll in degrees, from 68 points; 0 is frontal, positive yaw turns to the image's right.
+    """Yaw, pitch and roll (3,) in degrees, from landmarks (68, 2); 0 is frontal, positive yaw is to the image's right.
 
-    The six-point head model is coarse: good to tell profiles from frontal faces, not to a degree.
+    The head model has six points, so angles are approximate: they tell profiles from frontal faces.
     """
     centre = points[JAW].mean(0)
     width = float(np.ptp(points[:, 0])) + 1e-6

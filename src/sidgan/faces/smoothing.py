@@ -1,4 +1,4 @@
-"""From what was seen of a face to a steady track: gaps filled, jitter removed, and a crop that moves calmly."""
+"""Smoothing of raw landmarks into a track: gaps are filled, jitter is removed, and the crop moves steadily."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from sidgan.faces.shots import AROUND, jumps
 from sidgan.geometry import face_square, square_matrix
 from sidgan.types import FaceTrack, Float
 
-SMOOTHED = 22 + AROUND  #: frames before and after one on which its place in a smoothed track depends
+SMOOTHED = 22 + AROUND  #: number of frames before and after one that influence it in a smoothed track
 
 
 def smooth(first: int, points: Float, scores: Float) -> FaceTrack:
-    """A track from raw landmarks (N, 68, 2) and scores (N,): gaps interpolated, jitter removed, lips left alone.
+    """A track that starts at frame ``first``, from raw landmarks (N, 68, 2) px and scores (N,), 0 where not seen.
 
-    Landmarks get a Gaussian of one frame. The crop moves with a median of 13 frames and a Gaussian of 4, so that the
-    network sees a steady face and the pasted mouth does not swim. Neither reaches across `sidgan.faces.shots.jumps`.
+    Gaps are interpolated linearly. Landmarks are smoothed by a Gaussian with a standard deviation of one frame. The
+    crop is smoothed by a median of 13 frames and a Gaussian of 4, so that the network sees a steady face and the pasted
+    mouth does not swim. No filter crosses a cut found by `sidgan.faces.shots.jumps`.
     """
     seen = np.nonzero(scores > 0)[0]
     points, scores = points[: seen[-1] + 1], scores[: seen[-1] + 1]
@@ -33,7 +34,7 @@ def smooth(first: int, points: Float, scores: Float) -> FaceTrack:
 
 
 def _steadied(points: Float) -> tuple[Float, Float]:
-    """Landmarks (N, 68, 2) without jitter, and the squares (N, 3) with which the crop moves."""
+    """Smoothed landmarks (N, 68, 2), and smoothed face squares (N, 3) for the crop."""
     steady = gaussian_filter1d(points, 1.0, axis=0, mode="nearest")
     square = median_filter(face_square(points), (13, 1), mode="nearest")
     return steady, gaussian_filter1d(square, 4.0, axis=0, mode="nearest")

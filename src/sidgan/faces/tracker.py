@@ -1,9 +1,9 @@
-"""Faces through a video: detection on a few frames, 68 landmarks on every frame, tracks that never cross a shot cut.
+"""Face tracking: detection in some frames, 68 landmarks in every frame, and tracks that never cross a shot cut.
 
-Whole frames are searched every `KEY_EVERY` frames only, and coarsely; finely where nobody is found, where a shot
-begins, and every `FINE_EVERY` frames, since there may be small faces beside large ones. In between, each known face is
-confirmed in its own window. Landmarks need no detector: the box in which they are looked for follows from those of the
-frame before.
+A whole frame is searched only every `KEY_EVERY` frames, at a coarse scale. The search is finer where no face is found,
+at the start of a shot, and every `FINE_EVERY` frames, as there may be small faces beside large ones. In between, each
+known face is confirmed in a window around it. Landmarks need no detector: their box is predicted from the landmarks of
+the frame before.
 """
 
 from __future__ import annotations
@@ -24,31 +24,31 @@ from sidgan.types import Byte, Face, FaceTrack, Float, Frame
 
 KEY_EVERY = 25  #: frames between searches of a whole frame
 FINE_EVERY = 75  #: frames between fine searches, for small faces beside large ones
-MIN_SEEN = 5  #: frames in which a face must be seen to be followed at all
+MIN_SEEN = 5  #: least number of frames in which a face must be seen to get a track
 CHECK_EVERY = 5  #: frames between confirmations of a known face in its window
 MAX_GAP = 25  #: frames a face may be lost before its track ends
-TIGHT = 0.85  #: of a face's box: a smaller one, in which nearly the same landmarks should be found
-UNSURE = 0.03  #: of the box, by which the landmarks found in the two may differ on average where the box is good
-USUAL = 250  #: frames that tell how long a face usually is, from bridge of the nose to chin
-SAME_PLACE = 0.25  #: of the face square's side, by which two tracks of the same face may be apart
+TIGHT = 0.85  #: side of a tighter box relative to a face's box; both should give nearly the same landmarks
+UNSURE = 0.03  #: mean distance of the landmarks in the two boxes, relative to the box's side, from which one is doubted
+USUAL = 250  #: number of last frames whose median gives the usual length of a face, from bridge of the nose to chin
+SAME_PLACE = 0.25  #: distance of two tracks, relative to the face square's side, below which they show the same face
 
 
 @dataclass
 class _Follower:
-    """One face being followed: what was seen from frame ``known`` on, and how its box sits on its landmarks."""
+    """One face being followed: its landmarks and scores, and how its box lies relative to its landmarks."""
 
     number: int
-    first: int
-    known: int
+    first: int  # frame in which it was found
+    start: int  # frame of points[0] and scores[0]; later than ``first`` once old frames were dropped
     points: list[Float] = field(default_factory=list)
     scores: list[float] = field(default_factory=list)
     offset: Float = field(default_factory=lambda: np.zeros(2, np.float32))  # box centre - point centre, per spread
     ratio: float = 0.0  # box side per spread
     score: float = 0.0
-    lost: int = 0
+    lost: int = 0  # number of frames since it was last seen
 
     def calibrate(self, face: Face) -> None:
-        """Remember how the detector's box lies relative to the landmarks found in it."""
+        """Store how the detector's box lies relative to the landmarks found in it, for `predict`."""
         centre, spread = _spread(face.landmarks)
         x0, y0, x1, y1 = face.box
         self.offset = (np.array([(x0 + x1) / 2, (y0 + y1) / 2], np.float32) - centre) / spread
@@ -66,35 +66,42 @@ class _Follower:
         self.scores.append(score)
 
     def track(self, since: int) -> FaceTrack | None:
-        """What was seen from frame ``since`` on, smoothed, if the face was seen in enough frames."""
-        begin = max(0, since - self.known)
+        """The smoothed track from frame ``since`` on; ``None`` if the face was seen in too few frames."""
+        begin = max(0, since - self.start)
         points, scores = self.points[begin:], self.scores[begin:]
         if sum(score > 0 for score in scores) < MIN_SEEN:
             return None
-        return smooth(self.known + begin, np.stack(points), np.array(scores, np.float32))
+        return smooth(self.start + begin, np.stack(points), np.array(scores, np.float32))
 
     def forget(self, before: int) -> None:
-        many = max(0, before - self.known)
-        self.points, self.scores = self.points[many:], self.scores[many:]
-        self.known += many
+        count = max(0, before - self.start)
+        self.points, self.scores = self.points[count:], self.scores[count:]
+        self.start += count
 
 
 def _spread(points: Float) -> tuple[Float, float]:
-    """Centre and size of the upper face (no chin, no mouth: they move with speech)."""
+    """Centre and RMS radius of the landmarks of the upper face; chin and mouth move with speech."""
     stable = points[17:48]
     centre = stable.mean(0)
     return centre, float(np.sqrt(((stable - centre) ** 2).sum(1).mean())) + 1e-6
 
 
 def _length(points: Float) -> float:
-    """From the bridge of the nose to the chin, in eye distances."""
+    """Length of a face from the bridge of the nose to the chin, in eye distances."""
     return float(np.linalg.norm(points[8] - points[27]) / np.linalg.norm(points[45] - points[36]))
 
 
 class Tracker:
-    """Follows every face of a video, frame by frame; `finish` gives the tracks. Holds landmarks only, no pixels.
+    """Follows every face of a video, frame by frame; `finish` gives the tracks. Keeps landmarks only, no pixels.
 
-    Of pictures that never end, `recent` gives the tracks so far, and `forget` keeps memory from growing.
+    For live video, `recent` gives the tracks so far, and `forget` keeps memory from growing.
+
+    Args:
+        detector: finds faces; `Hog` by default.
+        points: finds landmarks; `landmarks` by default.
+
+    Attributes:
+        cuts: indices of the frames at which a shot begins, except the first one.
     """
 
     def __init__(self, detector: Detector | None = None, points: Landmarker | None = None) -> None:
@@ -104,11 +111,11 @@ class Tracker:
         self._numbers = count()
         self._cuts = CutFinder()
         self._since_key = KEY_EVERY
-        self._fine_at = 0  # from this frame on, the next search is a fine one
+        self._fine_at = 0  # a search at or after this frame is a fine one
         self.cuts: list[int] = []
 
     def add(self, frame: Frame) -> None:
-        """Look at the next frame."""
+        """Process the next frame."""
         luma = luma8(frame)
         cut = self._cuts.add(frame)
         if cut or (cut is None and self._all_gone(luma)):
@@ -128,25 +135,25 @@ class Tracker:
         self._active = [f for f in self._active if f.lost <= MAX_GAP]
 
     def here(self) -> dict[int, Float]:
-        """Landmarks (68, 2) px of the faces that are followed, in the last frame or where they were lost before it.
+        """The last known landmarks (68, 2) px of each face that is followed now.
 
-        By a number that each face keeps until its track ends.
+        The keys are numbers that faces keep until their tracks end.
         """
         return {follower.number: follower.points[-1] for follower in self._active}
 
     def finish(self) -> list[FaceTrack]:
-        """The tracks of at least `MIN_SEEN` seen frames, smoothed, largest times longest first; each face once."""
+        """The smoothed tracks with at least `MIN_SEEN` seen frames, by falling `prominence`, without duplicates."""
         return list(self._tracks(0).values())
 
     def recent(self, since: int) -> dict[int, FaceTrack]:
-        """What `finish` would give now of the frames from ``since`` on, by the faces' numbers.
+        """What `finish` would give now for the frames from ``since`` on, with the faces' numbers as keys.
 
-        More than `SMOOTHED` frames away from where it is cut off, a track is the same however much of it is known.
+        Only the first and last `SMOOTHED` frames of such a track may differ from those of the whole track.
         """
         return self._tracks(since)
 
     def forget(self, before: int) -> None:
-        """Free what is known of the frames before this one."""
+        """Drop everything about the frames before this one."""
         for follower in self._done + self._active:
             follower.forget(before)
         self._done = [follower for follower in self._done if follower.points]
@@ -160,7 +167,7 @@ class Tracker:
         return kept
 
     def _all_gone(self, luma: Byte) -> bool:
-        """Whether there were faces in the last frame, and none of them is where it was."""
+        """Whether faces were seen in the last frame, and none of them is confirmed at its place in this one."""
         seen = [f for f in self._active if not f.lost]
         return bool(seen) and all(self._detector.confirm(luma, f.predict(f.points[-1])) is None for f in seen)
 
@@ -170,7 +177,7 @@ class Tracker:
         if follower.lost or (index - follower.first) % CHECK_EVERY == 0:
             score = self._detector.confirm(luma, box)
             if score is None:
-                if not follower.lost:  # nothing vouches for the frames since the last confirmation
+                if not follower.lost:  # nothing confirms the frames since the last check either
                     for i in range(1, min(CHECK_EVERY, len(follower.scores))):
                         follower.scores[-i] = 0.0
                 follower.lost += 1
@@ -182,24 +189,25 @@ class Tracker:
         else:
             points = self._points(luma, box)
         if np.linalg.norm(points.mean(0) - last.mean(0)) > 0.04 * (box[2] - box[0]):
-            points = self._points(luma, follower.predict(points))  # it moved: look again from where it is now
+            points = self._points(luma, follower.predict(points))  # it moved: search again in its new box
         follower.add(points, follower.score)
 
     def _checked(self, follower: _Follower, luma: Byte, box: Box) -> tuple[Box, Float]:
-        """The box of a face and what is found in it, or a smaller one where that is more like the face so far.
+        """The box of a face and the landmarks in it, or a tighter box where that fits the face's usual length better.
 
-        In a box that is too large mouths are found on chins and chins on necks, and the next box is larger still.
+        In a box that is too large, the mouth is found on the chin and the chin on the neck, and the predicted boxes
+        keep growing.
         """
         shrink = (1 - TIGHT) / 2 * (box[2] - box[0])
         tight = box[0] + shrink, box[1] + shrink, box[2] - shrink, box[3] - shrink
-        found, other = self._points(luma, box), self._points(luma, tight)
-        if np.linalg.norm(found - other, axis=1).mean() < UNSURE * (box[2] - box[0]):
-            return box, found
-        usual = float(np.median([_length(points) for points in follower.points[-USUAL:]]))
-        if abs(_length(other) - usual) >= abs(_length(found) - usual):
-            return box, found
+        points, tight_points = self._points(luma, box), self._points(luma, tight)
+        if np.linalg.norm(points - tight_points, axis=1).mean() < UNSURE * (box[2] - box[0]):
+            return box, points
+        usual = float(np.median([_length(earlier) for earlier in follower.points[-USUAL:]]))
+        if abs(_length(tight_points) - usual) >= abs(_length(points) - usual):
+            return box, points
         follower.ratio *= TIGHT
-        return tight, other
+        return tight, tight_points
 
     def _key_frame(self, luma: Byte, index: int) -> None:
         fine = index >= self._fine_at
@@ -219,7 +227,7 @@ class Tracker:
 
 
 def _same_place(track: FaceTrack, other: FaceTrack) -> bool:
-    """Whether a track mostly lies on a face that another one follows: the detector finds some faces twice."""
+    """Whether a track mostly lies on the face that ``other`` follows: the detector finds some faces twice."""
     shared = range(max(track.first, other.first), min(track.frames.stop, other.frames.stop))
     if 2 * len(shared) < len(track):
         return False
@@ -229,14 +237,14 @@ def _same_place(track: FaceTrack, other: FaceTrack) -> bool:
 
 
 def prominence(track: FaceTrack) -> float:
-    """Seen frames times median side: the larger and longer on screen, the more prominent."""
+    """Number of seen frames times median side in px: larger for faces that are larger or longer on screen."""
     return float(track.visible.sum() * np.median(track.matrices[:, 0, 0]))
 
 
 def track_faces(frames: Iterable[Frame]) -> tuple[list[FaceTrack], list[Fraction]]:
-    """Every face of a video, the most prominent first, and the seconds at which its frames are shown.
+    """The face tracks of a video, the most prominent first, and the presentation times of its frames in seconds.
 
-    One pass, and memory for landmarks only.
+    Reads the frames once and keeps no pixels.
     """
     tracker, times = Tracker(), list[Fraction]()
     for frame in frames:

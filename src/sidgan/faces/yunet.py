@@ -1,7 +1,7 @@
-"""OpenCV's face detector YuNet in place of `sidgan.faces`' own, for footage with small, turned or half-hidden faces.
+"""OpenCV's face detector YuNet, an alternative to dlib's for footage with small, turned or half-hidden faces.
 
-The model file is fetched on first use (`sidgan.downloads.YUNET`). It finds a face with five points; the 68 landmarks
-come from the same model as ever, in the box that these five points imply.
+The model file is downloaded on first use (`sidgan.downloads.YUNET`). It gives five points for each face; the 68
+landmarks come from dlib's model, in a box computed from these five points.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from sidgan.faces.detector import WINDOW_FACE, overlap
 from sidgan.faces.models import Box, landmarks
 from sidgan.types import Byte, Face, Float
 
-LONG_SIDE = 960  #: px to which a frame is reduced
-SMALLEST = 32  #: px; the network halves its input five times
+LONG_SIDE = 960  #: px, long side to which larger frames are reduced
+SMALLEST = 32  #: px, least side of the input, which the network halves five times
 MIN_SCORE = 0.8
 
 #: Pupils, nose tip and mouth corners in the landmark model's box, as x + iy with the box from 0 to 1; the means over
@@ -29,20 +29,20 @@ class YuNet:
     """A `sidgan.faces.Detector`.
 
     Raises:
-        DownloadError: the model file is not there and cannot be fetched, or is not the published one.
+        DownloadError: the model file cannot be downloaded, or its checksum differs from the published file's.
     """
 
     def __init__(self) -> None:
         self._net = cv2.FaceDetectorYN.create(str(fetch(YUNET)), "", (320, 320), MIN_SCORE)
 
     def search(self, luma: Byte, fine: bool = False) -> list[Face]:
-        """All faces of a grey frame (H, W); it sees large and small ones at once, ``fine`` or not."""
+        """All faces of a grey frame (H, W) uint8; finds large and small ones at once, so ``fine`` has no effect."""
         scale = min(1.0, LONG_SIDE / max(luma.shape))
         found = self._detect(luma, scale)
         return [Face(box, score, landmarks(luma, box)) for box, score in found]
 
     def confirm(self, luma: Byte, box: Box) -> float | None:
-        """The score of the face expected in ``box``, if it is still there: only its surroundings are looked at."""
+        """The score of the face expected in ``box``, or ``None``; only a window around the box is searched."""
         x0, y0, x1, y1 = box
         margin = 0.5 * (x1 - x0)
         left, top = max(0, int(x0 - margin)), max(0, int(y0 - margin))
@@ -70,7 +70,7 @@ class YuNet:
 
 
 def box_of_five(points: Float) -> Box:
-    """The box of the 68-landmark model around pupils, nose tip and mouth corners (5, 2), by least squares."""
+    """The box for the 68-landmark model, from pupils, nose tip and mouth corners (5, 2), by a least squares fit."""
     seen = points[:, 0] + 1j * points[:, 1]
     shape = _FIVE - _FIVE.mean()
     turn = np.vdot(shape, seen - seen.mean()) / np.vdot(shape, shape)
@@ -81,5 +81,5 @@ def box_of_five(points: Float) -> Box:
 
 @lru_cache(maxsize=1)
 def detector() -> YuNet:
-    """One for the process."""
+    """The `YuNet` of this process, loaded on first use."""
     return YuNet()

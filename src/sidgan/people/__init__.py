@@ -1,4 +1,4 @@
-"""The people of a video: faces that are followed (`tracked`), their pictures (`references`), who is who (`cast`)."""
+"""The people of a video: face tracks to redraw (`tracked`), reference pictures (`references`), identities (`cast`)."""
 
 from sidgan.people.cast import SAME, Looks, Member, members
 from sidgan.people.references import References, sharpness

@@ -1,6 +1,6 @@
-"""The people of a video: face tracks put together by identity and numbered, the most prominent first.
+"""The people of a video: face tracks grouped by identity and numbered, the most prominent person first.
 
-A track ends at a shot's end, so one person has many. One numbering holds wherever a user gives or reads a number:
+A track ends with its shot, so one person may have many. The numbers are the same wherever a user gives or reads one:
 ``sidgan faces``, ``dub --face``, ``dub --speaker``, ``adapt --face`` and the report of a dub.
 """
 
@@ -17,9 +17,9 @@ from sidgan import faces, geometry
 from sidgan.people.tracked import TrackedFace
 from sidgan.types import Byte, Clip, FaceTrack, Float, Frame
 
-SAME = 0.5  #: distance of identities below which two tracks show one person; strangers are 0.6 and more apart
-LOOKS = 3  #: frames of a track from which its identity is taken
-LOOK = 256  #: px, side of the crops for that
+SAME = 0.5  #: distance of identity embeddings below which two tracks show one person; different people have 0.6 or more
+SAMPLES = 3  #: number of frames of a track whose embeddings are averaged
+SIDE = 256  #: px, side of the crops for that
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class Member:
     """One person of a video.
 
     Attributes:
-        number: 1 is the most prominent. Those who can be redrawn nowhere come last.
-        tracks: places of their tracks among the video's, the most prominent first.
-        identity: (128,) mean over the tracks.
+        number: 1 for the most prominent person. People whose face can never be redrawn come last.
+        tracks: indices into the video's tracks, the most prominent first.
+        identity: (128,) embedding, the mean over the tracks.
     """
 
     number: int
@@ -38,56 +38,56 @@ class Member:
 
 
 class Looks:
-    """Takes the identities of some tracks while a video is read once more.
+    """Computes the identity embeddings of tracks while the video is read a second time.
 
     Args:
-        people: by their place among the video's tracks.
+        people: tracked faces, by index into the video's tracks.
 
     Attributes:
-        last: the last frame that is needed, -1 if none is.
+        last: index of the last frame that is needed, -1 if none is.
     """
 
     def __init__(self, people: Mapping[int, TrackedFace]) -> None:
         self._people = people
-        self._wanted: dict[int, list[int]] = defaultdict(list)  # by frame: whose identity is taken
-        self._seen: dict[int, list[Float]] = defaultdict(list)
+        self._wanted: dict[int, list[int]] = defaultdict(list)  # by frame: tracks whose embedding is computed there
+        self._found: dict[int, list[Float]] = defaultdict(list)  # by track: its embeddings
         for i, person in people.items():
             usable = list(person.usable())
             usable = usable or [index for index in person.track.frames if person.track.visible[person.row(index)]]
-            for k in range(LOOKS):
-                self._wanted[usable[len(usable) * (2 * k + 1) // (2 * LOOKS)]].append(i)
+            for k in range(SAMPLES):
+                self._wanted[usable[len(usable) * (2 * k + 1) // (2 * SAMPLES)]].append(i)
         self.last = max(self._wanted, default=-1)
 
     def see(self, frame: Frame) -> None:
-        """Look at the next frame."""
+        """Compute the embeddings that are wanted of this frame."""
         for i in self._wanted.get(frame.index, []):
             person = self._people[i]
             row = person.row(frame.index)
-            image = geometry.crop_face(frame, person.track.matrices[row], LOOK).image
-            self._seen[i].append(identity(image, person.points[row]))
+            image = geometry.crop_face(frame, person.track.matrices[row], SIDE).image
+            self._found[i].append(identity(image, person.points[row]))
 
     def identities(self) -> dict[int, Float]:
-        """The mean identity (128,) of each track."""
-        return {i: np.mean(found, 0) for i, found in self._seen.items()}
+        """The mean embedding (128,) of each track."""
+        return {i: np.mean(found, 0) for i, found in self._found.items()}
 
 
 def identity(image: Byte, points: Float) -> Float:
-    """Identity (128,) of the face with the unit landmarks (68, 2) in a crop (S, S, 3)."""
+    """Identity embedding (128,) of the face with landmarks (68, 2), in unit coordinates, in a crop (S, S, 3)."""
     return faces.embed(image, points * len(image) - 0.5)
 
 
 def members(people: Mapping[int, TrackedFace], identities: Mapping[int, Float]) -> tuple[Member, ...]:
-    """Put the tracks of each person together, and number the people.
+    """Group the tracks by person, and number the people.
 
-    Tracks that can be redrawn nowhere are added to the people that the others make up, but have no influence on the
-    order of these: their numbers are the same whether such tracks are among ``people`` or not.
+    Tracks that can never be redrawn are assigned last and do not influence the order. So the numbers of the other
+    people are the same whether such tracks are among ``people`` or not.
 
     Args:
-        people: by their place among the video's tracks, which are in order of prominence.
-        identities: of each of them.
+        people: tracked faces, by index into the video's tracks, which are in order of prominence.
+        identities: embedding (128,) of each of them.
     """
     usable = {i for i, person in people.items() if person.candidates()}
-    groups = _together({i: people[i].track for i in sorted(people, key=lambda i: (i not in usable, i))}, identities)
+    groups = _grouped({i: people[i].track for i in sorted(people, key=lambda i: (i not in usable, i))}, identities)
 
     def order(group: list[int]) -> tuple[float, float]:
         seen = {i: faces.prominence(people[i].track) for i in group}
@@ -100,21 +100,21 @@ def members(people: Mapping[int, TrackedFace], identities: Mapping[int, Float]) 
 
 
 def unknown() -> Member:
-    """The person of a video with a single track, where nobody needs to know what they look like."""
+    """The person of a video with a single track, where no embedding is needed: its identity is infinite."""
     return Member(1, (0,), np.full(128, np.inf, np.float32))
 
 
 def distance(one: Float, other: Float) -> float:
-    """How unlike two identities (128,) are, a Euclidean distance; see `SAME`."""
+    """Euclidean distance of two identity embeddings (128,); see `SAME`."""
     return float(np.linalg.norm(one - other))
 
 
 def place(people: Sequence[TrackedFace], times: Sequence[Fraction], clip: Clip) -> str:
-    """Where and when a person is seen, so that a user knows who is meant.
+    """A text such as ``left, 120 px, from 3.2 s on``: where and when a person is seen, so that a user knows who it is.
 
     Args:
-        people: their tracks, the most prominent first.
-        times: seconds at which the video's frames are shown.
+        people: the person's tracks, the most prominent first.
+        times: presentation times of the video's frames in seconds.
         clip: the video.
     """
     track = max(people, key=lambda p: len(p.track)).track
@@ -124,25 +124,28 @@ def place(people: Sequence[TrackedFace], times: Sequence[Fraction], clip: Clip) 
     return f"{where}, {np.median(people[0].sides):.0f} px, from {begin:.1f} s on"
 
 
-def _together(tracks: Mapping[int, FaceTrack], identities: Mapping[int, Float]) -> list[list[int]]:
-    """Group tracks by person: alike, and never seen in one frame. Each joins the nearest group, or begins a new one."""
+def _grouped(tracks: Mapping[int, FaceTrack], identities: Mapping[int, Float]) -> list[list[int]]:
+    """Group tracks by person, greedily and in order: each joins the nearest group, or starts a new one.
+
+    It can only join a group that is nearer than `SAME` and of which no track is ever seen in the same frame.
+    """
     groups: list[list[int]] = []
     for i in tracks:
-        strangers = [any(_meet(tracks[i], tracks[j]) for j in group) for group in groups]
-        near = [g for g, s in zip(groups, strangers, strict=True) if not s and _apart(i, g, identities) < SAME]
+        excluded = [any(_meet(tracks[i], tracks[j]) for j in group) for group in groups]
+        near = [g for g, x in zip(groups, excluded, strict=True) if not x and _mean_distance(i, g, identities) < SAME]
         if near:
-            min(near, key=lambda g: _apart(i, g, identities)).append(i)
+            min(near, key=lambda g: _mean_distance(i, g, identities)).append(i)
         else:
             groups.append([i])
     return groups
 
 
-def _apart(i: int, group: Sequence[int], identities: Mapping[int, Float]) -> float:
+def _mean_distance(i: int, group: Sequence[int], identities: Mapping[int, Float]) -> float:
     return float(np.mean([distance(identities[i], identities[j]) for j in group]))
 
 
 def _meet(one: FaceTrack, other: FaceTrack) -> bool:
-    """Whether both are seen in one frame."""
+    """Whether both are visible in the same frame."""
     shared = range(max(one.first, other.first), min(one.frames.stop, other.frames.stop))
     if not shared:
         return False

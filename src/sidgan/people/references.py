@@ -1,4 +1,4 @@
-"""The reference pictures of a face: what a network draws its person after."""
+"""The reference pictures of a face, which show the network what the person looks like."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from sidgan.types import Byte, Frame
 
 
 class References:
-    """Finds people's reference pictures. It reads the video by itself, ahead of the drawing, as far as is needed.
+    """Selects the reference pictures of tracked faces. It reads the video itself, ahead of drawing, as far as needed.
 
     Args:
-        frames: the video in order, or only those of its frames that are candidates.
-        people: those with `TrackedFace.candidates`.
+        frames: the frames of the video in order, or only those that are candidates.
+        people: the faces; those without `TrackedFace.candidates` get no pictures.
         size: side of the pictures in px.
-        count: pictures of each person, 1 or 2.
+        count: number of pictures of each face, 1 or 2.
     """
 
     def __init__(self, frames: Iterable[Frame], people: Iterable[TrackedFace], size: int, count: int = 1) -> None:
@@ -33,9 +33,9 @@ class References:
                     self._wanted[index].append((person, which))
 
     def pictures(self, person: TrackedFace) -> Byte:
-        """The sharpest candidates of a person, (K, S, S, 3) uint8 RGB.
+        """The sharpest candidate for each reference of a face, (K, S, S, 3) uint8 RGB; kept in ``person``.
 
-        Those of a person are kept. Whoever has none yet must not have been passed by the reader.
+        Faces may be asked for in any order.
         """
         if person.pictures is not None:
             return person.pictures

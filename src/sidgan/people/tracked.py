@@ -1,6 +1,6 @@
-"""A face that is followed through a shot, to be redrawn: what is hidden of it, and where it is left alone.
+"""A face track to be redrawn: which part of the face is hidden, and in which frames it is left as filmed.
 
-One person may have many, a shot each: those are put together in `sidgan.people.cast`.
+One person may have many tracks, one for each shot; `sidgan.people.cast` groups them.
 """
 
 from __future__ import annotations
@@ -20,36 +20,35 @@ from sidgan.geometry import mouth_opening, mouth_signals
 from sidgan.nn import Features
 from sidgan.types import Array, Byte, FaceTrack, Float
 
-MIN_SIDE = 64  #: px; a smaller face square is left alone
-MAX_YAW = 60  #: degrees; a face turned further is left alone
-FRONTAL = 20  #: degrees of yaw within which a face is a good reference
-REFERENCE_FRAMES = 25  #: usable frames at a track's beginning among which a single reference is chosen
-PAIR_FRAMES = 250  #: and a pair: there should be closed lips among them, and lips as far open as they get
-#: Shares of these frames, those with the lips closest together and furthest apart, of which the sharpest is taken. The
+MIN_SIDE = 64  #: px; a smaller face square is left as filmed
+MAX_YAW = 60  #: degrees; a face turned further is left as filmed
+FRONTAL = 20  #: degrees of yaw below which a face is a good reference
+REFERENCE_FRAMES = 25  #: number of usable frames at a track's start from which a single reference is chosen
+PAIR_FRAMES = 250  #: the same for a pair: more, as they should include closed lips, and lips as wide open as they get
+#: Shares of these frames from which the sharpest is taken: those with the lips closest together and furthest apart. The
 #: first share is large since the very closest lips are pressed together, and show little of their colour and shape.
 CLOSED_SHARE, OPEN_SHARE = 0.2, 0.05
-SHUT = 0.02  #: eye distances between the inner lips, up to which a mouth counts as shut: no teeth are seen
-FULL = 0.8  #: of their usual height: lips that show less are bitten or sucked in, and are no model for a drawing
+SHUT = 0.02  #: distance of the inner lips, in eye distances, up to which a mouth counts as shut: no teeth are seen
+FULL = 0.8  #: least height of closed lips, relative to the median: lips that show less are bitten or sucked in
 
 
 @dataclass(eq=False)
 class TrackedFace:
-    """A face track that is being redrawn.
+    """A face track that is being redrawn. A row is a frame's index into the arrays of the track, see `row`.
 
     Attributes:
         points: (N, 68, 2) landmarks in unit coordinates.
         boxes: (N, 4) hidden boxes in unit coordinates.
         sides: (N,) side of the face square in px.
-        bridged: (N,) bool, frames of a short loss, in which the face is assumed to have moved on evenly.
-        doubts: {row: what speaks against redrawing the face there}; empty until `sidgan.dubbing` fills it.
-        covers: {row: what lies in front of the face there, (24, 24) uint8 of 255}; likewise.
-        tone: the running correction of the redrawn face's tone.
-        border: where its surroundings begin, as a running mean.
-        contours: how clear its mouth is, as a running mean.
-        chosen: frames of its references, where these were tried; else the sharpest of the candidates are taken.
-        best: for each reference wanted, sharpness, picture (S, S, 3) and row of the sharpest candidate so far.
-        pictures: (K, S, S, 3) the references, once they are chosen. shown: their rows.
-        reference: what the network made of them.
+        bridged: (N,) bool, frames in which the face was lost only briefly and its landmarks are interpolated.
+        doubts: {row: why the face should not be redrawn there}; empty until `sidgan.dubbing` fills it.
+        covers: {row: what lies in front of the face there, (24, 24) uint8, 0 to 255}; likewise.
+        tone, border, contours: blending of the redrawn face; each depends on the last frames.
+        chosen: frames of the references if they were decided beforehand; else the sharpest candidates are taken.
+        best: {reference: (sharpness, picture (S, S, 3), row) of the sharpest candidate so far}.
+        pictures: (K, S, S, 3) uint8 RGB, the references, once they are chosen.
+        shown: rows of the references.
+        reference: the network's features of the references.
     """
 
     track: FaceTrack
@@ -73,11 +72,11 @@ class TrackedFace:
         self.begin()
 
     def begin(self) -> None:
-        """Forget what was drawn before: another stretch of the output begins."""
+        """Reset what depends on frames drawn before: another stretch of the output begins."""
         self.tone, self.border, self.contours, self.best = ToneMatch(), Border(), Contours(), {}
 
     def follow(self, track: FaceTrack) -> None:
-        """Go on with another stretch of the same face."""
+        """Continue with another track of the same face."""
         self.track = track
         self.points = geometry.to_unit(self.track.matrices, self.track.landmarks)
         self.boxes = geometry.mask_boxes(self.points)
@@ -85,11 +84,11 @@ class TrackedFace:
         self.bridged = np.zeros(len(self.track), bool)
 
     def row(self, index: int) -> int:
-        """Where frame ``index`` is in the arrays."""
+        """The row of frame ``index`` in the arrays."""
         return index - self.track.first
 
     def refusal(self, index: int) -> str | None:
-        """Why the face cannot be redrawn in a frame, if so."""
+        """Why the face cannot be redrawn in frame ``index``; ``None`` if it can."""
         row = self.row(index)
         if not (self.track.visible[row] or self.bridged[row]):
             return "face not visible"
@@ -100,23 +99,23 @@ class TrackedFace:
         return self.doubts.get(row)
 
     def usable(self) -> Iterator[int]:
-        """The frames in which the face can be redrawn."""
+        """The indices of the frames in which the face can be redrawn."""
         return (index for index in self.track.frames if self.refusal(index) is None)
 
     def mute(self) -> bool:
-        """Whether the mouth is shut wherever the face can be redrawn: nothing shows a network what is in it."""
+        """Whether the mouth stays shut wherever the face can be redrawn, so that no frame shows teeth or tongue."""
         rows = [self.row(index) for index in self.usable()]
         return bool(np.quantile(mouth_opening(self.points[rows]), 1 - OPEN_SHARE) <= SHUT) if rows else False
 
     def candidates(self, count: int = 1, open_share: float = OPEN_SHARE) -> list[list[int]]:
         """For each of ``count`` references (1 or 2), the frames to choose the sharpest from; empty if none is usable.
 
-        They are the frontal ones among the first usable frames, or else the least turned one. Of two references, one
-        shows the lips closed and one open: together they hold what a mouth is made of. A face with something in front
-        of it is a candidate only where all have. Once a choice was made (``chosen``), there are no others.
+        They are the frontal ones among the first usable frames, or else the one turned least. Of two references, one
+        shows closed lips and one open lips. Frames with something in front of the face are candidates only if there are
+        no others. If the references were decided beforehand (``chosen``), only these are returned.
 
         Args:
-            open_share: of these frames, those with the lips furthest apart, which are candidates for the open one.
+            open_share: share of these frames, with the lips furthest apart, that are candidates for the open one.
         """
         if len(self.chosen) == count:
             return [[index] for index in self.chosen]
@@ -132,8 +131,8 @@ def telling(pose: Float, points: Float, count: int, open_share: float = OPEN_SHA
     """For each of ``count`` references, which of N pictures of a face are candidates; see `TrackedFace.candidates`.
 
     Args:
-        pose: (N, 3) degrees.
-        points: (N, 68, 2) unit landmarks.
+        pose: (N, 3) yaw, pitch and roll in degrees.
+        points: (N, 68, 2) landmarks in unit coordinates.
     """
     yaw = np.abs(pose[:, 0])
     frontal = np.flatnonzero(yaw < FRONTAL) if (yaw < FRONTAL).any() else np.argsort(yaw, kind="stable")[:1]
@@ -147,19 +146,19 @@ def telling(pose: Float, points: Float, count: int, open_share: float = OPEN_SHA
 
 
 def redrawn(people: Iterable[TrackedFace], faces: str) -> dict[int, list[TrackedFace]]:
-    """Who is redrawn in which frame.
+    """Which faces are redrawn in which frame.
 
     Args:
-        people: those with `TrackedFace.candidates`, the most prominent first.
-        faces: ``largest``: the most prominent of each moment; ``all``: everybody.
+        people: faces with `TrackedFace.candidates`, the most prominent first.
+        faces: ``largest`` for the most prominent face of each frame, or ``all``.
 
     Returns:
-        {frame: those who may be redrawn in it}; see `TrackedFace.refusal` for whether they are.
+        {frame: faces to redraw in it}, unless `TrackedFace.refusal` says otherwise.
     """
     by_frame: dict[int, list[TrackedFace]] = defaultdict(list)
     for person in people:
         for index in person.track.frames:
-            # Whoever is most prominent remains so while out of sight, or somebody else would speak for half a second.
+            # The most prominent face remains so while it is lost; or somebody else would speak for half a second.
             if faces == "all" or not by_frame[index]:
                 by_frame[index].append(person)
     return by_frame
