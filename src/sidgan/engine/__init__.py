@@ -1,10 +1,10 @@
-"""How a generator is run: by which engine, on which device, in what precision, and in batches of one fixed size.
+"""Inference: runs a generator in an engine, on a device, in a precision, and in batches of one fixed size.
 
 ::
 
-    Engine ─ batches ─▶ Painter ─┬─ torch: the network as it is, bf16 where hardware has it
-                                 ├─ onnx: the network written down once as an ONNX graph, in ONNX Runtime
-                                 └─ openvino: the same graph in OpenVINO, bf16 where hardware has it
+    Engine ─ batches ─▶ Painter ─┬─ torch: the PyTorch network, bf16 where the hardware supports it
+                                 ├─ onnx: the network exported as an ONNX graph, in ONNX Runtime
+                                 └─ openvino: the same graph in OpenVINO, bf16 where the hardware supports it
 """
 
 from sidgan.engine.choice import Kind, check_engine

@@ -1,4 +1,4 @@
-"""Devices by name, and the precision that suits them."""
+"""Devices by name, and the precision to use on them."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from sidgan.config import require
 
 
 def is_device(name: str) -> bool:
-    """Whether a text names a device: ``cpu``, ``cuda`` or ``cuda:N``."""
+    """Whether a text is the name of a device: ``cpu``, ``cuda`` or ``cuda:N``."""
     kind, _, index = name.partition(":")
     return name in ("cpu", "cuda") or (kind == "cuda" and index.isdecimal())
 
 
 def choose_device(name: str) -> torch.device:
-    """The device for ``auto``, ``cpu``, ``cuda`` or ``cuda:N``, of N as they are counted from 0.
+    """The device for ``auto`` (CUDA if available, else the CPU), ``cpu``, ``cuda`` or ``cuda:N``, with N from 0.
 
     Raises:
         ConfigError: there is no such device.
@@ -30,13 +30,13 @@ def choose_device(name: str) -> torch.device:
 
 
 def choose_precision(device: torch.device) -> str:
-    """The mixed precision that makes training faster on a device, by Lightning's name.
+    """The fastest precision on a device, by Lightning's name: ``bf16-mixed`` or ``32-true``.
 
-    bf16 needs hardware that multiplies it. Without it, it is emulated: on CPUs tens of times slower than fp32, and on
-    GPUs before Ampere (compute capability 8.0), which torch calls supported all the same, slower too.
+    bf16 needs hardware support. Otherwise it is emulated: on CPUs tens of times slower than fp32, and slower on GPUs
+    before Ampere (compute capability 8.0) as well, although torch reports it as supported there.
     """
     if device.type == "cuda":
         native = torch.cuda.get_device_capability(device) >= (8, 0)
     else:
-        native = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()  # torch has no public name for it
+        native = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()  # torch has no public function for it
     return "bf16-mixed" if native else "32-true"

@@ -1,4 +1,4 @@
-"""What an engine draws, in torch: `redrawn` is the picture that every other engine must make as well."""
+"""Drawing a batch of faces in torch: `redrawn` defines the output that all engines must reproduce."""
 
 from __future__ import annotations
 
@@ -13,27 +13,28 @@ from sidgan.nn import Features, Generator
 
 
 class Painter(Protocol):
-    """A generator that is ready to draw batches of one size, for one number of reference pictures.
+    """A generator in some engine, ready to draw batches of one size with a fixed number of reference pictures.
 
     Attributes:
-        name: what runs it, for reports.
+        name: engine and precision, for reports.
     """
 
     name: str
 
     def encode(self, pictures: Tensor) -> Features:
-        """What this painter needs to know of reference pictures (1, K, 3, T, T) in [0, 1]."""
+        """Features of reference pictures (1, K, 3, T, T) in [0, 1], for this painter's `draw`."""
 
     def draw(self, faces: Tensor, hidden: Tensor, mels: Tensor, reference: Features, placed: Tensor | None) -> Tensor:
-        """As `redrawn`, with what `encode` made of the pictures."""
+        """See `redrawn`; ``reference`` comes from `encode`."""
 
 
 class TorchPainter:
-    """The network as it is.
+    """The PyTorch network.
 
     Args:
-        generator: in evaluation, on its device.
-        exact: fp32 throughout; otherwise bf16 where hardware makes it faster.
+        generator: in evaluation mode, on ``device``.
+        device: where the generator is.
+        exact: always use fp32; otherwise bf16 is used where the hardware supports it.
     """
 
     def __init__(self, generator: Generator, device: torch.device, exact: bool = False) -> None:
@@ -59,12 +60,12 @@ def redrawn(
     generator: Generator, faces: Tensor, hidden: Tensor, mels: Tensor, reference: Features,
     placed: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
-    """A generator's finest picture of faces, at their size.
+    """A generator's finest output for a batch of faces, at their own size.
 
     Args:
-        faces: (N, 3, T, T) in [0, 1], T one of the generator's ``sizes`` or, for one that copies, a multiple of them.
-        hidden: (N, 1, T, T) bool; what it covers is blacked out before the network sees it.
-        mels: (N, 1, 80, 28).
+        faces: (N, 3, T, T) in [0, 1]. T is one of the generator's ``sizes``, or a multiple if its output copies pixels.
+        hidden: (N, 1, T, T) bool; pixels to black out before the network sees them.
+        mels: (N, 1, 80, 28) mel windows.
         reference: from `Generator.encode_reference`, of pictures of T px.
         placed: (N, K, 2, 3), see `Generator.decode`.
 
@@ -76,7 +77,7 @@ def redrawn(
     queries = faces if generator.config.sees_mouth else faces.masked_fill(hidden, 0)
     if side == own:
         return generator.decode(queries, reference, mels, placed=placed, finest=True)[side]
-    # A reduced pixel that is hidden in part is hidden: its edge must be as hard as in training.
+    # A reduced pixel is hidden if any part of it is: the mask must have a hard edge, as in training.
     covered = F.max_pool2d(hidden.float(), side // own) > 0
     small = F.avg_pool2d(faces, side // own).masked_fill(covered, 0)
     return generator.decode(small, reference, mels, placed=placed, sharp=queries, finest=True)[side]

@@ -1,4 +1,4 @@
-"""Models in files: what an engine can load, and generators written for others."""
+"""Model files: loading weights or exported graphs for an engine, and exporting generators as ONNX files."""
 
 from __future__ import annotations
 
@@ -16,33 +16,34 @@ from sidgan.nn import Generator
 
 
 def load(model: Path | str = "bundled") -> Generator | Graph:
-    """What an engine runs: a generator from weights, ``bundled`` or a file, or a graph from an ``.onnx`` file.
+    """Load a generator from weights (``bundled`` or a file), or a graph from an ``.onnx`` file.
 
     Raises:
-        CheckpointError: the file is not there or not one of those.
-        SidganError: the package that reads ``.onnx`` is missing.
+        CheckpointError: the file is missing or is neither of these.
+        SidganError: the package that reads ``.onnx`` files is missing.
     """
     return read_graph(Path(model)) if str(model).endswith(".onnx") else load_generator(model)
 
 
 def export(weights: Path | str, out: Path, *, size: int | None = None, batch: int = 8) -> str:
-    """Write a generator as an ONNX file, with its configuration, origin and terms.
+    """Export a generator as an ONNX file, with its configuration, origin and licence terms as metadata.
 
-    The file takes float32 in [0, 1] and is for one batch and size: ``faces`` (batch, 3, size, size), ``hidden`` (batch,
-    1, size, size) bool, ``mels`` (batch, 1, 80, 28), ``placed`` (batch, K, 2, 3) and ``pictures`` (1, K, 3, size,
-    size); it gives ``drawn`` (batch, 3, size, size). See `sidgan.engine.drawing.redrawn`.
+    The graph is for one batch and face size. Its inputs are ``faces`` (batch, 3, size, size), ``hidden`` (batch, 1,
+    size, size) bool, ``mels`` (batch, 1, 80, 28), ``placed`` (batch, K, 2, 3) and ``pictures`` (1, K, 3, size, size),
+    its output is ``drawn`` (batch, 3, size, size). All but ``hidden`` are float32, and pictures are in [0, 1]. See
+    `sidgan.engine.drawing.redrawn`.
 
     Args:
         weights: ``bundled`` or the weights file.
-        out: ends in ``.onnx``; appears only when complete.
-        size: side of the faces in px, one of `sidgan.engine.run.sides`: the generator's own by default.
-        batch: faces at a time.
+        out: must end in ``.onnx``; appears only when complete.
+        size: side of the faces in px, one of `sidgan.engine.run.sides`; the generator's own by default.
+        batch: faces in a batch.
 
     Returns:
-        One line about what was written.
+        One line about what was written, for the user.
 
     Raises:
-        SidganError: packages are missing, or the graph draws something else than torch.
+        SidganError: packages are missing, or the graph's output differs from torch's.
         CheckpointError, ConfigError, OutputError: unusable weights, an impossible size, or an unwritable file.
     """
     check_engine("onnx")

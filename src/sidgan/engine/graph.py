@@ -1,7 +1,8 @@
-"""A generator written down as an ONNX graph, for batches of one shape: for other engines, and as a file for others.
+"""A generator as an ONNX graph for batches of one shape, to run it in other engines or to export it as a file.
 
-The graph is all of `redrawn`: hiding the mouth is part of it. Inside an engine it takes the references' maps, which are
-made once for a person; in a file it takes their pictures, so that nothing else is needed.
+The graph contains all of `redrawn`, including the masking of the mouth. Inside an engine, it takes the feature maps of
+the references, which are computed once for a person. An exported file takes the reference pictures instead, so that it
+needs nothing else.
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ from sidgan.files import finished, require_weights, writing
 from sidgan.nn import Features, Generator
 from sidgan.nn.generator import PICTURE
 
-OPSET = 18  #: of the graph; sampling at given places came with 16
+OPSET = 18  #: ONNX operator set; GridSample needs 16
 FORMAT = "sidgan-onnx-1"
-KEPT = 16  #: px; the side to which the expected picture is reduced in a file
+KEPT = 16  #: px, side to which the expected output is reduced in a file
 CONSENT = "Only for footage of people who agreed to it; tell the audience that the result is altered."
 LICENCE = "The weights keep the terms of what they were trained on; those bundled with sidgan: see its MODEL_CARD.md."
 
@@ -38,13 +39,13 @@ class Graph:
     """A graph and what must be known to run it.
 
     Attributes:
-        config: of the generator.
-        batch: faces at a time.
+        config: the generator's configuration.
+        batch: faces in a batch.
         size: their side in px.
-        references: K, pictures of the person.
-        encoded: it takes the references' maps, not only their pictures.
-        model: the ONNX file's bytes.
-        expected: (batch, 3, R, R) in [0, 1], what torch draws for `example`, reduced to R px.
+        references: K, the number of reference pictures of a person.
+        encoded: whether its inputs include the feature maps of the references, or only their pictures.
+        model: the bytes of the ONNX file.
+        expected: (batch, 3, R, R) in [0, 1], torch's output for `example`, reduced to R px.
     """
 
     config: GeneratorConfig
@@ -57,9 +58,9 @@ class Graph:
 
 
 def example(batch: int, size: int, references: int) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Faces, hidden, mels, placed and pictures as `redrawn` and `Painter.encode` take them: always the same.
+    """A fixed test input: faces, hidden, mels, placed and pictures, as `redrawn` and `Painter.encode` take them.
 
-    They have soft and hard edges, and places that lie between pixels.
+    The images have soft and hard edges, and the placements lie between pixels.
     """
 
     def waves(count: int, phase: float) -> Tensor:
@@ -79,12 +80,12 @@ def example(batch: int, size: int, references: int) -> tuple[Tensor, Tensor, Ten
 
 
 def names(reference: Features) -> dict[str, Tensor]:
-    """Maps of references by the names of the graph's inputs."""
+    """The features of references, with the names of the graph's inputs as keys."""
     return {"pictures" if level == PICTURE else f"map_{level}": maps for level, maps in reference.items()}
 
 
 class _Drawing(nn.Module):
-    """`redrawn` with a flat list of inputs: faces, hidden, mels, placed, then pictures alone or with their maps."""
+    """`redrawn` with a flat list of inputs: faces, hidden, mels, placed, then pictures alone or all feature maps."""
 
     def __init__(self, generator: Generator, levels: list[int]) -> None:
         super().__init__()
@@ -101,15 +102,15 @@ def traced(
     generator: Generator, batch: int, size: int, references: int, *, encoded: bool = True,
     facts: Mapping[str, Any] | None = None,
 ) -> Graph:  # fmt: skip
-    """Write a generator down; takes some seconds.
+    """Convert a generator to a graph; takes some seconds.
 
     Args:
-        generator: in evaluation, fp32, on the CPU.
+        generator: in evaluation mode, fp32, on the CPU.
         batch, size, references, encoded: see `Graph`.
-        facts: plain values to keep in the graph's metadata.
+        facts: further values for the graph's metadata, stored as JSON.
 
     Raises:
-        SidganError: there is no way to write this generator, or a package is missing.
+        SidganError: this generator cannot be exported, or a package is missing.
     """
     faces, hidden, mels, placed, pictures = example(batch, size, references)
     with torch.no_grad():
@@ -138,6 +139,7 @@ def traced(
 
 
 def _header(graph: Graph) -> dict[str, str]:
+    """The metadata of a graph that `read_graph` needs, and the terms of use."""
     kept = F.adaptive_avg_pool2d(graph.expected, KEPT)
     return {
         "format": FORMAT, "config": json.dumps(to_dict(graph.config)), "batch": str(graph.batch),
@@ -148,7 +150,7 @@ def _header(graph: Graph) -> dict[str, str]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without what the exporter says about its own dependencies."""
+    """Suppress the exporter's warnings and log lines about its own dependencies."""
     log = logging.getLogger("torch.onnx._internal.exporter._registration")
     level = log.level
     log.setLevel(logging.ERROR)
@@ -171,11 +173,11 @@ def write_graph(path: Path, graph: Graph) -> None:
 
 
 def read_graph(path: Path) -> Graph:
-    """A graph from a file of `write_graph`.
+    """Read a graph from a file written by `write_graph`.
 
     Raises:
-        CheckpointError: there is no such file, or it is no graph of this package.
-        SidganError: the package that reads it is missing.
+        CheckpointError: the file is missing, or was not written by this package.
+        SidganError: the package onnx is missing.
     """
     try:
         import onnx
@@ -185,17 +187,17 @@ def read_graph(path: Path) -> Graph:
     require_weights(path)
     model = path.read_bytes()
     try:
-        said = {p.key: p.value for p in onnx.load_model_from_string(model).metadata_props}
+        header = {p.key: p.value for p in onnx.load_model_from_string(model).metadata_props}
     except DecodeError:
         raise CheckpointError(f"{path} is not an ONNX file, or is damaged") from None
-    if said.get("format") != FORMAT:
+    if header.get("format") != FORMAT:
         raise CheckpointError(f"{path} was not written by sidgan; give a file from 'sidgan export'")
     try:
-        config = from_dict(GeneratorConfig, json.loads(said["config"]))
+        config = from_dict(GeneratorConfig, json.loads(header["config"]))
     except ConfigError as error:
         raise CheckpointError(f"{path} does not fit this version of sidgan ({error})") from None
-    batch = int(said["batch"])
+    batch = int(header["batch"])
     return Graph(
-        config, batch, int(said["size"]), int(said["references"]), json.loads(said["encoded"]), model,
-        torch.tensor(json.loads(said["expected"])).view(batch, 3, KEPT, KEPT),
+        config, batch, int(header["size"]), int(header["references"]), json.loads(header["encoded"]), model,
+        torch.tensor(json.loads(header["expected"])).view(batch, 3, KEPT, KEPT),
     )  # fmt: skip

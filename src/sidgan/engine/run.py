@@ -1,4 +1,4 @@
-"""The engine: a generator, or a graph of one, that draws any number of faces in batches of one fixed size."""
+"""The engine: a generator or an exported graph that draws any number of faces, in batches of one fixed size."""
 
 from __future__ import annotations
 
@@ -16,28 +16,27 @@ from sidgan.nn import Features, Generator
 from sidgan.nn.generator import PICTURE
 from sidgan.types import Byte, Float
 
-LARGEST = 512  #: px; a copying generator's output is not enlarged beyond the paper's resolution
+LARGEST = 512  #: px; the output of a copying generator is not enlarged beyond the paper's resolution
 
 
 class Engine:
     """A generator ready to draw.
 
-    The network always sees ``batch`` faces at a time; the last batch is filled up with copies. Numerical libraries
-    choose their algorithm by shape, so this makes a face come out the same, bit for bit, however faces are grouped.
+    The network always sees batches of exactly ``batch`` faces; the last batch is filled up with copies. Numerical
+    libraries choose their algorithms by shape, so a face comes out the same, bit for bit, however faces are grouped.
 
-    Engines other than torch are made when the first references come, some seconds for each number of them, and kept
-    for all engines that `fitting` makes of this one.
+    Engines other than torch are set up when the first references are encoded. This takes some seconds for each size and
+    number of references, and is shared with all engines that `fitting` makes from this one.
 
     Args:
-        generator: is moved to the device and set to evaluation. Or a graph, whose batch and size are fixed.
-        device: ``auto`` (CUDA where there is one and the engine can use it, else the CPU), ``cpu``, ``cuda``, ...
-        batch: faces at a time.
-        size: side of the faces in px: one of the generator's ``sizes``, or for one that copies, its own times a power
-            of two.
-        kind: ``torch``, ``onnx``, ``openvino``, or ``auto``, the fastest of those that are installed.
+        generator: is moved to the device and set to evaluation mode. Or an exported graph with a fixed batch and size.
+        device: ``auto`` (CUDA if available and supported by the engine, else the CPU), ``cpu``, ``cuda`` or ``cuda:N``.
+        batch: faces in a batch.
+        size: side of the faces in px, one of `sides`; by default the generator's own.
+        kind: ``torch``, ``onnx``, ``openvino``, or ``auto`` for the fastest of those that are installed.
 
     Raises:
-        ConfigError: the device or the engine is unknown or absent, or torch is to run a graph.
+        ConfigError: the device or the engine is unknown or not available, or torch is asked to run a graph.
         SidganError: the engine's packages are missing.
     """
 
@@ -47,8 +46,8 @@ class Engine:
     ) -> None:  # fmt: skip
         require(batch > 0, f"batch must be positive, not {batch}")
         self.kind, self.device = kind, check_engine(kind, device)
-        self.references = generator.config.references  #: pictures of a person that serve it best
-        self._painters: dict[tuple[int, int], Painter] = {}  # by side and number of references
+        self.references = generator.config.references  #: number of reference pictures of a person that works best
+        self._painters: dict[tuple[int, int], Painter] = {}  # by size and number of references
         self._generator: Generator | Graph
         if isinstance(generator, Graph):
             require(kind != "torch", "an exported model is run by the engines onnx and openvino; choose one or auto")
@@ -59,9 +58,9 @@ class Engine:
             self.size = generator.config.size if size is None else size
 
     def fitting(self, side: float) -> Engine:
-        """An engine for faces of about ``side`` px: the same generator, its output as large as it can be sharp.
+        """An engine with the same generator, and the size of `sides` that is nearest to ``side`` px.
 
-        A graph draws faces of its own size, whatever they have in the video.
+        An exported graph has one size only and is returned unchanged.
         """
         if isinstance(self._generator, Graph):
             return self
@@ -74,11 +73,11 @@ class Engine:
 
     @property
     def used(self) -> str:
-        """What has drawn faces of this size so far: engine and precision, and why, where it is not the wanted one."""
+        """Engine and precision used so far for faces of this size, and the reason if it is not the requested engine."""
         return ", ".join(dict.fromkeys(one.name for (size, _), one in self._painters.items() if size == self.size))
 
     def encode_reference(self, images: Byte) -> Features:
-        """Features of K pictures of a person (K, S, S, 3) uint8 RGB, to be kept for all frames they serve."""
+        """Features of K pictures of a person (K, S, S, 3) uint8 RGB, to be reused for all of the person's frames."""
         return self._painter(len(images)).encode(self._images(images)[None])
 
     def run(
@@ -87,11 +86,11 @@ class Engine:
         """Redraw the hidden part of faces of one person.
 
         Args:
-            faces: (N, S, S, 3) uint8 RGB crops. What the masks hide is blacked out here, before the network.
+            faces: (N, S, S, 3) uint8 RGB crops. Hidden pixels are blacked out here, before the network sees them.
             masks: (N, S, S), 1 where hidden, 0 elsewhere (see `sidgan.geometry.mask_image`).
-            mels: (N, 1, 80, 28) windows of the new voice.
+            mels: (N, 1, 80, 28) mel windows of the new voice.
             reference: from `encode_reference`.
-            placed: (N, K, 2, 3), where the faces' places lie in the references (`sidgan.geometry.placement`).
+            placed: (N, K, 2, 3) affine maps from the faces to the references (`sidgan.geometry.placement`).
 
         Returns:
             (N, S, S, 3) uint8 RGB: the finest output.
@@ -119,7 +118,7 @@ class Engine:
         return levels.permute(0, 2, 3, 1)[:count].contiguous().cpu().numpy()
 
     def _images(self, images: Byte) -> Tensor:
-        """(N, S, S, 3) uint8 -> (N, 3, S, S) in [0, 1] on the device."""
+        """(N, S, S, 3) uint8 -> (N, 3, S, S) float32 in [0, 1] on the device."""
         pixels = torch.from_numpy(np.ascontiguousarray(images)).to(self.device)
         return pixels.permute(0, 3, 1, 2).contiguous().float() / 255
 
@@ -131,6 +130,9 @@ class Engine:
 
 
 def sides(config: GeneratorConfig) -> list[int]:
-    """Sides of the faces that a generator can draw, each twice the one before: only what copies can be enlarged."""
+    """The sizes in px of faces that a generator can draw, each twice the one before.
+
+    The output of a generator that copies pixels from its references can be enlarged beyond its own sizes.
+    """
     doublings = int(math.log2(max(LARGEST / config.size, 1))) if config.rgb == "copying" else 0
     return [*config.sizes, *(config.size << n for n in range(1, doublings + 1))]

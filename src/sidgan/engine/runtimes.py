@@ -1,4 +1,4 @@
-"""Graphs in other engines, on the CPU. Their packages are imported only here, and only when they are used."""
+"""Graphs in ONNX Runtime and OpenVINO, on the CPU. Their packages are imported only here, and only when used."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from sidgan.nn import Features, Generator
 from sidgan.nn.generator import PICTURE
 from sidgan.types import Float
 
-COLOURS_AND_SHARES = 6  #: channels; motion has fewer, features more
+COLOURS_AND_SHARES = 6  #: largest number of channels of colours, shares or motion; feature maps have more
 Given = Mapping[str, np.ndarray[Any, Any]]
 
 
 class GraphPainter:
-    """A graph in an engine.
+    """A `Painter` that runs a graph.
 
     Args:
         name: see `sidgan.engine.drawing.Painter`.
-        inputs: names of what the engine wants to be given; some drop what a graph does not use.
-        compute: the engine.
-        generator: makes the references' maps, for a graph that takes them.
+        inputs: names of the inputs that the engine takes; some engines drop inputs that a graph does not use.
+        compute: runs the engine on named inputs and returns ``drawn``.
+        generator: encodes the references, for a graph that takes their feature maps; ``None`` for an exported one.
     """
 
     def __init__(self, name: str, inputs: list[str], compute: Callable[[Given], Float], generator: Generator | None):
         self.name, self._inputs, self._compute, self._generator = name, inputs, compute, generator
 
     def encode(self, pictures: Tensor) -> Features:
-        """Features of pictures (1, K, 3, T, T) in [0, 1]; the pictures alone where the graph makes its own."""
+        """Features of pictures (1, K, 3, T, T) in [0, 1]; only the pictures if the graph encodes them itself."""
         if self._generator is None:
             return {PICTURE: pictures}
         with torch.inference_mode():
@@ -47,7 +47,7 @@ class GraphPainter:
 
 
 def onnx_painter(graph: Graph, generator: Generator | None) -> GraphPainter:
-    """A graph in ONNX Runtime, fp32, with as many threads as torch has."""
+    """A graph in ONNX Runtime, in fp32, with as many threads as torch uses."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -58,14 +58,14 @@ def onnx_painter(graph: Graph, generator: Generator | None) -> GraphPainter:
 
 
 def openvino_painter(graph: Graph, generator: Generator | None) -> GraphPainter:
-    """A graph in OpenVINO, bf16 where hardware has it, with as many threads as torch has."""
+    """A graph in OpenVINO, in bf16 where the hardware supports it, with as many threads as torch uses."""
     import openvino
 
     core = openvino.Core()
     model = core.read_model(graph.model)
-    # OpenVINO computes in fp32 what leads to an output. Places in references must be among that: as bf16 they are up to
-    # a quarter of a pixel off, and pictures differ three times as much. So must motion, colours and shares be, before
-    # they are enlarged: what matters in them is less than bf16 can tell.
+    # OpenVINO computes in fp32 whatever leads to an output. So sampling positions in the references are made outputs:
+    # in bf16 they are up to a quarter of a pixel off, and images differ three times as much. Motion, colours and shares
+    # are made outputs before they are enlarged, as bf16 is too coarse for them.
     model.add_outputs([op.input_value(1) for op in model.get_ops() if op.get_type_name() == "GridSample"])
     enlarged = [op.input_value(0) for op in model.get_ops() if op.get_type_name() == "Interpolate"]
     model.add_outputs([given for given in enlarged if given.get_partial_shape()[1].get_length() <= COLOURS_AND_SHARES])
@@ -77,7 +77,7 @@ def openvino_painter(graph: Graph, generator: Generator | None) -> GraphPainter:
     request = compiled.create_infer_request()
 
     def compute(given: Given) -> Float:
-        return request.infer(dict(given))[compiled.output(0)].copy()  # the request keeps its own for the next batch
+        return request.infer(dict(given))[compiled.output(0)].copy()  # the request reuses its buffer for the next batch
 
     inputs = [one.get_any_name() for one in compiled.inputs]
     return GraphPainter(f"openvino {'bf16' if precision == 'bf16' else 'fp32'}", inputs, compute, generator)
