@@ -671,7 +671,7 @@ def test_what_a_dub_does_not_keep_of_the_pictures_is_told(tmp_path: Path) -> Non
             for index in range(2):
                 out.mux(stream.encode(av.VideoFrame.from_ndarray(drawing(index, 48, 64), format="rgb24")))
             out.mux(stream.encode(None))
-    assert media.probe(tmp_path / "tv.mov").besides == ("1 further picture track", "interlacing")
+    assert media.probe(tmp_path / "tv.mov").besides == ("1 further video track", "interlacing")
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])

@@ -1,11 +1,11 @@
-"""Files in and out: pictures and sound are read, written and muxed here, and only here.
+"""Media files: video and sound are read, written and muxed here, and only here.
 
-**One clock.** Time 0 of a file with pictures is the moment its first picture is shown, and time 0 of a file with sound
-alone is its first sound. Frames, samples and the muxer all count from there, whatever number the container starts
-at, so "the voice starts with the picture" needs no arithmetic anywhere else.
+**One clock.** Time 0 of a video is when its first frame is shown, and time 0 of a file with sound alone is its first
+sample. Frames, samples and the muxer all count from there, whatever timestamp the container starts at, so "the voice
+starts with the first frame" needs no arithmetic anywhere else.
 
-**One lossy step.** Frames keep the planes the decoder gave; `editable` copies the ones that are to be changed, and
-`Writer` encodes them with the times, colour tags, rotation and pixel shape they came with.
+**One lossy step.** Frames keep the planes that the decoder gave; `editable` copies the ones that are to be changed, and
+`Writer` encodes them with the timestamps, colour tags, rotation and pixel aspect ratio of the source.
 """
 
 from sidgan.media.encoders import Encoding

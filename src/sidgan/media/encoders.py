@@ -1,4 +1,4 @@
-"""Which encoder makes the pictures of the output, what it is told, and whether it works here."""
+"""The video encoder of an output file: its options, and whether it works on this computer."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ MUXERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}  #: by `sidgan.files
 SHORT = {"x264": "libx264", "x265": "libx265"}
 SOFTWARE = ("x264", "x265", "libsvtav1", "libvpx-vp9", "ffv1", "prores_ks")
 HARDWARE = tuple(f"{codec}_{chip}" for chip in ("nvenc", "videotoolbox", "qsv", "amf") for codec in ("h264", "hevc"))
-#: The same samples arranged in another way, for encoders that do not take planes.
+#: Pixel formats with the same samples in another memory layout, for encoders that do not take the planar format.
 TWINS = {
     "yuv420p": ("nv12",), "yuv422p": ("nv16",), "yuv420p10le": ("p010le",), "yuv422p10le": ("p210le",),
     "yuv444p10le": ("yuv444p10msble",),
 }  # fmt: skip
-SMALL = 80  #: px; x264's macroblock tree reads memory it never wrote in pictures of 64: other bytes every other time
-BITS_PER_PIXEL = 0.2  #: for encoders that know no constant quality: 10 Mbit/s for 1080p at 25 frames per second
+SMALL = 80  #: px; x264's macroblock tree reads uninitialised memory in frames of 64 px, so its output varies
+BITS_PER_PIXEL = 0.2  #: for encoders without constant quality: 10 Mbit/s for 1080p at 25 frames per second
 
 
 @dataclass(frozen=True)
 class Encoding:
-    """How pictures are to be encoded.
+    """How frames are encoded.
 
     Attributes:
         encoder: ``x264``, ``x265``, or FFmpeg's name of any other, such as ``h264_nvenc``.
-        crf: constant quality of x264 and x265, 0 (best) to 51; others get what is nearest to it.
-        preset: trade of time for size, of x264 and x265.
-        lossless: every sample comes back as it went in; ``crf`` does not count then.
+        crf: constant quality of x264 and x265, 0 (best) to 51; others get their nearest equivalent.
+        preset: speed preset of x264 and x265; slower ones give smaller files.
+        lossless: encode without loss; ``crf`` is ignored then.
     """
 
     encoder: str = "x264"
@@ -53,10 +53,17 @@ class Encoding:
     def stream(
         self, container: OutputContainer, layout: str, size: tuple[int, int], rate: Fraction, time_base: Fraction
     ) -> VideoStream:
-        """A new stream of ``container`` for pictures of (width, height), which it must be given as its ``pix_fmt``.
+        """Add a video stream to ``container``. Frames must be converted to its ``pix_fmt`` before they are encoded.
+
+        Args:
+            container: the output.
+            layout: FFmpeg's name of the frames' pixel format.
+            size: (width, height) in px, as stored.
+            rate: average frames per second.
+            time_base: seconds per tick of the frames' timestamps.
 
         Raises:
-            ConfigError: the encoder is not in this FFmpeg, cannot do without loss, or does not take ``layout``.
+            ConfigError: this build of FFmpeg lacks the encoder, or it does not support lossless mode or ``layout``.
         """
         codec = self._codec()
         taken, plain = [form.name for form in codec.video_formats or ()], layout.replace("yuvj", "yuv")
@@ -66,20 +73,20 @@ class Encoding:
         options = self._options(codec, round(BITS_PER_PIXEL * size[0] * size[1] * rate))
         if codec.name == "libx264" and min(size) < SMALL:
             options["x264-params"] = "mbtree=0"
-        options["a53cc"] = "1"  # closed captions come with their pictures; who knows none minds nothing
+        options["a53cc"] = "1"  # write closed captions; encoders without this option ignore it
         stream = container.add_stream(codec.name, rate=rate, options=options, time_base=time_base)
         assert isinstance(stream, VideoStream)
         stream.pix_fmt, (stream.width, stream.height) = pixels, size
         stream.codec_context.flags |= Flags.frame_duration  # so that the last frame lasts as long as it did
         if codec.canonical_name == "hevc" and container.format.name != "matroska":
-            stream.codec_context.codec_tag = "hvc1"  # Apple's players show no other; the rest do not mind
+            stream.codec_context.codec_tag = "hvc1"  # required by Apple's players, accepted by others
         return stream
 
     def check(self, suffix: str, clip: Clip) -> None:
-        """Open the encoder as it will be for ``clip`` in a file with this suffix, before minutes are spent.
+        """Try to open the encoder for ``clip`` and a file with this suffix, to find errors before any work is done.
 
         Raises:
-            ConfigError: as `stream`, or it does not open on this machine, or the container cannot hold what it makes.
+            ConfigError: as `stream`, or it does not open on this machine, or the container does not support its codec.
         """
         size = (clip.width, clip.height) if clip.rotation % 180 == 0 else (clip.height, clip.width)
         unfit = ConfigError(f"{suffix} files cannot hold video from {self.encoder}; use another container, or x264")
@@ -110,7 +117,7 @@ class Encoding:
         return codec
 
     def _options(self, codec: Codec, bit_rate: int) -> dict[str, str]:
-        """What the encoder is told, each in its own words; ``bit_rate`` where it knows no constant quality."""
+        """The encoder's options; ``bit_rate`` is used only by encoders without constant quality."""
         name, crf, chip = codec.name, str(self.crf), codec.name.rsplit("_", 1)[-1]
         if name == "libx264":
             return {"preset": self.preset} | ({"qp": "0"} if self.lossless else {"crf": crf})
@@ -125,7 +132,7 @@ class Encoding:
             return {"global_quality": crf}
         if chip == "amf":
             return {"rc": "cqp", "qp_i": crf, "qp_p": crf, "qp_b": crf}
-        if chip == "videotoolbox":  # 1 to 100 (best), in FFmpeg's units of quantisers
+        if chip == "videotoolbox":  # quality 1 to 100 (best), times FFmpeg's FF_QP2LAMBDA
             return {"flags": "+qscale", "global_quality": str(118 * max(1, 100 - 2 * self.crf))}
         if name in ("libsvtav1", "libvpx-vp9"):
             return {"crf": crf, "b": "0"}
@@ -133,7 +140,7 @@ class Encoding:
 
 
 def working() -> list[str]:
-    """Encoders that can be used here, of those one may want: hardware is tried, as FFmpeg lists what it could drive."""
+    """The encoders of `SOFTWARE` and `HARDWARE` that work here; FFmpeg lists absent hardware too, so it is tried."""
     built = [name for name in SOFTWARE if SHORT.get(name, name) in av.codecs_available]
     return built + [name for name in HARDWARE if _opens(name)]
 
@@ -145,6 +152,6 @@ def _opens(name: str) -> bool:
         context.width, context.height, context.time_base = 320, 256, Fraction(1, 25)
         context.pix_fmt = (context.codec.video_formats or [])[0].name
         context.open()
-    except (av.FFmpegError, ValueError, IndexError):  # the last where it takes no format that can be named
+    except (av.FFmpegError, ValueError, IndexError):  # IndexError: it lists no pixel formats
         return False
     return True

@@ -1,4 +1,4 @@
-"""A few seconds of a file as a file of its own."""
+"""Writes a few seconds of a file as a separate file."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ from sidgan.media.pictures import Picture, probe, read_span
 from sidgan.media.sound import decode_audio, write_wav
 from sidgan.media.writer import Writer
 
-CRF = 12  #: x264's constant quality, better than a dub's: an excerpt is encoded once more
+CRF = 12  #: x264's constant quality; better than a dub's, since an excerpt will be encoded again
 
 
 def write_excerpt(path: Path, video: Path, start: float, end: float) -> float:
-    """Write the pictures of a video that are shown from ``start`` to before ``end``, without sound.
+    """Write the frames of a video that are shown from ``start`` to before ``end``, without sound.
 
     Args:
         path: output; ``.mp4``, ``.mov`` or ``.mkv``.
-        video: what is cut.
-        start, end: seconds, of which whole milliseconds count.
+        video: the source.
+        start, end: seconds, rounded to milliseconds.
 
     Returns:
-        Seconds at which the first of them is shown in the video, which is 0 in the part.
+        The time in the source, in seconds, of the first frame; it is at 0 in the excerpt.
 
     Raises:
-        InputError: the video cannot be read, or is over by then.
+        InputError: the video cannot be read, or ends before ``start``.
         OutputError: ``path`` cannot be written.
     """
-    clip, first, shift = replace(probe(video), origin=Fraction(0)), None, 0  # its own pictures are moved to 0
+    clip, first, shift = replace(probe(video), origin=Fraction(0)), None, 0  # timestamps below start at 0
     with Writer(path, clip, encoding=Encoding(crf=CRF)) as writer:
         for frame in read_span(clip, Fraction(round(1000 * start), 1000), Fraction(round(1000 * end), 1000)):
             picture = cast(Picture, frame.handle).video
             if first is None:
                 first, shift = frame.time, picture.pts or 0
-            picture.pts = (picture.pts or 0) - shift  # a file of its own begins at 0
+            picture.pts = (picture.pts or 0) - shift
             writer.write(replace(frame, time=frame.time - first))
         if first is None:
             raise InputError(f"{video} is over at {start:.1f} s; choose an earlier moment")
@@ -48,7 +48,7 @@ def write_excerpt(path: Path, video: Path, start: float, end: float) -> float:
 
 
 def write_sound_excerpt(path: Path, sound: Path, start: float, end: float) -> None:
-    """Write what is heard from ``start`` to ``end`` s, mono at 48 kHz; silence where it is over by then.
+    """Write the sound from ``start`` to ``end`` seconds, mono at 48 kHz, padded with silence if it ends before.
 
     Raises:
         InputError: the file has no sound, or cannot be read.

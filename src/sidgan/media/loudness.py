@@ -1,4 +1,4 @@
-"""How loud a sound is to people: the integrated loudness of ITU-R BS.1770, of both channels together."""
+"""Integrated loudness of a stereo sound, as defined in ITU-R BS.1770."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from sidgan.media.mix import RATE
 from sidgan.media.sound import samples_from
 from sidgan.types import Float
 
-#: (numerator, denominator) of the two filters at 48 kHz: a head in the way of the sound, and little ear for low tones.
+#: (numerator, denominator) of the two K-weighting filters at 48 kHz: the effect of the head, and a high-pass filter.
 HEAD = (1.53512485958697, -2.69169618940638, 1.19839281085285), (1.0, -1.69065929318241, 0.73248077421585)
 LOW = (1.0, -2.0, 1.0), (1.0, -1.99004745483398, 0.99007225036621)
-STEP = RATE // 10  #: samples between two blocks of four steps
-SILENCE, QUIET = -70.0, 10.0  #: LUFS below which, and LU under the mean by which, a block does not count
+STEP = RATE // 10  #: samples between the starts of two blocks; a block has four steps, 400 ms
+SILENCE, QUIET = -70.0, 10.0  #: gates: blocks below this LUFS, or by so many LU below the mean, are left out
 
 
 def loudness(path: Path) -> float | None:
-    """Integrated loudness of a file, LUFS; a full-scale sine of 1 kHz in one channel is -3.0. ``None`` in silence.
+    """Integrated loudness of a file in LUFS, or ``None`` if it is silent; 1 kHz at full scale in one channel has -3.0.
 
     Raises:
         InputError: it has no sound, or cannot be read.
@@ -35,8 +35,8 @@ def loudness(path: Path) -> float | None:
 
 
 def _powers(path: Path) -> Iterator[float]:
-    """Weighted power of each step."""
-    from scipy.signal import lfilter  # takes longer to import than the rest of the room
+    """K-weighted power of each step, the sum of both channels."""
+    from scipy.signal import lfilter  # slow to import
 
     states, left = [np.zeros((2, 2)), np.zeros((2, 2))], np.zeros((2, 0), np.float32)
     for samples in samples_from(path, RATE, "stereo"):
@@ -51,4 +51,5 @@ def _powers(path: Path) -> Iterator[float]:
 
 
 def _level(power: Float) -> Float:
+    """Power in LUFS."""
     return -0.691 + 10 * np.log10(np.maximum(power, 1e-12))

@@ -1,4 +1,4 @@
-"""Several voices in one sound track."""
+"""Mixing several voices into one sound track."""
 
 from __future__ import annotations
 
@@ -14,17 +14,19 @@ from sidgan.types import Float
 
 RATE = 48_000  #: Hz
 BLOCK = RATE  #: samples mixed at a time
-LOUDEST = 0.98  #: of full scale; where voices together are louder, all of the mix is turned down
+LOUDEST = 0.98  #: largest peak of a mix, relative to full scale; a louder mix is turned down as a whole
 
 
 def write_mix(path: Path, files: Sequence[Path], gains: Sequence[float] = ()) -> float:
-    """Write what files sound like together, all from time 0 on: 16-bit stereo at 48 kHz, as long as the longest.
+    """Write the mix of several files, all starting at time 0: a 16-bit stereo WAV at 48 kHz, as long as the longest.
 
     Args:
-        gains: by which each file is multiplied; 1 if not given.
+        path: output.
+        files: sound or video files.
+        gains: factor for each file; 1 if not given.
 
     Returns:
-        By how much all of it had to be turned down, so that nothing is clipped: 1, or less.
+        The factor, at most 1, by which the mix was turned down so that nothing is clipped.
 
     Raises:
         InputError: a file has no sound, or cannot be read.
@@ -40,13 +42,13 @@ def write_mix(path: Path, files: Sequence[Path], gains: Sequence[float] = ()) ->
 
 
 def turned_down(gain: float) -> str:
-    """What people are told of a factor of at most 1 by which sound was turned down: nothing of less than 0.05 dB."""
-    less = -20 * math.log10(gain)
-    return f"turned down by {less:.1f} dB, so that nothing is clipped" if less >= 0.05 else ""
+    """A text for users about a mix turned down by the factor ``gain``; empty below 0.05 dB."""
+    decibels = -20 * math.log10(gain)
+    return f"turned down by {decibels:.1f} dB, so that nothing is clipped" if decibels >= 0.05 else ""
 
 
 def _mixed(files: Sequence[Path], gains: Sequence[float]) -> Iterator[Float]:
-    """The sum of the files, (2, n) at a time."""
+    """The sum of the files, in blocks (2, n)."""
     sounds = [_blocks(file, gain) for file, gain in zip(files, gains, strict=True)]
     while True:
         parts = [part for part in (next(sound, None) for sound in sounds) if part is not None]
@@ -59,5 +61,5 @@ def _mixed(files: Sequence[Path], gains: Sequence[float]) -> Iterator[Float]:
 
 
 def _blocks(file: Path, gain: float) -> Iterator[Float]:
-    """A file's sound, times ``gain``, in pieces (2, BLOCK); the last is shorter."""
+    """A file's sound, multiplied by ``gain``, in blocks (2, BLOCK); the last is shorter."""
     return in_blocks((gain * samples for samples in samples_from(file, RATE, "stereo")), BLOCK)

@@ -1,4 +1,4 @@
-"""Subtitles of Blu-ray discs (PGS): segments, of which those up to an end mark make up one display set."""
+"""PGS, the subtitles of Blu-ray discs: a sequence of segments, of which those up to an end mark form a display set."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import cast
 from av.packet import Packet
 from av.subtitles.stream import SubtitleStream
 
-PRESENTATION, END = 0x16, 0x80  #: what the first and the last segment of a display set are
-HEAD = 3  #: bytes of a segment that say what it is and how long the rest
-STATED = 8  #: bytes of a presentation that are always there
-MOST = 1 << 24  #: bytes of a display set; a picture in full HD has 2 million before it is compressed
+PRESENTATION, END = 0x16, 0x80  #: types of the first and the last segment of a display set
+HEAD = 3  #: bytes of a segment's header: one of its type, two of the length of the rest
+LEAST = 8  #: bytes that a presentation segment has at least, without its header
+MOST = 1 << 24  #: largest size of a display set in bytes; a picture in full HD has 2 million before compression
 
 
 class DisplaySets:
-    """Puts display sets together, whichever way their segments were put into packets.
+    """Joins packets into whole display sets, however their segments are divided into packets.
 
-    FFmpeg's writer of Matroska does so too, but writes segments that belong to no display set among the pictures of
-    the video, which are lost by it.
+    FFmpeg's Matroska muxer does so too, but writes segments that belong to no display set into the video track, which
+    damages the video.
     """
 
     def __init__(self) -> None:
@@ -25,10 +25,10 @@ class DisplaySets:
         self._data = b""
 
     def add(self, packet: Packet[SubtitleStream]) -> Packet[SubtitleStream] | None:
-        """The display set that ``packet`` ends, if it ends one.
+        """Add a packet. Returns the whole display set if the packet ends one, else ``None``.
 
         Raises:
-            ValueError: it is damaged; the next display set may not be.
+            ValueError: the display set is damaged; later ones may be intact.
         """
         data = bytes(packet)
         if data[0] == PRESENTATION:
@@ -48,12 +48,13 @@ class DisplaySets:
 
 
 def _ended(data: bytes) -> bool:
+    """Whether the segments in ``data`` form a complete display set; `ValueError` if they can never form one."""
     place, kind = 0, PRESENTATION
     while place < len(data):
         if kind == END or len(data) < place + HEAD:
             raise ValueError("it goes on after its end, or in the middle of a segment")
         kind, length = data[place], int.from_bytes(data[place + 1 : place + HEAD], "big")
-        if (kind == PRESENTATION) != (place == 0) or (kind == PRESENTATION and length < STATED):
+        if (kind == PRESENTATION) != (place == 0) or (kind == PRESENTATION and length < LEAST):
             raise ValueError("it presents nothing, or twice")
         place += HEAD + length
     if place > len(data):

@@ -1,4 +1,4 @@
-"""Pictures in: what a video is, and its frames as planes that can be looked at and edited."""
+"""Reading video: the properties of a file, and its frames as planes that can be read and edited."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ from sidgan.media.timecode import timecode
 from sidgan.media.unkept import unkept
 from sidgan.types import Array, Byte, Clip, Frame, PixelFormat, PlaneMap
 
-# Numbers of ITU-T H.273, as FFmpeg carries them in a frame's ``colorspace``; 2 and the rest mean "not said".
+# Codes of ITU-T H.273, as FFmpeg keeps them in a frame's ``colorspace``; 2 and all others mean "unspecified".
 MATRICES = {1: "bt709", 4: "bt601", 5: "bt601", 6: "bt601", 7: "bt601", 9: "bt2020", 10: "bt2020"}
 CODES = {"bt601": 6, "bt709": 1, "bt2020": 9}
 SWSCALE = {"bt601": Colorspace.ITU601, "bt709": Colorspace.ITU709, "bt2020": Colorspace.BT2020}
 FULL_RANGE = 2
-PICTURES = ("image2", "gif", "apng")  #: and everything that FFmpeg reads as ``*_pipe``: formats of still pictures
+PICTURES = ("image2", "gif", "apng")  #: formats of still images, besides all that FFmpeg names ``*_pipe``
 
 
 @dataclass(frozen=True)
 class Picture:
-    """What `Frame.handle` holds: FFmpeg's frame, and how many quarter turns counter-clockwise stand it upright."""
+    """The `Frame.handle`: FFmpeg's frame, and the number of quarter turns counter-clockwise that make it upright."""
 
     video: av.VideoFrame
     turns: int
 
     def planes(self, *, writeable: bool) -> tuple[Array, Array, Array]:
-        """Luma and two chroma planes, upright, as views onto the frame's memory."""
+        """Luma and two chroma planes, upright, as views of the frame's memory."""
         luma, blue, red = (self._plane(i, writeable) for i in range(3))
         return luma, blue, red
 
     def copy(self) -> Picture:
-        """The same picture on memory of its own, with all that it brings along beside its samples."""
+        """A copy of the frame with its own memory, including timestamps, tags and side data."""
         video = _filtered(self.video)
         video.make_writable()
         return Picture(video, self.turns)
@@ -53,20 +53,21 @@ class Picture:
     def _plane(self, index: int, writeable: bool) -> Array:
         plane = self.video.planes[index]
         dtype = np.dtype(np.uint8 if self.video.format.components[index].bits == 8 else np.uint16)
-        buffer = cast(bytes, plane)  # it speaks the buffer protocol, which Python 3.11 cannot annotate
+        buffer = cast(bytes, plane)  # it supports the buffer protocol, which Python 3.11 cannot annotate
         rows = np.frombuffer(buffer, dtype).reshape(plane.height, plane.line_size // dtype.itemsize)
         rows.flags.writeable = writeable
         return np.rot90(rows[:, : plane.width], self.turns)
 
 
 def probe(path: Path, *, tolerant: bool = False) -> Clip:
-    """Look at a video without decoding more than its first pictures.
+    """The properties of a video, found by decoding only its first frames.
 
     Args:
-        tolerant: let damage be passed over when it is read, see `Clip`.
+        path: a video file.
+        tolerant: skip damaged parts when the clip is read, see `Clip`.
 
     Raises:
-        InputError: it cannot be dubbed: missing, damaged, a still picture, mirrored, or sound without pictures.
+        InputError: it cannot be dubbed: missing, damaged, a still image, mirrored, or sound without video.
     """
     path = Path(path)
     with opened(path) as container:
@@ -118,7 +119,7 @@ def read_frames(clip: Clip, *, start: int = 0) -> Iterator[Frame]:
     converted after that.
 
     Raises:
-        InputError: the file is damaged or cut off, unless the clip is tolerant, or changes its picture size on the way.
+        InputError: the file is damaged or cut off, unless the clip is tolerant, or its frame size changes midway.
     """
     with opened(clip.path) as container:
         yield from _frames(clip, container, None, start)
@@ -127,14 +128,14 @@ def read_frames(clip: Clip, *, start: int = 0) -> Iterator[Frame]:
 def read_span(clip: Clip, start: Fraction, end: Fraction | None = None) -> Iterator[Frame]:
     """The frames shown from ``start`` to before ``end`` seconds; `Frame.index` counts from the first of them.
 
-    Times stay on the file's clock. The file is not decoded from its beginning where it can be entered later, so that
-    seconds out of an hour cost seconds.
+    `Frame.time` still counts from the start of the video. Decoding starts at a key frame near ``start`` if the file can
+    be seeked, so that a few seconds of a long video take little time.
 
     Raises:
         InputError: as `read_frames`.
     """
     with opened(clip.path) as container:
-        frames = _entered(clip, container, start) if start > 2 else _frames(clip, container, None)
+        frames = _seeked(clip, container, start) if start > 2 else _frames(clip, container, None)
         first = None
         for frame in frames:
             if end is not None and frame.time >= end:
@@ -145,10 +146,10 @@ def read_span(clip: Clip, start: Fraction, end: Fraction | None = None) -> Itera
 
 
 def read_chosen(clip: Clip, times: Sequence[Fraction]) -> Iterator[Frame]:
-    """The frames shown at these times, in order; `Frame.index` means nothing.
+    """The frames with these timestamps, which must be sorted; their `Frame.index` is meaningless.
 
-    Of all others only those are decoded that these build on, half of them in common files. Files with uneven clocks or
-    a broken index may lack some.
+    Frames that are not reference frames of others are skipped by the decoder, about half of all in common files. Some
+    wanted frames may be missing in files with irregular timestamps or a broken index.
 
     Raises:
         InputError: as `read_frames`.
@@ -158,15 +159,15 @@ def read_chosen(clip: Clip, times: Sequence[Fraction]) -> Iterator[Frame]:
         if stream is None or stream.time_base is None:
             return
         wanted = {round((clip.start + time) / stream.time_base) for time in times}
-        with suppress(av.FFmpegError):  # then all before is read as well
+        with suppress(av.FFmpegError):  # without seeking, everything before is read as well
             if times[0] > 2:
                 container.seek(min(wanted), stream=stream)
         asked = {*times}
         yield from (frame for frame in _frames(clip, container, clip.start, wanted=wanted) if frame.time in asked)
 
 
-def _entered(clip: Clip, container: InputContainer, start: Fraction) -> Iterator[Frame]:
-    """Frames from a key frame at or before ``start`` on; from the beginning where the file has no usable index."""
+def _seeked(clip: Clip, container: InputContainer, start: Fraction) -> Iterator[Frame]:
+    """Frames from a key frame at or before ``start`` on; from the first frame if the file cannot be seeked."""
     origin, stream = clip.start, video_stream(container)
     if stream is None or stream.time_base is None:
         yield from _frames(clip, container, None)
@@ -188,14 +189,16 @@ def _entered(clip: Clip, container: InputContainer, start: Fraction) -> Iterator
 def _frames(
     clip: Clip, container: InputContainer, origin: Fraction | None, skip: int = 0, wanted: Container[int] | None = None
 ) -> Iterator[Frame]:
-    """What is left in ``container`` after ``skip`` frames, on a clock whose 0 is ``origin`` or else the first frame.
+    """The remaining frames of ``container``, without the first ``skip`` ones.
 
-    ``wanted``: see `sidgan.media.source.decoded`.
+    Args:
+        origin: timestamp, in seconds, that becomes time 0; the first frame's if ``None``.
+        wanted: see `sidgan.media.source.decoded`.
     """
     stream = video_stream(container)
     if stream is None:
         raise InputError(f"{clip.path} is no longer a video; it was changed during the work, so start again")
-    # What threads make of damage depends on which is first; one thread makes the same of it every time.
+    # With several threads, the decoder's result for damaged frames is not deterministic.
     stream.thread_type = "NONE" if clip.tolerant else "AUTO"
     lost: list[Fraction] | None = [] if clip.tolerant else None
     size = (clip.width, clip.height) if clip.rotation % 180 == 0 else (clip.height, clip.width)
@@ -217,19 +220,19 @@ def _frames(
 
 
 def editable(frame: Frame) -> Frame:
-    """The same frame on a private copy of its memory, whose planes may be written.
+    """A copy of the frame with its own memory, whose planes may be written.
 
-    A decoder still predicts later pictures from the memory it hands out, so that must not be written into.
+    The decoder's memory must not be changed, since it predicts later frames from it.
     """
     held = cast(Picture, frame.handle).copy()
     return replace(frame, planes=held.planes(writeable=True), handle=held)
 
 
 def without_captions(frame: Frame) -> Frame:
-    """The same frame for another showing: words that come again letter by letter would be shown twice.
+    """The same frame without closed captions, for a frame that is shown again: its captions must not be repeated.
 
-    It does not ask first whether there are any. PyAV's answer and its frame refer to each other, so each frame would
-    stay in memory until Python's garbage collector comes by, hundreds of frames later.
+    It does not check first whether there are any: PyAV's side data and its frame refer to each other, so each frame
+    would stay in memory until Python's garbage collector runs, hundreds of frames later.
     """
     held = cast(Picture, frame.handle)
     held = Picture(_filtered(held.video, "sidedata", mode="delete", type="A53_CC"), held.turns)
@@ -237,25 +240,25 @@ def without_captions(frame: Frame) -> Frame:
 
 
 def captioned(picture: av.VideoFrame) -> bool:
-    """Whether closed captions come with a picture."""
+    """Whether a frame carries closed captions (CEA-608 or CEA-708)."""
     return Type.A53_CC in cast("Mapping[Type, object]", picture.side_data)
 
 
 def digest(frame: Frame) -> int:
-    """A number that differs where any sample of the planes does."""
+    """A checksum of all samples of the planes."""
     return reduce(lambda value, plane: crc32(np.ascontiguousarray(plane).data, value), frame.planes, 0)
 
 
 def glance(frame: Frame) -> int:
-    """A number by which a frame can be told from what a decoder makes of it without the frames that it builds on.
+    """A fast checksum, to detect a frame that was decoded without its reference frames, as may happen after a seek.
 
-    Every eighth row of the luma plane counts: errors come in blocks.
+    Only every eighth row of the luma plane is used, since such errors come in blocks.
     """
     return crc32(np.ascontiguousarray(frame.planes[0][::8]).data)
 
 
 def read_rgb(path: Path) -> Iterator[tuple[Fraction, Byte]]:
-    """Pairs of time and upright (H, W, 3) uint8 RGB picture: for material we wrote ourselves, and for tests.
+    """Pairs of time in seconds and upright (H, W, 3) uint8 RGB image: for files written by this package, and for tests.
 
     Raises:
         InputError: as `probe` and `read_frames`.
@@ -269,12 +272,12 @@ def read_rgb(path: Path) -> Iterator[tuple[Fraction, Byte]]:
 
 
 def matrix_for(height: int) -> str:
-    """The colour matrix that players assume where a file does not say."""
+    """The colour matrix that players assume if a file does not specify one, for a height in px."""
     return "bt709" if height >= 720 else "bt601"
 
 
 def to_yuv(rgb: Byte, *, chroma444: bool) -> av.VideoFrame:
-    """(H, W, 3) uint8 RGB as a tagged frame of limited range; colour at half resolution where asked and possible."""
+    """(H, W, 3) uint8 RGB as a tagged YUV frame of limited range: 4:2:0 if the size is even, unless ``chroma444``."""
     height, width = rgb.shape[:2]
     half = not (chroma444 or height % 2 or width % 2)
     frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), format="rgb24")
@@ -282,7 +285,7 @@ def to_yuv(rgb: Byte, *, chroma444: bool) -> av.VideoFrame:
 
 
 def planar_name(layout: VideoFormat, width: int, height: int) -> str:
-    """The format in which pictures of ``layout`` are handled; see `read_frames` for the rule."""
+    """FFmpeg's name of the planar format to which frames of ``layout`` are converted; see `read_frames`."""
     if layout.is_rgb or layout.has_palette:
         chroma = "444"
     elif len(layout.components) < 3:
@@ -291,28 +294,28 @@ def planar_name(layout: VideoFormat, width: int, height: int) -> str:
         across, down = 64 // layout.chroma_width(64), 64 // layout.chroma_height(64)
         chroma = {(1, 1): "444", (1, 2): "444", (2, 1): "422", (4, 1): "422"}.get((across, down), "420")
     if (chroma != "444" and width % 2) or (chroma == "420" and height % 2):
-        chroma = "444"  # H.264 has no half chroma samples
+        chroma = "444"  # H.264 needs whole chroma samples
     return f"yuv{chroma}p" + ("10le" if layout.components[0].bits > 8 else "")
 
 
 def _pixel_format(picture: av.VideoFrame, rotation: int) -> PixelFormat:
     name = planar_name(picture.format, picture.width, picture.height)
     rgb = picture.format.is_rgb or picture.format.has_palette
-    silent = matrix_for(picture.height)
+    default = matrix_for(picture.height)
     chroma = {"4": PlaneMap(), "2": PlaneMap(2, 1, 0.0, 0.0), "0": PlaneMap(2, 2, 0.0, 0.5)}[name[5]]
     return PixelFormat(
         name=name,
         bits=10 if name.endswith("10le") else 8,
         full_range=not rgb and (picture.color_range == FULL_RANGE or picture.format.name.startswith("yuvj")),
-        matrix=silent if rgb else MATRICES.get(picture.colorspace, silent),
+        matrix=default if rgb else MATRICES.get(picture.colorspace, default),
         chroma=turned(chroma, rotation // 90),
     )
 
 
 def turned(chroma: PlaneMap, turns: int) -> PlaneMap:
-    """The map of a chroma plane after a whole picture is turned counter-clockwise by ``turns`` quarters.
+    """The map of a chroma plane after the picture is rotated counter-clockwise by ``turns`` quarter turns.
 
-    Each quarter turn swaps the axes and mirrors the new vertical one; the sizes are whole multiples of the steps.
+    Each quarter turn swaps the axes and mirrors the new vertical one. Width and height must be multiples of the steps.
     """
     for _ in range(turns % 4):
         mirrored = chroma.step_x - 1 - chroma.offset_x
@@ -321,21 +324,21 @@ def turned(chroma: PlaneMap, turns: int) -> PlaneMap:
 
 
 def _mirrored(picture: av.VideoFrame) -> bool:
-    """Whether the file says that a picture is to be shown mirrored, which its rotation does not tell."""
-    told = cast("Mapping[Type, bytes]", picture.side_data).get(Type.DISPLAYMATRIX)
-    if told is None:
+    """Whether the display matrix of a frame mirrors it, which its rotation does not show."""
+    matrix = cast("Mapping[Type, bytes]", picture.side_data).get(Type.DISPLAYMATRIX)
+    if matrix is None:
         return False
-    x_to_x, x_to_y, _, y_to_x, y_to_y = np.frombuffer(told, np.int32)[:5].tolist()
+    x_to_x, x_to_y, _, y_to_x, y_to_y = np.frombuffer(matrix, np.int32)[:5].tolist()
     return bool(x_to_x * y_to_y < x_to_y * y_to_x)
 
 
 def _filtered(picture: av.VideoFrame, name: str = "null", **how: str) -> av.VideoFrame:
-    """What a filter of FFmpeg's makes of a picture, on the same memory.
+    """A second frame object on the same memory, made by a filter of FFmpeg's.
 
-    Only so there are two frames of one picture: a new one could not be given what is beside the samples.
+    PyAV has no other way to make one: side data cannot be added to a new frame.
     """
     graph = av.filter.Graph()
-    graph.threads = 1  # else up to 16 are started, for nothing
+    graph.threads = 1  # else up to 16 threads are started, without any use
     source = graph.add_buffer(
         width=picture.width, height=picture.height, format=picture.format, time_base=picture.time_base
     )
@@ -353,11 +356,14 @@ def _planar(picture: av.VideoFrame, layout: PixelFormat) -> av.VideoFrame:
 
 
 def arranged(picture: av.VideoFrame, pixels: str | None) -> av.VideoFrame:
-    """The same samples, times and tags in the arrangement ``pixels``, as `sidgan.media.encoders.TWINS` lists them."""
+    """A frame converted to the pixel format ``pixels``, one of `sidgan.media.encoders.TWINS` of its own format.
+
+    Samples, timestamps and colour tags stay the same.
+    """
     if pixels in (None, picture.format.name):
         return picture
-    scale = ColorRange.JPEG if picture.color_range == FULL_RANGE else ColorRange.MPEG  # the same on both sides
-    new = picture.reformat(format=pixels, src_color_range=scale, dst_color_range=scale)
+    color_range = ColorRange.JPEG if picture.color_range == FULL_RANGE else ColorRange.MPEG  # the same on both sides
+    new = picture.reformat(format=pixels, src_color_range=color_range, dst_color_range=color_range)
     new.colorspace, new.color_range = picture.colorspace, picture.color_range
     new.color_primaries, new.color_trc = picture.color_primaries, picture.color_trc
     new.pts, new.time_base, new.duration = picture.pts, picture.time_base, picture.duration

@@ -1,4 +1,4 @@
-"""Pictures in any order: a video that is held, repeated, run backwards or entered in its middle, without keeping it."""
+"""Frames in any order: a video can be paused, repeated, played backwards or seeked, without keeping it in memory."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from sidgan.errors import InputError
 from sidgan.media.pictures import glance, read_chosen, read_frames, read_span
 from sidgan.types import Clip, Frame
 
-STRETCH = 32  #: frames read together where the order is not the file's
+STRETCH = 32  #: frames read together when a video is played backwards
 
 
 class Player:
-    """Hands out a clip's frames in any order, each as `read_frames` gives it; few are in memory.
+    """Gives a clip's frames in any order, each as `read_frames` gives it; at most `STRETCH` are in memory.
 
-    The same frame again costs nothing, the next one reads on, and frame 0 begins anew. Any later one is entered at the
-    key frame before it. For an earlier one, the `STRETCH` frames that end with it are read in the same way.
+    Repeating a frame is free, the next one is read on, and frame 0 starts from the beginning. For a later frame, the
+    reader seeks to the key frame before it. For an earlier one, it reads the `STRETCH` frames that end with it.
 
     Args:
         clip: the video.
-        times: seconds at which its frames are shown, all of them.
-        glances: of each frame, what `glance` saw when the file was read from its beginning. With them, an entry is
-            made sure of: some files decode to other pictures when they are entered in their middle.
+        times: presentation times of all its frames in seconds.
+        glances: checksum of each frame, by `glance`, from reading the file in order. If given, frames after a seek are
+            compared with them: some files decode to different frames after a seek.
     """
 
     def __init__(self, clip: Clip, times: Sequence[Fraction], glances: Sequence[int] = ()) -> None:
         self._clip, self._times, self._glances = clip, times, glances
         self._reader: Iterator[Frame] = iter(())
-        self._at = self._next = -1  # the frame last handed out, and the one that the reader comes to
+        self._at = self._next = -1  # indices of the last frame given, and of the reader's next frame
         self._held: dict[int, Frame] = {}
 
     def frame(self, index: int) -> Frame:
@@ -41,11 +41,11 @@ class Player:
         Raises:
             InputError: as `read_frames`, or the file has changed since its times were taken.
         """
-        begins, last, self._at = index == 0 and self._at != 0, self._at, index
-        if index in self._held and not begins:
+        restart, last, self._at = index == 0 and self._at != 0, self._at, index
+        if index in self._held and not restart:
             return self._held[index]
-        if begins or index > last:
-            if begins or index != self._next:
+        if restart or index > last:
+            if restart or index != self._next:
                 self._reader = self.play(index)
             frames = list(islice(self._reader, 1))
             self._next = index + 1
@@ -59,7 +59,7 @@ class Player:
         return self._held[index]
 
     def play(self, start: int) -> Iterator[Frame]:
-        """The frames from ``start`` on; what is before them is decoded only where the file cannot be entered later.
+        """The frames from ``start`` on; earlier ones are decoded only if the file cannot be seeked.
 
         Raises:
             InputError: as `read_frames`.
@@ -67,7 +67,7 @@ class Player:
         return _played(self._clip, self._times, self._glances, start)
 
     def pick(self, wanted: Sequence[int]) -> Iterator[Frame]:
-        """The frames of these numbers, which must rise; of the others only what they build on is decoded.
+        """The frames with these indices, which must increase; of the others, only reference frames are decoded.
 
         Raises:
             InputError: as `read_frames`.
@@ -76,9 +76,9 @@ class Player:
 
 
 def _played(clip: Clip, times: Sequence[Fraction], glances: Sequence[int], start: int) -> Iterator[Frame]:
-    """See `Player.play`; it must not hold the player that holds it, or files would stay open for long."""
+    """See `Player.play`. Not a method, since a reference cycle with the player would keep files open for long."""
     index = start
-    with suppress(InputError):  # reading from the beginning says what is wrong, if anything is
+    with suppress(InputError):  # if there is an error, reading from the beginning will raise it
         for frame in read_span(clip, times[start], None) if 0 < start < len(times) else ():
             same = index < len(times) and frame.time == times[index]
             if not same or (glances and glance(frame) != glances[index]):
@@ -90,7 +90,7 @@ def _played(clip: Clip, times: Sequence[Fraction], glances: Sequence[int], start
 
 
 def _picked(clip: Clip, times: Sequence[Fraction], glances: Sequence[int], wanted: Sequence[int]) -> Iterator[Frame]:
-    """See `Player.pick`; what does not come so, or not as it was, is played."""
+    """See `Player.pick`; from the first frame on that is missing or differs, all frames are decoded instead."""
     left = deque(wanted)
     with suppress(InputError):
         for frame in read_chosen(clip, [times[i] for i in wanted]) if wanted and not clip.tolerant else ():

@@ -1,4 +1,4 @@
-"""Plain subtitles in another format, where a container does not hold the one they are in."""
+"""Converts plain text subtitles to another format if a container does not support theirs."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from av.packet import Packet
 from av.subtitles.stream import SubtitleStream
 from av.subtitles.subtitle import AssSubtitle, SubtitleSet
 
-PLAIN = {"subrip", "webvtt", "mov_text"}  #: words and little beside them, which can be written in each other's way
-WRITTEN = {".mp4": "mov_text", ".mov": "mov_text", ".mkv": "subrip"}  #: what plain subtitles become
-#: Makes of a packet one that can be muxed; none where it is only a part of one, or says nothing.
+PLAIN = {"subrip", "webvtt", "mov_text"}  #: formats of plain text, which can be converted into each other
+WRITTEN = {".mp4": "mov_text", ".mov": "mov_text", ".mkv": "subrip"}  #: format to which they are converted
+#: Converts a source packet to one that can be muxed; ``None`` if it is incomplete or empty.
 Ready = Callable[["Packet[SubtitleStream]"], "Packet[SubtitleStream] | None"]
 
 
 def rewriting(container: OutputContainer, track: SubtitleStream, kind: str) -> tuple[SubtitleStream, Ready]:
-    """Add a stream for the words of ``track`` to ``container``; how packets become such as are muxed there.
+    """Add a stream of the format ``kind`` to ``container``, and return it with a function that converts packets.
 
-    Of how they look, what is bold or in italics is kept.
+    Of the formatting, only bold and italics are kept.
     """
     copy, reader = cast(SubtitleStream, container.add_stream(kind)), track.codec_context
     copy.time_base = copy.codec_context.time_base = track.time_base or Fraction(1, 1000)
@@ -30,7 +30,7 @@ def rewriting(container: OutputContainer, track: SubtitleStream, kind: str) -> t
 
     def rewrite(packet: Packet[SubtitleStream]) -> Packet[SubtitleStream] | None:
         found = reader.decode2(packet)
-        for line in found.rects if found else ():  # a packet of plain text makes one, or none
+        for line in found.rects if found else ():  # a packet of plain text has at most one
             made = cast("Packet[SubtitleStream]", encode(SubtitleSet.create(cast(AssSubtitle, line).ass, 0, 0)))
             made.stream, made.time_base, made.is_keyframe = packet.stream, packet.time_base, True
             made.pts, made.duration = packet.pts, packet.duration

@@ -1,8 +1,7 @@
-"""Stretches of encoded pictures in small files of their own, which are joined later without encoding them again.
+"""Segments: stretches of encoded frames in separate files, which are joined later without encoding them again.
 
-A segment begins with a picture that needs no other and is complete in itself: it comes from an encoder that saw nothing
-else. Its file holds the packets as they left that encoder, with exact times, since a container would round them, shift
-them or note them in ways of its own::
+Each segment is encoded by a new encoder, so it starts with a key frame and does not depend on any other. Its file holds
+the encoder's packets with exact timestamps; a container would round or shift them::
 
     {"look": ..., "extradata": ...}     a line of JSON
     pts duration key size | packet      for each packet, in decoding order
@@ -34,18 +33,18 @@ from sidgan.media.pictures import Picture
 from sidgan.media.stream import Look, PictureStream
 from sidgan.types import Clip, Frame
 
-HEAD = struct.Struct("<qqBI")  #: presentation time and duration in ticks, whether it is a key frame, bytes
-FOOT = struct.Struct("<III")  #: number of packets, their `depth`, CRC-32 of all bytes before
+HEAD = struct.Struct("<qqBI")  #: presentation time and duration in ticks, whether it is a key frame, size in bytes
+FOOT = struct.Struct("<III")  #: number of packets, their `depth`, CRC-32 of all preceding bytes
 
 
 class SegmentWriter:
-    """Encode frames as `Writer` does, into a segment. Use it as a context manager; the file appears when complete.
+    """Encodes frames as `Writer` does, into a segment. Use it as a context manager; the file appears when complete.
 
     Args:
-        path: the segment.
+        path: output.
         like: the clip whose frames are going to be written.
-        encoding: how.
-        suffix: of the container that it will be joined into.
+        encoding: how frames are encoded.
+        suffix: of the container into which the segment will be joined.
 
     Raises:
         OutputError: it cannot be written.
@@ -64,7 +63,7 @@ class SegmentWriter:
             with writing(self._path):
                 self._file: BinaryIO = part.open("wb")
             stack.callback(_close, self._file)
-            # Nothing is written into it, but encoders are told by a container how they are to be set up.
+            # Nothing is written into this container, but the encoder's setup depends on its format.
             self._container = stack.enter_context(av.open(io.BytesIO(), "w", format=self._muxer))
             self._stack = stack.pop_all()
         return self
@@ -73,7 +72,7 @@ class SegmentWriter:
         """Encode one frame, edited or not; frames must come in order.
 
         Raises:
-            OutputError: the disk is full or went away.
+            OutputError: writing failed, for example because the disk is full.
         """
         picture = cast(Picture, frame.handle).video
         if self._pictures is None:
@@ -116,14 +115,14 @@ class SegmentWriter:
 
 
 def _close(file: BinaryIO) -> None:
-    """Close a file that either is all on the disk already, or was given up with an error that is to be told."""
+    """Close a file without raising: it is either on disk completely, or being removed because of another error."""
     with suppress(OSError):
         file.close()
 
 
 @dataclass(frozen=True)
 class Piece:
-    """A packet of a segment: when it is shown and for how long, in ticks, whether it is a key frame, and its bytes."""
+    """A packet of a segment: presentation time and duration in ticks, whether it is a key frame, and its bytes."""
 
     shown: int
     duration: int
@@ -135,10 +134,10 @@ class Segment:
     """A segment on disk.
 
     Attributes:
-        look: of its pictures.
-        extradata: what a decoder must know before the first of them.
-        count: pictures.
-        depth: see `depth`.
+        look: format of its frames.
+        extradata: the codec's header.
+        count: number of frames.
+        depth: see the function `depth`.
 
     Raises:
         InputError: the file is missing, damaged or incomplete.
@@ -171,27 +170,31 @@ class Segment:
 
 
 def depth(shown: list[int]) -> int:
-    """By how many places, at most, a packet comes later in decoding order than in order of presentation."""
-    place = {pts: index for index, pts in enumerate(sorted(shown))}
-    return max((index - place[pts] for index, pts in enumerate(shown)), default=0)
+    """The reordering depth: the most positions by which a packet comes later in decoding than in presentation order.
+
+    Args:
+        shown: presentation times in decoding order.
+    """
+    position = {pts: index for index, pts in enumerate(sorted(shown))}
+    return max((index - position[pts] for index, pts in enumerate(shown)), default=0)
 
 
 def decoding_times(shown: list[int], before: list[int]) -> list[int]:
-    """When the packets of a segment are to be decoded, in ticks, in decoding order.
+    """The decoding timestamps of a segment's packets, in ticks, in decoding order.
 
-    A packet takes the time at which the picture is shown that is as many places earlier in order of presentation as
-    the largest `depth` of all segments. Such times increase strictly, and none is later than its own picture is shown,
-    however uneven the clock and wherever a new encoder took over.
+    With all presentation times sorted, the n-th packet gets the one at position n minus the largest `depth` of all
+    segments. Such timestamps increase strictly, and none is later than the presentation time of its own packet, even
+    with a variable frame rate and across segments.
 
     Args:
         shown: presentation times of the packets in decoding order, ticks.
-        before: presentation times of the pictures before them, in order, as many as that largest depth.
+        before: presentation times of the frames before them, sorted, as many as that largest depth.
     """
     return [*before, *sorted(shown)][: len(shown)]
 
 
 def earlier(shown: list[int], duration: int, depth: int) -> list[int]:
-    """``depth`` presentation times, in ticks, to stand before the first segment's, as an encoder would make them up."""
+    """``depth`` presentation times, in ticks, invented to precede the first segment's, as an encoder would do."""
     order = sorted(shown)
     if len(order) > depth:
         return [time - (order[depth] - order[0]) for time in order[:depth]]

@@ -1,7 +1,7 @@
-"""What is heard in a file beside speech, found by Demucs, a tool for source separation that runs as its own program.
+"""Separates background sound from speech with Demucs, a source separation tool that runs as a program of its own.
 
-It needs several times the memory of the sound it works on, so it is given pieces of two minutes and some seconds; where
-two of them overlap, one is faded into the other.
+It needs several times the memory of the sound it works on, so the sound is divided into overlapping pieces of about two
+minutes, which are cross-faded afterwards.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from sidgan.types import Float
 
 TOOL, MODEL = "demucs", "htdemucs"
 INSTALL = "pip install 'sidgan[separate]'"
-RATE = 44_100  #: Hz, of the tool's networks: neither side converts
+RATE = 44_100  #: Hz, sample rate of the tool's networks, so that the tool does not resample
 PIECE, OVERLAP = 120 * RATE, 4 * RATE  #: samples
-SLACK = RATE // 100  #: samples by which a result may be longer or shorter than what was given
-LOOK = 0.2  #: seconds between two looks at how far the tool is
+SLACK = RATE // 100  #: samples by which the length of a result may differ from that of its input
+LOOK = 0.2  #: seconds between checks of the tool's progress
 Show = Callable[[str, int, int], None]
 
 
 def separator() -> list[str] | None:
-    """The command of the tool: the one on PATH, or the package beside this one; ``None`` where there is neither."""
+    """The command that runs the tool: from PATH, or its Python package; ``None`` if neither is installed."""
     found = shutil.which(TOOL)
     if found is not None:
         return [found]
@@ -41,7 +41,7 @@ def separator() -> list[str] | None:
 
 
 def require_separator() -> list[str]:
-    """The command of the tool.
+    """The command that runs the tool.
 
     Raises:
         ConfigError: it is not installed.
@@ -53,19 +53,19 @@ def require_separator() -> list[str]:
 
 
 def write_rest(path: Path, source: Path, *, device: str = "auto", progress: Show | None = None) -> None:
-    """Write what is heard in a file beside speech: 16-bit stereo at 44.1 kHz, from time 0 on, as long as its sound.
+    """Write the sound of a file without speech: 16-bit stereo at 44.1 kHz, from time 0 on, as long as its sound.
 
     Args:
-        path: a ``.wav``; what the tool works on lies beside it for as long as that takes, four times its size.
+        path: a ``.wav`` file; temporary files of four times its size are kept beside it meanwhile.
         source: a sound or video file.
-        device: of `sidgan.dub`; ``auto`` is the tool's own choice.
-        progress: told how many pieces are done, of how many.
+        device: device of the dub; ``auto`` leaves the choice to the tool.
+        progress: called with the stage ``separate``, the number of pieces done, and their total number.
 
     Raises:
         ConfigError: the tool is not installed.
         InputError: the source has no sound, or cannot be read.
         OutputError: ``path`` cannot be written.
-        SidganError: the tool failed, or gave something else than it was given.
+        SidganError: the tool failed, or its result has another length or format than its input.
     """
     command = [*require_separator(), "-n", MODEL, "--two-stems", "vocals", "--shifts", "0", "--clip-mode", "clamp",
                *(() if device == "auto" else ("--device", device)), "--out", "separated"]  # fmt: skip
@@ -80,7 +80,7 @@ def write_rest(path: Path, source: Path, *, device: str = "auto", progress: Show
 
 
 def _pieces(source: Path) -> Iterator[Float]:
-    """The sound of a file as (n, 2) pieces of `PIECE` + `OVERLAP` samples, one every `PIECE`; the last ends with it."""
+    """The sound of a file as (n, 2) pieces of `PIECE` + `OVERLAP` samples, one every `PIECE`; the last is shorter."""
     held, first = np.zeros((0, 2), np.float32), True
     for samples in samples_from(source, RATE, "stereo"):
         held = np.concatenate([held, samples.T])
@@ -92,7 +92,7 @@ def _pieces(source: Path) -> Iterator[Float]:
 
 
 def _joined(pieces: Iterator[Float]) -> Iterator[Float]:
-    """The same sound again, without what is there twice: where two pieces overlap, the second comes in evenly."""
+    """The inverse of `_pieces`: overlapping pieces are joined by a linear cross-fade."""
     held = np.zeros((0, 2), np.float32)
     for piece in pieces:
         rise = ((np.arange(len(held)) + 0.5) / max(len(held), 1))[:, None]
@@ -109,7 +109,7 @@ def _write_piece(path: Path, samples: Float) -> int:
 
 
 def _run(command: Sequence[str], folder: Path, count: int, progress: Show) -> None:
-    """Let the tool work on all pieces. It is stopped when the caller gives up waiting for it, for whatever reason."""
+    """Run the tool on all pieces; it is killed if this function is interrupted by any exception."""
     names = [f"{k:04}.wav" for k in range(count)]
     with (folder / "log").open("wb") as log:
         try:
@@ -117,7 +117,7 @@ def _run(command: Sequence[str], folder: Path, count: int, progress: Show) -> No
         except OSError as error:
             raise SidganError(f"{TOOL} cannot be started: {error}; install it again: {INSTALL}") from error
         try:
-            progress("separate", 0, count)  # also of a tool that has ended before anybody looks
+            progress("separate", 0, count)  # also for a tool that ends before the first check
             while tool.poll() is None:
                 progress("separate", len(list(folder.glob(_stem("*")))), count)
                 time.sleep(LOOK)
@@ -126,8 +126,8 @@ def _run(command: Sequence[str], folder: Path, count: int, progress: Show) -> No
             tool.wait()
     if tool.returncode or len(list(folder.glob(_stem("*")))) < count:
         lines = (folder / "log").read_text(encoding="utf-8", errors="replace").splitlines()
-        told = [line.strip() for line in lines if line.strip() and "%|" not in line]  # without bars of progress
-        reason = told[-1] if told else f"it ended with code {tool.returncode} without a message"
+        messages = [line.strip() for line in lines if line.strip() and "%|" not in line]  # without progress bars
+        reason = messages[-1] if messages else f"it ended with code {tool.returncode} without a message"
         raise SidganError(f"{TOOL} did not separate the sound: {reason} (its first run needs the internet, to download "
                           "its weights)")  # fmt: skip
 
@@ -137,10 +137,10 @@ def _stem(name: str) -> str:
 
 
 def _rest(folder: Path, number: int, length: int) -> Float:
-    """(length, 2) samples in units of 16 bits: what the tool made of a piece.
+    """The tool's result for a piece: (length, 2) float32 samples with the values of 16-bit PCM.
 
     Raises:
-        SidganError: it has another length, rate or format.
+        SidganError: it has another length, rate or format than the piece.
     """
     (path,) = folder.glob(_stem(f"{number:04}"))
     try:

@@ -1,4 +1,4 @@
-"""When the frames of a file are shown, told by its packets: all that is asked of a file that we wrote ourselves."""
+"""Timestamps of a file's frames, from its packets: a fast check of a file written by this package."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from sidgan.media.source import opened, unreadable, video_stream
 
 
 def shown_times(path: Path) -> list[Fraction]:
-    """Seconds at which the frames are shown, in order, on a clock whose 0 is the first of them.
+    """Presentation times of the frames in seconds, sorted, with the first frame at 0.
 
-    Only key frames are decoded, which takes a fraction of what all take: one for each stretch that was encoded by
-    itself, so that each is known to fit the header it stands under.
+    Only key frames are decoded, which is much faster. Every separately encoded segment starts with one, so this proves
+    that each segment fits the file's codec header.
 
     Raises:
-        InputError: there is no picture, or a key frame cannot be decoded.
+        InputError: there is no frame, or a key frame cannot be decoded.
     """
     with opened(path) as container:
         stream = video_stream(container)
@@ -34,7 +34,7 @@ def shown_times(path: Path) -> list[Fraction]:
                 decoded += len(packet.decode())
         except av.FFmpegError as error:
             raise unreadable(path, shown[-1] * time_base if shown else None, error) from error
-    if not shown or decoded < keys:  # some decoders take every frame all the same
+    if not shown or decoded < keys:  # some decoders ignore skip_frame and decode every frame
         raise InputError(f"{path} is damaged: {decoded} of {keys} key frames can be decoded; export it again")
     shown.sort()
     return [(pts - shown[0]) * time_base for pts in shown]

@@ -1,4 +1,4 @@
-"""Sound in and out: samples on the clock of the pictures, gaps and codec padding straightened out."""
+"""Reading and writing sound: samples aligned with the video, gaps filled with silence, and codec padding removed."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from sidgan.media.files import finished, writing
 from sidgan.media.source import first_picture, opened, sound_stream
 from sidgan.types import Float
 
-SILENCE = 1 << 16  #: samples of it that are handed out at a time
-LIMIT = 1e6  #: times full scale; what is beyond is nonsense, as programs may write into files of floats
-JUMP = 0.04  #: seconds; timestamps of containers wobble by less, a real gap is longer
+SILENCE = 1 << 16  #: largest number of samples of silence in a block
+LIMIT = 1e6  #: times full scale; larger values are invalid, as broken programs may write them into float files
+JUMP = 0.04  #: seconds; timestamp jitter of containers is smaller, a real gap is longer
 
 
 def decode_audio(path: Path, rate: int = 16_000) -> Iterator[Float]:
     """The sound of any file, mixed to mono and resampled, in blocks of a second (the last one is shorter).
 
-    Sample 0 belongs to time 0 of the file (see `sidgan.media`): a sound that starts later begins with silence, one
-    that starts earlier is cut, and so is the padding that codecs add at both ends.
+    Sample 0 is at time 0 of the file (see `sidgan.media`): sound that starts later is padded with silence, sound that
+    starts earlier is cut, and so is the padding that codecs add at both ends.
 
     Args:
         path: a sound or video file.
@@ -51,7 +51,7 @@ def read_audio(path: Path, rate: int = 16_000) -> Float:
 
 
 def in_blocks(parts: Iterable[Float], size: int) -> Iterator[Float]:
-    """Consecutive (channels, n) arrays of any length as ones of ``size`` samples; the last one is shorter."""
+    """Regroups consecutive (channels, n) arrays into blocks of ``size`` samples; the last one is shorter."""
     held, count = list[Float](), 0
     for samples in parts:
         held.append(samples)
@@ -66,7 +66,7 @@ def in_blocks(parts: Iterable[Float], size: int) -> Iterator[Float]:
 
 @contextmanager
 def pcm_file(path: Path, channels: int, rate: int) -> Iterator[wave.Wave_write]:
-    """A new ``.wav`` file of 16-bit PCM, ready for frames; see `pcm`."""
+    """A new ``.wav`` file of 16-bit PCM; write the bytes from `pcm` into it."""
     with wave.open(str(path), "wb") as file:
         file.setnchannels(channels)
         file.setsampwidth(2)
@@ -75,12 +75,12 @@ def pcm_file(path: Path, channels: int, rate: int) -> Iterator[wave.Wave_write]:
 
 
 def pcm(samples: Float) -> bytes:
-    """(channels, n) samples in [-1, 1], clipped there, as frames of 16-bit PCM."""
+    """(channels, n) samples, clipped to [-1, 1], as bytes of interleaved 16-bit PCM."""
     return np.round(np.clip(samples, -1, 1) * 32767).astype("<i2").T.tobytes()
 
 
 def write_wav(path: Path, samples: Float, rate: int) -> None:
-    """Write (n,) float samples in [-1, 1], clipped there, as 16-bit mono PCM.
+    """Write (n,) float samples, clipped to [-1, 1], as 16-bit mono PCM.
 
     Raises:
         OutputError: the file cannot be written.
@@ -91,18 +91,24 @@ def write_wav(path: Path, samples: Float, rate: int) -> None:
 
 
 def samples_from(path: Path, rate: int, layout: str) -> Iterator[Float]:
-    """Sound as consecutive (channels, n) float32 arrays from time 0 on, whatever the file's timestamps do.
+    """Sound as consecutive (channels, n) float32 arrays from time 0 on.
 
-    Silence fills gaps; what comes before time 0, twice, or after the end that the header states is left out.
+    Gaps in the timestamps are filled with silence. Samples before time 0, overlapping ones, and those after the end
+    stated in the header are left out.
+
+    Args:
+        path: a sound or video file.
+        rate: Hz of the result.
+        layout: FFmpeg's channel layout of the result, such as ``mono``.
 
     Raises:
-        InputError: as `sounding`, it cannot be decoded, or holds values that are no sound.
+        InputError: as `sounding`, it cannot be decoded, or has values that are not finite or far above full scale.
     """
     origin = first_picture(path)
     with sounding(path) as (container, stream):
         mixer = AudioResampler(format="fltp", layout=layout, rate=rate)
         end = stated_end(container, stream)
-        done = 0  # samples handed out so far: the place of the next one
+        done = 0  # number of samples returned so far
         for frame in _mixed(decoded_sound(container, stream, path), mixer, path):
             shown = time_of(frame)
             if origin is None:  # sound alone: its own start is time 0
@@ -112,13 +118,13 @@ def samples_from(path: Path, rate: int, layout: str) -> Iterator[Float]:
                 place = done
             last = place + frame.samples if end is None else round((end - origin) * rate)
             place = min(place, last)
-            while place > done:  # in pieces: some files have hours of nothing
+            while place > done:  # in blocks: some files have gaps of hours
                 silence = min(place - done, SILENCE)
                 yield np.zeros((len(frame.layout.channels), silence), np.float32)
                 done += silence
             samples = frame.to_ndarray()[:, done - place : max(last - place, 0)]
             if samples.shape[1]:
-                if not np.abs(samples).max() < LIMIT:  # nor is it, where there is something that is no number
+                if not np.abs(samples).max() < LIMIT:  # also true for NaN
                     raise InputError(f"{path} holds NaN or infinite values at {done / rate:.2f} s; export it again")
                 yield samples
                 done += samples.shape[1]
@@ -140,10 +146,10 @@ def sounding(path: Path) -> Iterator[tuple[InputContainer, AudioStream]]:
 
 
 def decoded_sound(container: InputContainer, stream: AudioStream, path: Path) -> Iterator[av.AudioFrame]:
-    """All pieces of sound in order; a packet that cannot be decoded leaves a gap.
+    """All audio frames in order; a packet that cannot be decoded leaves a gap.
 
     Raises:
-        InputError: more packets are damaged than sound, or there are none.
+        InputError: most packets are damaged, or there are none.
     """
     good = bad = 0
     packets = container.demux(stream)
@@ -166,7 +172,7 @@ def decoded_sound(container: InputContainer, stream: AudioStream, path: Path) ->
 
 
 def time_of(frame: av.AudioFrame) -> Fraction | None:
-    """When a piece of sound is heard, on the container's own clock; ``None`` where the file does not say."""
+    """The time of an audio frame in seconds, on the container's own clock; ``None`` if the file does not state it."""
     return None if frame.pts is None or frame.time_base is None else frame.pts * frame.time_base
 
 
@@ -180,16 +186,16 @@ def _mixed(frames: Iterator[av.AudioFrame], mixer: AudioResampler, path: Path) -
 
 
 def stated_end(container: InputContainer, stream: AudioStream) -> Fraction | None:
-    """Where the sound ends without the last packet's padding; only mp4 and its kin state that exactly."""
+    """The end of the sound in seconds, without codec padding; ``None`` unless the file is MP4 or MOV."""
     if "mp4" not in container.format.name or stream.duration is None or stream.time_base is None:
         return None
     return ((stream.start_time or 0) + stream.duration) * stream.time_base
 
 
 def stretch(samples: Float, rate: int, tempo: float) -> Float:
-    """Sound at another tempo and the same pitch, by overlapping pieces where they match (FFmpeg's ``atempo``).
+    """Change the tempo of a sound without its pitch, by waveform overlap-add (FFmpeg's ``atempo``).
 
-    What is heard at time t comes to t / tempo, within 25 ms.
+    The sound at time t moves to t / tempo, within 25 ms.
 
     Args:
         samples: (n,) float32.
@@ -205,7 +211,7 @@ def stretch(samples: Float, rate: int, tempo: float) -> Float:
     source.link_to(middle)
     middle.link_to(sink)
     graph.configure()
-    # The filter's first window is centred on its first sample and half of it is lost: so much silence comes before.
+    # The filter's first window is centred on its first sample, and half of it is lost: so that much silence is added.
     padded = np.concatenate([np.zeros(_tempo_window(rate) // 2, np.float32), samples.astype(np.float32)])
     parts = [np.zeros(0, np.float32)]
     for first in range(0, len(padded), 4096):
@@ -229,5 +235,5 @@ def _pulled(graph: av.filter.Graph) -> Iterator[Float]:
 
 
 def _tempo_window(rate: int) -> int:
-    """Samples in a window of ``atempo``: the power of two that lasts at least 1/24 s."""
+    """Samples in a window of ``atempo``: the smallest power of two that lasts at least 1/24 s."""
     return 1 << max(0, rate // 24 - 1).bit_length()

@@ -1,4 +1,4 @@
-"""Opening a file that a user gave, with one clear line where it cannot be used."""
+"""Opening and decoding a file given by a user, with a clear one-line error if it cannot be used."""
 
 from __future__ import annotations
 
@@ -24,29 +24,30 @@ if TYPE_CHECKING:
     from av.container.core import Chapter
 
 CUT_OFF = Fraction(1, 2)  #: seconds that may be missing at the end before a file counts as cut off
-LATE = 1_000_000  #: us after which the clock of a live stream was joined late; B-frames and sound need less than that
-MATROSKA_END = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")  #: in the tag that common programs write for each track
-MOST_GAPS = 100  #: places at which what a file says of its own layout may be damaged, where damage is passed over
+LATE = 1_000_000  #: us; a live stream that starts later was joined late: B-frames and sound delay the start by less
+MATROSKA_END = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")  #: the DURATION tag that common programs write for a track
+MOST_GAPS = 100  #: number of demuxing errors that are skipped in a damaged file
 
 
 @contextmanager
 def opened(path: Path, formats: Sequence[str] = (), *, pictures: bool = True) -> Iterator[InputContainer]:
-    """The container of ``path``.
+    """Open a file as a container.
 
     Args:
+        path: the file.
         formats: FFmpeg's names of the only formats that are tried; all if empty.
-        pictures: whether any are to be decoded. Else none is on opening either, which takes a quarter of the time.
+        pictures: whether video will be decoded. If not, none is decoded on opening either, which is four times as fast.
 
     Raises:
-        InputError: it is missing, a folder, locked, or nothing that FFmpeg understands.
+        InputError: it is missing, a folder, not readable, or of no format that FFmpeg knows.
     """
     require_there(path)
     try:
-        # The prefix keeps a colon in a file name from being read as a protocol; the whitelist keeps a playlist
-        # from fetching anything; metadata in an old code page must not matter.
+        # The prefix keeps a colon in a file name from being read as a protocol; the whitelist keeps a playlist from
+        # accessing the network; metadata with invalid UTF-8 must not cause an error.
         options = {"protocol_whitelist": "file"} | ({"format_whitelist": ",".join(formats)} if formats else {})
-        unseen = {} if pictures else {"skip_frame": "all"}
-        container = av.open(f"file:{path}", options=unseen, container_options=options, metadata_errors="replace")
+        decoding = {} if pictures else {"skip_frame": "all"}
+        container = av.open(f"file:{path}", options=decoding, container_options=options, metadata_errors="replace")
     except PermissionError as error:
         raise InputError(f"{path} may not be read; change its permissions") from error
     except (av.FFmpegError, OSError, EOFError) as error:
@@ -59,7 +60,7 @@ def opened(path: Path, formats: Sequence[str] = (), *, pictures: bool = True) ->
 
 
 def metadata(path: Path) -> dict[str, str]:
-    """What a file says about itself as a whole, under lower-case names such as ``comment``.
+    """The metadata of a file as a whole, with lower-case names such as ``comment``.
 
     Raises:
         InputError: as `opened`.
@@ -69,19 +70,19 @@ def metadata(path: Path) -> dict[str, str]:
 
 
 def video_stream(container: InputContainer) -> VideoStream | None:
-    """The first moving picture; cover art, which containers also file under video, does not count."""
-    if container.format.name == "tty":  # FFmpeg takes any .txt for a film in terminal colours
+    """The first video stream that is not cover art."""
+    if container.format.name == "tty":  # FFmpeg opens any .txt file as a video of a terminal
         return None
     return next((s for s in container.streams.video if not s.disposition & Disposition.attached_pic), None)
 
 
 def sound_stream(container: InputContainer) -> AudioStream | None:
-    """The first sound of a known kind; of others, such as where damage hides the kind, not even a rate is known."""
+    """The first sound stream of a known codec; of others, not even the sample rate is known."""
     return next((s for s in container.streams.audio if s.codec_context is not None), None)
 
 
 def title_and_chapters(path: Path) -> tuple[dict[str, str], list[Chapter]]:
-    """What a video is called, as a tag, and its chapters on the container's clock.
+    """The title of a video as a dict of tags, and its chapters, in milliseconds on the container's clock.
 
     Raises:
         InputError: it cannot be read.
@@ -98,10 +99,10 @@ def title_and_chapters(path: Path) -> tuple[dict[str, str], list[Chapter]]:
 
 
 def begins_anywhere(container: InputContainer) -> bool:
-    """Whether the clock of a file has no 0 that means something, as in recordings of television.
+    """Whether time 0 of a file's clock is arbitrary, as in recordings of television.
 
-    Nor has it one where a live stream in FLV or fragmented MP4 was joined late: neither comes with anything that goes
-    by its clock. A plain MP4, which counts its samples, means what it says, hours of nothing included.
+    This also holds for a live stream in FLV or fragmented MP4 that was joined late. In a plain MP4, time 0 is
+    meaningful, even if the first frame is shown hours later.
     """
     if Flags.ts_discont in Flags(container.format.flags):
         return True
@@ -110,12 +111,12 @@ def begins_anywhere(container: InputContainer) -> bool:
 
 
 def _fragmented(container: InputContainer) -> bool:
-    """Whether it is MP4 whose header counts no samples: they come in fragments, each with its own times."""
+    """Whether a file is fragmented MP4: its header lists no samples, and each fragment has its own timestamps."""
     return "mp4" in container.format.name and not any(stream.frames for stream in container.streams)
 
 
 def besides(container: InputContainer) -> tuple[str, ...]:
-    """What a video holds that no dub takes over, such as ``1 further sound track``."""
+    """Names for users of sound tracks that a dub does not copy, such as ``1 further sound track``."""
     count = len(container.streams.audio) - 1
     return (f"{count} further sound track{'s' * (count > 1)}",) if count > 0 else ()
 
@@ -124,17 +125,20 @@ def decoded(
     container: InputContainer, stream: VideoStream, path: Path, lost: list[Fraction] | None = None,
     wanted: Container[int] | None = None,
 ) -> Iterator[av.VideoFrame]:  # fmt: skip
-    """All pictures in presentation order, with timestamps that exist and strictly increase.
+    """All frames in presentation order, with timestamps that exist and strictly increase.
 
-    A picture whose timestamp is missing or does not advance is put one nominal frame after the one before it.
+    A frame whose timestamp is missing or does not increase is put one nominal frame duration after the one before it.
 
     Args:
-        lost: where damage is to be passed over, gets the second after which pictures are missing.
-        wanted: timestamps of the only pictures that must come; others may be missing, if none builds on them.
+        container: the open file.
+        stream: its video stream.
+        path: the file, for error messages.
+        lost: if given, damaged parts are skipped, and the time in seconds before each gap is appended to it.
+        wanted: timestamps in ticks of the only frames that are needed; others may be missing. All by default.
 
     Raises:
-        InputError: no picture decodes. Without ``lost`` also if the file is damaged in the middle, or ends well before
-            its header says.
+        InputError: no frame can be decoded. Without ``lost`` also if the file is damaged in the middle, or ends well
+            before the time stated in its header.
     """
     time_base = stream.time_base or Fraction(1, 1000)
     nominal = max(1, round(1 / ((stream.average_rate or stream.guessed_rate or 25) * time_base)))
@@ -145,7 +149,7 @@ def decoded(
         frame.duration = frame.duration or nominal
         last, first = frame.pts, frame.pts if first is None else first
         end = last + frame.duration
-        frame.pict_type = PictureType.NONE  # else the encoder would repeat the source's frame types
+        frame.pict_type = PictureType.NONE  # else the encoder would use the source's frame types
         yield frame
     if first is None or end is None:
         raise InputError(f"{path} holds no frame that can be decoded; convert it to mp4 (H.264)")
@@ -157,8 +161,8 @@ def decoded(
 
 
 def _stated_end(stream: VideoStream, time_base: Fraction, fragmented: bool) -> Fraction:
-    """When the pictures end, as a file says, s; 0 where it does not say."""
-    if stream.duration is not None:  # of fragments, FFmpeg takes the end of the last one for the duration
+    """The end of the video in seconds, as stated in the file; 0 if it does not state it."""
+    if stream.duration is not None:  # of fragmented files, FFmpeg takes the end of the last fragment for the duration
         return ((0 if fragmented else stream.start_time or 0) + stream.duration) * time_base
     said = MATROSKA_END.fullmatch(stream.metadata.get("DURATION", ""))
     return Fraction(0) if said is None else 3600 * int(said[1]) + 60 * int(said[2]) + Fraction(said[3])
@@ -168,7 +172,7 @@ def _pictures(
     container: InputContainer, stream: VideoStream, path: Path, lost: list[Fraction] | None,
     wanted: Container[int] | None,
 ) -> Iterator[av.VideoFrame]:  # fmt: skip
-    """What the decoder makes of a stream; see `decoded` for damage and what is wanted."""
+    """The frames of a stream as decoded; see `decoded` for ``lost`` and ``wanted``."""
     packets, time_base, at, gaps = container.demux(stream), stream.time_base or Fraction(1, 1000), None, 0
     while True:
         try:
@@ -186,7 +190,7 @@ def _pictures(
         try:
             frames = packet.decode()
         except av.FFmpegError as error:
-            if at is None:  # recordings may begin in the middle of a group of pictures
+            if at is None:  # recordings may start in the middle of a group of pictures
                 continue
             if lost is None or isinstance(error, OSError):
                 raise unreadable(path, at, error) from error
@@ -198,7 +202,7 @@ def _pictures(
 
 
 def unreadable(path: Path, at: Fraction | None, error: av.FFmpegError) -> InputError:
-    """What to tell where a file cannot be read on after so many seconds."""
+    """The error to raise if a file cannot be read beyond ``at`` seconds."""
     near = f"{float(at or 0):.2f} s"
     if isinstance(error, OSError):
         why = (error.strerror or str(error)).lower()
@@ -207,7 +211,7 @@ def unreadable(path: Path, at: Fraction | None, error: av.FFmpegError) -> InputE
 
 
 def first_picture(path: Path) -> Fraction | None:
-    """When the first picture is shown, on the container's own clock; ``None`` where there is only sound."""
+    """The time of the first frame in seconds, on the container's own clock; ``None`` if there is only sound."""
     with opened(path) as container:
         stream = video_stream(container)
         if stream is None:
@@ -216,5 +220,5 @@ def first_picture(path: Path) -> Fraction | None:
 
 
 def shown_at(picture: av.VideoFrame) -> Fraction:
-    """When a picture of `decoded` is shown, on the container's own clock."""
+    """The time in seconds at which a frame from `decoded` is shown, on the container's own clock."""
     return (picture.pts or 0) * cast(Fraction, picture.time_base)

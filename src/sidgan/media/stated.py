@@ -1,4 +1,4 @@
-"""What a file says of itself, counted without decoding a picture: for files of strangers, before anything is spent."""
+"""The size and length of an untrusted file, found by counting packets without decoding, before it is processed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from av.video.stream import VideoStream
 
 from sidgan.media.source import opened, sound_stream, video_stream
 
-#: The only formats that are tried: no playlists, which name other files, no rows of pictures, no devices.
+#: The only formats that are tried: no playlists, which refer to other files, no image sequences, no devices.
 FORMATS = (
     "mov", "matroska", "avi", "mpegts", "mpeg", "ogg", "flv", "asf", "wav", "mp3", "flac", "aac", "amr", "aiff", "caf",
     "w64",
@@ -23,14 +23,14 @@ SUFFIXES = {"mov": ".mp4", "matroska": ".mkv"}  #: by the first of FFmpeg's name
 
 @dataclass(frozen=True)
 class Stated:
-    """A file by its packets.
+    """Properties of a file, as counted from its packets.
 
     Attributes:
-        suffix: usual for its format, such as ``.mp4``.
-        width, height: px as coded, 0 without pictures.
-        frames: packets of pictures; counting ends one above the limit.
-        seconds: from the first packet's time to the end of the last one.
-        sound: it has a stream of sound.
+        suffix: usual suffix of its format, such as ``.mp4``.
+        width, height: px as coded, 0 if there is no video.
+        frames: number of video packets, at most one more than the limit.
+        seconds: from the first packet's timestamp to the end of the last one.
+        sound: whether there is a sound stream.
     """
 
     suffix: str
@@ -42,15 +42,16 @@ class Stated:
 
 
 def stated(path: Path, most: int) -> Stated:
-    """Look at a file of which nothing is known yet.
+    """Examine a file of unknown origin.
 
-    The length is counted in packets, since a header may say anything, and recordings of browsers say nothing.
+    Packets are counted, since a header may be wrong, and recordings made by browsers do not state their length.
 
     Args:
-        most: frames after which counting ends; of sound alone, a thousand times as many packets.
+        path: the file.
+        most: number of frames after which counting stops; for sound alone, after 1000 times as many packets.
 
     Raises:
-        InputError: it is in none of `FORMATS`.
+        InputError: its format is not one of `FORMATS`.
     """
     with opened(Path(path), FORMATS) as container:
         name = container.format.name.split(",")[0]
@@ -64,6 +65,7 @@ def stated(path: Path, most: int) -> Stated:
 
 
 def _counted(container: InputContainer, stream: VideoStream | AudioStream | None, most: int) -> tuple[int, float]:
+    """The number of packets, and their length in seconds."""
     if stream is None:
         return 0, 0.0
     count, first, end, base = 0, None, 0, stream.time_base or Fraction(1, 1000)

@@ -1,4 +1,4 @@
-"""Photos in."""
+"""Reading photos."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import numpy as np
 from sidgan.errors import InputError
 from sidgan.types import Byte
 
-LARGEST = 2000  #: px; larger pictures are reduced
+LARGEST = 2000  #: px, long side to which larger photos are reduced
 
 
 def read_picture(path: Path) -> Byte:
-    """A photo (H, W, 3) uint8 RGB, upright, of at most 2000 px.
+    """A photo as (H, W, 3) uint8 RGB, upright, with a long side of at most 2000 px.
 
     Raises:
-        InputError: there is no such file, or it is no picture.
+        InputError: the file is missing or is not an image.
     """
     try:
         data = np.frombuffer(Path(path).read_bytes(), np.uint8)

@@ -1,4 +1,4 @@
-"""A picture stream: an encoder told all that its pictures bring along beside their samples, on their own clock."""
+"""A video stream being encoded, with the colour tags, pixel aspect ratio and timestamps of its source frames."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from sidgan.types import Clip
 
 @dataclass(frozen=True)
 class Look:
-    """What an encoder must know of pictures beside their samples.
+    """What an encoder must know about frames besides their samples.
 
     Attributes:
         layout: FFmpeg's name of the pixel format.
-        width, height: as stored, before any rotation.
-        time_base: seconds of one tick of their clock.
-        shape: width to height of a pixel, ``None`` where the file does not say.
-        tags: colour space, range, primaries and transfer, numbers of ITU-T H.273.
+        width, height: px as stored, before rotation.
+        time_base: seconds per tick of their timestamps.
+        shape: pixel aspect ratio, width to height; ``None`` if the file does not specify it.
+        tags: colour space, range, primaries and transfer, as codes of ITU-T H.273.
     """
 
     layout: str
@@ -37,14 +37,14 @@ class Look:
 
     @classmethod
     def of(cls, picture: av.VideoFrame, clip: Clip | None = None) -> Look:
-        """The look of a picture, with the shape of the pixels of the clip it is of."""
+        """The look of a frame, with the pixel aspect ratio of its clip."""
         tags = (picture.colorspace, picture.color_range, picture.color_primaries, picture.color_trc)
         time_base, shape = cast(Fraction, picture.time_base), None if clip is None else clip.shape
         return cls(picture.format.name, picture.width, picture.height, time_base, shape, tags)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Look:
-        """What `to_dict` gave."""
+        """The inverse of `to_dict`."""
         shape = None if values["shape"] is None else Fraction(values["shape"])
         exact = {"time_base": Fraction(values["time_base"]), "shape": shape, "tags": tuple(values["tags"])}
         return cls(**(values | exact))
@@ -55,11 +55,14 @@ class Look:
 
 
 class PictureStream:
-    """A stream of ``container`` for pictures of one look.
+    """A stream of ``container`` for frames of one look.
 
     Args:
+        container: where the stream is added.
+        look: of all its frames.
         rate: average frames per second.
-        shift: seconds from the frames' clock to that of the file.
+        encoding: how frames are encoded.
+        shift: seconds to add to a frame's time to get its time in the file.
     """
 
     def __init__(
@@ -74,11 +77,11 @@ class PictureStream:
             context.sample_aspect_ratio = look.shape
 
     def encode(self, picture: av.VideoFrame, time: Fraction, duration: Fraction) -> list[Packet[VideoStream]]:
-        """What comes out of the encoder when a picture, shown at ``time`` for ``duration`` seconds, goes in."""
+        """Encode a frame, shown at ``time`` for ``duration`` seconds; the packets that are ready by now."""
         picture.pts = round((time + self._shift) / self.look.time_base)
         picture.duration = round(duration / self.look.time_base)
         return self.stream.encode(arranged(picture, self.stream.pix_fmt))
 
     def flush(self) -> list[Packet[VideoStream]]:
-        """What is left in the encoder, which takes no more."""
+        """The remaining packets; the encoder takes no more frames."""
         return self.stream.encode(None)

@@ -1,4 +1,4 @@
-"""The subtitles of a video, taken over into its dub packet by packet; plain text is written anew where it has to be."""
+"""Copies the subtitles of a video into its dub, packet by packet; plain text may be converted to another format."""
 
 from __future__ import annotations
 
@@ -20,31 +20,31 @@ from sidgan.media.rewriting import PLAIN, WRITTEN, Ready, rewriting
 from sidgan.media.source import MOST_GAPS
 
 PGS = "hdmv_pgs_subtitle"
-#: Subtitles that common players show from a container.
+#: Subtitle formats that common players support in each container.
 HELD = {
     ".mp4": {"mov_text"},
     ".mov": {"mov_text"},
     ".mkv": {"subrip", "ass", "webvtt", "dvd_subtitle", "dvb_subtitle", PGS},
 }
-FONT = re.compile("font|truetype|opentype")  #: in the kind of a file that is attached to a video
-NOTHING = b"\0\0"  #: in mov_text, between two subtitles; the muxer writes it itself where it is needed
+FONT = re.compile("font|truetype|opentype")  #: in the MIME type of an attached file
+NOTHING = b"\0\0"  #: the empty packet between two subtitles in mov_text; the muxer writes it itself if needed
 
 
 class Subtitles:
-    """Muxes subtitles when the pictures come to where they begin: players look for them there, and none pile up.
+    """Muxes subtitles beside the frames of the same time: players look for them there, and none pile up in memory.
 
-    Times are seconds on the clock of the video, where nothing else is said. What begins before ``start`` begins
-    there, and what goes on after ``end`` ends there. Damage is passed over: a dub is not to be lost for a subtitle.
+    Unless stated otherwise, times are seconds on the source container's clock. Subtitles are cut to the span from
+    ``start`` to ``end``. Damaged ones are skipped: a dub must not fail because of a subtitle.
 
     Args:
         source: the video.
-        suffix: of the dub.
-        start: when its first picture is shown.
-        end: when the last of the video's own pictures is over.
-        origin: what is 0 on the clock of the dub.
+        suffix: of the dub, such as ``.mkv``.
+        start: when the first frame of the dub is shown.
+        end: when the last frame that comes from the video ends.
+        origin: time that becomes 0 on the clock of the dub.
 
     Attributes:
-        tracks: of the source that are taken over.
+        tracks: the subtitle tracks of the source that are copied.
     """
 
     def __init__(
@@ -55,11 +55,11 @@ class Subtitles:
         self.tracks = [track for track in source.streams.subtitles if kind_of(track) in taken]
         self._rewritten = [kind for kind in kinds if kind in taken and kind not in HELD[suffix]]
         self._unfit = [kind or "of an unknown kind" for kind in kinds if kind not in taken]
-        self._damaged: Fraction | None = None  # where the first of it is
+        self._damaged: Fraction | None = None  # time of the first damage
         self._next: Packet[SubtitleStream] | None = None
 
     def add_to(self, container: OutputContainer, path: Path) -> None:
-        """Add the tracks to ``container``, which is written to ``path``, and the fonts that they may be set in."""
+        """Add the tracks to ``container``, which is written to ``path``, and attached fonts if any track is ASS."""
         self._container, self._path = container, path
         copies, ready = dict[int, SubtitleStream](), dict[int, Ready]()
         for track in self.tracks:
@@ -70,7 +70,7 @@ class Subtitles:
                 copies[track.index], ready[track.index] = rewriting(container, track, WRITTEN[self._suffix])
             if kind == PGS:
                 ready[track.index] = DisplaySets().add
-            _name(copies[track.index], track)
+            _copy_tags(copies[track.index], track)
         self._packets = self._timed(copies, ready)
         if any(kind_of(track) == "ass" for track in self.tracks):
             for attachment in self._source.streams.attachments:
@@ -78,7 +78,7 @@ class Subtitles:
                     container.add_stream_from_template(attachment)
 
     def mux_until(self, end: Fraction) -> None:
-        """Write what begins by ``end`` on the clock of the dub."""
+        """Write the subtitles that begin by ``end``, in seconds on the clock of the dub."""
         packet = self._next or next(self._packets, None)
         while packet is not None and (packet.pts or 0) * packet.time_base <= end:
             with writing(self._path):
@@ -87,18 +87,18 @@ class Subtitles:
         self._next = packet
 
     def finish(self, end: Fraction) -> None:
-        """Write the rest."""
+        """Write all remaining subtitles."""
         self.mux_until(max(end, self._end - self._origin))
 
     def left(self) -> Iterator[str]:
-        """What is not taken over, a line each; complete when all is written."""
+        """A line for users about each thing that was not copied; complete after `finish`."""
         if self._unfit:
             other = _holder(self._unfit)
             advice = f"which {self._suffix} cannot hold; choose an {other} output" if other else "which no dub can hold"
             yield f"{_tracks(self._unfit)}, {advice}"
         if self._rewritten:
             yield (
-                f"colours and places of {_tracks(self._rewritten)}, written as {WRITTEN[self._suffix]}; "
+                f"colours and positions of {_tracks(self._rewritten)}, written as {WRITTEN[self._suffix]}; "
                 f"choose an {_holder(self._rewritten)} output to keep them"
             )
         if self._damaged is not None:
@@ -107,7 +107,7 @@ class Subtitles:
     def _timed(
         self, copies: dict[int, SubtitleStream], ready: dict[int, Ready]
     ) -> Iterator[Packet[SubtitleStream]]:
-        """The packets to mux, in the order of the source, each track's in order of time."""
+        """The packets to mux, in the order of the source; those of each track with increasing times."""
         last = dict.fromkeys(copies, self._start)
         for packet in self._read(ready):
             track, base = packet.stream.index, packet.time_base
@@ -129,9 +129,9 @@ class Subtitles:
             yield packet
 
     def _read(self, ready: dict[int, Ready]) -> Iterator[Packet[SubtitleStream]]:
-        """All packets that say something and can be read."""
+        """All readable packets that are not empty, joined or converted where needed."""
         at = self._start
-        for _ in range(MOST_GAPS if self.tracks else 0):  # where none is named, all streams would be read
+        for _ in range(MOST_GAPS if self.tracks else 0):  # demux() without tracks would read all streams
             try:
                 for packet in cast("Iterator[Packet[SubtitleStream]]", self._source.demux(*self.tracks)):
                     if not packet.size or packet.is_discard or bytes(packet) == NOTHING:
@@ -154,13 +154,13 @@ class Subtitles:
 
 
 def kind_of(stream: SubtitleStream) -> str | None:
-    """FFmpeg's name of the format of subtitles; ``None`` where it knows none."""
+    """FFmpeg's name of a subtitle format; ``None`` if FFmpeg does not know the format."""
     return None if stream.codec_context is None else stream.codec_context.codec.canonical_name
 
 
-def _name(copy: SubtitleStream, track: SubtitleStream) -> None:
-    said = {"title": track.metadata.get("name")} | track.metadata  # as mp4 and the others call it
-    copy.metadata.update({name: text for name in ("language", "title") if (text := said.get(name))})
+def _copy_tags(copy: SubtitleStream, track: SubtitleStream) -> None:
+    tags = {"title": track.metadata.get("name")} | track.metadata  # mp4 calls the title "name"
+    copy.metadata.update({name: text for name in ("language", "title") if (text := tags.get(name))})
     copy.disposition = track.disposition
 
 

@@ -1,4 +1,4 @@
-"""The number that editors know the first picture of a video by, such as 01:00:00:00."""
+"""The timecode of a video's first frame, such as 01:00:00:00, by which editing software identifies frames."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from av.container import InputContainer
 from sidgan.media.source import video_stream
 
 CODE = re.compile(r"(\d\d?):(\d\d?):(\d\d?)([:;.])(\d{1,3})")
-MOST = 255  #: frames per second that MP4 can number: it keeps them in a byte
+MOST = 255  #: largest number of frames per second in an MP4 timecode track, which stores it in one byte
 
 
 def timecode(container: InputContainer) -> str | None:
-    """That of an open video, where it has one that can be understood; numbers are dropped where a ``;`` stands."""
+    """The timecode of an open video, or ``None`` if it has none that can be parsed; ``;`` marks drop-frame timecode."""
     found = next(filter(None, (CODE.fullmatch(code.strip()) for code in stated(container))), None)
     if found is None or _begins_earlier(container):
         return None
@@ -25,7 +25,7 @@ def timecode(container: InputContainer) -> str | None:
 
 
 def stated(container: InputContainer) -> Iterator[str]:
-    """All that a container says about it, what is said of the pictures first."""
+    """All timecodes in a container's metadata as raw text, those of the video stream first."""
     pictures = video_stream(container)
     yield from () if pictures is None else _codes(pictures.metadata)
     yield from _codes(container.metadata)
@@ -33,15 +33,15 @@ def stated(container: InputContainer) -> Iterator[str]:
 
 
 def holds(suffix: str, code: str, rate: Fraction) -> bool:
-    """Whether a container can be asked to take a timecode, at so many frames per second.
+    """Whether a container can store a timecode at this frame rate.
 
-    MP4 and MOV count frames. Of a number that their rate does not reach they would make another.
+    MP4 and MOV count frames, so a frame number that the rounded rate does not reach would be changed.
     """
     return suffix == ".mkv" or int(re.split("[:;]", code)[-1]) < round(rate) <= MOST
 
 
 def _begins_earlier(container: InputContainer) -> bool:
-    """Whether a track of timecode begins before the first picture, nobody says by how much: a film cut by its index."""
+    """Whether a timecode track begins before the first frame, by an unknown time: the file was cut by an edit list."""
     tracks = [track for track in container.streams.data if [*_codes(track.metadata)]]
     return any(entry.is_discard for track in tracks for entry in track.index_entries)
 

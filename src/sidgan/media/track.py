@@ -1,4 +1,4 @@
-"""The sound track of an output file: copied where the container can hold it, else encoded to AAC."""
+"""The sound track of an output file: copied if the container supports its codec, else encoded to AAC."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ from sidgan.media.sound import decoded_sound, samples_from, sounding, stated_end
 from sidgan.media.source import first_picture
 from sidgan.types import Float
 
-#: Sound that common players accept in a container, and that is therefore copied packet by packet.
+#: Codecs that common players support in each container, and whose packets are therefore copied.
 COPIED = {
     ".mp4": {"aac", "mp3", "ac3", "eac3", "alac", "opus", "flac"},
     ".mov": {"aac", "mp3", "ac3", "eac3", "alac", "pcm_s16le", "pcm_s24le"},
     ".mkv": {"aac", "mp3", "mp2", "ac3", "eac3", "alac", "opus", "flac", "vorbis", "pcm_s16le", "pcm_s24le"},
 }
 AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
-BIT_RATE = 192_000
-FADE = Fraction(1, 50)  #: seconds over which a recording is faded in that is entered in its middle
-LEAD = Fraction(1, 10)  #: seconds before time 0 that a decoder may need in order to get going
+BIT_RATE = 192_000  #: bit/s of AAC
+FADE = Fraction(1, 50)  #: seconds of the fade-in where the video's own sound continues after the voice
+LEAD = Fraction(1, 10)  #: seconds of packets kept before time 0, which a decoder may need to start (pre-roll)
 
 
 @dataclass(frozen=True)
 class Voice:
-    """A file whose sound is to be heard, and when its time 0 is on its own clock."""
+    """A file whose sound is used, and the time on its container's clock that is its time 0, see `sidgan.media`."""
 
     path: Path
     origin: Fraction
 
     @classmethod
     def of(cls, path: Path) -> Voice:
-        """Look at a file, far enough to be sure that its sound can be used.
+        """Open a file and check that its sound can be decoded.
 
         Raises:
             InputError: it has no sound, or none that can be decoded.
@@ -54,13 +54,13 @@ class Voice:
 
 
 def require_sound(path: Path) -> None:
-    """Raise the `InputError` of a file whose sound cannot be used."""
+    """Raise `InputError` if a file's sound cannot be used."""
     Voice.of(path)
 
 
 @dataclass(frozen=True)
 class SoundSpan:
-    """From when to when a file is heard, in seconds on its clock, and how long its longest packet is."""
+    """The start and end of a file's sound, and the length of its longest packet, all in seconds."""
 
     start: Fraction
     end: Fraction
@@ -68,7 +68,7 @@ class SoundSpan:
 
 
 def sound_span(path: Path) -> SoundSpan:
-    """When the sound of a file starts and ends, as its packets say; what comes before time 0 is not heard.
+    """The span of a file's sound, from its packets' timestamps; anything before time 0 is left out.
 
     Raises:
         InputError: it has no sound, or none that can be decoded.
@@ -88,7 +88,7 @@ def sound_span(path: Path) -> SoundSpan:
 
 
 class SoundTrack:
-    """Muxes sound just behind the pictures, so that neither piles up in memory, and ends it where they end.
+    """Muxes sound just behind the video, so that no packets pile up in memory, and ends it with the video.
 
     All times are seconds on the output's clock.
     """
@@ -98,7 +98,7 @@ class SoundTrack:
         self._next: Packet[AudioStream] | None = None
 
     def mux_until(self, end: Fraction) -> None:
-        """Write what is over by ``end``."""
+        """Write the packets that end by ``end``."""
         packet = self._next or next(self._packets, None)
         while packet is not None and _start(packet) + _length(packet) <= end:
             self._mux(packet)
@@ -106,7 +106,7 @@ class SoundTrack:
         self._next = packet
 
     def finish(self, end: Fraction) -> None:
-        """Write the rest up to ``end``; a packet that goes on after it is cut short."""
+        """Write the rest up to ``end``; a packet that lasts longer is shortened."""
         self.mux_until(end)
         if self._next is not None and _start(self._next) < end:
             self._mux(_shortened(self._next, end - _start(self._next)))
@@ -119,14 +119,19 @@ class SoundTrack:
 def voice_packets(
     container: OutputContainer, voice: Voice, start: Fraction, suffix: str, stack: ExitStack
 ) -> Iterator[Packet[AudioStream]]:
-    """Add a sound stream for ``voice`` to ``container``; the packets to mux, whose time 0 is put at ``start``.
+    """Add a sound stream for ``voice`` to ``container``, and return the packets to mux.
 
-    ``stack`` keeps the source open for as long as packets are wanted.
+    Args:
+        container: the output.
+        voice: the sound.
+        start: output time in seconds of the voice's time 0.
+        suffix: of the output, which decides whether packets are copied.
+        stack: keeps the voice's file open while packets are read.
     """
     source, stream = stack.enter_context(sounding(voice.path))
     if stream.codec.canonical_name in COPIED[suffix]:
         copy = container.add_stream_from_template(stream)
-        # Matroska has no times before 0: a lead-in there would move the pictures, so the sound starts without one.
+        # Matroska has no negative timestamps: pre-roll before 0 would shift the video, so it is left out.
         earliest = max(start - LEAD, Fraction(0)) if suffix == ".mkv" else start - LEAD
         return _copied(source.demux(stream), copy, voice, start, earliest)
     rate = stream.rate if stream.rate in AAC_RATES else 48_000
@@ -137,9 +142,9 @@ def voice_packets(
 def joined_packets(
     container: OutputContainer, voice: Voice, own: Path, start: Fraction
 ) -> Iterator[Packet[AudioStream]]:
-    """Add an AAC stream to ``container``: ``voice``, and from where it ends the sound of ``own``.
+    """Add an AAC stream to ``container``, and return its packets: ``voice``, continued by the sound of ``own``.
 
-    It has the higher of the two rates and the larger number of channels, so that neither loses anything by it.
+    It has the higher of the two sample rates and the larger number of channels, so that neither loses quality.
     """
     with sounding(voice.path) as (_, said), sounding(own) as (_, heard):
         rate = max((r for r in (said.rate, heard.rate) if r in AAC_RATES), default=48_000)
@@ -149,28 +154,28 @@ def joined_packets(
 
 
 def continued(first: Iterable[Float], then: Iterable[Float], fade: int) -> Iterator[Float]:
-    """(channels, n) blocks of ``first``, and where they end, of what ``then`` has from that sample on.
+    """(channels, n) blocks of ``first``, continued by ``then`` from the sample on at which ``first`` ends.
 
-    It is faded in over ``fade`` samples: a recording that is entered in its middle would click.
+    ``then`` is faded in over ``fade`` samples: it would click if it started abruptly.
     """
-    done = place = 0
+    length = position = 0
     for block in first:
         yield block
-        done += block.shape[1]
+        length += block.shape[1]
     for block in then:
-        rest = block[:, max(0, done - place) :]
-        place += block.shape[1]
+        rest = block[:, max(0, length - position) :]
+        position += block.shape[1]
         if rest.shape[1]:
-            since = np.arange(place - rest.shape[1], place) - done
+            since = np.arange(position - rest.shape[1], position) - length
             yield rest * np.minimum(1, (since + 1) / fade).astype(np.float32)
 
 
 def encoded(
     container: OutputContainer, blocks: Iterable[Float], rate: int, layout: str, start: Fraction
 ) -> Iterator[Packet[AudioStream]]:
-    """Add an AAC stream to ``container``; the packets of consecutive (channels, n) float32 ``blocks``."""
+    """Add an AAC stream to ``container``, and return the packets of consecutive (channels, n) float32 ``blocks``."""
     stream = container.add_stream("aac", rate=rate, layout=layout)
-    stream.bit_rate = min(BIT_RATE, 6 * rate * stream.channels)  # what the format can carry at low rates
+    stream.bit_rate = min(BIT_RATE, 6 * rate * stream.channels)  # AAC's limit at low sample rates
     return _encoded(stream, blocks, layout, round(start * rate))
 
 
@@ -179,7 +184,7 @@ def _copied(
 ) -> Iterator[Packet[AudioStream]]:
     try:
         for packet in packets:
-            if packet.pts is None or not packet.size:  # the demuxer's end mark
+            if packet.pts is None or not packet.size:  # such as the demuxer's flush packet
                 continue
             packet.pts += round((start - voice.origin) / packet.time_base)
             packet.dts = packet.pts
@@ -212,7 +217,7 @@ def _length(packet: Packet[AudioStream]) -> Fraction:
 
 
 def _shortened(packet: Packet[AudioStream], length: Fraction) -> Packet[AudioStream]:
-    """``packet`` made to last ``length``: by saying so, or of PCM, which is as long as it is large, by cutting it."""
+    """``packet`` with a duration of ``length`` seconds; PCM data is truncated, as its size determines its duration."""
     codec = packet.stream.codec_context
     cut = packet
     if codec.name.startswith("pcm_"):

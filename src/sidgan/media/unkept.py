@@ -1,4 +1,4 @@
-"""What belongs to the pictures of a video and is not in its dub."""
+"""Properties of a video track that are lost in a dub, such as HDR metadata or interlacing."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from av.stream import Disposition
 
 from sidgan.media.timecode import stated
 
-#: What decoders hand out beside the samples of a picture, and common encoders write nothing of.
-BESIDE = {
+#: Side data of frames that common encoders do not write.
+SIDE_DATA = {
     Type.MASTERING_DISPLAY_METADATA: "light levels of HDR",
     Type.CONTENT_LIGHT_LEVEL: "light levels of HDR", Type.DYNAMIC_HDR_PLUS: "dynamic HDR",
     Type.DYNAMIC_HDR_VIVID: "dynamic HDR", Type.DOVI_RPU_BUFFER: "dynamic HDR", Type.DOVI_METADATA: "dynamic HDR",
@@ -21,15 +21,21 @@ BESIDE = {
 
 
 def unkept(container: InputContainer, first: av.VideoFrame, code: str | None) -> Iterator[str]:
-    """What of an open video's pictures no dub takes over, as far as the first of them and its timecode tell."""
+    """Names for users of what a dub of this video loses, judged by its first frame.
+
+    Args:
+        container: the open video.
+        first: its first frame.
+        code: its timecode if it has one that can be kept, see `sidgan.media.timecode.timecode`.
+    """
     tracks = sum(not stream.disposition & Disposition.attached_pic for stream in container.streams.video) - 1
     if tracks > 0:
-        yield f"{tracks} further picture track{'s' * (tracks > 1)}"
-    if len(first.format.components) in (2, 4):  # of grey and of colours
+        yield f"{tracks} further video track{'s' * (tracks > 1)}"
+    if len(first.format.components) in (2, 4):  # grey or colour, with alpha
         yield "transparency"
     if first.interlaced_frame:
         yield "interlacing"
-    beside = cast("Mapping[Type, object]", first.side_data)
-    yield from dict.fromkeys(words for kind, words in BESIDE.items() if kind in beside)
+    present = cast("Mapping[Type, object]", first.side_data)
+    yield from dict.fromkeys(words for kind, words in SIDE_DATA.items() if kind in present)
     if code is None and any(stated(container)):
         yield "timecode"

@@ -1,4 +1,4 @@
-"""Pictures out: encoded once, with the sound beside them, under their final name only when complete."""
+"""Writing video: frames are encoded once and muxed with sound, and the file gets its final name only when complete."""
 
 from __future__ import annotations
 
@@ -29,32 +29,32 @@ from sidgan.media.timecode import holds
 from sidgan.media.track import SoundTrack, Voice, encoded, joined_packets, voice_packets
 from sidgan.types import Byte, Clip, Float, Frame
 
-AHEAD = 1_000_000  #: us of packets that wait for a subtitle, of which there may be none for an hour
+AHEAD = 1_000_000  #: us of packets that the muxer buffers while it waits for a subtitle, which may not come for an hour
 
 
 class Writer:
-    """Encode frames as they come, and mux a voice beside them in the same pass.
+    """Encodes frames and muxes a voice with them, in one pass.
 
-    Pixel format, colour tags, pixel shape and rotation are the source's, and so is the clock, on which frames are
-    shown at their `Frame.time`. The voice's time 0 is put at the first frame, and it ends with the last one at the
-    latest. MP4 and MOV keep timestamps exactly; MKV rounds them to milliseconds. Use it as a context manager: the
-    file appears under its name when the block ends well.
+    Pixel format, colour tags, pixel aspect ratio, rotation and clock are the source's, and frames are shown at their
+    `Frame.time`. The voice's time 0 is at the first frame, and it ends with the last one at the latest. MP4 and MOV
+    keep timestamps exactly; MKV rounds them to milliseconds. Use it as a context manager: the file appears under its
+    name when the block ends without an error.
 
     Args:
         path: output; ``.mp4``, ``.mov`` or ``.mkv``.
         like: the clip whose frames are going to be written.
-        audio: a sound or video file. Its packets are copied where the container can hold them, else it is
-            encoded to AAC at 192 kbit/s with its own sample rate.
-        encoding: how pictures are encoded.
-        named: also give it the title, the chapters and the timecode of the clip. Closed captions come with pictures.
+        audio: a sound or video file. Its packets are copied if the container supports them; otherwise it is encoded to
+            AAC at 192 kbit/s with its own sample rate.
+        encoding: how frames are encoded.
+        named: also copy the title, the chapters and the timecode of the clip. Closed captions are always copied.
 
     Attributes:
-        tags: metadata of the file, such as ``{"comment": ...}``; to be set before the first frame is written, since
-            all containers keep what is known by then, and none what is told later.
-        prove: looks at the complete file before it takes its name; where it raises, what stood there stays.
+        tags: metadata of the file, such as ``{"comment": ...}``; must be set before the first frame is written, since
+            containers store their metadata then.
+        prove: called with the path of the complete file before it gets its name; if it raises, an existing file stays.
 
     Raises:
-        OutputError: the folder is missing, nothing can be written there, or the container is unknown.
+        OutputError: the folder is missing or not writable, or the container is unknown.
         InputError: ``audio`` has no usable sound.
         ConfigError: the encoder is missing, does not work here, or does not fit the video or the container.
     """
@@ -72,7 +72,7 @@ class Writer:
         self.tags: dict[str, str] = {}
         self._encoding = encoding or Encoding()
         self._audio = None if audio is None else Path(audio)
-        self._goes_on = False
+        self._continues = False
         self._named = named
         self._subtitles: Subtitles | None = None
         self._lost: list[str] = []
@@ -81,7 +81,7 @@ class Writer:
         self.prove: Callable[[Path], None] | None = None
 
     def __enter__(self) -> Self:
-        # All that can be wrong is found here, before the first frame has cost anything.
+        # All errors that can be foreseen are found here, before any frame is encoded.
         self._voice = None if self._audio is None else Voice.of(self._audio)
         with ExitStack() as stack:
             self._part = stack.enter_context(_target(self._path))
@@ -91,18 +91,18 @@ class Writer:
         return self
 
     def go_on_with_own_sound(self) -> None:
-        """After the voice, let the video's own sound be heard, from where the voice ends; before the first frame."""
-        self._goes_on = True
+        """Continue with the video's own sound where the voice ends; must be called before the first frame."""
+        self._continues = True
 
     def left(self) -> list[str]:
-        """What of the clip could not be taken over into this file, a line each; known when it is complete."""
+        """A line for users about each thing of the clip that was not copied; complete when the file is."""
         return [*([] if self._subtitles is None else self._subtitles.left()), *self._lost]
 
     def write(self, frame: Frame) -> None:
         """Encode one frame, edited or not; frames must come in order.
 
         Raises:
-            OutputError: the disk is full or went away.
+            OutputError: writing failed, for example because the disk is full.
         """
         picture = cast(Picture, frame.handle).video
         if self._output is None:
@@ -111,14 +111,14 @@ class Writer:
         self._output.write(picture, frame.time, frame.duration)
 
     def join(self, segments: Sequence[Segment], *, subtitles: Fraction | None = None) -> None:
-        """Write pictures that were encoded before, as they are, instead of frames.
+        """Write segments that are already encoded, instead of frames.
 
         Args:
-            segments: in order; they must come from the encoding and the clip that this writer was given.
-            subtitles: also take over those of the clip, up to so many seconds after the first frame.
+            segments: in order; they must be made with the encoding and the clip of this writer.
+            subtitles: if given, copy the clip's subtitles up to this number of seconds after the first frame.
 
         Raises:
-            OutputError: the disk is full or went away, or the segments are of another encoder.
+            OutputError: writing failed, or the segments come from another encoder.
         """
         like = self._like
         if subtitles is not None:
@@ -131,14 +131,15 @@ class Writer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if kind is not None:
-            self._stack.__exit__(kind, error, trace)  # removes what there is
+            self._stack.__exit__(kind, error, trace)  # removes the incomplete file
             return
-        with self._stack:  # gives the file its name
+        with self._stack:  # renames the complete file
             if self._output is None:
                 raise OutputError(f"{self._path}: there was no frame to write")
             self._output.finish()
 
     def _proved(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Check the complete file, on exit without an error."""
         if kind is not None:
             return
         if self.prove is not None:
@@ -146,7 +147,7 @@ class Writer:
         self._lost = [*self._missed()]
 
     def _missed(self) -> Iterator[str]:
-        """What the pictures of the complete file are without; encoders and containers leave it out in silence."""
+        """Timecode or captions that the complete file lacks: encoders and containers omit them without an error."""
         like = self._like
         if not self._named or (like.timecode is None and not like.captions):
             return
@@ -158,6 +159,7 @@ class Writer:
             yield f"closed captions, which {self._encoding.encoder} does not write; choose x264"
 
     def _begin(self, look: Look, start: Fraction, time: Fraction) -> _Output:
+        """Open the output; ``look``, ``start`` and ``time`` belong to the first frame, see `_Output`."""
         title, chapters = title_and_chapters(self._like.path) if self._named else ({}, [])
         subtitles = self._subtitles if self._subtitles and self._subtitles.tracks else None
         more = {"max_interleave_delta": str(AHEAD)} if subtitles else {}
@@ -171,7 +173,7 @@ class Writer:
         if self._like.rotation:
             output.stream.set_display_rotation(self._like.rotation)
         if self._voice is not None:
-            if self._goes_on:
+            if self._continues:
                 packets = joined_packets(container, self._voice, self._like.path, start)
             else:
                 packets = voice_packets(container, self._voice, start, ending(self._path), self._stack)
@@ -194,16 +196,16 @@ def write_clip(
     chroma444: bool = False,
     tags: dict[str, str] | None = None,
 ) -> None:
-    """Encode drawn pictures: H.264 with AAC.
+    """Encode RGB images as H.264, with AAC sound.
 
     Args:
         path: output; ``.mp4``, ``.mov`` or ``.mkv``.
         images: (H, W, 3) uint8 RGB, all of one size.
         rate: frames per second.
-        audio: (n,) float32 mono in [-1, 1], heard from the first picture to the last one at most.
-        audio_rate: Hz of ``audio``, one that AAC knows (8000 to 96000).
+        audio: (n,) float32 mono in [-1, 1], starting with the first image; cut off after the last one.
+        audio_rate: Hz of ``audio``, one that AAC supports (8000 to 96000).
         crf: x264's constant quality, 0 (best) to 51.
-        preset: x264's trade of time for size.
+        preset: x264's speed preset.
         chroma444: keep colour at full resolution; odd sizes always do.
         tags: metadata of the file.
 
@@ -242,10 +244,10 @@ def write_png(path: Path, rgb: Byte) -> None:
 
 
 class _Output:
-    """A container with one picture stream, and perhaps sound and subtitles.
+    """A container with one video stream, and optionally sound and subtitles.
 
-    The first picture is shown at ``start`` on the file's clock and at ``time`` on the frames'. What is muxed
-    ``beside`` is told how far the pictures are.
+    The first frame is shown at ``start`` on the file's clock; its own `Frame.time` is ``time``. The tracks in
+    ``beside`` are muxed along with the frames.
     """
 
     def __init__(
@@ -254,7 +256,7 @@ class _Output:
     ) -> None:  # fmt: skip
         self._path, self._container = path, container
         self.beside: list[SoundTrack | Subtitles] = []
-        self._fed = False  # whether the encoder was given anything
+        self._encoding_used = False  # whether the encoder must be flushed
         self._end, self._shift = start, start - time
         self._pictures = PictureStream(container, look, rate, encoding, self._shift)
         self.stream = self._pictures.stream
@@ -263,7 +265,7 @@ class _Output:
         self.beside.append(SoundTrack(self._container, self._path, packets))
 
     def write(self, picture: av.VideoFrame, time: Fraction, duration: Fraction) -> None:
-        shown, self._fed = time + self._shift, True
+        shown, self._encoding_used = time + self._shift, True
         self._end = shown + duration
         with writing(self._path):
             self._container.mux(self._pictures.encode(picture, time, duration))
@@ -271,6 +273,7 @@ class _Output:
             track.mux_until(shown)
 
     def join(self, segments: Sequence[Segment]) -> None:
+        """Mux the packets of segments, with new decoding timestamps; see `decoding_times`."""
         with writing(self._path):
             self._container.start_encoding()
         if any(segment.extradata != (self.stream.codec_context.extradata or b"") for segment in segments):
@@ -293,7 +296,7 @@ class _Output:
             before = [*before, *sorted(shown)][len(shown) :]
 
     def finish(self) -> None:
-        if self._fed:
+        if self._encoding_used:
             with writing(self._path):
                 self._container.mux(self._pictures.flush())
         for track in self.beside:
@@ -302,6 +305,7 @@ class _Output:
 
 @contextmanager
 def _target(path: Path) -> Iterator[Path]:
+    """The temporary file to write to; becomes ``path`` when the block ends without an error."""
     require_file(path)
     if ending(path) not in MUXERS:
         what = f"{path.suffix} is not a known container" if path.suffix else "the name has no ending"
@@ -314,14 +318,11 @@ def _target(path: Path) -> Iterator[Path]:
 def _muxing(
     path: Path, part: Path, time_base: Fraction, tags: dict[str, str], more: dict[str, str] | None = None
 ) -> Iterator[OutputContainer]:
-    """The container ``part`` in the format of ``path``; only a block that ends well gets its closing part.
-
-    ``more``: options of the format.
-    """
+    """The container ``part`` in the format of ``path``, with ``more`` options; finalised unless there is an error."""
     options = {"fflags": "+bitexact"} | (more or {})  # no random identifiers: the same input gives the same bytes
     if ending(path) != ".mkv":
-        # MP4 notes where a track starts in units of the whole film. Milliseconds, the default, are too coarse for
-        # 29.97 frames per second; a multiple of the pictures' own clock, fine enough for sound, is not.
+        # MP4 stores the start of a track in ticks of the movie timescale. The default, milliseconds, is too coarse for
+        # 29.97 frames per second, so it is set to a multiple of the video's time base that is fine enough for sound.
         clock = time_base.denominator
         options |= {"movflags": "+faststart", "movie_timescale": str(clock * -(-90_000 // clock))}
     with writing(path):
@@ -330,7 +331,7 @@ def _muxing(
     try:
         yield container
     except BaseException:
-        with suppress(av.FFmpegError, OSError):  # the file is about to be removed; the first error is the one to tell
+        with suppress(av.FFmpegError, OSError):  # the file will be removed; only the first error matters
             container.close()
         raise
     with writing(path):
@@ -338,5 +339,6 @@ def _muxing(
 
 
 def _seconds(samples: Float, rate: int) -> Iterator[Float]:
+    """Samples (n,) in blocks (1, rate) of a second."""
     for start in range(0, len(samples), rate):
         yield np.asarray(samples[start : start + rate], np.float32)[None]
