@@ -1,4 +1,4 @@
-"""`sidgan.files` for what FFmpeg writes."""
+"""Functions of `sidgan.files` for files that FFmpeg writes: its errors count as failed writes too."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from sidgan import files
 
 
 def finished(path: Path) -> AbstractContextManager[Path]:
-    """As `sidgan.files.finished`; FFmpeg's failures are failed writes too."""
+    """See `sidgan.files.finished`."""
     return files.finished(path, av.FFmpegError)
 
 
 def writing(path: Path) -> AbstractContextManager[None]:
-    """As `sidgan.files.writing`; FFmpeg's failures are failed writes too."""
+    """See `sidgan.files.writing`."""
     return files.writing(path, av.FFmpegError)

@@ -128,14 +128,14 @@ def read_frames(clip: Clip, *, start: int = 0) -> Iterator[Frame]:
 def read_span(clip: Clip, start: Fraction, end: Fraction | None = None) -> Iterator[Frame]:
     """The frames shown from ``start`` to before ``end`` seconds; `Frame.index` counts from the first of them.
 
-    `Frame.time` still counts from the start of the video. Decoding starts at a key frame near ``start`` if the file can
-    be seeked, so that a few seconds of a long video take little time.
+    `Frame.time` still counts from the start of the video. If the file is seekable, decoding starts at a key frame near
+    ``start``, so that a few seconds of a long video take little time.
 
     Raises:
         InputError: as `read_frames`.
     """
     with opened(clip.path) as container:
-        frames = _seeked(clip, container, start) if start > 2 else _frames(clip, container, None)
+        frames = _from_key_frame(clip, container, start) if start > 2 else _frames(clip, container, None)
         first = None
         for frame in frames:
             if end is not None and frame.time >= end:
@@ -166,8 +166,8 @@ def read_chosen(clip: Clip, times: Sequence[Fraction]) -> Iterator[Frame]:
         yield from (frame for frame in _frames(clip, container, clip.start, wanted=wanted) if frame.time in asked)
 
 
-def _seeked(clip: Clip, container: InputContainer, start: Fraction) -> Iterator[Frame]:
-    """Frames from a key frame at or before ``start`` on; from the first frame if the file cannot be seeked."""
+def _from_key_frame(clip: Clip, container: InputContainer, start: Fraction) -> Iterator[Frame]:
+    """Frames from a key frame at or before ``start`` on; from the first frame if the file is not seekable."""
     origin, stream = clip.start, video_stream(container)
     if stream is None or stream.time_base is None:
         yield from _frames(clip, container, None)

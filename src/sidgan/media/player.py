@@ -1,4 +1,4 @@
-"""Frames in any order: a video can be paused, repeated, played backwards or seeked, without keeping it in memory."""
+"""Frames in any order: to pause a video, repeat it, or play it backwards or from the middle, in little memory."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Player:
         return self._held[index]
 
     def play(self, start: int) -> Iterator[Frame]:
-        """The frames from ``start`` on; earlier ones are decoded only if the file cannot be seeked.
+        """The frames from ``start`` on; all earlier ones are decoded only if the file is not seekable.
 
         Raises:
             InputError: as `read_frames`.

@@ -16,7 +16,7 @@ MOST = 255  #: largest number of frames per second in an MP4 timecode track, whi
 
 
 def timecode(container: InputContainer) -> str | None:
-    """The timecode of an open video, or ``None`` if it has none that can be parsed; ``;`` marks drop-frame timecode."""
+    """The timecode of an open video, or ``None`` if it has none that can be used; ``;`` marks drop-frame timecode."""
     found = next(filter(None, (CODE.fullmatch(code.strip()) for code in stated(container))), None)
     if found is None or _begins_earlier(container):
         return None

@@ -256,7 +256,7 @@ class _Output:
     ) -> None:  # fmt: skip
         self._path, self._container = path, container
         self.beside: list[SoundTrack | Subtitles] = []
-        self._encoding_used = False  # whether the encoder must be flushed
+        self._must_flush = False  # whether the encoder was given a frame
         self._end, self._shift = start, start - time
         self._pictures = PictureStream(container, look, rate, encoding, self._shift)
         self.stream = self._pictures.stream
@@ -265,7 +265,7 @@ class _Output:
         self.beside.append(SoundTrack(self._container, self._path, packets))
 
     def write(self, picture: av.VideoFrame, time: Fraction, duration: Fraction) -> None:
-        shown, self._encoding_used = time + self._shift, True
+        shown, self._must_flush = time + self._shift, True
         self._end = shown + duration
         with writing(self._path):
             self._container.mux(self._pictures.encode(picture, time, duration))
@@ -296,7 +296,7 @@ class _Output:
             before = [*before, *sorted(shown)][len(shown) :]
 
     def finish(self) -> None:
-        if self._encoding_used:
+        if self._must_flush:
             with writing(self._path):
                 self._container.mux(self._pictures.flush())
         for track in self.beside:
