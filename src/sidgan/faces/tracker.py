@@ -172,6 +172,7 @@ class Tracker:
         return bool(seen) and all(self._detector.confirm(luma, f.predict(f.points[-1])) is None for f in seen)
 
     def _follow(self, follower: _Follower, luma: Byte, index: int) -> None:
+        """Find the landmarks of a known face in frame ``index``; every `CHECK_EVERY` frames it is confirmed first."""
         last = follower.points[-1]
         box = follower.predict(last)
         if follower.lost or (index - follower.first) % CHECK_EVERY == 0:
@@ -210,6 +211,7 @@ class Tracker:
         return tight, tight_points
 
     def _key_frame(self, luma: Byte, index: int) -> None:
+        """Search the whole frame for new faces, and for faces that were lost."""
         fine = index >= self._fine_at
         if fine:
             self._fine_at = index + FINE_EVERY
