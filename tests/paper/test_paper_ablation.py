@@ -117,8 +117,8 @@ def test_runs_are_trained_judged_and_never_done_twice(
     runs = ablate(plan(place, out), lambda share, text: told.append(text))
     assert [(run.row, run.seed, run.state) for run in runs] == [("no_pyramid", 0, "done"), ("full", 0, "done")]
     logs = [out / row / "seed0" / "run" / "log.txt" for row in ("no_pyramid", "full")]
-    assert told == [f"no_pyramid, seed 0: run 1 of 2; how far it is: {logs[0]}",
-                    f"full, seed 0: run 2 of 2; how far it is: {logs[1]}"]  # fmt: skip
+    assert told == [f"no_pyramid, seed 0: run 1 of 2; see its progress in {logs[0]}",
+                    f"full, seed 0: run 2 of 2; see its progress in {logs[1]}"]  # fmt: skip
     assert all(log.is_file() for log in logs)
     assert capsys.readouterr().out == "", "its log is in the run's folder"
     files = [out / row / "seed0" / "run" / "config.json" for row in ("no_pyramid", "full")]
@@ -220,7 +220,7 @@ def test_a_mouth_that_is_no_picture_of_one_is_a_failure(
     monkeypatch.setattr("sidgan.train.runs.train_gan", lambda *_: place / "model.safetensors")
     (run,) = ablate(plan(place, tmp_path / "out", ("full",)))
     assert run.state == "failed"
-    assert run.why.startswith("it draws no face (mouth ")
+    assert run.why.startswith("it draws no face (mouth PSNR ")
 
 
 def test_what_is_no_ablation_is_told(tmp_path: Path) -> None:

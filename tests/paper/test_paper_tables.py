@@ -216,7 +216,7 @@ def test_clips_without_figures_of_one_method_count_for_none(tmp_path: Path) -> N
     found = collect.compare([read("A", tmp_path / "a"), read("B", tmp_path / "b", excluded=lost)])
     assert found.clips == 3
     assert found.means["A"]["ssim"].mean == pytest.approx((0.9 + 0.9 + 0.8) / 3)
-    assert found.notes[0] == ("left out for all methods, since B has no figures for it: d (pictures are shifted "
+    assert found.notes[0] == ("left out for all methods, since B has no values: d (pictures are shifted "
                               "(+3 frames))")  # fmt: skip
 
 

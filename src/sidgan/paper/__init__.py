@@ -1,24 +1,24 @@
-"""The paper's figures and tables, computed on anybody's material (`sidgan paper`).
+"""The paper's figures and tables, computed on the user's own material (`sidgan paper`).
 
-Whether losses mind where a mouth is, or only what shape it has (Figures 2 and 4)::
+Figures 2 and 4, which show whether losses depend on the position of a mouth or only on its shape::
 
-    footage    raw videos to a few seeded windows of five frames, cut wider than the face
-    warp       the same face with its mouth opened or closed
-    judges     the losses, each as a function of a batch of pictures
-    shifts     Figure 4: losses over a horizontal shift
-    landscape  Figure 2: losses over shift and mouth opening together
-    numbers    what is read off both: flatness, feasible set, bootstrap intervals
-    draw       both as pictures, with matplotlib
+    footage    raw videos to random, seeded windows of five frames, in crops wider than the face
+    warp       opens or closes the mouth of a face image
+    judges     the losses, as functions of batches of images
+    shifts     Figure 4: losses against a horizontal shift
+    landscape  Figure 2: losses against shift and mouth opening together
+    numbers    statistics for both: flatness, feasible set, bootstrap intervals
+    draw       both as plots, with matplotlib
 
-Faces to look at::
+Figures that show faces::
 
-    voices        Figure 1: one voice on two people       people    drawn people for those who have no footage
-    side_by_side  Figures 5 and 8: methods and the truth  filmed    faces of whole videos, mouths open and closed
-    extremes      Figure 6: hard cases                    sheet     pictures in rows and columns
+    voices        Figure 1: one voice on two people       people    synthetic people, for users without footage
+    side_by_side  Figures 5 and 8: methods and the truth  filmed    tracked faces, moments to show, crops
+    extremes      Figure 6: hard cases                    sheet     a grid of images with captions
 
-Numbers of several methods::
+Tables and Figure 7, which compare methods by numbers::
 
-    places     what a user names as a method, judged where it is not yet       budgets    what each training had
-    collect    result folders as one comparison: alike, or not at all          published  the paper's own numbers
-    tables     Tables 1 and 2, ablation and table4 Table 4, scatter Figure 7   orderings  which of its orderings hold
+    places     finds a method's results, or evaluates it first                 budgets    size and length of trainings
+    collect    joins result folders that are comparable, refuses others        published  the paper's own numbers
+    tables     Tables 1 and 2, ablation and table4 Table 4, scatter Figure 7   orderings  which of its rankings hold
 """

@@ -1,11 +1,11 @@
-"""Table 4, run: every setting with every seed under the same budget; stopped, the same call goes on.
+"""The runs of Table 4: every row is trained with every seed under the same budget, then judged.
 
-::
+If it is stopped, the same call resumes it. The folder holds::
 
     OUT/ablation.json            what all runs share: preset, steps, data, experts
-    OUT/ROW/seedN/run            training, see `sidgan.train.loop`
-    OUT/ROW/seedN/judged         its weights judged, see `sidgan.evaluation.folder`
-    OUT/ROW/seedN/outcome.json   done, or failed and why; written last, so that a finished run is not run again
+    OUT/ROW/seedN/run            the training run, see `sidgan.train.loop`
+    OUT/ROW/seedN/judged         the results of its weights, see `sidgan.evaluation.folder`
+    OUT/ROW/seedN/outcome.json   done, or failed and why; written last, so a run that has it is not repeated
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ if TYPE_CHECKING:
     from sidgan.train.runs import Prepared
     from sidgan.train.settings import GanTrainConfig
 
-COLLAPSED = 10.0  #: dB of the mouth as drawn, below which a run has failed: errors of 80 levels are no face
-ROWS = ("truth", "model", "wrong")
+COLLAPSED = 10.0  #: mouth PSNR, dB, below which a run has failed: an RMS error of 80 of 255 levels is no face
+ROWS = ("truth", "model", "wrong")  #: rows of `sidgan.evaluation` that Table 4 needs
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One line of the table.
+    """One row of the table.
 
     Attributes:
-        label: as the paper calls it, or where the paper speaks of it.
-        changes: what it changes of a resolved configuration, as ``--set`` takes it.
-        expert: the kind of its sync expert.
+        label: its name in the paper, or the section that describes it.
+        changes: maps the full configuration to the ``--set`` strings that make it this row.
+        expert: kind of its sync expert, ``aps`` or ``vanilla``.
     """
 
     label: str
@@ -56,14 +56,14 @@ def _without_features(base: GanTrainConfig) -> list[str]:
     return [f"weights.{level}.features=0.0" for level, weights in base.weights.items() if weights.features]
 
 
-def _together(base: GanTrainConfig) -> list[str]:
+def _without_growing(base: GanTrainConfig) -> list[str]:
     if not any(base.grow):
         return []
-    ramp = [f"sync_ramp={base.fade}"] if base.sync_ramp is None else []  # which is as long as fade where left out
+    ramp = [f"sync_ramp={base.fade}"] if base.sync_ramp is None else []  # it defaults to fade, which is set to 0
     return [f"grow={[0.0] * len(base.grow)}", "fade=0.0", *ramp]
 
 
-#: By the names of the presets ``ablation_NAME``: the paper's rows, then those that check what it says in words.
+#: Row names, as in the presets ``ablation_NAME``: the rows of Table 4, then claims that the paper makes in its text.
 SETTINGS: Mapping[str, Setting] = {
     "no_contextual": Setting("w/o Contextual Loss", _without_features),
     "perceptual": Setting("w Perceptual Loss", lambda base: ["features=perceptual"] if base.needs_vgg else []),
@@ -78,7 +78,7 @@ SETTINGS: Mapping[str, Setting] = {
     ),
     "full": Setting("Full Setting", lambda base: []),
     "laplacian": Setting("w Laplacian Pyramid (Sec. 3.2)", lambda base: ["generator.rgb=laplacian"]),
-    "no_progressive": Setting("w/o Progressive Training (Sec. 3.4)", _together),
+    "no_progressive": Setting("w/o Progressive Training (Sec. 3.4)", _without_growing),
     "concat_audio": Setting("w Audio Concatenated (ours)", lambda base: ["generator.audio_inject=concat"]),
 }  # fmt: skip
 
@@ -87,14 +87,14 @@ def config_of(name: str, preset: str, steps: int, seed: int, changes: Sequence[s
     """The configuration of one run.
 
     Args:
-        name: of `SETTINGS`.
-        preset: the full setting, of a size that fits.
-        steps: the budget.
-        seed: of the run.
-        changes: ``--set`` of all runs alike.
+        name: a key of `SETTINGS`.
+        preset: preset or TOML file of the full setting.
+        steps: number of updates.
+        seed: random seed of the run.
+        changes: ``--set`` strings that apply to all runs.
 
     Raises:
-        ConfigError: no such setting, or one that changes nothing in this preset, so that its row would be the full one.
+        ConfigError: there is no such row, or it changes nothing in this preset and so equals the full setting.
     """
     from sidgan.train.runs import gan_config
 
@@ -110,15 +110,15 @@ def config_of(name: str, preset: str, steps: int, seed: int, changes: Sequence[s
 
 @dataclass(frozen=True)
 class Plan:
-    """What is run.
+    """The settings of an ablation.
 
     Attributes:
-        out: see the module. data: prepared folders, trained and judged on.
-        rows, seeds: a run for each pair. preset, steps, changes: see `config_of`.
-        experts: weights of the sync expert by kind, ``aps`` and ``vanilla``.
-        split: held-out clips that are judged. max_frames: so many of each, all by default.
-        system: as pasted into the true frames, or as drawn (`sidgan.evaluation.results.SYSTEMS`).
-        networks: those behind FID and LSE. workers, device: of judging; of both.
+        out: output folder, see the module. data: prepared folders, for training and judging.
+        rows, seeds: there is a run for each pair. preset, steps, changes: see `config_of`.
+        experts: kind, ``aps`` or ``vanilla``, -> weights of the sync expert.
+        split: the held-out clips to judge. max_frames: at most this many frames of each, all by default.
+        system: judge the composite or the raw image (`sidgan.evaluation.results.SYSTEMS`).
+        networks: networks for FID and LSE. workers: processes for judging. device: for training and judging.
     """
 
     out: Path
@@ -143,7 +143,7 @@ class Plan:
                            "syncnet_vanilla, then give its weights as --vanilla")  # fmt: skip
 
     def describe(self) -> dict[str, Any]:
-        """What all runs share, for ``ablation.json``."""
+        """What all runs share, as stored in ``ablation.json``."""
         manifests = [digest(folder / "manifest.jsonl") for folder in self.data]
         experts = {kind: digest(weights_file(file, "syncnet")) for kind, file in self.experts.items()}
         full = to_dict(config_of("full", self.preset, self.steps, 0, self.changes))
@@ -153,7 +153,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Run:
-    """How one run ended: ``done``, ``failed`` (and why), or ``unfinished``."""
+    """One run; its ``state`` is ``done``, ``failed`` (``why`` gives the reason) or ``unfinished``."""
 
     row: str
     seed: int
@@ -168,80 +168,81 @@ class Run:
 
 
 def ablate(plan: Plan, progress: Show = lambda share, text: None) -> list[Run]:
-    """Train and judge all that is not done yet.
+    """Train and judge all runs of a plan that have no outcome yet.
 
     Raises:
-        ConfigError: impossible settings, or ``out`` holds runs of other ones.
-        DataError: nothing to train on or to judge.
+        ConfigError: the settings are impossible, or ``out`` holds runs made with other settings.
+        DataError: there are no clips to train on or to judge.
     """
     from sidgan.train.runs import Prepared
 
     configs = check(plan)
-    _settle(plan)
+    _settle_folder(plan)
     data, runs = Prepared(plan.data), list[Run]()
     for i, ((row, seed), config) in enumerate(configs.items()):
         folder = plan.out / row / f"seed{seed}"
         log = folder / "run" / "log.txt"
-        progress(i / len(configs), f"{row}, seed {seed}: run {i + 1} of {len(configs)}; how far it is: {log}")
-        run = _read(folder)
+        progress(i / len(configs), f"{row}, seed {seed}: run {i + 1} of {len(configs)}; see its progress in {log}")
+        run = _read_run(folder)
         if run.state == "unfinished":
-            why = _one(plan, data, SETTINGS[row].expert, config, folder)
+            why = _train_and_judge(plan, data, SETTINGS[row].expert, config, folder)
             write_text(folder / "outcome.json", json.dumps({"state": "failed" if why else "done", "why": why}) + "\n")
-            run = _read(folder)
+            run = _read_run(folder)
         runs.append(run)
     return runs
 
 
 def check(plan: Plan) -> dict[tuple[str, int], GanTrainConfig]:
-    """The settings of each row and seed; raises what `ablate` would raise of settings and data, before any work."""
+    """(row, seed) -> configuration; raises what `ablate` would raise about settings and data, before any work."""
     chosen(plan.data, partial(by_split, splits=[plan.split]))
-    # Seed by seed, so that what is there when it is stopped is a whole table of fewer seeds.
+    # All rows of a seed come before the next seed: an ablation that is stopped is a whole table with fewer seeds.
     return {(row, seed): config_of(row, plan.preset, plan.steps, seed, plan.changes)
             for seed in plan.seeds for row in plan.rows}  # fmt: skip
 
 
-def _settle(plan: Plan) -> None:
-    asked = json.loads(json.dumps(plan.describe()))
+def _settle_folder(plan: Plan) -> None:
+    """Write ``ablation.json``; if there are runs already, check instead that they have the same settings."""
+    wanted = json.loads(json.dumps(plan.describe()))
     with writing(plan.out):
         plan.out.mkdir(parents=True, exist_ok=True)
     path = plan.out / "ablation.json"
-    if path.is_file() and any(plan.out.glob("*/seed*/*")):  # without one, nothing was made by other settings
+    if path.is_file() and any(plan.out.glob("*/seed*/*")):  # settings without any run may be replaced
         before = json.loads(path.read_text(encoding="utf-8"))
-        both = before["experts"].keys() & asked["experts"].keys()  # a second expert may be added later
-        for kept in (before, asked):
-            kept["experts"] = {kind: kept["experts"][kind] for kind in both}
-        differs = next(differences(before, asked), None)
+        shared = before["experts"].keys() & wanted["experts"].keys()  # a second expert may be added later
+        for settings in (before, wanted):
+            settings["experts"] = {kind: settings["experts"][kind] for kind in shared}
+        differs = next(differences(before, wanted), None)
         require(differs is None, f"{plan.out} holds runs made with other settings: {differs}; choose another --out")
         return
-    write_text(path, json.dumps(asked, indent=1) + "\n")
+    write_text(path, json.dumps(wanted, indent=1) + "\n")
 
 
-def _one(plan: Plan, data: Prepared, kind: str, config: GanTrainConfig, folder: Path) -> str:
-    """Train and judge one run; why it failed, or nothing."""
+def _train_and_judge(plan: Plan, data: Prepared, kind: str, config: GanTrainConfig, folder: Path) -> str:
+    """Train and judge one run with an expert of this kind; return why it failed, or an empty string."""
     from sidgan.train.runs import train_gan
 
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        with redirect_stdout(io.StringIO()):  # its log.txt has all of it
+        with redirect_stdout(io.StringIO()):  # the same lines are in log.txt
             weights = train_gan(data, config, plan.experts[kind], folder / "run", plan.device)
     except SidganError as error:
-        if type(error) is not SidganError:  # the user's to mend; what training itself gives up over has the plain type
+        if type(error) is not SidganError:  # a subclass is for the user to fix; a collapsed training raises this class
             raise
         return str(error)
-    # Identities are the slowest figure, and none of this table's.
+    # id_every=0: face identities are the slowest metric, and Table 4 does not show them.
     how = Settings(rows=ROWS, systems=(plan.system,), id_every=0, max_frames=plan.max_frames, device=plan.device)
     try:
         results = evaluate_to(folder / "judged", weights, plan.data, splits=[plan.split], networks=plan.networks,
                               expert=plan.experts["aps"], settings=how, workers=plan.workers)  # fmt: skip
     except DataError as error:
         if "draws NaN" in str(error):
-            return "it draws pictures that are not numbers"
+            return "it draws images with NaN"
         raise
-    drawn = results[plan.split].means[plan.system]["model"]["mouth_psnr"].mean
-    return f"it draws no face (mouth {drawn:.1f} dB)" if drawn < COLLAPSED else ""
+    mouth = results[plan.split].means[plan.system]["model"]["mouth_psnr"].mean
+    return f"it draws no face (mouth PSNR {mouth:.1f} dB)" if mouth < COLLAPSED else ""
 
 
-def _read(folder: Path) -> Run:
+def _read_run(folder: Path) -> Run:
     row, seed = folder.parent.name, int(folder.name.removeprefix("seed"))
     try:
         outcome = json.loads((folder / "outcome.json").read_text(encoding="utf-8"))
@@ -253,16 +254,17 @@ def _read(folder: Path) -> Run:
 
 
 def read_runs(out: Path) -> list[Run]:
-    """All runs of a folder that `ablate` made, by row and seed.
+    """All runs of a folder that `ablate` made, sorted by row and seed.
 
     Raises:
-        InputError: it is none.
+        InputError: the folder holds no ablation.
+        ConfigError: it has no runs yet.
     """
     if not (out / "ablation.json").is_file():
         raise InputError(f"{out} holds no ablation; make one with: sidgan paper ablation DATA --out {out}")
     folders = [f for row in SETTINGS for f in (out / row).glob("seed*") if f.name.removeprefix("seed").isdigit()]
     order = {row: i for i, row in enumerate(SETTINGS)}
-    runs = sorted((_read(f) for f in folders), key=lambda run: (order[run.row], run.seed))
+    runs = sorted((_read_run(f) for f in folders), key=lambda run: (order[run.row], run.seed))
     if not runs:
         raise ConfigError(f"{out} has no runs yet; resume its sidgan paper ablation")
     return runs

@@ -1,4 +1,4 @@
-"""What the trainings behind a table had: size, parameters, updates, minutes, and where their losses ended."""
+"""The trainings behind a table: size, parameters, updates, minutes and final losses."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from sidgan.errors import InputError
 from sidgan.paper.places import weights_of
 from sidgan.paper.tables import Line, Table
 
-VALIDATED = "val_"
+VALIDATED = "val_"  #: prefix of held-out values in ``stats.jsonl``
 
 
 @dataclass(frozen=True)
 class Budget:
-    """Of one training; what its weights and its run do not say is ``None`` or left out.
+    """Budget and outcome of one training; what neither the weights nor the run say is ``None`` or left out.
 
     Attributes:
-        method: as the user calls it. kind: of generator. size: px. parameters: of the generator.
-        updates, wanted: made, and asked for. batch: frames of an update. minutes: of training.
-        losses: means over the last logged updates, weighted as this system weighs them.
-        heldout: mouth PSNR in dB at the last evaluation, and how much lower it was with wrong sounds, by split.
+        method: the user's name for it. kind: of generator. size: side of the face, px. parameters: of the generator.
+        updates, wanted: number of updates made and requested. batch: frames per update. minutes: of training.
+        losses: means over the last logged updates, each with its weight in the total loss.
+        heldout: split -> (mouth PSNR at the last evaluation, dB; by how much it is lower with wrong sounds, dB).
     """
 
     method: str
@@ -44,7 +44,7 @@ class Budget:
 
 
 def budget_of(method: str, place: str) -> Budget | None:
-    """What a run folder or a weights file says about its training; nothing of results and finished videos.
+    """Read the budget from a run folder or a weights file; ``None`` for result folders and finished videos.
 
     Raises:
         InputError: there is nothing at this place, or the run cannot be read.
@@ -83,7 +83,7 @@ def _heldout(line: Mapping[str, float]) -> dict[str, tuple[float, float]]:
 
 
 def as_table(budgets: Sequence[Budget]) -> Table:
-    """A line for each training."""
+    """A table with a line for each training."""
     lines = [
         Line(b.method, b.kind, (
             str(b.size), f"{b.parameters / 1e6:.2f}", _number(b.updates), _number(b.batch),
@@ -94,7 +94,7 @@ def as_table(budgets: Sequence[Budget]) -> Table:
     ]  # fmt: skip
     short = [f"{b.method} was stopped after {b.updates:,} of {b.wanted:,} updates" for b in budgets
              if b.updates and b.wanted and b.updates < b.wanted]  # fmt: skip
-    notes = [*short, "losses are weighted as each system weighs them: they compare along a run, not between systems"]
+    notes = [*short, "losses include each system's own weights: compare them within a run, not between systems"]
     if len({b.updates for b in budgets}) > 1:
         notes.append("not all had the same number of updates")
     head = ("px", "M parameters", "updates", "frames each", "minutes", "losses at the end")

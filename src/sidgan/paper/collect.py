@@ -1,8 +1,8 @@
-"""Result folders of `sidgan eval`, one for each method, as one comparison: alike, or not at all.
+"""Join result folders of `sidgan eval`, one per method, into one comparison.
 
-Figures can stand in one table only where they were made in one way. Results of another protocol, of other settings,
-networks or clips, or that were not finished are refused, with the first field that differs. Clips that one method has
-no figures for, or not this one, count for none of them, and are named.
+Values in one table must have been measured in the same way. Unfinished results are refused, and so are results with
+another protocol, settings, networks or clips; the error names the first field that differs. A clip for which one method
+lacks all values, or the value of one metric, is left out for all methods (in that metric), and a note names it.
 """
 
 from __future__ import annotations
@@ -24,13 +24,14 @@ from sidgan.evaluation.results import COLUMNS, HIDDEN, EvalResult, Interval, Rec
 from sidgan.paper.published import GROUND, SETS
 from sidgan.portable import spelt
 
-#: Settings that decide which rows there are and how fast, but no figure of a row.
+#: Settings that may differ: they decide which rows exist and how fast they are computed, but not their values.
 FREE = ("rows", "systems", "revoice", "device", "sounds")
-JUDGED = ("model", "result")
-#: Rows of dubbers that do not listen, and what tables call them. The mean has seen the true mouths: no bar to pass.
+JUDGED = ("model", "result")  #: rows of the judged method: a generator, or finished videos
+#: Row -> name in tables, of baselines that ignore the sound. The mean is taken over the true mouths, so it is no fair
+#: baseline to beat.
 COPIES = {"reference": "Reference copied", "average": "Mean of the clip"}
-NEAR = 2e-3  #: relative difference of two figures of the same true clip that rounding explains
-SHOWN = 3
+NEAR = 2e-3  #: relative difference of two values of the same true clip that rounding explains
+SHOWN = 3  #: clips that a note names
 UNDEFINED = Interval(math.nan, math.nan, math.nan)
 
 Records = Sequence[dict[str, Any]]
@@ -38,12 +39,12 @@ Records = Sequence[dict[str, Any]]
 
 @dataclass(frozen=True)
 class Judged:
-    """What is in one result folder.
+    """The content of one result folder.
 
     Attributes:
-        name: the method's. folder: where it is. protocol: how it was judged.
-        records: lines of ``records.jsonl`` of one split, by clip.
-        row: of them, whose figures are taken; by default the model's, or those of finished videos.
+        name: the method's name. folder: its path. protocol: content of ``protocol.json``.
+        records: clip -> line of ``records.jsonl``, for one split.
+        row: the row whose values are used; by default the first of `JUDGED` that exists.
     """
 
     name: str
@@ -54,13 +55,13 @@ class Judged:
 
     @property
     def set(self) -> str | None:
-        """The published set that it says it was judged on, if any."""
+        """The published test set that its protocol names, if any."""
         chosen = str(self.protocol["clips"].get("list", ""))
         return chosen if chosen in SETS else None
 
 
 def is_result(folder: Path) -> bool:
-    """Whether there is a result folder here, finished or not."""
+    """Whether this is a result folder, finished or not."""
     return (folder / "protocol.json").is_file()
 
 
@@ -68,13 +69,13 @@ def read_judged(name: str, folder: Path, split: str | None = None) -> Judged:
     """Read a result folder.
 
     Args:
-        name: of the method.
-        folder: from `sidgan eval`.
-        split: which of its tables; may be left out where it has only one.
+        name: name of the method.
+        folder: a folder that `sidgan eval` wrote.
+        split: the split to read; may be left out if there is only one.
 
     Raises:
-        InputError: it is none, or one that was not finished.
-        ConfigError: another version of the protocol, or several splits.
+        InputError: it is no result folder, or an unfinished one.
+        ConfigError: its protocol has another version, it lacks the split, or it has several and none was chosen.
     """
     if not is_result(folder):
         raise InputError(f"{name}: {folder} is no result folder of sidgan eval; give one that has protocol.json")
@@ -103,10 +104,10 @@ class Comparison:
 
     Attributes:
         means: method -> metric -> mean over clips with its interval; the true clips are the method `GROUND`.
-        clips, frames: that count.
-        listed: how the clips were chosen, as their protocol says.
-        notes: what a reader must know: clips left out, figures that are missing and why, unequal code.
-        results: method -> the records behind its means, by clip.
+        clips, frames: number of clips and frames that the means include.
+        listed: the test list or split that the clips come from, as the protocol names it.
+        notes: warnings for the reader: clips left out, missing metrics and why, different versions of the code.
+        results: method -> the records behind its means, sorted by clip.
     """
 
     means: dict[str, dict[str, Interval]]
@@ -117,7 +118,7 @@ class Comparison:
     results: dict[str, EvalResult]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; what is undefined is ``None``."""
+        """Plain values for JSON; undefined values are ``None``."""
         plain = {
             method: {metric: {k: v if math.isfinite(v) else None for k, v in figure._asdict().items()}
                      for metric, figure in values.items()}
@@ -128,43 +129,43 @@ class Comparison:
 
 
 def compare(methods: Sequence[Judged], system: str = "composite") -> Comparison:
-    """Put results side by side.
+    """Compare methods on the clips that all of them have.
 
     Args:
         methods: at least one.
         system: ``composite`` or ``raw``, see `sidgan.evaluation.results`.
 
     Raises:
-        ConfigError: they were judged in different ways, or two have one name.
-        InputError: they have no clip in common, the true clips differ, or one of them has no such rows.
+        ConfigError: they were judged with different settings, or two have the same name.
+        InputError: they have no clip in common, the true clips differ, or a method has no rows of this system.
     """
     first = methods[0]
     names = [m.name for m in methods]
     require(len(set(names)) == len(names), f"{names} are not all different; give each method a name of its own")
     require(GROUND not in names, f"{GROUND} is a row by itself; give that method another name")
     for other in methods[1:]:
-        differs = next(differences(_way(first.protocol), _way(other.protocol)), None)
+        differs = next(differences(_must_match(first.protocol), _must_match(other.protocol)), None)
         require(differs is None, f"{other.name} was judged with other settings than {first.name}: {differs}; "
                                  "judge both alike")  # fmt: skip
     common, notes = _common(methods)
     results, means = dict[str, EvalResult](), dict[str, dict[str, Interval]]()
     for method in methods:
         records = [method.records[clip] for clip in common]
-        judged = tuple(_listening(list(plain_records(records))))
+        judged = tuple(_with_heard(list(plain_records(records))))
         rows = EvalResult({}, judged, distances(method.folder, records)).means.get(system, {})
         row = next((r for r in (JUDGED if method.row is None else (method.row,)) if r in rows), None)
         if row is None:
             raise InputError(f"{method.name}: {method.folder} has no {system} figures of a model or of results")
-        for name, which in ((method.name, row), (GROUND, "truth")):  # all have the same truth
+        for name, which in ((method.name, row), (GROUND, "truth")):  # the truth is the same in all results
             if name not in means and which in rows:
                 results[name] = EvalResult({}, tuple(r for r in judged if (r.system, r.row) == (system, which)))
                 means[name] = rows[which]
-    true = results.pop(GROUND, EvalResult({}, ()))
+    truth = results.pop(GROUND, EvalResult({}, ()))
     lost = _undefined(results)
-    for name, result in [(GROUND, true), *results.items()]:
+    for name, result in [(GROUND, truth), *results.items()]:
         kept = results[name] = _without(result, lost)
-        again = next(iter(kept.means.get(system, {}).values()), {})
-        means[name] = {m: again.get(m, UNDEFINED) if m in lost else f for m, f in means.get(name, {}).items()}
+        recomputed = next(iter(kept.means.get(system, {}).values()), {})
+        means[name] = {m: recomputed.get(m, UNDEFINED) if m in lost else f for m, f in means.get(name, {}).items()}
     del results[GROUND]
     notes += [f"{COLUMNS.get(metric, (metric,))[0]}: left out for all methods, since it is undefined for some: "
               f"{_some(clips)}" for metric, clips in lost.items() if metric not in HIDDEN]  # fmt: skip
@@ -175,7 +176,7 @@ def compare(methods: Sequence[Judged], system: str = "composite") -> Comparison:
 
 
 def copies(methods: Sequence[Judged]) -> list[Judged]:
-    """The `COPIES` as methods of their own, from the first results that have such rows, if any."""
+    """The baselines `COPIES` as methods of their own, each from the first results that have its row, if any."""
     return [
         replace(found[0], name=label, row=row) for row, label in COPIES.items()
         if (found := [m for m in methods if any(row in rows for r in m.records.values() if r["excluded"] is None
@@ -183,8 +184,8 @@ def copies(methods: Sequence[Judged]) -> list[Judged]:
     ]  # fmt: skip
 
 
-def _listening(records: Sequence[Record]) -> list[Record]:
-    """The same, where a model also has ``heard``: by how many dB the right sound beats the wrong one in a clip."""
+def _with_heard(records: Sequence[Record]) -> list[Record]:
+    """Add ``heard`` to the model's records: mouth PSNR with the right sound minus that with a wrong one, dB."""
     wrong = {(r.clip, r.system): r.values.get("mouth_psnr", math.nan) for r in records if r.row == "wrong"}
     return [
         replace(r, values=r.values | {"heard": r.values.get("mouth_psnr", math.nan) - wrong[r.clip, r.system]})
@@ -192,7 +193,8 @@ def _listening(records: Sequence[Record]) -> list[Record]:
     ]  # fmt: skip
 
 
-def _way(protocol: Mapping[str, Any]) -> dict[str, Any]:
+def _must_match(protocol: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a protocol that must be equal for two results to be comparable."""
     settings = {k: v for k, v in protocol["settings"].items() if k not in FREE}
     parts = ("protocol", "mode", "networks", "expert")
     clips = {k: protocol["clips"].get(k) for k in ("count", "names", "size")}
@@ -200,15 +202,15 @@ def _way(protocol: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _common(methods: Sequence[Judged]) -> tuple[list[str], list[str]]:
-    """Clips that all methods have figures for, and lines about the others."""
+    """Clips that all methods have values for, and a note for each method that lacks some."""
     every = sorted({clip for method in methods for clip in method.records})
     notes, common = [], set(every)
     for method in methods:
         lost = [c for c in every if c not in method.records or method.records[c]["excluded"] is not None]
         common -= set(lost)
         if lost:
-            told = _some([f"{c} ({_why(method, c)})" for c in lost])
-            notes.append(f"left out for all methods, since {method.name} has no figures for it: {told}")
+            reasons = _some([f"{c} ({_why(method, c)})" for c in lost])
+            notes.append(f"left out for all methods, since {method.name} has no values: {reasons}")
     if not common:
         raise InputError(f"{', '.join(m.name for m in methods)} have no clip in common; {notes[0] if notes else ''}")
     lengths = {clip: {m.name: m.records[clip]["judged"] for m in methods} for clip in common}
@@ -219,22 +221,24 @@ def _common(methods: Sequence[Judged]) -> tuple[list[str], list[str]]:
 
 
 def _undefined(results: Mapping[str, EvalResult]) -> dict[str, list[str]]:
-    """Metric -> clips in which it is undefined for some of the methods that have it at all: their faces were not found.
+    """Metric -> clips in which it is undefined for some methods only, for example because no face was found.
 
-    A mean over the clips that went well would flatter whoever failed in the others.
+    Methods without any value of the metric are ignored. If each method's mean were taken over its own successful
+    clips, a method that fails in hard clips would look better than it is.
     """
-    values = {name: {r.clip: r.values for r in result.records} for name, result in results.items()}
+    by_method = {name: {r.clip: r.values for r in result.records} for name, result in results.items()}
     lost: dict[str, list[str]] = {}
-    for metric in dict.fromkeys(m for clips in values.values() for held in clips.values() for m in held):
-        gaps = [{c for c, held in clips.items() if math.isnan(held.get(metric, math.nan))} for clips in values.values()]
-        gaps = [gap for gap, held in zip(gaps, values.values(), strict=True) if len(gap) < len(held)]
+    for metric in dict.fromkeys(m for clips in by_method.values() for values in clips.values() for m in values):
+        gaps = [{c for c, values in clips.items() if math.isnan(values.get(metric, math.nan))}
+                for clips in by_method.values()]  # fmt: skip
+        gaps = [gap for gap, clips in zip(gaps, by_method.values(), strict=True) if len(gap) < len(clips)]
         if gaps and (some := gaps[0].union(*gaps) - gaps[0].intersection(*gaps)):
             lost[metric] = sorted(some)
     return lost
 
 
 def _without(result: EvalResult, lost: Mapping[str, Sequence[str]]) -> EvalResult:
-    """The same without those values."""
+    """Remove the values of ``lost``, which maps metrics to clips."""
     return EvalResult({}, tuple(
         replace(r, values={m: v for m, v in r.values.items() if r.clip not in lost.get(m, ())}) for r in result.records
     ))  # fmt: skip
@@ -249,13 +253,13 @@ def _why(method: Judged, clip: str) -> str:
 
 
 def _same_truth(methods: Sequence[Judged], common: Sequence[str], system: str) -> None:
-    """Raise `InputError` where the true clips' own figures differ: the same names, but other pictures or sounds."""
+    """Raise `InputError` if the values of a true clip differ: the names are the same, but the footage is not."""
     for clip in common:
-        seen = [(m.name, m.records[clip]["values"].get(system, {}).get("truth", {})) for m in methods]
-        name, values = seen[0]
-        for other, theirs in seen[1:]:
-            for metric in sorted(values.keys() & theirs.keys()):
-                a, b = values[metric], theirs[metric]
+        truths = [(m.name, m.records[clip]["values"].get(system, {}).get("truth", {})) for m in methods]
+        name, values = truths[0]
+        for other, other_values in truths[1:]:
+            for metric in sorted(values.keys() & other_values.keys()):
+                a, b = values[metric], other_values[metric]
                 if a is not None and b is not None and abs(a - b) > NEAR * max(1.0, abs(a)):
                     raise InputError(f"{clip}: the true clip's {metric} is {a:.4g} for {name} and {b:.4g} for {other}; "
                                      "they were judged on different footage")  # fmt: skip
@@ -265,20 +269,20 @@ def _remarks(methods: Sequence[Judged]) -> list[str]:
     judged = methods[0].protocol
     lines = [f"the clips: {note}" for note in judged["clips"].get("notes", ())]
     if sizes := judged["clips"].get("size") or judged["settings"].get("size"):
-        lines.append(f"the crops: {str(sizes).strip('[]')} px; pictures of other sizes have other SSIM and PSNR")
+        lines.append(f"the crops: {str(sizes).strip('[]')} px; SSIM and PSNR depend on this size")
     lines += missing(methods[0].folder)
     if len({m.protocol.get("code") for m in methods}) > 1:
         lines.append("not all methods were judged by the same code of sidgan; judge them again before publishing")
     if len({m.protocol["settings"].get("device") for m in methods}) > 1:
-        lines.append("some were judged on a GPU, some not: last digits may differ")
+        lines.append("the methods were judged on different devices (CPU or GPU): last digits may differ")
     return lines
 
 
 def named(text: str) -> tuple[str, str | None, str]:
-    """``NAME=PLACE`` or ``NAME@SET=PLACE``, as a user gives a method: name, set, place.
+    """Split ``NAME=PLACE`` or ``NAME@SET=PLACE`` of the option ``--method`` into name, set (or ``None``) and place.
 
     Raises:
-        ConfigError: it is neither.
+        ConfigError: the text has neither form.
     """
     name, sep, place = text.partition("=")
     name, at, where = name.partition("@")

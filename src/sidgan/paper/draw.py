@@ -1,4 +1,7 @@
-"""The figures as PNG. Everything that a reader needs to judge them stands in the picture itself."""
+"""Figures 2 and 4 as PNG files, and the page layout that other figures share.
+
+Each image contains all that a reader needs to judge it: the material, the parameters, how to read it, and any caution.
+"""
 
 from __future__ import annotations
 
@@ -33,17 +36,17 @@ SHIFT_LABEL = "crop moved sideways by k  [px of a 512-px face]"
 
 
 def require_matplotlib() -> None:
-    """Raise where figures could not be drawn, before work is spent on their numbers."""
+    """Raise `SidganError` if matplotlib is missing; called before the numbers of a figure are computed."""
     if importlib.util.find_spec("matplotlib") is None:
         raise SidganError("drawing figures needs matplotlib; run: pip install 'sidgan[paper]'")
 
 
 def draw_shifts(curves: ShiftCurves, out: Path) -> None:
-    """Figure 4 as a PNG.
+    """Write Figure 4 as a PNG.
 
     Raises:
-        SidganError: no matplotlib.
-        OutputError: it cannot be written.
+        SidganError: matplotlib is missing.
+        OutputError: the file cannot be written.
     """
     with page(15, 8.4, out) as figure:
         _shifts(figure, curves)
@@ -83,17 +86,18 @@ def _shifts(figure: Any, curves: ShiftCurves) -> None:
     unit = "videos" if len(curves.videos) > 1 else "windows"
     foot(figure, f"Lines: means over windows; bands and whiskers: {LEVEL} % bootstrap over {unit}. Shaded: the range "
                   f"in which flatness = (max − min) / mean is measured. Shifted crops are cut from the full frame; "
-                  f"{moved:.0%} of them met its edge, where the last column is repeated. Dashed: the unmoved window "
-                  "with the sound of another moment; an expert whose dashed line is no higher is flat because it does "
-                  f"not listen. Sync: 5 frames a window; (b): its middle frame at {curves.size} px.")  # fmt: skip
+                  f"{moved:.0%} of them cross its edge, where the last column is repeated. Dashed: the unshifted "
+                  "window with the sound of another moment; if this line is no higher than the curve, the expert is "
+                  "flat because it ignores the sound. Sync: 5 frames per window; (b): its middle frame at "
+                  f"{curves.size} px.")  # fmt: skip
 
 
 def draw_landscape(result: Landscape, out: Path) -> None:
-    """Figure 2 as a PNG.
+    """Write Figure 2 as a PNG.
 
     Raises:
-        SidganError: no matplotlib.
-        OutputError: it cannot be written.
+        SidganError: matplotlib is missing.
+        OutputError: the file cannot be written.
     """
     with page(14, 8.2, out) as figure:
         _landscape(figure, result)
@@ -109,11 +113,11 @@ def _landscape(figure: Any, result: Landscape) -> None:
     head(figure, "Figure 2: where reconstruction and sync losses are low together", _material(result), result.caution)
     foot(figure, f"Contours: mean loss in steps of a tenth of its range, darker where higher. Shaded: both losses "
                   f"within the lowest {FEASIBLE:.0%} of their range. Crosses: minima (distance in "
-                  f"halves of the axes). Star: the point at which the worse off of both losses is lowest; conflict is "
-                  f"how high that is, as a share of its range. The mouth is warped to 1 + 0.6 s "
-                  f"times its height (the chin follows by half) and the crop cut from the full frame, "
-                  f"{result.replicated:.0%} of the moved ones across its edge. "
-                  f"Sync: 5 frames a window; reconstruction: its middle frame at {result.size} px.")  # fmt: skip
+                  f"halves of the axes). Star: the best compromise, where the higher of the two losses, each as a "
+                  f"share of its range, is lowest; conflict is its height there. The mouth is warped to 1 + 0.6 s "
+                  f"times its height (the chin follows by half). Shifted crops are cut from the full frame; "
+                  f"{result.replicated:.0%} of them cross its edge. "
+                  f"Sync: 5 frames per window; reconstruction: its middle frame at {result.size} px.")  # fmt: skip
 
 
 def _sync_curve(axes: Any, curve: Curve, colour: str) -> None:
@@ -137,13 +141,13 @@ def _flatness_bars(axes: Any, curves: Sequence[Curve]) -> None:
         note = f"{curve.flatness:.2f}  [{low:.2f}, {high:.2f}]    {curve.rise:.0%} of the loss at k = 32"
         if curve.sway is not None and curve.gap is not None:
             note += (", but it does not prefer the right sound" if curve.gap <= 0
-                     else f", {curve.sway:.0%} of the +{curve.gap:.2g} of a wrong sound")  # fmt: skip
+                     else f", {curve.sway:.0%} of the +{curve.gap:.2g} for wrong sound")  # fmt: skip
         axes.text(max(high, curve.flatness), row, f"  {note}", va="center", fontsize=9)
     axes.set_yticks(range(len(curves)), [c.name.replace(" (", "\n(") for c in curves], fontsize=8.5)
     axes.invert_yaxis()
     axes.grid(visible=False)
     axes.set_xlim(0, 1.8 * max(c.flatness_band[1] for c in curves) + 1e-9)
-    axes.set_title(f"Flatness over |k| ≤ {FLAT_RANGE} px (smaller: minds shifts less), and the change it stands for")
+    axes.set_title(f"Flatness over |k| ≤ {FLAT_RANGE} px (smaller: less sensitive to shifts), and the change in loss")
 
 
 def _contours(axes: Any, panel: Panel, *, first: bool) -> None:
@@ -165,13 +169,13 @@ def _contours(axes: Any, panel: Panel, *, first: bool) -> None:
     axes.grid(visible=False)
     for side in ("top", "right"):
         axes.spines[side].set_visible(True)
-    far = apart(blue, red)
+    minima = apart(blue, red)
     axes.set_title(f"{panel.title[:3]} {panel.names[0]} (blue) and sync (red)", pad=40)
     low, high = panel.sync.mean(0).min(), panel.sync.mean(0).max()
-    who = f"{panel.names[1].partition(', ')[2]}:  loss from {low:.4f} to {high:.4f}"
-    for dy, text, colour in ((0.065, who, RED),
+    expert = f"{panel.names[1].partition(', ')[2]}:  loss from {low:.4f} to {high:.4f}"
+    for dy, text, colour in ((0.065, expert, RED),
                              (0.022, f"low together on {area(both):.1%} of the area;  minima "
-                                     f"{far['distance']:.2f} apart;  conflict {best.conflict:.0%}",
+                                     f"{minima['distance']:.2f} apart;  conflict {best.conflict:.0%}",
                               "black")):  # fmt: skip
         axes.text(0, 1 + dy, text, transform=axes.transAxes, color=colour, fontsize=9)
 
@@ -201,7 +205,7 @@ def _column(figure: Any, place: Any, images: Sequence[Byte], names: Sequence[str
 
 def _picture(axes: Any, image: Byte, name: str) -> None:
     axes.imshow(image[::2, ::2])
-    axes.axvline(image.shape[1] / 4, color="white", lw=0.7, ls=":")  # the same place in every picture
+    axes.axvline(image.shape[1] / 4, color="white", lw=0.7, ls=":")  # the middle of every crop, drawn at half its size
     axes.set(xticks=[], yticks=[], xlabel=name)
     axes.grid(visible=False)
 
@@ -213,7 +217,7 @@ def _material(result: ShiftCurves | Landscape) -> str:
 
 
 def head(figure: Any, title: str, material: str, caution: str | None) -> None:
-    """Title of a figure, what it was made of, and in red what a reader must be told."""
+    """Draw the title of a figure, its material below it, and a warning on red if there is one."""
     figure.text(0.055, 0.955, title, fontsize=16, weight="bold", va="center")
     figure.text(0.055, 0.918, material, fontsize=10.5, color="#444444", va="center")
     if caution is not None:
@@ -222,14 +226,14 @@ def head(figure: Any, title: str, material: str, caution: str | None) -> None:
 
 
 def foot(figure: Any, text: str) -> None:
-    """How to read a figure, below it."""
+    """Draw the explanation below a figure, wrapped to its width."""
     lines = textwrap.fill(text, int(15.2 * figure.get_figwidth()))
     figure.text(0.055, 0.012, lines, fontsize=8.5, color="#555555", va="bottom", linespacing=1.35)
 
 
 @contextmanager
 def page(width: float, height: float, out: Path) -> Iterator[Any]:
-    """A figure in this file's style, which is written when the block ends."""
+    """A matplotlib figure of this size in inches, in the shared style; it is written when the block ends."""
     require_matplotlib()
     from matplotlib import rc_context
     from matplotlib.figure import Figure

@@ -1,4 +1,4 @@
-"""Figure 6: what becomes of beards, turned heads, covered mouths and small faces."""
+"""Figure 6: dubs of hard cases: beards, turned heads, covered mouths and small faces."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from sidgan.paper.side_by_side import INVENTED, stacked
 from sidgan.types import Byte, Show
 
 LABELS = {"beard": "beard", "side": "side face", "occlusion": "occlusion", "low": "low resolution"}
-MOMENTS = 2  #: of each case, and one of a stretch that was left as filmed
-SECONDS = 10
-DRAWN = 2.0  #: seconds of each drawn person
+MOMENTS = 2  #: moments shown of each case; one of frames left as filmed is added if there are such frames
+SECONDS = 10  #: the start of each video, s, from which moments are chosen
+DRAWN = 2.0  #: seconds of video for each synthetic person
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,12 @@ class Case:
     """One hard case.
 
     Attributes:
-        name: of `LABELS`. invented: whether its person is drawn.
-        face: side of the face square, px; turn: median yaw, degrees away from the camera.
-        frames, dubbed: of the whole video. passed: (first, last, reason) of stretches left as filmed.
-        shown: triples of seconds, the crop as filmed, and as redrawn; ``left`` says which were left, and why.
+        name: a key of `LABELS`. invented: whether the person is synthetic.
+        face: median side of the face square, px. turn: median absolute yaw, degrees.
+        frames, dubbed: number of frames in the whole video, and of those redrawn.
+        passed: (first, last, reason) of each run of frames left as filmed.
+        shown: (time in s, crop as filmed, crop of the dub) of each moment.
+        left: for each moment, why its frame was left as filmed, or ``None`` if it was redrawn.
     """
 
     name: str
@@ -61,12 +63,12 @@ def extremes(
     """Dub each hard case.
 
     Args:
-        videos: by name of `LABELS`; people are drawn for those that are missing.
-        model: weights file or ``bundled``. voice: what they say; their own sound if not given.
+        videos: key of `LABELS` -> video; missing cases get synthetic people.
+        model: weights file or ``bundled``. voice: the new voice; by default each video's own sound.
         device: for dubbing.
 
     Raises:
-        ConfigError: there is no such case.
+        ConfigError: a key is no case.
         InputError, NoFaceError: a video cannot be used.
     """
     for name in videos:
@@ -103,22 +105,22 @@ def _case(name: str, video: Path, dubbed: Path, report: dubbing.DubReport, *, in
 
 
 def as_sheet(cases: list[Case]) -> Sheet:
-    """The figure's page."""
+    """Lay out the figure: a row for each case, moments as filmed and as dubbed side by side."""
     most = max(len(case.shown) for case in cases)
     rows = []
     for case in cases:
         cells: list[Cell | None] = []
         for (time, before, after), left in zip(case.shown, case.left, strict=True):
-            became = "redrawn" if left is None else f"as filmed: {left}"
-            cells += [Cell(before, f"{time:.2f} s"), Cell(after, became)]
+            outcome = "redrawn" if left is None else f"as filmed: {left}"
+            cells += [Cell(before, f"{time:.2f} s"), Cell(after, outcome)]
         facts = f"face {case.face:.0f} px\n{case.turn:.0f}° turned\n{case.dubbed} of {case.frames}\nframes redrawn"
         rows.append((f"{LABELS[case.name]}\n{facts}", cells))
     drawn = [LABELS[case.name] for case in cases if case.invented]
-    some = f"drawn people, not filmed: {', '.join(drawn)}" if drawn else None
-    caution = INVENTED if len(drawn) == len(cases) else some
+    partly = f"synthetic people: {', '.join(drawn)}" if drawn else None
+    caution = INVENTED if len(drawn) == len(cases) else partly
     return Sheet(
         "Figure 6: hard cases", "beard, side face, occlusion, low resolution: each moment as filmed and as dubbed",
         ("as filmed", "dubbed") * most, rows,
-        "Below each face the mouth at twice the size. Where a mouth is covered or a face cannot be followed, the frame "
-        "is left as it was filmed; a small face is redrawn as soft as its surroundings.", ("dubbed",), caution,
+        "Below each face, the mouth at twice the size. Where a mouth is covered or a face cannot be tracked, the frame "
+        "is left as filmed; a small face is redrawn as soft as its surroundings.", ("dubbed",), caution,
     )  # fmt: skip

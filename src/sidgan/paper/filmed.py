@@ -1,6 +1,7 @@
-"""Faces of whole videos for figures: where the face is, when the mouth is open and when closed, and crops of moments.
+"""Faces in whole videos, for figures: track the face, choose moments with open and closed mouths, cut crops.
 
-The true video leads: its face square cuts every method's video, so that all pictures of a row show the same place.
+The face is tracked in the true video only. Its face square is used for every method's video, so that all crops of a row
+show the same place.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ from sidgan.errors import InputError
 from sidgan.metrics.lips import LMD_SIZE
 from sidgan.types import Byte, Clip, FaceTrack, Float
 
-SIZE = 512  #: px of a face crop
-LONGEST = 20  #: s of a video that are looked at
-RATE = 0.002  #: relative difference of two frame rates that containers explain
+SIZE = 512  #: side of a face crop, px
+LONGEST = 20  #: the start of a video that is tracked by default, s
+RATE = 0.002  #: relative difference of two frame rates that is rounding in the container
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,8 @@ class Filmed:
     """The most prominent face of a video.
 
     Attributes:
-        clip: the video. track: the face. times: s of all frames that were looked at.
-        opening: (N,) of the mouth in eye distances, in the frames of ``track``.
+        clip: the video. track: the face. times: timestamps of all frames that were decoded, s.
+        opening: (N,) mouth opening in the N frames of ``track``, in eye distances.
     """
 
     clip: Clip
@@ -41,7 +42,7 @@ class Filmed:
     opening: Float
 
     def moments(self, count: int) -> list[int]:
-        """Frames spread over the video: in each of ``count`` equal stretches where the mouth is widest or closest."""
+        """One frame of each of ``count`` equal parts of the track: with the mouth widest and most closed by turns."""
         parts = np.array_split(np.arange(len(self.track)), min(count, len(self.track)))
         return [self.track.first + int(part[(np.argmin if i % 2 else np.argmax)(self.opening[part])])
                 for i, part in enumerate(parts)]  # fmt: skip
@@ -53,10 +54,10 @@ class Filmed:
 
 
 def follow(video: Path, seconds: float = LONGEST) -> Filmed:
-    """Find the most prominent face in the beginning of a video.
+    """Track the most prominent face in the first ``seconds`` of a video.
 
     Raises:
-        InputError: it cannot be read, or there is no face in it.
+        InputError: the video cannot be read, or shows no face.
     """
     clip = media.probe(video)
     tracks, times = faces.track_faces(takewhile(lambda f: f.time < seconds, media.read_frames(clip)))
@@ -66,10 +67,10 @@ def follow(video: Path, seconds: float = LONGEST) -> Filmed:
 
 
 def crops(video: Path, of: Filmed, frames: Sequence[int]) -> list[Byte]:
-    """Face crops (512, 512, 3) of some frames of a video, cut where ``of`` has its face.
+    """Face crops (512, 512, 3) of these frames of a video, cut at the face square of ``of``.
 
     Raises:
-        InputError: the video is not of the same frames: another size, another rate, or shorter.
+        InputError: the video differs from that of ``of`` in size or frame rate, or is shorter.
     """
     clip = media.probe(video)
     if (clip.width, clip.height) != (of.clip.width, of.clip.height):
@@ -89,14 +90,19 @@ def crops(video: Path, of: Filmed, frames: Sequence[int]) -> list[Byte]:
 
 @dataclass(frozen=True)
 class Likeness:
-    """A drawn crop beside the true one: PSNR in the mouth box, dB, and distance of the lip landmarks, px at 256."""
+    """A drawn crop compared with the true one: PSNR in the mouth box, dB; distance of the lip landmarks, px at 256."""
 
     psnr: float
     lmd: float
 
 
 def likeness(drawn: Byte, truth: Byte, landmarks: Float) -> Likeness:
-    """Compare crops (512, 512, 3) of one frame, with the true landmarks in unit coordinates."""
+    """Compare two crops (512, 512, 3) of one frame.
+
+    Args:
+        drawn, truth: the crops.
+        landmarks: (68, 2) of the true face, in unit coordinates of the face square.
+    """
     images = [torch.from_numpy(np.ascontiguousarray(crop)).permute(2, 0, 1)[None] for crop in (drawn, truth)]
     mask = box_masks(torch.from_numpy(geometry.mask_boxes(landmarks[None])), SIZE)
     small = [cv2.resize(crop, (LMD_SIZE, LMD_SIZE), interpolation=cv2.INTER_AREA) for crop in (drawn, truth)]
@@ -106,7 +112,7 @@ def likeness(drawn: Byte, truth: Byte, landmarks: Float) -> Likeness:
 
 
 def mouth_of(crop: Byte, landmarks: Float) -> Byte:
-    """The mouth of a crop (S, S, 3), enlarged: (S/2, S, 3), of half the crop's width about the true lips."""
+    """The mouth region (S/4, S/2) of a crop (S, S, 3) around the true lips, enlarged to (S/2, S, 3)."""
     size = crop.shape[0]
     centre = landmarks[geometry.MOUTH].mean(0) * size
     x0 = int(np.clip(centre[0] - size / 4, 0, size / 2))

@@ -1,7 +1,7 @@
-"""Raw videos to windows of five frames, cut wider than the face so that a moved rectangle sees what is really there.
+"""Cut windows of five frames from raw videos, in crops wider than the face, so that shifted crops have real content.
 
-One window is held at a time: pictures come in a *wide* crop, `MARGIN` px larger on every side than the 512-px face
-crop, on the same sampling grid. The face crop with its rectangle moved by k px is then a slice of it, exactly.
+A *wide* crop is `MARGIN` px larger on every side than the 512-px face crop, on the same sampling grid. The face crop
+shifted by k px is therefore exactly a slice of it. Only one window is in memory at a time.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from sidgan.types import Byte, Clip, FaceTrack, Float
 
 SIZE = 512  #: side of the face crop, px: the unit of all shifts
 MARGIN = 32  #: px at `SIZE` that a wide crop has more on every side: the largest shift
-SECONDS = 60  #: of a video that are looked at; windows come from there
-APART = 10  #: least frames between a window and the moment whose sound is given to it as a wrong one
+SECONDS = 60  #: the start of a video from which windows are taken, s
+APART = 10  #: smallest distance in frames between a window and the moment from which its wrong sound is taken
 
 Progress = Callable[[int, int], None]
 
@@ -36,13 +36,13 @@ class Window:
     """Five consecutive frames of one face at 25 fps, and their sound.
 
     Attributes:
-        video: where it is from. time: of its middle frame, s.
-        wide: (5, S + 2 M, S + 2 M, 3) uint8 RGB, S = `SIZE`, M = `MARGIN`.
+        video: its source. time: timestamp of the middle frame, s.
+        wide: (5, S + 2 M, S + 2 M, 3) uint8 RGB wide crops, S = `SIZE`, M = `MARGIN`.
         landmarks: (5, 68, 2) px in ``wide``.
-        room: (5, 2) how far the frame reaches beyond the face crop to the left and right, px at `SIZE`; beyond that
-            the frame's last column is repeated. Negative where the face crop itself reaches out of the frame.
-        mel: (1, 80, 16), the sound of the middle frame.
-        wrong_mel: (1, 80, 16), the sound of another moment of the same video.
+        room: (5, 2) distance from the face crop to the left and right edges of the video frame, px at `SIZE`. Beyond
+            the edge, the frame's last column is repeated. Negative if the face crop itself crosses the edge.
+        mel: (1, 80, 16) mel window of the middle frame.
+        wrong_mel: (1, 80, 16) mel window of another moment of the same video.
     """
 
     video: Path
@@ -54,7 +54,7 @@ class Window:
     wrong_mel: Float
 
     def replicated(self, shifts: Sequence[int]) -> Float:
-        """(K,) share of the frames for which content that enters with a shift of k px is repeated, not real."""
+        """(K,) share of frames whose crop, shifted by k px, crosses the video's edge and so repeats its last column."""
         reach = np.array([(max(-k, 0), max(k, 0)) for k in shifts])  # px to the left and right
         missing = (reach[:, None] > np.maximum(self.room, 0)[None]) & (reach[:, None] > 0)
         return missing.any(2).mean(1)
@@ -62,15 +62,15 @@ class Window:
 
 @dataclass
 class Source:
-    """Which windows come from which videos: the same for the same ``seed``, whatever the order of ``videos``.
+    """Draws random windows from videos; reproducible with the same ``seed``, whatever the order of ``videos``.
 
-    Videos are visited in a random order and give about equally many windows, which do not overlap. Footage that cannot
-    be used is noted in ``skipped`` and its windows are taken from the videos after it.
+    Videos are visited in random order and give about equally many windows, which do not overlap. A video that cannot be
+    used is listed in ``skipped``, and the videos after it supply its windows.
 
     Attributes:
-        videos: files with one face in the foreground, and its own sound.
-        count: windows wanted in total.
-        used: windows by video, once `windows` ran. skipped: reason by video.
+        videos: files that show one face in the foreground, with its own sound.
+        count: total number of windows wanted.
+        used: video -> number of windows, filled by `windows`. skipped: video -> reason.
     """
 
     videos: Sequence[Path]
@@ -83,12 +83,12 @@ class Source:
         require(self.count > 0, f"windows must be positive, not {self.count}")
 
     def check(self) -> None:
-        """Raise `InputError` where a file is missing or no video, before work is spent on the others."""
+        """Raise `InputError` if a file is missing or is not a video; called before any other work."""
         for video in self.videos:
             media.probe(video)
 
     def windows(self) -> Iterator[Window]:
-        """All windows, one at a time.
+        """Yield all windows, one at a time; there are fewer than ``count`` if the videos are too short.
 
         Raises:
             InputError: a file is missing or damaged, or no video can be used.
@@ -107,28 +107,29 @@ class Source:
             except Unusable as reason:
                 self.skipped[str(video)] = str(reason)
                 continue
-            picks = talk.choose(rng, quota)
-            yield from talk.windows(picks)
-            self.used[str(video)] = len(picks)
-            left -= len(picks)
+            chosen = talk.choose(rng, quota)
+            yield from talk.windows(chosen)
+            self.used[str(video)] = len(chosen)
+            left -= len(chosen)
         if not self.used:
             reasons = "; ".join(f"{Path(name).name}: {reason}" for name, reason in self.skipped.items())
             raise InputError(f"none of the videos can be used ({reasons}); give videos of a talking face")
 
 
-class Unusable(Exception):  # noqa: N818  a verdict, not an error
-    """Why no window is taken from a video."""
+class Unusable(Exception):  # noqa: N818  the caller skips the video, so this is no error
+    """A video cannot supply windows; the message is the reason."""
 
 
 @dataclass(frozen=True)
 class Talk:
-    """The face of a video at 25 fps, without its pictures.
+    """The tracked face and the sound of a video, without the images.
 
     Attributes:
         clip: the video. track: its most prominent face.
-        pick: source frame of each 25-fps frame, as `sidgan.data.prepare.ticks` gives them.
-        start: time of the first of these, s.
-        mel: (80, T) of the whole sound, column 0 at time 0. lag: how many frames the picture is behind it.
+        pick: index of the source frame for each frame at 25 fps, from `sidgan.data.prepare.ticks`.
+        start: timestamp of the first of these, s.
+        mel: (80, T) mel spectrogram of the whole sound, column 0 at time 0.
+        lag: number of frames (at 25 fps) by which the picture lags the sound.
     """
 
     clip: Clip
@@ -139,7 +140,7 @@ class Talk:
     lag: int
 
     def choose(self, rng: np.random.Generator, count: int) -> list[tuple[int, int]]:
-        """Up to ``count`` pairs: first frame of a window, and the middle frame of a moment with another sound."""
+        """Choose up to ``count`` windows: (first frame of the window, middle frame of its wrong sound), at 25 fps."""
         starts = np.arange(0, len(self.pick) - SYNC_FRAMES + 1, SYNC_FRAMES)
         chosen = np.sort(rng.permutation(starts)[:count])
         middles = np.arange(SYNC_FRAMES // 2, len(self.pick) - SYNC_FRAMES // 2)
@@ -149,20 +150,20 @@ class Talk:
         ]
 
     def windows(self, picks: Sequence[tuple[int, int]]) -> Iterator[Window]:
-        """The windows that begin at these frames, in this (rising) order; the video is decoded once."""
-        wanted: dict[int, list[tuple[int, int]]] = defaultdict(list)  # source frame -> (window, place in it)
+        """Yield the windows that `choose` returned, in ascending order; the video is decoded once."""
+        wanted: dict[int, list[tuple[int, int]]] = defaultdict(list)  # source frame -> (window, position in it)
         for window, (first, _) in enumerate(picks):
-            for place in range(SYNC_FRAMES):
-                wanted[self.pick[first + place]].append((window, place))
-        held: dict[int, dict[int, Byte]] = defaultdict(dict)
+            for position in range(SYNC_FRAMES):
+                wanted[self.pick[first + position]].append((window, position))
+        pending: dict[int, dict[int, Byte]] = defaultdict(dict)  # window -> position -> crop
         last = max(wanted, default=-1)
         for frame in takewhile(lambda f: f.index <= last, media.read_frames(self.clip)):
-            for window, place in wanted.get(frame.index, ()):
-                unit = self.track.matrices[frame.index - self.track.first]
-                held[window][place] = geometry.crop_face(frame, widened(unit), SIZE + 2 * MARGIN).image
-                if len(held[window]) == SYNC_FRAMES:
-                    pictures = held.pop(window)
-                    yield self._window(*picks[window], np.stack([pictures[i] for i in range(SYNC_FRAMES)]))
+            for window, position in wanted.get(frame.index, ()):
+                matrix = self.track.matrices[frame.index - self.track.first]
+                pending[window][position] = geometry.crop_face(frame, widened(matrix), SIZE + 2 * MARGIN).image
+                if len(pending[window]) == SYNC_FRAMES:
+                    crops = pending.pop(window)
+                    yield self._window(*picks[window], np.stack([crops[i] for i in range(SYNC_FRAMES)]))
 
     def _window(self, first: int, elsewhere: int, wide: Byte) -> Window:
         middle = first + SYNC_FRAMES // 2
@@ -173,19 +174,19 @@ class Talk:
         room = np.stack([left + 0.5, self.clip.width - 0.5 - (left + side)], 1) * (SIZE / side)[:, None]
         return Window(
             video=self.clip.path, time=float(self.start + Fraction(middle, FPS)), wide=wide,
-            landmarks=unit * SIZE + MARGIN - 0.5, room=room, mel=self._sound(middle), wrong_mel=self._sound(elsewhere),
+            landmarks=unit * SIZE + MARGIN - 0.5, room=room, mel=self._mel(middle), wrong_mel=self._mel(elsewhere),
         )  # fmt: skip
 
-    def _sound(self, tick: int) -> Float:
+    def _mel(self, tick: int) -> Float:
         return audio.mel_window(self.mel, self.start + Fraction(tick - self.lag, FPS))[None]
 
 
 def survey(video: Path) -> Talk:
-    """Find the face and the sound of a video, as preparing it for training would.
+    """Track the face and analyse the sound of a video, as `sidgan prepare` does.
 
     Raises:
-        Unusable: no sound, or no face for long enough.
-        InputError: damaged.
+        Unusable: the video has no sound, or no face for long enough.
+        InputError: it is damaged.
     """
     clip = media.probe(video)
     if clip.audio_rate is None:
@@ -211,7 +212,7 @@ def _first_seconds(video: Path) -> Iterator[Float]:
 
 
 def widened(unit: Float) -> Float:
-    """The affine (2, 3) of a unit square, grown by `MARGIN` px at `SIZE` on every side."""
+    """Enlarge the square of an affine transform (2, 3), from unit coordinates to the frame, to a wide crop's."""
     grow = 1 + 2 * MARGIN / SIZE
     edge = -MARGIN / SIZE
     step = np.array([[grow, 0, edge], [0, grow, edge], [0, 0, 1]])

@@ -1,4 +1,4 @@
-"""The losses that the figures compare, each as one number per picture or window. Batches bound the memory."""
+"""The losses that Figures 2 and 4 compare, one value per image or window. They run in batches, to limit memory."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from sidgan.nn import VGG19, SyncNet, lower_half_windows
 from sidgan.paper.footage import MARGIN, SIZE
 from sidgan.types import Byte, Float
 
-BATCH = 8  #: windows that an expert sees at a time; VGG sees half as many pictures
+BATCH = 8  #: windows per batch of an expert; VGG19 gets half as many images
 CAUTION = "random VGG19: this proves nothing about the paper's claim"
 L1, PERCEPTUAL, CONTEXTUAL = "L1", "perceptual", "contextual"
-RECONSTRUCTION = (L1, PERCEPTUAL, CONTEXTUAL)
+RECONSTRUCTION = (L1, PERCEPTUAL, CONTEXTUAL)  #: in the order in which `Reconstruction` returns them
 
 
 @dataclass(frozen=True)
 class Expert:
-    """A sync expert with its name in figures."""
+    """A sync expert, with the file name that figures show."""
 
     file: str
     net: SyncNet
@@ -39,34 +39,34 @@ class Expert:
 
     @property
     def title(self) -> str:
-        """What it is, short: kind and file."""
+        """Kind and file, as shown in legends."""
         kind = {"aps": "APS-SyncNet", "vanilla": "vanilla SyncNet"}[self.net.config.kind]
         return f"{kind} ({self.file})"
 
     @torch.inference_mode()
     def hear(self, *mels: Float) -> Tensor:
-        """(n, 512) unit vectors of n mel windows (1, 80, 16)."""
+        """Embed n mel windows (1, 80, 16) as (n, 512) unit vectors."""
         return self.net.embed_audio(torch.from_numpy(np.stack(mels)).float().to(_device(self.net)))
 
     @torch.inference_mode()
     def see(self, wide: Byte, shifts: Sequence[int]) -> Tensor:
-        """(K, 512) unit vectors of a wide window (5, W, W, 3), one for each shift of the rectangle."""
-        pictures = _tensor(wide, _device(self.net))
+        """Embed a window of wide crops (5, W, W, 3), shifted by K shifts in px, as (K, 512) unit vectors."""
+        images = _tensor(wide, _device(self.net))
         face = self.net.config.face
-        return torch.cat([self.net.embed_video(lower_half_windows(b, face)) for b in _views(pictures, shifts, BATCH)])
+        return torch.cat([self.net.embed_video(lower_half_windows(b, face)) for b in _shifted(images, shifts, BATCH)])
 
 
 def sync_losses(seen: Tensor, heard: Tensor) -> Float:
-    """(K,) sync loss (Eq. 2) of each of (K, 512) seen against one (512,) heard."""
+    """(K,) sync losses (Eq. 2) of K video embeddings (K, 512) against one audio embedding (512,)."""
     return -sync_probability(seen @ heard).log().cpu().double().numpy()
 
 
 class Reconstruction:
-    """L1, perceptual and contextual loss of moved or warped pictures against the true one (Eq. 3, 4).
+    """L1, perceptual and contextual loss of shifted or warped images against the true one (Eq. 3, 4).
 
     Args:
-        vgg: whose relu5_3 features the last two compare.
-        size: side to which pictures are averaged down before, px; 512 is the paper's.
+        vgg: network whose relu5_3 features the last two losses compare.
+        size: side to which images are averaged down first, px; the paper has 512.
     """
 
     def __init__(self, vgg: VGG19, size: int = SIZE) -> None:
@@ -78,36 +78,37 @@ class Reconstruction:
         """(3, K) losses in the order of `RECONSTRUCTION`.
 
         Args:
-            wide: (W, W, 3) uint8, the picture whose rectangle moves. truth: the same shape, whose rectangle stays.
-            shifts: K px at 512.
+            wide: (W, W, 3) uint8, the wide crop to shift. truth: the wide crop of the true image, not shifted.
+            shifts: K shifts, px at 512.
         """
         device = self.vgg.mean.device
-        (still,) = self._pictures(truth, [0], device)
-        goal = self.vgg(still)
+        (target,) = self._resized(truth, [0], device)
+        goal = self.vgg(target)
         columns: list[list[float]] = []
-        for images in self._pictures(wide, shifts, device):
+        for images in self._resized(wide, shifts, device):
             for image, feature in zip(images.split(1), self.vgg(images).split(1), strict=True):
-                losses = F.l1_loss(image, still), perceptual_loss(feature, goal), contextual_loss(feature, goal)
+                losses = F.l1_loss(image, target), perceptual_loss(feature, goal), contextual_loss(feature, goal)
                 columns.append([float(v) for v in losses])
         return np.array(columns).T
 
     @torch.inference_mode()
     def pace(self) -> float:
-        """Seconds in which VGG19 looks at one picture here, where nearly all the time of a figure goes; measured."""
-        blank, took = torch.zeros(1, 3, self.size, self.size, device=self.vgg.mean.device), list[float]()
-        for _ in range(2):  # the first looks take longer
+        """Measure the seconds that VGG19 takes for one image on this device; nearly all the time of a figure."""
+        blank, seconds = torch.zeros(1, 3, self.size, self.size, device=self.vgg.mean.device), list[float]()
+        for _ in range(2):  # the first pass is slower
             start = time.perf_counter()
             self.vgg(blank)
-            took.append(time.perf_counter() - start)
-        return min(took)
+            seconds.append(time.perf_counter() - start)
+        return min(seconds)
 
-    def _pictures(self, wide: Byte, shifts: Sequence[int], device: torch.device) -> Iterator[Tensor]:
-        for batch in _views(_tensor(wide[None], device), shifts, BATCH // 2):
+    def _resized(self, wide: Byte, shifts: Sequence[int], device: torch.device) -> Iterator[Tensor]:
+        """Yield batches (B, 3, size, size) of the face crop of a wide crop (W, W, 3), shifted by each shift."""
+        for batch in _shifted(_tensor(wide[None], device), shifts, BATCH // 2):
             yield F.interpolate(batch[:, 0], (self.size, self.size), mode="area")
 
 
 def is_random(vgg: VGG19) -> bool:
-    """Whether its features were never trained."""
+    """Whether VGG19 has random weights."""
     return vgg.source.startswith("random")
 
 
@@ -120,8 +121,8 @@ def _tensor(wide: Byte, device: torch.device) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(wide)).to(device).permute(0, 3, 1, 2).contiguous().float() / 255
 
 
-def _views(wide: Tensor, shifts: Sequence[int], batch: int) -> Iterator[Tensor]:
-    """(B, T, 3, S, S) in [0, 1]: the face crop of a wide one, its rectangle moved to the right by each shift."""
+def _shifted(wide: Tensor, shifts: Sequence[int], batch: int) -> Iterator[Tensor]:
+    """Yield batches (B, T, 3, S, S) of the face crops of (T, 3, W, W) wide crops, one for each shift to the right."""
     require(len(wide) in (1, SYNC_FRAMES), f"windows have {SYNC_FRAMES} frames, not {len(wide)}")
     rows = slice(MARGIN, MARGIN + SIZE)
     for i in range(0, len(shifts), batch):

@@ -1,4 +1,4 @@
-"""Figure 2: a reconstruction loss and a sync loss over shift and mouth opening, and where both are low."""
+"""Figure 2: a reconstruction loss and a sync loss against shift and mouth opening, and where both are low."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ from sidgan.paper.shifts import moved
 from sidgan.paper.warp import open_mouth
 from sidgan.types import Byte, Float
 
-SHIFTS = tuple(range(-24, 25, 4))  #: px at 512, k
-OPENINGS = tuple(i / 4 for i in range(-4, 5))  #: s; the mouth is 1 + 0.6 s times as high
-BOOTSTRAP = 200  #: resamples, fewer than for curves as each needs surfaces of its own
+SHIFTS = tuple(range(-24, 25, 4))  #: shifts k, px at 512
+OPENINGS = tuple(i / 4 for i in range(-4, 5))  #: mouth openings s; the mouth is 1 + 0.6 s times as high
+BOOTSTRAP = 200  #: resamples; fewer than for curves, because each one needs its own surfaces
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,9 @@ class Panel:
     """A reconstruction loss and a sync loss over the same windows.
 
     Attributes:
-        title: the two, for people.
-        reconstruction, sync: (N, Y, X) losses over `OPENINGS` and `SHIFTS`.
-        videos: (N,) number of each window's video.
+        title: heading that names both losses. names: of the reconstruction loss and the sync loss.
+        reconstruction, sync: (N, Y, X) losses of N windows; Y runs over `OPENINGS`, X over `SHIFTS`.
+        videos: (N,) index of each window's video.
     """
 
     title: str
@@ -57,9 +57,9 @@ class Panel:
     videos: Sequence[int]
 
     def surfaces(self, weights: Float | None = None) -> tuple[Surface, Surface]:
-        """Both losses as surfaces: means over windows, or sums with (N,) weights."""
-        share = np.full(len(self.sync), 1 / len(self.sync)) if weights is None else weights
-        first, second = (np.tensordot(share, v, 1) for v in (self.reconstruction, self.sync))
+        """Both losses as surfaces: sums over windows with (N,) weights, by default the mean."""
+        weights = np.full(len(self.sync), 1 / len(self.sync)) if weights is None else weights
+        first, second = (np.tensordot(weights, v, 1) for v in (self.reconstruction, self.sync))
         x, y = np.array(SHIFTS, float), np.array(OPENINGS)
         return Surface.through(x, y, first), Surface.through(x, y, second)
 
@@ -67,7 +67,7 @@ class Panel:
         """Plain values for JSON."""
         first, second = self.surfaces()
         best = compromise(first, second)
-        draws = resampled(np.eye(len(self.sync)), self.videos)[:BOOTSTRAP]  # weights of the windows
+        draws = resampled(np.eye(len(self.sync)), self.videos)[:BOOTSTRAP]  # (BOOTSTRAP, N) weights of the windows
         samples = [self.surfaces(w) for w in draws]
         areas = interval(np.array([area(feasible(*s)) for s in samples]))
         distances = interval(np.array([apart(*s)["distance"] for s in samples]))
@@ -99,14 +99,15 @@ def _loss(name: str, surface: Surface, mean: Float) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Landscape:
-    """All that Figure 2 shows.
+    """The content of Figure 2.
 
     Attributes:
         panels: (a) without and (b) with shift-invariant losses.
-        size: px at which pictures were compared. videos: windows by file. skipped: reason by file.
-        replicated: share of frames at whose border entering content had to be repeated, mean over shifts.
-        vgg: where its weights are from. caution: what a reader must be told, or nothing.
-        example: three face crops (S, S, 3) of one frame, the mouth opened by s = -1, 0 and 1.
+        size: side at which images were compared, px. seed: of the choice of windows.
+        videos: file -> number of windows. skipped: file -> reason.
+        replicated: share of shifted crops that cross the video's edge and so repeat its last column.
+        vgg: source of the VGG19 weights. caution: a warning to the reader, or ``None``.
+        example: three face crops (S, S, 3) of one frame, with the mouth opened by s = -1, 0 and 1.
     """
 
     panels: tuple[Panel, Panel]
@@ -121,11 +122,11 @@ class Landscape:
 
     @property
     def count(self) -> int:
-        """Windows."""
+        """Total number of windows."""
         return sum(self.videos.values())
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON, without pictures."""
+        """Plain values for JSON, without images."""
         return {
             "figure": 2, "shifts_px_at_512": list(SHIFTS), "openings": list(OPENINGS), "windows": self.count,
             "videos": self.videos, "skipped": self.skipped, "seed": self.seed, "frames_per_window": SYNC_FRAMES,
@@ -140,15 +141,15 @@ def landscape(
     source: Source, experts: Sequence[Expert], reconstruction: Reconstruction,
     progress: Progress = lambda done, total: None,
 ) -> Landscape:  # fmt: skip
-    """Compute Figure 2; one window of pictures is in memory at a time.
+    """Compute Figure 2; only one window of images is in memory at a time.
 
-    All five frames of a window are warped for the sync loss; the other losses look at its middle frame.
+    All five frames of a window are warped for the sync loss; the other losses use its middle frame only.
 
     Args:
-        source: the windows.
-        experts: of panel (a) and of panel (b); one serves both.
-        reconstruction: L1 for panel (a), contextual for (b).
-        progress: told the windows done and wanted.
+        source: supplies the windows.
+        experts: the experts for panel (a) and panel (b); a single one is used for both.
+        reconstruction: computes L1 for panel (a) and the contextual loss for (b).
+        progress: called with the number of windows done and wanted.
 
     Raises:
         InputError: see `Source.windows`.
@@ -159,12 +160,12 @@ def landscape(
     videos: list[int] = []
     example: tuple[Byte, ...] = ()
     for window in source.windows():
-        heard = [expert.hear(window.mel)[0] for expert in experts]
+        audio = [expert.hear(window.mel)[0] for expert in experts]
         middle = SYNC_FRAMES // 2
         rows = []
         for s in OPENINGS:
             wide = np.stack([open_mouth(i, p, s) for i, p in zip(window.wide, window.landmarks, strict=True)])
-            losses = [sync_losses(e.see(wide, SHIFTS), h) for e, h in zip(experts, heard, strict=True)]
+            losses = [sync_losses(e.see(wide, SHIFTS), a) for e, a in zip(experts, audio, strict=True)]
             rows.append((np.stack(losses), reconstruction(wide[middle], window.wide[middle], SHIFTS)))
         sync.append(np.stack([row for row, _ in rows], 1))  # (experts, Y, X)
         others.append(np.stack([row for _, row in rows], 1))  # (3, Y, X)

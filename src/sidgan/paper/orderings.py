@@ -1,4 +1,4 @@
-"""Which of the paper's orderings hold here: who is better than whom in which metric, by differences in each clip."""
+"""Which of the paper's rankings hold here: for each metric and pair of methods, tested by differences on each clip."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from sidgan.paper.published import BENCHMARKS, GROUND, OURS, SEVEN, known_as
 if TYPE_CHECKING:
     from sidgan.paper.collect import Comparison
 
-#: Metrics of the paper that need published networks, and what stands in for them.
+#: Metric of the paper that needs published networks -> the metric that replaces it if they are missing.
 CUSTOM = {"fid": "fd_custom", "lse_d": "lag_d", "lse_c": "lag_c"}
 HOLDS, NOT, UNKNOWN = "holds", "does not", "cannot be told"
 
 
 class Ordering(NamedTuple):
-    """One statement of the paper, and what was found.
+    """A pair of methods that the paper ranks by one metric, and whether the ranking holds here.
 
     Attributes:
-        metric: as measured here. better, worse: methods, in the paper's order.
-        lead: by how much the first is the better one here, below 0 if it is not. Its interval is as all are over clips;
-            there is none where a metric has one value for all of them.
-        verdict: `UNKNOWN` where the interval holds 0.
+        metric: as measured here. better, worse: the methods, as the paper ranks them.
+        lead: by how much ``better`` is better than ``worse`` here, negative if it is worse; a bootstrap interval over
+            clips. Bounds are NaN for a metric that has one value for all clips.
+        verdict: `HOLDS`, `NOT`, or `UNKNOWN` if the interval contains 0.
     """
 
     metric: str
@@ -43,9 +43,12 @@ class Ordering(NamedTuple):
 
 
 def orderings(found: Comparison, name: str) -> list[Ordering]:
-    """What the paper says of all pairs of methods measured here, on the set ``name``; of equal ones it says nothing."""
+    """Test the paper's ranking of all pairs of methods that were measured here, on the set ``name``; ties are left out.
+
+    Where neither the paper's metric nor its replacement was measured, there is no ordering.
+    """
     known = BENCHMARKS[name]
-    here = {method: mine for mine in found.means if (method := known_as(mine, list(known))) is not None}
+    here = {method: own for own in found.means if (method := known_as(own, list(known))) is not None}
     stated = []
     for metric in SEVEN:
         for pair in combinations([method for method in known if method in here and method != GROUND], 2):
@@ -69,9 +72,9 @@ def _higher(metric: str) -> bool:
 
 def _lead(found: Comparison, metric: str, better: str, worse: str) -> Interval:
     sign = 1 if _higher(metric) else -1
-    mine, theirs = ([r.values.get(metric, math.nan) for r in found.results[n].records] for n in (better, worse))
+    first, second = ([r.values.get(metric, math.nan) for r in found.results[n].records] for n in (better, worse))
     people = [r.drawn_with for r in found.results[better].records]
-    lead = bootstrap([sign * (a - b) for a, b in zip(mine, theirs, strict=True)], people)
+    lead = bootstrap([sign * (a - b) for a, b in zip(first, second, strict=True)], people)
     if not math.isnan(lead.mean):
         return lead
     return Interval(sign * (found.means[better][metric].mean - found.means[worse][metric].mean), math.nan, math.nan)
@@ -83,21 +86,24 @@ def _verdict(lead: Interval) -> str:
 
 
 def told(stated: Sequence[Ordering]) -> list[str]:
-    """A line for each metric: our pairs one by one, the others counted; all of them where ours was not measured."""
+    """Describe orderings in a line for each metric: pairs with `OURS` one by one, and the other pairs counted.
+
+    If no pair has `OURS`, all pairs are listed.
+    """
     lines = []
     for metric in dict.fromkeys(one.metric for one in stated):
-        mine = [one for one in stated if one.metric == metric]
-        shown = [one for one in mine if OURS in (one.better, one.worse)] or mine
-        others = Counter(one.verdict for one in mine if one not in shown)
+        pairs = [one for one in stated if one.metric == metric]
+        shown = [one for one in pairs if OURS in (one.better, one.worse)] or pairs
+        others = Counter(one.verdict for one in pairs if one not in shown)
         heading, decimals = COLUMNS[metric]
-        parts = [f"{one.better} > {one.worse} {one.verdict} ({_told(one.lead, decimals)})" for one in shown]
+        parts = [f"{one.better} > {one.worse} {one.verdict} ({_formatted(one.lead, decimals)})" for one in shown]
         rest = ", ".join(f"{count} {verdict}" for verdict, count in sorted(others.items()))
         among = f"; among the others: {rest}" if rest else ""
         lines.append(f"the paper's orderings in {heading}: {', '.join(parts)}{among}")
     return lines
 
 
-def _told(lead: Interval, decimals: int) -> str:
+def _formatted(lead: Interval, decimals: int) -> str:
     if math.isnan(lead.low):
         return f"{lead.mean:+.{decimals}f}, one value"
     return f"{lead.mean:+.{decimals}f}, {lead.low:+.{decimals}f} to {lead.high:+.{decimals}f}"

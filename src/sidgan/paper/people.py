@@ -1,4 +1,4 @@
-"""People who do not exist, for figures of those who have no footage at hand: each of the paper's hard cases, drawn."""
+"""Videos of synthetic people, for users without footage: each hard case of Figure 6, and a few plain faces."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from sidgan.synth import Line, Person, Portrait, mouth, pose, random_line, voice
 from sidgan.synth.person import Pose
 from sidgan.types import Byte
 
-SOUND = 16_000  #: Hz
+SOUND = 16_000  #: sample rate, Hz
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """How a drawn person is filmed.
+    """A synthetic person, and how they are rendered.
 
     Attributes:
-        person: who. size: side of the square picture, px. head: height of the head, px.
-        turned: degrees by which the head is turned away.
-        before: what is held before the face: a picture and its frame's share of the clip to a picture.
-        seed: of what is said.
+        person: their looks. size: side of the square image, px. head: height of the head, px.
+        turned: yaw of the head, degrees.
+        before: draws an occlusion: (image, position in the clip from 0 to 1) -> image.
+        seed: random seed of the spoken line.
     """
 
     person: Person
@@ -39,10 +39,10 @@ class Drawn:
 
 
 def hand(picture: Byte, share: float) -> Byte:
-    """A hand that passes before chin and mouth in the middle of a clip."""
+    """Draw a hand that covers chin and mouth in the middle of a clip; ``share`` is the position in it, 0 to 1."""
     size = picture.shape[0]
     covered = picture.copy()
-    reach = np.clip(1 - abs(share - 0.5) / 0.28, 0, 1)
+    reach = np.clip(1 - abs(share - 0.5) / 0.28, 0, 1)  # how high the hand is, 1 in the middle of the clip
     if reach <= 0:
         return covered
     top = int(size * (1.02 - 0.42 * reach))
@@ -54,7 +54,7 @@ def hand(picture: Byte, share: float) -> Byte:
     return covered
 
 
-#: The hard cases of Figure 6, by name.
+#: Name -> hard case of Figure 6.
 CASES = {
     "beard": Drawn(replace(Person.random(11), beard=1.0, moustache=1.0, style="short"), seed=1),
     "side": Drawn(Person.random(5), turned=27.0, seed=2),
@@ -66,10 +66,10 @@ PLAIN = {f"drawn-{i}": Drawn(Person.random(seed), seed=seed) for i, seed in enum
 
 
 def film(how: Drawn, out: Path, seconds: float) -> None:
-    """Draw somebody who speaks, with sound, as a video.
+    """Write a video of a synthetic person who speaks a random line, with sound.
 
     Raises:
-        OutputError: it cannot be written.
+        OutputError: the video cannot be written.
     """
     line = random_line(np.random.default_rng(how.seed), seconds)
     count = round(seconds * SOUND)

@@ -1,4 +1,4 @@
-"""What a user names as a method: results that are there already, or something that can be judged now."""
+"""Resolve the PLACE of a method that a user names: existing results, or weights or videos that are judged now."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from sidgan.paper.published import SETS
 from sidgan.types import Show
 
 MANIFEST = "manifest.jsonl"
-ROWS = ("truth", "model", "wrong")  #: all that a table of methods needs of each
+ROWS = ("truth", "model", "wrong")  #: rows of an evaluation that a table of methods needs
 
 
 @dataclass(frozen=True)
 class Judging:
-    """How methods without results are judged.
+    """Settings for judging methods that have no results yet.
 
     Attributes:
-        out: their result folders come into this one.
+        out: folder for their result folders.
         data: set -> prepared folder, or folder of true videos.
-        split: which clips of a prepared folder; by default the published test list of the set.
-        system: as pasted into the true frames, or as drawn. networks: those behind FID and LSE.
+        split: split of a prepared folder; by default the published test list of the set.
+        system: judge the composite or the raw image. networks: networks for FID and LSE.
         max_frames, workers, device: see `sidgan.evaluation.evaluate_to`.
-        progress: told the share done, and of what.
+        progress: called with the share done and a line of text.
     """
 
     out: Path
@@ -49,15 +49,15 @@ class Judging:
 
 
 def judged(name: str, where: str | None, place: str, how: Judging) -> list[tuple[str, Judged]]:
-    """The results of one method, by set; what is not judged yet is judged now, on every set that has data.
+    """Results of one method as pairs (set, results); a method without results is judged on every set that has data.
 
     Args:
-        name: the method's. where: a set, or nothing.
+        name: name of the method. where: judge on this set only; by default on all sets of ``how.data``.
         place: a result folder, a weights file, ``bundled``, a run folder, or a folder of finished videos.
-        how: for those that are no result folder.
+        how: settings for judging; not used for a result folder, except the split.
 
     Raises:
-        ConfigError: nobody can tell on which set, or there is no data to judge on.
+        ConfigError: it is not known on which set the results were made, or there is no data to judge on.
         InputError: there is nothing at this place.
     """
     if is_result(Path(place)):
@@ -71,17 +71,17 @@ def judged(name: str, where: str | None, place: str, how: Judging) -> list[tuple
 
 
 def judgeable(name: str, where: str | None, place: str, data: Mapping[str, Path]) -> list[str]:
-    """The sets that a method is to be judged on, none for one that has been; called before anything is fetched.
+    """The sets that a method must be judged on, none if it has results; called before anything is downloaded.
 
     Raises:
-        ConfigError, InputError: as `judged`, of places and data.
+        ConfigError, InputError: the same as `judged` raises for its place and data.
     """
     if is_result(Path(place)):
         return []
     sets = [where] if where else list(data)
-    lacking = next((s for s in sets if s not in data), None)
-    if not sets or lacking:
-        raise ConfigError(f"{name}: {place} has not been judged; give --data {lacking or 'SET'}=FOLDER to judge it on, "
+    missing = next((s for s in sets if s not in data), None)
+    if not sets or missing:
+        raise ConfigError(f"{name}: {place} has not been judged; give --data {missing or 'SET'}=FOLDER to judge it on, "
                           "or a result folder of sidgan eval")  # fmt: skip
     weights = weights_of(place)
     for folder in (data[one] for one in sets):
@@ -95,9 +95,10 @@ def judgeable(name: str, where: str | None, place: str, data: Mapping[str, Path]
 
 
 def copied(on: str, methods: Sequence[Judged], how: Judging) -> list[Judged]:
-    """What dubbers that do not listen score on the clips of a set (`COPIES`), so that figures can be read beside them.
+    """Results of the baselines `COPIES` on the set ``on``, which ignore the sound, to compare methods with.
 
-    Taken from the results of a method where those have it; else judged, where there are prepared clips for it.
+    They are taken from the results of a method that has them; otherwise they are judged on the set's prepared clips.
+    They are left out if it has none.
     """
     data = how.data.get(on)
     if (found := copies(methods)) or data is None or not (data / MANIFEST).is_file():
@@ -111,7 +112,7 @@ def _judge(name: str, place: str, on: str, how: Judging) -> Judged:
         out = how.out / f"{file_name(name)}@{on}"
         out.parent.mkdir(parents=True, exist_ok=True)
         evaluate_videos(
-            out, Path(place), data, networks=how.networks, workers=how.workers, progress=_told(name, how),
+            out, Path(place), data, networks=how.networks, workers=how.workers, progress=_progress(name, how),
             settings=VideoSettings(max_frames=how.max_frames, device=how.device),
         )  # fmt: skip
         return read_judged(name, out)
@@ -121,24 +122,24 @@ def _judge(name: str, place: str, on: str, how: Judging) -> Judged:
 def _judge_clips(name: str, weights: Path, on: str, how: Judging, rows: tuple[str, ...]) -> Judged:
     out = how.out / f"{file_name(name)}@{on}{'' if how.system == COMPOSITE else f'-{how.system}'}"
     out.parent.mkdir(parents=True, exist_ok=True)
-    picked = None if how.split else partial(choose, clips=on)
+    test_list = None if how.split else partial(choose, clips=on)
     settings = Settings(rows=rows, systems=(how.system,), max_frames=how.max_frames, device=how.device)
     evaluate_to(
-        out, weights, [how.data[on]], splits=[how.split or "test"], choose=picked, networks=how.networks,
-        workers=how.workers, settings=settings, progress=_told(name, how),
+        out, weights, [how.data[on]], splits=[how.split or "test"], choose=test_list, networks=how.networks,
+        workers=how.workers, settings=settings, progress=_progress(name, how),
     )  # fmt: skip
     return read_judged(name, out, how.split)
 
 
-def _told(name: str, how: Judging) -> Callable[[int, int], None]:
+def _progress(name: str, how: Judging) -> Callable[[int, int], None]:
     return lambda done, total: how.progress(done / total, f"{name}: {done} of {total} clips")
 
 
 def weights_of(place: str) -> Path | None:
-    """The weights file at a place: the file itself, the bundled one, or that of a run; none for a folder of videos.
+    """The weights file at a place: the file itself, the bundled one, or that of a run; ``None`` for other folders.
 
     Raises:
-        InputError: there is nothing, or the run has written no weights yet.
+        InputError: there is nothing at this place, or the run has written no weights yet.
     """
     path = Path(place)
     if place == "bundled":
@@ -155,7 +156,7 @@ def weights_of(place: str) -> Path | None:
 
 
 def unfinished(place: str) -> str | None:
-    """What to say of a run that has not made all its steps; nothing of anything else."""
+    """A note about a run folder whose training has not made all its steps; otherwise ``None``."""
     path = Path(place)
     if not (path / "config.json").is_file() or not (path / "weights.safetensors").is_file():
         return None
@@ -165,12 +166,12 @@ def unfinished(place: str) -> str | None:
 
 
 def file_name(name: str) -> str:
-    """A method's name as the name of a file."""
+    """A method's name with characters replaced that are unsafe in file names."""
     return "".join(c if c.isalnum() or c in "-_." else "-" for c in name).strip(".") or "method"
 
 
 def by_set(results: Sequence[tuple[str, Judged]]) -> dict[str, list[Judged]]:
-    """Set -> results on it."""
+    """Group pairs (set, results) by set."""
     found: dict[str, list[Judged]] = {}
     for where, one in results:
         found.setdefault(where, []).append(one)

@@ -1,4 +1,4 @@
-"""The numbers that the paper itself gives: Tables 1 to 4. Everything measured here is shown beside them."""
+"""The values of the paper's Tables 1 to 4, to show beside those measured here."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 SEVEN = ("fid", "ssim", "psnr", "id", "lmd", "lse_d", "lse_c")  #: columns of Tables 1 and 2, and of Figure 7
 GROUND, OURS = "Ground Truth", "SIDGAN"
 
-#: Set -> (its name, clips that the paper tested on).
+#: Set -> (its name, number of clips that the paper tested on).
 SETS = {"avspeech": ("AVSpeech", 3945), "hdtf": ("HDTF", 171), "lrw": ("LRW", 1000)}
 
-Figures = Mapping[str, float]
+Figures = Mapping[str, float]  #: metric -> value
 
 
 def _rows(names: Sequence[str], text: str) -> dict[str, dict[str, float]]:
-    """Method -> metric -> value; ``-`` where the paper gives none."""
+    """Parse a table into method -> metric -> value; ``-`` marks values that the paper does not give."""
     lines = [line.rsplit(maxsplit=len(names)) for line in text.strip().splitlines()]
     return {
         line[0].strip(): {n: float(v) for n, v in zip(names, line[1:], strict=True) if v != "-"} for line in lines
@@ -59,7 +59,7 @@ STUDY: Mapping[str, Figures] = _rows(QUESTIONS, """
 """)
 
 THREE = ("fid", "lse_d", "lse_c")  #: columns of Table 4
-#: Setting, by the names of `sidgan.paper.ablation` -> metric -> value on HDTF (Table 4).
+#: Row, as named in `sidgan.paper.ablation` -> metric -> value on HDTF (Table 4).
 ABLATION: Mapping[str, Figures] = _rows(THREE, """
     no_contextual  14.97 6.90 7.83
     perceptual     15.29 7.49 7.21
@@ -70,7 +70,10 @@ ABLATION: Mapping[str, Figures] = _rows(THREE, """
 
 
 def known_as(name: str, known: Sequence[str]) -> str | None:
-    """The method of the paper that somebody means by ``name``, if any: spelling does not matter, nor does "ours"."""
+    """The one of the ``known`` methods that ``name`` denotes, or ``None``; "ours" denotes `OURS`.
+
+    Case, spaces and punctuation do not matter.
+    """
     plain = _plain(name)
     plain = _plain(OURS) if plain == "ours" else plain
     return next((method for method in known if _plain(method) == plain), None)

@@ -1,7 +1,7 @@
-"""Figure 7: every method as a point, image quality to the right and synchronisation upwards, one panel for each set.
+"""Figure 7: every method as a point, FID against LSE-D, one panel for each set.
 
-Only figures of the published networks may stand beside the paper's points. Where there are none, what was measured with
-other networks gets panels of its own, without them.
+Only values from the published networks may appear beside the paper's points. Values from custom networks are used if
+there are no others; they get their own panel without the paper's points.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from sidgan.paper.collect import Comparison
 from sidgan.paper.draw import foot, head, page
 from sidgan.paper.published import BENCHMARKS, GROUND, OURS, SETS, known_as
 
-PUBLISHED, CUSTOM = ("fid", "lse_d"), ("fd_custom", "lag_d")
+PUBLISHED, CUSTOM = ("fid", "lse_d"), ("fd_custom", "lag_d")  #: metrics of the axes x and y
 COLOURS = {
     "PC-AVS": "#e08214", "LipGAN": "#4d9221", "Wav2Lip": "#2166ac", "Wav2Lip-384": "#35978f", OURS: "#c9302c",
     GROUND: "#222222",
 }  # fmt: skip
-APART = 0.055  #: of the picture's height, between two labels
-OTHER = ("#7b3294", "#8c510a", "#c51b7d", "#666666")
+APART = 0.055  #: smallest vertical distance of two labels, as a share of the range of y
+OTHER = ("#7b3294", "#8c510a", "#c51b7d", "#666666")  #: colours of methods that the paper does not have
 
 
 @dataclass(frozen=True)
 class Point:
-    """Where a method lies: ``x`` a Frechet distance, ``y`` a distance of mouth and sound; ``here`` or in the paper."""
+    """A method: ``x`` is a Frechet distance, ``y`` a sync distance; ``here``: measured here, not by the paper."""
 
     method: str
     x: float
@@ -38,7 +38,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Panel:
-    """The points on one set; ``custom`` where networks other than the published ones judged."""
+    """The points on one set; ``custom``: measured with other networks than the published ones."""
 
     set: str
     points: tuple[Point, ...]
@@ -46,7 +46,7 @@ class Panel:
     clips: int = 0
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; how far each point lies from the truth's height is its ``above_truth``."""
+        """Plain values for JSON; ``above_truth`` is y minus that of the ground truth, from the same source."""
         return {"set": self.set, "custom": self.custom, "clips": self.clips, "points": [
             {"method": p.method, "x": p.x, "y": p.y, "here": p.here, "above_truth": self._above(p)}
             for p in self.points
@@ -58,17 +58,17 @@ class Panel:
 
 
 def panels(found: Mapping[str, Comparison]) -> list[Panel]:
-    """One for each set, and one more where custom networks judged on it."""
+    """A panel for each set of the paper, and a second one if the set was measured with custom networks only."""
     result = []
     for name, known in BENCHMARKS.items():
         comparison = found.get(name)
         paper = tuple(Point(method, values.get("fid", 0.0), values["lse_d"], here=False)
                       for method, values in known.items())  # fmt: skip
-        mine = () if comparison is None else _points(comparison, PUBLISHED)
+        measured = () if comparison is None else _points(comparison, PUBLISHED)
         clips = comparison.clips if comparison is not None else 0
-        result.append(Panel(name, paper + mine, custom=False, clips=clips if mine else 0))
-        if comparison is not None and not mine and (stand_ins := _points(comparison, CUSTOM)):
-            result.append(Panel(name, stand_ins, custom=True, clips=clips))
+        result.append(Panel(name, paper + measured, custom=False, clips=clips if measured else 0))
+        if comparison is not None and not measured and (custom := _points(comparison, CUSTOM)):
+            result.append(Panel(name, custom, custom=True, clips=clips))
     return result
 
 
@@ -83,11 +83,11 @@ def _points(found: Comparison, axes: tuple[str, str]) -> tuple[Point, ...]:
 
 
 def draw_scatter(shown: list[Panel], out: Path) -> None:
-    """Figure 7 as a PNG.
+    """Write Figure 7 as a PNG.
 
     Raises:
-        SidganError: no matplotlib.
-        OutputError: it cannot be written.
+        SidganError: matplotlib is missing.
+        OutputError: the file cannot be written.
     """
     with page(4.9 * len(shown), 6.2, out) as figure:
         grid = figure.add_gridspec(1, len(shown), wspace=0.2, left=0.055, right=0.985, top=0.82, bottom=0.17)
@@ -96,8 +96,8 @@ def draw_scatter(shown: list[Panel], out: Path) -> None:
         here = [f"{SETS[p.set][0]}: {counted(p.clips, 'clip')}" for p in shown if p.clips]
         caution = "no results given: the paper's points only" if not here else None
         head(figure, "Figure 7: picture against synchronisation", "; ".join(here) or "the paper's own figures", caution)
-        foot(figure, "Hollow: the paper's figures. Filled: measured here. Further left is better, but not further "
-             "down: the truth's height (dotted) is the aim. What lies below it moves lips more clearly than people do.")
+        foot(figure, "Hollow: the paper's values. Filled: measured here. Further left is better, but not further down: "
+             "the aim is the height of the truth (dotted). Points below it move lips more clearly than people do.")
 
 
 def _panel(axes: Any, panel: Panel, *, first: bool) -> None:
@@ -126,7 +126,7 @@ def _panel(axes: Any, panel: Panel, *, first: bool) -> None:
 
 
 def _spread(heights: list[float], across: list[float]) -> list[float]:
-    """Heights of labels, moved up until none lies on another that is near it sideways."""
+    """Heights of labels, moved up until none overlaps another one that is close to it horizontally."""
     placed: dict[int, float] = {}
     for i in sorted(range(len(heights)), key=lambda k: heights[k]):
         height = heights[i]

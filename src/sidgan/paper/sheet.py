@@ -1,4 +1,4 @@
-"""Pictures in rows and columns, for people to compare: Figures 5, 6 and 8."""
+"""A grid of images with row and column names, as PNG: Figures 5, 6 and 8."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any
 from sidgan.paper.draw import page
 from sidgan.types import Byte
 
-WIDTH, HEAD, FOOT, SIDE = 1.75, 1.0, 0.55, 1.15  #: inches: of a picture, above, below, and left of the first column
-NOTE = 0.2  #: inches below a picture
-NAME, LINE = 24, 0.17  #: letters of a column's name in a line; inches of each line more
+WIDTH, HEAD, FOOT, SIDE = 1.75, 1.0, 0.55, 1.15  #: inches: width of an image; margins above, below and to the left
+NOTE = 0.2  #: height of the caption below an image, inches
+NAME, LINE = 24, 0.17  #: letters per line of a column's name; height of each further line, inches
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A picture (H, W, 3) and a short text below it; all pictures of a sheet are of one size."""
+    """An image (H, W, 3) and a short caption below it; all images of a sheet have the same size."""
 
     picture: Byte
     note: str = ""
@@ -25,13 +25,13 @@ class Cell:
 
 @dataclass(frozen=True)
 class Sheet:
-    """What is drawn.
+    """The content of a sheet.
 
     Attributes:
-        title, material, foot: above and below.
-        columns: their names. rows: name and cells of each; a cell may be missing.
-        strong: columns whose names are bold.
-        caution: what a reader must be told, or nothing.
+        title, material: texts above the images. foot: text below them.
+        columns: column names. rows: (name, cells) of each row; ``None`` leaves a cell empty.
+        strong: names of columns to print in bold.
+        caution: a warning to the reader, or ``None``.
     """
 
     title: str
@@ -47,8 +47,8 @@ def draw_sheet(sheet: Sheet, out: Path) -> None:
     """Write a sheet as PNG.
 
     Raises:
-        SidganError: no matplotlib.
-        OutputError: it cannot be written.
+        SidganError: matplotlib is missing.
+        OutputError: the file cannot be written.
     """
     first = next(cell.picture for _, cells in sheet.rows for cell in cells if cell is not None)
     tall = WIDTH * first.shape[0] / first.shape[1] + NOTE + 0.1

@@ -1,4 +1,4 @@
-"""Figure 4: what each loss says of a true face whose crop is moved sideways by a few pixels."""
+"""Figure 4: each loss for a true face whose crop is shifted horizontally by a few pixels."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ from sidgan.paper.judges import CAUTION, RECONSTRUCTION, Expert, Reconstruction,
 from sidgan.paper.numbers import FLAT_RANGE, LEVEL, RESAMPLES, flatness, interval, resampled, rise
 from sidgan.types import Byte, Float
 
-SHIFTS = tuple(range(-MARGIN, MARGIN + 1, 2))  #: px at 512
-STILL = SHIFTS.index(0)
+SHIFTS = tuple(range(-MARGIN, MARGIN + 1, 2))  #: shifts k, px at 512
+STILL = SHIFTS.index(0)  #: index of the unshifted crop
 
 
 @dataclass(frozen=True)
 class Curve:
-    """One loss over the shift.
+    """One loss as a function of the shift.
 
     Attributes:
-        name: for legends. values: (N, K) loss of each window at each of `SHIFTS`. videos: (N,) number of each one's.
-        wrong: (N,) loss of the unmoved window with the sound of another moment; for sync losses only. An expert that
-            does not tell right from wrong is flat as well.
-        weights: ``published weights``, a file, or ``random ...``; of VGG, where the loss needs it.
+        name: for legends. values: (N, K) loss of N windows at K = ``len(SHIFTS)`` shifts.
+        videos: (N,) index of each window's video.
+        wrong: (N,) loss of the unshifted window with the sound of another moment, for sync losses only: an expert that
+            ignores the sound has a flat curve too.
+        weights: source of the VGG19 weights, for losses that use them.
     """
 
     name: str
@@ -37,7 +38,7 @@ class Curve:
 
     @property
     def mean(self) -> Float:
-        """(K,) over windows."""
+        """(K,) mean over windows."""
         return self.values.mean(0)
 
     @property
@@ -52,7 +53,7 @@ class Curve:
 
     @property
     def flatness(self) -> float:
-        """See `sidgan.paper.numbers.flatness`; of the mean curve."""
+        """`sidgan.paper.numbers.flatness` of the mean curve."""
         return float(flatness(self.mean, np.array(SHIFTS)))
 
     @property
@@ -63,17 +64,20 @@ class Curve:
 
     @property
     def rise(self) -> float:
-        """See `sidgan.paper.numbers.rise`; of the mean curve."""
+        """`sidgan.paper.numbers.rise` of the mean curve."""
         return float(rise(self.mean, np.array(SHIFTS)))
 
     @property
     def gap(self) -> float | None:
-        """What a wrong sound adds to the loss; of sync losses only."""
+        """Mean loss with wrong sound minus mean loss with the right sound, unshifted; ``None`` if not a sync loss."""
         return None if self.wrong is None else float(self.wrong.mean() - self.mean[STILL])
 
     @property
     def sway(self) -> float | None:
-        """What a shift of up to 16 px changes, as a share of what a wrong sound changes: the flatness that counts."""
+        """Range of the mean loss over shifts up to 16 px, divided by `gap`; infinite if `gap` is not positive.
+
+        Unlike `flatness`, it is not small for an expert that ignores the sound.
+        """
         if self.gap is None:
             return None
         near = self.mean[np.abs(SHIFTS) <= FLAT_RANGE]
@@ -97,14 +101,15 @@ class Curve:
 
 @dataclass(frozen=True)
 class ShiftCurves:
-    """All that Figure 4 shows.
+    """The content of Figure 4.
 
     Attributes:
-        sync: a curve for each expert. reconstruction: L1, perceptual, contextual.
-        size: px at which pictures were compared. videos: windows by file. skipped: reason by file.
-        replicated: (K,) share of frames at whose border entering content had to be repeated, by shift.
-        vgg: where its weights are from. caution: what a reader must be told, or nothing.
-        example: three face crops (S, S, 3) of one window: moved by -32, 0 and 32 px.
+        sync: a curve for each expert. reconstruction: curves of the L1, perceptual and contextual loss.
+        size: side at which images were compared, px. seed: of the choice of windows.
+        videos: file -> number of windows. skipped: file -> reason.
+        replicated: (K,) share of crops that cross the video's edge and so repeat its last column, by shift.
+        vgg: source of the VGG19 weights. caution: a warning to the reader, or ``None``.
+        example: three face crops (S, S, 3) of one window, shifted by -32, 0 and 32 px.
     """
 
     sync: tuple[Curve, ...]
@@ -120,11 +125,11 @@ class ShiftCurves:
 
     @property
     def count(self) -> int:
-        """Windows."""
+        """Total number of windows."""
         return sum(self.videos.values())
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON, without pictures."""
+        """Plain values for JSON, without images."""
         moved = np.array(SHIFTS) != 0
         return {
             "figure": 4, "shifts_px_at_512": list(SHIFTS), "windows": self.count, "videos": self.videos,
@@ -143,15 +148,15 @@ def shift_curves(
     source: Source, experts: Sequence[Expert], reconstruction: Reconstruction,
     progress: Progress = lambda done, total: None,
 ) -> ShiftCurves:  # fmt: skip
-    """Compute Figure 4; one window of pictures is in memory at a time.
+    """Compute Figure 4; only one window of images is in memory at a time.
 
-    Sync losses look at all five frames of a window, the other losses at its middle frame.
+    Sync losses use all five frames of a window, the other losses its middle frame.
 
     Args:
-        source: the windows.
-        experts: a sync curve for each.
-        reconstruction: the other losses.
-        progress: told the windows done and wanted.
+        source: supplies the windows.
+        experts: there is a sync curve for each.
+        reconstruction: computes the other losses.
+        progress: called with the number of windows done and wanted.
 
     Raises:
         InputError: see `Source.windows`.
@@ -189,5 +194,5 @@ def shift_curves(
 
 
 def moved(wide: Byte, shift: int) -> Byte:
-    """The face crop (S, S, 3) of a wide one (W, W, 3), its rectangle ``shift`` px to the right of the face's."""
+    """The face crop (S, S, 3) of a wide crop (W, W, 3), shifted ``shift`` px to the right."""
     return wide[MARGIN : MARGIN + SIZE, MARGIN + shift : MARGIN + shift + SIZE]

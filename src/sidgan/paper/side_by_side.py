@@ -1,4 +1,4 @@
-"""Figures 5 and 8: the same moments by every method, beside the truth."""
+"""Figures 5 and 8: the same moments as dubbed by every method, beside the ground truth."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from sidgan.paper.places import weights_of
 from sidgan.paper.sheet import Cell, Sheet
 from sidgan.types import Byte, Float, Show
 
-SECONDS = 10  #: of a clip that are looked at
-PRINTED = 288  #: px
+SECONDS = 10  #: the start of each clip, s, from which moments are chosen
+PRINTED = 288  #: side of a face in the figure, px
 TRUTH = "ground truth"
-INVENTED = "People who do not exist: this shows the command, not how good a method is with people."
+INVENTED = "Synthetic people: this demonstrates the command, not the quality of a method."
 
 
 @dataclass(frozen=True)
 class Moment:
-    """One row: a frame of a clip, its true crop, and what each method made of it.
+    """One row of the figure: a frame of a clip, and the same frame of each method's dub.
 
     Attributes:
-        clip: its name. frame: number in the video. time: s.
-        truth: (S, S, 3) face and mouth, one above the other.
-        drawn: by method, the same; alike: how near it comes.
+        clip: name of the clip. frame: index in the video. time: timestamp, s.
+        truth: (H, W, 3) true face and mouth, see `stacked`.
+        drawn: method -> the same of its dub. alike: method -> similarity of its dub to the truth.
     """
 
     clip: str
@@ -48,14 +48,14 @@ class Moment:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All rows, and the methods in order."""
+    """The content of Figure 5 or 8: methods in column order, and rows; ``invented``: the people are synthetic."""
 
     methods: tuple[str, ...]
     moments: tuple[Moment, ...]
     invented: bool
 
     def to_dict(self, figure: int) -> dict[str, Any]:
-        """Plain values for JSON, without pictures."""
+        """Plain values for JSON, without images."""
         return {"figure": figure, "drawn_people": self.invented, "methods": list(self.methods), "moments": [
             {"clip": m.clip, "frame": m.frame, "time": m.time,
              "methods": {name: {"mouth_psnr": a.psnr, "lmd": a.lmd} for name, a in m.alike.items()}}
@@ -63,7 +63,7 @@ class Comparison:
         ]}  # fmt: skip
 
     def mean(self, method: str) -> Likeness:
-        """Over the rows."""
+        """Mean similarity of a method to the truth over all rows."""
         found = [m.alike[method] for m in self.moments]
         return Likeness(float(np.mean([a.psnr for a in found])), float(np.mean([a.lmd for a in found])))
 
@@ -72,18 +72,18 @@ def compare(
     methods: Sequence[tuple[str, str]], truth: Path | None, *, clips: int = 3, moments: int = 2, device: str = "auto",
     progress: Show = lambda share, text: None,
 ) -> Comparison:  # fmt: skip
-    """Cut the same moments out of the true videos and every method's.
+    """Cut crops of the same moments from the true videos and every method's videos.
 
     Args:
-        methods: name and place: a folder of finished videos of the true ones' names, or a weights file, ``bundled``
-            or a run, which dubs the true videos with their own sound.
-        truth: folder of true videos; without it people are drawn, whom finished videos cannot show.
-        clips: so many of them, by name. moments: rows of each.
+        methods: pairs of name and place. A place is a folder of finished videos, under the names of the true ones, or
+            a weights file, ``bundled`` or a run, which dubs the true videos with their own sound.
+        truth: folder of true videos; by default synthetic people, for methods without finished videos only.
+        clips: number of videos to show, the first by name. moments: number of rows for each.
         device: for dubbing.
 
     Raises:
-        ConfigError: two methods of one name, or finished videos without true ones.
-        InputError: a method lacks a clip, or its video is not of the same frames.
+        ConfigError: two methods have the same name, or there are finished videos but no true ones.
+        InputError: a method lacks a clip, or its video differs in size, frame rate or length.
     """
     names = [name for name, _ in methods]
     require(bool(names) and len(set(names)) == len(names), "give at least one --method, each with a name of its own")
@@ -94,20 +94,20 @@ def compare(
             finished = next((name for name in names if models[name] is None), None)
             require(finished is None, f"{finished} has finished videos: give --truth, the folder of the true ones")
             truth = _drawn(work / "truth", clips)
-        picked = {clip.name: clip.path for clip in videos_below(truth).clips[:clips]}
-        made = {name: None if models[name] else _finished(name, place, picked) for name, place in methods}
+        chosen = {clip.name: clip.path for clip in videos_below(truth).clips[:clips]}
+        existing = {name: None if models[name] else _finished(name, place, chosen) for name, place in methods}
         dubbers = {name: dubbing.Dubber(file, device=device) for name, file in models.items() if file is not None}
         rows, done = list[Moment](), 0
-        for clip, video in picked.items():
-            sources = dict[str, Path]()
+        for clip, video in chosen.items():
+            dubs = dict[str, Path]()
             for number, name in enumerate(names):
-                progress(done / (len(picked) * len(names)), f"{clip}: {name}")
-                ready = made[name]
-                sources[name] = ready[clip] if ready is not None else work / f"{number}.mp4"
+                progress(done / (len(chosen) * len(names)), f"{clip}: {name}")
+                ready = existing[name]
+                dubs[name] = ready[clip] if ready is not None else work / f"{number}.mp4"
                 if ready is None:
-                    dubbers[name].dub(video, video, sources[name])
+                    dubbers[name].dub(video, video, dubs[name])
                 done += 1
-            rows += _rows(clip, video, sources, moments)
+            rows += _rows(clip, video, dubs, moments)
     return Comparison(tuple(names), tuple(rows), invented=work in truth.parents)
 
 
@@ -119,18 +119,18 @@ def _drawn(folder: Path, count: int) -> Path:
 
 
 def _finished(name: str, place: str, wanted: Mapping[str, Path]) -> dict[str, Path]:
-    held = {clip.name: clip.path for clip in videos_below(Path(place)).clips}
-    lost = next((clip for clip in wanted if clip not in held), None)
-    if lost is not None:
-        raise InputError(f"{name}: {place} has no video named {lost}; files are matched by their names")
-    return held
+    found = {clip.name: clip.path for clip in videos_below(Path(place)).clips}
+    missing = next((clip for clip in wanted if clip not in found), None)
+    if missing is not None:
+        raise InputError(f"{name}: {place} has no video named {missing}; files are matched by their names")
+    return found
 
 
-def _rows(clip: str, video: Path, sources: Mapping[str, Path], count: int) -> list[Moment]:
+def _rows(clip: str, video: Path, dubs: Mapping[str, Path], count: int) -> list[Moment]:
     filmed = follow(video, SECONDS)
     frames = filmed.moments(count)
     true = crops(video, filmed, frames)
-    drawn = {name: crops(path, filmed, frames) for name, path in sources.items()}
+    drawn = {name: crops(path, filmed, frames) for name, path in dubs.items()}
     return [
         Moment(
             clip, frame, float(filmed.times[frame]), stacked(true[i], filmed.landmarks(frame)),
@@ -142,7 +142,7 @@ def _rows(clip: str, video: Path, sources: Mapping[str, Path], count: int) -> li
 
 
 def stacked(crop: Byte, landmarks: Float) -> Byte:
-    """A face crop as it is printed, and below it its mouth at twice the size: (3/2 P + gap, P, 3), P = `PRINTED`."""
+    """A face crop at the figure's size, with its mouth at twice that size below: (3/2 P + 6, P, 3), P = `PRINTED`."""
     parts = (crop, mouth_of(crop, landmarks))
     face, mouth = (cv2.resize(part, (PRINTED, PRINTED * part.shape[0] // part.shape[1]), interpolation=cv2.INTER_AREA)
                    for part in parts)  # fmt: skip
@@ -150,7 +150,7 @@ def stacked(crop: Byte, landmarks: Float) -> Byte:
 
 
 def as_sheet(found: Comparison, figure: int) -> Sheet:
-    """The figure's page."""
+    """Lay out the figure: a row for each moment, a column for the truth and each method."""
     rows = []
     for m in found.moments:
         cells = [Cell(m.truth)] + [
@@ -159,12 +159,12 @@ def as_sheet(found: Comparison, figure: int) -> Sheet:
         ]
         short = m.clip if len(m.clip) <= 16 else f"{m.clip[:15]}…"
         rows.append((f"{short}\n{m.time:.2f} s", cells))
-    title = {5: "Figure 5: methods side by side", 8: "Figure 8: what each part is worth, to see"}[figure]
+    title = {5: "Figure 5: methods side by side", 8: "Figure 8: the ablation in images"}[figure]
     clips = len({m.clip for m in found.moments})
-    who = ("drawn person" if clips == 1 else "drawn people") if found.invented else f"video{'s' * (clips != 1)}"
+    people_shown = counted(clips, "synthetic person", "synthetic people") if found.invented else counted(clips, "video")
     return Sheet(
-        title, f"{clips} {who}, {counted(len(found.moments), 'moment')}", (TRUTH, *found.methods), rows,
-        "Every mouth but the true one is drawn anew. All columns show the face square of the true video, below it the "
-        "mouth at twice the size, by turns at its widest and closest. Mouth dB: PSNR in the hidden box; LMD: distance "
-        "of the lip landmarks at 256 px.", (TRUTH,), INVENTED if found.invented else None,
+        title, f"{people_shown}, {counted(len(found.moments), 'moment')}", (TRUTH, *found.methods), rows,
+        "Every mouth but the true one is redrawn. All columns show the face square of the true video, and below it the "
+        "mouth at twice the size, by turns widest and most closed. Mouth dB: PSNR in the hidden box; LMD: distance of "
+        "the lip landmarks at 256 px.", (TRUTH,), INVENTED if found.invented else None,
     )  # fmt: skip

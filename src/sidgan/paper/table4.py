@@ -1,9 +1,9 @@
-"""Table 4: what each part is worth, over several seeds, with intervals that know about seeds and clips.
+"""Table 4: the effect of each part of the method, over several seeds, with intervals over seeds and clips.
 
-A mean over seeds and clips has two kinds of chance in it. Its interval is drawn by resampling both: runs of the row,
-and people with all of their clips (the same for all rows, since all are judged on the same). ``to full`` is the
-difference from the full setting in the same draws, marked where its interval is all on one side of 0. Runs that failed
-are counted, and take part in no mean.
+A mean over seeds and clips varies with both, so its bootstrap interval resamples both: the runs of a row, and people
+with all of their clips (the same draws of people for all rows, since all rows are judged on the same clips).
+``to full`` is the difference from the full setting in the same draws, marked if its interval excludes 0. Failed runs
+are counted, but take part in no mean.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from sidgan.paper.published import ABLATION, SETS, THREE
 from sidgan.paper.tables import HERE, MORE, THERE, Line, Table, best_of, heading, published
 from sidgan.types import Float
 
-FULL = "full"
-CHANGE = "to full"
-SET_METRICS = ("fid", "fd_custom")  #: they have a value for each run, none for a clip
+FULL = "full"  #: name of the row with the full setting
+CHANGE = "to full"  #: label of the lines that hold differences from it
+SET_METRICS = ("fid", "fd_custom")  #: metrics with one value for each run and none for a clip
 
 
 @dataclass(frozen=True)
 class Row:
-    """One setting.
+    """One row of the table.
 
     Attributes:
-        name: of `sidgan.paper.ablation.SETTINGS`, or the user's own.
-        seeds: results of the runs that ended well. failed: why each of the others failed.
-        caution: what a reader must be told about it, or nothing.
+        name: a key of `sidgan.paper.ablation.SETTINGS`, or the user's own name.
+        seeds: results of the successful runs. failed: the reason for each of the others.
+        caution: a warning to the reader, or an empty string.
     """
 
     name: str
@@ -49,15 +49,15 @@ class Row:
 
     @property
     def label(self) -> str:
-        """As the paper calls it."""
+        """The paper's name of the row; for the user's own rows, their name."""
         return SETTINGS[self.name].label if self.name in SETTINGS else self.name
 
 
 def rows_of(folder: Path, split: str | None) -> list[Row]:
-    """The rows of a folder that `sidgan.paper.ablation.ablate` made; runs that were not finished count as failed.
+    """The rows of a folder that `sidgan.paper.ablation.ablate` made; unfinished runs count as failed.
 
     Raises:
-        InputError: it is none.
+        InputError: the folder holds no ablation.
         ConfigError: it has no runs.
     """
     rows: dict[str, tuple[list[Judged], list[str]]] = {}
@@ -79,25 +79,30 @@ def _caution(runs: Iterable[Run]) -> str:
 
 
 def rows_named(texts: Sequence[str], split: str | None) -> list[Row]:
-    """Rows from ``NAME=RESULTS``, NAME one of `SETTINGS` or anything; several of one name are its seeds.
+    """Rows from ``NAME=RESULTS``; NAME may be a key of `SETTINGS`. Results with the same name are the seeds of a row.
 
     Raises:
-        ConfigError: it is something else.
+        ConfigError: a text has another form.
         InputError: there are no finished results.
     """
     rows: dict[str, list[Judged]] = {}
     for text in texts:
         name, sep, place = text.partition("=")
         require(bool(name and sep and place), f"--row must be NAME=RESULTS, not '{text}'")
-        mine = rows.setdefault(name, [])
-        mine.append(read_judged(f"{name}, run {len(mine) + 1}", Path(place), split))
+        seeds = rows.setdefault(name, [])
+        seeds.append(read_judged(f"{name}, run {len(seeds) + 1}", Path(place), split))
     order = {name: i for i, name in enumerate(SETTINGS)}
     return [Row(name, tuple(rows[name])) for name in sorted(rows, key=lambda n: order.get(n, len(order)))]
 
 
 @dataclass(frozen=True)
 class Ablation:
-    """What was found: row -> metric -> mean, and its difference from the full setting where there is one."""
+    """The content of Table 4.
+
+    Attributes:
+        rows: the rows, in order. found: the comparison of all successful runs.
+        means: row -> metric -> mean. changes: row -> metric -> difference from the full setting, if that was run.
+    """
 
     rows: tuple[Row, ...]
     means: dict[str, dict[str, Interval]]
@@ -122,11 +127,11 @@ class Ablation:
 
 
 def ablation(rows: Sequence[Row], system: str = "composite") -> Ablation:
-    """Compare settings.
+    """Compare rows, for the system ``composite`` or ``raw``.
 
     Raises:
-        ConfigError: runs were judged in different ways.
-        InputError: no run ended well.
+        ConfigError: runs were judged with different settings.
+        InputError: no run was successful.
     """
     runs = [run for row in rows for run in row.seeds]
     if not runs:
@@ -141,14 +146,14 @@ def ablation(rows: Sequence[Row], system: str = "composite") -> Ablation:
         for name, table in values.items():
             means.setdefault(name, {})[metric] = _interval(float(np.nanmean(table)), sampled[name], table)
             if FULL in values and name != FULL:
-                middle = float(np.nanmean(table) - np.nanmean(values[FULL]))
+                change = float(np.nanmean(table) - np.nanmean(values[FULL]))
                 smaller = min(table, values[FULL], key=np.size)
-                changes.setdefault(name, {})[metric] = _interval(middle, sampled[name] - sampled[FULL], smaller)
+                changes.setdefault(name, {})[metric] = _interval(change, sampled[name] - sampled[FULL], smaller)
     return Ablation(tuple(rows), means, changes, found)
 
 
 def _values(found: Comparison, row: Row, metric: str, system: str) -> Float:
-    """(seeds, clips) values, or (seeds, 1) of what compares all clips at once; NaN where undefined."""
+    """(seeds, clips) values of a metric, or (seeds, 1) for `SET_METRICS`; NaN where undefined."""
     if metric in SET_METRICS:
         none = Interval(math.nan, math.nan, math.nan)
         return np.array([[found.means[run.name].get(metric, none).mean] for run in row.seeds])
@@ -160,17 +165,17 @@ def _values(found: Comparison, row: Row, metric: str, system: str) -> Float:
 
 
 class _Draws:
-    """Bootstrap draws of people with their clips, the same for all rows and metrics; seeds of each are drawn apart."""
+    """Bootstrap draws of people, each with all of their clips, shared by all rows; seeds are drawn for each row."""
 
     def __init__(self, found: Comparison) -> None:
-        one = next(iter(found.results.values()))
-        people = np.array(numbered([record.drawn_with for record in one.records]))
-        held = [np.flatnonzero(people == i) for i in range(people.max() + 1)]
-        picks = np.random.default_rng(0).integers(len(held), size=(RESAMPLES, len(held)))
-        self._clips = [np.concatenate([held[i] for i in some]) for some in picks]
+        result = next(iter(found.results.values()))
+        people = np.array(numbered([record.drawn_with for record in result.records]))
+        clips_of = [np.flatnonzero(people == i) for i in range(people.max() + 1)]  # indices of each person's clips
+        picks = np.random.default_rng(0).integers(len(clips_of), size=(RESAMPLES, len(clips_of)))
+        self._clips = [np.concatenate([clips_of[i] for i in drawn]) for drawn in picks]
 
     def means(self, row: int, table: Float) -> Float:
-        """(RESAMPLES,) means of values (seeds, clips) of the row-th row."""
+        """(RESAMPLES,) means of the values (seeds, clips) of one row; ``row`` is its index, for the random seed."""
         seeds = np.random.default_rng([1, row]).integers(len(table), size=(RESAMPLES, len(table)))
         if table.shape[1] == 1:
             return _mean(table[seeds, 0], 1)
@@ -178,14 +183,14 @@ class _Draws:
 
 
 def _mean(values: Float, axis: int | None = None) -> Any:
-    """The mean of what is defined, NaN where nothing is; without NumPy's warning."""
+    """As ``np.nanmean``, without its warning where all values are NaN."""
     known = ~np.isnan(values)
     count = known.sum(axis)
     return np.where(count > 0, np.where(known, values, 0).sum(axis) / np.maximum(count, 1), np.nan)
 
 
 def _interval(mean: float, samples: Float, table: Float) -> Interval:
-    """95 % of the samples lie in it; none where nothing could vary."""
+    """A mean with the interval that holds 95 % of the samples; the bounds are NaN if the table has one value only."""
     if table.size < 2 or np.isnan(samples).all():
         return Interval(mean, math.nan, math.nan)
     low, high = np.nanquantile(samples, [0.025, 0.975])
@@ -193,16 +198,16 @@ def _interval(mean: float, samples: Float, table: Float) -> Interval:
 
 
 def as_table(found: Ablation) -> Table:
-    """The paper's form, with the runs that ended well, the difference from the full setting, and the paper's values."""
+    """Format the table as the paper does, with the number of successful runs, differences, and the paper's values."""
     metrics = (*THREE, *(m for m in MORE if any(not math.isnan(v[m].mean) for v in found.means.values() if m in v)))
     lines, figures = [], list[Mapping[str, Interval] | None]()
     for row in found.rows:
         values, changes = found.means.get(row.name, {}), found.changes.get(row.name)
         total = len(row.seeds) + len(row.failed)
-        lines.append(Line(row.label, HERE, (f"{len(row.seeds)}/{total}", *(_told(values, m) for m in metrics))))
+        lines.append(Line(row.label, HERE, (f"{len(row.seeds)}/{total}", *(_value_cell(values, m) for m in metrics))))
         figures.append(values)
         if changes:
-            lines.append(Line(row.label, CHANGE, ("", *(_changed(changes, m) for m in metrics))))
+            lines.append(Line(row.label, CHANGE, ("", *(_change_cell(changes, m) for m in metrics))))
             figures.append(None)
         if row.name in ABLATION:
             lines.append(Line(row.label, THERE, ("", *published(ABLATION[row.name], metrics))))
@@ -210,10 +215,10 @@ def as_table(found: Ablation) -> Table:
     random = [f"{row.label}: {row.caution}" for row in found.rows if row.caution]
     failed = [f"{row.label}: a run failed, {why}" for row in found.rows for why in row.failed]
     seeds = max(len(row.seeds) + len(row.failed) for row in found.rows)
-    about = f"'{CHANGE}': difference from the full setting, with ! where its interval leaves 0 out"
+    about = f"'{CHANGE}': difference from the full setting, with ! if its interval excludes 0"
     notes = [*random, *failed, *found.found.notes, about]
     if seeds < 3:
-        notes.append(f"{seeds} seed{'s' * (seeds != 1)} a row: others may turn such differences round; take three")
+        notes.append(f"{seeds} seed{'s' * (seeds != 1)} a row: other seeds may reverse the differences; use three")
     best = frozenset((i, j + 1) for i, j in best_of(figures, metrics))
     return Table(
         f"Table 4, ablation ({counted(found.found.clips, 'clip')}, {counted(found.found.frames, 'frame')} here; "
@@ -222,11 +227,11 @@ def as_table(found: Ablation) -> Table:
     )  # fmt: skip
 
 
-def _told(values: Mapping[str, Interval], metric: str) -> str:
+def _value_cell(values: Mapping[str, Interval], metric: str) -> str:
     return cell(values.get(metric), COLUMNS.get(metric, (metric, 3))[1])
 
 
-def _changed(values: Mapping[str, Interval], metric: str) -> str:
+def _change_cell(values: Mapping[str, Interval], metric: str) -> str:
     figure, decimals = values.get(metric), COLUMNS.get(metric, (metric, 3))[1]
     if figure is None or math.isnan(figure.mean):
         return "-"

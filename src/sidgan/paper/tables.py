@@ -1,4 +1,4 @@
-"""Tables 1 and 2: methods by metrics, what was measured here and what the paper gives under each other."""
+"""Tables 1 and 2: methods by metrics, with the values measured here above the paper's; and tables as text."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from sidgan.paper.collect import COPIES, Comparison
 from sidgan.paper.orderings import orderings, told
 from sidgan.paper.published import BENCHMARKS, GROUND, SETS, SEVEN, Figures, known_as
 
-#: Shown after the paper's columns where they were measured. The first three stand in for figures that need published
-#: networks, and have names of their own.
+#: Columns after the paper's, shown if they were measured. The first three replace metrics that need published networks;
+#: they have their own names, because their values are not comparable.
 MORE = ("fd_custom", "lag_d", "lag_c", "mouth_psnr", "heard", "opening", "sync")
 ARROWS = {HIGHER: "↑", LOWER: "↓"}
-HERE, THERE = "here", "paper"
-TRIVIAL = ("fid", "ssim", "psnr", "id", "fd_custom", "mouth_psnr")  #: of the truth compared with itself
+HERE, THERE = "here", "paper"  #: sources of a line's values
+TRIVIAL = ("fid", "ssim", "psnr", "id", "fd_custom", "mouth_psnr")  #: metrics not shown for the ground truth
 
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a table: whose, measured ``here`` or by the ``paper``, and a text for each column."""
+    """One line of a table: a method, the source of the values (usually `HERE` or `THERE`), a text for each column."""
 
     method: str
     source: str
@@ -32,12 +32,12 @@ class Line:
 
 @dataclass(frozen=True)
 class Table:
-    """A table as texts.
+    """A table whose cells are formatted.
 
     Attributes:
-        title: what it is of. head: columns after method and source. lines: in order.
-        best: (line, column) of the best figures measured here.
-        notes: below it.
+        title: its title. head: names of the columns after method and source. lines: its lines, in order.
+        best: (line, column) of the best values measured here.
+        notes: lines of text below the table.
     """
 
     title: str
@@ -47,7 +47,7 @@ class Table:
     notes: tuple[str, ...] = ()
 
     def text(self) -> str:
-        """Aligned; the best of each column that was measured here has a star."""
+        """The table as aligned plain text; the best values have a star."""
         rows = [("", "", *self.head)]
         for i, line in enumerate(self.lines):
             cells = [f"{c}{'*' if (i, j) in self.best else ' '}" for j, c in enumerate(line.cells)]
@@ -61,7 +61,7 @@ class Table:
         return "\n".join([self.title, *(line.rstrip() for line in lines), *(f"  {note}" for note in self.notes)])
 
     def markdown(self) -> str:
-        """The same for a document; the best is bold."""
+        """The table in Markdown; the best values are bold."""
         rule = _row("---", "---", *("---:" for _ in self.head))
         out = [f"**{self.title}**", "", _row("Method", "", *self.head), rule]
         for i, line in enumerate(self.lines):
@@ -75,7 +75,7 @@ def _row(*cells: str) -> str:
 
 
 def benchmark(number: int, name: str, found: Comparison | None) -> Table:
-    """Table ``number`` of the paper on the set ``name``, with what was measured on it, if anything."""
+    """Table ``number`` of the paper for the set ``name``, with the values measured on it, if any."""
     title, clips = SETS[name]
     known = BENCHMARKS[name]
     measured = {} if found is None else found.means
@@ -84,15 +84,15 @@ def benchmark(number: int, name: str, found: Comparison | None) -> Table:
     order = [*known, *(m for m in measured if known_as(m, list(known)) is None)]
     lines, figures = [], list[Mapping[str, Interval] | None]()
     for method in order:
-        mine = next((m for m in measured if (known_as(m, list(known)) or m) == method), None)
-        if mine is not None:
-            seen = measured[mine]
-            if mine == GROUND:
-                seen = {metric: figure for metric, figure in seen.items() if metric not in TRIVIAL}
-            lines.append(Line(_titled(method, mine), HERE, _cells(seen, metrics)))
-            figures.append(None if mine in (GROUND, *COPIES.values()) else measured[mine])
+        own = next((m for m in measured if (known_as(m, list(known)) or m) == method), None)  # the user's name for it
+        if own is not None:
+            values = measured[own]
+            if own == GROUND:
+                values = {metric: value for metric, value in values.items() if metric not in TRIVIAL}
+            lines.append(Line(_titled(method, own), HERE, _cells(values, metrics)))
+            figures.append(None if own in (GROUND, *COPIES.values()) else measured[own])
         if method in known:
-            lines.append(Line(_titled(method, mine), THERE, published(known[method], metrics)))
+            lines.append(Line(_titled(method, own), THERE, published(known[method], metrics)))
             figures.append(None)
     here = "nothing judged here; "
     if found is not None:
@@ -113,16 +113,16 @@ def benchmark(number: int, name: str, found: Comparison | None) -> Table:
 
 
 def heading(metric: str) -> str:
-    """Name of a column, with an arrow to the better side."""
+    """Name of a metric's column, with an arrow that says whether higher or lower is better."""
     name = COLUMNS.get(metric, (metric, 3))[0]
     return f"{name} {ARROWS.get(MEANINGS[metric][0], '')}".strip()
 
 
-def _titled(method: str, mine: str | None) -> str:
-    """The paper's name of a method, and what the user calls it where that says more."""
-    if mine is None or mine == method or known_as(mine, [method]) is None:
+def _titled(method: str, own: str | None) -> str:
+    """The paper's name of a method, followed by the user's ``own`` name if that is longer."""
+    if own is None or own == method or known_as(own, [method]) is None:
         return method
-    return method if len(mine) <= len(method) else f"{method} ({mine})"
+    return method if len(own) <= len(method) else f"{method} ({own})"
 
 
 def _cells(values: Mapping[str, Interval], metrics: Sequence[str]) -> tuple[str, ...]:
@@ -130,14 +130,17 @@ def _cells(values: Mapping[str, Interval], metrics: Sequence[str]) -> tuple[str,
 
 
 def published(values: Figures, metrics: Sequence[str]) -> tuple[str, ...]:
-    """Cells of a line of the paper, with as many decimals as it gives."""
+    """Cells of a line with the paper's values, with two decimals, as in the paper."""
     return tuple(f"{values[m]:.2f}" if m in values else "-" for m in metrics)
 
 
 def best_of(
     figures: Sequence[Mapping[str, Interval] | None], metrics: Sequence[str]
 ) -> frozenset[tuple[int, int]]:
-    """(line, column) of the best mean of each column; lines that take no part are ``None``."""
+    """(line, column) of the best mean of each column; ``None`` in ``figures`` excludes a line.
+
+    A column has no best value if fewer than two lines have one, or if neither higher nor lower is better.
+    """
     best = set()
     for j, metric in enumerate(metrics):
         better = MEANINGS[metric][0]

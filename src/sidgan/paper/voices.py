@@ -1,4 +1,4 @@
-"""Figure 1: one voice on two people, whose lips should then move alike, however different faces and heads are."""
+"""Figure 1: two people dubbed with the same voice. Their lips should move alike, however much their faces differ."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from sidgan.paper.filmed import Filmed, crops, follow
 from sidgan.paper.side_by_side import INVENTED, stacked
 from sidgan.types import Byte, Float, Show
 
-SHOWN = 8
-DRAWN = 3.0  #: seconds of each drawn person
-LONGEST = 12.0  #: s that are compared
+SHOWN = 8  #: number of moments shown
+DRAWN = 3.0  #: seconds of video for each synthetic person
+LONGEST = 12.0  #: longest part of the videos that is compared, s
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ class Speaker:
     """One of the two people.
 
     Attributes:
-        name: of the video. filmed, dubbed: (N,) opening of the mouth at 25 a second, in eye distances.
-        before, after: face crops at the shown moments.
+        name: name of the video. filmed, dubbed: (N,) mouth opening at 25 fps, in eye distances.
+        before, after: face crops of the video and of the dub, at the shown moments.
     """
 
     name: str
@@ -43,13 +43,14 @@ class Speaker:
 
 @dataclass(frozen=True)
 class OneVoice:
-    """All that Figure 1 shows.
+    """The content of Figure 1. Correlations are of mouth openings over time.
 
     Attributes:
-        speakers: two. times: s of the shown moments. loudness: (N,) of the voice in dB.
-        together: correlation of the two dubbed mouths; chance: what one in twenty unrelated mouths reach.
-        before: correlation of the two as filmed. kept: of each dubbed mouth with what it was before.
-        lag: frames by which the second is behind the first where they correlate best.
+        speakers: the two people. voice: name of the voice. invented: whether the people are synthetic.
+        times: timestamps of the shown moments, s. loudness: (N,) of the voice at 25 fps, dB.
+        together: correlation of the two dubbed mouths. chance: exceeded by one in twenty pairs of unrelated mouths.
+        before: correlation of the two mouths as filmed. kept: of each dubbed mouth with the same mouth as filmed.
+        lag: number of frames by which the second mouth lags the first at the highest correlation.
     """
 
     speakers: tuple[Speaker, Speaker]
@@ -64,13 +65,13 @@ class OneVoice:
     invented: bool
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON, without pictures."""
-        def known(value: float) -> float | None:
+        """Plain values for JSON, without images."""
+        def finite(value: float) -> float | None:
             return value if math.isfinite(value) else None
 
         return {
             "figure": 1, "drawn_people": self.invented, "voice": self.voice, "frames": len(self.loudness),
-            "correlation": self.together, "chance": known(self.chance), "correlation_as_filmed": self.before,
+            "correlation": self.together, "chance": finite(self.chance), "correlation_as_filmed": self.before,
             "correlation_with_own_original": list(self.kept), "lag_frames": self.lag, "shown_s": list(self.times),
             "people": [{"name": s.name, "opening_filmed": s.filmed.tolist(), "opening_dubbed": s.dubbed.tolist()}
                        for s in self.speakers],
@@ -84,8 +85,8 @@ def one_voice(
     """Dub two people with one voice and compare their mouths.
 
     Args:
-        videos: two of them; without any, two people are drawn.
-        voice: what both say; without one, a third drawn person's.
+        videos: two videos, or none for two synthetic people.
+        voice: the new voice; by default that of a third synthetic person.
         model, device: for dubbing.
 
     Raises:
@@ -98,34 +99,34 @@ def one_voice(
         if voice is None:
             voice = work / "third.mp4"
             people.film(people.CASES["beard"], voice, DRAWN)
-        dubber, both = dubbing.Dubber(model, device=device), list[tuple[Filmed, Filmed, Path, Path]]()
+        dubber, pairs = dubbing.Dubber(model, device=device), list[tuple[Filmed, Filmed, Path, Path]]()
         for i, video in enumerate(videos):
             progress(0.2 + 0.4 * i, f"{video.name} is dubbed")
             out = work / f"dubbed-{i}.mp4"
             dubber.dub(video, voice, out)
-            both.append((follow(video, LONGEST), follow(out, LONGEST), video, out))
-        length = min(_seconds(voice), *(float(f.times[-1]) for pair in both for f in pair[:2]), LONGEST)
+            pairs.append((follow(video, LONGEST), follow(out, LONGEST), video, out))
+        length = min(_seconds(voice), *(float(f.times[-1]) for pair in pairs for f in pair[:2]), LONGEST)
         clock = np.arange(0, length, 1 / FPS)
-        series = [(_opening(filmed, clock), _opening(dubbed, clock)) for filmed, dubbed, _, _ in both]
+        series = [(_opening(filmed, clock), _opening(dubbed, clock)) for filmed, dubbed, _, _ in pairs]
         ticks = _moments(series[0][1] + series[1][1])
         speakers = []
-        for (filmed, _, video, out), openings in zip(both, series, strict=True):
+        for (filmed, _, video, out), openings in zip(pairs, series, strict=True):
             frames = [_nearest(filmed, clock[t]) for t in ticks]
             speakers.append(Speaker(video.stem, *openings, *(_faces(v, filmed, frames) for v in (video, out))))
         loudness = _loudness(voice, len(clock))
-    (was1, now1), (was2, now2) = series
-    match, apart = metrics.opening_match(now2, now1), metrics.leak(now2, now1)
+    (filmed1, dubbed1), (filmed2, dubbed2) = series
+    match = metrics.opening_match(dubbed2, dubbed1)
     return OneVoice(
-        (speakers[0], speakers[1]), "a drawn person's" if voice.parent == work else voice.name,
-        tuple(float(clock[t]) for t in ticks), loudness, match.correlation, apart.chance,
-        metrics.opening_match(was2, was1).correlation,
-        (metrics.opening_match(now1, was1).correlation, metrics.opening_match(now2, was2).correlation),
+        (speakers[0], speakers[1]), "a synthetic person's" if voice.parent == work else voice.name,
+        tuple(float(clock[t]) for t in ticks), loudness, match.correlation, metrics.leak(dubbed2, dubbed1).chance,
+        metrics.opening_match(filmed2, filmed1).correlation,
+        (metrics.opening_match(dubbed1, filmed1).correlation, metrics.opening_match(dubbed2, filmed2).correlation),
         match.lag, invented,
     )  # fmt: skip
 
 
 def _drawn(work: Path, progress: Show) -> list[Path]:
-    """Films of two drawn people."""
+    """Write videos of two synthetic people."""
     videos = []
     for name, how in list(people.PLAIN.items())[:2]:
         progress(0.0, f"{name} is drawn")
@@ -135,7 +136,7 @@ def _drawn(work: Path, progress: Show) -> list[Path]:
 
 
 def _faces(video: Path, filmed: Filmed, frames: list[int]) -> tuple[Byte, ...]:
-    """What is shown of some frames of a video, or of its dub, where the face was ``filmed``."""
+    """Face and mouth at these frames of a video or its dub, cut at the tracked face of ``filmed``; see `stacked`."""
     return tuple(map(stacked, crops(video, filmed, frames), map(filmed.landmarks, frames)))
 
 
@@ -144,15 +145,15 @@ def _seconds(voice: Path) -> float:
 
 
 def _opening(filmed: Filmed, clock: Float) -> Float:
-    """The mouth's opening on a common clock; frames without a face are bridged."""
+    """The mouth opening interpolated at the timestamps ``clock``, also over frames without a visible face."""
     times = np.array([float(filmed.times[f]) for f in filmed.track.frames])
-    seen = np.where(filmed.track.visible, filmed.opening, np.nan)
-    whole = bridged(seen)
-    return np.interp(clock, times, filmed.opening if whole is None else whole)
+    visible = np.where(filmed.track.visible, filmed.opening, np.nan)
+    opening = bridged(visible)
+    return np.interp(clock, times, filmed.opening if opening is None else opening)
 
 
 def _moments(opening: Float) -> list[int]:
-    """Ticks to show: by turns the widest and the closest mouth of equal stretches."""
+    """Indices to show, one of each of `SHOWN` equal parts: with the mouth widest and most closed by turns."""
     parts = np.array_split(np.arange(len(opening)), min(SHOWN, len(opening)))
     return [int(part[(np.argmin if i % 2 else np.argmax)(opening[part])]) for i, part in enumerate(parts)]
 
@@ -170,11 +171,11 @@ def _loudness(voice: Path, count: int) -> Float:
 
 
 def draw_one_voice(found: OneVoice, out: Path) -> None:
-    """Figure 1 as a PNG.
+    """Write Figure 1 as a PNG.
 
     Raises:
-        SidganError: no matplotlib.
-        OutputError: it cannot be written.
+        SidganError: matplotlib is missing.
+        OutputError: the file cannot be written.
     """
     with page(13.5, 13.2, out) as figure:
         rows = [(f"{s.name}\n{what}", pictures, colour)
@@ -200,8 +201,8 @@ def draw_one_voice(found: OneVoice, out: Path) -> None:
              f"voice: {found.voice}; {a.name} and {b.name}; as filmed the same two correlate at {found.before:.2f}; "
              f"chance reaches {found.chance:.2f}", None)  # fmt: skip
         note = f"  {INVENTED}" if found.invented else ""
-        foot(figure, "Opening: distance of the inner lips in eye distances, of landmarks found in the dubbed videos. "
-             "Thick: dubbed; thin: as filmed. Each dubbed mouth with what it was before: "
+        foot(figure, "Opening: distance of the inner lips in eye distances, from landmarks. Thick: dubbed; thin: as "
+             "filmed. Correlation of each dubbed mouth with the same mouth as filmed: "
              f"{found.kept[0]:.2f} and {found.kept[1]:.2f}, which should be no more than chance.{note}")  # fmt: skip
 
 

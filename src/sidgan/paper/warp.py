@@ -1,4 +1,4 @@
-"""The same face with its mouth opened or closed: lips and chin move, everything else stays (Fig. 2)."""
+"""Warp a face image so that its mouth opens or closes: lips and chin move, everything else stays (Fig. 2)."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ from scipy.interpolate import LinearNDInterpolator
 from sidgan.geometry import MOUTH
 from sidgan.types import Byte, Float
 
-CHIN = slice(6, 11)
-REACH = 0.6  #: at full opening the lips are 1.6 times as high, at -1 they are 0.4 times as high
-CHIN_SHARE = 0.5  #: of the reach, for the chin
-BORDER = 9  #: fixed points along each side of the picture
-STEP = 2  #: px of the grid on which the displacement is looked up; it is linear in between but for a few creases
+CHIN = slice(6, 11)  #: landmarks of the chin
+REACH = 0.6  #: at an opening of 1 the lips are 1.6 times as high, at -1 they are 0.4 times as high
+CHIN_SHARE = 0.5  #: share of `REACH` by which the chin moves
+BORDER = 9  #: fixed points along each side of the image
+STEP = 2  #: grid step of the displacement, px; it is piecewise linear, so it is coarse without visible error
 
 
 def moved_landmarks(landmarks: Float, opening: float) -> Float:
-    """Landmarks (68, 2) px with lips and chin moved away from (or, below 0, towards) the mouth's centre, vertically.
+    """Landmarks with lips and chin moved vertically, away from the mouth's centre or towards it (opening below 0).
 
     Args:
-        landmarks: iBUG order.
-        opening: s in [-1, 1]; heights over the centre are multiplied by 1 + 0.6 s, those of the chin by 1 + 0.3 s.
+        landmarks: (68, 2) px, in iBUG order.
+        opening: s in [-1, 1]; vertical distances from the centre are scaled by 1 + 0.6 s, those of the chin by
+            1 + 0.3 s.
     """
     moved = np.array(landmarks, np.float64)
     centre = moved[MOUTH, 1].mean()
@@ -31,10 +32,10 @@ def moved_landmarks(landmarks: Float, opening: float) -> Float:
 
 
 def displacement(landmarks: Float, opening: float, size: int) -> Float:
-    """Where each pixel of the warped picture comes from, relative to itself: (S, S) px, vertical, float32.
+    """Vertical offset from each pixel of the warped image to its origin: (S, S) px, float32.
 
-    Piecewise linear over the Delaunay triangles of the *moved* points and of fixed points along the border, so that
-    every pixel has exactly one origin, however far points move.
+    It is piecewise linear over the Delaunay triangles of the *moved* landmarks and fixed points along the border, so
+    that every pixel has exactly one origin, however far the landmarks move.
     """
     moved = moved_landmarks(landmarks, opening)
     along = np.linspace(0, size - 1, BORDER)
@@ -43,7 +44,7 @@ def displacement(landmarks: Float, opening: float, size: int) -> Float:
     inside = ((landmarks > 0) & (landmarks < size - 1)).all(1)
     points = np.concatenate([moved[inside], np.unique(border, axis=0)])
     origin = np.concatenate([landmarks[inside, 1] - moved[inside, 1], np.zeros(len(points) - inside.sum())])
-    # Samples at the centres of STEP x STEP blocks are what enlarging by STEP expects.
+    # Sample at the centres of STEP x STEP blocks, as cv2.resize assumes when it enlarges by STEP.
     axis = np.arange(0, size, STEP) + (STEP - 1) / 2
     x, y = np.meshgrid(axis, axis)
     coarse = LinearNDInterpolator(points, origin, fill_value=0.0)(x, y).astype(np.float32)
@@ -51,11 +52,11 @@ def displacement(landmarks: Float, opening: float, size: int) -> Float:
 
 
 def open_mouth(image: Byte, landmarks: Float, opening: float) -> Byte:
-    """Warp a picture (S, S, 3) so that its landmarks lie at `moved_landmarks`; an opening of 0 returns it as it is.
+    """Warp an image so that its landmarks lie at `moved_landmarks`; an opening of 0 returns it unchanged.
 
     Args:
-        image: uint8, S even.
-        landmarks: (68, 2) px in it.
+        image: (S, S, 3) uint8, S even.
+        landmarks: (68, 2) px in the image.
         opening: s in [-1, 1].
     """
     if opening == 0:

@@ -1,4 +1,4 @@
-"""What a command leaves in its folder: a picture, numbers as JSON, a table as Markdown; whole or not at all."""
+"""Output files of a command: an image, numbers as JSON, a table as Markdown. Each is written atomically."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sidgan.files import check_target, write_text, writing
 
 
 class Figure:
-    """A picture and its numbers in a folder, which is made; what cannot be kept is found out before any work."""
+    """The paths of a figure's image and numbers; creates the folder, and raises `OutputError` if it is not writable."""
 
     def __init__(self, name: str, folder: Path) -> None:
         with writing(folder):
@@ -27,7 +27,7 @@ class Figure:
 
 
 def write_texts(folder: Path, name: str, markdown: str, values: dict[str, Any]) -> Path:
-    """Write ``NAME.md`` and ``NAME.json`` into a folder, which is made; returns the first.
+    """Write ``NAME.md`` and ``NAME.json`` into a folder, created if missing; returns the path of ``NAME.md``.
 
     Raises:
         OutputError: they cannot be written.
