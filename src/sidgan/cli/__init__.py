@@ -1,4 +1,4 @@
-"""The command line: each verb is one typed call into the package. Nothing is computed here."""
+"""The command line: each command parses options, calls the package and prints the result; nothing is computed here."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ from sidgan.cli.serving import serve, serve_worker
 from sidgan.errors import SidganError, plain
 from sidgan.version import __version__
 
-VERBS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
+#: Panel of the help -> command -> function, or app with further commands.
+COMMANDS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
     "Dub": {
         "dub": dub, "faces": faces, "verify": verify, "adapt": adapt, "demo": demo, "export": export, "info": info,
         "doctor": doctor, "serve": serve, "serve-worker": serve_worker,
@@ -34,18 +35,18 @@ VERBS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
     },
     "Judge": {"eval": evaluate, "robustness": robustness, "paper": paper.app, "study": study.app},
 }  # fmt: skip
-FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  #: errors of writing alone, whatever was written
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  #: errors that only writing can cause
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
     help="Dub video: redraw the mouth of a talking face so that it speaks a new audio track.",
 )  # fmt: skip
-for panel, verbs in VERBS.items():
-    for name, verb in verbs.items():
-        if isinstance(verb, typer.Typer):
-            app.add_typer(verb, name=name, rich_help_panel=panel)
+for panel, commands in COMMANDS.items():
+    for name, command in commands.items():
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name, rich_help_panel=panel)
         else:
-            app.command(name, rich_help_panel=panel)(verb)
+            app.command(name, rich_help_panel=panel)(command)
 
 
 @app.callback(invoke_without_command=True)
@@ -56,13 +57,14 @@ def _root(version: Annotated[bool, typer.Option("--version", help="print the ver
 
 
 def _fail(line: str, code: int = SidganError.exit_code) -> NoReturn:
+    """Print one line of error and exit."""
     console.print(f"sidgan: {plain(line)}", style="bold red", markup=False, highlight=False, soft_wrap=True)
     sys.exit(code)
 
 
 @contextmanager
-def _written() -> Iterator[None]:
-    """Have what was printed written when the block ends: Python would do it at the very end, and complain itself."""
+def _flushed() -> Iterator[None]:
+    """Flush standard output when the block ends. At interpreter exit, Python would report a failure in its own way."""
     try:
         yield
     finally:
@@ -70,23 +72,23 @@ def _written() -> Iterator[None]:
             if sys.stdout is not None:
                 sys.stdout.flush()
         except OSError as error:
-            with suppress(OSError):  # what is left is of no use, and would be tried once more
+            with suppress(OSError):  # discard the rest of the buffer, which Python would try to flush again at exit
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             if not isinstance(error, BrokenPipeError):
                 raise
-            sys.exit(1)  # who reads has seen enough
+            sys.exit(1)  # the reader of the pipe has closed it, which is no error to report
 
 
 def main() -> None:
-    """Entry point: one clear line and exit code 2 for everything a user can fix."""
+    """Entry point. An error that a user can fix ends the process with one clear line and its exit code, usually 2."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a name that a console cannot show must not end the work
+            stream.reconfigure(errors="replace")  # a file name that the console cannot encode must not end the work
     try:
-        with _written():
+        with _flushed():
             app(standalone_mode=True)
     except SystemExit as end:
-        if isinstance(getattr(end.__context__, "__cause__", None), KeyboardInterrupt):  # typer leaves without a word
+        if isinstance(getattr(end.__context__, "__cause__", None), KeyboardInterrupt):  # typer prints no message
             console.print("sidgan: stopped")
         raise
     except SidganError as error:
@@ -97,7 +99,7 @@ def main() -> None:
         reason = (error.strerror or str(error)).lower()
         if error.filename is None:
             _fail(f"the output cannot be written: {reason}; free space or write to another place")
-        # Whether there is a file of too long a name, or in a folder that may not be looked into, systems do not say.
+        # The name may be too long, or a folder may not be readable: systems do not say whether there is such a file.
         _fail(f"{error.filename} cannot be used: {reason}; check the name and the permissions")
     except KeyboardInterrupt:
         console.print("sidgan: stopped")

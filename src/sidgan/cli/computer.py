@@ -38,8 +38,8 @@ def info(
         return
     from sidgan.doctor import inventory
 
-    there = inventory.take()
-    answer(there.to_dict(), as_json, "\n".join(there.lines()))
+    installed = inventory.take()
+    answer(installed.to_dict(), as_json, "\n".join(installed.lines()))
 
 
 def doctor(
@@ -54,10 +54,10 @@ def doctor(
     Exit code 0: this computer can dub, even if optional parts are missing.
     1: something that dubbing needs is missing or broken.
     """
-    from sidgan import doctor as medicine
+    from sidgan import doctor as diagnosis
 
     with bar() as show:
-        checkup = medicine.examine(device=device, timed=timed, progress=show)
+        checkup = diagnosis.examine(device=device, timed=timed, progress=show)
     answer(checkup.to_dict(), as_json, "\n".join(checkup.lines()))
     if not checkup.fit:
         raise typer.Exit(1)

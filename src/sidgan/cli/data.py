@@ -1,4 +1,4 @@
-"""From footage to training data."""
+"""Commands that make training data from footage and recordings, and show what it contains."""
 
 from __future__ import annotations
 
@@ -37,18 +37,18 @@ def prepare(
     """Cut face crops, mels, landmarks and masks from videos. Example: sidgan prepare clips data --size 128."""
     from sidgan import executors
     from sidgan.config import from_dict, override
-    from sidgan.data import prepare as making
-    from sidgan.data import survey as looking
+    from sidgan.data import prepare as preparing
+    from sidgan.data import survey as surveying
 
     executor = executors.on_ray(ray, out, workers) if ray else executors.local(workers)
-    config = from_dict(making.PrepareConfig, override(making.DEFAULTS[source] | {"size": size}, settings or []))
+    config = from_dict(preparing.PrepareConfig, override(preparing.DEFAULTS[source] | {"size": size}, settings or []))
     with bar() as show:
-        making.prepare(
+        preparing.prepare(
             folder, out, config, source=source, splits=splits, executor=executor, cut=cut, max_failures=max_failures,
             progress=lambda done, total: show(done / total, f"{done} of {total} clips"),
             report=lambda line: say(f"  skipped {line}"),
         )  # fmt: skip
-    found = looking.survey(out)
+    found = surveying.survey(out)
     answer(found.to_dict(), as_json, "\n".join(found.lines()))
 
 
@@ -68,23 +68,23 @@ def shards(
 
 def inspect(
     data: Annotated[Path, typer.Argument(help="prepared folder, or folder of shards", show_default=False)],
-    out: Annotated[Path | None, typer.Option("-o", "--out", help="folder for the pictures (DATA/inspect if not given)",
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="folder for the images (default: DATA/inspect)",
                                              show_default=False)] = None,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
-    """Show what a prepared folder holds: counts, histograms, pictures of faces. Example: sidgan inspect data.
+    """Show what a prepared folder contains: counts, histograms, images of faces. Example: sidgan inspect data.
 
     In a folder of shards, every byte is checked, and damaged shards are listed.
     """
     from sidgan.data import shards, sheets
-    from sidgan.data import survey as looking
+    from sidgan.data import survey as surveying
 
     if shards.is_shards(data):
         with bar() as show:
             shards.check(data, lambda done, total: show(done / total, f"{done} of {total} shards checked"))
         answer({"splits": shards.held(data)}, as_json, "\n".join(shards.described(data)))
         return
-    found = looking.survey(data)
+    found = surveying.survey(data)
     pictures = sheets.draw(found, out or data / "inspect")
     lines = [*found.lines(), *(f"see {path}" for path in pictures)]
     answer(found.to_dict() | {"pictures": [str(p) for p in pictures]}, as_json, "\n".join(lines))

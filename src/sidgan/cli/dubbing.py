@@ -1,4 +1,4 @@
-"""`sidgan dub` and what goes with it: `faces`, `verify` and `demo`."""
+"""`sidgan dub`, and its companions `faces`, `verify` and `demo`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Which = Literal["largest", "all", "speaking"]
 Hush = Literal["close", "keep", "draw"]
 Ends = Literal["cut", "hold", "loop", "pingpong", "keep"]
 Damage = Literal["stop", "pass"]
-OUTPUT, WHO, SOUND, PICTURE, SPEED = (  #: panels of the help
+OUTPUT, PEOPLE, SOUND, PICTURE, SPEED = (  #: panels of the help
     "Output", "Who is dubbed", "Voice and sound", "Picture", "Speed and machines",
 )  # fmt: skip
 
@@ -29,8 +29,8 @@ OUTPUT, WHO, SOUND, PICTURE, SPEED = (  #: panels of the help
 def dub(
     video: Annotated[Path | None, typer.Argument(help="the video with the face to dub", show_default=False)] = None,
     voice: Annotated[Path | None, typer.Argument(
-        help="the new voice: any file with sound. With --speaker: what is heard; if left out, a mix of the "
-        "speakers' voices", show_default=False,
+        help="the new voice: any file with sound. With --speaker: the sound of the dub (default: a mix of the "
+        "speakers' voices)", show_default=False,
     )] = None,
     out: Annotated[Path | None, typer.Option(
         "-o", "--out", help="the dubbed video to write: .mp4, .mov or .mkv", show_default=False, rich_help_panel=OUTPUT,
@@ -55,13 +55,13 @@ def dub(
         help="the private key of the certificate", metavar="PEM", rich_help_panel=OUTPUT)] = None,
     faces: Annotated[Which, typer.Option(
         help="whose mouth to redraw: of the most prominent person at each moment, of everybody, or of the person who "
-        "speaks in the video's own sound", rich_help_panel=WHO)] = "largest",
+        "speaks in the video's own sound", rich_help_panel=PEOPLE)] = "largest",
     face: Annotated[str | None, typer.Option(
         help="redraw only this person: a number that sidgan faces prints, or a photo", metavar="N|PHOTO",
-        rich_help_panel=WHO)] = None,
+        rich_help_panel=PEOPLE)] = None,
     speaker: Annotated[list[str] | None, typer.Option(
         help="the voice of person N; give the option once for each speaker", metavar="N=AUDIO",
-        rich_help_panel=WHO)] = None,
+        rich_help_panel=PEOPLE)] = None,
     background: Annotated[str | None, typer.Option(
         help="sound under the voice, which moves no mouth: a file with music and effects, or 'original', which is the "
         "video's own sound without its speech (needs pip install 'sidgan\\[separate]')",
@@ -83,15 +83,16 @@ def dub(
     steady: Annotated[float, typer.Option(
         help="how much to reduce flicker of redrawn skin (not of lips)", min=0, max=1, rich_help_panel=PICTURE)] = 0.5,
     on_damage: Annotated[Damage, typer.Option(
-        help="where the video is damaged or cut off: stop, or pass over the damage and show the last good frame for "
-        "longer", rich_help_panel=PICTURE)] = "stop",
+        help="where the video is damaged or cut off: stop, or pass over the damage and repeat the last good frame",
+        rich_help_panel=PICTURE)] = "stop",
     jobs: Annotated[Path | None, typer.Option(
         help="dub many videos: a CSV file with the columns video, voice and out, and one for each option that differs "
         "between lines", metavar="CSV", show_default=False, rich_help_panel=SPEED)] = None,
     workers: Annotated[int, typer.Option(
-        help="number of processes that draw; with --jobs, of dubs at the same time", min=1, rich_help_panel=SPEED)] = 1,
+        help="number of processes that draw; with --jobs, number of dubs at the same time", min=1,
+        rich_help_panel=SPEED)] = 1,
     ray: Annotated[str | None, typer.Option(
-        help="draw, or work through --jobs, on a Ray cluster: HOST:PORT, auto or local", metavar="ADDRESS",
+        help="draw the faces, or process --jobs, on a Ray cluster: HOST:PORT, auto or local", metavar="ADDRESS",
         rich_help_panel=SPEED)] = None,
     device: Annotated[str, typer.Option(help=DEVICE, rich_help_panel=SPEED)] = "auto",
     engine: Annotated[Kind, typer.Option(help=ENGINE, rich_help_panel=SPEED)] = "torch",
@@ -109,21 +110,21 @@ def dub(
     if jobs is None:
         given = None not in (video, voice or speaker, out)
         require(given, "give VIDEO, VOICE (or --speaker) and -o OUT, or --jobs with a list of dubs")
-        named = [text.partition("=") for text in speaker or ()]  # anything but NUMBER=FILE is refused below
-        voices = [Path(file) for number, _, file in named if number.isdecimal() and file]
+        speakers = [text.partition("=") for text in speaker or ()]  # speakers_of refuses anything but NUMBER=FILE
+        voices = [Path(file) for number, _, file in speakers if number.isdecimal() and file]
         photo = None if face is None or face.isdecimal() else Path(face)
-        below = None if background in (None, "original") else Path(background)
-        signing = (sign, key) if sign and key else ()  # one without the other is refused below
-        look_first([video, voice, *voices, photo, below, *signing], [out, strip, report_to], [model])
+        music = None if background in (None, "original") else Path(background)
+        signing = (sign, key) if sign and key else ()  # the job refuses one without the other
+        look_first([video, voice, *voices, photo, music, *signing], [out, strip, report_to], [model])
     else:
         require(video is None and out is None, "give VIDEO, VOICE and -o, or --jobs with a list of dubs, not both")
         look_first([jobs], [], [model])
     from sidgan.dubbing.settings import background_of, face_of
     from sidgan.jobs import Job, left, made, speakers_of
 
-    nothing = Path()
+    missing = Path()  # with --jobs, the list gives video and out
     job = Job(
-        video=video or nothing, voice=voice, out=out or nothing, model=model, faces=faces,
+        video=video or missing, voice=voice, out=out or missing, model=model, faces=faces,
         face=face_of(face), speakers=speakers_of(speaker or ()),
         background=background_of(background), silence=silence, adapt=adapt, length=length,
         encoder=encoder, crf=crf, lossless=lossless, steady=steady, emphasis=emphasis,
@@ -151,12 +152,13 @@ def dub(
         say(f"  {begin:.2f}-{end:.2f} s are damaged: the last good frame is shown instead")
 
 
-def _dub_all(file: Path, like: Job, ray: str | None, as_json: bool) -> None:
+def _dub_all(file: Path, defaults: Job, ray: str | None, as_json: bool) -> None:
+    """Work through a CSV list of dubs, whose empty fields are taken from ``defaults``; exit code 1 if one fails."""
     from sidgan import executors
     from sidgan import jobs as dubs
 
-    wanted, ended = dubs.read(file, like), list[dubs.Outcome]()
-    executor = executors.on_ray(ray, Path.cwd(), like.workers) if ray else executors.local(like.workers)
+    wanted, ended = dubs.read(file, defaults), list[dubs.Outcome]()
+    executor = executors.on_ray(ray, Path.cwd(), defaults.workers) if ray else executors.local(defaults.workers)
     for line in dubs.absent(wanted):
         say(f"  {line}")
     try:
@@ -173,9 +175,9 @@ def _dub_all(file: Path, like: Job, ray: str | None, as_json: bool) -> None:
             f"{done}")  # fmt: skip
         raise typer.Exit(130) from None
     failed = [outcome for outcome in ended if not outcome.done]
-    told = [{"out": str(o.job.out), "done": o.done, "line": o.line, "notes": o.notes} for o in ended]
-    answer({"jobs": told}, as_json, f"{len(ended) - len(failed)} of {counted(len(ended), 'dub')} done, "
-                                     f"{len(failed)} failed")  # fmt: skip
+    facts = [{"out": str(o.job.out), "done": o.done, "line": o.line, "notes": o.notes} for o in ended]
+    answer({"jobs": facts}, as_json, f"{len(ended) - len(failed)} of {counted(len(ended), 'dub')} done, "
+                                      f"{len(failed)} failed")  # fmt: skip
     if failed:
         raise typer.Exit(1)
 
@@ -189,9 +191,7 @@ def faces(
 ) -> None:
     """List the people in VIDEO, for --face and --speaker of dub. Example: sidgan faces talk.mp4 -o people.png.
 
-    Person 1 is the most prominent. Each line says when a person is seen, and how many frames can be redrawn.
-
-    Where frames cannot be redrawn, it says why.
+    Person 1 is the most prominent. Each line says when a person is seen and how many frames can be redrawn, or why not.
     """
     look_first([video], [out])
     from dataclasses import asdict
@@ -217,7 +217,7 @@ def verify(
     ] = None,
     trust: Annotated[
         Path | None, typer.Option(help="check that FILE was signed with one of these certificates, or with one that "
-                                  "they vouch for", metavar="PEM")
+                                  "they issued", metavar="PEM")
     ] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -103,29 +103,29 @@ def evaluate(
             "networks": _networks(judging.NetworkFiles(inception, lag_expert, fid_every), published, show),
         }  # fmt: skip
         if videos is not None and truth is not None and not model:
-            look = judging.VideoSettings(size, mask, score_reference=first, max_frames=max_frames, device=where)
-            results = judging.evaluate_videos(out, videos, truth, settings=look, **shared)
+            of_videos = judging.VideoSettings(size, mask, score_reference=first, max_frames=max_frames, device=where)
+            results = judging.evaluate_videos(out, videos, truth, settings=of_videos, **shared)
         elif model and data and videos is None and truth is None:
-            how = judging.Settings(
+            of_model = judging.Settings(
                 reference=reference, mask=mask, score_reference=first, max_frames=max_frames, revoice=revoice,
                 device=where, rows=tuple(rows.split(",")) if rows else judging.ROWS,
             )  # fmt: skip
-            listed = None if clips is None else partial(choose, clips=clips, splits=split or (), spans=spans)
-            results = judging.evaluate_to(out, model, data, splits=split or ["heldout"], choose=listed, settings=how,
-                                          sounds=sounds, **shared)  # fmt: skip
+            test_list = None if clips is None else partial(choose, clips=clips, splits=split or (), spans=spans)
+            results = judging.evaluate_to(out, model, data, splits=split or ["heldout"], choose=test_list,
+                                          settings=of_model, sounds=sounds, **shared)  # fmt: skip
         else:
             raise ConfigError("give MODEL (a weights file or 'bundled') and prepared folders, or --videos and --truth")
     _answer(out, results, report, as_json)
 
 
 def _refuse(given: Mapping[str, Any], only_for: str) -> None:
-    """Raise a `ConfigError` that names the options that were given and have no use here."""
-    useless = [name for name, value in given.items() if value]
-    require(not useless, f"{', '.join(useless)}: only for {only_for}; leave it out")
+    """Raise a `ConfigError` that names the options that were given but have no effect in this mode."""
+    unused = [name for name, value in given.items() if value]
+    require(not unused, f"{', '.join(unused)}: only for {only_for}; leave it out")
 
 
 def _networks(own: NetworkFiles, published: bool, show: Show) -> NetworkFiles | Callable[[], NetworkFiles]:
-    """The user's networks; with ``published``, those that are missing are downloaded when they are needed."""
+    """The user's networks; with ``published``, a function that downloads those that are missing, for when needed."""
     download = partial(own.or_published, lambda done, total: show(done / max(total, 1), "published networks"))
     return download if published else own
 
@@ -135,7 +135,7 @@ def _clip_progress(show: Show) -> Callable[[int, int], None]:
 
 
 def _answer(out: Path, results: Mapping[str, EvalResult], report: bool, as_json: bool) -> None:
-    """Print the table, what is to be known beside it, and where the page is."""
+    """Write the report if wanted, and print the table, its notes and the path of the report."""
     from sidgan import evaluation as judging
 
     lines = [judging.table(results)]
@@ -172,12 +172,12 @@ def robustness(
     from sidgan.evaluation.factors import notes
     from sidgan.evaluation.remarks import left_out, narrow
 
-    how = judging.RobustnessSettings(
+    settings = judging.RobustnessSettings(
         tuple(factors.split(",")) if factors else judging.FACTORS, mask, max_frames, clips, str(choose_device(device))
     )
     with bar() as show:
         tables = judging.robustness_to(
-            out, model, data, splits=split or ["heldout"], expert=expert, settings=how, workers=workers,
+            out, model, data, splits=split or ["heldout"], expert=expert, settings=settings, workers=workers,
             progress=_clip_progress(show),
         )  # fmt: skip
     answer({"factors": [one.to_dict() for one in tables]}, as_json, "\n\n".join(one.text() for one in tables))

@@ -1,4 +1,4 @@
-"""Weights: adapted to a person, exported to other engines, imported from other systems."""
+"""Commands that adapt weights to a person, export them to other engines, and import those of other systems."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def adapt(
 def export(
     out: Annotated[Path, typer.Option("-o", "--out", help="file to write: .onnx", show_default=False)],
     weights: Annotated[str, typer.Argument(help="weights file of a generator, or 'bundled'")] = "bundled",
-    size: Annotated[int | None, typer.Option(help="side of the faces, px (the generator's own if not given)")] = None,
+    size: Annotated[int | None, typer.Option(help="side of the faces, px (default: the generator's own)")] = None,
     batch: Annotated[int, typer.Option(help="faces per batch", min=1)] = 8,
     as_json: AsJson = False,
 ) -> None:

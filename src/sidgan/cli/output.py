@@ -1,4 +1,4 @@
-"""How commands speak: results on standard output, everything else on standard error."""
+"""Output of commands: results on standard output, notes and progress on standard error."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from sidgan.types import Show
 
-EVERY = 60.0  #: seconds between lines of progress where there is no terminal; shorter work says nothing
+EVERY = 60.0  #: seconds between progress lines without a terminal; shorter work prints none
 
 console = Console(stderr=True)
 
@@ -30,9 +30,9 @@ def answer(values: dict[str, Any], as_json: bool, text: str) -> None:
 
 @contextmanager
 def bar() -> Iterator[Show]:
-    """A progress bar; gives the function to call with the share that is done and a text.
+    """Show a progress bar; yields the function to call with the share done and a line of text.
 
-    In a log file, where nobody watches, it is a line a minute.
+    If standard error is no terminal, such as a log file, a line is printed every minute instead.
     """
     if not console.is_terminal:
         yield _lines()
@@ -44,12 +44,12 @@ def bar() -> Iterator[Show]:
 
 
 def _lines() -> Show:
-    told = time.monotonic()
+    printed = time.monotonic()
 
     def show(share: float, text: str) -> None:
-        nonlocal told
-        if time.monotonic() - told >= EVERY:
-            told = time.monotonic()
+        nonlocal printed
+        if time.monotonic() - printed >= EVERY:
+            printed = time.monotonic()
             say(f"{share:4.0%}  {text}")
 
     return show

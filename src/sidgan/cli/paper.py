@@ -1,4 +1,4 @@
-"""`sidgan paper`: a command for each figure and table."""
+"""`sidgan paper`: a command for each figure and table; those of Figures 2 and 4 are defined here."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sidgan.types import Show
 app = typer.Typer(no_args_is_help=True, help="Tables and figures of the paper, computed on your own material.")
 paper_tables.add_to(app)
 paper_pictures.add_to(app)
-LONG = 2  #: minutes of work above which an estimate is printed first
+LONG = 2  #: work of at least this many minutes is announced with an estimate
 
 Videos = Annotated[list[Path], typer.Argument(help="videos of a talking face, with sound", show_default=False)]
 ExpertFile = Annotated[str, typer.Option(help="weights of the shift-invariant expert, or 'bundled'", metavar="FILE")]
@@ -46,13 +46,13 @@ def fig4(
     as_json: AsJson = False,
 ) -> None:
     """Figure 4: losses over a sideways shift. Example: sidgan paper fig4 a.mp4 b.mp4 --against vanilla.safetensors."""
-    _look(videos, expert, against, vgg)
+    _check_inputs(videos, expert, against, vgg)
     from sidgan.paper import draw
     from sidgan.paper.shifts import SHIFTS, shift_curves
 
-    source, experts, reconstruction = _ingredients(videos, expert, against, vgg, windows, size, seed, device)
+    source, experts, reconstruction = _load(videos, expert, against, vgg, windows, size, seed, device)
     figure = Figure("fig4", out)
-    _tell_time(reconstruction, windows * len(SHIFTS))
+    _estimate_time(reconstruction, windows * len(SHIFTS))
     with bar() as show:
         result = shift_curves(source, experts, reconstruction, _windows(show))
     figure.write(result.to_dict(), as_json)
@@ -60,7 +60,7 @@ def fig4(
     for curve in (*result.sync, *result.reconstruction) if not as_json else ():
         low, high = curve.flatness_band
         print(f"flatness {curve.flatness:6.3f}  [{low:.3f}, {high:.3f}]  rise {curve.rise:5.3f}  {curve.name}")
-    _remarks(result, figure.picture)
+    _print_notes(result, figure.picture)
 
 
 @app.command()
@@ -77,13 +77,13 @@ def fig2(
     as_json: AsJson = False,
 ) -> None:
     """Figure 2: losses over shift and mouth opening. Example: sidgan paper fig2 a.mp4 --against vanilla.safetensors."""
-    _look(videos, expert, against, vgg)
+    _check_inputs(videos, expert, against, vgg)
     from sidgan.paper import draw
     from sidgan.paper.landscape import OPENINGS, SHIFTS, landscape
 
-    source, experts, reconstruction = _ingredients(videos, expert, against, vgg, windows, size, seed, device)
+    source, experts, reconstruction = _load(videos, expert, against, vgg, windows, size, seed, device)
     figure = Figure("fig2", out)
-    _tell_time(reconstruction, windows * len(SHIFTS) * len(OPENINGS))
+    _estimate_time(reconstruction, windows * len(SHIFTS) * len(OPENINGS))
     with bar() as show:
         result = landscape(source, experts[::-1], reconstruction, _windows(show))
     values = result.to_dict()
@@ -92,19 +92,21 @@ def fig2(
     for panel in values["panels"] if not as_json else ():
         print(f"{panel['title']}: low together on {panel['area']:.1%}, minima {panel['minima']['distance']:.2f} apart, "
               f"conflict {panel['conflict']:.1%}")  # fmt: skip
-    _remarks(result, figure.picture)
+    _print_notes(result, figure.picture)
 
 
-def _look(videos: list[Path], expert: str, against: str | None, vgg: str) -> None:
+def _check_inputs(videos: list[Path], expert: str, against: str | None, vgg: str) -> None:
+    """Raise if a file is missing, before slow imports."""
     look_first(videos, [], [expert, against])
     from sidgan.downloads import require_vgg
 
     require_vgg(vgg)
 
 
-def _ingredients(
+def _load(
     videos: list[Path], expert: str, against: str | None, vgg: str, windows: int, size: int, seed: int, device: str
 ) -> tuple[Any, Any, Any]:
+    """The source of windows, the experts and the reconstruction losses of Figures 2 and 4."""
     from sidgan.checkpoint import load_vgg
     from sidgan.engine import choose_device
     from sidgan.paper.draw import require_matplotlib
@@ -118,17 +120,17 @@ def _ingredients(
     return source, experts, Reconstruction(load_vgg(vgg).to(where), size)
 
 
-def _tell_time(reconstruction: Any, pictures: int) -> None:
-    """Say before long work on a CPU how long it will take, and what makes it shorter."""
+def _estimate_time(reconstruction: Any, images: int) -> None:
+    """Before long work on a CPU, print how long VGG19 will take for this many images, and how to shorten it."""
     if reconstruction.vgg.mean.device.type != "cpu":
         return
-    minutes, size = reconstruction.pace() * pictures / 60, reconstruction.size
+    minutes, size = reconstruction.pace() * images / 60, reconstruction.size
     if minutes >= LONG:
         smaller = "" if size == 128 else f"--size 128 takes 1/{(size // 128) ** 2} of the time, "
         say(f"this takes about {minutes:.0f} min on this CPU (VGG19 at {size} px); {smaller}fewer --windows take less")
 
 
-def _remarks(result: Any, picture: Path) -> None:
+def _print_notes(result: Any, picture: Path) -> None:
     if result.caution:
         console.print(f"Caution: {result.caution}", style="bold", markup=False, highlight=False)
     for name, reason in result.skipped.items():

@@ -1,4 +1,4 @@
-"""`sidgan paper`: the figures that show faces. They stay on this computer."""
+"""`sidgan paper`: the figures that show faces."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ Out = Annotated[Path, typer.Option(help="folder for the picture and its numbers"
 
 
 def add_to(app: typer.Typer) -> None:
-    """Make these commands of an application."""
-    for verb in (fig1, fig5, fig6, fig8):
-        app.command()(verb)
+    """Register the commands of this module."""
+    for command in (fig1, fig5, fig6, fig8):
+        app.command()(command)
 
 
 def fig1(
@@ -83,7 +83,7 @@ def fig8(
     methods: dict[str, str] = {}
     for run in read_runs(ablation):
         if run.state == "done":
-            methods.setdefault(SETTINGS[run.row].label, str(run.folder / "run"))  # the first seed that ended well
+            methods.setdefault(SETTINGS[run.row].label, str(run.folder / "run"))  # the first successful seed
     if not methods:
         raise InputError(f"{ablation} has no successful run; see sidgan paper table4 {ablation}")
     _side_by_side(8, list(methods.items()), truth, clips, moments, device, out, as_json)

@@ -1,4 +1,4 @@
-"""`sidgan paper`: the tables, and the figure that is made from them."""
+"""`sidgan paper`: Tables 1, 2 and 4, the runs of the ablation, and Figure 7, which plots the tables' values."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ Out = Annotated[Path, typer.Option(help="folder for the table and its numbers; n
 
 
 def add_to(app: typer.Typer) -> None:
-    """Make these commands of an application."""
-    for verb in (table1, table2, table4, ablation, fig7):
-        app.command()(verb)
+    """Register the commands of this module."""
+    for command in (table1, table2, table4, ablation, fig7):
+        app.command()(command)
 
 
 def table1(
@@ -84,8 +84,8 @@ def table4(
     from sidgan.config import require
     from sidgan.paper import table4 as four
 
-    one = (folder is None) == bool(row)
-    require(one, "give a folder from sidgan paper ablation, or --row NAME=RESULTS for each run")
+    either = (folder is None) == bool(row)
+    require(either, "give a folder from sidgan paper ablation, or --row NAME=RESULTS for each run")
     rows = four.rows_of(folder, split) if folder is not None else four.rows_named(row or [], split)
     _show_ablation(rows, system, out, as_json)
 
@@ -125,15 +125,15 @@ def ablation(
     numbers = [int(n) for n in seeds.split(",") if n.strip().isdigit()]
     require(len(numbers) == len(seeds.split(",")), f"--seeds must be whole numbers, such as 0,1,2, not {seeds}")
     experts = {"aps": expert} | ({} if vanilla is None else {"vanilla": vanilla})
-    asked = rows.split(",") if rows else [r for r, s in running.SETTINGS.items() if s.expert in experts]
-    lent = NetworkFiles(inception, lag_expert)
+    chosen = rows.split(",") if rows else [r for r, s in running.SETTINGS.items() if s.expert in experts]
+    networks = NetworkFiles(inception, lag_expert)
     with bar() as show:
-        plan = running.Plan(out, data, asked, numbers, config, steps, settings or [], experts, split, max_frames,
-                            system, lent, workers, str(choose_device(device)))  # fmt: skip
+        plan = running.Plan(out, data, chosen, numbers, config, steps, settings or [], experts, split, max_frames,
+                            system, networks, workers, str(choose_device(device)))  # fmt: skip
         running.check(plan)
         if published:
-            lent = lent.or_published(lambda done, total: show(done / max(total, 1), "published networks"))
-        running.ablate(replace(plan, networks=lent), show)
+            networks = networks.or_published(lambda done, total: show(done / max(total, 1), "published networks"))
+        running.ablate(replace(plan, networks=networks), show)
     if rows is None and vanilla is None:
         say("  the row vanilla_sync is left out; it needs --vanilla FILE, from: sidgan train syncnet DATA --config "
             "syncnet_vanilla")  # fmt: skip
@@ -182,7 +182,12 @@ def _comparisons(
     networks: tuple[bool, Path | None, Path | None], max_frames: int | None, workers: int, device: str, out: Path,
     copies: bool = False,
 ) -> dict[str, Comparison]:  # fmt: skip
-    """Set -> its methods side by side; those without results are judged. With ``copies``, also those who copy."""
+    """Set -> comparison of its methods; those without results are judged first.
+
+    Args:
+        networks: ``--published``, ``--inception`` and ``--lag-expert``.
+        copies: also include the baselines that ignore the sound (`sidgan.paper.places.copied`).
+    """
     from sidgan.engine import choose_device
     from sidgan.evaluation import NetworkFiles
     from sidgan.paper import collect, places
@@ -191,12 +196,12 @@ def _comparisons(
     folders = sets_of(data or ())
     for one in wanted:
         places.judgeable(*one, folders)
-    lent = NetworkFiles(networks[1], networks[2])
+    own = NetworkFiles(networks[1], networks[2])
     with bar() as show:
         if networks[0]:
-            lent = lent.or_published(lambda done, total: show(done / max(total, 1), "published networks"))
+            own = own.or_published(lambda done, total: show(done / max(total, 1), "published networks"))
         where = str(choose_device(device))
-        how = places.Judging(out / "judged", folders, split, system, lent, max_frames, workers, where, show)
+        how = places.Judging(out / "judged", folders, split, system, own, max_frames, workers, where, show)
         results = places.by_set([pair for one in wanted for pair in places.judged(*one, how)])
         if copies:
             results = {name: [*some, *places.copied(name, some, how)] for name, some in results.items()}
@@ -207,7 +212,7 @@ def _comparisons(
 
 
 def _budgets(methods: list[str] | None) -> list[Budget]:
-    """What is known of the trainings behind the methods."""
+    """The training budgets of the methods that are weights or runs."""
     from sidgan.paper import collect
     from sidgan.paper.budgets import budget_of
 
@@ -216,10 +221,10 @@ def _budgets(methods: list[str] | None) -> list[Budget]:
 
 
 def sets_of(texts: list[str] | tuple[()]) -> dict[str, Path]:
-    """``SET=FOLDER`` as set and folder.
+    """Parse ``SET=FOLDER`` of the option ``--data`` into set -> folder.
 
     Raises:
-        ConfigError: it is something else.
+        ConfigError: a text has another form, or names no set.
     """
     from sidgan.config import require
     from sidgan.paper.published import SETS
@@ -236,6 +241,7 @@ def _show(
     name: str, number: int, sets: tuple[str, ...], found: Mapping[str, Comparison], budgets: Sequence[Budget],
     out: Path, as_json: bool,
 ) -> None:  # fmt: skip
+    """Write and print the tables of these sets, and that of the trainings."""
     from sidgan.paper.budgets import as_table
     from sidgan.paper.orderings import orderings
     from sidgan.paper.published import BENCHMARKS

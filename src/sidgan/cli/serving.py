@@ -109,13 +109,13 @@ def serve_worker(
 
     On a machine that does not share the folder, give --queue, --server and --worker-secret; see docs/service.md.
     """
-    elsewhere = [given is not None for given in (queue, server, worker_secret)]
-    if any(elsewhere) and not all(elsewhere):
+    remote = [given is not None for given in (queue, server, worker_secret)]
+    if any(remote) and not all(remote):
         raise ConfigError("give all three of --queue, --server and --worker-secret, or none of them")
-    if parent is None and not any(elsewhere):
+    if parent is None and not any(remote):
         from sidgan.web.store import DATABASE
 
-        if not (folder / DATABASE).is_file():  # it would be created, and never get a job
+        if not (folder / DATABASE).is_file():  # a new, empty database would never get a job
             raise ConfigError(f"{folder} is not the folder of a service; check the name, or start the service first: "
                               f"sidgan serve --folder {folder}")  # fmt: skip
     ready_for_dubs()
@@ -133,6 +133,7 @@ def serve_worker(
             worker_secret=hashed(read_secret(worker_secret)) if worker_secret else None,
         )  # fmt: skip
         raise typer.Exit(Supervisor(service, server, worker_secret).run(once=once))
+    # This process has a parent: the supervisor above started it to work on jobs.
     from sidgan.web.worker import Means, do, work
 
     means = Means(model=model, device=device, engine=engine, keep=3600 * keep)

@@ -47,9 +47,8 @@ def build(
     if len(study.clips) < count:
         say(f"  all methods have only {counted(len(study.clips), 'clip')} in common, not {count}")
     facts = {"clips": list(study.clips), "methods": list(study.methods)}
-    clips_of = f"{counted(len(study.clips), 'clip')} by {len(study.methods)} methods"
-    told = f"{clips_of} -> {out}; next: sidgan study serve {out}"
-    answer(facts, as_json, told)
+    text = f"{counted(len(study.clips), 'clip')} by {len(study.methods)} methods -> {out}"
+    answer(facts, as_json, f"{text}; next: sidgan study serve {out}")
 
 
 @app.command()
@@ -79,16 +78,16 @@ def report(study: Where, as_json: AsJson = False) -> None:
     """Report the ratings: Table 3, agreement, all answers as CSV. Example: sidgan study report study."""
     from sidgan.files import write_text
     from sidgan.paper.written import write_texts
-    from sidgan.study import report as telling
+    from sidgan.study import report as reporting
     from sidgan.study.answers import Answers
     from sidgan.study.build import read
 
-    shown = read(study)
-    answers = Answers(study, shown)
+    built = read(study)
+    answers = Answers(study, built)
     ratings, names = answers.all(), answers.names()
-    found = telling.report(shown, ratings, names)
-    table = telling.as_table(found)
+    found = reporting.report(built, ratings, names)
+    table = reporting.as_table(found)
     path = write_texts(study, "table3", table.markdown(), found.to_dict())
-    write_text(study / "ratings.csv", telling.as_csv(shown, ratings, names))
+    write_text(study / "ratings.csv", reporting.as_csv(built, ratings, names))
     answer(found.to_dict(), as_json, table.text())
     say(f"see {path} and {study / 'ratings.csv'}")

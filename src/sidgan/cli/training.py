@@ -39,7 +39,7 @@ def train_listener(
     from sidgan.train import runs as training
 
     resolved = training.listener_config(config, steps, minutes, settings or [])
-    _dry(resolved) if dry_run else print(training.train_listener(speech, resolved, run, device, start))
+    _print_config(resolved) if dry_run else print(training.train_listener(speech, resolved, run, device, start))
 
 
 @app.command("occlusion")
@@ -59,7 +59,7 @@ def train_occlusion(
     from sidgan.train import runs as training
 
     resolved = training.occlusion_config(config, steps, minutes, settings or [])
-    _dry(resolved) if dry_run else print(training.train_occlusion(data, resolved, run, device, start))
+    _print_config(resolved) if dry_run else print(training.train_occlusion(data, resolved, run, device, start))
 
 
 @app.command("syncnet")
@@ -80,7 +80,7 @@ def train_syncnet(
     from sidgan.train import runs as training
 
     resolved = training.sync_config(config, steps, minutes, settings or [])
-    _dry(resolved) if dry_run else print(training.train_syncnet(data, resolved, run, device, start, ears))
+    _print_config(resolved) if dry_run else print(training.train_syncnet(data, resolved, run, device, start, ears))
 
 
 @app.command("gan")
@@ -102,10 +102,10 @@ def train_gan(
     from sidgan.train import runs as training
 
     resolved = training.gan_config(config, steps, minutes, settings or [])
-    _dry(resolved) if dry_run else print(training.train_gan(data, resolved, expert, run, device, start, ears))
+    _print_config(resolved) if dry_run else print(training.train_gan(data, resolved, expert, run, device, start, ears))
 
 
-def _dry(config: Any) -> None:
+def _print_config(config: Any) -> None:
     from sidgan.config import to_dict
 
     print(json.dumps(to_dict(config), indent=1))
