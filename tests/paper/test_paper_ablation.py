@@ -229,6 +229,7 @@ def test_what_is_no_ablation_is_told(tmp_path: Path) -> None:
     (tmp_path / "ablation.json").write_text("{}")
     with pytest.raises(ConfigError, match="has no runs yet"):
         read_runs(tmp_path)
-    code, said = sidgan("paper", "ablation", tmp_path, "--seeds", "0,x")
-    assert code == 2
-    assert "--seeds must be whole numbers" in said
+    for seeds in ("0,x", "0,²"):
+        code, said = sidgan("paper", "ablation", tmp_path, "--seeds", seeds)
+        assert code == 2
+        assert "--seeds must be whole numbers" in said

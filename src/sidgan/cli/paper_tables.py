@@ -122,7 +122,7 @@ def ablation(
     from sidgan.paper import ablation as running
     from sidgan.paper import table4 as four
 
-    numbers = [int(n) for n in seeds.split(",") if n.strip().isdigit()]
+    numbers = [int(n) for n in seeds.split(",") if n.strip().isdecimal()]
     require(len(numbers) == len(seeds.split(",")), f"--seeds must be whole numbers, such as 0,1,2, not {seeds}")
     experts = {"aps": expert} | ({} if vanilla is None else {"vanilla": vanilla})
     chosen = rows.split(",") if rows else [r for r, s in running.SETTINGS.items() if s.expert in experts]

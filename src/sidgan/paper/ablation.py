@@ -262,7 +262,7 @@ def read_runs(out: Path) -> list[Run]:
     """
     if not (out / "ablation.json").is_file():
         raise InputError(f"{out} holds no ablation; make one with: sidgan paper ablation DATA --out {out}")
-    folders = [f for row in SETTINGS for f in (out / row).glob("seed*") if f.name.removeprefix("seed").isdigit()]
+    folders = [f for row in SETTINGS for f in (out / row).glob("seed*") if f.name.removeprefix("seed").isdecimal()]
     order = {row: i for i, row in enumerate(SETTINGS)}
     runs = sorted((_read_run(f) for f in folders), key=lambda run: (order[run.row], run.seed))
     if not runs:
