@@ -75,7 +75,7 @@ def test_the_true_video_says_where_all_are_cut(films: Path) -> None:
     assert (same.psnr, same.lmd) == (100, 0)
     assert 15 < worse.psnr < 40
     assert worse.lmd > 0.3
-    for name, why in (("small", "has 96x96 px, not 192x192"), ("fast", "30.00 frames a second, not 25.00"),
+    for name, why in (("small", "has 96x96 px, not 192x192"), ("fast", "30.00 fps, not 25.00"),
                       ("brief", "ends before frame")):  # fmt: skip
         with pytest.raises(InputError, match=why):
             crops(films / name / "one.mp4", filmed, frames)

@@ -49,7 +49,7 @@ class Case:
     left: tuple[str | None, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON, without pictures."""
+        """Plain values for JSON, without images."""
         shown = [{"time": t, "left": why} for (t, _, _), why in zip(self.shown, self.left, strict=True)]
         return {"case": self.name, "drawn_person": self.invented, "face_px": self.face, "yaw": self.turn,
                 "frames": self.frames, "dubbed": self.dubbed, "passed": [list(p) for p in self.passed],

@@ -77,7 +77,7 @@ def crops(video: Path, of: Filmed, frames: Sequence[int]) -> list[Byte]:
         raise InputError(f"{video} has {clip.width}x{clip.height} px, not {of.clip.width}x{of.clip.height} like "
                          f"{of.clip.path}; give videos of the same frames")  # fmt: skip
     if abs(float(clip.frame_rate / of.clip.frame_rate) - 1) > RATE:
-        rates = f"{float(clip.frame_rate):.2f} frames a second, not {float(of.clip.frame_rate):.2f}"
+        rates = f"{float(clip.frame_rate):.2f} fps, not {float(of.clip.frame_rate):.2f}"
         raise InputError(f"{video} has {rates} like {of.clip.path}; give videos of the same frames")
     found = dict[int, Byte]()
     for frame in takewhile(lambda f: f.index <= max(frames), media.read_frames(clip)):

@@ -75,10 +75,10 @@ def film(how: Drawn, out: Path, seconds: float) -> None:
     count = round(seconds * SOUND)
     spoken = voice(line, how.person, SOUND)[:count]
     sound = np.pad(spoken, (0, count - len(spoken)))
-    media.write_clip(out, _pictures(how, line, seconds), Fraction(FPS), sound, SOUND, crf=12)
+    media.write_clip(out, _frames(how, line, seconds), Fraction(FPS), sound, SOUND, crf=12)
 
 
-def _pictures(how: Drawn, line: Line, seconds: float) -> Iterator[Byte]:
+def _frames(how: Drawn, line: Line, seconds: float) -> Iterator[Byte]:
     count = int(seconds * FPS)
     times = [i / FPS for i in range(count)]
     portrait = Portrait(how.person, (how.size, how.size), how.head)
