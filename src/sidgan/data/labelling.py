@@ -53,7 +53,7 @@ def label(
 
     Raises:
         SidganError: PocketSphinx is not installed.
-        InputError: no such folder, or no recordings in it.
+        InputError: no such folder, no recordings in it, or two that would be labelled under one name.
         OutputError: the results cannot be written.
     """
     recogniser()
@@ -64,6 +64,7 @@ def label(
         out.mkdir(parents=True, exist_ok=True)
     voices: defaultdict[str, float] = defaultdict(float)
     jobs = [(path, out / _target(path.relative_to(folder))) for path in paths]
+    _check_targets(jobs)
     for done, (job, found) in enumerate(zip(jobs, (executor or local())(_job, jobs), strict=True), 1):
         if isinstance(found, str):
             report(found)
@@ -77,6 +78,14 @@ def _target(path: Path) -> Path:
     """VOICE/NAME.npz for a recording at a relative path."""
     voice = path.parts[0] if len(path.parts) > 1 else path.stem
     return Path(voice, "__".join(path.parts[1:] or path.parts) + ".npz")
+
+
+def _check_targets(jobs: list[tuple[Path, Path]]) -> None:
+    taken: dict[Path, Path] = {}
+    for path, target in jobs:
+        if target in taken:  # a/b.wav and a__b.wav of one voice
+            raise InputError(f"{taken[target]} and {path} would be labelled under the same name; rename one of them")
+        taken[target] = path
 
 
 def _job(job: tuple[Path, Path]) -> float | str:

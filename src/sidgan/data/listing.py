@@ -67,7 +67,7 @@ class Skipped:
         where: file and line, such as ``list.txt:12``.
         what: the reason, in words.
         kind: ``bad`` (cannot be parsed), ``missing`` (the list is fine, the file is not there) or ``left out``
-            (the data set itself says not to use it).
+            (the data set itself says not to use it, or another file of the same name is used).
     """
 
     where: str

@@ -23,6 +23,7 @@ import cv2
 
 from sidgan import media
 from sidgan.arguments import checked
+from sidgan.config import require
 from sidgan.data.listing import SUFFIXES, ClipSource, Listing
 from sidgan.data.packing import DEFAULTS, KEYS, VERSION, PrepareConfig, helpers, prepare_clip, ticks
 from sidgan.data.sources import read_source, unique_names
@@ -73,6 +74,7 @@ def prepare(
     folder, out, splits = Path(folder), Path(out), None if splits is None else Path(splits)
     if (out / "shards.json").exists():
         raise OutputError(f"{out} holds shards, which cannot share a folder with prepared clips; give another folder")
+    require(cut is None or cut >= 1, f"pieces must be at least 1 s long, not {cut}")
     config = config or PrepareConfig(**DEFAULTS.get(source, {}))
     listing = read_source(source, folder)
     _check_lines(listing, folder, max_failures, report)

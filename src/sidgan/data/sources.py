@@ -68,6 +68,19 @@ def unique_names(root: Path, paths: list[Path]) -> list[str]:
     return [s if count[s] == 1 else _text(p.relative_to(root)) for s, p in zip(stems, paths, strict=True)]
 
 
+def _by_stem(listing: Listing, root: Path, files: list[Path]) -> dict[str, Path]:
+    """Video files by name without suffix, in normalised Unicode; of equal names the first, and the rest are skipped."""
+    videos: dict[str, Path] = {}
+    for path in files:
+        if path.suffix.lower() not in SUFFIXES:
+            continue
+        first = videos.setdefault(spelt(path.stem), path)
+        if first != path:
+            listing.skip(path.relative_to(root).as_posix(), f"{first.relative_to(root).as_posix()} has the same name",
+                         "left out")  # fmt: skip
+    return videos
+
+
 def _text(path: Path) -> str:
     return spelt(path.as_posix().encode("utf-8", "backslashreplace").decode())
 
@@ -80,18 +93,12 @@ _YOUTUBE = re.compile(r"[\w-]{11}")
 
 def avspeech(root: Path) -> Listing:
     """AVSpeech: CSV without header; YouTube id, start and end (s), x and y of the face at the start (0 to 1)."""
-    files = files_below(root)
-    whole: dict[str, Path] = {}
+    files, listing = files_below(root), Listing()
     cut: dict[tuple[str, int, int], Path] = {}
-    for path in files:
-        if path.suffix.lower() not in SUFFIXES:
-            continue
-        named = _CUT_NAME.fullmatch(path.stem)
-        if named:
+    whole = _by_stem(listing, root, files)
+    for stem, path in whole.items():
+        if named := _CUT_NAME.fullmatch(stem):
             cut[named[1], _ms(named[2]), _ms(named[3])] = path
-        else:
-            whole[path.stem] = path
-    listing = Listing()
     for path in files:
         if path.name not in ("avspeech_train.csv", "avspeech_test.csv"):
             continue
@@ -143,8 +150,8 @@ def hdtf(root: Path) -> Listing:
     people are used neither for training nor for testing, see `sidgan.data.splits.by_identity`.
     """
     files = files_below(root)
-    videos = {spelt(p.stem): p for p in files if p.suffix.lower() in SUFFIXES}
     listing, seconds, annotated = Listing(), dict[str, float](), list[tuple[ClipSource, str]]()
+    videos = _by_stem(listing, root, files)
     for path in files:
         named = re.fullmatch(r"(RD|WDA|WRA)_annota?t?ion_time\.txt", path.name)
         if named is None:

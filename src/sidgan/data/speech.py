@@ -71,12 +71,15 @@ class SpeechSet:
         """All recordings in some labelled folders.
 
         Raises:
-            DataError: there are none, or one cannot be read.
+            DataError: there are none, all are too short, or one cannot be read.
         """
         paths = [p for folder in folders for p in sorted(folder.glob("*/*.npz"))]
         if not paths:
             raise DataError(f"no labelled recordings in {', '.join(map(str, folders))}; make them with sidgan label")
-        return cls(read_recording(path) for path in paths)
+        speech = cls(read_recording(path) for path in paths)
+        if not speech.voices:
+            raise DataError(f"all recordings in {', '.join(map(str, folders))} are too short; label longer ones")
+        return speech
 
     def divided(self, held: int) -> tuple[SpeechSet, SpeechSet]:
         """Training and held-out set: every ``held``-th voice is held out."""

@@ -151,8 +151,9 @@ class Splits:
 
     def _matches(self, name: str, patterns: Sequence[str]) -> bool:
         names = {spelt(name), spelt(self._whole(name))}
-        # Brackets are ordinary characters, because downloaders write them into names: "Title [id]".
-        return any(fnmatchcase(n, spelt(p).replace("[", "[[]")) for n in names for p in patterns)
+        # Only * is a wildcard. Downloaders write the other special characters into names: "Who? [id]".
+        plain = [spelt(p).replace("[", "[[]").replace("?", "[?]") for p in patterns]
+        return any(fnmatchcase(n, p) for n in names for p in plain)
 
 
 def by_identity(clips: Sequence[ClipSource]) -> list[ClipSource]:

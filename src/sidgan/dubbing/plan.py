@@ -46,8 +46,10 @@ class Plan:
         people = self.seen.by_frame.get(shown.source, [])
         refusals = [person.refusal(shown.source) for person in people]
         usable = [p for p, refusal in zip(people, refusals, strict=True) if refusal is None]
-        if not usable or shown.time >= self.timeline.voice:
-            return next(iter(refusals), None) or ("voice is over" if usable else "no face")
+        if not usable:
+            return next(iter(refusals), None) or "no face"
+        if shown.time >= self.timeline.voice:
+            return "voice is over"
         weights = [(person, self._weight(person, shown)) for person in usable]
         return [(person, weight) for person, weight in weights if weight > 0] or PAUSED
 

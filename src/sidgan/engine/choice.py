@@ -78,13 +78,17 @@ def painter(
         references: number of reference pictures of a person.
 
     Raises:
-        SidganError: the output of an exported graph, which torch cannot run instead, differs from torch's.
+        SidganError: the output of an exported graph, which torch cannot run instead, differs from torch's, or no
+            engine that could run it is installed.
         ConfigError: it was exported for another number of reference pictures.
     """
     if isinstance(source, Graph):
         require(references == source.references,
                 f"this model was exported for {source.references} reference pictures, not {references}")  # fmt: skip
-        return _fastest([_checked(name, source, None) for name in _selected(kind)], source)
+        names = _selected(kind)
+        if not names:
+            raise SidganError("an exported model needs ONNX Runtime or OpenVINO; run: pip install 'sidgan[onnx]'")
+        return _fastest([_checked(name, source, None) for name in names], source)
     own = TorchPainter(source, device)
     if kind == "torch" or device.type != "cpu":
         return own
