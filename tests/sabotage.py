@@ -251,7 +251,7 @@ TRAINING = [
     Break("Audio weights", "training starts with a different audio encoder", training.only_the_generator_learns,
           GAN.__init__, "net.audio.take_over(ears)", "pass"),
     Break("LSGAN", "real and generated images are swapped", training.critics_learn_which_is_real, GAN._train_critics,
-          "told(real, fake)", "told(fake, real)"),
+          "critic_loss(real, fake)", "critic_loss(fake, real)"),
     Break("Overfit", "the average of the weights is not updated", training.one_clip_is_learnt, average.average_in,
           "kept.lerp_(value, 1 - decay)", "pass"),
     Break("Overfit", "steps are not taken", training.one_clip_is_learnt, precision.descend,

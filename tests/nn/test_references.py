@@ -18,7 +18,7 @@ from sidgan.people import telling
 from sidgan.synth import Mouth, Portrait, Pose
 from sidgan.synth import Person as Drawn
 from sidgan.train.batch import prepare_batch
-from sidgan.train.growth import begun, onto, trunk_of
+from sidgan.train.growth import trunk_of, warm_start, with_trunk
 
 COPYING = GeneratorConfig(
     size=64, base=4, cmax=16, start=8, rgb_levels=(32, 64), rgb="copying", warp_levels=(8, 16, 32),
@@ -148,23 +148,23 @@ def test_a_warp_level_must_be_a_level():
 
 
 def test_a_smaller_generator_goes_on_as_the_coarser_part_of_a_larger_one(net):
-    large = begun(net, dataclasses.replace(COPYING, size=128, base=2, rgb_levels=(32, 64, 128)))
+    large = warm_start(net, dataclasses.replace(COPYING, size=128, base=2, rgb_levels=(32, 64, 128)))
     mine, its = large.state_dict(), net.state_dict()
     kept = {k for k in its if k in mine and torch.equal(mine[k], its[k])}
     assert {k for k in its if k.startswith(("blocks.", "rgb.", "motion.", "audio."))} <= kept
     assert {k for k in its if k.startswith("query.stages.")} <= kept
-    assert begun(net, COPYING) is net
-    listening = begun(net, dataclasses.replace(COPYING, audio_context=2))
+    assert warm_start(net, COPYING) is net
+    listening = warm_start(net, dataclasses.replace(COPYING, audio_context=2))
     assert {k for k in listening.state_dict() if k not in its} == {"context"}
     assert all(torch.equal(value, its[k]) for k, value in listening.state_dict().items() if k != "context")
     with pytest.raises(ConfigError, match=r"have other widths: .* at 64"):
-        begun(net, dataclasses.replace(COPYING, size=128, rgb_levels=(128,)))
+        warm_start(net, dataclasses.replace(COPYING, size=128, rgb_levels=(128,)))
     with pytest.raises(ConfigError, match="rgb is copying, not direct"):
-        begun(net, dataclasses.replace(COPYING, size=128, base=2, rgb_levels=(128,), rgb="direct"))
+        warm_start(net, dataclasses.replace(COPYING, size=128, base=2, rgb_levels=(128,), rgb="direct"))
     with pytest.raises(ConfigError, match="audio_context is 2, not 0"):
-        begun(listening, COPYING)
+        warm_start(listening, COPYING)
     with pytest.raises(ConfigError, match="size is 64, not 32"):
-        begun(net, dataclasses.replace(COPYING, size=32, base=8, rgb_levels=(32,), warp_levels=(8,)))
+        warm_start(net, dataclasses.replace(COPYING, size=32, base=8, rgb_levels=(32,), warp_levels=(8,)))
 
 
 def test_what_is_copied_is_as_sharp_as_the_reference(net):
@@ -200,7 +200,7 @@ def hidden_mouths(side):
 
 def test_a_level_on_a_trunk_begins_where_the_smaller_generator_was(net):
     torch.manual_seed(3)
-    large = begun(net, GROWN).eval()
+    large = warm_start(net, GROWN).eval()
     mels = torch.randn(2, 1, 80, 16)
     for side in (64, 128):
         faces, pictures = torch.rand(2, 3, side, side), torch.rand(1, 2, 3, side, side)
@@ -213,7 +213,7 @@ def test_a_level_on_a_trunk_begins_where_the_smaller_generator_was(net):
 
 def test_what_is_above_a_trunk_learns_and_changes_large_faces_alone(net):
     torch.manual_seed(4)
-    large = begun(net, GROWN).eval()
+    large = warm_start(net, GROWN).eval()
     beyond = set(dict(large.named_parameters())) - set(large.within)
     assert set(large.within) == set(dict(net.named_parameters())), "the trunk is the smaller generator"
     query, pictures, mels = torch.rand(2, 3, 128, 128), torch.rand(1, 2, 3, 128, 128), torch.randn(2, 1, 80, 16)
@@ -232,15 +232,15 @@ def test_what_is_above_a_trunk_learns_and_changes_large_faces_alone(net):
 
 
 def test_a_trunk_can_be_taken_out_trained_and_put_back(net):
-    large = begun(net, GROWN).eval()
+    large = warm_start(net, GROWN).eval()
     taken = trunk_of(large)
-    assert taken.config == COPYING == begun(large, COPYING).config
-    assert trunk_of(net) is net is onto(net, net)
+    assert taken.config == COPYING == warm_start(large, COPYING).config
+    assert trunk_of(net) is net is with_trunk(net, net)
     before = {k: v.clone() for k, v in large.state_dict().items()}
     with torch.no_grad():
         for parameter in taken.parameters():
             parameter.add_(1.0)
-    again = onto(large, taken)
+    again = with_trunk(large, taken)
     assert all(torch.equal(v, before[k]) for k, v in large.state_dict().items()), "what it was taken from stays"
     for name, value in again.named_parameters():
         assert torch.equal(value, before[name] + 1 if name in large.within else before[name]), name
@@ -254,7 +254,7 @@ def test_a_trunk_is_a_smaller_generator_that_copies(net):
     with pytest.raises(ConfigError, match="every level from the trunk on needs an output"):
         dataclasses.replace(GROWN, rgb_levels=(32, 128))
     with pytest.raises(ConfigError, match="the size of the first weights"):
-        begun(net, dataclasses.replace(GROWN, trunk=32))
+        warm_start(net, dataclasses.replace(GROWN, trunk=32))
 
 
 def test_only_what_copies_can_be_enlarged(net):

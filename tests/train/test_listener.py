@@ -191,9 +191,9 @@ def mels() -> torch.Tensor:
 @pytest.mark.parametrize("name", ["room", "company", "gaps"])
 def test_augmented_sound_stays_sound(mels: torch.Tensor, name: str):
     change = {
-        "room": lambda rng: augment.mel_room(mels, rng, chance=1.0),
-        "company": lambda rng: augment.mel_company(mels, rng),
-        "gaps": lambda rng: augment.mel_gaps(mels, rng, chance=1.0),
+        "room": lambda rng: augment.mel_echo(mels, rng, chance=1.0),
+        "company": lambda rng: augment.mel_background(mels, rng),
+        "gaps": lambda rng: augment.mel_band_gaps(mels, rng, chance=1.0),
     }[name]
     once, again, other = (change(np.random.default_rng(seed)) for seed in (1, 1, 2))
     assert once.shape == mels.shape
@@ -204,15 +204,15 @@ def test_augmented_sound_stays_sound(mels: torch.Tensor, name: str):
 
 
 def test_a_room_only_prolongs(mels: torch.Tensor):
-    echoed = augment.mel_room(mels, np.random.default_rng(0), chance=1.0)
+    echoed = augment.mel_echo(mels, np.random.default_rng(0), chance=1.0)
     assert (echoed >= mels - 1e-6).all()
     assert torch.equal(echoed[..., 0], mels[..., 0]), "nothing is known of what was before"
-    assert torch.equal(augment.mel_room(mels, np.random.default_rng(0), chance=0.0), mels)
+    assert torch.equal(augment.mel_echo(mels, np.random.default_rng(0), chance=0.0), mels)
 
 
 def test_company_stays_below_the_voice(mels: torch.Tensor):
     """The loudest bands change little, whatever is with them; silence between them does not stay silent."""
-    mixed = augment.mel_company(mels, np.random.default_rng(0))
+    mixed = augment.mel_background(mels, np.random.default_rng(0))
     loud = mels > mels.amax(-2, keepdim=True) - 0.3
     assert (mixed - mels)[loud].mean() < 0.5
     assert (mixed - mels)[mels < -1.5].mean() > 0.1

@@ -94,7 +94,7 @@ def test_the_gate_opens_when_the_loss_has_stopped_falling():
 
 def test_a_run_with_gate_and_calibration_resumes_as_if_uninterrupted(blob, tmp_path, monkeypatch):
     monkeypatch.setattr(balance, "BATCHES", 1)
-    monkeypatch.setattr(balance, "TOLD", -1.0)
+    monkeypatch.setattr(balance, "MIN_MARGIN", -1.0)
     config = gan_config(8, lr=1e-6, sync_gate=1, calibrate=True, recon_frames=2, settle=0.2, sync_ramp=0.2, **TERMS)
     quiet = {"log_every": 1, "eval_every": 2}
     whole = task(blob, config)
@@ -118,7 +118,7 @@ def test_a_run_with_gate_and_calibration_resumes_as_if_uninterrupted(blob, tmp_p
 
 
 def test_calibration_brings_each_term_into_its_band_once(blob, tmp_path, monkeypatch):
-    monkeypatch.setattr(balance, "TOLD", -1.0)
+    monkeypatch.setattr(balance, "MIN_MARGIN", -1.0)
     learner = task(blob, gan_config(40, calibrate=True, **TERMS))
     for index in range(4):
         learner.step(index)
@@ -143,14 +143,14 @@ def test_a_critic_is_weighed_when_it_tells_real_from_generated(blob):
         learner.step(index)
     assert set(learner.calibration.scales[64]) == {"sync", "frequency"}, "after 4 steps it knows nothing"
     for _ in range(20):
-        learner.calibration.hear({"real64": 0.7, "fake64": 0.3, "l1": 0.1})
+        learner.calibration.observe({"real64": 0.7, "fake64": 0.3, "l1": 0.1})
     for index in range(4, 8):
         learner.step(index)
     assert "gan" in learner.calibration.scales[64]
 
 
 def test_a_critic_of_detail_keeps_its_weight(blob, monkeypatch):
-    monkeypatch.setattr(balance, "TOLD", -1.0)
+    monkeypatch.setattr(balance, "MIN_MARGIN", -1.0)
     critics = {r: {**c, "sees": "detail"} for r, c in TERMS["discriminators"].items()}
     learner = task(blob, gan_config(40, calibrate=True, **{**TERMS, "discriminators": critics}))
     for index in range(4):
@@ -170,10 +170,10 @@ def test_without_calibration_weights_are_what_was_set(blob):
 def test_the_dearest_terms_may_look_at_some_frames_of_each_clip(blob):
     some = task(blob, gan_config(4, recon_frames=2, **TERMS | {"batch": 10}))
     rng = np.random.default_rng(0)
-    picked = [some.looked_at(rng, 10) for _ in range(20)]
+    picked = [some.sampled_frames(rng, 10) for _ in range(20)]
     assert all(len(p) == 4 and (p[:2] < 5).all() and (p[2:] >= 5).all() for p in picked)
     assert len({tuple(p.tolist()) for p in picked}) > 5
-    assert task(blob, gan_config(4)).looked_at(rng, 10) is None
+    assert task(blob, gan_config(4)).sampled_frames(rng, 10) is None
     report = some.step(1)
     assert all(np.isfinite(v) for v in report.values())
 

@@ -62,7 +62,7 @@ def work(out):
     config = SyncTrainConfig(model=SyncNetConfig(width=2, audio_width=4, blocks=0.0), batch=4, negatives=2,
                              loop=LoopConfig(steps=4))  # fmt: skip
     faces = PackedSet.of([talking_blob(128, 40)])
-    with mock.patch.object(syncnet, "CALIBRATION", 2):  # batches: how well it judges is not looked at
+    with mock.patch.object(syncnet, "CALIBRATION_BATCHES", 2):  # batches: how well it judges is not looked at
         run(SyncTask(config, faces, {"held": faces}, fabric), out / "sync", small)
 
 

@@ -19,7 +19,7 @@ from sidgan.errors import InputError, counted
 from sidgan.files import check_target, require_apart, require_ending
 from sidgan.nn import Generator
 from sidgan.nn.baselines import Critics
-from sidgan.train.growth import onto, trunk_of
+from sidgan.train.growth import trunk_of, with_trunk
 from sidgan.types import Float, Show
 
 MIN_FRAMES = 50  #: two seconds: with less there is nothing to learn from
@@ -293,7 +293,7 @@ def _adapt_one(
         best_at=seen.share, kept=seen.refusal is None, refusal=seen.refusal, note=note,
         **_figures(best.before, seen.look, hears),
     )  # fmt: skip
-    return Adapted(material.tracks, onto(whole, seen.generator) if report.kept else whole, report)
+    return Adapted(material.tracks, with_trunk(whole, seen.generator) if report.kept else whole, report)
 
 
 def _figures(before: Look, after: Look, hears: bool) -> dict[str, Any]:

@@ -1,18 +1,18 @@
-"""Training: one loop, and what it trains.
+"""Training: one loop for all networks.
 
 ::
 
     runs ─ settings, data, run folder ─▶ loop ─ steps ─▶ Task ─┬─ syncnet    the sync expert (Sec. 3.3.1)
                                           │                    ├─ gan        the generator (Sec. 3.3.3, 3.4)
-          counts, logs, judges, saves, resumes                 ├─ listener   an audio encoder, from speech alone
-                                                               └─ occlusion  what covers a face
+     counts, logs, evaluates, saves, resumes                  ├─ listener   an audio encoder, from speech alone
+                                                               └─ occlusion  finds what covers a face
 
 =============  =====================================================================================================
-a step         `batch` what it sees, `augment`, `pairs` right and wrong ones, `next_batch` made while the last is
-               learnt from, `precision`, `rate`, `average`, `processes` several that train together
-the generator  `schedule` when what joins in, `balance` how strongly each loss pulls, `growth` between sizes,
-               `settings`
-is it well?    `alignment` before the run, `diagnosis` of an expert, `health` of a generator, `judging`
+a step         `batch` (input), `augment`, `pairs` (right and wrong pairs), `next_batch` (prefetch), `precision`
+               (update), `rate` (learning rate), `average` (of weights), `processes` (distributed training)
+the generator  `schedule` (when levels and losses start), `balance` (gradient of each loss), `growth` (warm start from
+               a smaller size), `settings`
+monitoring     `alignment` (of the data), `diagnosis` (of an expert), `health` and `judging` (of a generator)
 on disk        `folder`
 =============  =====================================================================================================
 """

@@ -1,4 +1,4 @@
-"""The running average of a network's weights, which is what is judged and written."""
+"""The running average of a network's weights, which is evaluated and exported."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from torch import nn
 
 @torch.no_grad()
 def average_in(mean: nn.Module, net: nn.Module, index: int, decay: float) -> None:
-    """Move ``mean`` towards ``net`` after step ``index``; at first faster than ``decay`` says, to forget the start.
+    """Move ``mean`` towards ``net`` after step ``index``; faster than ``decay`` at first, to forget the start.
 
-    Buffers, such as the statistics of normalisations, are copied.
+    Buffers, such as normalisation statistics, are copied.
     """
     decay = min(decay, (1 + index) / (10 + index))
     for kept, value in zip(mean.parameters(), net.parameters(), strict=True):
@@ -21,9 +21,9 @@ def average_in(mean: nn.Module, net: nn.Module, index: int, decay: float) -> Non
 
 @torch.no_grad()
 def take_back(net: nn.Module, mean: nn.Module) -> None:
-    """After a step that is left out: give ``net`` back the buffers of the step before, which `average_in` has copied.
+    """After a skipped step, restore the buffers of ``net`` from the step before, which `average_in` has copied.
 
-    Statistics of normalisations move whenever a network looks at a batch, and one that holds no numbers spoils them.
+    Normalisation statistics are updated in every forward pass, and a batch with NaN would spoil them.
     """
     for buffer, before in zip(net.buffers(), mean.buffers(), strict=True):
         buffer.copy_(before)

@@ -1,7 +1,7 @@
-"""Why an expert does not learn: a test before the run, and a watch over its loss that names the likely cause.
+"""Why an expert does not learn: a test before the run, and a plateau watch that names the likely cause.
 
-An expert that has learnt nothing has a loss of ln 2 = 0.69, and most runs that fail stay there without a word. What
-keeps them there can be measured without the expert: see `measure` and `explain`.
+An expert that has learnt nothing has a loss of ln 2 = 0.69, and most failing runs stay there. The causes can be
+measured without the expert: see `measure` and `explain`.
 """
 
 from __future__ import annotations
@@ -18,30 +18,30 @@ from torch import Tensor
 from sidgan.config import SyncNetConfig
 from sidgan.errors import ConfigError, DataError, counted
 from sidgan.nn import SyncNet, lower_half_windows
-from sidgan.train.alignment import ENOUGH, Alignment, measure_alignment
+from sidgan.train.alignment import MIN_FRAMES, Alignment, measure_alignment
 from sidgan.train.pairs import SyncPairs, draw_pairs, pair_loss, same_sound
 
 if TYPE_CHECKING:
     from sidgan.train.syncnet import SyncTask
 
-STUCK = 0.66  #: mean loss above which an expert has learnt nothing yet
-WINDOWS, WRONG = 8, 3  #: of the test before the run: windows, and wrong sounds for each
-LEARNT, TRIES = 0.5, 100  #: loss they must get under, and within how many steps; most networks need 5, slow ones 50
-USUAL_RATE = 1e-3  #: a learning rate with which every network here learns the windows
-UNHEARD = 0.5  #: share of wrong sounds that nobody can tell from the right one
-GROWN, MOVED = 5.0, 0.03  #: weights relative to where they began: larger than this, or moved by less
-BAR = 40  #: characters of the longest bar of a histogram
+STUCK = 0.66  #: mean loss above which an expert counts as not having learnt anything
+WINDOWS, NEGATIVES = 8, 3  #: in the self-test: number of windows, and of wrong sounds for each
+LEARNT_LOSS, MAX_STEPS = 0.5, 100  #: loss to get under, and steps for it; most networks need 5, slow ones 50
+USUAL_RATE = 1e-3  #: a learning rate at which every preset memorises the windows
+MAX_SAME_SOUND = 0.5  #: largest share of wrong sounds that equal the right one
+MAX_GROWTH, MIN_MOVE = 5.0, 0.03  #: bounds of `Facts.grown` and `Facts.moved` for a suitable learning rate
+BAR_LENGTH = 40  #: length of the longest bar of the histogram, characters
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What was measured of an expert in training.
+    """Measurements of an expert in training and of its data.
 
     Attributes:
-        alignment: of the training set; ``None`` where there is too little to measure.
-        unheard: share of wrong sounds that sound like the right one.
-        grown: median norm of a layer's weights, relative to what it was before the first step.
-        moved: median distance they have come from there, relative to it.
+        alignment: of the training set; ``None`` if it is too small to measure.
+        unheard: share of wrong sounds that equal the right one.
+        grown: norm of a layer's weights relative to its initial norm; median over the layers.
+        moved: distance of a layer's weights from the initial ones, relative to the same norm; median likewise.
     """
 
     alignment: Alignment | None
@@ -52,7 +52,7 @@ class Facts:
 
 @dataclass(frozen=True)
 class Finding:
-    """A cause: its name, what speaks for it, what to do."""
+    """A likely cause, the evidence for it, and the remedy."""
 
     cause: str
     evidence: str
@@ -63,9 +63,9 @@ class Finding:
 
 
 def explain(facts: Facts) -> Finding | None:
-    """The likely cause for a loss that stays near 0.69, or ``None`` where nothing measured is out of the ordinary."""
+    """The likely cause of a loss that stays near 0.69, or ``None`` if all measurements are normal."""
     found = facts.alignment
-    if facts.unheard > UNHEARD:
+    if facts.unheard > MAX_SAME_SOUND:
         return Finding("negatives too similar", f"{facts.unheard:.0%} of the wrong sounds equal the right one",
                        "leave out clips that are silent or hold one note")  # fmt: skip
     if found is not None and found.related and not found.steady:
@@ -75,20 +75,20 @@ def explain(facts: Facts) -> Finding | None:
         side = "lags" if found.lag > 0 else "leads"
         return Finding("mels misaligned", f"the picture {side} the sound by {abs(found.lag)} frames in all clips",
                        "such a shift comes from preparation: align mels and frames, and prepare again")  # fmt: skip
-    if found is not None and not found.related and found.frames >= ENOUGH:
+    if found is not None and not found.related and found.frames >= MIN_FRAMES:
         return Finding("data out of sync", f"no common lag matches mouths and sounds in {found.frames} frames",
                        "prepare the footage again and drop clips with an offset far from 0")  # fmt: skip
-    if facts.grown > GROWN:
+    if facts.grown > MAX_GROWTH:
         return Finding("learning rate too high", f"the weights have grown to {facts.grown:.1f} times their size",
                        "divide lr by 10")  # fmt: skip
-    if facts.moved < MOVED:
+    if facts.moved < MIN_MOVE:
         return Finding("learning rate too low", f"the weights have moved by only {facts.moved:.2%}",
                        "multiply lr by 10")  # fmt: skip
     return None
 
 
 def diagnose(task: SyncTask) -> str:
-    """One line about an expert whose loss stays near 0.69. Training goes on as if this had not been called."""
+    """One line about an expert whose loss stays near 0.69. The state of the training does not change."""
     facts = measure(task)
     found = explain(facts)
     if found is not None:
@@ -101,17 +101,17 @@ def diagnose(task: SyncTask) -> str:
 
 
 def measure(task: SyncTask) -> Facts:
-    """Facts about an expert in training and its data; takes seconds."""
-    _, mels = draw_pairs(np.random.default_rng(0), task.train, 64, WRONG)
+    """Measure an expert in training and its data; takes seconds."""
+    _, mels = draw_pairs(np.random.default_rng(0), task.train, 64, NEGATIVES)
     layers = [p.detach() for p in task.net.parameters() if p.dim() == 4]
     ratios = [(float(now.norm() / then.norm()), float((now - then.to(now)).norm() / then.norm()))
               for now, then in zip(layers, task.origin, strict=True)]  # fmt: skip
     grown, moved = np.median(ratios, 0)
-    return Facts(measure_alignment(task.train), _unheard(mels), float(grown), float(moved))
+    return Facts(measure_alignment(task.train), _same_sound_share(mels), float(grown), float(moved))
 
 
-def _unheard(mels: Tensor) -> float:
-    """Share of the wrong sounds of (B, M, 1, 80, 28) that are like the first of their row."""
+def _same_sound_share(mels: Tensor) -> float:
+    """Share of the wrong sounds in (B, M, 1, 80, 28) that equal the right one, the first of each row."""
     return float(torch.stack([same_sound(m[:1], m[1:]) for m in mels]).float().mean())
 
 
@@ -119,25 +119,25 @@ def _unheard(mels: Tensor) -> float:
 
 
 def self_test(task: SyncTask) -> str:
-    """Let a fresh network learn a handful of windows by heart, which needs no sync, only sound plumbing.
+    """Let a new network memorise a few windows. This needs no sync, but a working data path and learning rate.
 
-    Neither the task's weights nor its random numbers change.
+    Neither the task's weights nor its random state change.
 
     Returns:
         A line to log.
 
     Raises:
-        DataError: the windows hold nothing to learn.
-        ConfigError: the learning rate or the network is at fault.
+        DataError: the windows contain nothing to learn from.
+        ConfigError: the learning rate or the network is unsuitable.
     """
     model, lr = task.config.model, task.config.lr
-    faces, mels = draw_pairs(np.random.default_rng(task.config.seed), task.train, WINDOWS, WRONG)
+    faces, mels = draw_pairs(np.random.default_rng(task.config.seed), task.train, WINDOWS, NEGATIVES)
     video, mels = (x.to(task.fabric.device) for x in (lower_half_windows(faces, model.face), mels))
     if not bool(torch.isfinite(mels).all()):
         raise DataError("the mels contain NaN or infinite values; prepare the data again")
     if float((video - video[:1]).abs().max()) < 1 / 255:
         raise DataError("all frames are the same, but an expert needs moving faces; check the clips")
-    if _unheard(mels) > UNHEARD:
+    if _same_sound_share(mels) > MAX_SAME_SOUND:
         raise DataError("right and wrong sounds are the same, as in silent clips; leave such clips out")
     steps = _steps_to_learn(model, video, mels, lr)
     if steps is None:
@@ -146,21 +146,21 @@ def self_test(task: SyncTask) -> str:
             raise ConfigError(f"the network cannot memorise {WINDOWS} windows; check the settings of [model], or "
                               "switch this test off: --set self_test=false")  # fmt: skip
         side = "low" if lr < USUAL_RATE else "high"
-        raise ConfigError(f"the learning rate {lr:g} is too {side}: {WINDOWS} windows are not memorised within {TRIES} "
-                          f"steps, but within {usual} at {USUAL_RATE:g}; "
+        raise ConfigError(f"the learning rate {lr:g} is too {side}: {WINDOWS} windows are not memorised within "
+                          f"{MAX_STEPS} steps, but within {usual} at {USUAL_RATE:g}; "
                           "change lr, or switch this test off: --set self_test=false")  # fmt: skip
     return f"self-test: a new network memorises {WINDOWS} windows within {steps} steps"
 
 
 def _steps_to_learn(model: SyncNetConfig, video: Tensor, mels: Tensor, lr: float) -> int | None:
-    """Steps a fresh network needs for these windows, up to `TRIES`."""
+    """Steps that a new network needs to memorise these windows; ``None`` if more than `MAX_STEPS`."""
     with torch.random.fork_rng(), torch.enable_grad():
         torch.manual_seed(0)
         net = SyncPairs(SyncNet(model)).to(video.device).train()
         optimiser = torch.optim.Adam(net.parameters(), lr=lr)
-        for step in range(TRIES):
+        for step in range(MAX_STEPS):
             loss = pair_loss(net(video, mels))
-            if loss.item() < LEARNT:
+            if loss.item() < LEARNT_LOSS:
                 return step
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
@@ -170,16 +170,16 @@ def _steps_to_learn(model: SyncNetConfig, video: Tensor, mels: Tensor, lr: float
 
 
 def offset_histogram(records: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Lines that show the offsets measured while the footage was prepared, from the manifest's records.
+    """A text histogram of the offsets that were measured during preparation, from the manifest's records.
 
-    Only clips with enough evidence were moved (see `sidgan.data.offset`); of short clips the number is mostly chance.
+    Only offsets with enough evidence were corrected (see `sidgan.data.offset`); those of short clips are mostly noise.
     """
     kept = [r for r in records if r.get("kept", True) and "offset" in r]
     if not kept:
         return []
     moved = Counter(int(r["offset"]) for r in kept if r.get("corrected"))
     clips = Counter(int(r["offset"]) for r in kept)
-    scale = min(1.0, BAR / max(clips.values()))
+    scale = min(1.0, BAR_LENGTH / max(clips.values()))
     lines = [f"offsets of {counted(len(kept), 'clip')} in frames, +: picture late (#: sure, corrected; .: uncertain)"]
     for lag in sorted(clips):
         sure, rest = (int(np.ceil(scale * n)) for n in (moved[lag], clips[lag] - moved[lag]))
@@ -191,17 +191,17 @@ def offset_histogram(records: Iterable[Mapping[str, Any]]) -> list[str]:
 
 
 class PlateauWatch:
-    """Tells when a loss has stayed near 0.69: for ``patience`` steps, then for twice as many, and so on.
+    """Detects that a loss stays near 0.69: for ``patience`` steps, then for twice as many, and so on.
 
     Args:
-        patience: steps; 0 never tells.
+        patience: number of steps; 0 disables the watch.
     """
 
     def __init__(self, patience: int) -> None:
         self.patience, self.count, self.total = patience, 0, 0.0
 
     def add(self, loss: float) -> bool:
-        """Take in a step's loss; whether it is time to ask for the cause."""
+        """Add a step's loss; returns whether it is time to look for the cause."""
         if self.patience == 0 or not np.isfinite(loss):
             return False
         self.count += 1
@@ -218,14 +218,14 @@ class PlateauWatch:
         return dict(vars(self))
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from `state`."""
+        """Restore `state`."""
         vars(self).update(state)
 
 
 def too_easy(scores: Mapping[str, float]) -> str | None:
-    """A warning where wrong sounds are told apart and yet the moment is not found (`sidgan.train.syncnet.pair_scores`).
+    """A warning if wrong sounds are recognised but the right lag is not found (`sidgan.train.syncnet.pair_scores`).
 
-    Then the wrong sounds differ from the right one in more than the moment, in loudness or mood perhaps.
+    The wrong sounds then differ from the right one in more than timing, perhaps in loudness.
     """
     if scores["ranked"] < 0.9 or not scores["within1"] < 0.35:
         return None

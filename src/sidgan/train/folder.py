@@ -1,4 +1,4 @@
-"""The folder of a run: found or made, held by one training at a time, and gone on with under the same settings only."""
+"""The folder of a run: created or reused, locked by one training at a time, resumed only with the same settings."""
 
 from __future__ import annotations
 
@@ -25,49 +25,49 @@ def new_run(parent: Path, name: str) -> Path:
 
 @contextmanager
 def run_folder(fabric: Fabric, config: Any, folder: Path | None, name: str) -> Iterator[Path]:
-    """Hold the folder of a run for as long as the block lasts. Enter it before data is loaded, which takes long.
+    """Create and lock the folder of a run for the duration of the block. Enter it before loading data, which is slow.
 
-    If the block fails before anything was written into it, a new folder is removed again, and one that was there is
-    left as it was found.
+    If the block fails before anything was written into the folder, a new folder is removed again, and an existing one
+    is left unchanged.
 
     Args:
         config: settings of the training, a dataclass.
-        folder: a run to go on with, or a new one; by default the next free ``runs/NNN-name``.
+        folder: a run to resume, or a new folder; by default the next free ``runs/NNN-name``.
 
     Raises:
-        CheckpointError: the run was begun with other settings.
-        OutputError: the folder cannot be made, or another training holds it.
+        CheckpointError: the run was started with other settings.
+        OutputError: the folder cannot be created, or another training is running in it.
     """
     folder = fabric.broadcast(folder or new_run(Path("runs"), name))
-    made, held = [path for path in (folder, *folder.parents) if not path.exists()], False
+    new_folders, holds_lock = [path for path in (folder, *folder.parents) if not path.exists()], False
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         found = set(os.listdir(folder))
-    if found == {"lock"}:  # of a training that was killed while it loaded
+    if found == {"lock"}:  # left by a training that was killed while loading data
         found = set()
     try:
-        with _alone(fabric, folder):
-            held = fabric.is_global_zero
+        with _locked(fabric, folder):
+            holds_lock = fabric.is_global_zero
             before = _settings_of(folder / "config.json")
             if before is not None and not same_run(config, before):
                 raise CheckpointError(f"{folder} was started with other settings{_differing(before, to_dict(config))}; "
                                       "use the same settings, or another --run folder")  # fmt: skip
             yield folder
     except BaseException:
-        with suppress(OSError):  # another run has come into a folder above
-            if held and set(os.listdir(folder)) - found == {"lock"}:
+        with suppress(OSError):  # a parent folder is used by another run in the meantime
+            if holds_lock and set(os.listdir(folder)) - found == {"lock"}:
                 (folder / "lock").unlink()
-                for path in made:
+                for path in new_folders:
                     path.rmdir()
         raise
 
 
 @contextmanager
-def _alone(fabric: Fabric, folder: Path) -> Iterator[None]:
-    """Hold a run folder for the processes of one training: two would mix their files.
+def _locked(fabric: Fabric, folder: Path) -> Iterator[None]:
+    """Lock a run folder for the processes of one training: two trainings would mix their files.
 
     Raises:
-        OutputError: another training holds it.
+        OutputError: another training holds the lock.
     """
     taken = False
     with ExitStack() as stack:
@@ -78,7 +78,7 @@ def _alone(fabric: Fabric, folder: Path) -> Iterator[None]:
                 portable.hold(lock)
             except BlockingIOError:
                 taken = True
-            except OSError:  # file systems of clusters may have no locks; nothing is held there
+            except OSError:  # file systems of clusters may not support locks: go on without one
                 pass
         if fabric.broadcast(taken):
             raise OutputError(f"another training is running in {folder}; wait for it, stop it, or give another --run "
@@ -87,11 +87,11 @@ def _alone(fabric: Fabric, folder: Path) -> Iterator[None]:
 
 
 def keep_settings(folder: Path, config: Any) -> None:
-    """Write the settings of a run into its folder, unless they are there.
+    """Write the settings of a run into its folder, unless the same are there.
 
     Raises:
-        CheckpointError: those that are there cannot be read.
-        OutputError: they cannot be written.
+        CheckpointError: the existing settings cannot be read.
+        OutputError: the settings cannot be written.
     """
     settings, path = to_dict(config), folder / "config.json"
     if _settings_of(path) != settings:
@@ -99,7 +99,7 @@ def keep_settings(folder: Path, config: Any) -> None:
 
 
 def _settings_of(path: Path) -> dict[str, Any] | None:
-    """What a run's ``config.json`` says, ``None`` where there is none."""
+    """The content of a run's ``config.json``, ``None`` if there is no such file."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -113,27 +113,27 @@ def _settings_of(path: Path) -> dict[str, Any] | None:
 
 
 def same_run(config: Any, begun: dict[str, Any]) -> bool:
-    """Whether a run that was begun with the settings ``begun`` may go on with ``config``.
+    """Whether a run that was started with the settings ``begun`` may be resumed with ``config``.
 
-    Settings that did not exist then count with their defaults.
+    Settings that did not exist at that time count with their defaults.
     """
     try:
         before = to_dict(from_dict(type(config), begun))
     except ConfigError:
         return False
-    return _essence(before) == _essence(to_dict(config))
+    return _fixed_settings(before) == _fixed_settings(to_dict(config))
 
 
 def _differing(before: dict[str, Any], now: dict[str, Any]) -> str:
-    """Which settings are not what they were, where that can be told in a few words."""
-    one, other = ({k: v for k, v in _essence(s).items() if not isinstance(v, dict)} for s in (before, now))
+    """Up to three changed settings, in parentheses; empty if only tables changed."""
+    one, other = ({k: v for k, v in _fixed_settings(s).items() if not isinstance(v, dict)} for s in (before, now))
     names = [name for name in other if one.get(name) != other[name]]
-    told = ", ".join(f"{name} was {one[name]} and is {other[name]}" for name in names[:3] if name in one)
-    return f" ({told})" if told else ""
+    changes = ", ".join(f"{name} was {one[name]} and is {other[name]}" for name in names[:3] if name in one)
+    return f" ({changes})" if changes else ""
 
 
-def _essence(values: dict[str, Any]) -> dict[str, Any]:
-    """Settings without those that may change when a run is resumed."""
+def _fixed_settings(values: dict[str, Any]) -> dict[str, Any]:
+    """The settings that must not change when a run is resumed."""
     free, loop = {"loop", "self_test", "watch"}, values.get("loop")
-    steps = loop.get("steps") if isinstance(loop, dict) else None  # the file may be another program's
+    steps = loop.get("steps") if isinstance(loop, dict) else None  # the file may belong to another program
     return {k: v for k, v in values.items() if k not in free} | {"steps": steps}

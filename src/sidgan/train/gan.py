@@ -1,4 +1,4 @@
-"""Training the generator: reconstruct the hidden mouth from the sound, coarse levels first (Sec. 3.3.3, 3.4)."""
+"""Train the generator to reconstruct the hidden mouth from the sound, coarse levels first (Sec. 3.3.3, 3.4)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from sidgan.nn.baselines import Critics, build
 from sidgan.train.average import average_in, take_back
 from sidgan.train.balance import BANDS, Calibration, gradient_balance
 from sidgan.train.batch import Batch, at_level, prepare_batch
-from sidgan.train.growth import begun
+from sidgan.train.growth import warm_start
 from sidgan.train.health import critic_figures, modulation, sync_figures, warnings
 from sidgan.train.judging import judge, spread, write_strip
 from sidgan.train.loop import Notes, left_out
@@ -44,33 +44,34 @@ from sidgan.train.settings import GanTrainConfig
 __all__ = ["GanTask", "GanTrainConfig"]
 
 
-def _groups(net: Generator, config: GanTrainConfig) -> list[dict[str, Any]]:
-    """Parameters as an optimiser takes them, by the ``scale`` of their learning rate; freezes a trunk that has none."""
-    within = set(net.within) if config.generator.trunk else set()
-    parts: dict[float, list[Tensor]] = {}
-    hearing: list[Tensor] = []
+def _parameter_groups(net: Generator, config: GanTrainConfig) -> list[dict[str, Any]]:
+    """Optimiser groups with a ``scale`` of the learning rate each; freezes the trunk if ``trunk_lr`` is 0."""
+    trunk = set(net.within) if config.generator.trunk else set()
+    by_scale: dict[float, list[Tensor]] = {}
+    audio: list[Tensor] = []
     for name, parameter in net.named_parameters():
-        parameter.requires_grad_(parameter.requires_grad and (config.trunk_lr > 0 or name not in within))
+        parameter.requires_grad_(parameter.requires_grad and (config.trunk_lr > 0 or name not in trunk))
         if name.startswith("audio."):
-            hearing.append(parameter)
+            audio.append(parameter)
         else:
-            parts.setdefault(config.trunk_lr if name in within else 1.0, []).append(parameter)
-    groups: list[dict[str, Any]] = [{"params": some, "scale": scale} for scale, some in parts.items() if scale]
-    return groups + ([{"params": hearing, "scale": config.audio_lr}] if config.audio_lr else [])
+            by_scale.setdefault(config.trunk_lr if name in trunk else 1.0, []).append(parameter)
+    groups: list[dict[str, Any]] = [{"params": part, "scale": scale} for scale, part in by_scale.items() if scale]
+    return groups + ([{"params": audio, "scale": config.audio_lr}] if config.audio_lr else [])
 
 
 class GanTask(Notes):
     """A generator in training; see `sidgan.train.loop.Task`.
 
     Args:
-        expert: gives the audio encoder and the sync loss; without one both are learnt from nothing, for tests.
-        start: weights to go on from; of a smaller generator too (`sidgan.train.growth`).
-        vgg: needed where a level has a ``features`` weight.
-        ears: audio encoder to begin with; by default that of ``start``, or else the expert's.
-        rivals: critics to go on from, at levels where they are of the same settings; others begin with nothing.
+        expert: provides the sync loss and the audio encoder; without it there is no sync loss, and the audio encoder
+            starts untrained (for tests).
+        start: generator to start from, possibly a smaller one (`sidgan.train.growth`).
+        vgg: needed if a level has a ``features`` weight.
+        ears: initial audio encoder; by default that of ``start``, or else the expert's.
+        rivals: initial critics, used at levels where their settings match; the others start untrained.
 
     Raises:
-        ConfigError: ``start`` or the data is of another size than the settings say, or a network is missing.
+        ConfigError: the settings do not match ``start``, the data or the expert, or a network is missing.
     """
 
     def __init__(
@@ -87,7 +88,7 @@ class GanTask(Notes):
         self.share = share(fabric, config.batch, SYNC_FRAMES)
         self.gate, self.calibration = SyncGate(config.sync_gate), Calibration()
         super().__init__()
-        net = build(config.generator) if start is None else begun(start, config.generator)
+        net = build(config.generator) if start is None else warm_start(start, config.generator)
         if net.ears is None:
             require(ears is None, f"a {config.generator.kind} generator trains its own audio encoder; leave --ears out")
         elif ears is None and expert is not None and start is None:
@@ -107,7 +108,7 @@ class GanTask(Notes):
             expert.eval().requires_grad_(False).to(fabric.device)
         betas = (config.betas[0], config.betas[1])
         net.recompute(config.recompute)
-        optimiser = torch.optim.Adam(_groups(net, config), lr=config.lr, betas=betas)
+        optimiser = torch.optim.Adam(_parameter_groups(net, config), lr=config.lr, betas=betas)
         self.net, self.optimiser = fabric.setup(net, optimiser)
         self.critics: Any = None
         self.critic_optimiser: Any = None
@@ -130,16 +131,16 @@ class GanTask(Notes):
         rng = step_rng(self.config.seed, index, self.fabric)
         references = int(rng.integers(self.config.references)) + 1 if self.config.references > 1 else 1
         windows = self.train.windows(rng, self.share // frames, frames, references)
-        batch = prepare_batch(windows, self.changing(rng), self.config.identity).to(self.fabric.device)
+        batch = prepare_batch(windows, self.augmentation_rng(rng), self.config.identity).to(self.fabric.device)
         self.net.train()
         if self.net.module.ears is not None:
-            self.net.module.ears.eval()  # its statistics are the expert's: batches here are small and correlated
+            self.net.module.ears.eval()  # keep the expert's batch statistics: batches here are small and correlated
         if self.config.calibrate:
             self.calibration.update(self, index, now)
         fade = now.fade if now.fade < 1 else None
         queries = batch.shown_to(self.config.generator)
         images = self.net(queries, batch.reference, batch.mels, now.level, fade, batch.placed)
-        some = self.looked_at(rng, len(batch.target))
+        some = self.sampled_frames(rng, len(batch.target))
         features = index % self.config.features_every == 0
         losses = self._losses(images, batch, now, sync, some, features)
         total = torch.stack(list(losses.values())).sum()
@@ -149,18 +150,18 @@ class GanTask(Notes):
             average_in(self.ema, self.net.module, index, self.config.ema)
             if now.gan_levels and self.critics is not None:
                 scores = self._train_critics(images, batch, now, some)
-                self.calibration.hear(scores)
+                self.calibration.observe(scores)
                 report |= scores
         else:
             take_back(self.net.module, self.ema)
         return report
 
-    def changing(self, rng: np.random.Generator) -> np.random.Generator | None:
-        """What `prepare_batch` draws its random changes from, if there are to be any."""
+    def augmentation_rng(self, rng: np.random.Generator) -> np.random.Generator | None:
+        """The generator for augmentation in `prepare_batch`; ``None`` if augmentation is off."""
         return rng if self.config.augment else None
 
-    def looked_at(self, rng: np.random.Generator, count: int) -> Tensor | None:
-        """The frames of ``count`` that the dearest terms look at, ``recon_frames`` of every five; ``None`` for all."""
+    def sampled_frames(self, rng: np.random.Generator, count: int) -> Tensor | None:
+        """Indices of the frames for the expensive terms, ``recon_frames`` of every five; ``None`` for all."""
         kept = self.config.recon_frames
         if kept == SYNC_FRAMES:
             return None
@@ -171,7 +172,7 @@ class GanTask(Notes):
     def _losses(
         self, images: dict[int, Tensor], batch: Batch, now: Moment, sync: bool, some: Tensor | None, features: bool
     ) -> dict[str, Tensor]:
-        """The weighted terms of Eq. 4, summed over the active levels; a level that fades in counts by its share."""
+        """The weighted terms of Eq. 4, summed over the active levels; a level being faded in counts by its fade."""
         losses: dict[str, Tensor] = {}
         only = None if features else {"l1", *BANDS} - {"features"}
         for level, image in images.items():
@@ -191,13 +192,13 @@ class GanTask(Notes):
         """The weighted terms of Eq. 4 at one level.
 
         Args:
-            level: r, one of the outputs.
+            level: r, the side of the output, px.
             image: (N, 3, r, r), the output.
-            batch: what it was drawn from; windows of five frames where ``sync`` is not 0.
-            sync: ramp of the sync loss, 0 leaves it out.
-            gan: whether critics have their say.
-            some: the frames that features, frequency and gan look at, all by default.
-            only: names of the terms to compute, all by default.
+            batch: its input; must consist of windows of five frames if ``sync`` is not 0.
+            sync: factor of the sync loss, 0 to 1; 0 omits it.
+            gan: whether to include the adversarial term.
+            some: indices of the frames for features, frequency and gan; all by default.
+            only: names of the terms to compute; all by default.
         """
         weights = self.weights_at(level)
         if only is not None:
@@ -211,14 +212,14 @@ class GanTask(Notes):
         if weights.frequency:
             losses["frequency"] = weights.frequency * focal_frequency_loss(part, true_part)
         if gan and weights.gan and self.critics is not None and str(level) in self.critics.module:
-            wants = RIVALRY[self.config.critics[level].kind][1]
+            generator_loss = RIVALRY[self.config.critics[level].kind][1]
             heard = batch.mels if some is None else batch.mels[some]
-            losses["gan"] = weights.gan * wants(self._score(level, part, heard))
+            losses["gan"] = weights.gan * generator_loss(self._score(level, part, heard))
         if sync and weights.sync and self.expert is not None:
             losses["sync"] = sync * weights.sync * self._sync_loss(self.expert, image, batch.sync_mel)
         return losses
 
-    # Networks run in the precision of the run; the losses compute in float32 whatever they are given.
+    # Networks run in the precision of the run; the losses convert to float32.
 
     def _feature_loss(self, vgg: VGG19, image: Tensor, truth: Tensor) -> Tensor:
         compare = contextual_loss if self.config.features == "contextual" else perceptual_loss
@@ -229,7 +230,7 @@ class GanTask(Notes):
     def _sync_loss(self, expert: SyncNet, image: Tensor, mels: Tensor) -> Tensor:
         seen = lower_half_windows(image.view(-1, SYNC_FRAMES, *image.shape[1:]), expert.config.face)
         with self.fabric.autocast():
-            cosine = expert(seen, mels)  # frozen: only the picture gets a gradient
+            cosine = expert(seen, mels)  # frozen: the gradient flows to the picture only
         return sync_loss(cosine)
 
     def _score(self, level: int, image: Tensor, mels: Tensor) -> Tensor:
@@ -237,13 +238,13 @@ class GanTask(Notes):
             return self.critics.module[str(level)](image, mels)
 
     def weights_at(self, level: int) -> LossWeights:
-        """Weights of Eq. 4 at an output as they are now, calibrated where that is wanted."""
+        """Current weights of Eq. 4 at an output, including calibration."""
         weights, scale = self.config.weights_at(level), self.calibration.scale
         return replace(weights, **{t: getattr(weights, t) * scale(level, t) for t in BANDS})
 
     @contextmanager
-    def critics_asleep(self) -> Iterator[None]:
-        """While critics are looked at, their spectral norms are not updated."""
+    def critics_in_eval(self) -> Iterator[None]:
+        """Put the critics into eval mode, in which spectral normalisation is not updated."""
         if self.critics is None:
             yield
             return
@@ -260,10 +261,10 @@ class GanTask(Notes):
         for level in (r for r in now.gan_levels if str(r) in self.critics.module):
             both = (at_level(batch.target, level), images[level].detach(), batch.mels)
             real, fake, mels = (x if some is None else x[some] for x in both)
-            shown, heard = [real, fake], [mels, mels]
-            if self.config.critics[level].kind == "sound":  # another's sound makes a real face as wrong
-                shown, heard = [*shown, real], [*heard, mels.roll(len(mels) // 2, 0)]
-            pairs[level] = torch.cat(shown), torch.cat(heard)
+            images_shown, mels_heard = [real, fake], [mels, mels]
+            if self.config.critics[level].kind == "sound":  # for LipGAN, a real face with wrong sound is fake too
+                images_shown, mels_heard = [*images_shown, real], [*mels_heard, mels.roll(len(mels) // 2, 0)]
+            pairs[level] = torch.cat(images_shown), torch.cat(mels_heard)
         if not pairs:
             return {}
         scores: dict[str, float] = {}
@@ -271,8 +272,8 @@ class GanTask(Notes):
         count = len(batch.target if some is None else some)
         for level, score in self.critics(pairs).items():
             real, fake = score[:count], score[count:]
-            told = RIVALRY[self.config.critics[level].kind][0]
-            total = total + told(real, fake)
+            critic_loss = RIVALRY[self.config.critics[level].kind][0]
+            total = total + critic_loss(real, fake)
             scores |= {f"real{level}": real.mean().item(), f"fake{level}": fake.mean().item()}
         return scores | left_out(descend(self.fabric, self.critics, self.critic_optimiser, total))
 
@@ -291,8 +292,8 @@ class GanTask(Notes):
     def evaluate(self, index: int, images: Path) -> Mapping[str, float]:
         """PSNR inside the hidden region with right and with wrong sound, on each held-out set; and a picture strip.
 
-        Where L1 is not alone, also how strongly the other terms pull (`sidgan.train.balance`). Figures that show
-        whether training goes wrong, and warnings where it does, come from `sidgan.train.health`.
+        Also the gradient norms of terms other than L1 (`sidgan.train.balance`), and figures and warnings about the
+        health of the training (`sidgan.train.health`).
         """
         now = moment(self.config, index - 1, self.gate.opened)
         level, share = now.level, index / self.config.loop.steps
@@ -309,7 +310,7 @@ class GanTask(Notes):
             scores |= {f"{name}_{k}": v for k, v in figures.items()}
             if self.fabric.is_global_zero:
                 write_strip(images / f"{index:06d}-{name}.png", windows, seen.images, 8)
-        # Processes must open the gate together, though what they have computed may differ a little.
+        # Processes must open the gate together, though their figures may differ slightly.
         scores |= {"coarse": self.fabric.broadcast(float(np.mean(coarse))), "modulation": modulation(self.ema)}
         if self.gate.add(index, scores["coarse"]):
             self.note(f"the validation L1 has stopped falling at {scores['coarse']:.4f}: the sync loss can start")
@@ -318,7 +319,7 @@ class GanTask(Notes):
         return scores
 
     def state(self) -> dict[str, Any]:
-        """Networks, averages and optimisers; and what the schedule has found out on its way."""
+        """Networks, average, optimisers, scaler, and the state of the sync gate and of the calibration."""
         state: dict[str, Any] = {"net": self.net.state_dict(), "ema": self.ema.state_dict()}
         state |= {"gate": self.gate.state(), "calibration": self.calibration.state()}
         state["precision"] = scaler_state(self.fabric)
@@ -328,11 +329,11 @@ class GanTask(Notes):
         return state
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from `state`."""
+        """Restore `state`."""
         self.net.load_state_dict(state["net"])
         self.ema.load_state_dict(state["ema"])
         self.optimiser.load_state_dict(state["optimiser"])
-        if "gate" in state:  # older runs have none
+        if "gate" in state:  # missing in runs of older versions
             self.gate.restore(state["gate"])
             self.calibration.restore(state["calibration"])
             restore_scaler(self.fabric, state["precision"])
@@ -341,9 +342,9 @@ class GanTask(Notes):
             self.critic_optimiser.load_state_dict(state["critic_optimiser"])
 
     def export(self, path: Path, meta: Mapping[str, Any]) -> None:
-        """Write the averaged generator; its card says whether VGG19 was the published one, and calibrated weights.
+        """Write the averaged generator; its card names the weights of VGG19 and any calibrated loss weights.
 
-        Beside it its critics, if it has any: what goes on from the weights, to a person, needs them to stay sharp.
+        Critics are written beside it: adaptation to a person needs them to keep pictures sharp.
         """
         extra: dict[str, Any] = {"vgg": self.vgg.source} if self.vgg is not None else {}
         if self.config.calibrate:

@@ -1,4 +1,4 @@
-"""A warm start between sizes: a generator goes on as the coarser part of a larger one."""
+"""Warm start between sizes: a trained generator becomes the coarser part of a larger one."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from sidgan.nn import Generator
 from sidgan.nn.baselines import build
 
 
-def begun(start: Generator, config: GeneratorConfig) -> Generator:
-    """A generator of ``config`` that begins with the weights of ``start``.
+def warm_start(start: Generator, config: GeneratorConfig) -> Generator:
+    """A generator of ``config`` that is initialised with the weights of ``start``.
 
-    Where ``start`` is smaller, its blocks, their motions, RGB blocks, encoder stages and audio encoder are taken over
-    at their resolutions; the finer ones, and the encoders' way down to its size, are new. As a ``trunk`` all of it is
-    taken over, and the larger one begins where it was. Where ``start`` has a trunk that ``config`` is of, that goes on.
+    If ``start`` is smaller, its blocks, their motion layers, RGB blocks, encoder stages and audio encoder are copied at
+    their resolutions; finer blocks, and the encoder stages down to the size of ``start``, are new. As a ``trunk``, all
+    of ``start`` is copied, and the output at its size is unchanged. If ``start`` has a trunk of the size of ``config``,
+    only this trunk is used.
 
-    Where only ``config`` hears the sounds around a frame, their shares are new. A compared system goes on as it is.
+    If only ``config`` uses audio context around a frame, its weights are new. Baselines are only resumed unchanged.
 
     Raises:
-        ConfigError: they differ in more than these, or are not equally wide where both have a level.
+        ConfigError: the two differ in other settings, or in the width of a common level.
     """
     if start.config.trunk == config.size:
         start = trunk_of(start)
@@ -44,7 +45,7 @@ def begun(start: Generator, config: GeneratorConfig) -> Generator:
 
 
 def trunk_of(net: Generator) -> Generator:
-    """The smaller generator within one with a trunk, with weights of its own; ``net`` itself where there is none."""
+    """A copy of the trunk of a generator, as a generator; ``net`` itself if it has no trunk."""
     config = net.config
     if not config.trunk:
         return net
@@ -58,8 +59,8 @@ def trunk_of(net: Generator) -> Generator:
     return trunk.train(net.training)
 
 
-def onto(net: Generator, trunk: Generator) -> Generator:
-    """A copy of ``net`` with other weights for its trunk, the opposite of `trunk_of`; without one, ``trunk`` itself."""
+def with_trunk(net: Generator, trunk: Generator) -> Generator:
+    """A copy of ``net`` with the weights of ``trunk``, the inverse of `trunk_of`; ``trunk`` if ``net`` has no trunk."""
     if not net.config.trunk:
         return trunk
     grown = copy.deepcopy(net)

@@ -1,4 +1,4 @@
-"""Is a generator in training well? Figures beside every evaluation, and warnings that name the remedy."""
+"""The health of a generator in training: figures for every evaluation, and warnings that name the remedy."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from sidgan.train.batch import at_level, prepare_batch
 if TYPE_CHECKING:
     from sidgan.train.gan import GanTask
 
-EARLY = 0.25  #: share of the run before which nothing is expected of a generator
-LISTENS = 0.1  #: dB by which the right sound must beat a wrong one
-SYNC_GAP = 0.05  #: by which the sync loss must rise with a wrong sound
-TELLS = 0.1  #: the same on true pictures, below which the expert is no judge
-COPIED = 0.9  #: distance to the reference, relative to that to the truth, below which it was copied
-WON = 0.8  #: mean score of real minus generated patches (1 and 0 are a critic's ideal)
-WINDOWS = 8
+WARN_FROM = 0.25  #: share of the run before which there are no warnings
+MIN_PSNR_GAP = 0.1  #: dB by which mouth PSNR must be better with the right sound than with a wrong one
+MIN_SYNC_GAP = 0.05  #: by which a wrong sound must raise the sync loss
+MIN_EXPERT_GAP = 0.1  #: the same on true frames; below it, the expert's loss is meaningless
+COPY_RATIO = 0.9  #: distance to the reference relative to that to the truth, below which it counts as copied
+MAX_MARGIN = 0.8  #: mean score of real minus generated patches (a perfect critic gives 1 and 0)
+WINDOWS = 8  #: windows that the figures are measured on
 
 
 @torch.no_grad()
@@ -33,9 +33,9 @@ def sync_figures(task: GanTask, data: PackedSet, level: int) -> dict[str, float]
     """Sync loss of the averaged generator at one level on windows of a set, and how much wrong sounds add to it.
 
     Returns:
-        ``sync``: of its pictures with the sound they were drawn for. ``sync_gap``: how much higher it is with the sound
-        of another window. ``sync_truth``, ``sync_truth_gap``: the same of true pictures. Empty without an expert or
-        without weight on the sync loss.
+        ``sync``: loss of generated pictures with the right sound. ``sync_gap``: how much higher the loss is with the
+        sound of another window. ``sync_truth``, ``sync_truth_gap``: the same for true frames. Empty without an expert
+        or without weight on the sync loss.
     """
     if task.expert is None or not any(w.sync for w in task.config.weights.values()):
         return {}
@@ -55,15 +55,18 @@ def sync_figures(task: GanTask, data: PackedSet, level: int) -> dict[str, float]
 
 @torch.no_grad()
 def critic_figures(task: GanTask, levels: tuple[int, ...], level: int) -> dict[str, float]:
-    """Mean scores of real and of generated training pictures by the critics of ``levels``, as in a step."""
+    """Mean scores by the critics of ``levels``: ``real<level>`` of real and ``fake<level>`` of generated pictures.
+
+    The pictures are augmented windows of the training set, as in a training step.
+    """
     if task.critics is None:
         return {}
     rng = np.random.default_rng(0)
-    batch = prepare_batch(task.train.windows(rng, 2 * WINDOWS, 1), task.changing(rng)).to(task.fabric.device)
+    batch = prepare_batch(task.train.windows(rng, 2 * WINDOWS, 1), task.augmentation_rng(rng)).to(task.fabric.device)
     queries = batch.shown_to(task.config.generator)
     images = task.net.module(queries, batch.reference, batch.mels, level, None, batch.placed)
     figures = {}
-    with task.critics_asleep():
+    with task.critics_in_eval():
         for r in (r for r in levels if str(r) in task.critics.module):
             critic = task.critics.module[str(r)]
             figures[f"real{r}"] = float(critic(at_level(batch.target, r), batch.mels).mean())
@@ -72,46 +75,46 @@ def critic_figures(task: GanTask, levels: tuple[int, ...], level: int) -> dict[s
 
 
 def modulation(net: Generator) -> float:
-    """Root mean square of the weights with which the sound sets scales and shifts; they begin at 0.02."""
+    """Root mean square of the weights that turn sound into scales and shifts; 0.02 at the start of a training."""
     weights = [m.modulation.weight for m in net.modules() if isinstance(m, FeatureNorm) and m.modulation is not None]
     return float(torch.cat([w.detach().flatten() for w in weights]).square().mean().sqrt()) if weights else 0.0
 
 
 def distance(image: Tensor, other: Tensor, mask: Tensor) -> float:
-    """Mean absolute difference of (N, 3, S, S) pictures where ``mask`` (N, 1, S, S) is 1."""
+    """Mean absolute difference of two (N, 3, S, S) pictures where ``mask`` (N, 1, S, S) is 1."""
     return float(((image - other).abs() * mask).sum() / (3 * mask.sum() + 1e-6))
 
 
 def warnings(figures: Mapping[str, float], share: float, sync_on: bool) -> list[str]:
-    """What is wrong with a generator and what to do, one line each.
+    """Warnings about a generator, one line each: what is wrong and what to do.
 
     Args:
         figures: of one held-out set, with the critics' scores (see `GanTask.evaluate`); some may be missing.
-        share: of the run that is done.
+        share: share of the run that is done.
         sync_on: whether the sync loss has reached its full weight.
     """
-    if share < EARLY:
+    if share < WARN_FROM:
         return []
     lines = []
-    judged = sync_on and figures.get("sync_truth_gap", 0.0) >= TELLS
+    judged = sync_on and figures.get("sync_truth_gap", 0.0) >= MIN_EXPERT_GAP
     if sync_on and "sync_truth_gap" in figures and not judged:
         lines.append(f"the expert hardly tells right sound from wrong sound on true frames (its loss differs by "
                      f"{figures['sync_truth_gap']:.2f}); train the expert further before you use its loss")  # fmt: skip
     deaf = []
-    if figures["gap"] < LISTENS:
+    if figures["gap"] < MIN_PSNR_GAP:
         deaf.append(f"wrong sound costs only {figures['gap']:.2f} dB")
-    if judged and figures["sync_gap"] < SYNC_GAP:
+    if judged and figures["sync_gap"] < MIN_SYNC_GAP:
         deaf.append(f"wrong sound raises the sync loss by only {max(0.0, figures['sync_gap']):.2f}")
     if deaf:
         lines.append(f"the sound is ignored ({', '.join(deaf)}); set audio_lr to 1, or raise lips or the weight of "
                      "the sync loss")  # fmt: skip
-    if figures["to_reference"] < COPIED * figures["to_truth"]:
+    if figures["to_reference"] < COPY_RATIO * figures["to_truth"]:
         lines.append(f"the reference frame is copied (mouths differ from it by {figures['to_reference']:.3f}, from the "
                      f"truth by {figures['to_truth']:.3f}); use clips longer than 2 s in which mouths move, and raise "
                      "mouth and lips")  # fmt: skip
     for level in (name.removeprefix("real") for name in figures if name.startswith("real")):
         real, fake = figures[f"real{level}"], figures[f"fake{level}"]
-        if real - fake > WON:
+        if real - fake > MAX_MARGIN:
             lines.append(f"the critic of level {level} is winning (real {real:.2f}, generated {fake:.2f}); "
                          "lower critic_lr, or start it later (gan_from)")  # fmt: skip
     return lines

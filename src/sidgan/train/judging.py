@@ -1,4 +1,4 @@
-"""A generator in training, looked at: mouth PSNR with right and wrong sound, and strips of pictures."""
+"""Evaluate a generator in training: mouth PSNR with right and wrong sound, and picture strips."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def spread(data: PackedSet, count: int) -> Windows:
 
 
 class Judged(NamedTuple):
-    """A generator's pictures of some windows, looked at inside the hidden region.
+    """A generator's pictures of some windows, and figures inside the hidden region.
 
     Attributes:
         right, wrong: mean PSNR (dB), with the right sound and with that of other windows.
-        images: with the right sound.
-        coarse: mean absolute difference of the coarsest output from the truth; comparable all through a run.
+        images: (N, 3, r, r), drawn with the right sound.
+        coarse: mean absolute difference of the coarsest output from the truth; comparable throughout a run.
         to_truth, to_reference: mean absolute difference from the truth and from the reference picture.
     """
 
@@ -46,7 +46,7 @@ class Judged(NamedTuple):
 
 @torch.no_grad()
 def judge(net: Generator, windows: Windows, level: int) -> Judged:
-    """Look at a generator's output at one level."""
+    """Evaluate a generator's output at one level."""
     device = next(net.parameters()).device
     batch = prepare_batch(windows, None).to(device)
     truth, mask = at_level(batch.target, level), (at_level(batch.mask, level) > 0.5).float()
@@ -62,12 +62,12 @@ def judge(net: Generator, windows: Windows, level: int) -> Judged:
 
     outputs = draw(batch.mels)
     image, coarsest = outputs[level], min(outputs)
-    rough = (at_level(batch.mask, coarsest) > 0.5).float()
+    coarse_mask = (at_level(batch.mask, coarsest) > 0.5).float()
     return Judged(
         right=psnr(image),
         wrong=psnr(draw(batch.mels.roll(len(batch.mels) // 2 + 1, 0))[level]),
         images=image,
-        coarse=distance(outputs[coarsest], at_level(batch.target, coarsest), rough),
+        coarse=distance(outputs[coarsest], at_level(batch.target, coarsest), coarse_mask),
         to_truth=distance(image, truth, mask),
         to_reference=distance(image, at_level(batch.reference[:, 0], level), mask),
     )

@@ -1,4 +1,4 @@
-"""Training a listener: which speech sound is this? Its audio encoder then knows voices that no training video has."""
+"""Train a listener, which classifies speech sounds: so its audio encoder learns voices that no training video has."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from sidgan.train.processes import share, step_rng
 from sidgan.train.rate import rate_at
 from sidgan.train.single import SingleTask
 
-SMOOTHED = 0.1  #: share of certainty that is withheld from labels, as they are often wrong
-JUDGED = 256  #: draws that a held-out figure is made of
+LABEL_SMOOTHING = 0.1  #: label smoothing, as labels are often wrong
+EVAL_RECORDINGS = 256  #: recordings drawn for the held-out figure
 
 
 @dataclass(frozen=True)
@@ -36,14 +36,14 @@ class ListenerTrainConfig:
         model: the network.
         loop: steps and intervals.
         batch: recordings per step.
-        each: windows of each recording; they share a voice, a room and a noise.
+        each: windows of each recording; they share the voice and the augmentation.
         lr: largest learning rate of AdamW.
-        decay: share of the run over which it falls linearly to almost nothing, at its end.
-        augment: 1 for other voices, rooms, microphones and noise, 0 for the recordings as they are.
-        held: every so manieth voice is not learnt from, but judged on.
-        ema: decay of the averaged weights, which are what is judged and written.
+        decay: share of the run, at its end, over which the learning rate falls linearly to almost nothing.
+        augment: 0 turns augmentation off; above it, 0 to 1 scales the probabilities of echo and of missing bands.
+        held: every ``held``-th voice is held out for evaluation.
+        ema: decay of the averaged weights, which are evaluated and exported.
         precision: ``auto`` (see `sidgan.engine.choose_precision`), or Lightning's name: ``32-true``, ``bf16-mixed``.
-        seed: of everything random.
+        seed: random seed.
     """
 
     model: ListenerConfig = field(default_factory=ListenerConfig)
@@ -71,8 +71,8 @@ class ListenerTask(SingleTask[Listener]):
     """A listener in training; see `sidgan.train.loop.Task`.
 
     Args:
-        speech: all recordings; those of some voices are held out.
-        start: weights to go on from.
+        speech: all recordings; some voices are held out.
+        start: initial weights.
     """
 
     def __init__(
@@ -88,12 +88,12 @@ class ListenerTask(SingleTask[Listener]):
         self.batches = NextBatch(self._step_batch)
 
     def step(self, index: int) -> Mapping[str, float]:
-        """One batch of windows, each with the sound in its middle."""
+        """One batch: each window is labelled with the speech sound in its middle."""
         mels, sounds = self.batches.take(index)
         self.net.train()
         scores = self.net(mels)
-        loss = F.cross_entropy(scores, sounds, ignore_index=UNKNOWN, label_smoothing=SMOOTHED)
-        return {**self.learn(index, loss, self._rate(index)), "right": _right(scores, sounds)}
+        loss = F.cross_entropy(scores, sounds, ignore_index=UNKNOWN, label_smoothing=LABEL_SMOOTHING)
+        return {**self.learn(index, loss, self._rate(index)), "right": _accuracy(scores, sounds)}
 
     def _rate(self, index: int) -> float:
         config = self.config
@@ -105,21 +105,22 @@ class ListenerTask(SingleTask[Listener]):
         mels = torch.from_numpy(drawn)
         if self.config.augment:
             mels = augment.mel_voice(augment.mel_noise(mels, rng), rng)
-            mels = augment.mel_room(augment.mel_company(mels, rng), rng, chance=0.4 * self.config.augment)
-            mels = augment.mel_gaps(mels, rng, chance=0.3 * self.config.augment)
+            mels = augment.mel_echo(augment.mel_background(mels, rng), rng, chance=0.4 * self.config.augment)
+            mels = augment.mel_band_gaps(mels, rng, chance=0.3 * self.config.augment)
         return self.fabric.to_device((mels.flatten(0, 1), torch.from_numpy(sounds.reshape(-1))))
 
     @torch.no_grad()
     def evaluate(self, index: int, images: Path) -> Mapping[str, float]:
-        """Share of the sounds of held-out voices that are told right."""
+        """Accuracy on the speech sounds of held-out voices."""
         if not self.held.voices:
             return {}
         rng = np.random.default_rng(self.config.seed)
-        mels, sounds = self.held.draw(rng, JUDGED, self.config.each)
+        mels, sounds = self.held.draw(rng, EVAL_RECORDINGS, self.config.each)
         scores = self.ema(torch.from_numpy(mels).flatten(0, 1).to(self.fabric.device))
-        return {"held_right": _right(scores.cpu(), torch.from_numpy(sounds.reshape(-1)))}
+        return {"held_right": _accuracy(scores.cpu(), torch.from_numpy(sounds.reshape(-1)))}
 
 
-def _right(scores: Tensor, sounds: Tensor) -> float:
+def _accuracy(scores: Tensor, sounds: Tensor) -> float:
+    """Share of (N,) labels that (N, C) scores get right; unknown ones do not count."""
     known = sounds != UNKNOWN
     return float((scores.argmax(1) == sounds)[known].float().mean()) if known.any() else float("nan")

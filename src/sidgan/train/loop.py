@@ -1,13 +1,14 @@
-"""The one training loop. What is trained is a `Task`; the loop counts, logs, judges, saves and resumes.
+"""The training loop. What is trained is a `Task`; the loop counts, logs, evaluates, saves and resumes.
 
 A run is a folder::
 
-    RUN/config.json    everything resolved
-    RUN/log.txt        what was printed
-    RUN/stats.jsonl    one line of numbers every ``log_every`` steps, one every ``eval_every``
-    RUN/images/        picture strips at every evaluation
-    RUN/lock           held by the training that is at work (`sidgan.train.folder`)
-    RUN/last.pt        state to resume from; written beside itself and renamed, never half
+    RUN/config.json          resolved settings
+    RUN/log.txt              printed lines
+    RUN/stats.jsonl          a record of figures every ``log_every`` steps, another every ``eval_every``
+    RUN/images/              picture strips of every evaluation
+    RUN/lock                 locked by the running training (`sidgan.train.folder`)
+    RUN/weights.safetensors  exported weights
+    RUN/last.pt              state to resume from; written to a temporary file and renamed, so never incomplete
 """
 
 from __future__ import annotations
@@ -30,44 +31,44 @@ from sidgan.config import require_between
 from sidgan.errors import CheckpointError, OutputError, SidganError
 from sidgan.files import writing
 
-MAX_BAD_STEPS = 20  #: steps in a row with a loss or gradient that is not a number before a run gives up
+MAX_BAD_STEPS = 20  #: steps in a row with a loss or gradient that is not finite, after which a run fails
 
 
 class Task(Protocol):
-    """Something that learns by steps."""
+    """A model in training, as `run` drives it."""
 
     fabric: Fabric
 
     def step(self, index: int) -> Mapping[str, float]:
-        """Make one update; returns the losses to log. A value that is not finite means that one was left out.
+        """Make one update; returns the losses to log. A value that is not finite means that the update was skipped.
 
-        Random numbers must follow from ``index``: nothing else of them is kept when a run is resumed.
+        Random numbers must depend on ``index`` only: a resumed run restores no generator but torch's global one.
         """
 
     def evaluate(self, index: int, images: Path) -> Mapping[str, float]:
-        """Judge on data that is not trained on; may write pictures into ``images``."""
+        """Evaluate on held-out data; may write pictures into ``images``."""
 
     def notes(self) -> list[str]:
         """Lines for the log since the last call: findings and warnings."""
 
     def state(self) -> dict[str, Any]:
-        """Tensors and plain values from which `restore` goes on."""
+        """Tensors and plain values for `restore`."""
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take back what `state` gave."""
+        """Restore the result of `state`."""
 
     def export(self, path: Path, meta: Mapping[str, Any]) -> None:
-        """Write the weights that a user would load."""
+        """Write the weights for users to load, with ``meta`` in their card."""
 
 
 class Notes:
-    """What a `Task` has found out, kept until it is logged."""
+    """Lines of a `Task`, kept until they are logged."""
 
     def __init__(self) -> None:
         self._notes: list[str] = []
 
     def note(self, *lines: str) -> None:
-        """Have lines logged."""
+        """Add lines for the log."""
         self._notes.extend(lines)
 
     def notes(self) -> list[str]:
@@ -77,18 +78,18 @@ class Notes:
 
 
 def left_out(finite: bool) -> dict[str, float]:
-    """What a step reports, beside its losses, of an update that was left out: all processes then count it alike."""
+    """What a step reports beside its losses: NaN for a skipped update, so that all processes count it as bad."""
     return {} if finite else {"gradient": float("nan")}
 
 
 @dataclass(frozen=True)
 class LoopConfig:
-    """How long, and how often what.
+    """Length of a training, and the intervals of logs, evaluations and saves.
 
     Attributes:
-        steps: updates in total.
-        log_every, eval_every, save_every: in steps.
-        minutes: stop (and save) after this long, to be resumed; ``None``: no limit.
+        steps: total number of updates.
+        log_every, eval_every, save_every: intervals in steps.
+        minutes: save and stop after this time, to be resumed later; ``None``: no limit.
     """
 
     steps: int = 1000
@@ -103,82 +104,82 @@ class LoopConfig:
 
 
 def run(task: Task, folder: Path, config: LoopConfig, say: Callable[[str], None] = print) -> bool:
-    """Train until ``config.steps`` or out of time; goes on from ``folder/last.pt`` if there is one.
+    """Train until ``config.steps`` or ``config.minutes``; resumes from ``folder/last.pt`` if there is one.
 
     Returns:
         Whether all steps are done.
 
     Raises:
-        SidganError: the loss or its gradient is not a number for too long, or the weights are none at the end.
+        SidganError: too many steps in a row were not finite, or the final weights are not finite.
     """
     (folder / "images").mkdir(parents=True, exist_ok=True)
     return _Run(task, folder, config, say).go()
 
 
 class _Run:
-    """A training from where it stands to its end, or for as long as there is time."""
+    """One call of `run`."""
 
     def __init__(self, task: Task, folder: Path, config: LoopConfig, say: Callable[[str], None]) -> None:
         self._task, self._folder, self._config = task, folder, config
         self._first_process = task.fabric.is_global_zero
         self._log = _Log(folder, say if self._first_process else None)
-        self._first, self._earlier = _resume(task, folder / "last.pt")  # steps and seconds of those before
+        self._first, self._seconds_before = _resume(task, folder / "last.pt")  # of earlier calls
         self._log.text(_opening(folder, self._first, config.steps, task.fabric.device))
-        self._begun = time.monotonic() - self._earlier
+        self._started = time.monotonic() - self._seconds_before
         self._sums: defaultdict[str, list[float]] = defaultdict(list)
-        self._bad, self._due = 0, False  # steps in a row that were left out; whether a save was put off for that
+        self._bad_steps, self._save_delayed = 0, False  # skipped steps in a row, and whether they delay a save
         self._log.texts(task.notes())
 
     def go(self) -> bool:
         """Make the steps; returns whether all are done."""
         for done in range(self._first + 1, self._config.steps + 1):
             self._step(done)
-            elapsed = time.monotonic() - self._begun
-            last, late = done == self._config.steps, self._late(elapsed)
+            elapsed = time.monotonic() - self._started
+            last, timed_out = done == self._config.steps, self._out_of_time(elapsed)
             self._report(done, elapsed, last)
-            self._keep(done, elapsed, last or late)
-            if late:
+            self._save_if_due(done, elapsed, last or timed_out)
+            if timed_out:
                 self._log.text(f"stopped after {self._config.minutes} minutes at step {done}; run the same command "
                                "again to resume")  # fmt: skip
                 return last
         return True
 
     def _step(self, done: int) -> None:
-        """Make one step, after which ``done`` are done."""
+        """Make step number ``done``, counted from 1."""
         losses = self._task.step(done - 1)
-        self._bad = 0 if all(np.isfinite(v) for v in losses.values()) else self._bad + 1
-        if self._bad > MAX_BAD_STEPS:
-            raise SidganError(f"the loss or its gradient is NaN or infinite since step {done - self._bad + 1}; lower "
-                              "the learning rate")  # fmt: skip
+        self._bad_steps = 0 if all(np.isfinite(v) for v in losses.values()) else self._bad_steps + 1
+        if self._bad_steps > MAX_BAD_STEPS:
+            raise SidganError(f"the loss or its gradient is NaN or infinite since step {done - self._bad_steps + 1}; "
+                              "lower the learning rate")  # fmt: skip
         for name, value in losses.items():
             self._sums[name].append(value)
 
-    def _late(self, elapsed: float) -> bool:
-        """Whether the time is up, in all processes alike: their clocks differ."""
+    def _out_of_time(self, elapsed: float) -> bool:
+        """Whether the time is up. The first process decides for all, as their clocks differ."""
         minutes = self._config.minutes
-        return minutes is not None and bool(self._task.fabric.broadcast(elapsed - self._earlier > 60 * minutes))
+        return minutes is not None and bool(self._task.fabric.broadcast(elapsed - self._seconds_before > 60 * minutes))
 
     def _report(self, done: int, elapsed: float, last: bool) -> None:
-        """Log, and judge, if it is time to."""
+        """Log and evaluate if due."""
         if done % self._config.log_every == 0 or last:
             means = {name: float(np.mean(values)) for name, values in self._sums.items()}
             self._log.numbers(done, elapsed, means)
             self._sums.clear()
         if done % self._config.eval_every == 0 or last:
             judged = {f"val_{k}": v for k, v in self._task.evaluate(done, self._folder / "images").items()}
-            if judged:  # there is nothing to say where nothing is held out
+            if judged:  # empty without held-out data
                 self._log.numbers(done, elapsed, judged)
         self._log.texts(self._task.notes())
 
-    def _keep(self, done: int, elapsed: float, ends: bool) -> None:
-        """Save if it is time to, and at the end."""
-        due = self._due or done % self._config.save_every == 0
-        if ends and self._bad and not _finite(self._task.state()):
+    def _save_if_due(self, done: int, elapsed: float, ends: bool) -> None:
+        """Save if due, and at the end."""
+        due = self._save_delayed or done % self._config.save_every == 0
+        if ends and self._bad_steps and not _finite(self._task.state()):
             raise SidganError(f"the weights are NaN or infinite at step {done}; lower the learning rate")
-        # What stood there before is better than the weights of a run that is going wrong.
-        save, self._due = ends or (due and self._bad == 0), due and self._bad > 0
+        # After a skipped step, keep the last good save: the run may be diverging.
+        save, self._save_delayed = ends or (due and self._bad_steps == 0), due and self._bad_steps > 0
         if self._first_process and save:
-            # In this order: a run whose state says that all steps are done has their weights, whatever killed it.
+            # Weights first: a killed run whose state says that all steps are done must have their weights.
             meta = {"steps": done, "hours": round(elapsed / 3600, 2)}
             self._task.export(self._folder / "weights.safetensors", meta)
             _save(self._task, self._folder / "last.pt", done, elapsed)
@@ -191,7 +192,7 @@ def _opening(folder: Path, first: int, steps: int, device: torch.device) -> str:
 
 
 class _Log:
-    """Writes and says what happens; nothing where ``say`` is ``None``, in all processes but the first."""
+    """Writes and prints log lines; does nothing if ``say`` is ``None``, as in all processes but the first."""
 
     def __init__(self, folder: Path, say: Callable[[str], None] | None) -> None:
         self._folder, self._say = folder, say
@@ -220,7 +221,7 @@ class _Log:
 
 
 def _finite(state: Any) -> bool:
-    """Whether all tensors of a state are numbers."""
+    """Whether all tensors of a state are finite."""
     if isinstance(state, torch.Tensor):
         return bool(torch.isfinite(state).all())
     inner = state.values() if isinstance(state, Mapping) else state if isinstance(state, list | tuple) else ()
@@ -234,7 +235,7 @@ def _save(task: Task, path: Path, step: int, elapsed: float) -> None:
         with writing(path):
             torch.save(state, part)
             part.replace(path)
-    except RuntimeError as error:  # so torch calls a full disk
+    except RuntimeError as error:  # torch raises this if the disk is full
         raise OutputError(f"{path} cannot be written; free space, then run the same command again to resume") from error
     finally:
         part.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Making the next step's batch while this one is learnt from."""
+"""Prefetch: prepare the batch of the next step in a thread while the current step is computed."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ T = TypeVar("T")
 
 
 class NextBatch(Generic[T]):
-    """Gives what ``make(index)`` makes, and has a thread make that of ``index + 1`` meanwhile.
+    """Returns ``make(index)``, and lets a thread compute ``make(index + 1)`` in the meantime.
 
     Args:
-        make: must follow from the index alone, so that working ahead changes nothing. What it raises is raised where
-            its result is asked for.
+        make: must depend on the index only, so that prefetching changes nothing. An exception in the thread is raised
+            when its result is taken.
     """
 
     def __init__(self, make: Callable[[int], T]) -> None:
@@ -23,13 +23,13 @@ class NextBatch(Generic[T]):
         self._next: tuple[int, Future[T]] | None = None
 
     def take(self, index: int) -> T:
-        """The result for ``index``, waiting for it if need be."""
+        """The result for ``index``; waits for it if necessary."""
         waiting, self._next = self._next, None
         result = waiting[1].result() if waiting and waiting[0] == index else self._make(index)
         self._next = index + 1, self._thread.submit(self._make, index + 1)
         return result
 
     def wait(self) -> None:
-        """Until the thread is done; what it made is kept."""
+        """Wait until the thread is idle; its result is kept."""
         if self._next is not None:
             wait([self._next[1]])

@@ -1,6 +1,6 @@
-"""Training the occlusion network, which sees hands and things in front of faces.
+"""Train the occlusion network, which segments hands and objects in front of faces.
 
-It learns on clear faces onto which they were drawn, see `sidgan.data.occluders`.
+It is trained on unoccluded faces onto which occluders are drawn (`sidgan.data.occluders`).
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from sidgan.config import OcclusionConfig, require, require_between
 from sidgan.data.dataset import PackedSet
 from sidgan.data.occluders import SIDE, Face, Faces, occluded
 from sidgan.nn import OcclusionNet
-from sidgan.nn.occlusion import SIDE as SEEN
+from sidgan.nn.occlusion import SIDE as NET_SIDE
 from sidgan.train.loop import LoopConfig
 from sidgan.train.next_batch import NextBatch
 from sidgan.train.processes import share, step_rng
 from sidgan.train.single import SingleTask
 
-JUDGED = 128  #: held-out faces that a figure is made of
-OVERLAP = 0.3  #: weight of the Dice loss beside the cross-entropy, which small coverings hardly change
+EVAL_FACES = 128  #: faces drawn for each held-out figure
+DICE_WEIGHT = 0.3  #: weight of the Dice loss beside cross-entropy, which small occluders hardly affect
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,11 @@ class OcclusionTrainConfig:
         model: the network.
         loop: steps and intervals.
         batch: faces per step.
-        covered: share of them with something in front of them.
-        lr: largest learning rate of AdamW; it falls along half a cosine.
-        ema: decay of the averaged weights, which are what is judged and written.
+        covered: share of faces with an occluder.
+        lr: largest learning rate of AdamW; it follows a cosine schedule.
+        ema: decay of the averaged weights, which are evaluated and exported.
         precision: ``auto`` (see `sidgan.engine.choose_precision`), or Lightning's name: ``32-true``, ``bf16-mixed``.
-        seed: of everything random.
+        seed: random seed.
     """
 
     model: OcclusionConfig = field(default_factory=OcclusionConfig)
@@ -67,9 +67,9 @@ class OcclusionTask(SingleTask[OcclusionNet]):
     """An occlusion network in training; see `sidgan.train.loop.Task`.
 
     Args:
-        train: clear faces to draw onto.
-        held: further sets, by name, which are judged.
-        start: weights to go on from.
+        train: unoccluded faces.
+        held: held-out sets by name.
+        start: initial weights.
     """
 
     def __init__(
@@ -86,9 +86,9 @@ class OcclusionTask(SingleTask[OcclusionNet]):
         """One batch of faces."""
         faces, hidden = self.batches.take(index)
         logits = self.net(faces).float()
-        entropy, overlap = F.binary_cross_entropy_with_logits(logits, hidden), _overlap(logits.sigmoid(), hidden).mean()
-        loss = entropy + OVERLAP * (1 - overlap)
-        return {**self.learn(index, loss, self._rate(index)), "overlap": overlap.item()}
+        cross_entropy, dice = F.binary_cross_entropy_with_logits(logits, hidden), _dice(logits.sigmoid(), hidden).mean()
+        loss = cross_entropy + DICE_WEIGHT * (1 - dice)
+        return {**self.learn(index, loss, self._rate(index)), "overlap": dice.item()}
 
     def _rate(self, index: int) -> float:
         done = index / max(self.config.loop.steps, 1)
@@ -101,20 +101,20 @@ class OcclusionTask(SingleTask[OcclusionNet]):
 
     @torch.no_grad()
     def evaluate(self, index: int, images: Path) -> Mapping[str, float]:
-        """For each held-out set, the overlap of what is seen with what is there, and the share seen on clear faces."""
+        """For each held-out set, the Dice coefficient, and the share of false positive pixels on unoccluded faces."""
         figures = {}
         for name, held in self._held.items():
             for what, covered in (("overlap", 1.0), ("false", 0.0)):
                 rng = np.random.default_rng(self.config.seed)
-                faces, hidden = self.fabric.to_device(drawn(rng, faces_of(held), JUDGED, covered))
+                faces, hidden = self.fabric.to_device(drawn(rng, faces_of(held), EVAL_FACES, covered))
                 seen = (self.ema(faces) > 0).float()
-                figure = _overlap(seen, hidden).mean() if covered else seen.mean()
+                figure = _dice(seen, hidden).mean() if covered else seen.mean()
                 figures[f"{name}_{what}"] = float(figure)
         return figures
 
 
 def faces_of(data: PackedSet) -> Faces:
-    """A function that draws single faces of a set, reduced to the size at which things are put in front of them."""
+    """A function that draws random faces of a set, resized to the resolution at which occluders are drawn."""
 
     def face(rng: np.random.Generator) -> Face:
         clip = data.draw(rng)
@@ -128,15 +128,15 @@ def faces_of(data: PackedSet) -> Faces:
 
 
 def drawn(rng: np.random.Generator, faces: Faces, count: int, covered: float) -> tuple[Tensor, Tensor]:
-    """A batch: faces (count, 3, 48, 48) in [0, 1], and what of them is hidden (count, 48, 48)."""
+    """A batch: faces (count, 3, 48, 48) in [0, 1], and the occluded share of each pixel (count, 48, 48)."""
     pictures, hidden = zip(*(occluded(rng, faces, covered) for _ in range(count)), strict=True)
     images = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 255
     masks = torch.from_numpy(np.stack(hidden))[:, None]
-    block = SIDE // SEEN
+    block = SIDE // NET_SIDE
     return F.avg_pool2d(images, block), F.avg_pool2d(masks, block)[:, 0]
 
 
-def _overlap(seen: Tensor, there: Tensor) -> Tensor:
-    """(N,) twice what is common to two masks (N, H, W), over both; 1 where both are empty."""
+def _dice(seen: Tensor, there: Tensor) -> Tensor:
+    """Dice coefficients (N,) of two masks (N, H, W); 1 if both are empty."""
     common = (seen * there).sum((1, 2))
     return (2 * common + 1) / (seen.sum((1, 2)) + there.sum((1, 2)) + 1)

@@ -1,4 +1,4 @@
-"""Right and wrong pairs of picture and sound, which an expert learns from."""
+"""Right and wrong pairs of picture and sound, on which an expert is trained."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from sidgan.data.dataset import PackedClip, PackedSet
 from sidgan.losses import sync_bce
 from sidgan.nn import SyncNet, middle
 
-FAR = 50  #: frames: negatives come from within two seconds, as the mouth is then in the same mood
-SAME = 0.4  #: mean difference of two mel windows, in -4 to 4, up to which they count as the same sound
+MAX_DISTANCE = 50  #: frames (2 s) within which negatives are drawn: farther ones are too easy to recognise
+SAME_SOUND = 0.4  #: mean absolute difference of two mel windows, in -4 to 4, up to which they count as the same sound
 
 
 class SyncPairs(nn.Module):
-    """Cosines of each window with several sounds; one forward, as distributed training wants it."""
+    """Cosines of each window with several sounds, in one forward pass, as distributed training needs it."""
 
     def __init__(self, net: SyncNet) -> None:
         super().__init__()
@@ -30,7 +30,7 @@ class SyncPairs(nn.Module):
 
 
 def pair_loss(cosines: Tensor) -> Tensor:
-    """Cross-entropy of (B, M) cosines, the first of each row right and the others wrong; both kinds count alike."""
+    """Cross-entropy of (B, M) cosines, the first of each row right, the others wrong; both classes count equally."""
     right = sync_bce(cosines[:, 0], torch.ones_like(cosines[:, 0]))
     wrong = sync_bce(cosines[:, 1:], torch.zeros_like(cosines[:, 1:]))
     return (right + wrong) / 2
@@ -39,10 +39,10 @@ def pair_loss(cosines: Tensor) -> Tensor:
 def draw_pairs(
     rng: np.random.Generator, data: PackedSet, count: int, negatives: int, near: float = 0.0
 ) -> tuple[Tensor, Tensor]:
-    """Random windows of a set, each with its own sound and ``negatives`` others of its clip.
+    """Random windows of a set, each with its own sound and ``negatives`` other sounds of its clip.
 
     Args:
-        near: share of these others that are only 2 to 4 frames off.
+        near: share of negatives that are only 2 to 4 frames off.
 
     Returns:
         Faces (count, 5, 3, S, S) in [0, 1] and mel windows (count, 1 + negatives, 1, 80, 28), the right one first.
@@ -57,12 +57,12 @@ def draw_pairs(
 
 
 def draw_negatives(rng: np.random.Generator, clip: PackedClip, start: int, count: int, near: float) -> np.ndarray:
-    """Starts of windows with another sound: 5 to 50 frames away, or 2 to 4 for a share of ``near``."""
+    """Start frames of windows with another sound: 5 to 50 frames away, or 2 to 4 with probability ``near``."""
     others = np.arange(len(clip) - SYNC_FRAMES + 1)
     distance = np.abs(others - start)
     sounds = clip.mels[2 : 2 + len(others)]
     wrong = ~same_sound(sounds[start : start + 1], sounds)[0].cpu().numpy()
-    far = others[wrong & (distance >= SYNC_FRAMES) & (distance <= FAR)]
+    far = others[wrong & (distance >= SYNC_FRAMES) & (distance <= MAX_DISTANCE)]
     close = others[wrong & (distance >= 2) & (distance < SYNC_FRAMES)]
     if len(far) == 0:
         far = others[distance == distance.max()]
@@ -71,9 +71,9 @@ def draw_negatives(rng: np.random.Generator, clip: PackedClip, start: int, count
 
 
 def same_sound(some: Tensor, others: Tensor) -> Tensor:
-    """(A, B) bool, which of mel windows (A, 1, 80, C) and (B, 1, 80, C) sound the same, as two moments of silence do.
+    """(A, B) bool: which of mel windows (A, 1, 80, C) and (B, 1, 80, C) sound the same, such as two silent ones.
 
-    Only the 16 columns that an expert hears are compared, not those around them.
+    Only the 16 columns that an expert uses are compared.
     """
     one, other = (middle(mels, MEL_STEPS).flatten(1).float() for mels in (some, others))
-    return torch.cdist(one, other, p=1) <= SAME * one.shape[1]
+    return torch.cdist(one, other, p=1) <= SAME_SOUND * one.shape[1]

@@ -1,4 +1,4 @@
-"""One update of a network, also under mixed precision: fp16 scales gradients up, and that scale is a run's state."""
+"""One update of a network, also in mixed precision: in fp16, the gradient scale is part of the state of a run."""
 
 from __future__ import annotations
 
@@ -10,41 +10,41 @@ from torch import Tensor
 
 from sidgan.train.processes import agree
 
-LARGEST = 1.0  #: norm that gradients are clipped to
+MAX_GRAD_NORM = 1.0  #: gradients are clipped to this norm
 
 
 def descend(fabric: Fabric, net: Any, optimiser: Any, loss: Tensor) -> bool:
-    """Update a network by the clipped gradients of a loss (); returns whether that was done.
+    """Update a network by the clipped gradients of a scalar loss; returns whether the update was made.
 
-    It is left out in all processes as soon as the loss or a gradient of one of them is infinite or NaN. A finite loss
-    may have such gradients, and a single step along them would spoil every weight.
+    All processes skip it if the loss or a gradient of any of them is infinite or NaN. A finite loss may have such
+    gradients, and a single step along them would spoil every weight.
     """
     optimiser.zero_grad(set_to_none=True)
     fabric.backward(loss)
-    norm = fabric.clip_gradients(net, optimiser, max_norm=LARGEST, error_if_nonfinite=False)
+    norm = fabric.clip_gradients(net, optimiser, max_norm=MAX_GRAD_NORM, error_if_nonfinite=False)
     finite = agree(fabric, bool(torch.isfinite(loss) & torch.isfinite(cast("Tensor", norm))))
     update(fabric, optimiser, finite)
     return finite
 
 
 def update(fabric: Fabric, optimiser: Any, finite: bool) -> None:
-    """Step, unless the loss or its gradients were not ``finite``.
+    """Make the optimiser step if the loss and its gradients are ``finite``.
 
-    A gradient scaler (fp16) must see every step: it skips those with infinite gradients by itself, and then lowers its
-    scale.
+    A gradient scaler (fp16) must be called in any case: it skips steps with infinite gradients itself, and then lowers
+    its scale.
     """
     if not finite:
-        optimiser.zero_grad(set_to_none=True)  # a scaler would step where the loss alone is at fault
+        optimiser.zero_grad(set_to_none=True)  # a scaler would step if only the loss is not finite
     if finite or getattr(fabric.strategy.precision, "scaler", None) is not None:
         optimiser.step()
 
 
 def scaler_state(fabric: Fabric) -> dict[str, Any]:
-    """What the precision keeps between steps: the scaler's values in fp16, nothing otherwise."""
+    """The state of the gradient scaler (fp16); empty in other precisions."""
     return dict(fabric.strategy.precision.state_dict())
 
 
 def restore_scaler(fabric: Fabric, state: dict[str, Any]) -> None:
-    """Go on from `scaler_state`."""
+    """Restore `scaler_state`."""
     if state:
         fabric.strategy.precision.load_state_dict(state)

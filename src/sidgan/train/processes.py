@@ -1,7 +1,8 @@
-"""Several processes that train one network together, as ``torchrun`` starts them: one for each GPU (in tests, on CPUs).
+"""Distributed training: several processes, as started by ``torchrun``, one for each GPU (in tests, on CPUs).
 
-Each draws its own share of every batch, gradients are averaged (DDP), and all take the same step. What a step draws
-depends on the seed, the step and the process alone, so a run may go on with another number of processes::
+Each process draws its share of every batch, gradients are averaged (DDP), and all make the same update. The random
+numbers of a step depend only on the seed, the step and the process, so a run can be resumed with another number of
+processes::
 
     torchrun --nproc-per-node 8 -m -- sidgan train gan DATA --config full --expert FILE
 """
@@ -23,26 +24,26 @@ N = TypeVar("N", bound=nn.Module)
 
 
 def topology(where: torch.device) -> dict[str, Any]:
-    """Arguments of a Fabric for the processes there are: one, or what torchrun's environment says.
+    """Arguments of `Fabric` for one process, or for those that torchrun's environment variables describe.
 
     Raises:
-        ConfigError: one GPU is named for several processes.
+        ConfigError: ``where`` names one GPU, but there are several processes.
     """
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world == 1:
         return {"accelerator": where.type, "devices": 1 if where.index is None else [where.index]}
     require(where.index is None, f"each process chooses its own GPU: give --device {where.type}, not {where}")
     local = int(os.environ.get("LOCAL_WORLD_SIZE", str(world)))
-    # Levels that are not switched on yet get no gradient, nor does a frozen audio encoder.
+    # Levels that are not active yet get no gradient, nor does a frozen audio encoder.
     strategy = DDPStrategy(find_unused_parameters=True, process_group_backend="gloo" if where.type == "cpu" else None)
     return {"accelerator": where.type, "devices": local, "num_nodes": world // local, "strategy": strategy}
 
 
 def share(fabric: Fabric, batch: int, unit: int = 1) -> int:
-    """How much of a batch one process draws.
+    """The part of a batch that one process draws.
 
     Raises:
-        ConfigError: it is no multiple of ``unit`` (the frames of a window).
+        ConfigError: ``batch`` is not a multiple of ``unit`` (the frames of a window) times the number of processes.
     """
     world = fabric.world_size
     unit *= world
@@ -51,12 +52,12 @@ def share(fabric: Fabric, batch: int, unit: int = 1) -> int:
 
 
 def step_rng(seed: int, index: int, fabric: Fabric) -> np.random.Generator:
-    """Random numbers of one step of this process."""
+    """The random generator of this process for one step."""
     return np.random.default_rng((seed, index, fabric.global_rank))
 
 
 def agree(fabric: Fabric, flag: bool) -> bool:
-    """Whether a flag is set in all processes. They must decide alike, or their weights part."""
+    """Whether a flag is set in all processes. They must decide alike, or their weights diverge."""
     if fabric.world_size == 1:
         return flag
     count = fabric.all_reduce(torch.tensor(float(flag), device=fabric.device), reduce_op="sum")
@@ -64,14 +65,14 @@ def agree(fabric: Fabric, flag: bool) -> bool:
 
 
 def normalise_together(net: N, fabric: Fabric) -> N:
-    """Take the statistics of batch normalisation over all processes; torch can do that on GPUs only."""
+    """Synchronise batch normalisation over all processes; torch supports this on GPUs only."""
     if fabric.world_size == 1 or fabric.device.type != "cuda":
         return net
     return cast("N", nn.SyncBatchNorm.convert_sync_batchnorm(net))
 
 
 def normalise_alone(net: N) -> N:
-    """Undo `normalise_together`, in place: what one process does with a network must not wait for the others."""
+    """Undo `normalise_together`, in place, so that one process can use a network without waiting for the others."""
     for parent in list(net.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, nn.SyncBatchNorm):

@@ -1,4 +1,4 @@
-"""How a learning rate rises at the beginning of a run and falls at its end."""
+"""The learning-rate schedule: linear warm-up, constant, linear decay."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ def rate_at(index: int, steps: int, lr: float, *, rise: int, decay: float, floor
     """The learning rate of step ``index`` of ``steps``.
 
     Args:
-        lr: the largest.
-        rise: steps over which it rises first, because the first gradients of new layers say little.
-        decay: share of the run over which it falls at its end, linearly towards nothing; 0 keeps it as it is.
-        floor: share of ``lr`` at which it stops falling.
+        lr: the largest learning rate.
+        rise: steps of warm-up, because the first gradients of new layers are unreliable.
+        decay: share of the run, at its end, over which the rate falls linearly towards 0; with 0 it stays constant.
+        floor: share of ``lr`` below which the rate does not fall.
     """
     left = (1 - index / steps) / max(decay, 1e-9)
     return lr * min(1.0, (index + 1) / max(1, rise)) * max(floor, min(1.0, left))

@@ -1,4 +1,4 @@
-"""Training by one call: settings resolved, data loaded, run folder made, loop run."""
+"""A complete training in one call: resolve settings, load data, create the run folder, run the loop."""
 
 from __future__ import annotations
 
@@ -34,29 +34,29 @@ from sidgan.train.syncnet import SyncTask, SyncTrainConfig
 
 Config = ListenerTrainConfig | SyncTrainConfig | OcclusionTrainConfig | GanTrainConfig
 
-#: Updates of a training, by verb, where neither the command nor the preset says how many.
+#: Default number of updates, by kind of training.
 STEPS = {"listener": 3000, "occlusion": 4000, "syncnet": 2000, "gan": 2000}
 
 
 def sync_config(name: str, steps: int | None, minutes: float | None, changes: Sequence[str]) -> SyncTrainConfig:
-    """Settings of an expert's training from a preset or file (tables ``model`` and ``train``) and ``a.b=value``s."""
+    """Settings of an expert's training: a preset or file (tables ``model``, ``train``), changed by ``a.b=value``s."""
     return from_dict(SyncTrainConfig, _resolve(name, "model", steps, minutes, changes, STEPS["syncnet"]))
 
 
 def listener_config(name: str, steps: int | None, minutes: float | None, changes: Sequence[str]) -> ListenerTrainConfig:
-    """Settings of a listener's training from a preset or file (tables ``model`` and ``train``) and ``a.b=value``s."""
+    """Settings of a listener's training; see `sync_config`."""
     return from_dict(ListenerTrainConfig, _resolve(name, "model", steps, minutes, changes, STEPS["listener"]))
 
 
 def occlusion_config(
     name: str, steps: int | None, minutes: float | None, changes: Sequence[str]
 ) -> OcclusionTrainConfig:
-    """Settings of an occlusion network's training from a preset or file and ``a.b=value``s, as `listener_config`."""
+    """Settings of an occlusion network's training; see `sync_config`."""
     return from_dict(OcclusionTrainConfig, _resolve(name, "model", steps, minutes, changes, STEPS["occlusion"]))
 
 
 def gan_config(name: str, steps: int | None, minutes: float | None, changes: Sequence[str]) -> GanTrainConfig:
-    """Settings of a generator's training from a preset or file (``generator`` and ``train``) and ``a.b=value``s."""
+    """Settings of a generator's training; see `sync_config`, but with the tables ``generator`` and ``train``."""
     values = _resolve(name, "generator", steps, minutes, changes, STEPS["gan"])
     for table in ("weights", "discriminators"):
         levels = values.get(table)
@@ -70,11 +70,11 @@ def gan_config(name: str, steps: int | None, minutes: float | None, changes: Seq
 def _resolve(
     name: str, network: str, steps: int | None, minutes: float | None, changes: Sequence[str], usual: int
 ) -> dict[str, Any]:
-    """The settings of ``name`` as keywords. Where ``steps`` or ``minutes`` is ``None``, what ``name`` says of it holds.
+    """The settings of preset or file ``name`` as keywords. ``steps`` and ``minutes`` override it unless ``None``.
 
     Args:
-        network: the table of the network.
-        usual: updates, where nobody says how many.
+        network: name of the table of the network, ``model`` or ``generator``.
+        usual: default number of updates.
     """
     values = read_toml(name)
     other = {"model", "generator"} - {network}
@@ -96,7 +96,7 @@ def _table(values: dict[str, Any], key: str, name: str) -> dict[str, Any]:
 def train_listener(
     speech: Sequence[Path], config: ListenerTrainConfig, folder: Path | None, device: str, start: str | None = None
 ) -> Path:
-    """Train a listener on labelled recordings, from weights ``start`` or nothing; returns its weights file."""
+    """Train a listener on labelled recordings, from weights ``start`` or from scratch; returns the weights file."""
     begin = checkpoint.load_listener(start) if start else None
     fabric = launch(device, config.precision)
     with run_folder(fabric, config, folder, "listener") as place:
@@ -109,10 +109,10 @@ def train_syncnet(
     data: Sequence[Path], config: SyncTrainConfig, folder: Path | None, device: str, start: str | None = None,
     ears: str | None = None,
 ) -> Path:  # fmt: skip
-    """Train an expert on prepared folders or shards, from weights ``start`` or nothing; returns its weights file.
+    """Train an expert on prepared folders or shards, from weights ``start`` or from scratch; returns the weights file.
 
     Args:
-        ears: weights of a listener or expert whose audio encoder it begins with.
+        ears: weights of a listener or expert, to initialise the audio encoder.
     """
     begin = checkpoint.load_syncnet(start) if start else None
     hearing = checkpoint.load_ears(ears) if ears else None
@@ -121,9 +121,9 @@ def train_syncnet(
         with _stoppable():
             train, held = _sets(data, fabric, config)
             task = SyncTask(config, train, held, fabric, begin, hearing)
-            task.note(_material(train, held))
+            task.note(_data_summary(train, held))
             if not (place / "last.pt").is_file():
-                if not isinstance(train, ShardSet):  # which keep no list of all records
+                if not isinstance(train, ShardSet):  # shards have no list of all records
                     task.note(*offset_histogram(record for root in data for record in read_manifest(root)))
                 if config.self_test:
                     task.note(self_test(task))
@@ -133,7 +133,7 @@ def train_syncnet(
 def train_occlusion(
     data: Sequence[Path], config: OcclusionTrainConfig, folder: Path | None, device: str, start: str | None = None
 ) -> Path:
-    """Train an occlusion network on prepared folders, from weights ``start`` or nothing; returns its weights file."""
+    """Train an occlusion network on prepared folders, from ``start`` or from scratch; returns the weights file."""
     begin = checkpoint.load_occlusion(start) if start else None
     fabric = launch(device, config.precision)
     require(not any(map(is_shards, data)), "train occlusion needs prepared folders; give these instead of shards")
@@ -141,15 +141,15 @@ def train_occlusion(
         with _stoppable():
             train, held = _sets(data, fabric, config)
             task = OcclusionTask(config, train, held, fabric, begin)
-            task.note(_material(train, held))
+            task.note(_data_summary(train, held))
         return _train(task, config, place)
 
 
 class Prepared:
-    """Prepared folders that several trainings of one process share: read once, when the first of them begins.
+    """Prepared folders for several trainings in one process, read once, when the first training starts.
 
     Args:
-        folders: prepared folders, or shards, whose pools are drawn anew for every training.
+        folders: prepared folders; or shards, which are opened anew for every training.
     """
 
     def __init__(self, folders: Sequence[Path]) -> None:
@@ -157,13 +157,13 @@ class Prepared:
         self._kept: tuple[PackedSet, dict[str, PackedSet]] | None = None
 
     def look(self) -> None:
-        """Raise the `DataError` of a folder that was not prepared, before anything long is begun."""
+        """Raise a `DataError` if a folder was not prepared, before any slow work."""
         for folder in self._folders:
             if not is_shards(folder):
                 read_manifest(folder)
 
     def sets(self, fabric: Fabric, config: SyncTrainConfig | GanTrainConfig) -> tuple[PackedSet, dict[str, PackedSet]]:
-        """The training set and every held-out split; ``test`` is left for `sidgan.evaluation`."""
+        """The training set and every held-out split except ``test``, which is for `sidgan.evaluation`."""
         if self._kept is not None:
             return self._kept
         found = _sets(self._folders, fabric, config)
@@ -176,17 +176,17 @@ def train_gan(
     data: Sequence[Path] | Prepared, config: GanTrainConfig, expert: str, folder: Path | None, device: str,
     start: str | None = None, ears: str | None = None,
 ) -> Path:  # fmt: skip
-    """Train a generator on prepared folders or shards, from weights ``start`` or nothing; returns its weights file.
+    """Train a generator on prepared folders or shards, from ``start`` or from scratch; returns the weights file.
 
-    Critics that are kept beside ``start`` go on as well, where the settings ask for the same.
+    Critics stored beside ``start`` are used as well, at levels where their settings match.
 
     Args:
-        expert: its sync loss, and its audio encoder where neither ``start`` nor ``ears`` brings another.
-        ears: weights of a listener or expert whose audio encoder it begins with.
+        expert: weights for the sync loss, and for the audio encoder unless ``start`` or ``ears`` is given.
+        ears: weights of a listener or expert, to initialise the audio encoder.
     """
-    told: list[str] = []
+    messages: list[str] = []
     begin = checkpoint.load_generator(start) if start else None
-    rivals = checkpoint.load_critics(start, told.append) if start and config.critics else None
+    rivals = checkpoint.load_critics(start, messages.append) if start and config.critics else None
     hearing = checkpoint.load_ears(ears) if ears else None
     sync = checkpoint.load_syncnet(expert)
     fabric = launch(device, config.precision)
@@ -194,19 +194,19 @@ def train_gan(
     with run_folder(fabric, config, folder, f"gan{size}" if kind == "sidgan" else kind) as place:
         with _stoppable():
             prepared = data if isinstance(data, Prepared) else Prepared(data)
-            if config.needs_vgg:  # which may be hundreds of MB to fetch, and loading data takes as long
+            if config.needs_vgg:  # a download may be hundreds of MB, so check the folders first
                 prepared.look()
             vgg = _vgg(config, fabric)
             train, held = prepared.sets(fabric, config)
             task = GanTask(config, train, held, fabric, sync, begin, vgg, hearing, rivals)
-            task.note(*told, _material(train, held))
+            task.note(*messages, _data_summary(train, held))
         return _train(task, config, place)
 
 
 def _vgg(config: GanTrainConfig, fabric: Fabric) -> VGG19 | None:
     if not config.needs_vgg:
         return None
-    # One process fetches it, then the first of every machine that does not share the cache, and then it is there.
+    # One process downloads it first; then the first process of each machine does, unless the cache is shared.
     for fetches in (fabric.is_global_zero, fabric.local_rank == 0) if config.vgg in downloads.VGGS else ():
         if fetches:
             downloads.fetch(downloads.VGGS[config.vgg])
@@ -215,13 +215,13 @@ def _vgg(config: GanTrainConfig, fabric: Fabric) -> VGG19 | None:
 
 
 def launch(device: str, precision: str) -> Fabric:
-    """What training runs on: a device for each process, and the precision that suits it where that is left open.
+    """Start Fabric with a device for each process.
 
     Args:
         device: ``auto``, ``cpu``, ``cuda`` or, for one process, ``cuda:N``.
-        precision: ``auto`` or Lightning's name of one.
+        precision: ``auto`` for the one that suits the device, or Lightning's name of one.
     """
-    for name in ("lightning.fabric", "lightning.pytorch"):  # they announce every precision on standard error
+    for name in ("lightning.fabric", "lightning.pytorch"):  # these loggers report the precision on standard error
         logging.getLogger(name).setLevel(logging.WARNING)
     where = choose_device(device)
     if precision == "auto":
@@ -234,54 +234,54 @@ def launch(device: str, precision: str) -> Fabric:
 def _sets(
     data: Sequence[Path], fabric: Fabric, config: SyncTrainConfig | GanTrainConfig | OcclusionTrainConfig
 ) -> tuple[PackedSet, dict[str, PackedSet]]:
-    """The training set and every held-out split that the folders have."""
-    unheld = {"train", "test", ASIDE}
+    """The training set and every held-out split of the folders, except test splits."""
+    not_held_out = {"train", "test", ASIDE}
     if fabric.is_global_zero:
-        print(f"reading {', '.join(map(str, data))}")  # which takes minutes where there is much
+        print(f"reading {', '.join(map(str, data))}")  # may take minutes
     if any(map(is_shards, data)) and not isinstance(config, OcclusionTrainConfig):
         require(all(map(is_shards, data)), "give either folders of shards or prepared folders, not both")
         train = ShardSet(data, seed=config.seed, rank=fabric.global_rank, world=fabric.world_size, pool=config.pool,
-                         device=fabric.device, report=_report(fabric))  # fmt: skip
-        return train, {name: train.sample(name) for name in train.splits if name not in unheld}
+                         device=fabric.device, report=_reporter(fabric))  # fmt: skip
+        return train, {name: train.sample(name) for name in train.splits if name not in not_held_out}
     names = {split for folder in data for record in read_manifest(folder) for split in record.get("splits", {})}
-    held = {name: PackedSet(data, [name], device=fabric.device) for name in sorted(names - unheld)}
+    held = {name: PackedSet(data, [name], device=fabric.device) for name in sorted(names - not_held_out)}
     return PackedSet(data, ["train"], device=fabric.device), held
 
 
-def _material(train: PackedSet, held: dict[str, PackedSet]) -> str:
-    """What is learnt from, and what is held out to judge by."""
-    told = "; ".join(_amount(name, data) for name, data in {"train": train, **held}.items())
-    return told if held else (f"{told}; no clips are held out, so nothing shows whether the model works on other "
+def _data_summary(train: PackedSet, held: dict[str, PackedSet]) -> str:
+    """A line on the size of the training set and of each held-out set."""
+    sizes = "; ".join(_data_size(name, data) for name, data in {"train": train, **held}.items())
+    return sizes if held else (f"{sizes}; no clips are held out, so nothing shows whether the model works on other "
                               "footage; sidgan prepare --splits holds clips out")  # fmt: skip
 
 
-def _amount(name: str, data: PackedSet) -> str:
-    if isinstance(data, ShardSet):  # which holds a pool of its clips alone
+def _data_size(name: str, data: PackedSet) -> str:
+    if isinstance(data, ShardSet):  # it holds only a pool of its clips
         return f"{name}: {counted(len(data.shards), 'shard')}"
     return f"{name}: {counted(len(data.clips), 'clip')}, {sum(map(len, data.clips)) / FPS / 60:.1f} min"
 
 
-def _report(fabric: Fabric) -> Callable[[str], None] | None:
-    """Where a process tells what it cannot read: the first one in its log, the others on standard error."""
+def _reporter(fabric: Fabric) -> Callable[[str], None] | None:
+    """How a process reports unreadable clips: the first one in its log (``None``), the others on standard error."""
     name = f"process {fabric.global_rank}"
     return None if fabric.is_global_zero else lambda line: print(f"{name} {line}", file=sys.stderr)
 
 
 def _train(task: Task, config: Config, folder: Path) -> Path:
-    task.fabric.barrier()  # all have read the settings that were there
+    task.fabric.barrier()  # until all processes have read the existing settings
     if task.fabric.is_global_zero:
         keep_settings(folder, config)
     try:
         run(task, folder, config.loop)
     except KeyboardInterrupt:
         if task.fabric.is_global_zero:
-            print(_going_on(folder, config.loop.save_every))
+            print(_how_to_resume(folder, config.loop.save_every))
         raise
     return folder / "weights.safetensors"
 
 
-def _going_on(folder: Path, every: int) -> str:
-    """What to do to go on with a run that somebody has stopped. A run without ``--run`` would begin another one."""
+def _how_to_resume(folder: Path, every: int) -> str:
+    """How to resume an interrupted run: without ``--run``, the same command would start a new one."""
     if not (folder / "last.pt").is_file():
         return f"nothing is saved in {folder} yet; it is saved every {every} steps (loop.save_every)"
     return f"add --run {folder} to the command to resume from the last save (every {every} steps)"
@@ -289,15 +289,15 @@ def _going_on(folder: Path, every: int) -> str:
 
 @contextmanager
 def _stoppable() -> Iterator[None]:
-    """A process that is told to end (SIGTERM) while in the block ends by an exception, and so tidies up what it holds.
+    """Turn SIGTERM within the block into an exception, so that a run folder is cleaned up.
 
-    Not for steps: nothing of Python is done in a process that waits for others, and it could not be stopped.
+    Not for training steps: a process that waits for others runs no Python code, so it could not be stopped.
     """
 
     def stop(*_: object) -> None:
-        raise SystemExit(128 + signal.SIGTERM)  # as a shell tells of a process that a signal ended
+        raise SystemExit(128 + signal.SIGTERM)  # a shell's exit status of a process ended by a signal
 
-    if threading.current_thread() is not threading.main_thread():  # others hear no signals
+    if threading.current_thread() is not threading.main_thread():  # only the main thread can handle signals
         yield
         return
     before = signal.signal(signal.SIGTERM, stop)

@@ -1,4 +1,4 @@
-"""When what joins in: levels fade in one after the other, then the sync loss, then the critics (Sec. 3.4)."""
+"""The training schedule: when each level fades in, and when the sync loss and the critics start (Sec. 3.4)."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ import numpy as np
 
 from sidgan.train.settings import GanTrainConfig
 
-FALL = 0.01  #: share by which the validation L1 must fall to count as falling
+MIN_FALL = 0.01  #: relative decrease of the validation L1 that counts as an improvement
 
 
 @dataclass(frozen=True)
 class Moment:
-    """Where in the schedule a step is.
+    """The state of the schedule at one step.
 
     Attributes:
-        level: finest active output. fade: how far it is faded in.
-        sync: ramp of the sync loss.
-        sync_levels, gan_levels: the active outputs at which it, and critics, take part.
+        level: finest active output.
+        fade: how far it is faded in, 0 to 1.
+        sync: factor of the sync loss, 0 to 1.
+        sync_levels, gan_levels: the outputs at which the sync loss and the critics are active.
     """
 
     level: int
@@ -34,7 +35,7 @@ def moment(config: GanTrainConfig, index: int, opened: int | None = 0) -> Moment
     """The schedule at step ``index``.
 
     Args:
-        opened: step at which a `SyncGate` opened, ``None`` while it is shut.
+        opened: step at which the `SyncGate` opened; ``None`` while it is closed.
     """
     steps = config.loop.steps
     share = index / steps
@@ -59,22 +60,22 @@ def moment(config: GanTrainConfig, index: int, opened: int | None = 0) -> Moment
 
 
 class SyncGate:
-    """Opens once the validation L1 has stopped falling: lips are worth refining only where there are lips.
+    """Opens once the validation L1 has stopped falling: the sync loss can only refine lips that already have a shape.
 
     Args:
-        patience: evaluations in a row that must not bring it down by `FALL`; 0 is open from the start.
+        patience: evaluations in a row without an improvement of `MIN_FALL`; 0 is open from the start.
     """
 
     def __init__(self, patience: int) -> None:
         self.patience = patience
         self.best, self.flat = float("inf"), 0
-        self.opened: int | None = 0 if patience == 0 else None  #: at this step
+        self.opened: int | None = 0 if patience == 0 else None  #: step at which it opened
 
     def add(self, index: int, l1: float) -> bool:
-        """Take in an evaluation after ``index`` steps; whether it opened the gate."""
+        """Add the result of an evaluation after ``index`` steps; returns whether it opened the gate."""
         if self.opened is not None:
             return False
-        fell = l1 < (1 - FALL) * self.best
+        fell = l1 < (1 - MIN_FALL) * self.best
         self.best, self.flat = min(self.best, l1), 0 if fell else self.flat + 1
         self.opened = index if self.flat >= self.patience else None
         return self.opened is not None
@@ -84,5 +85,5 @@ class SyncGate:
         return dict(vars(self))
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from `state`."""
+        """Restore `state`."""
         vars(self).update(state)

@@ -13,48 +13,49 @@ from sidgan.train.loop import LoopConfig
 
 @dataclass(frozen=True)
 class GanTrainConfig:
-    """Training of a generator. Times of the schedule are shares of ``loop.steps``.
+    """Training of a generator. All times and durations of the schedule are shares of ``loop.steps``.
 
     Attributes:
         generator: the network.
-        weights: Eq. 4 at each RGB level; a level without an entry has the defaults: L1, weighted in the mouth, alone.
+        weights: Eq. 4 at each RGB level; a level without an entry has the defaults: only L1, weighted in the mouth.
         discriminators: one for each level whose ``gan`` weight is not 0.
-        features: what compares VGG19's features: ``contextual`` (Eq. 3) or ``perceptual`` (an ablation of Table 4).
-        expert_kind: the kind of expert that the sync loss asks for; another is refused. ``any`` takes either.
-        vgg: its weights: ``published`` or ``normalised`` (`sidgan.downloads.VGGS`, fetched once), or ``random``, which
-            makes it another loss than the paper's.
+        features: loss on VGG19 features: ``contextual`` (Eq. 3) or ``perceptual`` (an ablation of Table 4).
+        expert_kind: required kind of the expert; ``any`` accepts all.
+        vgg: weights of VGG19: ``published`` or ``normalised`` (`sidgan.downloads.VGGS`, downloaded once); or
+            ``random``, which is not the paper's loss.
         loop: steps and intervals.
-        batch: frames per step. Without the sync loss each comes from another window; with it they are windows of 5.
+        batch: frames per step: windows of 5 frames in steps with the sync loss, else single frames.
         lr, betas: Adam, for generator and discriminators alike.
         warmup: steps over which the learning rate rises at the beginning.
-        decay: share of the run over which the learning rate falls linearly, at its end, but not below a tenth.
-        audio_lr: learning rate of the audio encoder relative to ``lr``; 0 keeps the expert's encoder as it is.
-        trunk_lr: learning rate of what lies within a generator's ``trunk``, relative to ``lr``; 0 keeps it as it is.
-        grow: when each level after the first is switched on (progressive training); with ``fade`` 0 as well, zeros mean
-            that all are there from the start.
-        fade: how long a new level is blended in.
-        sync_from, gan_from: when these losses begin; the sync loss then rises.
-        settle: how long after a level has faded in its critic begins; its sync loss begins when it has faded in. Left
-            out, both join in with the level, by its share.
-        sync_gate: evaluations in a row in which the validation L1 must not fall before the sync loss begins, however
-            late ``sync_from`` says; 0 does not wait.
-        sync_ramp: how long the sync loss rises; as long as ``fade`` where left out.
-        sync_every: the sync loss joins every so many steps. A step with it sees a fifth as many clips, so the steps
+        decay: share of the run, at its end, over which the learning rate falls linearly, to a tenth at least.
+        audio_lr: learning rate of the audio encoder relative to ``lr``; 0 freezes it.
+        trunk_lr: learning rate of the generator's ``trunk`` relative to ``lr``; 0 freezes it.
+        grow: when each level after the first is switched on (progressive training); zeros, together with ``fade`` 0,
+            activate all levels from the start.
+        fade: how long a new level is faded in.
+        sync_from, gan_from: when these losses start; the sync loss then ramps up.
+        settle: how long after a level has faded in its critic starts; its sync loss starts once it has faded in. If
+            ``None``, both start with the level, weighted by its fade.
+        sync_gate: evaluations in a row in which the validation L1 must not fall before the sync loss starts, even if
+            that is later than ``sync_from``; 0 does not wait.
+        sync_ramp: how long the sync loss ramps up; by default as long as ``fade``.
+        sync_every: interval of the sync loss in steps. A step with it uses a fifth as many clips, so the steps in
             between keep small batches varied.
-        features_every: VGG19's features join every so many steps, since they can cost more than all the rest.
+        features_every: interval of the loss on VGG19 features in steps; it can cost more than all the rest.
         critic_lr: learning rate of the discriminators relative to ``lr``.
-        calibrate: rescale a term once where its gradient lies outside its band (`sidgan.train.balance.BANDS`).
-        recon_frames: of every five frames, how many the features, frequency and gan terms look at; fewer cost less.
-        recompute: finest blocks of the generator whose activations are computed again for the backward pass instead
-            of kept: less memory, more time.
-        augment: whether pictures, sounds and hidden boxes are changed at random (`sidgan.train.batch`). The paper names
-            no such changes.
-        identity: 0 to 1, how much the people of the data are made others: bent, mixed colours, marks on the skin.
-        references: a step gives its windows 1 to this many pictures of the person, drawn at random.
-        ema: decay of the averaged weights, which are what is judged and shipped.
+        calibrate: rescale each term once if its gradient lies outside its band (`sidgan.train.balance.BANDS`).
+        recon_frames: of every five frames, how many are used for the features, frequency and gan terms; fewer are
+            faster.
+        recompute: number of the finest generator blocks whose activations are recomputed in the backward pass
+            (gradient checkpointing): less memory, more time.
+        augment: whether pictures, sounds and hidden boxes are augmented (`sidgan.train.batch`). The paper mentions no
+            augmentation.
+        identity: 0 to 1, strength of the changes of people's looks: proportions, colours, blotches on the skin.
+        references: each step uses 1 to this many reference pictures per window, a random number.
+        ema: decay of the averaged weights, which are evaluated and exported.
         pool: clips that each process holds at a time, where data comes in shards (`sidgan.data.shardset`).
         precision: ``auto`` (see `sidgan.engine.choose_precision`), or Lightning's name: ``32-true``, ``bf16-mixed``.
-        seed: of everything random.
+        seed: random seed.
     """
 
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)
@@ -123,18 +124,18 @@ class GanTrainConfig:
 
     @property
     def needs_vgg(self) -> bool:
-        """Whether any level compares VGG19's features."""
+        """Whether any level has a loss on VGG19 features."""
         return any(weights.features for weights in self.weights.values())
 
     @property
     def has_more_than_l1(self) -> bool:
-        """Whether any level has another term."""
+        """Whether any level has a term other than L1."""
         return any(w.features or w.frequency or w.gan or w.sync for w in self.weights.values())
 
     def weights_at(self, level: int) -> LossWeights:
-        """Weights of an output; those of coarser levels that have no output of their own are added to them.
+        """Weights of an output, including those of coarser levels without an output.
 
-        So an ablation without some outputs is trained under the same sum of weights (Table 4, w/o pyramid generator).
+        So an ablation without some outputs has the same total weights (Table 4, w/o pyramid generator).
         """
         own = self.weights.get(level, LossWeights())
         outputs = self.generator.rgb_levels
@@ -145,5 +146,5 @@ class GanTrainConfig:
 
     @property
     def critics(self) -> dict[int, DiscriminatorConfig]:
-        """The discriminators of those levels that have an output."""
+        """The discriminators of levels with an output."""
         return {r: c for r, c in self.discriminators.items() if r in self.generator.rgb_levels}

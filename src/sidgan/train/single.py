@@ -1,4 +1,4 @@
-"""What trainings of one network with one loss have in common."""
+"""The common part of trainings of one network with one loss."""
 
 from __future__ import annotations
 
@@ -25,11 +25,12 @@ class SingleTask(Notes, Generic[N]):
     """A network, its average and its optimiser; see `sidgan.train.loop.Task`.
 
     Args:
-        decay: of weights, AdamW's.
-        ema: decay of the averaged weights, which are what is judged and written.
+        decay: weight decay of AdamW.
+        ema: decay of the averaged weights, which are evaluated and exported.
 
     Attributes:
-        net: as Fabric trains it. ema: the averaged network.
+        net: the network, wrapped by Fabric.
+        ema: the averaged network.
     """
 
     def __init__(self, net: N, fabric: Fabric, *, lr: float, decay: float, ema: float) -> None:
@@ -40,7 +41,7 @@ class SingleTask(Notes, Generic[N]):
         self.net, self.optimiser = fabric.setup(normalise_together(net, fabric), optimiser)
 
     def learn(self, index: int, loss: Tensor, rate: float) -> Mapping[str, float]:
-        """Step number ``index`` against a loss, with a learning rate; a step that is not finite is taken back."""
+        """Make step ``index`` on a loss with learning rate ``rate``; a step that is not finite is undone."""
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         finite = descend(self.fabric, self.net, self.optimiser, loss)
@@ -51,16 +52,16 @@ class SingleTask(Notes, Generic[N]):
         return {"loss": loss.item()} | left_out(finite)
 
     def state(self) -> dict[str, Any]:
-        """Weights, their average, the optimiser, and its precision."""
+        """Weights, their average, the optimiser and the gradient scaler."""
         return {"net": self.net.state_dict(), "ema": self.ema.state_dict(), "optimiser": self.optimiser.state_dict(),
                 "precision": scaler_state(self.fabric)}  # fmt: skip
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from `state`."""
+        """Restore `state`."""
         self.net.load_state_dict(state["net"])
         self.ema.load_state_dict(state["ema"])
         self.optimiser.load_state_dict(state["optimiser"])
-        restore_scaler(self.fabric, state.get("precision", {}))  # older runs have none
+        restore_scaler(self.fabric, state.get("precision", {}))  # missing in runs of older versions
 
     def export(self, path: Path, meta: Mapping[str, Any]) -> None:
         """Write the averaged network."""

@@ -1,4 +1,4 @@
-"""Training an expert, which tells whether a mouth belongs to this sound or to that of another moment (Sec. 3.3.1)."""
+"""Train a sync expert, which tells whether mouth and sound belong together or are of different times (Sec. 3.3.1)."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from sidgan.train import augment
 from sidgan.train.diagnosis import PlateauWatch, diagnose, too_easy
 from sidgan.train.loop import LoopConfig, Notes, left_out
 from sidgan.train.next_batch import NextBatch
-from sidgan.train.pairs import FAR, SyncPairs, draw_pairs, pair_loss, same_sound
+from sidgan.train.pairs import MAX_DISTANCE, SyncPairs, draw_pairs, pair_loss, same_sound
 from sidgan.train.precision import descend, restore_scaler, scaler_state
 from sidgan.train.processes import normalise_alone, normalise_together, share, step_rng
 from sidgan.train.rate import rate_at
 
-REACH = 10  #: lags that are tried to either side
-CALIBRATION = 20  #: batches that normalisation statistics are taken from
+MAX_LAG = 10  #: largest lag tried, frames to either side
+CALIBRATION_BATCHES = 20  #: batches over which normalisation statistics are averaged for `SyncTask.calibrated`
 
 
 @dataclass(frozen=True)
@@ -40,21 +40,21 @@ class SyncTrainConfig:
     Attributes:
         model: the network.
         loop: steps and intervals.
-        batch: windows with their own sound, per step (the paper: 256, half of them with wrong sound).
-        negatives: wrong sounds for each window; the video branch, which costs most, runs once for all of them.
+        batch: windows per step (the paper: 256 pairs, half of them wrong).
+        negatives: wrong sounds for each window; the video branch, which is the slowest, runs once for all of them.
         lr: Adam's learning rate.
-        decay: share of the run over which it falls linearly, at its end, but not below a tenth; 0 keeps it as it is.
-        warmup: steps over which it rises first.
-        augment: strength of augmentation, 0 (none, of sounds neither) to 1. Little of it lets an expert of known people
-            learn more.
-        ease: share of the run over which augmentation rises from nothing to that. With all of it from the first step
-            the loss stays at 0.69: the expert must first see that mouths and sounds belong together at all.
-        near: share of negatives only 2 to 4 frames off, in the last third; they teach the exact lag.
-        self_test: let a fresh network learn a few windows by heart before the run (`sidgan.train.diagnosis`).
-        watch: steps with a loss near 0.69 after which the likely cause is named; 0 never does.
+        decay: share of the run, at its end, over which the learning rate falls linearly, to a tenth at least; 0: none.
+        warmup: steps over which the learning rate rises at the beginning.
+        augment: strength of augmentation, 0 (none, not even of sounds) to 1. A low strength suits an expert for known
+            people.
+        ease: share of the run over which augmentation rises to this strength. At full strength from the first step, the
+            loss stays at 0.69: the expert must first learn that mouth and sound are related at all.
+        near: share of negatives only 2 to 4 frames off, in the last third of the run; they teach the exact lag.
+        self_test: let a new network memorise a few windows before the run (`sidgan.train.diagnosis`).
+        watch: steps with a loss near 0.69 after which the likely cause is logged; 0 disables this.
         pool: clips that each process holds at a time, where data comes in shards (`sidgan.data.shardset`).
         precision: ``auto`` (see `sidgan.engine.choose_precision`), or Lightning's name: ``32-true``, ``bf16-mixed``.
-        seed: of everything random.
+        seed: random seed.
     """
 
     model: SyncNetConfig = field(default_factory=SyncNetConfig)
@@ -84,11 +84,11 @@ class SyncTask(Notes):
     """An expert in training; see `sidgan.train.loop.Task`.
 
     Args:
-        start: weights to go on from.
-        ears: audio encoder to begin with.
+        start: initial weights.
+        ears: initial audio encoder.
 
     Raises:
-        ConfigError: ``start`` or ``ears`` is another network than the settings say.
+        ConfigError: ``start`` or ``ears`` does not match the settings.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class SyncTask(Notes):
         if ears is not None:
             expert.audio.take_over(ears)
         net = SyncPairs(expert)
-        self.origin = [p.detach().clone() for p in net.parameters() if p.dim() == 4]  # of the convolutions
+        self.origin = [p.detach().clone() for p in net.parameters() if p.dim() == 4]  # initial convolution weights
         self.watch = PlateauWatch(config.watch)
         super().__init__()
         net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -114,7 +114,7 @@ class SyncTask(Notes):
         self.batches = NextBatch(self._step_batch)
 
     def step(self, index: int) -> Mapping[str, float]:
-        """One batch: each window with its own sound and with ``negatives`` others of the same clip."""
+        """One batch: each window with its own sound and with ``negatives`` other sounds of the same clip."""
         for group in self.optimiser.param_groups:
             group["lr"] = self._rate(index)
         video, mels = self.batches.take(index)
@@ -123,7 +123,7 @@ class SyncTask(Notes):
         loss = pair_loss(cosines)
         finite = descend(self.fabric, self.net, self.optimiser, loss)
         for norm in _norms(self.net) if not finite else ():
-            norm.reset_running_stats()  # the batch has spoiled them; nobody uses them before they are taken anew
+            norm.reset_running_stats()  # spoiled by the batch; `calibrated` computes them anew before use
         if self.watch.add(loss.item()):
             self.batches.wait()
             self.note(f"the loss is still near 0.69 after {index + 1} steps; {diagnose(self)}")
@@ -135,7 +135,7 @@ class SyncTask(Notes):
         return rate_at(index, config.loop.steps, config.lr, rise=config.warmup, decay=config.decay, floor=0.1)
 
     def _step_batch(self, index: int) -> tuple[Tensor, Tensor]:
-        """What step ``index`` learns from."""
+        """The batch of step ``index``."""
         self.note(*self.train.at(index))
         late = index >= 2 * self.config.loop.steps // 3
         strength = self.config.augment * min(1.0, index / max(1.0, self.config.ease * self.config.loop.steps))
@@ -144,10 +144,10 @@ class SyncTask(Notes):
 
     def _batch(self, rng: np.random.Generator, near: float, strength: float) -> tuple[Tensor, Tensor]:
         images, mels = draw_pairs(rng, self.train, self.share, self.config.negatives, near)
-        theta = augment.moves(
+        theta = augment.random_affines(
             rng, len(images), shift=0.02 * strength, scale=0.05 * strength, turn=3 * strength, mirror=0.5 * strength
         )
-        images = augment.moved(images.flatten(1, 2), theta, top=0.5).unflatten(1, (SYNC_FRAMES, 3))
+        images = augment.apply_affines(images.flatten(1, 2), theta, top=0.5).unflatten(1, (SYNC_FRAMES, 3))
         images = augment.colour(images, rng, strength=0.2 * strength)
         images = augment.soften(images, rng, chance=0.1 * strength)
         video = at_expert_size(images.flatten(1, 2), self.config.model.face)
@@ -156,7 +156,7 @@ class SyncTask(Notes):
 
     @torch.no_grad()
     def evaluate(self, index: int, images: Path) -> Mapping[str, float]:
-        """Loss and pair accuracy on each held-out set."""
+        """`pair_scores` on each held-out set."""
         net = self.calibrated()
         scores = {name: pair_scores(net, data) for name, data in self.held.items()}
         for name, values in scores.items():
@@ -165,16 +165,16 @@ class SyncTask(Notes):
         return {f"{name}_{k}": v for name, values in scores.items() for k, v in values.items()}
 
     def state(self) -> dict[str, Any]:
-        """Weights, optimiser, its precision, and what the watch over the loss has seen."""
+        """Weights, optimiser, gradient scaler, initial weights, and the state of the plateau watch."""
         watch, origin = self.watch.state(), self.origin
         return {"net": self.net.state_dict(), "optimiser": self.optimiser.state_dict(), "watch": watch,
                 "origin": origin, "precision": scaler_state(self.fabric)}  # fmt: skip
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from `state`."""
+        """Restore `state`."""
         self.net.load_state_dict(state["net"])
         self.optimiser.load_state_dict(state["optimiser"])
-        if "watch" in state:  # older runs have none
+        if "watch" in state:  # missing in runs of older versions
             self.watch.restore(state["watch"])
             self.origin = state["origin"]
         restore_scaler(self.fabric, state.get("precision", {}))
@@ -185,21 +185,20 @@ class SyncTask(Notes):
 
     @torch.no_grad()
     def calibrated(self) -> SyncNet:
-        """A copy to be used, in eval mode: its normalisation statistics are means over many batches of the weights as
-        they are now.
+        """A copy for inference, in eval mode, whose normalisation statistics are averaged over many batches.
 
-        The running ones trail behind the weights. On footage of one speaker an expert that told 81 % of the pairs
-        apart told only 57 % with them.
+        The running statistics lag behind the weights: on footage of one speaker, pair accuracy was 57 % with them
+        instead of 81 %.
         """
-        self.batches.wait()  # a pool of clips that moves stays where it is now
-        net: SyncNet = normalise_alone(copy.deepcopy(self.net.module.net))  # the first process alone writes weights
+        self.batches.wait()  # shards: the prefetch thread must not exchange the pool of clips meanwhile
+        net: SyncNet = normalise_alone(copy.deepcopy(self.net.module.net))  # only the first process exports
         norms = _norms(net)
         for norm in norms:
             norm.reset_running_stats()
-            norm.momentum = None  # a plain mean of the batches to come
+            norm.momentum = None  # cumulative mean over the following batches
         net.train()
-        rng = np.random.default_rng(self.config.seed)  # its own: judging must not change what is trained on next
-        for _ in range(CALIBRATION):
+        rng = np.random.default_rng(self.config.seed)  # evaluation must not change the random numbers of the training
+        for _ in range(CALIBRATION_BATCHES):
             video, mels = self._batch(rng, 0.0, 0.0)
             net.video(video)
             net.audio(mels.flatten(0, 1))
@@ -214,7 +213,7 @@ def _norms(net: nn.Module) -> list[_BatchNorm]:
 
 @torch.no_grad()
 def embeddings(net: SyncNet, clip: PackedClip) -> tuple[Tensor, Tensor]:
-    """Unit vectors (N - 4, 512) of every five-frame window of a clip, and of the sound that belongs to it."""
+    """Unit vectors (N - 4, 512) of every five-frame window of a clip, and of the sound of each window."""
     device = next(net.parameters()).device
     starts = torch.arange(len(clip) - SYNC_FRAMES + 1)
     seen, heard = [], []
@@ -226,16 +225,15 @@ def embeddings(net: SyncNet, clip: PackedClip) -> tuple[Tensor, Tensor]:
 
 
 def pair_scores(net: SyncNet, data: PackedSet) -> dict[str, float]:
-    """How well an expert tells right from wrong sound on every window of a set.
+    """How well an expert separates right from wrong sound, on every window of a set.
 
-    Wrong pairs are 5 to 50 frames off and differ in sound: whether a still mouth belongs to this silence or to another
-    cannot be told.
+    Wrong pairs are 5 to 50 frames off and differ in sound: two silent moments cannot be told apart.
 
     Returns:
-        ``bce``: loss on as many right pairs as wrong ones. ``accuracy``: right and wrong pairs
-        judged alone, at the best single threshold. ``ranked``: how often the right sound beats a wrong one.
-        ``margin``: mean cosine of right minus wrong pairs. ``within1``: how often the best of 21 sounds (10 frames to
-        either side) is at most one frame off.
+        ``bce``: loss, right and wrong pairs weighted equally. ``accuracy``: balanced accuracy at the best single
+        threshold. ``ranked``: how often the right sound has a higher cosine than a wrong one. ``margin``: mean cosine
+        of right minus wrong pairs. ``within1``: how often the best of 21 lags (10 frames to either side) is at most one
+        frame off.
     """
     right, wrong, ranked, hits = [], [], [], []
     for clip in data.clips:
@@ -243,7 +241,7 @@ def pair_scores(net: SyncNet, data: PackedSet) -> dict[str, float]:
         cosines = (seen @ heard.T).numpy()
         lag = np.arange(len(seen))[None] - np.arange(len(seen))[:, None]
         sounds = clip.mels[2 : 2 + len(seen)]
-        far = (np.abs(lag) >= SYNC_FRAMES) & (np.abs(lag) <= FAR) & ~same_sound(sounds, sounds).cpu().numpy()
+        far = (np.abs(lag) >= SYNC_FRAMES) & (np.abs(lag) <= MAX_DISTANCE) & ~same_sound(sounds, sounds).cpu().numpy()
         own = np.diagonal(cosines)
         right.append(own)
         wrong.append(cosines[far])
@@ -260,13 +258,13 @@ def pair_scores(net: SyncNet, data: PackedSet) -> dict[str, float]:
 
 
 def _hits(cosines: np.ndarray) -> np.ndarray:
-    """Whether the best of all lags is at most 1, for each window with `REACH` neighbours on both sides."""
+    """Whether the best lag is at most one frame, for each window with `MAX_LAG` neighbours on both sides."""
     count = len(cosines)
-    rows = np.arange(REACH, count - REACH)
+    rows = np.arange(MAX_LAG, count - MAX_LAG)
     if len(rows) == 0:
         return np.zeros(0, bool)
-    lags = np.stack([cosines[rows, rows + lag] for lag in range(-REACH, REACH + 1)], 1)
-    return np.abs(lags.argmax(1) - REACH) <= 1
+    lags = np.stack([cosines[rows, rows + lag] for lag in range(-MAX_LAG, MAX_LAG + 1)], 1)
+    return np.abs(lags.argmax(1) - MAX_LAG) <= 1
 
 
 def _bce(cosines: np.ndarray, label: int) -> float:
@@ -275,7 +273,7 @@ def _bce(cosines: np.ndarray, label: int) -> float:
 
 
 def _best_accuracy(positive: np.ndarray, negative: np.ndarray) -> float:
-    """Mean of hit rate and rejection rate at the threshold that makes it largest."""
+    """Largest balanced accuracy (mean of true positive and true negative rate) over thresholds."""
     edges = np.quantile(np.concatenate([positive, negative]), np.linspace(0, 1, 201))
     rates = [(np.mean(positive >= e) + np.mean(negative < e)) / 2 for e in edges]
     return float(max(rates))
