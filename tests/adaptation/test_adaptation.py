@@ -12,10 +12,10 @@ from safetensors import safe_open
 
 from sidgan import audio, checkpoint
 from sidgan.adaptation import AdaptConfig, run
-from sidgan.adaptation.judging import Judge, Look, silenced, split
+from sidgan.adaptation.judging import Judge, Scores, silenced, split
 from sidgan.adaptation.material import Material
-from sidgan.adaptation.run import shared
-from sidgan.adaptation.sound import Sound, foreign_speech, heard, judge_sounds
+from sidgan.adaptation.run import time_shares
+from sidgan.adaptation.sound import Sound, foreign_speech, judge_sounds, sound_under
 from sidgan.adaptation.tuning import frozen, tune
 from sidgan.config import CriticsConfig, DiscriminatorConfig, GeneratorConfig
 from sidgan.errors import CheckpointError, ConfigError
@@ -69,7 +69,7 @@ def test_a_sound_that_fits_is_its_own(talk):
 @pytest.mark.parametrize("late", [-10, 5])
 def test_a_shifted_sound_is_moved_back(talk, late):
     points, spoken = talk
-    moved = heard(spoken, Fraction(-late, 25), len(points))  # the sound comes `late` frames after the picture
+    moved = sound_under(spoken, Fraction(-late, 25), len(points))  # the sound comes `late` frames after the picture
     (sound,) = verdicts(points, samples=moved)
     assert sound.verdict == f"shifted by {sound.shift} frames"
     assert sound.teaches
@@ -101,7 +101,7 @@ def test_silence_teaches_no_lips(talk, samples):
 
 def test_who_speaks_says_where_the_sound_of_a_file_lies(talk):
     points, spoken = talk
-    late = heard(spoken, Fraction(-6, 25), len(points))
+    late = sound_under(spoken, Fraction(-6, 25), len(points))
     speaker, brief = verdicts(points, points[50:110], samples=late)
     assert brief.shift == speaker.shift != 0, "two seconds say nothing, but they are of the same file"
     listener, _ = speaking(14, seed=9)
@@ -110,10 +110,10 @@ def test_who_speaks_says_where_the_sound_of_a_file_lies(talk):
 
 def test_sound_beyond_the_recording_is_silence():
     samples = np.ones(1000, np.float32)
-    assert heard(samples, Fraction(-1, 25), 2).tolist() == [0.0] * 640 + [1.0] * 640
-    assert heard(samples, Fraction(1, 25), 2).tolist() == [1.0] * 360 + [0.0] * 920
-    assert not heard(samples, Fraction(9), 3).any()
-    assert not heard(samples, Fraction(-9), 3).any()
+    assert sound_under(samples, Fraction(-1, 25), 2).tolist() == [0.0] * 640 + [1.0] * 640
+    assert sound_under(samples, Fraction(1, 25), 2).tolist() == [1.0] * 360 + [0.0] * 920
+    assert not sound_under(samples, Fraction(9), 3).any()
+    assert not sound_under(samples, Fraction(-9), 3).any()
 
 
 def test_foreign_speech_speaks():
@@ -152,7 +152,7 @@ def test_long_material_holds_back_half_a_minute_and_looks_at_some(blob):
 
 def seen(psnr, gap=1.0, answer=10.0, frames=100):
     rng = np.random.default_rng(0)
-    return Look(np.full(frames, psnr), gap + rng.normal(0, 0.5, frames), np.zeros(frames), np.full(frames, answer))
+    return Scores(np.full(frames, psnr), gap + rng.normal(0, 0.5, frames), np.zeros(frames), np.full(frames, answer))
 
 
 @pytest.fixture
@@ -186,9 +186,9 @@ def test_without_own_sound_the_held_back_frames_are_silent_and_the_answer_is_to_
     clip = split(material(blob, 60))[1]
     silent = silenced(clip)
     assert (silent.mels == -4).all()
-    look = Judge(silent, False, 1.0).look(small())
+    look = Judge(silent, False, 1.0).score(small())
     assert (look.answer > 0).any(), "it hears speech, though its clip is silent"
-    loud = Judge(silent, True, 1.0).look(small())
+    loud = Judge(silent, True, 1.0).score(small())
     assert not loud.answer.any()
 
 
@@ -199,7 +199,7 @@ def test_without_own_sound_lips_do_not_judge(blob):
     smeared = dataclasses.replace(clip, landmarks=points, images=clip.images.clone())
     smeared.images[1:, :, 23:25, 14:18] = 255
     clean = dataclasses.replace(clip, landmarks=points)
-    looks = [[Judge(c, hears, 1.0).look(small()) for c in (clean, smeared)] for hears in (True, False)]
+    looks = [[Judge(c, hears, 1.0).score(small()) for c in (clean, smeared)] for hears in (True, False)]
     assert not np.allclose(looks[0][0].psnr, looks[0][1].psnr)
     assert np.allclose(looks[1][0].psnr, looks[1][1].psnr)
 
@@ -301,10 +301,10 @@ def test_critics_are_kept_beside_weights_and_found_from_changes_too(kept):
         found = checkpoint.load_critics(folder / f"{name}.safetensors")
         assert found.config == rivals.config
         assert all(torch.equal(v, rivals.state_dict()[k]) for k, v in found.state_dict().items())
-    assert run._adaptable(folder / "me.safetensors", 1.0)[2] is None
+    assert run._load_base(folder / "me.safetensors", 1.0)[2] is None
     checkpoint.save(folder / "new.safetensors", small(1))
     checkpoint.save_critics(folder / "new.safetensors", rivals)
-    _, found, note = run._adaptable(folder / "me.safetensors", 1.0)
+    _, found, note = run._load_base(folder / "me.safetensors", 1.0)
     assert found is None
     assert note == ("the critics.safetensors beside base.safetensors belongs to other weights and was not used; keep "
                     "each generator in a folder with its own critics")  # fmt: skip
@@ -357,9 +357,9 @@ def test_impossible_settings_are_refused(wrong):
 
 
 def test_time_is_shared_by_frames_with_a_least_share():
-    assert shared([300]) == [1.0]
-    assert shared([300, 100]) == [0.75, 0.25]
-    long, brief = shared([990, 10])
+    assert time_shares([300]) == [1.0]
+    assert time_shares([300, 100]) == [0.75, 0.25]
+    long, brief = time_shares([990, 10])
     assert long + brief == pytest.approx(1)
     assert 0.19 < brief < 0.25
 
@@ -374,7 +374,7 @@ def test_the_best_look_is_used_and_not_the_last(blob, monkeypatch):
         return 10, 0.1
 
     monkeypatch.setattr(run, "tune", pretend)
-    monkeypatch.setattr(Judge, "look", lambda self, generator: figures[id(generator)])
+    monkeypatch.setattr(Judge, "score", lambda self, generator: figures[id(generator)])
     how = {"config": AdaptConfig(), "device": "cpu", "seed": 0, "progress": lambda *told: None}
     result = run._adapt_one(base, material(blob, 60), 1.0, **how)
     assert result.generator is good

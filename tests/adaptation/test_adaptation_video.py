@@ -177,7 +177,7 @@ def test_material_follows_the_clock_and_the_sound(folder):
 
 
 def test_long_material_is_shortened_to_fit(folder, monkeypatch):
-    monkeypatch.setattr(material, "ROOM", 3 * 64 * 64 * 30)
+    monkeypatch.setattr(material, "MAX_BYTES", 3 * 64 * 64 * 30)
     (found,) = read_material(folder / "talk.mp4", 64)
     assert len(found) == 30
 

@@ -1,14 +1,14 @@
-"""Fine-tuning the generator on the video that is to be dubbed: its own picture and sound are truth for its people.
+"""Fine-tune the generator on the video to be dubbed, whose pictures and sound are the ground truth for its people.
 
 ::
 
-    video ─ material ─▶ frames of each face ─ sound ─▶ does the sound teach its lips?
+    video ─ material ─▶ crops of each face ─ sound ─▶ does the sound belong to the face?
                               │                              │
-                              └── tuning: steps on most ◀────┘
-                                  judging: is it better on the rest, and does the mouth still listen? ─▶ kept or not
+                              └── tuning: train on most ◀────┘
+                                  judging: better on held-out frames, and does the mouth still follow sound? ─▶ kept?
 
-The last stretch of each face is never trained on. It judges the result, and the adapted weights are used only where
-they draw that stretch better than the weights they started from.
+The last part of each face is held out. The adapted weights are used only if they draw it better than the weights they
+started from.
 """
 
 from sidgan.adaptation.kept import adapt_faces_once

@@ -1,4 +1,4 @@
-"""Adapted weights that outlive a run: what took minutes is not done again when a dub is gone on with."""
+"""Cache adapted weights on disk, so that a resumed dub does not adapt again."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ from sidgan.files import write_text, writing
 from sidgan.types import Show
 from sidgan.version import __version__
 
-FACES = "faces.json"  #: written last: with it, a folder is complete
+FACES = "faces.json"  #: written last, so a folder that has it is complete
 
 
 def adapt_faces_once(folder: Path, video: Path, *, model: Path | str, minutes: float, faces: str, device: str,
                      tolerant: bool, progress: Show) -> list[Adapted]:  # fmt: skip
-    """`adapt_faces`, or what it gave before for the same video, model and settings, to the last bit.
+    """`adapt_faces`, or its cached result for the same video, model and settings, identical to the last bit.
 
     Args:
-        folder: where to keep it.
+        folder: of the cache.
 
     Raises:
         InputError: as `adapt_faces`.
-        OutputError: it cannot be kept.
+        OutputError: the result cannot be written.
     """
     settings = {
         "version": __version__, "torch": torch.__version__, "video": provenance.digest_of(video), "minutes": minutes,
         "model": provenance.digest_of(checkpoint.file_of(model)), "faces": faces, "device": device,
         "tolerant": tolerant,
     }  # fmt: skip
-    kept = folder / hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:16]
-    found = _read(kept)
+    place = folder / hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:16]
+    found = _read(place)
     if found is None:
         found = adapt_faces(video, model=model, minutes=minutes, faces=faces, device=device, tolerant=tolerant,
                             progress=progress)  # fmt: skip
-        _write(kept, found)
+        _write(place, found)
     return found
 
 
@@ -53,8 +53,8 @@ def _write(folder: Path, results: Sequence[Adapted]) -> None:
         folder.mkdir(parents=True)
     for i, result in enumerate(results):
         checkpoint.save(folder / f"{i}.safetensors", result.generator)
-    told: list[dict[str, Any]] = [{"tracks": one.tracks, "report": one.report.to_dict()} for one in results]
-    write_text(folder / FACES, json.dumps(told))
+    records: list[dict[str, Any]] = [{"tracks": one.tracks, "report": one.report.to_dict()} for one in results]
+    write_text(folder / FACES, json.dumps(records))
 
 
 def _read(folder: Path) -> list[Adapted] | None:

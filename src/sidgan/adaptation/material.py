@@ -1,4 +1,4 @@
-"""What a video holds of each of its faces: crops, masks and sound, 25 frames a second, from every shot they are in."""
+"""The training material for each face of a video: crops, masks and sound at 25 fps, from all of its shots."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from sidgan.people.cast import Looks, members, place
 from sidgan.spans import spans
 from sidgan.types import Byte, Clip, Float, Frame, Show
 
-ROOM = 1 << 31  #: bytes of pictures that are kept at the most; of longer videos, each stretch gives its beginning
-SHORTEST = 25  #: frames of a stretch that is worth having
+MAX_BYTES = 1 << 31  #: of crops in memory; for longer videos, only the beginning of each stretch is used
+MIN_STRETCH = 25  #: frames; shorter stretches are dropped
 
 
 @dataclass(frozen=True)
@@ -31,12 +31,12 @@ class Material:
     """One face of a video.
 
     Attributes:
-        number: place among all faces of the video, 1 is the most prominent.
-        tracks: places of its tracks among the video's, the most prominent first.
-        frames: of the video in which it is redrawn.
+        number: rank among all faces of the video, 1 is the most prominent.
+        tracks: indices of its tracks among those of the video, the most prominent first.
+        frames: number of video frames in which it is redrawn.
         place: where and when it is seen, in words.
-        clips: its stretches in order of time, with the video's sound moved to fit.
-        sound: what that sound is good for.
+        clips: its stretches in order of time, with the video's sound shifted to match.
+        sound: whether that sound belongs to the face, and its shift.
     """
 
     number: int
@@ -52,7 +52,7 @@ class Material:
 
 @dataclass
 class _Stretch:
-    """A run of frames in which a face can be redrawn: the frames at the ticks of a 25-fps clock, and their crops."""
+    """A run of frames in which a face can be redrawn, resampled to 25 fps: rows of its track, and their crops."""
 
     track: int
     person: TrackedFace
@@ -78,18 +78,18 @@ def read_material(
     video: Path, size: int, which: str = "largest", progress: Show | None = None, seconds: float | None = None,
     tolerant: bool = False,
 ) -> list[Material]:  # fmt: skip
-    """Everything that can be learnt from a video.
+    """Read the training material of a video.
 
     Args:
         video: with or without sound.
         size: side of the crops, px.
-        which: ``largest``: the faces that are the most prominent of their moment; ``all``: every face.
+        which: ``largest``: the most prominent face of each moment; ``all``: every face.
         progress: called with the share done and a line of text.
-        seconds: only so much of the beginning is read. Tracks then have other places than in a dub of the whole.
-        tolerant: pass over what is damaged.
+        seconds: read only this much of the beginning. Track indices then differ from those of a dub of the whole.
+        tolerant: skip damaged parts.
 
     Returns:
-        The faces that would be redrawn, the most prominent first. Shots of one person are put together.
+        The faces that would be redrawn, the most prominent first. Tracks of one person are merged.
 
     Raises:
         InputError: no such file, not a video, or no face that can be redrawn.
@@ -108,8 +108,8 @@ def read_material(
     wanted = Counter[TrackedFace]()  # frames in which each is redrawn
     for index, chosen in redrawn(usable.values(), which).items():
         wanted.update(person for person in chosen if person.refusal(index) is None)
-    stretches = _stretches({i: p for i, p in usable.items() if wanted[p]}, times, ROOM // (3 * size * size))
-    identities = _crop(clip, usable, stretches, size, lambda share: tell(0.5 + 0.5 * share, "adapting: reading faces"))
+    stretches = _stretches({i: p for i, p in usable.items() if wanted[p]}, times, MAX_BYTES // (3 * size * size))
+    identities = _crop_all(clip, usable, stretches, size, lambda part: tell(0.5 + part / 2, "adapting: reading faces"))
     groups = [member.tracks for member in members(usable, identities)]
     numbers = [n for n, group in enumerate(groups) if any(wanted[usable[i]] for i in group)]
     parts = {n: [s for s in stretches if s.track in groups[n]] for n in numbers}
@@ -129,7 +129,7 @@ def read_material(
 
 
 def _beginning(clip: Clip, seconds: float | None, tell: Show) -> Iterator[Frame]:
-    """The frames of a video, up to so many seconds, telling how far they are."""
+    """The frames of a video up to ``seconds``, reporting progress."""
     for frame in media.read_frames(clip):
         if seconds is not None and frame.time > seconds:
             return
@@ -137,8 +137,8 @@ def _beginning(clip: Clip, seconds: float | None, tell: Show) -> Iterator[Frame]
         tell(0.5 * min(1.0, (frame.index + 1) / max(clip.frames, 1)), "adapting: looking for faces")
 
 
-def _stretches(people: dict[int, TrackedFace], times: list[Fraction], room: int) -> list[_Stretch]:
-    """The runs of frames in which faces can be redrawn, in order of time, shortened alike to ``room`` frames in all."""
+def _stretches(people: dict[int, TrackedFace], times: list[Fraction], max_frames: int) -> list[_Stretch]:
+    """The stretches of all faces in order of time, all shortened by one factor to ``max_frames`` in total."""
     found = []
     for i, person in people.items():
         track = person.track
@@ -146,31 +146,31 @@ def _stretches(people: dict[int, TrackedFace], times: list[Fraction], room: int)
         for begin, end in spans(good):
             run = replace(track, first=track.first + begin, visible=np.ones(end - begin, bool))
             picks = ticks(times, run)
-            if len(picks) >= SHORTEST:
+            if len(picks) >= MIN_STRETCH:
                 found.append(_Stretch(i, person, [p - track.first for p in picks], times[picks[0]]))
-    share = min(1.0, room / max(1, sum(len(s.rows) for s in found)))
+    share = min(1.0, max_frames / max(1, sum(len(s.rows) for s in found)))
     for stretch in found:
-        stretch.rows = stretch.rows[: max(SHORTEST, int(len(stretch.rows) * share))]
+        stretch.rows = stretch.rows[: max(MIN_STRETCH, int(len(stretch.rows) * share))]
     return sorted(found, key=lambda s: (s.start, s.track))
 
 
-def _crop(
+def _crop_all(
     clip: Clip, people: dict[int, TrackedFace], stretches: Sequence[_Stretch], size: int, tell: Callable[[float], None]
 ) -> dict[int, Float]:
-    """Cut all crops in one pass through the video; also the mean identity (128,) of each track."""
-    wanted: dict[int, list[tuple[_Stretch, int]]] = defaultdict(list)  # by frame: whose, and how often
+    """Cut all crops in one pass over the video; returns the mean identity embedding (128,) of each track."""
+    wanted: dict[int, list[tuple[_Stretch, int]]] = defaultdict(list)  # by frame: stretches, and repeats in each
     for stretch in stretches:
-        for row, often in Counter(stretch.rows).items():
-            wanted[stretch.person.track.first + row].append((stretch, often))
+        for row, repeats in Counter(stretch.rows).items():
+            wanted[stretch.person.track.first + row].append((stretch, repeats))
     looks = Looks(people)
     last = max([*wanted, looks.last])
     for frame in media.read_frames(clip):
         if frame.index > last:
             break
-        for stretch, often in wanted.get(frame.index, []):
+        for stretch, repeats in wanted.get(frame.index, []):
             row = frame.index - stretch.person.track.first
             image = geometry.crop_face(frame, stretch.person.track.matrices[row], size).image
-            stretch.images += [image] * often
+            stretch.images += [image] * repeats
         looks.see(frame)
         tell((frame.index + 1) / (last + 1))
     return looks.identities()

@@ -1,4 +1,4 @@
-"""From a video to weights for its faces, each kept only where it is better."""
+"""Adapt a generator to the faces of a video; adapted weights are kept only if they are better."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sidgan import checkpoint
-from sidgan.adaptation.judging import Judge, Look, silenced, split
+from sidgan.adaptation.judging import Judge, Scores, silenced, split
 from sidgan.adaptation.material import Material, read_material
 from sidgan.adaptation.settings import AdaptConfig
 from sidgan.adaptation.tuning import tune
@@ -22,9 +22,9 @@ from sidgan.nn.baselines import Critics
 from sidgan.train.growth import trunk_of, with_trunk
 from sidgan.types import Float, Show
 
-MIN_FRAMES = 50  #: two seconds: with less there is nothing to learn from
-LONGEST = 3000  #: seconds that are read for one face; a mouth repeats itself long before
-LEAST = 0.5  #: of an equal share of the time, that each face gets however short it is on screen
+MIN_FRAMES = 50  #: two seconds; less is not enough to learn from
+MAX_SECONDS = 3000  #: of video read by `adapt`; more adds nothing new
+MIN_SHARE = 0.5  #: least time for a face, relative to an equal share, however short it is on screen
 
 
 @dataclass(frozen=True)
@@ -32,22 +32,24 @@ class AdaptReport:
     """What adaptation did for one face.
 
     Attributes:
-        face: its number among all faces of the video, 1 is the most prominent.
+        face: rank among all faces of the video, 1 is the most prominent.
         place: where and when it is seen, in words.
-        sound: ``own``, ``shifted by n frames`` (moved to fit the picture), ``silent`` or ``not its own``; with the last
-            two only the appearance is adapted, not what the mouth does.
-        evidence: that sound and picture belong together, in robust standard deviations; 10 is beyond doubt.
-        frames: trained on. held_back: frames that judged.
-        steps, minutes: how long.
-        before, after: mouth PSNR in dB on the held-back stretch; without a sound that belongs to it, beside the lips.
-        gap_before, gap_after: how much worse a wrong sound does there, dB: does the mouth listen? ``None`` without one.
-        lmd_before, lmd_after: mean distance of the lip landmarks there, px at 256 px; ``None`` likewise.
-        answer: how much a sound moves in the drawn mouth, of what it moved before.
+        sound: ``own``, ``shifted by n frames`` (shifted to match the picture), ``silent`` or ``not its own``; with the
+            last two only the appearance is adapted, not the motion of the mouth.
+        evidence: for sound and picture belonging together, in robust standard deviations; 10 is beyond doubt.
+        frames: number of training frames.
+        held_back: number of held-out frames that were evaluated.
+        steps, minutes: length of the training.
+        before, after: mouth PSNR in dB on held-out frames; without the lips if the sound does not belong to the face.
+        gap_before, gap_after: loss of PSNR with a wrong sound, dB: does the mouth follow the sound? ``None`` if the
+            sound does not belong to the face.
+        lmd_before, lmd_after: mean distance of the lip landmarks, px at 256 px; ``None`` likewise.
+        answer: response of the drawn mouth to sound, relative to that before.
         best_at: share of the run after which the weights were best.
         kept: whether the adapted weights are used.
-        refusal: why not, if not.
-        bytes: size of the file written, ``None`` where none was.
-        note: what else there is to know, if anything.
+        refusal: why they are not; ``None`` if they are.
+        bytes: size of the file written, ``None`` if there is none.
+        note: a remark, such as on missing critics, or ``None``.
     """
 
     face: int
@@ -76,7 +78,7 @@ class AdaptReport:
         return asdict(self)
 
     def line(self) -> str:
-        """One line for people."""
+        """A one-line summary for users."""
         what = "mouth PSNR" if self.gap_after is not None else "PSNR around the lips"
         sound = "" if self.sound == "own" else f"; sound {self.sound}"
         deaf = "" if self.gap_after is not None else "; only the appearance was adapted"
@@ -90,9 +92,9 @@ class AdaptReport:
 
 @dataclass(frozen=True)
 class Adapted:
-    """The weights for one face: ``tracks`` are the places of its tracks among the video's, as `sidgan.dub` takes them.
+    """The weights for one face: ``tracks`` are indices of its tracks in the video, as `sidgan.dub` takes them.
 
-    ``generator`` is in eval mode on the CPU: the adapted one where it is better, else the one it began from.
+    ``generator``, in eval mode on the CPU, is the adapted one if it is better, else the original one.
     """
 
     tracks: tuple[int, ...]
@@ -118,31 +120,31 @@ def adapt(
     Args:
         video: a talking face, best with its own sound; without one only the appearance is adapted.
         model: weights to start from.
-        minutes: time for training; preparation comes on top.
-        out: where to keep what changed for later dubs of this person (``.safetensors``). The file is used like any
+        minutes: time for training, without preparation and evaluation.
+        out: file for the changed weights (``.safetensors``), for later dubs of this person. It is used like any
             weights file, as long as ``model`` stays where it is or beside it.
-        face: which of the faces, 1 is the most prominent.
+        face: number of the face, 1 is the most prominent.
         progress: called with the share done and a line of text.
-        config: for experiments.
+        config: further settings, for experiments.
 
     Returns:
         The better of the adapted and the original generator, in eval mode on the CPU, and the report.
 
     Raises:
         InputError: no face, no such face, or less than two seconds of it.
-        OutputError: ``out`` cannot be written, is called something else, or is the model or the video.
+        OutputError: ``out`` cannot be written, does not end with ``.safetensors``, or is the model or the video.
     """
     video = Path(video)
     if out is not None:
         out = Path(out)
         _check_out(out, model, video)
-    base, rivals, note = _adaptable(model, minutes)
-    found = read_material(video, base.config.base_size, "all", progress, LONGEST)
+    base, rivals, note = _load_base(model, minutes)
+    found = read_material(video, base.config.base_size, "all", progress, MAX_SECONDS)
     material = next((m for m in found if m.number == face), None)
     if material is None:
         there = "; ".join(f"{m.number}: {m.place}" for m in found)
         raise InputError(f"there is no face {face} in {video}; there are {there}")
-    _enough(material, video)
+    _require_enough(material, video)
     how = config or AdaptConfig()
     result = _adapt_one(base, material, minutes, how, device=device, seed=seed, progress=progress, rivals=rivals,
                         note=note)  # fmt: skip
@@ -154,7 +156,7 @@ def adapt(
 
 
 def _check_out(out: Path, model: Path | str, video: Path) -> None:
-    """Raise an `OutputError` where changes to a model cannot be kept in ``out``, before minutes are spent."""
+    """Raise an `OutputError` if ``out`` cannot be written or would replace an input, before the slow work."""
     require_ending(out, ".safetensors")
     check_target(out)
     require_apart(out, [checkpoint.base_file(model)], "the model to start from, which its changes need")
@@ -173,63 +175,63 @@ def adapt_faces(
     progress: Show = lambda share, text: None,
     config: AdaptConfig | None = None,
 ) -> list[Adapted]:
-    """Fine-tune weights of its own for each face that a dub of a video would redraw.
+    """Fine-tune separate weights for each face that a dub of a video would redraw.
 
-    The time is shared by frames to be redrawn, but nobody gets less than half of an equal share. Faces seen for less
-    than two seconds are left to the model.
+    Time is divided by the number of frames to be redrawn, with at least about half of an equal share for each face.
+    Faces seen for less than two seconds are not adapted.
 
     Args:
-        minutes: time for training in total; preparation comes on top.
+        minutes: total time for training, without preparation and evaluation.
         faces: as for `sidgan.dub`.
-        tolerant: pass over what is damaged in the video.
+        tolerant: skip damaged parts of the video.
 
     The other arguments are those of `adapt`.
 
     Raises:
-        InputError: no face, or none for two seconds.
+        InputError: no face is seen for two seconds or more.
     """
-    base, rivals, note = _adaptable(model, minutes)
+    base, rivals, note = _load_base(model, minutes)
     require(faces in ("largest", "all"), f"faces must be 'largest' or 'all', not {faces!r}")
     found = read_material(Path(video), base.config.base_size, faces, progress, tolerant=tolerant)
     known = [m for m in found if len(m) >= MIN_FRAMES]
     if not known:
-        _enough(found[0], video)
-    shares = shared([m.frames for m in known])
+        _require_enough(found[0], video)
+    shares = time_shares([m.frames for m in known])
     how, done, results = config or AdaptConfig(), 0.0, []
     for material, share in zip(known, shares, strict=True):
 
-        def told(part: float, text: str, begun: float = done, share: float = share) -> None:
+        def report_progress(part: float, text: str, begun: float = done, share: float = share) -> None:
             progress(begun + share * part, text)
 
-        results.append(_adapt_one(base, material, share * minutes, how, device=device, seed=seed, progress=told,
-                                  rivals=rivals, note=note))  # fmt: skip
+        results.append(_adapt_one(base, material, share * minutes, how, device=device, seed=seed,
+                                  progress=report_progress, rivals=rivals, note=note))  # fmt: skip
         done += share
     return results
 
 
 def networks(results: Sequence[Adapted]) -> Mapping[int, Generator]:
-    """The kept weights by track, as `sidgan.dub` takes them for ``own``."""
+    """The kept weights by track index, as `sidgan.dub` takes them for ``own``."""
     return {track: result.generator for result in results if result.report.kept for track in result.tracks}
 
 
-def shared(frames: Sequence[int]) -> list[float]:
-    """Shares of the time, by frames; the least is at least about half of an equal share. They sum to 1."""
-    equal = LEAST / len(frames)
+def time_shares(frames: Sequence[int]) -> list[float]:
+    """Shares of the time in proportion to ``frames``, each at least about half of an equal share; they sum to 1."""
+    equal = MIN_SHARE / len(frames)
     shares = [max(count / sum(frames), equal) for count in frames]
     return [share / sum(shares) for share in shares]
 
 
-def _adaptable(model: Path | str, minutes: float) -> tuple[Generator, Critics | None, str | None]:
-    """What adaptation begins with: a generator, its critics if they are kept, and a line where others' are."""
+def _load_base(model: Path | str, minutes: float) -> tuple[Generator, Critics | None, str | None]:
+    """Load the generator, its critics if there are any, and a note if the critics do not belong to it."""
     require(0 < minutes < math.inf, f"minutes of adaptation must be more than 0, not {minutes:g}")
     base = checkpoint.load_generator(model)
     require(base.config.kind == "sidgan", f"{model} is a {base.config.kind} generator; only sidgan's can be adapted")
-    told: list[str] = []
-    rivals = checkpoint.load_critics(model, told.append)
-    return base, rivals, "; ".join(told) or None
+    messages: list[str] = []
+    rivals = checkpoint.load_critics(model, messages.append)
+    return base, rivals, "; ".join(messages) or None
 
 
-def _enough(material: Material, video: Path) -> None:
+def _require_enough(material: Material, video: Path) -> None:
     if len(material) < MIN_FRAMES:
         raise InputError(
             f"cannot adapt to {Path(video).name}: face {material.number} is seen for only {len(material) / FPS:.1f} s, "
@@ -238,66 +240,66 @@ def _enough(material: Material, video: Path) -> None:
 
 
 @dataclass(frozen=True)
-class _Seen:
-    """Weights that were looked at: after which share of the run, how they did, and why they may not be used, if so."""
+class _Candidate:
+    """Weights that were evaluated after a share of the run: their scores, and why they must not be used, if so."""
 
     share: float
-    look: Look
+    scores: Scores
     refusal: str | None
     generator: Generator
 
 
 class _Best:
-    """Picks among the weights of a run: the best that may be used, or else the last ones, for why they may not."""
+    """Picks the best usable weights of a run; if none are usable, the last ones, for their refusal."""
 
     def __init__(self, judge: Judge, base: Generator) -> None:
         self._judge = judge
-        self.before = judge.look(base)
-        self._seen: _Seen | None = None
+        self.before = judge.score(base)
+        self._chosen: _Candidate | None = None
 
-    def look(self, share: float, generator: Generator) -> None:
-        """Judge the next weights."""
-        found = self._judge.look(generator)
-        new, best = _Seen(share, found, self._judge.refusal(found, self.before), generator), self._seen
-        if best is None or best.refusal is not None or (new.refusal is None and found.quality > best.look.quality):
-            self._seen = new
+    def add(self, share: float, generator: Generator) -> None:
+        """Evaluate the next weights."""
+        found = self._judge.score(generator)
+        new, best = _Candidate(share, found, self._judge.refusal(found, self.before), generator), self._chosen
+        if best is None or best.refusal is not None or (new.refusal is None and found.quality > best.scores.quality):
+            self._chosen = new
 
     @property
-    def seen(self) -> _Seen:
-        """What was picked; there is something as soon as one was looked at."""
-        assert self._seen is not None
-        return self._seen
+    def chosen(self) -> _Candidate:
+        """The best weights so far; needs at least one `add`."""
+        assert self._chosen is not None
+        return self._chosen
 
 
 def _adapt_one(
     base: Generator, material: Material, minutes: float, config: AdaptConfig, *, device: str, seed: int,
     progress: Show, rivals: Critics | None = None, note: str | None = None,
 ) -> Adapted:  # fmt: skip
-    # What lies above a trunk corrects it for anybody: a person is learnt at the trunk's size, in less time.
+    # Layers above a trunk refine it for any person, so only the trunk is adapted, which takes less time.
     whole, base = base, trunk_of(base)
     hears, shown = material.sound.teaches, base.config.references
     train, held, every = split(material, shown)
-    if not hears:  # a sound that belongs to no mouth would teach that sounds mean nothing; silence teaches nothing
+    if not hears:  # unrelated sound would teach the network to ignore sound; silence does not
         train, held = [silenced(clip) for clip in train], silenced(held)
     best = _Best(Judge(held, hears, every, shown), base)
 
-    def told(share: float, done: int, total: int) -> None:
+    def report_progress(share: float, done: int, total: int) -> None:
         progress(share, f"adapting face {material.number}: step {done} of about {total}")
 
-    steps, spent = tune(base, train, minutes, config, hears=hears, device=device, seed=seed, look=best.look,
-                        progress=told, rivals=rivals)  # fmt: skip
-    seen = best.seen
+    steps, spent = tune(base, train, minutes, config, hears=hears, device=device, seed=seed, look=best.add,
+                        progress=report_progress, rivals=rivals)  # fmt: skip
+    chosen = best.chosen
     report = AdaptReport(
         face=material.number, place=material.place, sound=material.sound.verdict, evidence=material.sound.evidence,
         frames=sum(len(clip) for clip in train), held_back=len(held) - shown, steps=steps, minutes=round(spent, 2),
-        best_at=seen.share, kept=seen.refusal is None, refusal=seen.refusal, note=note,
-        **_figures(best.before, seen.look, hears),
+        best_at=chosen.share, kept=chosen.refusal is None, refusal=chosen.refusal, note=note,
+        **_figures(best.before, chosen.scores, hears),
     )  # fmt: skip
-    return Adapted(material.tracks, with_trunk(whole, seen.generator) if report.kept else whole, report)
+    return Adapted(material.tracks, with_trunk(whole, chosen.generator) if report.kept else whole, report)
 
 
-def _figures(before: Look, after: Look, hears: bool) -> dict[str, Any]:
-    """How a face was drawn before and after, rounded, by the names that `AdaptReport` has for it."""
+def _figures(before: Scores, after: Scores, hears: bool) -> dict[str, Any]:
+    """The rounded scores before and after, as fields of `AdaptReport`."""
 
     def heard(values: Float) -> float | None:
         return round(float(values.mean()), 2) if hears else None

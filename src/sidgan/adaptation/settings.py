@@ -1,4 +1,4 @@
-"""Settings of an adaptation. They are for experiments: a user only says for how long."""
+"""Settings of an adaptation. They are for experiments; users choose only the duration."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from sidgan.config import SYNC_FRAMES, DiscriminatorConfig, GeneratorConfig, Los
 from sidgan.train.gan import GanTrainConfig
 from sidgan.train.loop import LoopConfig
 
-WARMUP = 10  #: steps; a run of a minute has few
-DEAR = 2  #: frames of five that the critic looks at, as when the bundled weights were trained
-DEAF_LIPS = -1.0  #: weight of lips where the sound teaches nothing: they count like the face outside the hidden box
+WARMUP = 10  #: steps; few, as a run of a minute is short
+CRITIC_FRAMES = 2  #: of every five frames, shown to the critic, as when the bundled weights were trained
+LIPS_WITHOUT_SOUND = -1.0  #: `lips` if the sound does not belong to the face: weights lips like unmasked pixels
 
 
 @dataclass(frozen=True)
@@ -19,17 +19,17 @@ class AdaptConfig:
 
     Attributes:
         rate: Adam's learning rate. Over the last half it falls to a tenth.
-        audio_rate: of the audio encoder, relative to ``rate``; 0 keeps it as it is.
-        tuned: only parameters whose names begin with one of these are trained; none named: all.
+        audio_rate: learning rate of the audio encoder, relative to ``rate``; 0 freezes it.
+        tuned: train only parameters whose names start with one of these prefixes; empty: all.
         batch: frames per step.
-        ema: decay of the averaged weights, which are what is judged and used.
-        part: how much of what was learnt is used. A person's few seconds teach looks and habits; of these a new voice
-            wants fewer.
-        mouth, lips: how much more L1 counts inside the hidden box, and on the lips (`sidgan.config.LossWeights`).
-        gan: weight of the critic at the finest level: the one that the weights were trained against, which goes on
-            learning. Where none is kept beside them, or the sound teaches nothing, there is none.
-        looks: shares of the run after which the weights are judged; the best are used.
-        steps: updates; without it the time decides.
+        ema: decay of the averaged weights, which are evaluated and used.
+        part: the weights used lie this share of the way from the original to the trained weights. Training on a few
+            seconds teaches habits of the mouth as well as looks, and for a new voice fewer of the habits are right.
+        mouth, lips: additional weight of L1 inside the hidden box, and on the lips (`sidgan.config.LossWeights`).
+        gan: weight of the critic at the finest level, which was trained with the model and is trained further. There is
+            none if the model file has no critics beside it, or if the sound does not belong to the face.
+        looks: shares of the run after which the weights are evaluated; the best are used.
+        steps: number of updates; by default as many as fit into the time.
     """
 
     rate: float = 4e-4
@@ -55,16 +55,16 @@ class AdaptConfig:
     def training(
         self, generator: GeneratorConfig, *, hears: bool, seed: int, critic: DiscriminatorConfig | None = None
     ) -> GanTrainConfig:
-        """What the trainer is told.
+        """The settings for `GanTask`.
 
         Args:
             generator: the network.
-            critic: that of its finest level, if there is one.
-            hears: whether the sound belongs to the picture. If not, nobody knows what the lips should do.
-            seed: of everything random.
+            hears: whether the sound belongs to the picture. If not, the right shape of the lips is unknown.
+            seed: random seed.
+            critic: the critic of the finest level, if there is one.
         """
         levels = generator.rgb_levels
-        everywhere = LossWeights(mouth=self.mouth, lips=self.lips if hears else DEAF_LIPS)
+        everywhere = LossWeights(mouth=self.mouth, lips=self.lips if hears else LIPS_WITHOUT_SOUND)
         weights = dict.fromkeys(levels, everywhere)
         finest = replace(everywhere, gan=0.0 if critic is None else self.gan)
         judged = critic is not None
@@ -74,6 +74,6 @@ class AdaptConfig:
             audio_lr=self.audio_rate if hears else 0.0, grow=(0.0,) * (len(levels) - 1), fade=0.0,
             sync_from=2.0, gan_from=0.0 if judged else 2.0,  # 2: never
             discriminators={} if critic is None else {levels[-1]: critic},
-            recon_frames=DEAR if judged else SYNC_FRAMES, references=generator.references, ema=self.ema,
+            recon_frames=CRITIC_FRAMES if judged else SYNC_FRAMES, references=generator.references, ema=self.ema,
             seed=seed,
         )  # fmt: skip

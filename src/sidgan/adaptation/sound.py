@@ -1,4 +1,4 @@
-"""Does a video's own sound teach the lips of one of its faces? And what is heard where it does not."""
+"""Decide whether the sound of a video belongs to a face, so that its lips can be learnt from it."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from sidgan.data.offset import Offset, estimate_offset
 from sidgan.synth import Person, random_line, voice
 from sidgan.types import Float
 
-QUIET = -55.0  #: dBFS (RMS) below which there is nothing to hear
-TELLING = 250  #: frames from which sound and picture can be shown not to belong together
-SURE = 500  #: frames from which the right lag alone is not enough
-NEAR = 2  #: frames that an estimate may be off the lag it should be
-SOME = 4.0  #: evidence that nine of ten unrelated pairs do not reach, and all related ones of 20 s do
-SAMPLES = audio.SAMPLE_RATE // FPS
-TOGETHER = 5  #: frames that make whole columns of a spectrogram: 16
+MIN_LOUDNESS = -55.0  #: dBFS (RMS) below which sound counts as silent
+MIN_FRAMES = 250  #: from which sound can be judged not to belong to the face
+EVIDENCE_FRAMES = 500  #: frames from which `MIN_EVIDENCE` is required beside the right lag
+MAX_LAG_ERROR = 2  #: frames between a face's estimated lag and that of the file
+MIN_EVIDENCE = 4.0  #: reached by one in ten unrelated pairs, and by all related ones of 20 s
+SAMPLES_PER_FRAME = audio.SAMPLE_RATE // FPS
+FRAME_BLOCK = 5  #: frames that span a whole number of mel columns, 16
 
 
 @dataclass(frozen=True)
 class Sound:
-    """What a face's sound is good for.
+    """Whether sound belongs to a face.
 
     Attributes:
         verdict: ``own``, ``shifted by n frames``, ``silent`` or ``not its own``.
-        shift: frames by which the sound is moved to fit the picture.
-        evidence: that they belong together, in robust standard deviations; 0 where nothing was heard.
+        shift: frames by which the sound is shifted to match the picture.
+        evidence: for picture and sound belonging together, in robust standard deviations; 0 if silent.
     """
 
     verdict: str
@@ -39,7 +39,7 @@ class Sound:
 
     @property
     def teaches(self) -> bool:
-        """Whether the lips can be learnt from it."""
+        """Whether lips can be learnt from it."""
         return self.verdict not in ("silent", "not its own")
 
 
@@ -49,15 +49,15 @@ Stretch = tuple[Float, Fraction]  #: landmarks (N, 68, 2) at 25 fps, and the tim
 def judge_sounds(faces: Sequence[Sequence[Stretch]], samples: Float) -> list[Sound]:
     """Judge the sound of a video for each of its faces, given by the stretches in which it is seen.
 
-    A lag is a file's, not a face's: the face that shows it best says where the others' should be. A face whose estimate
-    lies elsewhere, or is too weak for its length, is somebody who listens, or is dubbed already. What is too short to
-    tell is taken for its own, as most sound is.
+    A lag belongs to the file, not to a face, so the face with the most evidence determines it for all. A face with
+    another lag, or with too little evidence for its length, belongs to a listener or is dubbed already. If a face is
+    too short to judge, the sound counts as its own, as is mostly true.
 
     Args:
-        faces: of each face, one stretch or more.
-        samples: (n,) at 16 kHz, beginning at time 0; empty where there is no sound track.
+        faces: one stretch or more for each face.
+        samples: (n,) at 16 kHz, starting at time 0; empty if there is no audio track.
     """
-    found = [_estimate(stretches, samples) if loudness(stretches, samples) >= QUIET else None for stretches in faces]
+    found = [_estimate(face, samples) if loudness(face, samples) >= MIN_LOUDNESS else None for face in faces]
     best = max((f for f in found if f is not None and f.trusted), key=lambda f: f.evidence, default=Offset(0, 0.0))
     return [
         Sound("silent") if offset is None else _verdict(offset, best.frames, sum(len(p) for p, _ in stretches))
@@ -66,11 +66,11 @@ def judge_sounds(faces: Sequence[Sequence[Stretch]], samples: Float) -> list[Sou
 
 
 def _verdict(offset: Offset, lag: int, frames: int) -> Sound:
-    """What an estimate says beside the lag it should have."""
+    """Judge a face of ``frames`` frames by its estimate and the lag of the file."""
     evidence = round(offset.evidence, 1)
     shift = offset.frames if offset.trusted else lag
-    near = abs(offset.frames - shift) <= NEAR and (offset.evidence >= SOME or frames < SURE)
-    if frames >= TELLING and not near:
+    near = abs(offset.frames - shift) <= MAX_LAG_ERROR and (offset.evidence >= MIN_EVIDENCE or frames < EVIDENCE_FRAMES)
+    if frames >= MIN_FRAMES and not near:
         return Sound("not its own", 0, evidence)
     return Sound(f"shifted by {shift} frames" if shift else "own", shift, evidence)
 
@@ -78,30 +78,30 @@ def _verdict(offset: Offset, lag: int, frames: int) -> Sound:
 def _estimate(stretches: Sequence[Stretch], samples: Float) -> Offset:
     points, mels = [], []
     for landmarks, start in stretches:
-        count = len(landmarks) // TOGETHER * TOGETHER
-        mel = audio.log_mel(heard(samples, start, count))
+        count = len(landmarks) // FRAME_BLOCK * FRAME_BLOCK
+        mel = audio.log_mel(sound_under(samples, start, count))
         points.append(landmarks[:count])
         mels.append(mel[:, : count * audio.STEPS_PER_SECOND // FPS])
     return estimate_offset(np.concatenate(points), np.concatenate(mels, 1))
 
 
 def loudness(stretches: Sequence[Stretch], samples: Float) -> float:
-    """Of the sound under some stretches, in dBFS (RMS); -120 for none at all."""
-    parts = [heard(samples, start, len(points)) for points, start in stretches]
+    """Loudness of the sound during some stretches, in dBFS (RMS); -120 without sound."""
+    parts = [sound_under(samples, start, len(points)) for points, start in stretches]
     power = float(np.mean(np.square(np.concatenate(parts)))) if len(samples) else 0.0
     return 10 * float(np.log10(power + 1e-12))
 
 
-def heard(samples: Float, start: Fraction, frames: int) -> Float:
-    """The sound under ``frames`` frames from ``start`` seconds on; silence where there is none."""
-    first, count = round(start * audio.SAMPLE_RATE), frames * SAMPLES
+def sound_under(samples: Float, start: Fraction, frames: int) -> Float:
+    """The samples during ``frames`` frames from ``start`` seconds on, padded with silence."""
+    first, count = round(start * audio.SAMPLE_RATE), frames * SAMPLES_PER_FRAME
     part = samples[max(0, first) : max(0, first + count)]
     before = min(count, max(0, -first))
     return np.pad(part, (before, count - before - len(part)))
 
 
 def foreign_speech(frames: int, seed: int) -> Float:
-    """(frames, 1, 80, 28) mel windows of speech that nobody in any video said: a drawn person's."""
+    """(frames, 1, 80, 28) mel windows of synthetic speech, which belongs to no video."""
     person = Person.random(seed)
     line = random_line(np.random.default_rng(seed), frames / FPS)
     return audio.mel_windows(audio.log_mel(voice(line, person)), [Fraction(i, FPS) for i in range(frames)])
