@@ -26,7 +26,8 @@ def runs(tmp_path_factory):
     """What two processes leave in a folder."""
     folder = tmp_path_factory.mktemp("runs")
     env = {k: v for k, v in os.environ.items() if k not in ("WORLD_SIZE", "RANK", "LOCAL_RANK")}
-    env |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(HERE.parent)}
+    path = filter(None, [str(HERE.parent), os.environ.get("PYTHONPATH")])
+    env |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(path)}
     done = subprocess.run([sys.executable, str(HERE / "two_processes.py"), str(folder)], env=env, capture_output=True,
                           text=True, timeout=300, check=False)  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
