@@ -38,7 +38,7 @@ from sidgan.evaluation.prepared import weights_file
 from sidgan.evaluation.results import COMPOSITE, EvalResult
 from sidgan.evaluation.subject import Mask, Subject
 from sidgan.files import digest
-from sidgan.metrics.lag_crops import FEWEST
+from sidgan.metrics.lag_crops import MIN_BOXES
 from sidgan.nn import SyncNet
 from sidgan.types import Clip, FaceTrack, Float, Frame
 
@@ -176,7 +176,7 @@ class Pair:
         if len(pick) < MIN_FRAMES:
             raise Excluded(f"face seen too briefly ({len(pick)} frames)")
         with tempfile.TemporaryDirectory(prefix="sidgan-") as folder:
-            lag = tools.networks.judge is not None and len(pick) >= FEWEST
+            lag = tools.networks.judge is not None and len(pick) >= MIN_BOXES
             both = _cut(truth, result, pick, track, tools.how.size, Path(folder), lag=lag)
             found = self._judge(tools, track, times, pick, *both)
             del both

@@ -1,7 +1,7 @@
-"""Judging results: each metric is a function, and `FrameMean` or a class of its own accumulates it over a clip.
+"""Evaluation metrics: each is a function; `FrameMean` or a class of its own accumulates it over a clip or a set.
 
-Landmarks, boxes and embeddings are handed in; nothing here looks for a face or opens a file, but for the loaders of
-published networks. `docs/evaluation.md` says what each number means and where it misleads.
+Landmarks, bounding boxes and embeddings are arguments: nothing here detects faces or opens files, except the loaders
+of published networks. `docs/evaluation.md` says what each number means and where it misleads.
 """
 
 from sidgan.metrics.frames import FrameMean

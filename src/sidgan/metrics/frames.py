@@ -1,4 +1,4 @@
-"""The mean of a per-frame metric over a whole clip, however its frames arrive."""
+"""The mean of a per-frame metric over a clip whose frames arrive in batches."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from sidgan.types import Float
 
 
 class FrameMean:
-    """Accumulates one value per frame, as `psnr`, `ssim`, `lmd` and `identity_distance` give them.
+    """Accumulates one value per frame, as returned by `psnr`, `ssim`, `lmd` and `identity_distance`.
 
-    The sum is rounded once, at the end: batches of any size and order give the same bits.
+    The sum is rounded only once, at the end, so that the result does not depend on the size and order of batches.
     """
 
     def __init__(self) -> None:
         self._values: list[float] = []
 
     def update(self, values: Tensor | Float) -> None:
-        """Add the values (n,) of some frames."""
+        """Add the values (n,) of n frames."""
         numbers = values.detach().cpu().numpy() if isinstance(values, Tensor) else values
         self._values += numbers.astype(np.float64).tolist()
 

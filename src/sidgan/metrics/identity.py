@@ -1,4 +1,4 @@
-"""Whether it still looks like the same person (ID in the paper's Tables 1 and 2)."""
+"""How far a face is from the true identity (ID in the paper's Tables 1 and 2)."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from sidgan.types import Float
 
 
 def identity_distance(embeddings: Float, truth: Float) -> Float:
-    """Euclidean distance of identity embeddings; 0.6 is the usual limit for one person.
+    """Euclidean distance of identity embeddings; below 0.6, two faces usually count as the same person.
 
-    Embed both pictures with the *true* picture's landmarks (`sidgan.faces.embed`): otherwise a landmark that slips
-    would count as another person.
+    Embed both images with the landmarks of the *true* image (`sidgan.faces.embed`). Otherwise, an error of the
+    landmarks would count as a change of identity.
 
     Args:
         embeddings: (N, 128).
@@ -22,7 +22,7 @@ def identity_distance(embeddings: Float, truth: Float) -> Float:
         (N,) float64, not negative.
 
     Raises:
-        MetricError: other shapes.
+        MetricError: the shapes do not match.
     """
     require(embeddings.ndim == 2 and embeddings.shape == truth.shape,
             f"embeddings must be two stacks (N, D), not {shape(embeddings)} and {shape(truth)}")  # fmt: skip

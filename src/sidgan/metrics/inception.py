@@ -1,7 +1,7 @@
 """The published Inception network, whose features FID compares (`sidgan.metrics.Frechet`).
 
-It is loaded as the TorchScript file that NVIDIA published with StyleGAN2-ADA, a translation of the original TensorFlow
-network that resizes pictures in the original way; the project holds no copy of the network.
+It is loaded from the TorchScript file that NVIDIA published with StyleGAN2-ADA: a port of the original TensorFlow
+network, including its way of resizing images. This project does not distribute the network.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from sidgan.errors import CheckpointError
 from sidgan.files import digest
 from sidgan.metrics.checks import require, shape
 
-FEATURES = 2048
-BATCH = 16  #: pictures looked at together
+FEATURES = 2048  #: dimensions of a feature
+BATCH = 16  #: images per forward pass
 
 
 class Inception:
-    """Pictures -> features.
+    """Maps images to features.
 
     Attributes:
-        published: it is the published file, as its digest says. Only then may a distance be called FID.
-        sha256: of the file.
+        published: whether the digest is that of the published file. Only then may a distance be called FID.
+        sha256: digest of the file.
     """
 
     def __init__(self, network: torch.jit.ScriptModule, sha256: str) -> None:
@@ -35,33 +35,33 @@ class Inception:
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:
-        """Map pictures (n, 3, S, S) uint8 RGB of any size to (n, 2048) float32 on the CPU.
+        """Map images (n, 3, S, S) uint8 RGB of any size to features (n, 2048) float32 on the CPU.
 
         Raises:
-            MetricError: other pictures.
-            CheckpointError: the network gives something else.
+            MetricError: the images have another shape or type.
+            CheckpointError: the network does not accept the images, or its output has another shape.
         """
         require(images.ndim == 4 and images.shape[1] == 3 and images.dtype == torch.uint8,
-                f"pictures must be (n, 3, S, S) uint8, not {shape(images)} {images.dtype}")  # fmt: skip
+                f"images must be (n, 3, S, S) uint8, not {shape(images)} {images.dtype}")  # fmt: skip
         device = next((p.device for p in self._network.parameters()), torch.device("cpu"))
         parts = [torch.empty(0, FEATURES)]
-        for some in torch.split(images, BATCH) if len(images) else ():
+        for batch in torch.split(images, BATCH) if len(images) else ():
             try:
-                features = self._network(some.to(device), return_features=True)
+                features = self._network(batch.to(device), return_features=True)
             except RuntimeError as error:
                 reason = str(error).strip().splitlines()[-1]
                 raise CheckpointError(f"the network does not accept the input of Inception ({reason})") from None
-            if shape(features) != (len(some), FEATURES):
-                raise CheckpointError(f"the network gives {shape(features)}, not ({len(some)}, {FEATURES})")
+            if shape(features) != (len(batch), FEATURES):
+                raise CheckpointError(f"the network returns {shape(features)}, not ({len(batch)}, {FEATURES})")
             parts.append(features.float().cpu())
         return torch.cat(parts)
 
 
 def require_script(file: Path) -> None:
-    """Raise a `CheckpointError` where a file is no TorchScript, as its table of contents tells; none of it is run."""
+    """Raise `CheckpointError` unless the directory of a zip file looks like TorchScript; no code of it is run."""
     try:
-        with zipfile.ZipFile(file) as held:
-            if any("/code/" in name for name in held.namelist()):
+        with zipfile.ZipFile(file) as archive:
+            if any("/code/" in name for name in archive.namelist()):
                 return
     except (OSError, zipfile.BadZipFile):
         pass
@@ -69,15 +69,16 @@ def require_script(file: Path) -> None:
 
 
 def load_inception(path: Path | None = None, device: str | torch.device = "cpu") -> Inception:
-    """The published network, in eval mode.
+    """Load the published network in eval mode.
 
     Args:
-        path: its file; without one it is downloaded. A TorchScript file is a program, so give only one you trust.
-        device: where it runs.
+        path: TorchScript file; by default the published one, downloaded if necessary. TorchScript is executable code,
+            so load only files that you trust.
+        device: where the network runs.
 
     Raises:
-        DownloadError: it cannot be downloaded.
-        CheckpointError: no such file, or not TorchScript.
+        DownloadError: the file cannot be downloaded.
+        CheckpointError: the file does not exist, or is not TorchScript.
     """
     file = downloads.fetch(downloads.INCEPTION) if path is None else path
     if not file.is_file():

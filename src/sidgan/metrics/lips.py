@@ -1,4 +1,4 @@
-"""Whether the lips are where they should be, and move when they should (LMD in the paper's Tables 1 and 2)."""
+"""Position and movement of the lips (LMD in the paper's Tables 1 and 2)."""
 
 from __future__ import annotations
 
@@ -7,19 +7,18 @@ from typing import NamedTuple
 import numpy as np
 
 from sidgan.geometry import LEFT_EYE_CORNER, MOUTH, RIGHT_EYE_CORNER
-from sidgan.metrics.checks import landmarks as check_landmarks
-from sidgan.metrics.checks import series as check_series
+from sidgan.metrics.checks import check_landmarks, check_series
 from sidgan.types import Float
 
-LMD_SIZE = 256  #: px; side of the crops in which landmarks are found and distances are measured
-LAGS = range(-3, 4)  #: frames by which mouth movements are shifted against each other
-STILL = 1e-9  #: a series with less deviation than this does not move, and correlates with nothing
+LMD_SIZE = 256  #: px; side of the crops in which landmarks are detected and distances measured
+LAGS = range(-3, 4)  #: frames by which two series of mouth openings are shifted against each other
+STILL = 1e-9  #: a series with at most this standard deviation does not move; its correlation is 0
 
 
 def lmd(landmarks: Float, truth: Float) -> Float:
     """Mean distance of the 20 lip landmarks, in px.
 
-    The paper does not say at which size it measures; here it is 256 px.
+    The paper does not state the size of its crops; here it is 256 px.
 
     Args:
         landmarks: (N, 68, 2) px in crops of 256 px.
@@ -29,7 +28,7 @@ def lmd(landmarks: Float, truth: Float) -> Float:
         (N,) float64.
 
     Raises:
-        MetricError: other shapes.
+        MetricError: the shapes do not match.
     """
     check_landmarks(landmarks, truth)
     lips = landmarks[:, MOUTH].astype(np.float64)
@@ -43,7 +42,7 @@ def lmd_centred(landmarks: Float, truth: Float) -> Float:
 
 
 def lmd_normalised(landmarks: Float, truth: Float) -> Float:
-    """`lmd` in percent of the distance between the true outer eye corners, which no crop or resizing changes.
+    """`lmd` in percent of the distance between the true outer eye corners: independent of the size of the crop.
 
     NaN where the two corners coincide.
     """
@@ -59,12 +58,13 @@ def _centred(landmarks: Float) -> Float:
 
 
 class OpeningMatch(NamedTuple):
-    """How a mouth's opening follows another's.
+    """How the opening of a mouth follows the true one.
 
     Attributes:
-        correlations: (7,) at `LAGS`; a lag > 0 means that the mouth comes later than the true one. 0 where either
-            does not move at all.
-        ratio: its standard deviation over the true one's: below 1 it mumbles. NaN if the true one does not move.
+        correlations: (7,) Pearson correlations at `LAGS`; a lag > 0 means that the mouth is late. 0 where either mouth
+            does not move.
+        ratio: standard deviation of the opening divided by that of the true one; below 1, the mouth moves too little.
+            NaN if the true mouth does not move.
     """
 
     correlations: Float
@@ -72,17 +72,17 @@ class OpeningMatch(NamedTuple):
 
     @property
     def correlation(self) -> float:
-        """Without any shift."""
+        """The correlation at lag 0."""
         return float(self.correlations[len(LAGS) // 2])
 
     @property
     def lag(self) -> int:
-        """Where the correlation is highest."""
+        """The lag with the highest correlation, in frames."""
         return LAGS[int(self.correlations.argmax())]
 
 
 def opening_match(opening: Float, truth: Float) -> OpeningMatch:
-    """Compare two series of mouth openings (N,) of consecutive frames, N > 4, in the same unit of length."""
+    """Compare two series of mouth openings (N,) in consecutive frames, N > 4, in the same unit of length."""
     check_series(opening, truth)
     correlations = np.array([correlation(opening, truth, lag) for lag in LAGS])
     spread = float(np.std(truth))
@@ -90,7 +90,7 @@ def opening_match(opening: Float, truth: Float) -> OpeningMatch:
 
 
 def correlation(series: Float, truth: Float, lag: int = 0) -> float:
-    """Pearson's, of frame i of ``series`` with frame i - lag of ``truth``; 0 where either does not move."""
+    """Pearson correlation of ``series`` at frame i and ``truth`` at frame i - lag; 0 where either does not move."""
     count = len(series)
     a = series[max(0, lag) : count + min(0, lag)].astype(np.float64)
     b = truth[max(0, -lag) : count + min(0, -lag)].astype(np.float64)
