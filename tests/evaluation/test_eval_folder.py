@@ -143,7 +143,7 @@ def test_figures_of_another_way_are_not_mixed_in(
     before = contents(judged)
     cases = [({"settings": Settings(mask="lower", rows=USED)}, 'settings.mask was "query" and is "lower"'),
              ({"splits": ["train"]}, "clips.count was 3 and is 1, clips.list was"),
-             ({"expert": "bundled"}, "other settings: the sync expert is another; choose another --out, or remove"),
+             ({"expert": "bundled"}, "other settings: the sync expert differs; choose another --out, or remove"),
              ({"settings": Settings(id_every=0, rows=USED)}, "settings.id_every was 5 and is 0")]  # fmt: skip
     for other, text in cases:
         with pytest.raises(ConfigError, match="made with other settings") as error:
@@ -197,8 +197,8 @@ def test_a_damaged_clip_takes_no_other_with_it(
 
 
 @pytest.mark.parametrize(("what", "spoil", "told"), [
-    ("mel", lambda mel: mel * np.nan, "mels that are not numbers"),
-    ("masks", lambda masks: masks * np.nan, "masks that are not numbers"),
+    ("mel", lambda mel: mel * np.nan, "mels contain values that are not finite"),
+    ("masks", lambda masks: masks * np.nan, "masks contain values that are not finite"),
     ("landmarks", lambda points: points[:3], f"landmarks of 3 frames, not {COUNT}"),
 ])  # fmt: skip
 def test_what_is_packed_must_be_numbers_for_each_frame(
@@ -221,7 +221,7 @@ def test_what_is_packed_must_be_numbers_for_each_frame(
 def test_distances_between_sets_see_all_clips(
     prepared: Path, weights: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def colours(look: measures.Look) -> np.ndarray:
+    def colours(look: measures.FrameBatch) -> np.ndarray:
         assert len(look.pictures) == len(look.images)
         return look.images.double().mean((2, 3)).numpy() / 255
 

@@ -18,7 +18,7 @@ from sidgan.config import GeneratorConfig, SyncNetConfig
 from sidgan.data.dataset import PackedClip, PackedSet
 from sidgan.errors import ConfigError, DataError
 from sidgan.evaluation import COLUMNS, ROWS, EvalResult, Record, bootstrap, evaluate, revoice, table
-from sidgan.evaluation.measures import Opening, Tremor, bridged
+from sidgan.evaluation.measures import LipJitter, Opening, bridged
 from sidgan.evaluation.networks import sound_of
 from sidgan.evaluation.remarks import partial
 from sidgan.evaluation.revoicing import revoice_clip
@@ -436,7 +436,7 @@ def test_a_few_frames_say_nothing_of_an_opening() -> None:
 def test_frames_that_are_not_judged_leave_a_gap_in_time() -> None:
     """A mouth that drifts evenly beside one that stands still: across a gap it would seem to jump."""
     frames = [torch.tensor([1, 2, 3, 5]), torch.tensor([8, 9, 10, 11, 12])]
-    tremor, opening, samples = Tremor(), Opening(), np.repeat(np.arange(11.0), 640)
+    tremor, opening, samples = LipJitter(), Opening(), np.repeat(np.arange(11.0), 640)
     for some in frames:
         moved = np.zeros((len(some), 68, 2))
         moved[:, 45, 0] = 1

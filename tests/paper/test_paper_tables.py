@@ -170,9 +170,9 @@ def test_a_custom_network_never_gets_the_published_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("change", "said"), [
     ({"mode": "videos"}, "mode was .model. and is .videos."),
     ({"settings": {"mask": "lower", "reference": "first"}}, "settings.mask"),
-    ({"networks": {"inception": {"sha256": "1"}}}, "FID is measured by another network, or not at all"),
-    ({"clips": {"list": "hdtf", "names": "others", "count": 4}}, "the clips are others"),
-    ({"expert": "f" * 64}, "the sync expert is another"),
+    ({"networks": {"inception": {"sha256": "1"}}}, "FID is measured with another network, or not at all"),
+    ({"clips": {"list": "hdtf", "names": "others", "count": 4}}, "the clips differ"),
+    ({"expert": "f" * 64}, "the sync expert differs"),
 ])  # fmt: skip
 def test_what_was_judged_in_another_way_is_refused(change: dict[str, Any], said: str, tmp_path: Path) -> None:
     first, other = read("A", tmp_path / "a"), read("B", tmp_path / "b", protocol=change)

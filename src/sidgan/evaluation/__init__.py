@@ -1,14 +1,14 @@
-"""Judging a generator: redraw clips from their own sound (`evaluate`) or from the voice of others (`revoice`).
+"""Evaluation of a generator: redraw clips from their own sound (`evaluate`) or from other voices (`revoice`).
 
-`evaluate_to` does both into a result folder, versioned and resumable; `evaluate_videos` judges what any tool made;
-`robustness_to` finds where a model gets worse.
+`evaluate_to` writes the figures of both into a result folder and can resume; `evaluate_videos` evaluates the output of
+any tool; `robustness_to` measures how a model degrades under difficult conditions.
 
 ::
 
-    lists, parts ─▶ which clips    subject ─▶ a clip, its truth, and how a generator redraws it
-                                   rows    ─▶ who dubs it: right sound, wrong sounds, dubbers that hear nothing
+    lists, parts ─▶ which clips    subject ─▶ a clip, its ground truth, and how a generator redraws it
+                                   rows    ─▶ who dubs it: the generator with right or wrong sound, or a baseline
     reconstruction, revoicing ─▶ judging ─▶ measures: every metric by name ─▶ results: records, means, intervals
-    prepared, videos, robustness ─▶ folder, protocol: a result folder, resumed, never of two ways ─▶ report, charts
+    prepared, videos, robustness ─▶ folder, protocol: resumable result folder, one protocol each ─▶ report, charts
 """
 
 from sidgan.evaluation.networks import NetworkFiles

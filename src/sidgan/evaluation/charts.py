@@ -1,4 +1,4 @@
-"""Two small charts as inline SVG: means with intervals, and curves over time. Text in, text out."""
+"""Two kinds of small charts as inline SVG: means with confidence intervals, and curves over time."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import numpy as np
 from sidgan.types import Float
 
 COLOURS = {"truth": "#222222", "model": "#c8324b", "result": "#c8324b", "wrong": "#3b7dd8"}
-OTHER = "#8a8f98"  #: of all other rows
-WIDTH, LABEL, LINE = 400, 74, 19  #: px: the chart, room for names and numbers at each side, a row
+OTHER = "#8a8f98"  #: colour of all other rows
+WIDTH, LABEL, LINE = 400, 74, 19  #: px: width of the chart, margin for labels at either side, height of a row
 
 
 class Bar(NamedTuple):
-    """A row of `intervals`: NaN ``low`` and ``high`` where there is no interval."""
+    """A row of `intervals`; ``low`` and ``high`` are NaN if there is no interval."""
 
     label: str
     mean: float
@@ -26,9 +26,9 @@ class Bar(NamedTuple):
 
 
 def intervals(title: str, bars: Sequence[Bar], decimals: int) -> str:
-    """A dot for each mean, a line for its interval, the number at the right; all on one scale."""
-    known = [v for bar in bars for v in bar[1:] if not math.isnan(v)]
-    low, high = min(known), max(known)
+    """Chart of means: a dot for each mean, a line for its interval, and the number, on a common scale."""
+    defined = [v for bar in bars for v in bar[1:] if not math.isnan(v)]
+    low, high = min(defined), max(defined)
     span = (high - low) or 1.0
     left, right = LABEL + 6, WIDTH - LABEL
 
@@ -51,19 +51,22 @@ def intervals(title: str, bars: Sequence[Bar], decimals: int) -> str:
 
 
 def curves(title: str, frames: Float, series: Mapping[str, Float], decimals: int = 1) -> str:
-    """Lines over frame numbers; a gap where a value is NaN, a dot where its neighbours are.
+    """Chart of curves over frame numbers. NaN leaves a gap; a single value between gaps is a dot.
 
     Args:
-        title: above the chart.
-        frames: (N,) frame numbers, rising.
-        series: by name, (N,) each.
-        decimals: of the numbers at the axis.
+        title: heading of the chart.
+        frames: (N,) frame numbers, ascending.
+        series: name -> values (N,).
+        decimals: decimals of the numbers on the axis.
+
+    Returns:
+        HTML; empty if no value is finite.
     """
     height, left, right = 120, 44, WIDTH - 8
-    known = np.concatenate([values[np.isfinite(values)] for values in series.values()])
-    if not len(known):
+    finite = np.concatenate([values[np.isfinite(values)] for values in series.values()])
+    if not len(finite):
         return ""
-    low, high = float(known.min()), float(known.max())
+    low, high = float(finite.min()), float(finite.max())
     span, length = (high - low) or 1.0, float(frames[-1] - frames[0]) or 1.0
     parts = [f'<rect x="{left}" y="4" width="{right - left}" height="{height - 24}" class="frame"/>',
              f'<text x="{left - 4}" y="14" text-anchor="end">{high:.{decimals}f}</text>',
@@ -78,16 +81,16 @@ def curves(title: str, frames: Float, series: Mapping[str, Float], decimals: int
             if not math.isfinite(y):
                 pen = "M"
                 continue
-            steps.append(f"{pen}{x:.1f} {y:.1f}" + ("h0" if pen == "M" else ""))  # a dot, should it stay alone
+            steps.append(f"{pen}{x:.1f} {y:.1f}" + ("h0" if pen == "M" else ""))  # visible as a dot if no line follows
             pen = "L"
         colour = COLOURS.get(row, OTHER)
         parts.append(f'<path d="{"".join(steps)}" fill="none" stroke="{colour}" stroke-width="1.5" '
                      'stroke-linecap="round"/>')  # fmt: skip
-    keys = " ".join(f'<b style="color:{COLOURS.get(row, OTHER)}">{escape(row)}</b>' for row in series)
-    return _figure(title, height, parts, keys)
+    legend = " ".join(f'<b style="color:{COLOURS.get(row, OTHER)}">{escape(row)}</b>' for row in series)
+    return _figure(title, height, parts, legend)
 
 
-def _figure(title: str, height: int, parts: Sequence[str], keys: str = "") -> str:
+def _figure(title: str, height: int, parts: Sequence[str], legend: str = "") -> str:
     name = escape(title)
-    return (f'<figure class="chart"><figcaption>{name} {keys}</figcaption>'
+    return (f'<figure class="chart"><figcaption>{name} {legend}</figcaption>'
             f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{name}">{"".join(parts)}</svg></figure>')

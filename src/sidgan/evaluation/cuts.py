@@ -1,4 +1,4 @@
-"""What is cut out of a video to be judged, kept on disk: minutes at 512 px do not fit into memory."""
+"""Face crops of a video to be judged, memory-mapped on disk: minutes at 512 px do not fit into memory."""
 
 from __future__ import annotations
 
@@ -17,43 +17,44 @@ from sidgan.nn.syncnet2016 import FACE
 from sidgan.portable import reserve
 from sidgan.types import Array, Byte, FaceTrack, Float, Frame
 
-THUMB = 32  #: px at which brows are compared
+THUMBNAIL = 32  #: px; side of the face squares whose upper halves are compared
 
 
 class Cuts:
-    """One face in consecutive frames of one video.
+    """Crops of one face in selected frames of one video.
 
     Args:
-        folder: made here.
-        track: the face, found in this or in another video of the same frames.
-        count: frames there will be.
+        folder: folder for the files; created.
+        track: track of the face, in this video or in another with the same frames.
+        count: number of frames.
         size: side of the crops, px.
-        squares: (count, 3) of `sidgan.metrics.pipeline_squares`; ``None`` if nobody needs ``faces``.
+        squares: (count, 3) from `sidgan.metrics.pipeline_squares`; ``None`` if ``faces`` are not needed.
 
     Attributes:
-        crops: (count, 3, S, S) uint8.
+        crops: (count, 3, size, size) uint8.
         faces: (count, 3, 224, 224) uint8 for the SyncNet of 2016, or ``None``.
-        brows: (16, 32, 3) each, the upper half of a face square that stands still: no dubber has reason to redraw it.
+        brows: one thumbnail (16, 32, 3) per frame, of the upper half of a fixed square around the face: dubbing does
+            not change it, so it shows whether two videos are aligned in time.
 
     Raises:
-        OutputError: there is no room for them.
+        OutputError: there is not enough space on disk.
     """
 
     def __init__(self, folder: Path, track: FaceTrack, count: int, size: int, squares: Array | None) -> None:
         folder.mkdir()
-        self._track, self._squares, self._still = track, squares, np.median(track.matrices, 0)
+        self._track, self._squares, self._fixed = track, squares, np.median(track.matrices, 0)
         self.crops = _on_disk(folder / "crops.npy", (count, 3, size, size))
         self.faces = None if squares is None else _on_disk(folder / "faces.npy", (count, 3, FACE, FACE))
         self.brows: list[Float] = []
 
     def add(self, frame: Frame, index: int) -> None:
-        """Cut the next picked frame, the ``index``-th of its video."""
+        """Add the crops of the next selected frame, the ``index``-th of its video."""
         row = len(self.brows)
-        where = self._track.matrices[index - self._track.first]
-        self.crops[row] = _tensor(geometry.crop_face(frame, where, self.crops.shape[-1]).image)
+        matrix = self._track.matrices[index - self._track.first]
+        self.crops[row] = _tensor(geometry.crop_face(frame, matrix, self.crops.shape[-1]).image)
         if self.faces is not None and self._squares is not None:
             self.faces[row] = _tensor(metrics.pipeline_crop(_rgb(frame), self._squares[row]))
-        self.brows.append(geometry.crop_face(frame, self._still, THUMB).image[: THUMB // 2].astype(np.float32))
+        self.brows.append(geometry.crop_face(frame, self._fixed, THUMBNAIL).image[: THUMBNAIL // 2].astype(np.float32))
 
 
 def _on_disk(path: Path, shape: tuple[int, ...]) -> Tensor:
@@ -73,7 +74,7 @@ def _tensor(image: Byte) -> Tensor:
 
 
 def _rgb(frame: Frame) -> Byte:
-    """The whole frame (H, W, 3); its colour is enlarged bilinearly."""
+    """The whole frame as RGB (H, W, 3) uint8, with bilinear chroma upsampling."""
     height, width = frame.planes[0].shape
     planes = [cv2.resize(np.ascontiguousarray(p), (width, height), interpolation=cv2.INTER_LINEAR)
               for p in frame.planes]  # fmt: skip

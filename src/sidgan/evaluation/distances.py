@@ -1,7 +1,7 @@
-"""Distances between sets of all clips, from the features of their frames on disk.
+"""Fréchet distances between the frames of all clips and the true ones, from their features on disk.
 
-Sums of features are exact (`sidgan.metrics.FeatureMoments`), so neither the order of clips nor the number of processes
-changes a digit; and only two tables are in memory at a time, however many clips there are.
+Sums of features are exact (`sidgan.metrics.FeatureMoments`), so the result does not depend on the order of clips or the
+number of processes. Memory is two covariance matrices, independent of the number of clips.
 """
 
 from __future__ import annotations
@@ -16,9 +16,13 @@ from sidgan import metrics
 
 
 def distances(out: Path, records: Sequence[dict[str, Any]]) -> dict[str, dict[str, dict[str, float]]]:
-    """System -> row -> set metric -> Frechet distance of the clips as dubbed from the true ones.
+    """System -> row -> set metric -> Fréchet distance between the dubbed and the true frames.
 
-    A row that some clips lack has none: it would be compared with other clips.
+    A row that some clips lack has no distance, since the two sets would contain different clips.
+
+    Args:
+        out: result folder.
+        records: records of the clips that have figures.
     """
     files: dict[str, list[Path]] = {}
     for record in records:
@@ -27,19 +31,19 @@ def distances(out: Path, records: Sequence[dict[str, Any]]) -> dict[str, dict[st
             with np.load(path) as arrays:
                 for key in arrays.files:
                     files.setdefault(key, []).append(path)
-    found: dict[str, dict[str, dict[str, float]]] = {}
-    name, truth = "", metrics.FeatureMoments()
-    for key in sorted(files):  # all rows of a metric and system in a row
+    result: dict[str, dict[str, dict[str, float]]] = {}
+    truth_key, truth = "", metrics.FeatureMoments()
+    for key in sorted(files):  # rows of one metric and system follow each other, so their truth is summed once
         metric, system, row = key.split("/")
-        true = f"{metric}/{system}/truth"
-        if files.get(true) != files[key]:
+        wanted = f"{metric}/{system}/truth"
+        if files.get(wanted) != files[key]:
             continue
-        if name != true:
-            name, truth = true, _moments(true, files[true])
+        if truth_key != wanted:
+            truth_key, truth = wanted, _moments(wanted, files[wanted])
         meter = metrics.Frechet()
         meter.truth, meter.generated = truth, _moments(key, files[key])
-        found.setdefault(system, {}).setdefault(row, {})[metric] = meter.compute()
-    return found
+        result.setdefault(system, {}).setdefault(row, {})[metric] = meter.compute()
+    return result
 
 
 def _moments(key: str, files: Sequence[Path]) -> metrics.FeatureMoments:

@@ -1,4 +1,4 @@
-"""Making a clip harder to dub by a known amount: noise over its sound, faster speech, fewer pixels."""
+"""Disturbances of known strength that make a clip harder to dub: noise, changed speed of speech, low resolution."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from sidgan.errors import DataError
 from sidgan.evaluation.subject import scaled
 from sidgan.types import Float
 
-VOICES = 4  #: of other clips in babble
+VOICES = 4  #: number of other clips whose voices are mixed into babble
 
 
 class UnsuitedError(DataError):
-    """A clip cannot be disturbed so, whatever else can be done with it."""
+    """A disturbance cannot be applied to a clip; others may."""
 
 
 def noise(kind: str, count: int, seed: int) -> Float:
-    """Noise of mean square 1 at 16 kHz, always the same for a seed.
+    """Noise with mean square 1 at 16 kHz, reproducible from its seed.
 
     Args:
         kind: ``white``, or ``pink``: equal power in every octave above 20 Hz.
-        count: samples.
+        count: number of samples.
         seed: 0 or more.
 
     Returns:
@@ -40,39 +40,40 @@ def noise(kind: str, count: int, seed: int) -> Float:
     if kind == "pink":
         hertz = np.fft.rfftfreq(count, 1 / audio.SAMPLE_RATE)
         values = np.fft.irfft(np.fft.rfft(values) * (hertz >= 20) / np.sqrt(np.maximum(hertz, 20)), count)
-    return _unit(values)
+    return _normalised(values)
 
 
 def babble(voices: Sequence[Float], count: int) -> Float:
-    """Several voices at once, equally loud, each repeated as often as it takes; mean square 1, (count,) float32.
+    """Several voices at once, equally loud, each looped to length ``count``: (count,) float32 with mean square 1.
 
     Raises:
-        UnsuitedError: no voice, or nothing but silence.
+        UnsuitedError: there is no voice, or all are silent.
     """
-    loud = [_unit(np.resize(voice, count)) for voice in voices if len(voice) and voice.any()]
-    if not loud:
+    normalised = [_normalised(np.resize(voice, count)) for voice in voices if len(voice) and voice.any()]
+    if not normalised:
         raise UnsuitedError("there is no other voice to make babble from")
-    return _unit(np.sum(loud, axis=0))
+    return _normalised(np.sum(normalised, axis=0))
 
 
-def _unit(values: Float) -> Float:
+def _normalised(values: Float) -> Float:
+    """Scale to mean square 1."""
     return (values / np.sqrt(np.mean(np.square(values, dtype=np.float64)) + 1e-20)).astype(np.float32)
 
 
 def mixed(samples: Float, disturbance: Float, decibels: float, span: slice) -> Float:
-    """Speech with noise over it.
+    """Mix speech with noise.
 
     Args:
         samples: (n,) the speech.
         disturbance: (n,) the noise.
-        decibels: 10 log10 of the speech's mean square over the noise's, both within ``span``.
+        decibels: signal-to-noise ratio in dB, measured within ``span``.
         span: the samples that are judged.
 
     Returns:
-        (n,) float32, as loud as it comes: nothing is clipped.
+        (n,) float32; not clipped, may exceed [-1, 1].
 
     Raises:
-        UnsuitedError: the speech is silent there.
+        UnsuitedError: speech or noise is silent within ``span``.
     """
     speech, other = (float(np.mean(np.square(part[span], dtype=np.float64))) for part in (samples, disturbance))
     if not speech or not other:
@@ -82,22 +83,22 @@ def mixed(samples: Float, disturbance: Float, decibels: float, span: slice) -> F
 
 
 def windows(samples: Float, frames: Sequence[Fraction]) -> Tensor:
-    """(N, 1, 80, 28) float16 mel windows of frames at these times in s, as packed clips give them."""
+    """(N, 1, 80, 28) float16 mel windows of frames at the given times in s, rounded as in packed clips."""
     mel = audio.log_mel(samples).astype(np.float16).astype(np.float32)
     return torch.from_numpy(audio.mel_windows(mel, frames).astype(np.float16))
 
 
 def sped_up(clip: PackedClip, samples: Float, first: int, rate: Fraction) -> PackedClip:
-    """A clip as if its person had spoken faster, at 25 frames a second still.
+    """Change the speed of a clip, keeping 25 fps.
 
-    Frame j of the result is the true frame nearest to ``rate * j`` (the earlier one of two), so above 1 frames are left
-    out and below 1 some are shown twice. The sound is stretched at constant pitch, see `sidgan.media.stretch`.
+    Frame j of the result is the true frame nearest to ``rate * j`` (of two, the earlier one), so frames are dropped at
+    rates above 1 and repeated below 1. The sound is time-stretched at constant pitch, see `sidgan.media.stretch`.
 
     Args:
         clip: N frames.
-        samples: at 16 kHz; sample 0 belongs to the frame ``first`` frames before the clip's own first.
-        first: frames.
-        rate: above 1 is faster.
+        samples: sound at 16 kHz; sample 0 lies ``first`` frames before the first frame of the clip.
+        first: offset of the clip in the sound, frames.
+        rate: speed; above 1 is faster.
     """
     count = int((len(clip) - 1) / rate) + 1
     picks = [math.ceil(j * rate - Fraction(1, 2)) for j in range(count)]
@@ -107,9 +108,9 @@ def sped_up(clip: PackedClip, samples: Float, first: int, rate: Fraction) -> Pac
 
 
 def smaller(clip: PackedClip, side: int) -> PackedClip:
-    """A clip whose pictures hold only side x side px of detail: averaged down and enlarged bilinearly again."""
+    """Reduce the detail of a clip to side x side px: crops are area-averaged to this size and enlarged bilinearly."""
     parts = []
     for images in torch.split(clip.images, 32):
-        seen = scaled(scaled(images.float(), side), images.shape[-1])
-        parts.append(seen.round().clamp(0, 255).to(torch.uint8))
+        reduced = scaled(scaled(images.float(), side), images.shape[-1])
+        parts.append(reduced.round().clamp(0, 255).to(torch.uint8))
     return replace(clip, images=torch.cat(parts))

@@ -1,14 +1,14 @@
-"""A result folder: one clip after another or in several processes, stopped and gone on with, always the same bytes.
+"""A result folder: clips are judged in one or several processes, runs can resume, and the bytes are always the same.
 
 ::
 
-    OUT/protocol.json       how it was judged, see `sidgan.evaluation.protocol`
-    OUT/records.jsonl       one line for each clip, sorted
-    OUT/summary.json        means over clips with 95 % intervals, means over all frames, what was left out and why
-    OUT/frames/NAME.npz     values of each frame, pose, side of the face
-    OUT/features/NAME.npz   what distances between sets of pictures need
-    OUT/strips/NAME.jpg     a few frames to look at, see `sidgan.evaluation.strips`
-    OUT/records/NAME.json   the clip's line; it is written last and marks the clip as done
+    OUT/protocol.json       settings and digests, see `sidgan.evaluation.protocol`
+    OUT/records.jsonl       one line per clip, sorted
+    OUT/summary.json        means over clips with 95 % intervals, means over all frames, what was excluded and why
+    OUT/frames/STEM.npz     values per frame, head pose, side of the face square
+    OUT/features/STEM.npz   features for Fréchet distances
+    OUT/strips/STEM.jpg     a few frames, see `sidgan.evaluation.strips`
+    OUT/records/STEM.json   the clip's line; it is written last and marks the clip as done
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ from sidgan.types import Float
 
 
 class Excluded(SidganError):  # noqa: N818  a verdict, not an error
-    """Why a clip has no figures: one of few reasons, with what was measured in brackets."""
+    """Why a clip has no figures: a fixed reason, followed by details in brackets."""
 
 
 @dataclass
 class Outcome:
-    """What is found of one clip.
+    """The results of one clip.
 
     Attributes:
-        verdicts: by every row and system.
-        facts: frames, those judged, those skipped by reason; goes into the record.
-        arrays: (n,) or (n, k) of the judged frames: ``frame``, ``yaw``, ``side`` and the like.
+        verdicts: one per row and system.
+        facts: further fields of the record: numbers of frames, judged frames, skipped frames by reason, ...
+        arrays: (n,) or (n, k) values of the judged frames: ``frame``, ``yaw``, ``side``, ...
     """
 
     verdicts: list[Verdict]
@@ -55,10 +55,12 @@ class Outcome:
 
 
 class Job(Protocol):
-    """One clip to be judged. It is sent to another process: small, and made of plain values.
+    """One clip to be judged; small and picklable, to be sent to worker processes.
 
     Attributes:
-        stem: its file name in the result folder. name: for people. split: the table it belongs to.
+        stem: file name in the result folder, without suffix.
+        name: name of the clip in records and messages.
+        split: the table that the clip belongs to.
     """
 
     @property
@@ -69,24 +71,24 @@ class Job(Protocol):
     def split(self) -> str: ...  # noqa: D102
 
     def digest(self) -> str:
-        """Digest of all the files that its figures depend on."""
+        """Digest of all files that the figures depend on."""
 
     def run(self, tools: Any) -> Outcome:
-        """Judge it; raises `Excluded` or another `SidganError` where that cannot be."""
+        """Judge the clip; raises `Excluded` or another `SidganError` if that is impossible."""
 
 
 def judge_all(
     out: Path, jobs: Sequence[Job], make_tools: Callable[[], Any], *, workers: int,
     progress: Callable[[int, int], None],
 ) -> list[dict[str, Any]]:  # fmt: skip
-    """Judge every clip that is not done yet; the records of all, in the order of ``jobs``.
+    """Judge every clip that is not done yet, and return the records of all clips in the order of ``jobs``.
 
     Args:
-        out: result folder, see `sidgan.evaluation.protocol.settle`.
-        jobs: sorted.
-        make_tools: what `Job.run` is given; called once in every process, picklable.
-        workers: processes. Each computes with one thread, so that their number changes no digit.
-        progress: called with the clips done and the number of all.
+        out: result folder, see `sidgan.evaluation.protocol.write_or_check`.
+        jobs: the clips, sorted.
+        make_tools: loads the networks and settings that `Job.run` gets; picklable, called once in each process.
+        workers: number of processes. Each computes with one thread, so that the results do not depend on it.
+        progress: called with the number of clips done and of all clips.
     """
     with writing(out):
         for name in ("frames", "features", "strips", "records"):
@@ -110,80 +112,80 @@ def _run(
         finally:
             torch.set_num_threads(threads)
         return
-    yield from local(workers, _begin, (out, make_tools))(_work, jobs)
+    yield from local(workers, _start_worker, (out, make_tools))(_run_job, jobs)
 
 
 class _Worker:
-    """Judges clips in one process; tools are made when the first clip needs them."""
+    """Judges clips in one process; the networks are loaded when the first clip needs them."""
 
     def __init__(self, out: Path, make_tools: Callable[[], Any]) -> None:
         torch.set_num_threads(1)
         cv2.setNumThreads(1)
-        self._out, self._make, self._tools = out, make_tools, None
+        self._out, self._make_tools, self._tools = out, make_tools, None
 
     def __call__(self, job: Job) -> dict[str, Any]:
-        done = self._out / "records" / f"{job.stem}.json"
+        path = self._out / "records" / f"{job.stem}.json"
         head: dict[str, Any] = {"name": job.name, "split": job.split, "stem": job.stem, "excluded": None}
         try:
             head["input"] = job.digest()
         except OSError as error:
             return head | {"input": None, "excluded": f"a file cannot be read ({error.filename}: {error.strerror})"}
-        record = _read_record(done, head["input"])
+        record = _read_record(path, head["input"])
         if record is None:
-            done.unlink(missing_ok=True)  # from here on to the end, what lies beside it may be of two kinds
+            path.unlink(missing_ok=True)  # until it is written again, the clip's other files may be old or new
             record = head | self._judge(job)
             if not record.pop("failed", False):
-                write_text(done, json.dumps(record))
+                write_text(path, json.dumps(record))
         return record
 
     def _judge(self, job: Job) -> dict[str, Any]:
         if self._tools is None:
-            self._tools = self._make()
+            self._tools = self._make_tools()
         try:
-            found = job.run(self._tools)
+            outcome = job.run(self._tools)
         except (OutputError, DownloadError):
             raise
-        except Excluded as why:
-            return {"excluded": str(why)}
+        except Excluded as error:
+            return {"excluded": str(error)}
         except SidganError as error:
             return {"excluded": f"cannot be judged ({error})"}
-        except Exception as error:  # one odd clip must not end the run; nor is it done, should the fault be elsewhere
+        except Exception as error:  # one bad clip must not end the run; it is tried again in the next
             text = f"failed ({type(error).__name__}: {error})"
             return {"excluded": " ".join(text.split()), "failed": True}
-        series, features = dict(found.arrays), dict[str, Float]()
+        series, features = dict(outcome.arrays), dict[str, Float]()
         values: dict[str, dict[str, dict[str, float | None]]] = {}
         counts: dict[str, dict[str, dict[str, int]]] = {}
-        for verdict in found.verdicts:
-            of = verdict.record
-            values.setdefault(of.system, {})[of.row] = {k: _plain(v) for k, v in of.values.items()}
-            counts.setdefault(of.system, {})[of.row] = of.counts
-            series |= {f"{of.system}/{of.row}/{k}": v for k, v in verdict.series.items()}
-            features |= {f"{k}/{of.system}/{of.row}": v for k, v in verdict.features.items()}
+        for verdict in outcome.verdicts:
+            record = verdict.record
+            values.setdefault(record.system, {})[record.row] = {k: _none_if_nan(v) for k, v in record.values.items()}
+            counts.setdefault(record.system, {})[record.row] = record.counts
+            series |= {f"{record.system}/{record.row}/{k}": v for k, v in verdict.series.items()}
+            features |= {f"{k}/{record.system}/{record.row}": v for k, v in verdict.features.items()}
         write_arrays(self._out / "frames" / f"{job.stem}.npz", series)
         write_arrays(self._out / "features" / f"{job.stem}.npz", features)
-        shown = write_strip(self._out / "strips" / f"{job.stem}.jpg", found.verdicts)
-        return found.facts | {"values": values, "counts": counts, "strip": shown}
+        shown = write_strip(self._out / "strips" / f"{job.stem}.jpg", outcome.verdicts)
+        return outcome.facts | {"values": values, "counts": counts, "strip": shown}
 
 
 _worker: _Worker | None = None
 
 
-def _begin(out: Path, make_tools: Callable[[], Any]) -> None:
-    global _worker  # noqa: PLW0603  a process of the pool has nowhere else to keep its networks
+def _start_worker(out: Path, make_tools: Callable[[], Any]) -> None:
+    global _worker  # noqa: PLW0603  a process of the pool keeps its networks between jobs
     _worker = _Worker(out, make_tools)
 
 
-def _work(job: Job) -> dict[str, Any]:
+def _run_job(job: Job) -> dict[str, Any]:
     if _worker is None:
-        raise RuntimeError("a worker was not begun")
+        raise RuntimeError("the worker was not initialised")
     return _worker(job)
 
 
 def summarise(out: Path, records: Sequence[dict[str, Any]], settings: dict[str, Any]) -> dict[str, EvalResult]:
-    """Means of every split, as ``summary.json`` keeps them; by split, for `sidgan.evaluation.table`.
+    """Write ``summary.json``, and return the result of each split that has figures.
 
     Raises:
-        DataError: there is no clip with figures.
+        DataError: no clip has figures.
     """
     results, summary = dict[str, EvalResult](), dict[str, Any]()
     for split in dict.fromkeys(record["split"] for record in records):
@@ -205,7 +207,7 @@ def summarise(out: Path, records: Sequence[dict[str, Any]], settings: dict[str, 
 
 
 def nothing_judged(out: Path, records: Sequence[dict[str, Any]]) -> DataError:
-    """What to raise where every clip was left out."""
+    """The error to raise if every clip was excluded."""
     first = records[0]
     return DataError(
         f"none of {counted(len(records), 'clip')} could be judged, the first ({first['name']}): {first['excluded']}; "
@@ -214,25 +216,26 @@ def nothing_judged(out: Path, records: Sequence[dict[str, Any]]) -> DataError:
 
 
 def plain_records(records: Sequence[dict[str, Any]]) -> Iterator[Record]:
-    """What lines of ``records.jsonl`` say, by clip, system and row."""
+    """Lines of ``records.jsonl`` -> one `Record` per clip, system and row."""
     for record in records:
         for system, rows in record["values"].items():
             for row, values in rows.items():
-                known = {k: math.nan if v is None else v for k, v in values.items()}
+                numbers = {k: math.nan if v is None else v for k, v in values.items()}
                 counts = record["counts"][system][row]
-                yield Record(record["name"], row, record["judged"], known, system, counts, record.get("person") or "")
+                yield Record(record["name"], row, record["judged"], numbers, system, counts, record.get("person") or "")
 
 
 def _read_record(path: Path, digest: str) -> dict[str, Any] | None:
+    """The record of a finished clip; ``None`` if a file is missing, or was made from other input."""
     try:
         record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    beside = [path.parents[1] / folder / f"{path.stem}{end}"
-              for folder, end in (("frames", ".npz"), ("features", ".npz"), ("strips", ".jpg"))]  # fmt: skip
-    whole = record.get("excluded") is not None or all(file.is_file() for file in beside)
-    return record if record.get("input") == digest and whole else None
+    files = [path.parents[1] / folder / f"{path.stem}{end}"
+             for folder, end in (("frames", ".npz"), ("features", ".npz"), ("strips", ".jpg"))]  # fmt: skip
+    complete = record.get("excluded") is not None or all(file.is_file() for file in files)
+    return record if record.get("input") == digest and complete else None
 
 
-def _plain(value: float) -> float | None:
+def _none_if_nan(value: float) -> float | None:
     return value if math.isfinite(value) else None

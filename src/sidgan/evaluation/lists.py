@@ -1,7 +1,7 @@
-"""Which clips are judged: the test lists of the published data sets as this project draws them, or a list of names.
+"""Which clips are judged: our test lists of the published data sets, or a list of names.
 
-The paper tests on 3,945 clips of AVSpeech, 171 of HDTF and 1,000 of LRW and publishes none of the lists (Sec. 4). These
-are drawn from the names and lengths in the manifest of a prepared folder, with seed 0, the same on every computer.
+The paper tests on 3,945 clips of AVSpeech, 171 of HDTF and 1,000 of LRW, but does not publish the lists (Sec. 4). Ours
+depend only on names and lengths in the manifest of a prepared folder and on seed 0, so they are the same everywhere.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from sidgan.data.sources import HDTF_TEST_CLIPS, HDTF_TEST_SECONDS
 from sidgan.errors import ConfigError, DataError, InputError
 
 AVSPEECH_CLIPS = 3945
-HDTF_LONGEST = 7 * 60  #: seconds of a clip that are judged
+HDTF_SECONDS = 7 * 60  #: longer clips are judged up to here
 LRW_CLIPS = 1000
-LRW_EACH = 2  #: clips of each word, where nobody aligned them
-NEVER = ("train", "aside")  #: splits that no list of names falls back to where a clip has another one
+LRW_PER_WORD = 2  #: clips per word, if there is no alignment
+NOT_TESTED = ("train", "aside")  #: splits that a list of names uses only if a clip has no other
 Records = Sequence[dict[str, Any]]
 
 
@@ -29,10 +29,10 @@ class Choice:
     """Clips to be judged.
 
     Attributes:
-        list: how they were chosen, for ``protocol.json``.
+        list: how the clips were chosen, for ``protocol.json``.
         clips: pairs of manifest record and split.
-        max_frames: only so many frames of each are judged.
-        notes: what a reader of the figures must know.
+        max_frames: number of frames to which longer clips are cut.
+        notes: remarks for readers of the figures.
     """
 
     list: str
@@ -42,29 +42,29 @@ class Choice:
 
 
 def by_split(records: Records, splits: Sequence[str]) -> Choice:
-    """Every clip that has a part in one of the splits."""
+    """Every clip that belongs to at least one of the splits, once per split."""
     wanted = list(dict.fromkeys(splits))
     return Choice(", ".join(wanted), [(r, s) for r in records for s in wanted if s in r.get("splits", {})])
 
 
 def by_name(records: Records, path: Path, splits: Sequence[str] = ()) -> Choice:
-    """The clips that a file names, one a line; in the given splits, or else in all but training's.
+    """The clips named in a file, one per line; in the given splits, or by default in all except `NOT_TESTED`.
 
     Raises:
-        InputError: no such file.
-        DataError: no name, or one that is not in the manifest, or not in these splits, or is listed twice.
+        InputError: the file does not exist.
+        DataError: it names no clip, or one that is not in the manifest or these splits, or one clip twice.
     """
     if not path.is_file():
         raise InputError(f"no list {path}; give a file with one clip name a line, or avspeech, hdtf or lrw")
-    held: dict[str, list[dict[str, Any]]] = {}
+    by_clip: dict[str, list[dict[str, Any]]] = {}
     for record in records:
-        held.setdefault(record["name"], []).append(record)
+        by_clip.setdefault(record["name"], []).append(record)
     clips, seen = [], dict[str, str]()
     for where, name in lines_of(path, path.parent):
         if name in seen:
             raise DataError(f"{where}: '{name}' is listed twice, first in {seen[name]}; leave one of them out")
         seen[name] = where
-        found = [(r, s) for r in held.get(name, ()) for s in _splits_of(r, splits)]
+        found = [(r, s) for r in by_clip.get(name, ()) for s in _splits_of(r, splits)]
         if not found:
             raise DataError(f"{where}: no clip '{name}' {'in ' + ', '.join(splits) if splits else 'was prepared'}")
         clips += found
@@ -74,12 +74,12 @@ def by_name(records: Records, path: Path, splits: Sequence[str] = ()) -> Choice:
 
 
 def _splits_of(record: dict[str, Any], splits: Sequence[str]) -> list[str]:
-    mine = list(record.get("splits", {}))
-    return [s for s in mine if s in splits] if splits else [s for s in mine if s not in NEVER] or mine
+    own = list(record.get("splits", {}))
+    return [s for s in own if s in splits] if splits else [s for s in own if s not in NOT_TESTED] or own
 
 
 def avspeech(records: Records) -> Choice:
-    """Up to 3,945 test clips whose YouTube ids nobody trains on, drawn with seed 0."""
+    """Up to 3,945 test clips whose YouTube ids are not used for training, drawn with seed 0."""
     trained = {r.get("identity") for r in records if "train" in r["splits"]}
     free = [r for r in _tested(records) if r.get("identity") not in trained]
     picked = sorted(free, key=lambda r: rank(r["name"]))[:AVSPEECH_CLIPS]
@@ -87,41 +87,41 @@ def avspeech(records: Records) -> Choice:
 
 
 def hdtf(records: Records) -> Choice:
-    """Up to 171 test clips of at least 30 s, drawn with seed 0, of which up to 7 minutes are judged."""
-    long = [r for r in _tested(records) if _seconds(r) >= HDTF_TEST_SECONDS]
-    picked = sorted(long, key=lambda r: rank(r["name"]))[:HDTF_TEST_CLIPS]
+    """Up to 171 test clips of at least 30 s, drawn with seed 0; at most 7 minutes of each are judged."""
+    long_enough = [r for r in _tested(records) if _seconds(r) >= HDTF_TEST_SECONDS]
+    picked = sorted(long_enough, key=lambda r: rank(r["name"]))[:HDTF_TEST_CLIPS]
     notes = ("our own draw, not the paper's clips",)
-    return Choice("hdtf", [(r, "test") for r in picked], max_frames=HDTF_LONGEST * FPS, notes=notes)
+    return Choice("hdtf", [(r, "test") for r in picked], max_frames=HDTF_SECONDS * FPS, notes=notes)
 
 
 def lrw(records: Records, spans: Path | None = None) -> Choice:
-    """The 1,000 test clips in which the annotated word lies where an aligner hears it, best first, ties by name.
+    """The 1,000 test clips whose annotated word overlaps best with where an aligner found it; ties by name.
 
     Args:
         records: of the manifest.
-        spans: a file with lines ``NAME START END``, the seconds at which an aligner heard the word of each clip.
-            Without it the first two clips of each word are taken, and a note says so.
+        spans: file of lines ``NAME START END``: where an aligner found the word of each clip, in s. Without it, the
+            list is the first two clips of each word, and a note says so.
 
     Raises:
-        InputError: no such file, or a line that is not a name and two numbers.
+        InputError: the file does not exist, or a line is not a name and two numbers.
     """
     tested = sorted(_tested(records), key=lambda r: r["name"])
     if spans is None:
         words: dict[str, list[dict[str, Any]]] = {}
         for record in tested:
             words.setdefault(record["name"].partition("/")[0], []).append(record)
-        picked = [r for mine in words.values() for r in mine[:LRW_EACH]]
+        picked = [r for clips in words.values() for r in clips[:LRW_PER_WORD]]
         notes: tuple[str, ...] = ("not aligned: the first two clips of each word",)
     else:
-        heard = read_spans(spans)
-        known = [r for r in tested if r.get("word") and r["name"] in heard]
-        best = sorted(known, key=lambda r: (-overlap(r["word"], heard[r["name"]]), r["name"]))
+        aligned = read_spans(spans)
+        annotated = [r for r in tested if r.get("word") and r["name"] in aligned]
+        best = sorted(annotated, key=lambda r: (-overlap(r["word"], aligned[r["name"]]), r["name"]))
         picked, notes = best[:LRW_CLIPS], ()
     return Choice("lrw", [(r, "test") for r in picked], notes=("our own draw, not the paper's clips", *notes))
 
 
 def read_spans(path: Path) -> dict[str, tuple[float, float]]:
-    """Start and end in s by clip name, from lines ``NAME START END``."""
+    """Clip name -> start and end in s, from lines ``NAME START END``."""
     if not path.is_file():
         raise InputError(f"no file {path}; give an aligner's words as lines NAME START END")
     spans = {}
@@ -135,17 +135,17 @@ def read_spans(path: Path) -> dict[str, tuple[float, float]]:
 
 
 def overlap(a: Sequence[float], b: Sequence[float]) -> float:
-    """Intersection over union of two spans."""
-    both = min(a[1], b[1]) - max(a[0], b[0])
-    return both / (max(a[1], b[1]) - min(a[0], b[0])) if both > 0 else 0.0
+    """Intersection over union of two intervals (start, end)."""
+    shared = min(a[1], b[1]) - max(a[0], b[0])
+    return shared / (max(a[1], b[1]) - min(a[0], b[0])) if shared > 0 else 0.0
 
 
 def choose(records: Records, clips: str, splits: Sequence[str] = (), spans: Path | None = None) -> Choice:
-    """What ``--clips`` means: ``avspeech``, ``hdtf``, ``lrw``, or a file of names.
+    """The clips that ``--clips`` selects: ``avspeech``, ``hdtf``, ``lrw``, or a file of names.
 
     Raises:
-        ConfigError: options that do not go together.
-        DataError: nothing is left.
+        ConfigError: the options contradict each other.
+        DataError: no clip is selected.
     """
     published = clips in ("avspeech", "hdtf", "lrw")
     require(spans is None or clips == "lrw", "--spans goes with --clips lrw only")
@@ -165,7 +165,7 @@ def _tested(records: Records) -> list[dict[str, Any]]:
 
 
 def _seconds(record: dict[str, Any]) -> float:
-    """As annotated; a file that was cut before it came here is as long as its frames."""
+    """Length as annotated; without an annotated end, the length of its frames in the split ``test``."""
     span = record.get("span")
     first, last = record["splits"]["test"]
     return float(span[1] - span[0]) if span and span[1] is not None else (last - first) / FPS

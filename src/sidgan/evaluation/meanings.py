@@ -1,20 +1,20 @@
-"""What each column of a table means, in one sentence, and which way is better; see also ``docs/evaluation.md``."""
+"""Explanations of columns, rows and systems for the report; see also ``docs/evaluation.md``."""
 
 from __future__ import annotations
 
 HIGHER, LOWER, ZERO, ONE, NEITHER = "higher", "lower", "0", "1", "-"
 
-#: Metric -> (which way is better, what it is).
+#: Metric -> (which way is better, explanation).
 MEANINGS = {
     "fid": (LOWER, "Fr&eacute;chet distance between Inception features of dubbed and true frames. It is too high "
                    "with few frames: compare only results with the same number of frames."),
     "ssim": (HIGHER, "Structural similarity of the whole crop, most of which is copied from the true frame."),
     "psnr": (HIGHER, "Peak signal-to-noise ratio of the whole crop, most of which is copied from the true frame."),
-    "id": (LOWER, "Distance between face identities; below 0.6 they usually count as the same person."),
+    "id": (LOWER, "Distance between face identities; below 0.6, two faces usually count as the same person."),
     "lmd": (LOWER, "Mean distance between the lip landmarks and the true ones, in crops of 256 px."),
     "lse_d": (LOWER, "Distance between mouth and sound, by the published SyncNet. Aim at that of truth, not less."),
     "lse_c": (HIGHER, "Confidence of the published SyncNet. Aim at that of truth, not more."),
-    "mouth_psnr": (HIGHER, "PSNR inside the mouth region. A still mouth can score well: see opening r too."),
+    "mouth_psnr": (HIGHER, "PSNR inside the mouth region. A still mouth can score well, so look at opening r too."),
     "heard": (HIGHER, "Mouth PSNR with the right sound minus mouth PSNR with wrong sound. 0: the sound is "
                       "ignored."),
     "mouth_ssim": (HIGHER, "Structural similarity inside the mouth region."),
@@ -32,13 +32,13 @@ MEANINGS = {
     "sync_offset": (ZERO, "Frames by which the picture lags the sound, by our own sync expert."),
     "sync_near": (ONE, "Share of clips in which the offset is at most one frame."),
     "lse_offset": (ZERO, "Frames by which the picture lags the sound, by the published SyncNet."),
-    "fd_custom": (LOWER, "Like FID, but with another network: not comparable with FID."),
-    "lag_d": (LOWER, "Like LSE-D, but with other weights: not comparable with LSE-D."),
-    "lag_c": (HIGHER, "Like LSE-C, but with other weights: not comparable with LSE-C."),
+    "fd_custom": (LOWER, "Like FID, but with another network, so not comparable with FID."),
+    "lag_d": (LOWER, "Like LSE-D, but with other weights, so not comparable with LSE-D."),
+    "lag_c": (HIGHER, "Like LSE-C, but with other weights, so not comparable with LSE-C."),
     "lag_offset": (ZERO, "Like LSE offset, but with other weights."),
 }  # fmt: skip
 
-#: Row -> who dubs.
+#: Row -> whose mouth is judged.
 DUBBERS = {
     "truth": "the true clip itself",
     "model": "the generator with the right sound",
@@ -59,4 +59,5 @@ SYSTEMS = {
     "raw": "the whole image as the network drew it",
     "revoiced": "with the voice of another clip",
 }
-FINISHED = "the finished videos as they are; no part of the true videos is pasted in"  #: the system of videos
+#: ``composite`` where finished videos are judged.
+FINISHED = "the finished videos as they are; no part of the true videos is pasted in"

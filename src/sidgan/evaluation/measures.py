@@ -1,12 +1,12 @@
-"""The metrics that judging takes, as tables: add a line to one of them, and a metric is in every record and table.
+"""The metrics of the evaluation, in registries: a metric that is added to one appears in every record and table.
 
-Three kinds, by what they need to see::
+Three kinds, by the data that they need::
 
-    FRAME    a function of some frames          -> one value a frame; a record holds their mean
-    clip     an object that sees a whole clip   -> values of that clip       (`clip_metrics`)
-    SETS     features of each frame, kept on disk -> one Frechet distance between two sets of all clips
+    FRAME    a function of a batch of frames        -> one value per frame; a record holds their mean
+    clip     an object that is fed a whole clip     -> values of that clip       (`clip_metrics`)
+    SETS     features of each frame, stored on disk -> one Frechet distance between two sets of all clips
 
-Those that need published networks come from `sidgan.evaluation.networks`.
+Metrics that need published networks are in `sidgan.evaluation.networks`.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from sidgan.types import Array, Byte, Float
 
 
 @dataclass(frozen=True)
-class Look:
-    """Frames of one clip in their order, beside the truth, as metrics see them.
+class FrameBatch:
+    """Consecutive judged frames of one clip with their ground truth: the input of metrics.
 
     Attributes:
         frames: (n,) indices in the clip.
         images, truth: (n, 3, S, S) uint8 crops.
-        masks: (n, 1, S, S) 1 in the mouth region.
-        pictures: n crops (256, 256, 3), in which ``landmarks`` were found.
-        landmarks, true_landmarks: (n, 68, 2) px at 256 px; NaN where there was no face.
-        identities, true_identities: (n, 128); NaN where they were not asked for.
-        mels: (n, 1, 80, 28), the sound the frames were drawn from.
+        masks: (n, 1, S, S), 1 in the mouth region.
+        pictures: n crops (256, 256, 3) uint8, in which ``landmarks`` were detected.
+        landmarks, true_landmarks: (n, 68, 2) px in crops of 256 px; NaN where no face was found.
+        identities, true_identities: (n, 128) identity embeddings; NaN in frames without one (`Subject.id_frames`).
+        mels: (n, 1, 80, 28) mel windows of the sound that the frames were drawn from.
     """
 
     frames: Tensor
@@ -50,91 +50,91 @@ class Look:
     true_identities: Float
     mels: Tensor
 
-    def some(self, index: Array) -> Look:
-        """Only the frames at these places (m,) of the n."""
-        picked = {field.name: getattr(self, field.name) for field in fields(self)}
+    def select(self, index: Array) -> FrameBatch:
+        """The frames at the positions ``index`` (m,) of this batch."""
+        values = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "pictures"}
         pictures = [self.pictures[i] for i in index]
-        return Look(**{name: value[index] for name, value in picked.items() if name != "pictures"}, pictures=pictures)
+        return FrameBatch(**{name: value[index] for name, value in values.items()}, pictures=pictures)
 
 
-FrameMetric = Callable[[Look], "Tensor | Float"]  #: (n,) values, NaN where undefined
+FrameMetric = Callable[[FrameBatch], "Tensor | Float"]  #: one value per frame (n,), NaN where undefined
 
 FRAME: Mapping[str, FrameMetric] = {
-    "mouth_psnr": lambda look: metrics.psnr(look.images, look.truth, look.masks),
-    "psnr": lambda look: metrics.psnr(look.images, look.truth),
-    "ssim": lambda look: metrics.ssim(look.images, look.truth),
-    "mouth_ssim": lambda look: metrics.ssim(look.images, look.truth, look.masks),
-    "mouth_l1": lambda look: metrics.l1(look.images, look.truth, look.masks),
-    "lmd": lambda look: metrics.lmd(look.landmarks, look.true_landmarks),
-    "lmd_c": lambda look: metrics.lmd_centred(look.landmarks, look.true_landmarks),
-    "lmd_n": lambda look: metrics.lmd_normalised(look.landmarks, look.true_landmarks),
-    "id": lambda look: metrics.identity_distance(look.identities, look.true_identities),
+    "mouth_psnr": lambda batch: metrics.psnr(batch.images, batch.truth, batch.masks),
+    "psnr": lambda batch: metrics.psnr(batch.images, batch.truth),
+    "ssim": lambda batch: metrics.ssim(batch.images, batch.truth),
+    "mouth_ssim": lambda batch: metrics.ssim(batch.images, batch.truth, batch.masks),
+    "mouth_l1": lambda batch: metrics.l1(batch.images, batch.truth, batch.masks),
+    "lmd": lambda batch: metrics.lmd(batch.landmarks, batch.true_landmarks),
+    "lmd_c": lambda batch: metrics.lmd_centred(batch.landmarks, batch.true_landmarks),
+    "lmd_n": lambda batch: metrics.lmd_normalised(batch.landmarks, batch.true_landmarks),
+    "id": lambda batch: metrics.identity_distance(batch.identities, batch.true_identities),
 }
 
-#: Values of each frame that are kept for later, and averaged by nobody.
-SERIES: Mapping[str, FrameMetric] = {"open": lambda look: mouth_opening(look.landmarks)}
+#: Values per frame that are stored, but not averaged.
+SERIES: Mapping[str, FrameMetric] = {"open": lambda batch: mouth_opening(batch.landmarks)}
 
 
 class ClipMetric(Protocol):
-    """What sees a clip in pieces and gives its values at the end."""
+    """A metric that is fed a clip in batches and has values at the end."""
 
-    def update(self, look: Look) -> None:
-        """See the next frames."""
+    def update(self, batch: FrameBatch) -> None:
+        """Add the next frames."""
 
     def values(self) -> dict[str, float]:
         """The clip's values by metric, NaN where undefined."""
 
 
 def clip_metrics(expert: SyncNet | None) -> list[ClipMetric]:
-    """Fresh metrics for one clip as dubbed by one row.
+    """New metrics for one clip and row.
 
     Args:
-        expert: judges synchronisation; ``None`` for nobody to judge, or nothing to hear.
+        expert: sync expert; ``None`` if there is none, or for a row without sound.
     """
-    return [Opening(), Tremor(), Sync(expert)]
+    return [Opening(), LipJitter(), Sync(expert)]
 
 
-FEWEST = 5  #: frames from which on openings are compared: one never correlates, and two always do
+MIN_FRAMES = 5  #: fewest frames whose openings are compared; the correlation of two frames is always 1 or -1
 
 
-class Timeline:
-    """Puts values of judged frames back to their moments: references that lie between them leave a gap."""
+class _GapFiller:
+    """Inserts NaN for the frames between judged ones that are not judged themselves, such as references."""
 
     def __init__(self) -> None:
         self._next: int | None = None
 
-    def spread(self, look: Look, *values: Float) -> list[Float]:
-        """Values (n, ...) of the next frames, NaN for those since the last that are not judged."""
-        places = look.frames.numpy()
-        first = int(places[0]) if self._next is None else self._next
-        self._next = int(places[-1]) + 1
-        spread = [np.full((self._next - first, *v.shape[1:]), np.nan) for v in values]
-        for target, v in zip(spread, values, strict=True):
-            target[places - first] = v
-        return spread
+    def fill(self, batch: FrameBatch, *values: Float) -> list[Float]:
+        """Values (n, ...) of the next judged frames -> (m, ...), with NaN for skipped frames since the last batch."""
+        indices = batch.frames.numpy()
+        first = int(indices[0]) if self._next is None else self._next
+        self._next = int(indices[-1]) + 1
+        filled = [np.full((self._next - first, *v.shape[1:]), np.nan) for v in values]
+        for target, v in zip(filled, values, strict=True):
+            target[indices - first] = v
+        return filled
 
 
 class Opening:
-    """How the mouth's opening follows the true one; frames without a face, or not judged, are bridged."""
+    """How the mouth opening follows the true one; frames without a face or not judged are interpolated."""
 
     def __init__(self) -> None:
-        self._timeline = Timeline()
+        self._gaps = _GapFiller()
         self._mine: list[Float] = []
         self._true: list[Float] = []
 
-    def update(self, look: Look) -> None:
-        """See the next frames."""
-        openings = mouth_opening(look.landmarks), mouth_opening(look.true_landmarks)
-        for kept, part in zip((self._mine, self._true), self._timeline.spread(look, *openings), strict=True):
+    def update(self, batch: FrameBatch) -> None:
+        """Add the next frames."""
+        openings = mouth_opening(batch.landmarks), mouth_opening(batch.true_landmarks)
+        for kept, part in zip((self._mine, self._true), self._gaps.fill(batch, *openings), strict=True):
             kept.append(part)
 
     def values(self) -> dict[str, float]:
-        """Of `sidgan.metrics.opening_match`, and by `sidgan.metrics.leak` the correlation that chance would reach.
+        """The values of `sidgan.metrics.opening_match`, and the chance level of `sidgan.metrics.leak`.
 
-        Undefined for less than five frames, and where no face is known in most.
+        NaN for fewer than five frames, or if no more than half of the frames have a face.
         """
         mine, true = bridged(np.concatenate(self._mine)), bridged(np.concatenate(self._true))
-        if mine is None or true is None or len(mine) < FEWEST:
+        if mine is None or true is None or len(mine) < MIN_FRAMES:
             return dict.fromkeys(("opening", "opening_chance", "opening_lag", "opening_ratio"), math.nan)
         match = metrics.opening_match(mine, true)
         chance = metrics.leak(mine, true).chance
@@ -144,41 +144,41 @@ class Opening:
 
 
 def bridged(series: Float) -> Float | None:
-    """A series (N,) with its NaN replaced by a straight line between neighbours; none where most are undefined."""
+    """A series (N,) with NaN replaced by linear interpolation; ``None`` unless more than half is defined."""
     known = np.flatnonzero(~np.isnan(series))
     if 2 * len(known) <= len(series):
         return None
     return np.interp(np.arange(len(series)), known, series[known])
 
 
-class Tremor:
-    """Whether lips tremble more than the true ones."""
+class LipJitter:
+    """How much more the lips jitter than the true ones."""
 
     def __init__(self) -> None:
-        self._timeline, self._jitter = Timeline(), metrics.Jitter()
+        self._gaps, self._jitter = _GapFiller(), metrics.Jitter()
 
-    def update(self, look: Look) -> None:
-        """See the next frames."""
-        self._jitter.update(*self._timeline.spread(look, look.landmarks, look.true_landmarks))
+    def update(self, batch: FrameBatch) -> None:
+        """Add the next frames."""
+        self._jitter.update(*self._gaps.fill(batch, batch.landmarks, batch.true_landmarks))
 
     def values(self) -> dict[str, float]:
-        """Temporal jitter in px at 256 px."""
+        """Temporal jitter in px, in crops of 256 px."""
         return {"jitter": self._jitter.compute()}
 
 
 class Sync:
-    """An expert's verdict; undefined without one."""
+    """Synchronisation as judged by a sync expert; NaN without one."""
 
     def __init__(self, expert: SyncNet | None) -> None:
         self._sync = metrics.MouthSync(expert) if expert is not None else None
 
-    def update(self, look: Look) -> None:
-        """See the next frames, hear their sound."""
+    def update(self, batch: FrameBatch) -> None:
+        """Add the next frames and their sound."""
         if self._sync is not None:
-            self._sync.update(look.images, look.mels)
+            self._sync.update(batch.images, batch.mels)
 
     def values(self) -> dict[str, float]:
-        """Probability and offset of `sidgan.metrics.sync_match`."""
+        """Probability and offset of `sidgan.metrics.sync_match`, and whether the offset is at most one frame."""
         match = self._sync.compute() if self._sync is not None else None
         if match is None:
             return dict.fromkeys(("sync", "sync_offset", "sync_near"), math.nan)
@@ -187,15 +187,15 @@ class Sync:
 
 
 class SetMetric(NamedTuple):
-    """A distance between all frames of all clips and the true ones, see `sidgan.evaluation.distances`.
+    """A Frechet distance between the frames of all clips and the true ones, see `sidgan.evaluation.distances`.
 
     Attributes:
-        features: (n, D) of n frames; those with NaN are left out.
-        every: only every n-th judged frame is looked at.
+        features: function that returns the features (n, D) of n frames; rows with NaN are left out.
+        every: only every n-th judged frame is used.
     """
 
-    features: Callable[[Look], Float]
+    features: Callable[[FrameBatch], Float]
     every: int = 1
 
 
-SETS: dict[str, SetMetric] = {"face_fd": SetMetric(lambda look: look.identities)}
+SETS: dict[str, SetMetric] = {"face_fd": SetMetric(lambda batch: batch.identities)}

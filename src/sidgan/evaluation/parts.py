@@ -1,4 +1,4 @@
-"""A stretch of a packed clip as evaluation reads it: pictures, mels, the sound that they came from, poses."""
+"""A range of frames of a packed clip, as read by the evaluation: crops, mels, source sound, head pose."""
 
 from __future__ import annotations
 
@@ -24,7 +24,15 @@ from sidgan.types import Float
 
 @dataclass(frozen=True)
 class Part:
-    """Frames ``first`` to before ``last`` of a packed clip; ``end`` is where its split ends, ``sound`` its source."""
+    """Frames [first, last) of a packed clip.
+
+    Attributes:
+        folder: prepared folder.
+        record: manifest record of the clip.
+        first, last: range of frames.
+        end: end of the split in this clip; ``last`` is less if ``max_frames`` cuts it.
+        sound: source file of the sound, if it is available.
+    """
 
     folder: str
     record: dict[str, Any]
@@ -34,47 +42,47 @@ class Part:
     sound: ClipSource | None = None
 
     def path(self, suffix: str) -> Path:
-        """Of one of its files."""
+        """Path of the file of this clip with a suffix, such as ``.mp4``."""
         base = Path(self.folder) / "clips" / self.record["file"]
         return base.with_name(base.name + suffix)
 
     def readable(self) -> bool:
-        """Whether its files are there."""
+        """Whether the files exist."""
         return self.path(".mp4").is_file() and self.path(".npz").is_file()
 
     def load(self) -> PackedClip:
-        """Its frames.
+        """Read the frames.
 
         Raises:
-            DataError: a file cannot be read, or holds no such clip.
+            DataError: a file cannot be read, or does not match the manifest.
         """
         images = read_crops(self.path(".mp4"))
         if len(images) != self.record["frames"]:
             raise DataError(f"{self.path('.mp4')} has {len(images)} frames, not {self.record['frames']}")
         with packed_arrays(self.path(".npz")) as arrays:
             clip = packed_clip(self.record["name"], images[self.first : self.last], arrays, self.first)
-            _whole(len(clip), mels=clip.mels, masks=clip.masks, landmarks=torch.from_numpy(clip.landmarks))
+            _check_complete(len(clip), mels=clip.mels, masks=clip.masks, landmarks=torch.from_numpy(clip.landmarks))
         return clip
 
     def mels(self) -> Tensor:
-        """(N, 1, 80, 28) float16 windows of its frames; a `DataError` where they cannot be read."""
+        """Mel windows (N, 1, 80, 28) float16 of the frames; raises `DataError` if they cannot be read."""
         with packed_arrays(self.path(".npz")) as arrays:
             mel = arrays["mel"].astype(np.float32)
             windows = audio.mel_windows(mel, [Fraction(i, FPS) for i in range(self.first, self.last)])
             mels = torch.from_numpy(windows.astype(np.float16))
-            _whole(self.last - self.first, mels=mels)
+            _check_complete(self.last - self.first, mels=mels)
         return mels
 
     def samples(self) -> Float | None:
-        """Sound of its frames, 640 samples at 16 kHz for each; the same shift is corrected as in the mels."""
+        """Sound of the frames, 640 samples each at 16 kHz, with the same offset correction as the mels."""
         if self.sound is None:
             return None
         samples = read_sound(self.sound, self.record.get("start", 0.0), self.record.get("corrected", 0))
-        part = samples[FRAME_SAMPLES * self.first : FRAME_SAMPLES * self.last]
-        return np.pad(part, (0, FRAME_SAMPLES * (self.last - self.first) - len(part)))
+        own = samples[FRAME_SAMPLES * self.first : FRAME_SAMPLES * self.last]
+        return np.pad(own, (0, FRAME_SAMPLES * (self.last - self.first) - len(own)))
 
     def poses(self) -> dict[str, Float]:
-        """Pose in degrees and side of the crop in source px, (N,) each, as far as they were packed."""
+        """Head pose in degrees and side of the face square in source px, (N,) each, as far as they were packed."""
         found = {}
         with packed_arrays(self.path(".npz")) as arrays:
             if "pose" in arrays.files:
@@ -84,15 +92,15 @@ class Part:
         return found
 
     def digest(self) -> list[str]:
-        """Digests of its files, and its frames."""
+        """Digests of the files, and the range of frames."""
         return [*(digest(self.path(s)) for s in (".mp4", ".npz")), f"{self.first}-{self.last}",
                 *([] if self.sound is None else [digest(self.sound.heard)])]  # fmt: skip
 
 
-def _whole(count: int, **found: Tensor) -> None:
-    """Raise a `ValueError`, told by `packed_arrays`, unless there is something for each frame, all of it numbers."""
-    for what, values in found.items():
+def _check_complete(count: int, **arrays: Tensor) -> None:
+    """Raise `ValueError` unless each array has ``count`` rows of finite numbers; `packed_arrays` reports it."""
+    for what, values in arrays.items():
         if len(values) != count:
             raise ValueError(f"{what} of {len(values)} frames, not {count}")
         if not bool(torch.isfinite(values).all()):
-            raise ValueError(f"{what} that are not numbers")
+            raise ValueError(f"{what} contain values that are not finite")

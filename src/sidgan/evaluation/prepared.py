@@ -1,4 +1,4 @@
-"""The protocol on prepared folders: a weights file judged on the clips of some splits, into a result folder."""
+"""Evaluation of a weights file on prepared folders: the clips of some splits, into a result folder."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ from sidgan.types import Float
 
 @dataclass(frozen=True)
 class Settings:
-    """How clips are judged; see `sidgan.evaluation.evaluate`. ``revoice`` adds the rows of `sidgan.evaluation.revoice`.
+    """Settings of `evaluate_to`: those of `sidgan.evaluation.evaluate`, and two more.
 
-    ``device`` is ``cpu``, ``cuda`` or ``cuda:N``.
+    ``revoice`` adds the rows of `sidgan.evaluation.revoice`; ``device`` is ``cpu``, ``cuda`` or ``cuda:N``.
     """
 
     reference: Reference = "first"
@@ -74,58 +74,59 @@ def evaluate_to(
     workers: int = 1,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, EvalResult]:
-    """Judge a generator on prepared clips, into a result folder that can be gone on with.
+    """Evaluate a generator on prepared clips, into a result folder; a run that was stopped can be resumed.
 
     Args:
-        out: result folder, see `sidgan.evaluation.folder`; made if it is not there.
+        out: result folder, see `sidgan.evaluation.folder`; created if it does not exist.
         model: weights file of a generator, or ``bundled``.
         data: a prepared folder, or several.
-        splits: which clips, unless ``choose`` says.
-        choose: picks clips from all manifest records, see `sidgan.evaluation.lists`.
+        splits: the splits to evaluate, unless ``choose`` is given.
+        choose: selects clips from all manifest records, see `sidgan.evaluation.lists`.
         expert: weights file of a sync expert, or ``bundled``.
-        networks: those behind FID and LSE, or what fetches them, called when clips are found; by default none.
-        sounds: folder that was prepared. Packed clips have mels but no sound, which LSE needs; by default it is read
-            again from where ``prepare.json`` says that the clips came from, if all of their files are there.
-        settings: how; by default on the CPU.
-        workers: processes.
-        progress: called with the clips done and the number of all.
+        networks: networks behind FID and LSE, or a function that fetches them once clips are found; by default none.
+        sounds: folder of the source files. Packed clips have mels but no sound, which LSE needs. By default, it is
+            read from the source folder named in ``prepare.json``, if all files are still there.
+        settings: settings; by default on the CPU.
+        workers: number of processes.
+        progress: called with the number of clips done and of all clips.
 
     Returns:
-        A result for each split.
+        Split -> result.
 
     Raises:
-        ConfigError: impossible settings, or ``out`` holds figures of other ones.
-        DataError: nothing there for these splits, no clip can be judged, or one has no file in ``sounds``.
-        CheckpointError: no weights, or those of something else.
+        ConfigError: the settings are invalid, or ``out`` holds figures of other settings.
+        DataError: these splits have no clips, no clip can be judged, or one has no file in ``sounds``.
+        CheckpointError: a weights file does not exist, or holds another network.
         OutputError: the result cannot be written.
     """
-    how = settings or Settings()
+    settings = settings or Settings()
     files = {"model": weights_file(model, "generator"), "expert": weights_file(expert, "syncnet")}
     out, sounds = Path(out), None if sounds is None else Path(sounds)
     choice = chosen(data, choose or partial(by_split, splits=splits))
-    limit = min((n for n in (how.max_frames, choice.max_frames) if n is not None), default=None)
-    how = replace(how, max_frames=limit)
+    limit = min((n for n in (settings.max_frames, choice.max_frames) if n is not None), default=None)
+    settings = replace(settings, max_frames=limit)
     heard = {} if sounds is None else _sounds(sounds, choice)
-    lent = networks() if callable(networks) else networks or NetworkFiles()
-    require(sounds is None or lent.lag_expert is not None, "--sounds is only for LSE; add --published, or leave it out")
-    if sounds is None and lent.lag_expert is not None:
+    network_files = networks() if callable(networks) else networks or NetworkFiles()
+    require(sounds is None or network_files.lag_expert is not None,
+            "--sounds is only for LSE; add --published, or leave it out")  # fmt: skip
+    if sounds is None and network_files.lag_expert is not None:
         heard = _origins(choice)
-    jobs = _jobs(choice, how, heard)
+    jobs = _jobs(choice, settings, heard)
     described = protocol.describe(
-        "model", asdict(how) | {"sounds": bool(heard)}, _listed(choice, jobs), lent.describe(),
+        "model", asdict(settings) | {"sounds": bool(heard)}, _describe_clips(choice, jobs), network_files.describe(),
         **{kind: digest(path) for kind, path in files.items()},
     )  # fmt: skip
-    protocol.settle(out, described)
-    tools = partial(_tools, files["model"], files["expert"], lent, how)
+    protocol.write_or_check(out, described)
+    tools = partial(_tools, files["model"], files["expert"], network_files, settings)
     records = judge_all(out, jobs, tools, workers=workers, progress=progress)
-    return summarise(out, records, asdict(how))
+    return summarise(out, records, asdict(settings))
 
 
 def weights_file(path: Path | str, kind: str) -> Path:
-    """What a user gave, or the bundled file; a `SidganError` where it holds no weights of ours."""
+    """The given weights file, or the bundled one; raises `SidganError` if it does not hold weights of this kind."""
     file = checkpoint.file_of(path, kind)
     found = checkpoint.read_meta(file)["kind"]
-    if found != kind:  # told before there is a result folder, which could not be gone on with
+    if found != kind:  # fail before a result folder is created
         raise CheckpointError(f"{file} holds a {found}, not a {kind}; give another")
     return file
 
@@ -133,27 +134,27 @@ def weights_file(path: Path | str, kind: str) -> Path:
 def chosen(
     data: Path | str | Sequence[Path | str], choose: Callable[[Sequence[dict[str, Any]]], Choice]
 ) -> Choice:  # fmt: skip
-    """What is picked from the kept clips of prepared folders, each with its ``folder``.
+    """Select from the kept clips of prepared folders; their records get a field ``folder``.
 
     Raises:
-        DataError: nothing is.
+        DataError: no clip is selected.
         ConfigError: a clip is in two of the folders.
     """
-    folders = [Path(one) for one in ([data] if isinstance(data, Path | str) else data)]
+    folders = [Path(path) for path in ([data] if isinstance(data, Path | str) else data)]
     records = [r | {"folder": str(folder)} for folder in folders for r in read_manifest(folder) if r["kept"]]
     choice = choose(records)
     if not choice.clips:
         raise DataError(f"no clips for {choice.list} in {', '.join(map(str, folders))}; {_splits(records)}")
     seen = set[tuple[str, str]]()
     for record, split in choice.clips:
-        if (split, record["file"]) in seen:  # their figures would lie in the same files
+        if (split, record["file"]) in seen:  # they would share files in the result folder
             raise ConfigError(f"{record['name']} is in two of the folders; judge the folders one by one")
         seen.add((split, record["file"]))
     return choice
 
 
-def _listed(choice: Choice, jobs: Sequence[PackedJob]) -> dict[str, Any]:
-    """Which clips are judged, as the protocol has it."""
+def _describe_clips(choice: Choice, jobs: Sequence[PackedJob]) -> dict[str, Any]:
+    """The entry ``clips`` of the protocol."""
     return {
         "list": choice.list, "notes": list(choice.notes), "count": len(jobs),
         "size": sorted({record["size"] for record, _ in choice.clips if "size" in record}),
@@ -162,83 +163,83 @@ def _listed(choice: Choice, jobs: Sequence[PackedJob]) -> dict[str, Any]:
 
 
 def _splits(records: Sequence[dict[str, Any]]) -> str:
-    """What there is instead, and how to have it."""
+    """For messages: the splits that exist, and how to choose one."""
     count = Counter(split for record in records for split in record.get("splits", {}))
-    there = ", ".join(f"{split} ({number})" for split, number in sorted(count.items()))
-    return f"the splits are {there}; choose with --split" if there else "no clip belongs to a split"
+    listed = ", ".join(f"{split} ({number})" for split, number in sorted(count.items()))
+    return f"the splits are {listed}; choose with --split" if listed else "no clip belongs to a split"
 
 
-Sounds = Mapping[tuple[str, str], ClipSource]  #: by folder and name of a packed clip
+Sounds = Mapping[tuple[str, str], ClipSource]  #: (folder, name) of a packed clip -> its source
 
 
 def _sounds(folder: Path, choice: Choice) -> Sounds:
-    """The files below a folder that clips came from: those that the manifest names, or else of their names."""
-    found, held = dict[tuple[str, str], ClipSource](), dict[str, ClipSource]()
+    """The source files of clips below a folder: as recorded in the manifest, or else files with the clips' names."""
+    found, by_name = dict[tuple[str, str], ClipSource](), dict[str, ClipSource]()
     for record, _ in choice.clips:
         source = source_of(record, folder) if "source" in record else None
         if source is None or not source.heard.is_file():
-            held = held or {clip.name: clip for clip in videos_below(folder).clips}
-            if record["name"] not in held:
+            by_name = by_name or {clip.name: clip for clip in videos_below(folder).clips}
+            if record["name"] not in by_name:
                 raise DataError(f"{folder} has no file for {record['name']}; give the videos' folder as --sounds")
-            source = held[record["name"]]
+            source = by_name[record["name"]]
         found[record["folder"], record["name"]] = source
     return found
 
 
 def _origins(choice: Choice) -> Sounds:
-    """The files that clips came from, where they were prepared; nothing unless all are there."""
+    """The source files of clips in the folder that was prepared; empty unless all of them exist."""
     try:
         roots = {folder: origin(folder) for folder in {record["folder"] for record, _ in choice.clips}}
         found = {(r["folder"], r["name"]): source_of(r, roots[r["folder"]]) for r, _ in choice.clips}
-    except (DataError, KeyError):  # prepared by an older version, or moved since
+    except (DataError, KeyError):  # prepared by an older version, or moved
         return {}
     return found if all(source.heard.is_file() for source in found.values()) else {}
 
 
 def origin(folder: str) -> Path:
-    """Where the clips of a prepared folder came from; a `DataError` if nobody knows, or it is not there."""
+    """The source folder of a prepared folder; raises `DataError` if it is not recorded, or does not exist."""
     path = Path(folder) / "prepare.json"
     try:
         root = Path(json.loads(path.read_text(encoding="utf-8"))["root"])
     except (OSError, ValueError, KeyError):
         raise DataError(f"{path} does not say where the clips came from") from None
     if not root.is_dir():
-        raise DataError(f"{root}, from which {folder} was prepared, is not there")
+        raise DataError(f"{root}, from which {folder} was prepared, does not exist")
     return root
 
 
 def source_of(record: Mapping[str, Any], root: Path) -> ClipSource:
-    """The part of a file below ``root`` that a packed clip came from; a `KeyError` where its record does not say."""
+    """The part of a file below ``root`` that a packed clip came from; raises `KeyError` if it is not recorded."""
     start, end = record.get("span") or (0.0, None)
-    beside = root / record["audio"] if record.get("audio") else None
-    return ClipSource(root / record["source"], record["name"], start=start, end=end, audio=beside)
+    audio = root / record["audio"] if record.get("audio") else None
+    return ClipSource(root / record["source"], record["name"], start=start, end=end, audio=audio)
 
 
-def _jobs(choice: Choice, how: Settings, sounds: Sounds) -> list[PackedJob]:
-    """One for each clip and split, sorted; within a split every clip is given the voice of another."""
+def _jobs(choice: Choice, settings: Settings, sounds: Sounds) -> list[PackedJob]:
+    """One job per clip and split, sorted; each clip gets the voice of another clip of its split."""
     jobs: list[PackedJob] = []
     files = [record["file"] for record, _ in choice.clips]
     for split in sorted({split for _, split in choice.clips}):
-        mine = [record for record, other in choice.clips if other == split]
+        records = [record for record, other in choice.clips if other == split]
         parts = []
-        for record in sorted(mine, key=lambda r: r["name"]):
+        for record in sorted(records, key=lambda r: r["name"]):
             first, last = record["splits"][split]
-            last = last if how.max_frames is None else min(last, first + how.max_frames)
+            last = last if settings.max_frames is None else min(last, first + settings.max_frames)
             parts.append(Part(record["folder"], record, first, last, record["splits"][split][1],
                               sounds.get((record["folder"], record["name"]))))  # fmt: skip
-        if how.revoice:
+        if settings.revoice:
             enough(len(parts))
         for i, part in enumerate(parts):
             stem = part.record["file"] if files.count(part.record["file"]) == 1 else f"{part.record['file']}@{split}"
-            other = donor(i, len(parts)) if how.revoice or "swapped" in how.rows else None
-            third = parts[others(i, len(parts))[1]] if how.revoice else None
+            other = donor(i, len(parts)) if settings.revoice or "swapped" in settings.rows else None
+            third = parts[others(i, len(parts))[1]] if settings.revoice else None
             jobs.append(PackedJob(stem, split, part, None if other is None else parts[other], third))
     return jobs
 
 
 @dataclass(frozen=True)
 class PackedJob:
-    """One packed clip to be judged, with the clip whose voice it is given, and a third one; see `folder.Job`."""
+    """One packed clip to be judged, with the clip whose voice it gets and a third one; see `folder.Job`."""
 
     stem: str
     split: str
@@ -248,11 +249,11 @@ class PackedJob:
 
     @property
     def name(self) -> str:
-        """As in the manifest."""
+        """Name as in the manifest."""
         return str(self.part.record["name"])
 
     def digest(self) -> str:
-        """Of its own files and of those it borrows from, which may be missing."""
+        """Digest of its own files and of the other clips', which may be missing."""
         lines = self.part.digest()
         for part in (self.voice, self.third):
             if part is not None:
@@ -261,38 +262,38 @@ class PackedJob:
 
     @torch.no_grad()
     def run(self, tools: Tools) -> Outcome:
-        """Every row of the protocol.
+        """Judge every row.
 
         Raises:
-            Excluded: it is too short.
+            Excluded: the clip is too short.
             DataError: it cannot be read, or the model draws NaN.
         """
-        part, how = self.part, tools.how
-        if part.last - part.first < fewest(how.reference, score_reference=how.score_reference):
+        part, settings = self.part, tools.settings
+        if part.last - part.first < fewest(settings.reference, score_reference=settings.score_reference):
             raise Excluded(f"too short ({part.last - part.first} frames)")
         clip = part.load()
-        swapped, other = self._borrowed()
-        subject = Subject(clip, how.reference, how.id_every, mask=how.mask, score_reference=how.score_reference,
-                          swapped=swapped)  # fmt: skip
+        swapped, other = self._voice()
+        subject = Subject(clip, settings.reference, settings.id_every, mask=settings.mask,
+                          score_reference=settings.score_reference, swapped=swapped)  # fmt: skip
         own = part.samples()
         verdicts = []
-        for row in possible(how.rows, subject.swapped):
+        for row in possible(settings.rows, subject.swapped):
             heard = None if own is None else heard_samples(row, clip.name, own, other)
-            verdicts += judge_row(subject, row, tools.generator, tools.expert, how.systems, heard, tools.networks)
+            verdicts += judge_row(subject, row, tools.generator, tools.expert, settings.systems, heard, tools.networks)
         if self.voice is not None and self.third is not None:
             verdicts += self._revoiced(subject, tools)
-        shown = 0 if how.score_reference else len(subject.references)
-        skipped = {"reference": shown, "beyond max_frames": part.end - part.last}
+        references = 0 if settings.score_reference else len(subject.references)
+        skipped = {"reference": references, "beyond max_frames": part.end - part.last}
         facts = {"frames": part.end - part.first, "judged": len(subject.frames), "person": person_of(part.record),
                  "skipped": {why: count for why, count in skipped.items() if count}}  # fmt: skip
-        if tools.networks.judge is not None:
+        if tools.networks.lag_expert is not None:
             facts["lag_faces"] = "direct" if own is not None else "no sound"
-        picked = subject.frames.numpy()
-        arrays = {"frame": part.first + picked} | {name: values[picked] for name, values in part.poses().items()}
+        index = subject.frames.numpy()
+        arrays = {"frame": part.first + index} | {name: values[index] for name, values in part.poses().items()}
         return Outcome(verdicts, facts, arrays)
 
-    def _borrowed(self) -> tuple[Tensor | None, Float | None]:
-        """Mels and sound of the clip whose voice it is given: nothing where they cannot be read, as that clip says."""
+    def _voice(self) -> tuple[Tensor | None, Float | None]:
+        """Mels and sound of the clip whose voice it gets; ``None`` if unreadable, as that clip's record will say."""
         if self.voice is None or not self.voice.readable():
             return None, None
         with suppress(DataError, InputError):
@@ -300,32 +301,32 @@ class PackedJob:
         return None, None
 
     def _revoiced(self, subject: Subject, tools: Tools) -> list[Verdict]:
-        found = []
+        clips = []
         for part in (self.voice, self.third):
             if part is None or not part.readable() or part.last - part.first <= SHORTEST:
                 return []
             try:
-                found.append(part.load())
-            except DataError:  # as its own record says
+                clips.append(part.load())
+            except DataError:  # as its own record will say
                 return []
-        records = revoice_clip(tools.generator, subject.clip, found[0], found[1], tools.expert, tools.how.mask,
-                               tools.how.reference)  # fmt: skip
+        records = revoice_clip(tools.generator, subject.clip, clips[0], clips[1], tools.expert, tools.settings.mask,
+                               tools.settings.reference)  # fmt: skip
         return [Verdict(record) for record in records]
 
 
 @dataclass(frozen=True)
 class Tools:
-    """What judges, in one process."""
+    """Networks and settings of one process."""
 
     generator: Generator
     expert: SyncNet
     networks: Networks
-    how: Settings
+    settings: Settings
 
 
-def _tools(model: Path, expert: Path, networks: NetworkFiles, how: Settings) -> Tools:
-    device = choose_device(how.device)
+def _tools(model: Path, expert: Path, networks: NetworkFiles, settings: Settings) -> Tools:
+    device = choose_device(settings.device)
     return Tools(
         checkpoint.load_generator(model).to(device).eval(), checkpoint.load_syncnet(expert).to(device).eval(),
-        networks.load(device), how,
+        networks.load(device), settings,
     )  # fmt: skip

@@ -1,7 +1,7 @@
-"""The reconstruction protocol: let the generator redraw real clips from their own sound, and compare (Sec. 4).
+"""The reconstruction protocol: redraw real clips from their own sound, and compare them with the originals (Sec. 4).
 
-Every clip is also judged as dubbed by others, see `sidgan.evaluation.rows`. Each is judged twice: ``composite`` is
-pasted into the true frames inside the hidden box, ``raw`` is the whole picture as it was drawn.
+Each clip is also dubbed with wrong sounds and by baselines, see `sidgan.evaluation.rows`. Each result is judged as two
+systems: ``composite`` is pasted into the true frame inside the hidden box, ``raw`` is the whole crop as drawn.
 """
 
 from __future__ import annotations
@@ -38,30 +38,30 @@ def evaluate(
     rows: Sequence[str] = ROWS,
     systems: Sequence[str] = SYSTEMS,
 ) -> EvalResult:
-    """Dub every clip of a set with its own sound and measure how far the result is from the truth.
+    """Dub each clip of a set with its own sound, and compare the result with the truth.
 
     Args:
-        generator: any size; pictures are scaled to it and its pictures back to ``data.size``, where they are judged.
+        generator: of any size; its output is scaled to ``data.size``, where it is judged.
         data: the clips, usually of one split.
-        expert: judges synchronisation; without one those columns are undefined.
-        reference: which frame of a clip shows the generator the person; the paper takes the first, dubbing a ``pair``.
-        mask: what is hidden: the box between the cheeks below the nose, or the lower half of the crop.
-        score_reference: judge the reference frame too. There the reference is the answer: it flatters copying.
+        expert: sync expert; without one, the sync metrics are undefined.
+        reference: the reference frame of a clip: ``first`` as in the paper, ``last``, or a ``pair`` as in dubbing.
+        mask: what is hidden: ``query``, the box between the cheeks and below the nose, or ``lower``, the lower half.
+        score_reference: judge the reference frame too. It rewards copying, since there the reference is the answer.
         id_every: identity, the slowest metric, is measured on every n-th frame; 0 leaves it out.
-        max_frames: only the beginning of longer clips is used.
-        rows: which of `ROWS` to compute; ``swapped`` is left out of a set of one clip.
+        max_frames: longer clips are cut to this length.
+        rows: which of `ROWS` to judge; ``swapped`` is skipped for a set of one clip.
         systems: which of `SYSTEMS` to judge.
 
     Raises:
-        ConfigError: an unknown row or system, or an impossible number.
+        ConfigError: a row or system is unknown, or a setting is invalid.
         DataError: the model draws NaN.
     """
     check(reference, mask, id_every, max_frames, rows, systems)
-    few = fewest(reference, score_reference=score_reference)
+    needed = fewest(reference, score_reference=score_reference)
     settings = {"reference": reference, "mask": mask, "score_reference": score_reference, "id_every": id_every,
                 "max_frames": max_frames, "size": data.size}  # fmt: skip
     records = []
-    clips = [clip for clip in (beginning(c, max_frames) for c in data.clips) if len(clip) >= few]
+    clips = [clip for clip in (beginning(c, max_frames) for c in data.clips) if len(clip) >= needed]
     with evaluating(generator), evaluating(expert):
         for i, clip in enumerate(clips):
             other = donor(i, len(clips))
@@ -75,7 +75,7 @@ def evaluate(
 def check(
     reference: str, mask: str, id_every: int, max_frames: int | None, rows: Sequence[str], systems: Sequence[str]
 ) -> None:
-    """Raise a `ConfigError` that names the setting which cannot be."""
+    """Raise `ConfigError` naming the first invalid setting."""
     for word, given, known in (("row", rows, ROWS), ("system", systems, SYSTEMS)):
         unknown = sorted(set(given) - set(known))
         require(not unknown, f"unknown {word} '{', '.join(unknown)}'; {word}s: {', '.join(known)}")
@@ -86,17 +86,17 @@ def check(
 
 
 def fewest(reference: str, *, score_reference: bool) -> int:
-    """Frames that a clip must have: one to be judged beside those that show the person, and at least two."""
+    """Fewest frames of a clip: one more than there are unscored reference frames, and at least two."""
     return 3 if reference == "pair" and not score_reference else 2
 
 
 def donor(index: int, count: int) -> int | None:
-    """Whose voice the ``index``-th of ``count`` clips is given: that of the one half the set further on."""
+    """Index of the clip whose voice the ``index``-th of ``count`` clips gets: half the set further on, cyclically."""
     return (index + max(1, count // 2)) % count if count > 1 else None
 
 
 def possible(rows: Sequence[str], swapped: Tensor | None) -> list[str]:
-    """The rows for which there is a sound."""
+    """The rows that can be judged: ``swapped`` needs the sound of another clip."""
     return [row for row in rows if row != "swapped" or swapped is not None]
 
 
@@ -104,9 +104,9 @@ def judge_row(
     subject: Subject, row: str, generator: Generator, expert: SyncNet | None, systems: Sequence[str],
     samples: Float | None = None, networks: Networks = NONE,
 ) -> list[Verdict]:  # fmt: skip
-    """One clip as dubbed by one row; with silence there is nothing to be in sync with."""
-    judges = None if row == "silent" else expert
+    """Judge one row of a clip. Silence has no synchronisation, so its sync metrics are undefined."""
+    sync_expert = None if row == "silent" else expert
     return judge(
-        subject, row, dubber(row, subject, generator), heard(row, subject), systems=systems, expert=judges,
+        subject, row, dubber(row, subject, generator), heard(row, subject), systems=systems, expert=sync_expert,
         samples=samples, networks=networks,
     )  # fmt: skip

@@ -1,6 +1,6 @@
-"""A result folder as one page: tables, charts, the best and worst clips, what was left out, and how it was judged.
+"""The HTML report of a result folder: tables, charts, best and worst clips, what was left out, and the protocol.
 
-The page is made from the folder alone, so it can be made again at any time, and it is one file that needs no network.
+It is made from the folder alone, so it can be made again at any time, and it is a single file that needs no network.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from sidgan.evaluation.remarks import notes
 from sidgan.evaluation.results import COLUMNS, HIDDEN, PAPER, column
 from sidgan.files import write_text
 
-CHARTS = (*PAPER, "mouth_psnr", "opening", "sync")  #: metrics that are drawn, where they are defined
-JUDGED = ("model", "result")  #: rows by which clips are called good or bad
-WORST, BEST = 2, 1  #: clips shown by each measure
+CHARTS = (*PAPER, "mouth_psnr", "opening", "sync")  #: metrics that get a chart, if they are defined
+JUDGED = ("model", "result")  #: rows by which clips are ranked
+WORST, BEST = 2, 1  #: number of clips shown for each metric of the ranking
 STYLE = """
 body{font:15px/1.45 system-ui,sans-serif;margin:0 auto;max-width:1100px;padding:12px;color:#1c1e21;background:#fff}
 h1{font-size:1.5em}h2{margin-top:2em;border-bottom:1px solid #ccc}h3{margin:1.4em 0 .3em}
@@ -42,11 +42,11 @@ svg text{font:11px system-ui,sans-serif;fill:#444}.rule{stroke:#ececec}.frame{fi
 
 
 def write_report(out: Path) -> Path:
-    """Write ``report.html`` into a result folder, and say where it is.
+    """Write ``report.html`` into a result folder, and return its path.
 
     Raises:
-        InputError: it is no result folder, or one that is not finished.
-        OutputError: the page cannot be written.
+        InputError: the folder holds no finished result.
+        OutputError: the report cannot be written.
     """
     try:
         texts = [(out / f"{name}.json").read_text(encoding="utf-8") for name in ("protocol", "summary")]
@@ -56,8 +56,8 @@ def write_report(out: Path) -> Path:
         raise InputError(f"{out} holds no finished result ({error}); let sidgan eval finish") from None
     parts = [*_head(out, protocol, summary), *_meanings(summary)]
     systems = SYSTEMS if protocol["mode"] == "model" else dict.fromkeys(SYSTEMS, FINISHED)
-    for split, found in summary.items():
-        parts += _split(split, found, systems)
+    for split, figures in summary.items():
+        parts += _split(split, figures, systems)
         parts += _clips(out, split, [r for r in records if r["split"] == split and r["excluded"] is None])
     parts += [*_excluded(records), *_protocol(protocol)]
     write_text(out / "report.html", "\n".join(parts) + "\n")
@@ -76,12 +76,12 @@ def _head(out: Path, protocol: Mapping[str, Any], summary: Mapping[str, Any]) ->
 
 
 def _meanings(summary: Mapping[str, Any]) -> Iterator[str]:
-    systems = {s: rows for found in summary.values() for s, rows in found["means"].items()}
-    known = {m for rows in systems.values() for values in rows.values() for m in values}
+    systems = {s: rows for split in summary.values() for s, rows in split["means"].items()}
+    present = {m for rows in systems.values() for values in rows.values() for m in values}
     dubbers = dict.fromkeys(row for rows in systems.values() for row in rows)
     yield "<details><summary>What columns and rows mean</summary><table class='words'>"
     yield "<tr><td><b>column</b></td><td><b>better</b></td><td></td></tr>"
-    for metric in (m for m in COLUMNS if m in known and m in MEANINGS):
+    for metric in (m for m in COLUMNS if m in present and m in MEANINGS):
         better, text = MEANINGS[metric]
         yield f"<tr><td>{_title(metric)}</td><td>{better}</td><td>{text}</td></tr>"
     yield "<tr><td><b>row</b></td><td></td><td>what is measured</td></tr>"
@@ -90,26 +90,26 @@ def _meanings(summary: Mapping[str, Any]) -> Iterator[str]:
     yield "</table></details>"
 
 
-def _split(name: str, found: Mapping[str, Any], systems: Mapping[str, str]) -> Iterator[str]:
+def _split(name: str, summary: Mapping[str, Any], systems: Mapping[str, str]) -> Iterator[str]:
     yield f"<h2>{escape(name)}</h2>"
-    for system, rows in found["means"].items():
+    for system, rows in summary["means"].items():
         yield f"<h3>{escape(system)}</h3><p class='note'>{systems.get(system, '')}; means over clips, &plusmn; half "
-        yield f"the width of the 95&nbsp;% interval; {counted(found['clips'], 'clip')}</p>"
+        yield f"the width of the 95&nbsp;% interval; {counted(summary['clips'], 'clip')}</p>"
         yield "<div class='scroll'><table>"
-        held = dict.fromkeys(m for values in rows.values() for m, f in values.items() if f["mean"] is not None)
-        shown = [m for m in held if m not in HIDDEN]
+        defined = dict.fromkeys(m for values in rows.values() for m, f in values.items() if f["mean"] is not None)
+        shown = [m for m in defined if m not in HIDDEN]
         yield "<tr><th></th>" + "".join(f"<th>{_title(m)}</th>" for m in shown) + "</tr>"
         for row, values in rows.items():
             cells = "".join(_cell(values.get(m), column(m)[1]) for m in shown)
             yield f"<tr{' class=main' if row in JUDGED else ''}><td>{escape(row)}</td>{cells}</tr>"
         yield "</table></div><div class='charts'>"
-        for metric in (m for m in CHARTS if m in held):
+        for metric in (m for m in CHARTS if m in defined):
             bars = [Bar(row, *_figures(values.get(metric))) for row, values in rows.items()]
-            capped = [b for b in bars if not (b.label == "truth" and metric in ("psnr", "mouth_psnr"))] or bars
-            if any(not math.isnan(bar.mean) for bar in capped):
+            shown_bars = [b for b in bars if not (b.label == "truth" and metric in ("psnr", "mouth_psnr"))] or bars
+            if any(not math.isnan(bar.mean) for bar in shown_bars):
                 better = MEANINGS[metric][0]
                 heading, decimals = column(metric)
-                yield intervals(f"{heading} ({_aim(better)})", capped, decimals)
+                yield intervals(f"{heading} ({_aim(better)})", shown_bars, decimals)
         yield "</div>"
 
 
@@ -118,10 +118,12 @@ def _title(metric: str) -> str:
 
 
 def _aim(better: str) -> str:
+    """Which way is better, in words."""
     return f"{better} is better" if better in (HIGHER, LOWER) else f"aim: {better}"
 
 
 def _figures(figure: Mapping[str, float | None] | None) -> tuple[float, float, float]:
+    """Mean, low and high of a figure, NaN where undefined."""
     mean, low, high = ((figure or {}).get(key) for key in ("mean", "low", "high"))
     return tuple(math.nan if v is None else v for v in (mean, low, high))  # type: ignore[return-value]
 
@@ -135,14 +137,14 @@ def _cell(figure: Mapping[str, float | None] | None, decimals: int) -> str:
 
 
 def _clips(out: Path, split: str, records: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """The best and worst clips by mouth and by synchronisation, each of them once."""
+    """The best and worst clips by mouth PSNR and by synchronisation; each clip is shown once."""
     chosen: dict[str, list[str]] = {}
     for metric in ("mouth_psnr", next((m for m in ("lse_c", "sync") if any(_value(r, m) for r in records)), "sync")):
-        known = sorted((r for r in records if _value(r, metric) is not None), key=lambda r: _value(r, metric) or 0.0)
+        ranked = sorted((r for r in records if _value(r, metric) is not None), key=lambda r: _value(r, metric) or 0.0)
         if MEANINGS[metric][0] == LOWER:
-            known.reverse()
-        for word, some in (("worst", known[:WORST]), ("best", known[WORST:][-BEST:])):
-            for record in some:
+            ranked.reverse()
+        for word, group in (("worst", ranked[:WORST]), ("best", ranked[WORST:][-BEST:])):
+            for record in group:
                 chosen.setdefault(record["stem"], []).append(f"{word} by {COLUMNS[metric][0]}")
     if chosen:
         yield f"<h3>Best and worst clips of {escape(split)}</h3>"
@@ -153,6 +155,7 @@ def _clips(out: Path, split: str, records: Sequence[dict[str, Any]]) -> Iterator
 
 
 def _system(record: Mapping[str, Any]) -> str:
+    """The first system of a record, by which clips are ranked."""
     return next(iter(record["values"]))
 
 
@@ -171,7 +174,7 @@ def _strip(out: Path, record: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _curves(path: Path, system: str) -> Iterator[str]:
-    if not path.is_file():  # who needs the room may have deleted it, as strips
+    if not path.is_file():  # it may have been deleted to save space
         return
     with np.load(path) as arrays:
         rows = {key.split("/")[1] for key in arrays.files if key.startswith(f"{system}/")}
@@ -186,11 +189,11 @@ def _curves(path: Path, system: str) -> Iterator[str]:
 
 
 def _excluded(records: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    lost = [r for r in records if r["excluded"] is not None]
-    yield f"<h2>Clips that were not judged: {len(lost)}</h2>"
-    if lost:
+    excluded = [r for r in records if r["excluded"] is not None]
+    yield f"<h2>Clips that were not judged: {len(excluded)}</h2>"
+    if excluded:
         yield "<table class='words'>"
-        for r in lost:
+        for r in excluded:
             yield f"<tr><td>{escape(r['split'])}</td><td>{escape(r['name'])}</td><td>{escape(r['excluded'])}</td></tr>"
         yield "</table>"
 
@@ -203,6 +206,7 @@ def _protocol(protocol: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _flat(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
+    """Nested dictionaries as pairs of dotted name and text."""
     if isinstance(value, dict):
         for key, inner in value.items():
             yield from _flat(inner, f"{name}.{key}" if name else key)

@@ -1,4 +1,4 @@
-"""What judging finds, and how it is shown: records by clip and row, means with intervals, a table of text."""
+"""Results of an evaluation: records by clip and row, means with confidence intervals, and a text table."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-RESAMPLES = 2000  #: bootstrap resamples behind an interval
+RESAMPLES = 2000  #: bootstrap resamples of an interval
 COMPOSITE, RAW = "composite", "raw"
-SYSTEMS = (COMPOSITE, RAW)  #: what is judged: pasted inside the hidden box, and as it was drawn
+SYSTEMS = (COMPOSITE, RAW)  #: what is judged: the crop pasted inside the hidden box, and the crop as drawn
 
-#: Metric -> (heading, decimals), in the table's order: first the paper's seven in its order, then ours. Metrics that
-#: are not named here come after these.
+#: Metric -> (heading, decimals), in the order of the table: first the paper's seven in its order, then ours. Other
+#: metrics come last.
 COLUMNS = {
-    "fid": ("FID", 2),  # Frechet distance of all clips' Inception features, published weights
+    "fid": ("FID", 2),  # Frechet distance of the Inception features of all clips, published weights
     "ssim": ("SSIM", 3),
     "psnr": ("PSNR dB", 2),
     "id": ("ID", 3),
@@ -27,34 +27,40 @@ COLUMNS = {
     "mouth_psnr": ("mouth dB", 2),  # PSNR inside the hidden box
     "heard": ("by sound dB", 2),  # mouth dB with the right sound minus that with the wrong one, in the paper's tables
     "mouth_ssim": ("mouth SSIM", 3),
-    "mouth_l1": ("mouth L1", 2),  # mean absolute difference there, of 255 levels
+    "mouth_l1": ("mouth L1", 2),  # mean absolute difference inside the hidden box, in levels of 0 to 255
     "lmd_c": ("LMD-c px", 2),
-    "lmd_n": ("LMD-n %", 2),  # of the distance of the outer eye corners
-    "jitter": ("jitter px", 2),  # by how much lips accelerate more than the true ones
-    "face_fd": ("face FD", 4),  # Frechet distance of the identities of all clips
-    "opening": ("opening r", 2),  # correlation of the mouth's opening with the true one
-    "opening_chance": ("chance", 2),  # what that would be in one of twenty unrelated mouths
-    "opening_lag": ("lag", 1),  # frames, where that correlation is highest
-    "opening_ratio": ("size", 2),  # how far it opens, relative to the true one
-    "sync": ("sync p", 3),  # expert's probability, against the sound it was drawn from
-    "sync_offset": ("offset", 1),  # frames by which the picture lags, in the expert's eyes
-    "sync_near": ("off<=1", 2),  # share of clips with such an offset of at most one frame
-    "lse_offset": ("LSE offset", 1),  # frames by which the picture lags
-    "fd_custom": ("FD custom", 2),  # as fid, lse_d, lse_c and lse_offset, with weights that are not the published ones
+    "lmd_n": ("LMD-n %", 2),  # of the distance between the outer eye corners
+    "jitter": ("jitter px", 2),  # how much more the lips accelerate than the true ones
+    "face_fd": ("face FD", 4),  # Frechet distance of the identity embeddings of all clips
+    "opening": ("opening r", 2),  # correlation of the mouth opening with the true one
+    "opening_chance": ("chance", 2),  # the correlation that one in twenty unrelated mouths reaches
+    "opening_lag": ("lag", 1),  # frames; the shift with the highest correlation
+    "opening_ratio": ("size", 2),  # how much the mouth moves, relative to the true one
+    "sync": ("sync p", 3),  # probability of our sync expert that video and sound match
+    "sync_offset": ("offset", 1),  # frames by which the video lags the sound, by our sync expert
+    "sync_near": ("off<=1", 2),  # share of clips whose offset is at most one frame
+    "lse_offset": ("LSE offset", 1),  # frames by which the video lags the sound
+    "fd_custom": ("FD custom", 2),  # these four: like fid, lse_d, lse_c and lse_offset, but with other weights
     "lag_d": ("lag-D custom", 2),
     "lag_c": ("lag-C custom", 2),
     "lag_offset": ("lag offset custom", 1),
 }
 PAPER = tuple(COLUMNS)[:7]  #: Tables 1 and 2 of the paper
-HIDDEN = ("mouth_l1", "lmd_n", "opening_lag", "sync_near")  #: kept with the others, but too many for a table
+HIDDEN = ("mouth_l1", "lmd_n", "opening_lag", "sync_near")  #: stored, but not shown in tables
 
 
 @dataclass(frozen=True)
 class Record:
-    """One clip as dubbed by one row: the number of judged ``frames``, and ``values`` by metric.
+    """The figures of one clip and row.
 
-    Metrics that are missing or NaN are undefined here and count in no mean. ``counts`` says of each metric that is a
-    mean over frames how many of them it was defined in. ``person`` is who is seen, as far as the data set says.
+    Attributes:
+        clip: name of the clip.
+        row: who dubbed it, see `sidgan.evaluation.rows`.
+        frames: number of judged frames.
+        values: by metric; metrics that are missing or NaN are undefined and left out of means.
+        system: see `SYSTEMS`.
+        counts: for metrics that are means over frames, the number of frames in which they are defined.
+        person: identity of the person, if the data set says.
     """
 
     clip: str
@@ -67,12 +73,12 @@ class Record:
 
     @property
     def drawn_with(self) -> str:
-        """What is drawn anew together for intervals: all clips of a person, or the clip alone."""
+        """The unit of bootstrap resampling: the person, or the clip if the person is unknown."""
         return self.person or self.clip
 
 
 class Interval(NamedTuple):
-    """A mean over clips and its 95 % bootstrap interval, NaN where there are fewer than two clips."""
+    """A mean over clips and its 95 % bootstrap interval, NaN for fewer than two clips."""
 
     mean: float
     low: float
@@ -81,12 +87,12 @@ class Interval(NamedTuple):
 
 @dataclass(frozen=True)
 class EvalResult:
-    """What judging found.
+    """The result of an evaluation.
 
     Attributes:
-        settings: how it was judged.
-        records: one for each clip, row and system.
-        distances: system -> row -> metric -> value, of what compares all clips at once (no mean, no interval).
+        settings: the settings of the evaluation.
+        records: one per clip, row and system.
+        distances: system -> row -> set metric -> value; these compare all clips at once and have no interval.
     """
 
     settings: dict[str, Any]
@@ -95,19 +101,23 @@ class EvalResult:
 
     @cached_property
     def means(self) -> dict[str, dict[str, dict[str, Interval]]]:
-        """System -> row -> metric -> mean over clips; every clip counts the same, however long."""
+        """System -> row -> metric -> mean over clips, in which every clip counts the same, however long."""
         groups: dict[str, dict[str, list[Record]]] = {}
         for record in self.records:
             groups.setdefault(record.system, {}).setdefault(record.row, []).append(record)
         return {
             system: {
-                row: _means(some, self.distances.get(system, {}).get(row, {})) for row, some in rows.items()
+                row: _means(records, self.distances.get(system, {}).get(row, {})) for row, records in rows.items()
             }
             for system, rows in groups.items()
         }
 
     def summary(self) -> dict[str, Any]:
-        """System -> row -> metric -> mean, low, high, ``pooled``, the mean over all frames, ``clips`` that have it."""
+        """System -> row -> metric -> figures; undefined ones are ``None``.
+
+        They are ``mean``, ``low`` and ``high`` of `means`, ``pooled``, the mean over all frames, and ``clips``, the
+        number of clips in which the metric is defined.
+        """
         return _without_nan({
             system: {
                 row: {m: v._asdict() | {"pooled": self._pooled(system, row, m), "clips": self._clips(system, row, m)}
@@ -118,14 +128,15 @@ class EvalResult:
         })  # fmt: skip
 
     def _clips(self, system: str, row: str, metric: str) -> int:
-        mine = [r for r in self.records if (r.system, r.row) == (system, row)]
-        at_once = metric in self.distances.get(system, {}).get(row, {})
-        return len(mine) if at_once else sum(not math.isnan(r.values.get(metric, math.nan)) for r in mine)
+        records = [r for r in self.records if (r.system, r.row) == (system, row)]
+        if metric in self.distances.get(system, {}).get(row, {}):
+            return len(records)
+        return sum(not math.isnan(r.values.get(metric, math.nan)) for r in records)
 
     def _pooled(self, system: str, row: str, metric: str) -> float:
-        mine = [r for r in self.records if (r.system, r.row) == (system, row) and r.counts.get(metric)]
-        total = sum(r.counts[metric] for r in mine)
-        return math.fsum(r.values[metric] * r.counts[metric] for r in mine) / total if total else math.nan
+        records = [r for r in self.records if (r.system, r.row) == (system, row) and r.counts.get(metric)]
+        total = sum(r.counts[metric] for r in records)
+        return math.fsum(r.values[metric] * r.counts[metric] for r in records) / total if total else math.nan
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as JSON-able values; undefined figures are ``None``."""
@@ -134,12 +145,12 @@ class EvalResult:
 
 
 def _means(records: Sequence[Record], distances: Mapping[str, float]) -> dict[str, Interval]:
-    """By metric, those of `COLUMNS` first and in its order."""
-    held = dict.fromkeys([*(name for record in records for name in record.values), *distances])
+    """Metric -> mean, in the order of `COLUMNS`; other metrics come last."""
+    names = dict.fromkeys([*(name for record in records for name in record.values), *distances])
     return {
         name: Interval(distances[name], math.nan, math.nan) if name in distances
         else bootstrap([r.values.get(name, math.nan) for r in records], [r.drawn_with for r in records])
-        for name in [*(c for c in COLUMNS if c in held), *(n for n in held if n not in COLUMNS)]
+        for name in [*(c for c in COLUMNS if c in names), *(n for n in names if n not in COLUMNS)]
     }  # fmt: skip
 
 
@@ -152,25 +163,26 @@ def _without_nan(value: Any) -> Any:
 
 
 def bootstrap(values: Sequence[float], people: Sequence[str] | None = None) -> Interval:
-    """Mean of the values that are defined, and its 95 % percentile interval; always the same for the same values.
+    """Mean of the defined values and its 95 % percentile bootstrap interval, with a fixed seed.
 
-    Clips of one person say much the same: people are drawn anew, with all of their clips. Where all are of one, clips
-    are; the interval is then that of this person.
+    Clips of one person resemble each other, so people are resampled, each with all of their clips. If all clips show
+    one person, clips are resampled, and the interval holds for this person only.
 
     Args:
-        values: of each clip.
-        people: who is in each; by default somebody else.
+        values: of each clip, NaN where undefined.
+        people: the person in each clip; by default, each clip shows another person.
     """
-    known = [i for i, value in enumerate(values) if not math.isnan(value)]
-    return drawn([values[i] for i in known], [1] * len(known), None if people is None else [people[i] for i in known])
+    defined = [i for i, value in enumerate(values) if not math.isnan(value)]
+    kept = None if people is None else [people[i] for i in defined]
+    return bootstrap_sums([values[i] for i in defined], [1] * len(defined), kept)
 
 
-def drawn(sums: Sequence[float], counts: Sequence[int], people: Sequence[str] | None = None) -> Interval:
-    """Mean of all that some clips hold, and its 95 % interval as in `bootstrap`.
+def bootstrap_sums(sums: Sequence[float], counts: Sequence[int], people: Sequence[str] | None = None) -> Interval:
+    """Mean over all values of some clips, and its 95 % interval as in `bootstrap`.
 
     Args:
-        sums, counts: of what each clip holds, one value or more.
-        people: who is in each; by default somebody else.
+        sums, counts: sum and number of the values of each clip.
+        people: the person in each clip; by default, each clip shows another person.
     """
     if not len(sums):
         return Interval(math.nan, math.nan, math.nan)
@@ -185,15 +197,15 @@ def drawn(sums: Sequence[float], counts: Sequence[int], people: Sequence[str] | 
 
 
 def numbered(people: Sequence[str] | range) -> list[int]:
-    """A number for each, the same for the same; where all are one, they are told apart."""
-    numbers = {one: i for i, one in enumerate(dict.fromkeys(people))}
-    return [numbers[one] for one in people] if len(numbers) > 1 else list(range(len(people)))
+    """An index of the resampling unit of each clip: the person, or the clip itself if there is only one person."""
+    numbers = {person: i for i, person in enumerate(dict.fromkeys(people))}
+    return [numbers[person] for person in people] if len(numbers) > 1 else list(range(len(people)))
 
 
 def table(results: Mapping[str, EvalResult]) -> str:
-    """Aligned text: a block for each result and system, with means and half the width of their 95 % intervals.
+    """Aligned text: one block per result and system, with means and half the width of their 95 % intervals.
 
-    Columns without a single figure (no expert given, no identities asked for) are left out, and so is `HIDDEN`.
+    Columns without any figure (no expert was given, identity was not measured) and those in `HIDDEN` are left out.
     """
     return "\n\n".join(
         _block(f"{name}, {system}", rows, len({r.clip for r in result.records if r.system == system}))
@@ -204,8 +216,8 @@ def table(results: Mapping[str, EvalResult]) -> str:
 
 def _block(title: str, rows: Mapping[str, Mapping[str, Interval]], clips: int) -> str:
     names = dict.fromkeys(name for values in rows.values() for name in values)
-    known = {k for values in rows.values() for k, figure in values.items() if not math.isnan(figure.mean)}
-    shown = [k for k in names if k in known and k not in HIDDEN]
+    defined = {k for values in rows.values() for k, figure in values.items() if not math.isnan(figure.mean)}
+    shown = [k for k in names if k in defined and k not in HIDDEN]
     head = [f"{title} ({clips} clip{'s' * (clips != 1)})", *(column(k)[0] for k in shown)]
     lines = [head] + [[row, *(cell(values.get(k), column(k)[1]) for k in shown)] for row, values in rows.items()]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
@@ -216,12 +228,12 @@ def _block(title: str, rows: Mapping[str, Mapping[str, Interval]], clips: int) -
 
 
 def column(metric: str) -> tuple[str, int]:
-    """Heading of a metric, and how many decimals it is shown with."""
+    """Heading of a metric, and its number of decimals."""
     return COLUMNS.get(metric, (metric, 3))
 
 
 def cell(figure: Interval | None, decimals: int) -> str:
-    """A mean and half the width of its interval, as tables show them."""
+    """Text of a table cell: the mean, and half the width of its interval."""
     if figure is None or math.isnan(figure.mean):
         return "-"
     if math.isnan(figure.low):

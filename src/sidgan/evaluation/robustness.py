@@ -1,8 +1,9 @@
-"""Where a model gets worse: head pose, size of the face, noise, speed of speech (the limits that Sec. 5 names).
+"""Robustness test: how a model degrades with head pose, face size, noise and speed of speech (limits of Sec. 5).
 
-A clip is judged as it is, and again under each disturbance of `LEVELS`. Pose and observed size are read from the clip
-as it is, see `sidgan.evaluation.factors`; everything else is made by `sidgan.evaluation.disturb`. What the generator
-sees and hears is disturbed; what it is compared with, and the sound that the expert hears, is not.
+A clip is judged undisturbed, and again under each disturbance of `LEVELS`. Head pose and face size in the source are
+properties of the undisturbed clip, see `sidgan.evaluation.factors`; all other factors are applied by
+`sidgan.evaluation.disturb`. Only the input of the generator is disturbed, neither the truth nor the sound that the sync
+expert gets; but at another speed of speech, all of these change their speed together.
 """
 
 from __future__ import annotations
@@ -42,21 +43,30 @@ from sidgan.files import digest, write_text
 from sidgan.nn import Generator, SyncNet
 from sidgan.types import Float
 
-CLEAN = "clean"  #: the level at which nothing is disturbed
+CLEAN = "clean"  #: name of the undisturbed level
 SNR = (20, 10, 5, 0)  #: dB
+#: Factor -> levels: none for pose and size in the source, px, dB, or speed.
 LEVELS: dict[str, tuple[Any, ...]] = {
     "yaw": (), "side": (), "size": (96, 64, 48, 32), "white": SNR, "pink": SNR, "babble": SNR,
     "rate": (Fraction(3, 4), Fraction(5, 4), Fraction(3, 2), Fraction(2)),
 }  # fmt: skip
 FACTORS = tuple(LEVELS)
-HEARD = ("white", "pink", "babble", "rate")  #: factors for which the sound of the source is read again
+SOUND_FACTORS = ("white", "pink", "babble", "rate")  #: factors that need the sound of the source files
 ROWS = ("truth", "model", "wrong", "reference")
-SHORTEST = 2 * SYNC_FRAMES  #: frames of a clip, also when it is spoken twice as fast
+SHORTEST = 2 * SYNC_FRAMES  #: frames; clips must be longer, even at twice the speed
 
 
 @dataclass(frozen=True)
 class RobustnessSettings:
-    """What is varied and how clips are judged; ``max_frames`` judges only the beginning of longer clips."""
+    """Settings of the robustness test.
+
+    Attributes:
+        factors: what is varied, of `FACTORS`.
+        mask: what is hidden, see `sidgan.evaluation.evaluate`.
+        max_frames: longer clips are cut to this length.
+        clips: number of clips, chosen at random but always the same; by default all.
+        device: ``cpu``, ``cuda`` or ``cuda:N``.
+    """
 
     factors: tuple[str, ...] = FACTORS
     mask: Mask = "query"
@@ -80,64 +90,64 @@ def robustness_to(
     settings: RobustnessSettings | None = None, workers: int = 1,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Table]:  # fmt: skip
-    """Judge a generator under every disturbance, into a result folder that can be gone on with.
+    """Evaluate a generator under every disturbance, into a result folder; a run that was stopped can be resumed.
 
-    Beside what `sidgan.evaluation.folder` lists, the folder gets ``robustness.json`` and, drawn from it,
-    ``robustness.svg``, but no ``summary.json``.
+    The folder is that of `sidgan.evaluation.folder`, with ``robustness.json`` and a chart of it, ``robustness.svg``, in
+    place of ``summary.json``.
 
     Args:
         out: result folder.
         model, expert: weights files, or ``bundled``.
         data: a prepared folder, or several.
-        splits: which clips; all of them come into the same tables.
+        splits: the splits to evaluate; all go into the same tables.
         settings: what is varied.
-        workers: processes.
-        progress: called with the clips done and the number of all.
+        workers: number of processes.
+        progress: called with the number of clips done and of all clips.
 
     Returns:
-        A table for each factor.
+        One table per factor.
 
     Raises:
-        ConfigError: impossible settings, or ``out`` holds figures of other ones.
-        DataError: nothing there for these splits, no clip can be judged, or nobody knows where the clips came from.
-        CheckpointError: no weights, or those of something else.
+        ConfigError: the settings are invalid, or ``out`` holds figures of other settings.
+        DataError: these splits have no clips, no clip can be judged, or the source files are unknown.
+        CheckpointError: a weights file does not exist, or holds another network.
         OutputError: the result cannot be written.
     """
-    out, how = Path(out), settings or RobustnessSettings()
+    out, settings = Path(out), settings or RobustnessSettings()
     files = {"model": weights_file(model, "generator"), "expert": weights_file(expert, "syncnet")}
     choice = chosen(data, partial(by_split, splits=splits))
-    jobs = _jobs(choice.clips, how)
+    jobs = _jobs(choice.clips, settings)
     names = {"list": choice.list, "count": len(jobs),
              "names": protocol.text_digest(f"{job.split} {job.name}" for job in jobs)}  # fmt: skip
-    shown = asdict(how) | {"levels": {f: [float(v) for v in LEVELS[f]] for f in how.factors}}
+    described_settings = asdict(settings) | {"levels": {f: [float(v) for v in LEVELS[f]] for f in settings.factors}}
     digests = {kind: digest(path) for kind, path in files.items()}
-    described = protocol.describe("robustness", shown, names, {}, **digests)
-    protocol.settle(out, described)
-    tools = partial(_tools, files["model"], files["expert"], how)
+    described = protocol.describe("robustness", described_settings, names, {}, **digests)
+    protocol.write_or_check(out, described)
+    tools = partial(_tools, files["model"], files["expert"], settings)
     records = judge_all(out, jobs, tools, workers=workers, progress=progress)
     judged = [r for r in records if r["excluded"] is None]
     if not judged:
         raise nothing_judged(out, records)
-    tables = tabulate(out, judged, {f: [CLEAN, *(level_name(f, v) for v in LEVELS[f])] for f in how.factors})
+    tables = tabulate(out, judged, {f: [CLEAN, *(level_name(f, v) for v in LEVELS[f])] for f in settings.factors})
     result = {"protocol": described, "tables": [t.to_dict() for t in tables], "clips": [r["name"] for r in judged],
               "excluded": {r["name"]: r["excluded"] for r in records if r["excluded"] is not None}}  # fmt: skip
     write_text(out / "robustness.json", json.dumps(result, indent=1) + "\n")
-    title = f"Where {_short(model)} gets worse ({counted(len(judged), 'clip')})"
+    title = f"Where {_model_name(model)} gets worse ({counted(len(judged), 'clip')})"
     write_text(out / "robustness.svg", draw(tables, title))
     return tables
 
 
-def _short(model: Path | str) -> str:
+def _model_name(model: Path | str) -> str:
     return "the bundled model" if str(model) == "bundled" else Path(model).name
 
 
 def level_name(factor: str, value: Any) -> str:
-    """What a level is called in records: ``pink 10``."""
+    """Name of a level in records, such as ``pink 10``."""
     return f"{factor} {float(value):g}"
 
 
 class Sound(NamedTuple):
-    """Where the sound of a clip lies: in ``source``, from ``start`` s on, moved by ``shift`` frames."""
+    """The sound of a clip: in the file ``source`` from ``start`` s on, with an offset of ``shift`` frames corrected."""
 
     source: ClipSource
     start: float
@@ -146,61 +156,61 @@ class Sound(NamedTuple):
 
     @property
     def path(self) -> Path:
-        """Of the file."""
+        """Path of the file."""
         return self.source.heard
 
     @property
     def length(self) -> int:
-        """Samples under the packed mel."""
+        """Number of samples that the packed mel spectrogram covers."""
         return (audio.STEPS_PER_SECOND * self.frames // FPS + 16) * audio.HOP + audio.WINDOW
 
     def read(self) -> Float:
-        """Its samples at 16 kHz, from the packed clip's first frame to a little beyond its last."""
+        """Read the samples at 16 kHz, from the first frame of the packed clip to slightly beyond its last."""
         return read_sound(self.source, self.start, self.shift)[: self.length]
 
 
-def _jobs(clips: Sequence[tuple[dict[str, Any], str]], how: RobustnessSettings) -> list[RobustnessJob]:
-    """One for each clip and split, sorted. Babble over a clip is of those that follow it, taken or not."""
-    listens, parts = bool(set(how.factors) & set(HEARD)), []
+def _jobs(clips: Sequence[tuple[dict[str, Any], str]], settings: RobustnessSettings) -> list[RobustnessJob]:
+    """One job per clip and split, sorted. Babble consists of the clips that follow, whether these are judged or not."""
+    needs_sound, parts = bool(set(settings.factors) & set(SOUND_FACTORS)), []
     for record, split in sorted(clips, key=lambda c: (c[0]["name"], c[0]["folder"], c[1])):
         first, end = record["splits"][split]
-        last = end if how.max_frames is None else min(end, first + how.max_frames)
+        last = end if settings.max_frames is None else min(end, first + settings.max_frames)
         parts.append((Part(record["folder"], record, first, last, end), split))
-    roots = {folder: _root(folder) if listens else Path() for folder in {part.folder for part, _ in parts}}
-    sounds = [_sound(part, roots[part.folder]) if listens else None for part, _ in parts]
-    taken = sorted(range(len(parts)), key=lambda i: rank(f"{parts[i][0].record['name']} {parts[i][1]}"))[: how.clips]
+    roots = {folder: _root(folder) if needs_sound else Path() for folder in {part.folder for part, _ in parts}}
+    sounds = [_sound(part, roots[part.folder]) if needs_sound else None for part, _ in parts]
+    ranked = sorted(range(len(parts)), key=lambda i: rank(f"{parts[i][0].record['name']} {parts[i][1]}"))
     jobs = []
-    for i in sorted(taken):
+    for i in sorted(ranked[: settings.clips]):
         part, split = parts[i]
-        voices = _others(sounds, i) if "babble" in how.factors else ()
-        require(bool(voices) or "babble" not in how.factors,
+        voices = _others(sounds, i) if "babble" in settings.factors else ()
+        require(bool(voices) or "babble" not in settings.factors,
                 "babble needs other clips of the same splits; give more, or leave it out with --factors")  # fmt: skip
         jobs.append(RobustnessJob(f"{part.record['file']}@{split}", split, part, sounds[i], voices))
     return jobs
 
 
 def _others(sounds: Sequence[Sound | None], index: int) -> tuple[Sound, ...]:
-    """The next few that lie in other files."""
-    mine = sounds[index]
+    """The next few sounds that come from other files."""
+    own = sounds[index]
     after = [*sounds[index + 1 :], *sounds[:index]]
-    return tuple([s for s in after if mine and s and s.path != mine.path][: disturb.VOICES])
+    return tuple([s for s in after if own and s and s.path != own.path][: disturb.VOICES])
 
 
-LEAVE_OUT = "prepare it again, or leave sound out with --factors yaw,side,size"
+ADVICE = "prepare it again, or leave sound out with --factors yaw,side,size"
 
 
 def _root(folder: str) -> Path:
-    """Where the clips of a prepared folder came from."""
+    """The source folder of a prepared folder."""
     try:
         return origin(folder)
     except DataError as error:
-        raise DataError(f"{error}; {LEAVE_OUT}") from None
+        raise DataError(f"{error}; {ADVICE}") from None
 
 
 def _sound(part: Part, root: Path) -> Sound:
     record = part.record
     if "source" not in record:
-        raise DataError(f"{part.folder}/manifest.jsonl does not say from which files the clips came; {LEAVE_OUT}")
+        raise DataError(f"{part.folder}/manifest.jsonl does not say from which files the clips came; {ADVICE}")
     return Sound(source_of(record, root), record["start"], record["corrected"], record["frames"])
 
 
@@ -216,68 +226,68 @@ class RobustnessJob:
 
     @property
     def name(self) -> str:
-        """As in the manifest."""
+        """Name as in the manifest."""
         return str(self.part.record["name"])
 
     def digest(self) -> str:
-        """Of its packed files and of all the sounds it needs."""
+        """Digest of the packed files and of all sounds that are needed."""
         sounds = [s for s in (self.sound, *self.voices) if s is not None]
         return protocol.text_digest([*self.part.digest(), *(digest(s.path) for s in sounds)])
 
     @torch.no_grad()
     def run(self, tools: Tools) -> Outcome:
-        """Every level.
+        """Judge every level.
 
         Raises:
-            Excluded: it is too short.
-            DataError: it cannot be read, its sound is another one now, or the model draws NaN.
+            Excluded: the clip is too short.
+            DataError: it cannot be read, its sound has changed since it was packed, or the model draws NaN.
         """
         part = self.part
         if part.last - part.first <= 2 * SHORTEST:
             raise Excluded(f"too short ({part.last - part.first} frames)")
-        subject = Subject(part.load(), mask=tools.how.mask)
+        subject = Subject(part.load(), mask=tools.settings.mask)
         verdicts = _judged(CLEAN, subject, subject, ROWS, tools)
-        opened = verdicts[0].series["open"]
+        true_opening = verdicts[0].series["open"]
         unsuited = dict[str, str]()
-        for level, seen, true, rows in self._levels(subject, tools.how, unsuited):
-            verdicts += _judged(level, seen, true, rows, tools, opened)
-        picked = subject.frames.numpy()
-        arrays = {"frame": part.first + picked} | {name: values[picked] for name, values in part.poses().items()}
+        for level, disturbed, truth, rows in self._levels(subject, tools.settings, unsuited):
+            verdicts += _judged(level, disturbed, truth, rows, tools, true_opening)
+        index = subject.frames.numpy()
+        arrays = {"frame": part.first + index} | {name: values[index] for name, values in part.poses().items()}
         skipped = {"reference": 1, "beyond max_frames": part.end - part.last}
-        facts = {"frames": part.end - part.first, "judged": len(picked), "side": part.record.get("side"),
+        facts = {"frames": part.end - part.first, "judged": len(index), "side": part.record.get("side"),
                  "person": person_of(part.record),
                  "voices": len(self.voices), "skipped": {k: v for k, v in skipped.items() if v},
                  "unsuited": unsuited}  # fmt: skip
         return Outcome(verdicts, facts, arrays)
 
     def _levels(
-        self, subject: Subject, how: RobustnessSettings, unsuited: dict[str, str]
+        self, subject: Subject, settings: RobustnessSettings, unsuited: dict[str, str]
     ) -> Iterator[tuple[str, Subject, Subject, tuple[str, ...]]]:
-        """Name, what the generator gets, what is true, and the rows that can differ from those of the clean clip.
+        """Level, input of the dubbers, truth, and the rows whose figures can differ from those of the clean level.
 
-        Why a factor can do nothing with this clip is written into ``unsuited``.
+        If a factor cannot be applied to this clip, the reason is written into ``unsuited``.
         """
-        if "size" in how.factors:
+        if "size" in settings.factors:
             for side in LEVELS["size"]:
                 if side < subject.size:
-                    seen = _seen(subject, disturb.smaller(subject.clip, side))
-                    yield level_name("size", side), seen, subject, ("model", "wrong", "reference")
+                    disturbed = _with_clip(subject, disturb.smaller(subject.clip, side))
+                    yield level_name("size", side), disturbed, subject, ("model", "wrong", "reference")
         if self.sound is None:
             return
         samples = self._samples()
         for kind in ("white", "pink", "babble"):
-            if kind in how.factors:
+            if kind in settings.factors:
                 for decibels, sound in self._noisy(kind, samples, unsuited):
-                    seen = _seen(subject, replace(subject.clip, mels=self._windows(sound)))
-                    yield level_name(kind, decibels), seen, subject, ("model", "wrong")
-        if "rate" in how.factors:
+                    disturbed = _with_clip(subject, replace(subject.clip, mels=self._windows(sound)))
+                    yield level_name(kind, decibels), disturbed, subject, ("model", "wrong")
+        if "rate" in settings.factors:
             for rate in LEVELS["rate"]:
                 clip = disturb.sped_up(subject.clip, samples, self.part.first, rate)
-                true = Subject(clip, mask=how.mask)
-                yield level_name("rate", rate), true, true, ROWS
+                faster = Subject(clip, mask=settings.mask)
+                yield level_name("rate", rate), faster, faster, ROWS
 
     def _samples(self) -> Float:
-        """The sound of the packed clip, which must still be what was packed."""
+        """The sound of the packed clip, after a check that it is still the sound that was packed."""
         assert self.sound is not None
         samples = self.sound.read()
         if not torch.equal(self._windows(samples), self.part.mels()):
@@ -288,13 +298,13 @@ class RobustnessJob:
         return disturb.windows(samples, [Fraction(i, FPS) for i in range(self.part.first, self.part.last)])
 
     def _noisy(self, kind: str, samples: Float, unsuited: dict[str, str]) -> Iterator[tuple[int, Float]]:
-        """The sound under this noise, by its ratio in dB; none where there can be no ratio."""
+        """The sound with noise at each SNR in dB; nothing if it is silent, so that no SNR exists."""
         span = slice(*(audio.SAMPLE_RATE * frame // FPS for frame in (self.part.first, self.part.last)))
         try:
-            other = self._noise(kind, len(samples))
-            noisy = [disturb.mixed(samples, other, decibels, span) for decibels in SNR]
-        except disturb.UnsuitedError as why:
-            unsuited[kind] = str(why)
+            noise = self._noise(kind, len(samples))
+            noisy = [disturb.mixed(samples, noise, decibels, span) for decibels in SNR]
+        except disturb.UnsuitedError as error:
+            unsuited[kind] = str(error)
             return
         yield from zip(SNR, noisy, strict=True)
 
@@ -304,43 +314,43 @@ class RobustnessJob:
         return disturb.noise(kind, count, zlib.crc32(f"{kind} {self.name}".encode()))
 
 
-def _seen(subject: Subject, clip: PackedClip) -> Subject:
-    """A subject of other pictures or sounds, for a dubber to work from; its landmarks stay those of the truth."""
-    other = copy.copy(subject)
-    other.clip = clip
-    return other
+def _with_clip(subject: Subject, clip: PackedClip) -> Subject:
+    """A copy of a subject with other crops or mels as the input of a dubber; landmarks stay those of the truth."""
+    changed = copy.copy(subject)
+    changed.clip = clip
+    return changed
 
 
 def _judged(
-    level: str, seen: Subject, true: Subject, rows: Sequence[str], tools: Tools, opened: Float | None = None
+    level: str, disturbed: Subject, truth: Subject, rows: Sequence[str], tools: Tools, true_opening: Float | None = None
 ) -> list[Verdict]:
-    """The rows at one level, with the error of the mouth's opening beside what `judge` finds."""
-    found = []
+    """Judge the rows at one level; adds the error of the mouth opening (``open_error``) to the figures of `judge`."""
+    verdicts = []
     for row in rows:
-        dub = dubber(row, seen, tools.generator)
-        [verdict] = judge(true, row, dub, true.clip.mels, systems=(COMPOSITE,), expert=tools.expert)
+        dub = dubber(row, disturbed, tools.generator)
+        [verdict] = judge(truth, row, dub, truth.clip.mels, systems=(COMPOSITE,), expert=tools.expert)
         if row == "truth":
-            opened = verdict.series["open"]
-        assert opened is not None
-        error = np.abs(verdict.series["open"] - opened)
-        known = error[~np.isnan(error)]
-        values = verdict.record.values | {"open_error": float(known.mean()) if len(known) else np.nan}
-        found.append(replace(verdict, record=replace(verdict.record, system=level, values=values),
-                             series=verdict.series | {"open_error": error}))  # fmt: skip
-    return found
+            true_opening = verdict.series["open"]
+        assert true_opening is not None
+        error = np.abs(verdict.series["open"] - true_opening)
+        defined = error[~np.isnan(error)]
+        values = verdict.record.values | {"open_error": float(defined.mean()) if len(defined) else np.nan}
+        verdicts.append(replace(verdict, record=replace(verdict.record, system=level, values=values),
+                                series=verdict.series | {"open_error": error}))  # fmt: skip
+    return verdicts
 
 
 @dataclass(frozen=True)
 class Tools:
-    """What judges, in one process."""
+    """Networks and settings of one process."""
 
     generator: Generator
     expert: SyncNet
-    how: RobustnessSettings
+    settings: RobustnessSettings
 
 
-def _tools(model: Path, expert: Path, how: RobustnessSettings) -> Tools:
-    device = choose_device(how.device)
+def _tools(model: Path, expert: Path, settings: RobustnessSettings) -> Tools:
+    device = choose_device(settings.device)
     return Tools(
-        checkpoint.load_generator(model).to(device).eval(), checkpoint.load_syncnet(expert).to(device).eval(), how
+        checkpoint.load_generator(model).to(device).eval(), checkpoint.load_syncnet(expert).to(device).eval(), settings
     )

@@ -1,20 +1,20 @@
-"""Who dubs a clip: the generator with the right and with wrong sounds, and dubbers that do not listen at all.
+"""The rows of a table, that is, who dubs a clip: the generator with right or wrong sound, or a baseline without sound.
 
-A figure can be read only beside others: a generator has learnt something where it beats those that do not listen, and
-itself with the wrong sound::
+A figure has a meaning only in comparison: a generator has learnt from the sound if it is better than the baselines and
+than itself with the wrong sound::
 
-    truth      the clip itself: what the best possible dubber would score
+    truth      the clip itself: the score of a perfect dubber
     model      the generator with the right sound
     wrong      the generator with the clip's own sound, half the clip later
     silent     the generator with silence
     shuffled   the generator with the clip's own sound, cut into pieces of 0.2 s in another order
     swapped    the generator with the sound of another clip
-    reference  the reference frame's mouth, in every frame
-    random     the mouth of another frame of the clip, drawn anew for each frame
-    average    the clip's average mouth. It knows the answers: a landmark for PSNR, not a bar to pass
+    reference  the mouth of the reference frame, in every frame
+    random     the mouth of another frame of the clip, chosen at random for each frame
+    average    the average mouth of the clip. It knows the truth: a landmark for PSNR, not a baseline to beat
 
-In `LEAKS`, nothing heard tells how the original mouth moved. Where the drawn mouth still opens with it, the picture
-gave it away: by the cheeks, by the crop, by the shadow of the chin.
+In `LEAKS`, the sound contains nothing about how the original mouth moved. If the drawn mouth still follows it, the
+image leaked it: through the cheeks, the crop, or the shadow of the chin.
 """
 
 from __future__ import annotations
@@ -32,59 +32,59 @@ from sidgan.metrics.lag import FRAME_SAMPLES
 from sidgan.nn import Generator
 from sidgan.types import Float
 
-LEAKS = ("silent", "shuffled", "swapped")
+LEAKS = ("silent", "shuffled", "swapped")  #: rows that test for leaks
 ROWS = ("truth", "model", "wrong", *LEAKS, "reference", "random", "average")
-BLOCK = 5  #: frames that stay together when sound is shuffled; as long as a mel window
+BLOCK = 5  #: frames per piece of shuffled sound: 0.2 s, the length of a mel window
 
 
 def heard(row: str, subject: Subject) -> Tensor:
-    """The mel windows (N, 1, 80, 28) that a row is drawn from and judged against."""
+    """The mel windows (N, 1, 80, 28) that a row is drawn from, and judged with."""
     mels = subject.clip.mels
     if row == "silent":
         return torch.full_like(mels, SILENCE)
     source = subject.swapped if row == "swapped" else mels
     if source is None or not len(source):
-        raise ValueError("a clip without another one has nothing to be swapped with")
-    return source[_sounding(row, subject.clip.name, len(mels), len(source))]
+        raise ValueError("row 'swapped' needs the sound of another clip")
+    return source[_sound_frames(row, subject.clip.name, len(mels), len(source))]
 
 
 def heard_samples(row: str, name: str, own: Float, other: Float | None) -> Float | None:
-    """The samples behind `heard`; ``None`` where nothing is heard, or what is heard is not at hand.
+    """The audio samples behind `heard`; ``None`` for silence, or if the sound is not available.
 
     Args:
-        row: who dubs.
-        name: the clip's.
-        own, other: its sound at 16 kHz and that of the clip it is swapped with, 640 samples for each frame.
+        row: name of the row.
+        name: name of the clip.
+        own, other: sound of the clip, and of the clip for ``swapped``; 640 samples per frame, at 16 kHz.
     """
     source = other if row == "swapped" else own
     if row == "silent" or source is None:
         return None
-    pieces = source.reshape(-1, FRAME_SAMPLES)
-    return pieces[_sounding(row, name, len(own) // FRAME_SAMPLES, len(pieces)).numpy()].ravel()
+    blocks = source.reshape(-1, FRAME_SAMPLES)
+    return blocks[_sound_frames(row, name, len(own) // FRAME_SAMPLES, len(blocks)).numpy()].ravel()
 
 
-def _sounding(row: str, name: str, count: int, source: int) -> Tensor:
-    """Which of ``source`` frames of sound is heard in each of a clip's frames, (count,)."""
+def _sound_frames(row: str, name: str, count: int, available: int) -> Tensor:
+    """For each of ``count`` frames, the index of its sound among the ``available`` frames of sound: (count,)."""
     frames = torch.arange(count)
     if row == "wrong":
         frames = frames.roll(-(count // 2))
     elif row == "shuffled":
         frames = shuffled(count, name)
-    return frames % source
+    return frames % available
 
 
 def shuffled(count: int, name: str) -> Tensor:
-    """Indices (count,) of frames in blocks of `BLOCK`, none of which is where it was; the clip's name decides."""
+    """Permutation (count,) of frames in blocks of `BLOCK`, none of which stays in place; seeded by the clip's name."""
     blocks = list(torch.split(torch.arange(count), BLOCK))
     if len(blocks) < 2:
         return torch.arange(count).roll(count // 2)
     order = np.random.default_rng(zlib.crc32(name.encode())).permutation(len(blocks))
-    moved = dict(zip(order.tolist(), np.roll(order, 1).tolist(), strict=True))  # one cycle: no block stays
-    return torch.cat([blocks[moved[i]] for i in range(len(blocks))])
+    source = dict(zip(order.tolist(), np.roll(order, 1).tolist(), strict=True))  # one cycle: no block stays in place
+    return torch.cat([blocks[source[i]] for i in range(len(blocks))])
 
 
 def dubber(row: str, subject: Subject, generator: Generator | None) -> Dubber:
-    """Who draws the pictures of a row."""
+    """The dubber of a row."""
     images = subject.clip.images
     if row == "truth":
         return lambda frames: images[frames]
@@ -103,7 +103,7 @@ def dubber(row: str, subject: Subject, generator: Generator | None) -> Dubber:
 
 
 def _other_frames(clip: PackedClip) -> Tensor:
-    """For each frame another one; the clip's name decides, so that other clips in the set change nothing."""
+    """For each frame, the index of another one; seeded by the clip's name, independent of other clips."""
     count = len(clip)
     steps = np.random.default_rng(zlib.crc32(clip.name.encode())).integers(1, count, size=count)
     return torch.from_numpy((np.arange(count) + steps) % count)

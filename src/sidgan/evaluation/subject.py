@@ -1,4 +1,4 @@
-"""A clip to be dubbed and judged: its frames, what they say themselves, and how a generator redraws them."""
+"""A clip to be dubbed and evaluated: its frames, their landmarks and identities, and how a generator redraws them."""
 
 from __future__ import annotations
 
@@ -17,37 +17,41 @@ from sidgan import faces
 from sidgan.data.dataset import PackedClip, box_masks
 from sidgan.engine import redrawn
 from sidgan.errors import DataError
-from sidgan.evaluation.measures import Look
+from sidgan.evaluation.measures import FrameBatch
 from sidgan.geometry import mouth_opening, placement
 from sidgan.metrics.lips import LMD_SIZE
 from sidgan.nn import Generator
 from sidgan.types import Byte, Float
 
-BATCH = 32  #: frames drawn and judged together
-SHOWN = 6  #: frames of each clip that are kept to be looked at
-EMBEDDING = 128  #: numbers in an identity
-LOWER = (0.0, 0.5, 1.0, 1.0)
-Dubber = Callable[[Tensor], Tensor]  #: frame indices (n,) -> whole pictures (n, 3, S, S) uint8
+BATCH = 32  #: frames that are drawn and evaluated together
+SHOWN = 6  #: frames of each clip that are kept for its contact sheet
+EMBEDDING = 128  #: dimensions of an identity embedding
+LOWER = (0.0, 0.5, 1.0, 1.0)  #: the lower half of a crop as a box x0, y0, x1, y1 in shares of its side
+Dubber = Callable[[Tensor], Tensor]  #: frame indices (n,) -> whole crops (n, 3, S, S) uint8
 Reference = Literal["first", "last", "pair"]
 Mask = Literal["query", "lower"]
 
 
 class Subject:
-    """A clip to be dubbed, and what its own frames say, found once for all rows.
+    """A clip to be dubbed, with landmarks and identities of its true frames, computed once for all rows.
 
     Args:
-        clip: what is dubbed.
-        reference: the frame that shows the generator the person: ``first`` (the paper's), ``last``, or ``pair``, two
-            much as dubbing takes them: lips closed, and open. Their times are all that they tell of the answer.
+        clip: the clip.
+        reference: the reference frame of the generator: ``first`` (as in the paper), ``last``, or ``pair``: two
+            frames, lips closed and lips open, similar to dubbing. They reveal of the truth only when these occur.
         id_every: identity, the slowest metric, is measured on every n-th frame; 0 leaves it out.
-        mask: what is hidden of the query: the box between the cheeks and below the nose, or the lower half.
+        mask: what is hidden in the query: ``query``, the box between the cheeks and below the nose, or ``lower``, the
+            lower half.
         score_reference: whether the reference frame is judged as well. There the reference *is* the answer.
-        swapped: (N, 1, 80, 28) sound of another clip.
-        confirm: look whether there is a face at all, before its landmarks are believed.
+        swapped: (N, 1, 80, 28) mel windows of another clip.
+        confirm: run the face detector on the frames to be judged; landmarks are NaN where it finds no face.
 
     Attributes:
-        frames: indices of the judged frames, rising; the references of a pair leave gaps.
-        references: indices of the frames that show the person. ``reference`` is the first of them.
+        frames: indices of the judged frames, ascending; references within the clip leave gaps.
+        references: indices of the reference frames. ``reference`` is the first of them.
+        id_frames: indices of the frames in which identity is measured.
+        guides: (N, 68, 2) packed landmarks in px at 256 px, which say where to look for the face.
+        landmarks, identities: (N, 68, 2) px at 256 px and (N, 128) of the true frames, as far as they are judged.
     """
 
     def __init__(
@@ -64,53 +68,53 @@ class Subject:
         if not score_reference:
             self.frames = self.frames[~torch.isin(self.frames, torch.tensor(self.references))]
         self.id_frames = set(self.frames[::id_every].tolist()) if id_every else set[int]()
-        # Packed landmarks are smoothed over time. Others are found frame by frame, so the true ones must be as well.
+        # Packed landmarks are smoothed over time. Those of dubbed frames are not, so the true ones are detected anew.
         self.guides = clip.landmarks * LMD_SIZE - 0.5
         self.landmarks = np.zeros_like(clip.landmarks)
         self.identities = np.full((count, EMBEDDING), np.nan, np.float32)
-        for some in torch.split(self.frames, BATCH):
-            pictures = judged_size(clip.images[some])
-            self.landmarks[some.numpy()] = self.find_landmarks(pictures, some)
-            self.identities[some.numpy()] = self.embed(pictures, some)
+        for part in torch.split(self.frames, BATCH):
+            pictures = judged_size(clip.images[part])
+            self.landmarks[part.numpy()] = self.find_landmarks(pictures, part)
+            self.identities[part.numpy()] = self.embed(pictures, part)
 
     @property
     def size(self) -> int:
-        """Side of the clip's pictures in px."""
+        """Side of the crops in px."""
         return int(self.clip.images.shape[-1])
 
     def shown(self) -> list[int]:
-        """The few frames that are kept to be looked at, spread evenly."""
+        """Indices of the evenly spaced frames for the contact sheet."""
         count = min(SHOWN, len(self.frames))
         return [int(self.frames[(2 * i + 1) * len(self.frames) // (2 * count)]) for i in range(count)]
 
     def masks(self, frames: Tensor) -> Tensor:
-        """The hidden boxes of some frames (n, 1, S, S)."""
+        """Masks of the hidden boxes of n frames, (n, 1, S, S)."""
         return box_masks(self.clip.masks[frames], self.size)
 
-    def look(self, images: Tensor, frames: Tensor, mels: Tensor) -> Look:
-        """Pictures (n, 3, S, S) uint8 of some frames, drawn from a sound (N, 1, 80, 28), as metrics see them."""
+    def batch(self, images: Tensor, frames: Tensor, mels: Tensor) -> FrameBatch:
+        """The input of metrics: crops (n, 3, S, S) uint8 of n frames, drawn from mel windows (N, 1, 80, 28)."""
         pictures, truth = judged_size(images), self.clip.images[frames]
-        at = frames.numpy()  # NumPy takes a tensor of one index for a plain number, and drops the axis
-        if torch.equal(images, truth):  # found already
+        at = frames.numpy()  # NumPy treats a tensor with one index as a scalar, and drops the axis
+        if torch.equal(images, truth):  # the truth itself: computed already
             points, identities = self.landmarks[at].copy(), self.identities[at]
         else:
             points, identities = self.find_landmarks(pictures, frames), self.embed(pictures, frames)
         if self.confirm:
             seen = [self._face_seen(p, i) for p, i in zip(pictures, frames.tolist(), strict=True)]
             points[~np.array(seen)] = np.nan
-        return Look(
+        return FrameBatch(
             frames=frames, images=images, truth=truth, masks=self.masks(frames), pictures=pictures,
             landmarks=points, true_landmarks=self.landmarks[at], identities=identities,
             true_identities=self.identities[at], mels=mels[frames],
         )  # fmt: skip
 
     def find_landmarks(self, pictures: Sequence[Byte], frames: Tensor) -> Float:
-        """Landmarks (n, 68, 2) of pictures of these frames, looked for where the true face is."""
+        """Landmarks (n, 68, 2) in n pictures of 256 px, searched for where the true face is."""
         boxes = [faces.box_of(self.guides[i]) for i in frames.tolist()]
         return np.stack([faces.landmarks(p, box) for p, box in zip(pictures, boxes, strict=True)])
 
     def embed(self, pictures: Sequence[Byte], frames: Tensor) -> Float:
-        """Identities (n, 128) of those pictures whose frame is asked for, under the true landmarks; else NaN."""
+        """Identity embeddings (n, 128) with the true landmarks; NaN for frames that are not in `id_frames`."""
         nothing = np.full(EMBEDDING, np.nan, np.float32)
         pairs = zip(frames.tolist(), pictures, strict=True)
         return np.stack([faces.embed(p, self.guides[i]) if i in self.id_frames else nothing for i, p in pairs])
@@ -127,20 +131,20 @@ def _references(clip: PackedClip, reference: str) -> list[int]:
 
 
 def closed_and_open(landmarks: Float) -> list[int]:
-    """A frame with lips closed and one with lips open, of landmarks (N, 68, 2)."""
+    """Indices of a frame with lips closed and one with lips open, from landmarks (N, 68, 2)."""
     order = np.argsort(mouth_opening(landmarks), kind="stable")
-    few = len(order) // 40  # the very widest may be a landmark astray
+    few = len(order) // 40  # skip extremes, which may be landmark errors
     return [int(order[few]), int(order[-1 - few])]
 
 
 def beginning(clip: PackedClip, count: int | None) -> PackedClip:
-    """The first ``count`` frames; all of them for ``None``."""
+    """The first ``count`` frames of a clip; all for ``None``."""
     return PackedClip(clip.name, clip.images[:count], clip.mels[:count], clip.masks[:count], clip.landmarks[:count])
 
 
 @contextmanager
 def evaluating(network: nn.Module | None) -> Iterator[None]:
-    """Eval mode for a while, so that a network in training can be judged in between."""
+    """Context manager: eval mode, so that a network in training can be evaluated in between."""
     training = network is not None and network.training
     if network is not None:
         network.eval()
@@ -152,26 +156,28 @@ def evaluating(network: nn.Module | None) -> Iterator[None]:
 
 
 def generated(generator: Generator, subject: Subject, mels: Tensor) -> Dubber:
-    """How a generator redraws a clip from mel windows (N, 1, 80, 28): at its own size, scaled to the clip's.
+    """A dubber that redraws a clip with a generator from mel windows (N, 1, 80, 28).
 
-    One that copies draws at the clip's size, where that is one of its own or a multiple.
+    The generator draws at its own size, and its output is scaled to the size of the clip. A generator that copies
+    pixels (``rgb = "copying"``) draws at the size of the clip, if that is one of its sizes or a multiple of its own.
     """
     own = generator.config.size
     fits = subject.size in generator.config.sizes or subject.size % own == 0
     size = subject.size if generator.config.rgb == "copying" and fits else own
     device = next(generator.parameters()).device
 
-    def pictures(frames: Tensor | slice) -> Tensor:
+    def crops(frames: Tensor) -> Tensor:
         return scaled(subject.clip.images[frames].to(device).float() / 255, size)
 
-    shown = subject.references[: generator.config.references]
-    features = generator.encode_reference(pictures(torch.tensor(shown))[None])
+    references = subject.references[: generator.config.references]
+    features = generator.encode_reference(crops(torch.tensor(references))[None])
 
     def draw(frames: Tensor) -> Tensor:
         hidden = box_masks(subject.clip.masks[frames].to(device), size) > 0
-        placed = torch.from_numpy(placement(subject.clip.landmarks[frames.numpy()], subject.clip.landmarks[shown]))
+        landmarks = subject.clip.landmarks
+        placed = torch.from_numpy(placement(landmarks[frames.numpy()], landmarks[references]))
         heard = mels[frames].to(device).float()
-        drawn = redrawn(generator, pictures(frames), hidden, heard, features, placed.to(device))
+        drawn = redrawn(generator, crops(frames), hidden, heard, features, placed.to(device))
         if not bool(torch.isfinite(drawn).all()):
             raise DataError(f"the model produces NaN (in frames {int(frames[0])} to {int(frames[-1])})")
         levels = scaled(drawn, subject.size) * 255
@@ -181,7 +187,7 @@ def generated(generator: Generator, subject: Subject, mels: Tensor) -> Dubber:
 
 
 def scaled(images: Tensor, size: int) -> Tensor:
-    """(n, 3, S, S) -> (n, 3, size, size): averaged down or enlarged bilinearly."""
+    """(n, 3, S, S) -> (n, 3, size, size): area-averaged when reduced, bilinear when enlarged."""
     if images.shape[-1] == size:
         return images
     if images.shape[-1] > size:
@@ -190,7 +196,7 @@ def scaled(images: Tensor, size: int) -> Tensor:
 
 
 def judged_size(images: Tensor) -> list[Byte]:
-    """Crops (n, 3, S, S) uint8 as n pictures (256, 256, 3) in which landmarks are found."""
+    """Crops (n, 3, S, S) uint8 -> n pictures (256, 256, 3) uint8, in which landmarks are detected."""
     how = cv2.INTER_AREA if images.shape[-1] > LMD_SIZE else cv2.INTER_LINEAR
     pictures = np.ascontiguousarray(images.cpu().permute(0, 2, 3, 1).numpy())
     return [np.asarray(cv2.resize(p, (LMD_SIZE, LMD_SIZE), interpolation=how)) for p in pictures]
