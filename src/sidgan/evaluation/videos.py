@@ -50,7 +50,7 @@ SHIFTED = 0.7  #: a video counts as shifted if another shift leaves less than th
 
 @dataclass(frozen=True)
 class VideoSettings:
-    """Settings of `evaluate_videos`: ``size`` is the side of crops in px; for others see `sidgan.evaluation.evaluate`."""
+    """Settings of `evaluate_videos`: ``size`` is the side of the crops in px; others as in `evaluate`."""
 
     size: int = 512
     mask: Mask = "query"
