@@ -1,6 +1,6 @@
-"""What every output says about itself: altered by sidgan, with what, from what, and where (`mark`).
+"""The provenance of outputs: `mark` records in each file that sidgan altered it, where, and with which model and inputs.
 
-`credentials` signs files, where the user has a certificate. `verdict` reads both and compares them with what is known.
+`credentials` signs files if the user has a certificate. `verdict` reads mark and signature and checks them.
 """
 
 from sidgan.provenance.mark import MAX_SPANS, SENTENCE, SHOWN, Mark, Stretches, altered, digest_of, earlier, read

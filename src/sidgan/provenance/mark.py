@@ -1,12 +1,11 @@
-"""What every output says about itself, and the reading of it: altered by sidgan, with what, from what, and where.
+"""The mark in every output, written and read: that sidgan altered the file, where, and with which model and inputs.
 
-The *mark* stands in the file's comment, the one field that mp4, mov and mkv all keep, also when other tools copy the
-streams: a sentence for people, and behind it a JSON object. It is written into the file's beginning, before the first
-picture is drawn; which pictures will be redrawn is known by then. It holds no date and no names of files, so the same
-input gives the same bytes, and nothing private travels with the video.
+The *mark* is in the file's comment field, the one field that mp4, mov and mkv all keep, also when other tools copy the
+streams. It consists of a sentence for people and a JSON object after it. It is written at the start of the file, before
+the first frame is drawn; which frames will be redrawn is known by then. It contains no date and no file names, so the
+same input gives the same bytes, and nothing private is passed on with the video.
 
-A mark is a notice, not a proof: anybody can remove it, change it or write one.
-`sidgan.provenance.credentials` signs files.
+A mark is a notice, not a proof: anybody can remove, change or add one. `sidgan.provenance.credentials` signs files.
 """
 
 from __future__ import annotations
@@ -27,22 +26,22 @@ from sidgan.files import digest
 from sidgan.version import __version__
 
 SENTENCE = "altered by sidgan: mouth redrawn to new audio"
-MAX_SPANS = 100  #: stretches that are listed, so that the comment stays below some 5 kB
-SHOWN = 8  #: stretches that are printed
-LONGEST = 1 << 16  #: characters of a comment that are looked at
-HEX = re.compile(r"[0-9a-f]{64}")
+MAX_SPANS = 100  #: time ranges in one list of a mark, so that the comment stays below about 5 kB
+SHOWN = 8  #: time ranges that are printed
+MAX_COMMENT = 1 << 16  #: characters of a comment that are searched for a mark
+SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
 class Stretches:
-    """Parts of a video, in seconds from its first picture: a picture at t is in (a, b) where a <= t < b.
+    """Time ranges of a video, in seconds from its first frame: a frame at t is in the range (a, b) if a <= t < b.
 
-    That holds exactly for the times in the source, in mp4 and in mov; mkv rounds its own times, by up to a millisecond.
+    This is exact for timestamps in the source, in mp4 and in mov. Mkv rounds its timestamps, by up to a millisecond.
 
     Attributes:
-        spans: they, in order, at most `MAX_SPANS`. Where there are more, those nearest to each other are one: no part
-            lies outside, and short ones lie within that are none.
-        left_out: how many more there are after these, in marks of versions that listed the first alone.
+        spans: the ranges (start, end) in order, at most `MAX_SPANS`. If there are more, those with the shortest gaps
+            between them are merged, gaps included, so that no range is lost.
+        left_out: number of further ranges that are not listed, in marks of older versions.
     """
 
     spans: tuple[tuple[float, float], ...] = ()
@@ -50,41 +49,44 @@ class Stretches:
 
     @classmethod
     def of(cls, spans: Iterable[tuple[Fraction | float, Fraction | float]], left_out: int = 0) -> Stretches:
-        """Spans put in order and joined where they touch, rounded down to ms, which keeps each picture on its side."""
-        joined: list[tuple[float, float]] = []
-        for first, last in sorted((_ms(first), _ms(last)) for first, last in spans):
-            if joined and first <= joined[-1][1]:
-                joined[-1] = joined[-1][0], max(last, joined[-1][1])
+        """Sort ranges, round both ends down to ms, and merge those that touch.
+
+        Ends are timestamps of frames, so with frames more than 1 ms apart, rounding down moves none in or out.
+        """
+        merged: list[tuple[float, float]] = []
+        for start, end in sorted((_ms(start), _ms(end)) for start, end in spans):
+            if merged and start <= merged[-1][1]:
+                merged[-1] = merged[-1][0], max(end, merged[-1][1])
             else:
-                joined.append((first, last))
-        gaps = [later[0] - sooner[1] for sooner, later in pairwise(joined)]
-        wide = sorted(sorted(range(len(gaps)), key=lambda k: -gaps[k])[: MAX_SPANS - 1])
-        begins, ends = [0, *(k + 1 for k in wide)], [*wide, len(joined) - 1]
-        told = [(joined[first][0], joined[last][1]) for first, last in zip(begins, ends, strict=True) if joined]
-        return cls(tuple(told), left_out)
+                merged.append((start, end))
+        gaps = [later[0] - sooner[1] for sooner, later in pairwise(merged)]
+        widest = sorted(sorted(range(len(gaps)), key=lambda k: -gaps[k])[: MAX_SPANS - 1])
+        firsts, lasts = [0, *(k + 1 for k in widest)], [*widest, len(merged) - 1]
+        listed = [(merged[first][0], merged[last][1]) for first, last in zip(firsts, lasts, strict=True) if merged]
+        return cls(tuple(listed), left_out)
 
     def __bool__(self) -> bool:
         return bool(self.spans) or self.left_out > 0
 
     def __str__(self) -> str:
         more = len(self.spans[SHOWN:]) + self.left_out
-        told = ", ".join(f"{first:.2f}-{last:.2f} s" for first, last in self.spans[:SHOWN]) or "nothing"
-        return f"{told} and {more} more" if more else told
+        shown = ", ".join(f"{start:.2f}-{end:.2f} s" for start, end in self.spans[:SHOWN]) or "nothing"
+        return f"{shown} and {more} more" if more else shown
 
 
 @dataclass(frozen=True, kw_only=True)
 class Mark:
-    """What an output says about itself.
+    """The record that an output carries.
 
     Attributes:
-        sidgan: version that made it.
+        sidgan: version of sidgan that made the file.
         model: name of the weights.
-        weights: SHA-256 of the weights file; of the tensors where a network was handed in.
+        weights: SHA-256 of the weights file, or of the tensors if a network was passed instead of a file.
         adapted: SHA-256 of the tensors of each network that was adapted to a face of the video.
         source, voice: SHA-256 of the two input files.
-        voices: SHA-256 of the other voices, where several people speak with voices of their own.
-        edited: where faces were redrawn.
-        earlier: where the source itself says that sidgan had redrawn faces.
+        voices: SHA-256 of the other voices, if people in the video are dubbed with different voices.
+        edited: time ranges in which faces were redrawn.
+        earlier: time ranges in which, by the source's own mark, sidgan had redrawn faces before.
         signed: whether the file was signed as well.
     """
 
@@ -104,18 +106,18 @@ class Mark:
         return asdict(self)
 
     def tags(self) -> dict[str, str]:
-        """The metadata of a file that carries this mark: ASCII, about 400 bytes and 40 more for each stretch."""
+        """The metadata of a file that carries this mark: ASCII, about 400 bytes and 20 more for each time range."""
         return {"comment": f"{SENTENCE} {json.dumps(self.to_dict(), separators=(',', ':'))}"}
 
 
 def read(file: Path) -> Mark | None:
-    """The mark of a file; ``None`` where it has none.
+    """The mark of a file; ``None`` if it has none.
 
     Raises:
-        InputError: it cannot be opened.
-        MarkError: it says that it was altered, but the rest cannot be read.
+        InputError: the file cannot be opened.
+        MarkError: the file is marked as altered, but the JSON object is damaged.
     """
-    _, found, record = media.metadata(file).get("comment", "")[:LONGEST].partition(SENTENCE)
+    _, found, record = media.metadata(file).get("comment", "")[:MAX_COMMENT].partition(SENTENCE)
     if not found:
         return None
     try:
@@ -127,10 +129,10 @@ def read(file: Path) -> Mark | None:
 
 
 def altered(file: Path) -> bool:
-    """Whether a file says that sidgan altered it, even where the rest of what it says cannot be read.
+    """Whether a file is marked as altered by sidgan, even if the rest of its mark is damaged.
 
     Raises:
-        InputError: it cannot be opened.
+        InputError: the file cannot be opened.
     """
     try:
         return read(file) is not None
@@ -139,7 +141,7 @@ def altered(file: Path) -> bool:
 
 
 def earlier(file: Path, duration: float) -> Stretches:
-    """Where a file that is to be altered says that it already was: everywhere, where it does not say where."""
+    """The time ranges in which an input file is already marked as altered; the whole file if its mark is damaged."""
     try:
         mark = read(file)
     except MarkError:
@@ -150,10 +152,10 @@ def earlier(file: Path, duration: float) -> Stretches:
 
 
 def digest_of(file: Path) -> str:
-    """SHA-256 of a file that a user gave.
+    """SHA-256 of an input file.
 
     Raises:
-        InputError: it cannot be read.
+        InputError: the file cannot be read.
     """
     try:
         return digest(file)
@@ -162,20 +164,24 @@ def digest_of(file: Path) -> str:
 
 
 def mark_of(values: Any) -> Mark:
-    """A mark from plain values that anybody may have written; keys that are not known are left for later versions."""
+    """Check JSON values from an untrusted file and make a mark of them. Unknown keys, of later versions, are ignored.
+
+    Raises:
+        ValueError, TypeError, KeyError: the values are not those of a mark.
+    """
     return Mark(
-        model=_text(values["model"]), weights=_hex(values["weights"]), source=_hex(values["source"]),
-        voice=_hex(values["voice"]), voices=tuple(_hex(one) for one in values.get("voices", ())),
+        model=_text(values["model"]), weights=_sha256(values["weights"]), source=_sha256(values["source"]),
+        voice=_sha256(values["voice"]), voices=tuple(_sha256(voice) for voice in values.get("voices", ())),
         edited=_stretches(values["edited"]),
-        adapted=tuple(_hex(one) for one in values["adapted"]), earlier=_stretches(values["earlier"]),
+        adapted=tuple(_sha256(network) for network in values["adapted"]), earlier=_stretches(values["earlier"]),
         signed=values["signed"] is True, sidgan=_text(values["sidgan"]),
     )  # fmt: skip
 
 
 def _stretches(values: Any) -> Stretches:
-    spans: Sequence[tuple[float, float]] = [(float(first), float(last)) for first, last in values["spans"]]
-    if not all(0 <= first <= last < math.inf for first, last in spans):
-        raise ValueError("no spans of time")
+    spans: Sequence[tuple[float, float]] = [(float(start), float(end)) for start, end in values["spans"]]
+    if not all(0 <= start <= end < math.inf for start, end in spans):
+        raise ValueError("not time ranges")
     return Stretches(tuple(spans), int(values["left_out"]))
 
 
@@ -185,11 +191,11 @@ def _text(value: Any) -> str:
     return value
 
 
-def _hex(value: Any) -> str:
-    if not HEX.fullmatch(_text(value)):
-        raise ValueError("no SHA-256")
+def _sha256(value: Any) -> str:
+    if not SHA256.fullmatch(_text(value)):
+        raise ValueError("not a SHA-256")
     return str(value)
 
 
 def _ms(seconds: Fraction | float) -> float:
-    return math.floor(float(seconds) * 1000 + 1e-6) / 1000  # what is in ms already stays as it is
+    return math.floor(float(seconds) * 1000 + 1e-6) / 1000  # 1e-6: whole ms stay as they are despite rounding errors

@@ -1,4 +1,4 @@
-"""What a file says about itself, compared with what is known of it."""
+"""Verification: a file's mark and signature, compared with the files that it should have been made from."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sidgan.provenance.mark import Mark, digest_of, mark_of, read
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was compared with the mark: ``mark``, ``source``, ``voice`` or ``signature``."""
+    """The result of one check; ``what`` is ``mark``, ``source``, ``voice`` or ``signature``."""
 
     what: str
     holds: bool
@@ -24,13 +24,14 @@ class Check:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a file says about itself, and whether it agrees with what it was compared with.
+    """The result of `verify`.
 
     Attributes:
-        marked: it says that sidgan altered it.
-        mark: what else it says, where that can be read.
-        signature: its signature, if any.
-        checks: all that was compared.
+        file: the verified file.
+        marked: whether the file is marked as altered by sidgan.
+        mark: the mark; ``None`` if there is none or it is damaged.
+        signature: the signature, if any.
+        checks: the result of each check.
     """
 
     file: Path
@@ -41,7 +42,7 @@ class Verdict:
 
     @property
     def holds(self) -> bool:
-        """Marked, and everything that was compared agrees."""
+        """Whether the file is marked and all checks hold."""
         return self.marked and all(check.holds for check in self.checks)
 
     def to_dict(self) -> dict[str, Any]:
@@ -54,7 +55,7 @@ class Verdict:
         }  # fmt: skip
 
     def lines(self) -> list[str]:
-        """The same to read."""
+        """The verdict as lines of text for the user."""
         if not self.marked:
             head = [f"{self.file} is not marked as altered by sidgan; this does not prove that nobody altered it"]
         elif self.mark is None:
@@ -70,62 +71,62 @@ def verify(
     file: Path | str, *, source: Path | str | None = None, voice: Path | str | None = None,
     trust: Path | str | None = None,
 ) -> Verdict:  # fmt: skip
-    """Read what a video says about itself, and compare it with what is given.
+    """Read a video's mark and signature, and check them against the given files.
 
     Args:
         file: any video.
         source, voice: the files that it should have been made from.
-        trust: PEM file with certificates; the signer's must be, or lead to, one of them.
+        trust: PEM file with trusted certificates; the signer's certificate must be one of them or lead to one.
 
     Returns:
-        What the file says, and each comparison. ``holds`` is true where the file is marked and all comparisons agree;
+        The mark, the signature and each check. ``holds`` is true if the file is marked and all checks hold;
         ``lines()`` is what `sidgan verify` prints.
 
     Raises:
-        InputError: ``file`` is no video, or another file cannot be read.
+        InputError: ``file`` is not a video, or another file cannot be read.
         ConfigError: ``trust`` holds no certificates, or `c2pa-python`, which it needs, is not installed.
     """
     file, trust = Path(file), None if trust is None else Path(trust)
     media.probe(file)
     mark, checks, marked = None, [], True
-    given = {what: (path, digest_of(Path(path)))
-             for what, path in (("source", source), ("voice", voice)) if path is not None}  # fmt: skip
+    digests = {what: (path, digest_of(Path(path)))
+               for what, path in (("source", source), ("voice", voice)) if path is not None}  # fmt: skip
     try:
         mark = read(file)
         marked = mark is not None
     except MarkError:
         checks.append(Check("mark", False, "the rest of the mark is damaged; ask for the original file"))
-    for what, (path, found) in given.items():
+    for what, (path, digest) in digests.items():
         stated = () if mark is None else (mark.source,) if what == "source" else (mark.voice, *mark.voices)
-        verb = "is" if found in stated else "is NOT" if stated else "cannot be shown to be"
-        checks.append(Check(what, found in stated, f"{path} {verb} the file it was made from"))
+        verb = "is" if digest in stated else "is NOT" if stated else "cannot be shown to be"
+        checks.append(Check(what, digest in stated, f"{path} {verb} the file it was made from"))
     signature = credentials.read(file, trust) if trust is not None or credentials.available() else None
-    checks += _judged(mark, signature, trust)
+    checks += _signature_checks(mark, signature, trust)
     return Verdict(file, marked, mark, signature, tuple(checks))
 
 
-def _judged(mark: Mark | None, signature: credentials.Signature | None, trust: Path | None) -> list[Check]:
-    def one(holds: bool, line: str) -> list[Check]:
+def _signature_checks(mark: Mark | None, signature: credentials.Signature | None, trust: Path | None) -> list[Check]:
+    def result(holds: bool, line: str) -> list[Check]:
         return [Check("signature", holds, line)]
 
     if signature is None:
         if mark is not None and mark.signed:
             if not credentials.available():
-                return one(True, f"not checked; run: {credentials.INSTALL}")
-            return one(False, "lost: the file was signed, but another program copied or changed it since")
+                return result(True, f"not checked; run: {credentials.INSTALL}")
+            return result(False, "lost: the file was signed, but another program copied or changed it since")
         if trust is not None:
-            return one(False, "the file is not signed")
-        return one(True, "none, so anybody could have written or changed this mark") if mark is not None else []
+            return result(False, "the file is not signed")
+        return result(True, "none, so anybody could have written or changed this mark") if mark is not None else []
     if signature.state == "broken":
-        return one(False, f"broken: the file was changed after signing ({'; '.join(signature.reasons)})")
-    who = f'"{signature.name}" of "{signature.organisation}"'
+        return result(False, f"broken: the file was changed after signing ({'; '.join(signature.reasons)})")
+    signer = f'"{signature.name}" of "{signature.organisation}"'
     if mark is not None and (mark.signed or signature.record is not None) and not _same(mark, signature.record):
-        return one(False, f"by {who}, but the mark differs from what was signed")
+        return result(False, f"by {signer}, but the mark differs from what was signed")
     if signature.state == "trusted":
-        return one(True, f"intact, by {who}; trusted by a certificate in {trust}")
+        return result(True, f"intact, by {signer}; trusted by a certificate in {trust}")
     if trust is not None:
-        return one(False, f"intact, by {who}, but no certificate in {trust} vouches for this name")
-    return one(True, f"intact, by {who}; anybody can choose such a name, so check it with --trust")
+        return result(False, f"intact, by {signer}, but no certificate in {trust} vouches for this name")
+    return result(True, f"intact, by {signer}; anybody can choose such a name, so check it with --trust")
 
 
 def _same(mark: Mark, record: object) -> bool:
@@ -140,6 +141,6 @@ def _described(mark: Mark) -> list[str]:
     if mark.earlier:
         lines.append(f"  earlier   {mark.earlier}, in the source already")
     lines.append(f"  model     {mark.model}, SHA-256 {mark.weights}")
-    lines += [f"  adapted   SHA-256 {one}" for one in mark.adapted]
+    lines += [f"  adapted   SHA-256 {digest}" for digest in mark.adapted]
     lines.append(f"  source    SHA-256 {mark.source}")
-    return lines + [f"  voice     SHA-256 {one}" for one in (mark.voice, *mark.voices)]
+    return lines + [f"  voice     SHA-256 {digest}" for digest in (mark.voice, *mark.voices)]
