@@ -85,7 +85,7 @@ def test_a_viewer_rates_everything_and_may_leave_in_between(study: Path, address
     forward.click()
     page.keyboard.press("5")
     page.keyboard.press("1")
-    for _ in range(100):  # "kept" may still be said of the answer before
+    for _ in range(100):  # "saved" may still be shown for the answer before
         if sum(map(len, said(study).values())) == 5:
             break
         page.wait_for_timeout(100)
@@ -112,10 +112,10 @@ def test_a_viewer_rates_everything_and_may_leave_in_between(study: Path, address
     assert {url.split("/")[2] for url in asked if not url.startswith("data:")} == {address.split("/")[2]}
 
 
-def test_an_answer_that_is_not_kept_is_told(address: str, browser: Any) -> None:
+def test_an_answer_that_is_not_saved_is_reported(address: str, browser: Any) -> None:
     page = browser.new_page()
     begin(page, address, "ben")
     page.route("**/api/rate", lambda route: route.abort())
     page.locator("input[name=sync][value='4']").click()
-    page.get_by_text("This answer was not kept").wait_for()
+    page.get_by_text("This answer was not saved").wait_for()
     assert not page.locator("input[name=sync][value='4']").is_checked()

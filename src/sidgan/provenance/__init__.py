@@ -1,4 +1,4 @@
-"""The provenance of outputs: `mark` records in each file that sidgan altered it, where, and with which model and inputs.
+"""The provenance of outputs: `mark` records in each file that sidgan altered it, where, and with what model and inputs.
 
 `credentials` signs files if the user has a certificate. `verdict` reads mark and signature and checks them.
 """

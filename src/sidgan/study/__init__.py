@@ -2,10 +2,10 @@
 
 ::
 
-    order     who sees what when: Latin squares
-    build     clips and methods to a folder of clips with hidden names
-    answers   ratings in SQLite, one question at a time
-    server    the page to rate on, on this computer only
-    agreement how far people agree: Krippendorff's alpha
+    order     in which order each viewer sees clips and methods: balanced Latin squares
+    build     a study folder: the clips of all methods, under random file names
+    answers   the ratings, in SQLite
+    server    the rating page, served on this computer only
+    agreement inter-rater agreement: Krippendorff's alpha
     report    Table 3, with intervals, agreement, and what was left out
 """

@@ -1,9 +1,9 @@
-"""How far viewers agree: Krippendorff's alpha for ordinal data.
+"""Inter-rater agreement: Krippendorff's alpha for ordinal data.
 
-Alpha is 1 where all agree, and 0 where they agree as chance would have it. It takes any number of viewers, who need not
-all have rated everything, and it treats 1 to 5 as ranks: nobody says that from 1 to 2 is as far as from 4 to 5. An
-intraclass correlation needs both, complete tables and equal steps, which is why it is not used here. Krippendorff calls
-0.8 reliable and 0.667 the least from which anything may be concluded.
+Alpha is 1 for perfect agreement and 0 for agreement at chance level. It works with any number of viewers and with
+missing ratings, and it treats scores as ranks, without assuming that the step from 1 to 2 is as large as from 4 to 5.
+An intraclass correlation needs complete tables and equal steps, so it is not used here. Krippendorff calls alpha from
+0.8 reliable, and 0.667 the lowest value that permits tentative conclusions.
 """
 
 from __future__ import annotations
@@ -16,32 +16,32 @@ from sidgan.types import Float
 
 
 def krippendorff(scores: Float) -> float:
-    """Alpha of (viewers, units) scores, NaN where somebody has not rated; NaN where there is nothing to compare.
+    """Krippendorff's alpha; NaN if it is undefined: no unit has two ratings, or all ratings are equal.
 
     Args:
-        scores: numbers whose order counts, but not their distance.
+        scores: (viewers, units) ordinal scores, NaN for missing ratings.
     """
     units = [column[~np.isnan(column)] for column in scores.T]
-    units = [unit for unit in units if len(unit) > 1]  # what one viewer alone has rated says nothing about agreement
+    units = [unit for unit in units if len(unit) > 1]  # one rating alone says nothing about agreement
     if not units:
         return math.nan
     levels = np.unique(np.concatenate(units))
-    together = np.zeros((len(levels), len(levels)))
+    coincidences = np.zeros((len(levels), len(levels)))
     for unit in units:
         counts = (unit[:, None] == levels).sum(0)
-        together += (np.outer(counts, counts) - np.diag(counts)) / (len(unit) - 1)
-    totals = together.sum(0)
+        coincidences += (np.outer(counts, counts) - np.diag(counts)) / (len(unit) - 1)
+    totals = coincidences.sum(0)
     count = totals.sum()
-    apart = _ordinal(totals)
-    expected = (np.outer(totals, totals) * apart).sum()
-    if expected == 0:  # all gave one score: there is nothing to agree or disagree about
+    distances = _ordinal_distances(totals)
+    expected = (np.outer(totals, totals) * distances).sum()
+    if expected == 0:  # all ratings are equal
         return math.nan
-    return float(1 - (count - 1) * (together * apart).sum() / expected)
+    return float(1 - (count - 1) * (coincidences * distances).sum() / expected)
 
 
-def _ordinal(totals: Float) -> Float:
-    """(L, L) squared distance of each pair of levels: how many answers lie between them."""
+def _ordinal_distances(totals: Float) -> Float:
+    """(L, L) squared number of ratings between two levels, their ordinal distance, from (L,) ratings per level."""
     sums = np.cumsum(totals)
-    middle = sums - totals / 2
-    distance = middle[None] - middle[:, None]
+    mid_rank = sums - totals / 2
+    distance = mid_rank[None] - mid_rank[:, None]
     return np.square(distance)

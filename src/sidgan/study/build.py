@@ -1,9 +1,9 @@
-"""Clips and methods to a study: clips cut and encoded alike, under names that tell nothing.
+"""Build a study: the clips of all methods, cut and encoded alike, under random file names that hide the method.
 
 ::
 
-    STUDY/study.json       what is shown, and which hidden name is whose; the page never sees it
-    STUDY/clips/NAME.mp4   what is shown
+    STUDY/study.json       the study, and which clip and method each file name stands for; never sent to the page
+    STUDY/clips/NAME.mp4   the clips
     STUDY/ratings.sqlite   see `sidgan.study.answers`
 """
 
@@ -28,23 +28,26 @@ from sidgan.files import write_text, writing
 from sidgan.paper.places import weights_of
 from sidgan.types import Byte, Show
 
-VERSION = "sidgan-study-1"  #: counts up whenever ratings of before and after should not be put together
+VERSION = "sidgan-study-1"  #: increased whenever ratings from before and after a change should not be combined
 FILE = "study.json"
-ANEW = "build the study anew in another folder: sidgan study build"  #: what always helps
-RATE = 48_000  #: Hz of the sound
-APART = 0.2  #: s by which the same clip of two methods may differ in length
+ANEW = "build the study anew in another folder: sidgan study build"  #: advice at the end of error messages
+RATE = 48_000  #: Hz, sample rate of the clips
+TOLERANCE = 0.2  #: s by which the same clip of two methods may differ in length
 ABOUT = "a clip of a rating study; faces in it may have been redrawn by software"
 
 
 @dataclass(frozen=True)
 class Study:
-    """What is rated.
+    """A study: which clips of which methods are rated.
 
     Attributes:
-        id: tells studies apart; ratings belong to one.
-        methods: their names. clips: theirs.
-        tokens: hidden name of each clip (row) as each method (column) made it.
-        seconds: length of a clip at most. seed: of the choice of clips and of all orders.
+        id: random identifier; each ratings file belongs to one study.
+        methods: names of the methods.
+        clips: names of the clips.
+        tokens: random file name of each clip (row) and method (column).
+        seconds: maximum length of a clip.
+        seed: seed of the choice of clips and of all orders.
+        version: version of the study format.
     """
 
     id: str
@@ -60,34 +63,34 @@ def build(
     out: Path, methods: Sequence[tuple[str, str]], originals: Path | None = None, *, count: int = 22,
     seconds: float = 30.0, seed: int = 0, device: str = "auto", progress: Show = lambda share, text: None,
 ) -> tuple[Study, list[str]]:  # fmt: skip
-    """Make a study; nothing is there before all of it is.
+    """Build a study. The folder counts as a study only when everything is in it.
 
     Args:
         out: new folder.
-        methods: name and place of each: a folder of finished videos, or a weights file, ``bundled`` or a run, which
-            dubs the originals with their own sound.
-        originals: folder of the true videos, for those that are to be dubbed.
-        count: clips, drawn by ``seed`` from those that all methods have; fewer if there are no more.
-        seconds: of each clip, from its beginning.
-        seed: of the choice and of all orders.
-        device: for dubbing.
-        progress: told the share done, and of what.
+        methods: (name, place) of each method. A place is a folder of finished videos, or a model (``bundled``, a
+            weights file or a training run), which dubs the originals with their own sound.
+        originals: folder of the original videos, needed for models.
+        count: number of clips, drawn at random from those that all methods have; fewer if there are not enough.
+        seconds: length of each clip, from its beginning.
+        seed: seed of the choice of clips and of all orders.
+        device: device for dubbing.
+        progress: called with the share done (0 to 1) and the clip and method at work.
 
     Returns:
-        The study, and lines about clips that were left out.
+        The study, and a line for each method that lacks clips, which are left out for all.
 
     Raises:
-        ConfigError: fewer than two methods, two of one name, or ``out`` holds a study already.
-        InputError: a clip is not the same moments for two methods, or has no sound; no clip is common to all.
+        ConfigError: fewer than two methods, two methods of the same name, or ``out`` holds a study already.
+        InputError: a clip differs in length between methods, or has no sound; or no clip is common to all methods.
     """
     names = tuple(name for name, _ in methods)
     require(len(names) > 1 and len(set(names)) == len(names), "give two or more methods, each with a name of its own")
     require(count > 0 and seconds > 0, f"count and seconds must be positive, not {count} and {seconds}")
     if (out / FILE).is_file():
         raise ConfigError(f"{out} holds a study already, perhaps with ratings; choose another folder")
-    held, notes = _common(methods, originals)
+    sources, notes = _common(methods, originals)
     rng = np.random.default_rng(seed)
-    picked = sorted(list(held)[i] for i in rng.permutation(len(held))[:count])
+    picked = sorted(list(sources)[i] for i in rng.permutation(len(sources))[:count])
     tokens = tuple(tuple(secrets.token_hex(8) for _ in names) for _ in picked)
     study = Study(secrets.token_hex(8), names, tuple(picked), tokens, seconds, seed)
     with writing(out):
@@ -100,10 +103,10 @@ def build(
             videos = []
             for number, (name, place) in enumerate(methods):
                 progress(done / total, f"{clip}: {name}")
-                made = held[clip].made.get(name)
-                videos.append(made or _dubbed(place, held[clip].original, Path(work), number, seconds, device))
+                finished = sources[clip].finished.get(name)
+                videos.append(finished or _dubbed(place, sources[clip].original, Path(work), number, seconds, device))
                 done += 1
-            length = _length(clip, names, videos, seconds)
+            length = _common_length(clip, names, videos, seconds)
             for video, token in zip(videos, row, strict=True):
                 _encode(video, out / ".building" / f"{token}.mp4", length)
     with writing(out):
@@ -117,7 +120,7 @@ def read(folder: Path) -> Study:
     """The study in a folder.
 
     Raises:
-        InputError: there is none, or one of another version, or some of its clips are gone.
+        InputError: there is none, it has another version or is damaged, or some of its clips are missing.
     """
     try:
         values = json.loads((folder / FILE).read_text(encoding="utf-8"))
@@ -133,83 +136,84 @@ def read(folder: Path) -> Study:
         study = Study(**values | {"tokens": tokens, "methods": methods, "clips": clips})
     except (KeyError, TypeError):
         raise InputError(f"{folder / FILE} is damaged; put a copy back, or {ANEW}") from None
-    lost = next((t for row in tokens for t in row if not (folder / "clips" / f"{t}.mp4").is_file()), None)
-    if lost is not None:
-        raise InputError(f"{folder / 'clips' / lost}.mp4 is gone; put it back, or {ANEW}")
+    missing = next((t for row in tokens for t in row if not (folder / "clips" / f"{t}.mp4").is_file()), None)
+    if missing is not None:
+        raise InputError(f"{folder / 'clips' / missing}.mp4 is gone; put it back, or {ANEW}")
     return study
 
 
 @dataclass(frozen=True)
 class _Sources:
-    """Where one clip is: its original, and by method the finished video."""
+    """The files of one clip: the original, and the finished video of each method that is not a model."""
 
     original: Path | None
-    made: Mapping[str, Path]
+    finished: Mapping[str, Path]
 
 
 def _common(methods: Sequence[tuple[str, str]], originals: Path | None) -> tuple[dict[str, _Sources], list[str]]:
-    """Clips that all methods have, by name, and lines about the others."""
+    """The clips that all methods have, by name, and a line for each method that lacks some."""
     true = {} if originals is None else {clip.name: clip.path for clip in videos_below(originals).clips}
-    having: dict[str, dict[str, Path]] = {}
+    finished: dict[str, dict[str, Path]] = {}
     for name, place in methods:
         if weights_of(place) is not None:
             require(originals is not None, f"{name} is a model: give --clips, a folder of videos for it to dub")
-            having[name] = {}
+            finished[name] = {}
         else:
-            having[name] = {clip.name: clip.path for clip in videos_below(Path(place)).clips}
-    folders = [set(videos) for name, videos in having.items() if videos] + ([set(true)] if true else [])
+            finished[name] = {clip.name: clip.path for clip in videos_below(Path(place)).clips}
+    folders = [set(videos) for name, videos in finished.items() if videos] + ([set(true)] if true else [])
     every, shared = set.union(*folders), set.intersection(*folders)
     notes = []
-    for name, videos in [*having.items(), ("--clips", true)]:
-        lost = sorted(every - set(videos)) if videos else []
-        if lost:
-            more = f" and {len(lost) - 3} more" if len(lost) > 3 else ""
-            notes.append(f"left out for all methods, since {name} has no such file: {', '.join(lost[:3])}{more}")
+    for name, videos in [*finished.items(), ("--clips", true)]:
+        missing = sorted(every - set(videos)) if videos else []
+        if missing:
+            more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+            notes.append(f"left out for all methods, since {name} has no such file: {', '.join(missing[:3])}{more}")
     if not shared:
         raise InputError(f"no clip is common to all methods ({'; '.join(notes)}); give the same clips the same "
                          "file names")  # fmt: skip
     return {
-        clip: _Sources(true.get(clip), {name: videos[clip] for name, videos in having.items() if videos})
+        clip: _Sources(true.get(clip), {name: videos[clip] for name, videos in finished.items() if videos})
         for clip in sorted(shared)
     }, notes  # fmt: skip
 
 
 def _dubbed(place: str, original: Path | None, work: Path, number: int, seconds: float, device: str) -> Path:
-    """The beginning of a clip, dubbed by a model with its own sound."""
+    """The first ``seconds`` of an original, dubbed by a model with the original's own sound."""
     weights = weights_of(place)
     if weights is None or original is None:
         raise InputError(f"{place} was changed, or the clip was removed, while it was read; start again")
     out, source = work / f"{number}.mp4", original
-    if media.probe(original).duration > seconds + APART:  # minutes need not be dubbed for half of one
+    if media.probe(original).duration > seconds + TOLERANCE:  # do not dub what is cut off afterwards
         source = work / "beginning.mp4"
         _encode(original, source, seconds, crf=6)
     dubbing.dub(source, source, out, model=weights, device=device)
     return out
 
 
-def _length(clip: str, names: Sequence[str], videos: Sequence[Path], most: float) -> float:
-    found = [media.probe(video) for video in videos]
-    for name, one in zip(names, found, strict=True):
-        if one.audio_rate is None:
-            raise InputError(f"{clip} as {name} has no sound ({one.path}), so nobody could rate its lip sync; give one "
-                             "with sound")  # fmt: skip
-    shown = [min(one.duration, most) for one in found]
-    if max(shown) - min(shown) > APART:
-        told = ", ".join(f"{name} {one.duration:.2f} s" for name, one in zip(names, found, strict=True))
-        raise InputError(f"{clip} is not equally long for all methods ({told}); give videos of the same moments")
-    return min(shown)
+def _common_length(clip: str, names: Sequence[str], videos: Sequence[Path], limit: float) -> float:
+    """The length in seconds, at most ``limit``, to which the videos of all methods are cut."""
+    clips = [media.probe(video) for video in videos]
+    for name, found in zip(names, clips, strict=True):
+        if found.audio_rate is None:
+            raise InputError(f"{clip} as {name} has no sound ({found.path}), so nobody could rate its lip sync; give "
+                             "one with sound")  # fmt: skip
+    lengths = [min(found.duration, limit) for found in clips]
+    if max(lengths) - min(lengths) > TOLERANCE:
+        listed = ", ".join(f"{name} {found.duration:.2f} s" for name, found in zip(names, clips, strict=True))
+        raise InputError(f"{clip} is not equally long for all methods ({listed}); give videos of the same moments")
+    return min(lengths)
 
 
 def _encode(video: Path, out: Path, seconds: float, crf: int = 14) -> None:
-    """Encode the beginning of a video as every browser plays it, without anything that tells where it is from."""
+    """Encode the first ``seconds`` of a video in a form that every browser plays, without metadata of the source."""
     rate = min(media.probe(video).frame_rate, Fraction(60))
     sound = media.read_audio(video, RATE)[: round(seconds * RATE)]
-    media.write_clip(out, _pictures(video, rate, seconds), rate, sound, RATE, crf=crf, preset="fast",
+    media.write_clip(out, _frames(video, rate, seconds), rate, sound, RATE, crf=crf, preset="fast",
                      tags={"comment": ABOUT})  # fmt: skip
 
 
-def _pictures(video: Path, rate: Fraction, seconds: float) -> Iterator[Byte]:
-    """Pictures at a constant rate, of even size: at each tick the one that is shown then."""
+def _frames(video: Path, rate: Fraction, seconds: float) -> Iterator[Byte]:
+    """Frames resampled to a constant rate and cropped to an even size; each is the one shown at that time."""
     tick, shown = 0, None
     for time, image in media.read_rgb(video):
         while shown is not None and tick / rate < time and tick / rate < seconds:

@@ -1,4 +1,4 @@
-"""In which order a viewer sees the methods of a clip, so that place and neighbours favour none of them."""
+"""Counterbalancing: orders of the methods in which no method is favoured by its position or by the one shown before."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import numpy as np
 def williams(count: int) -> list[list[int]]:
     """Rows of a balanced Latin square over ``count`` methods.
 
-    In the rows together every method stands equally often in every place, and comes equally often right after every
-    other. An even count needs as many rows as methods, an odd one twice as many (a square and its mirror image).
+    Over all rows, every method is equally often at every position, and equally often directly after every other method.
+    An even count needs as many rows as methods, an odd one twice as many (a square and its mirror image).
     """
     if count < 2:
         return [[0] * count]
@@ -19,16 +19,17 @@ def williams(count: int) -> list[list[int]]:
 
 
 def clip_order(clips: int, viewer: int, seed: int) -> list[int]:
-    """The clips in an order of the viewer's own, the same whenever that viewer comes back."""
+    """The clips in a random order that depends on the viewer, and is the same in every session."""
     return [int(i) for i in np.random.default_rng([seed, 1, viewer]).permutation(clips)]
 
 
 def method_order(methods: int, viewer: int, clip: int, seed: int) -> list[int]:
     """The methods of one clip in the order in which one viewer sees them.
 
-    Rows go round with viewer and clip alike, so that as many viewers as there are rows see each clip in all of them,
-    and each viewer meets all rows in turn. Which method is which column is drawn for each clip.
+    The row of the Latin square advances by one with each viewer and with each clip: as many viewers as there are rows
+    see each clip in all orders, and each viewer gets all rows in turn. The columns are assigned to methods at random,
+    anew for each clip.
     """
     square = williams(methods)
-    names = np.random.default_rng([seed, 2, clip]).permutation(methods)
-    return [int(names[i]) for i in square[(viewer + clip) % len(square)]]
+    assignment = np.random.default_rng([seed, 2, clip]).permutation(methods)
+    return [int(assignment[i]) for i in square[(viewer + clip) % len(square)]]

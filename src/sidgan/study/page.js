@@ -1,5 +1,5 @@
 "use strict";
-// One viewer, a list of pages (a version of a clip each), three questions a page. Every answer is sent at once.
+// One viewer rates a list of pages. Each page shows one version of one clip and three questions. Answers are sent at once.
 const TEXTS = {
   sync: ["Lip sync", "do the lips fit what is heard?"],
   visual: ["Picture", "is the face sharp and natural?"],
@@ -53,28 +53,28 @@ function update() {
   for (const field of document.querySelectorAll("fieldset")) field.classList.toggle("now", field.dataset.question === open);
 }
 
-// The question that a number key answers: the first without an answer.
+// The question that a number key answers: the first without a score.
 const current = () => study.questions.find((question) => !study.pages[at].scores[question]);
 
-// Answers are sent one after the other, so that the last one to a question is the one that is kept.
+// Answers are sent one after the other, so that the last answer to a question is the one that is saved.
 function rate(question, score) {
   const index = at, page = study.pages[index], before = page.scores[question];
   page.scores[question] = score;
   const box = document.querySelector(`input[name="${question}"][value="${score}"]`);
   if (box) box.checked = true;
   update();
-  sent = sent.then(() => keep(index, question, score, before));
+  sent = sent.then(() => save(index, question, score, before));
 }
 
-async function keep(index, question, score, before) {
+async function save(index, question, score, before) {
   const page = study.pages[index];
   try {
     await ask("/api/rate", { name, page: index, question, score });
-    if (!get("rate").hidden) tell("kept");
+    if (!get("rate").hidden) tell("saved");
   } catch (error) {
     page.scores[question] = before;
     if (index === at) open(at);
-    tell(`This answer was not kept: ${error.message}. Please give it again.`, true);
+    tell(`This answer was not saved: ${error.message}. Please give it again.`, true);
   }
 }
 

@@ -1,13 +1,13 @@
-"""The page on which people rate, served on this computer only; nothing is fetched from anywhere else.
+"""The rating page, served on this computer only; it loads nothing from anywhere else.
 
 ::
 
     GET  /  /page.js  /page.css      the page
-    GET  /clips/NAME.mp4             a clip, by its hidden name; whole or a range of bytes
-    POST /api/join   {"name"}        -> everything that this viewer is to see, in order, with what they have said so far
+    GET  /clips/NAME.mp4             a clip, by its random file name; supports range requests
+    POST /api/join   {"name"}        -> all clips for this viewer, in order, with the scores given so far
     POST /api/rate   {"name", "page", "question", "score"}
 
-Which hidden name is which method never leaves the server.
+Which file name belongs to which method never leaves the server.
 """
 
 from __future__ import annotations
@@ -27,26 +27,28 @@ from sidgan.study.build import Study, read
 from sidgan.study.order import clip_order, method_order
 
 HOST = "127.0.0.1"
-HOSTS = ("127.0.0.1", "localhost")  #: what a browser may call this computer; a page of another name gets nothing
-LARGEST = 4096  #: bytes of a request
-BLOCK = 1 << 16
-KINDS = {".html": "text/html", ".js": "text/javascript", ".css": "text/css"}
+HOSTS = ("127.0.0.1", "localhost")  #: accepted Host headers; others are refused, against DNS rebinding
+MAX_BODY = 4096  #: bytes of a request
+BLOCK = 1 << 16  #: bytes of a clip that are sent at a time
+MIME_TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css"}
 PAGES = {"/": "page.html", "/page.js": "page.js", "/page.css": "page.css"}
-RULES = "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+SECURITY_POLICY = (
+    "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+)
 RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 
 
 def pages(study: Study, viewer: int) -> list[tuple[int, int]]:
-    """All that a viewer is to see, in order: pairs of clip and method."""
+    """Everything that a viewer is shown, in order: numbers of clip and method."""
     return [(clip, method) for clip in clip_order(len(study.clips), viewer, study.seed)
             for method in method_order(len(study.methods), viewer, clip, study.seed)]  # fmt: skip
 
 
-class Desk:
-    """What the page asks for, as plain values; it knows nothing of the web.
+class StudyApi:
+    """The requests of the page, answered as JSON values; independent of HTTP.
 
     Args:
-        folder: a study's.
+        folder: the study's folder.
 
     Raises:
         InputError: see `sidgan.study.build.read` and `Answers`.
@@ -58,17 +60,21 @@ class Desk:
         self.clips = {token: folder / "clips" / f"{token}.mp4" for row in self.study.tokens for token in row}
 
     def join(self, name: str) -> dict[str, Any]:
-        """Everything for one viewer, new or back again."""
+        """All pages of a viewer, new or returning, with the scores given so far."""
         viewer = self._answers.viewer(name)
-        said: dict[tuple[int, int], dict[str, int]] = {}
+        given: dict[tuple[int, int], dict[str, int]] = {}
         for rating in self._answers.of(viewer):
-            said.setdefault((rating.clip, rating.method), {})[rating.question] = rating.score
-        shown = [{"clip": self.study.tokens[clip][method], "scores": said.get((clip, method), {})}
+            given.setdefault((rating.clip, rating.method), {})[rating.question] = rating.score
+        shown = [{"clip": self.study.tokens[clip][method], "scores": given.get((clip, method), {})}
                  for clip, method in pages(self.study, viewer)]  # fmt: skip
         return {"questions": list(QUESTIONS), "versions": len(self.study.methods), "pages": shown}
 
     def rate(self, name: str, page: int, question: str, score: int) -> dict[str, Any]:
-        """Keep one answer."""
+        """Save one answer.
+
+        Raises:
+            SidganError: there is no such page, question or score.
+        """
         viewer = self._answers.viewer(name)
         shown = pages(self.study, viewer)
         if page not in range(len(shown)):
@@ -77,8 +83,8 @@ class Desk:
         return {"kept": True}
 
 
-class Refused(Exception):  # noqa: N818  an answer, not an error
-    """A request that is answered with a status and one line."""
+class Refused(Exception):  # noqa: N818  a response, not an error
+    """A request is refused with an HTTP status and one line."""
 
     def __init__(self, status: HTTPStatus, line: str) -> None:
         super().__init__(line)
@@ -86,20 +92,20 @@ class Refused(Exception):  # noqa: N818  an answer, not an error
 
 
 def make_server(folder: Path, port: int) -> ThreadingHTTPServer:
-    """A server of a study's page, not yet running.
+    """A server for a study's page, not yet running.
 
     Args:
-        folder: the study's.
-        port: of this computer; 0 takes a free one.
+        folder: the study's folder.
+        port: TCP port; 0 takes a free one.
 
     Raises:
-        InputError: no study.
+        InputError: there is no study in the folder.
         OutputError: the port is taken.
     """
-    desk = Desk(folder)
+    study_api = StudyApi(folder)
 
     class Handler(_Handler):
-        at = desk
+        api = study_api
 
     try:
         return ThreadingHTTPServer((HOST, port), Handler)
@@ -108,40 +114,40 @@ def make_server(folder: Path, port: int) -> ThreadingHTTPServer:
 
 
 class _Handler(BaseHTTPRequestHandler):
-    at: Desk
+    api: StudyApi
     protocol_version = "HTTP/1.1"
     server_version, sys_version = "sidgan", ""
 
     def do_GET(self) -> None:
-        """A page or a clip."""
+        """Send a file of the page, or a clip."""
         self._answer(self._get)
 
     def do_POST(self) -> None:
-        """A question of the page."""
+        """Answer an API request of the page."""
         self._answer(self._post)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing: who watches what is nobody's business."""
+        """Log nothing, for the viewers' privacy."""
 
-    def _answer(self, work: Any) -> None:
+    def _answer(self, method: Any) -> None:
         try:
             if self.headers.get("Host", "").partition(":")[0] not in HOSTS:
                 raise Refused(HTTPStatus.FORBIDDEN, "open the page at the address that sidgan study serve printed")
-            work()
+            method()
         except Refused as refused:
-            self.close_connection = True  # what was sent with it has not been read
+            self.close_connection = True  # its body may not have been read
             self._send(refused.status, json.dumps({"error": refused.line}).encode(), "application/json")
         except (ConnectionError, TimeoutError):
-            self.close_connection = True  # a browser that has seen enough of a clip
+            self.close_connection = True  # browsers often close a connection before a clip is complete
 
     def _get(self) -> None:
         path = self.path.partition("?")[0]
         if path in PAGES:
             name = PAGES[path]
             body = (resources.files("sidgan.study") / name).read_bytes()
-            self._send(HTTPStatus.OK, body, f"{KINDS[Path(name).suffix]}; charset=utf-8")
+            self._send(HTTPStatus.OK, body, f"{MIME_TYPES[Path(name).suffix]}; charset=utf-8")
             return
-        clip = self.at.clips.get(path.removeprefix("/clips/").removesuffix(".mp4"))
+        clip = self.api.clips.get(path.removeprefix("/clips/").removesuffix(".mp4"))
         if clip is None or not path.startswith("/clips/"):
             raise Refused(HTTPStatus.NOT_FOUND, "there is nothing here")
         self._clip(clip)
@@ -153,29 +159,29 @@ class _Handler(BaseHTTPRequestHandler):
         if self.headers.get("Content-Type", "").partition(";")[0] != "application/json":
             raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "send JSON")
         length = self.headers.get("Content-Length", "")
-        if not length.isdigit() or int(length) > LARGEST:
-            raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"send at most {LARGEST} bytes")
+        if not length.isdigit() or int(length) > MAX_BODY:
+            raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"send at most {MAX_BODY} bytes")
         try:
-            asked = json.loads(self.rfile.read(int(length)))
+            values = json.loads(self.rfile.read(int(length)))
             if self.path == "/api/join":
-                found = self.at.join(_text(asked["name"]))
+                answer = self.api.join(_text(values["name"]))
             elif self.path == "/api/rate":
-                found = self.at.rate(_text(asked["name"]), _whole(asked["page"]), _text(asked["question"]),
-                                     _whole(asked["score"]))  # fmt: skip
+                answer = self.api.rate(_text(values["name"]), _integer(values["page"]), _text(values["question"]),
+                                       _integer(values["score"]))  # fmt: skip
             else:
                 raise Refused(HTTPStatus.NOT_FOUND, "there is nothing here")
         except (ValueError, KeyError, TypeError):
             raise Refused(HTTPStatus.BAD_REQUEST, "this is not what the page sends; load it again") from None
         except SidganError as error:
             raise Refused(HTTPStatus.BAD_REQUEST, str(error)) from None
-        self._send(HTTPStatus.OK, json.dumps(found).encode(), "application/json")
+        self._send(HTTPStatus.OK, json.dumps(answer).encode(), "application/json")
 
     def _clip(self, path: Path) -> None:
         size = path.stat().st_size
         first, last, status = 0, size - 1, HTTPStatus.OK
-        wanted = RANGE.fullmatch(self.headers.get("Range", ""))
-        if wanted is not None and any(wanted.groups()):
-            begin, end = wanted.groups()
+        requested = RANGE.fullmatch(self.headers.get("Range", ""))
+        if requested is not None and any(requested.groups()):
+            begin, end = requested.groups()
             first = int(begin) if begin else max(0, size - int(end))
             last = min(last, int(end)) if begin and end else last
             status = HTTPStatus.PARTIAL_CONTENT
@@ -195,11 +201,11 @@ class _Handler(BaseHTTPRequestHandler):
                 self.wfile.write(block)
                 left -= len(block)
 
-    def _send(self, status: HTTPStatus, body: bytes, kind: str) -> None:
+    def _send(self, status: HTTPStatus, body: bytes, mime_type: str) -> None:
         self.send_response(status)
-        self.send_header("Content-Type", kind)
+        self.send_header("Content-Type", mime_type)
         self.send_header("Content-Length", str(len(body)))
-        self.send_header("Content-Security-Policy", RULES)
+        self.send_header("Content-Security-Policy", SECURITY_POLICY)
         self.send_header("X-Content-Type-Options", "nosniff")
         self.send_header("Referrer-Policy", "no-referrer")
         self.send_header("Cache-Control", "no-store")
@@ -213,7 +219,7 @@ def _text(value: Any) -> str:
     return value
 
 
-def _whole(value: Any) -> int:
+def _integer(value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError
     return value
