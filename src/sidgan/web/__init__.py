@@ -1,25 +1,25 @@
-"""Dubbing as a service: a page for people, an interface for programs, and workers.
+"""Dubbing as a service: a web page for people, an API for programs, and workers that do the jobs.
 
 ::
 
-    browser ─ page, API ──▶ app      checks who asks and what, keeps files, answers; it never opens a stranger's file
+    browser ─ page, API ──▶ app      authorises requests, stores files, answers; it never opens an uploaded file
                              │
-                          prober     a small process with little memory and time, which looks at what was uploaded
+                          prober     a process with limited memory and time, which examines uploaded files
                              │
-                          store      one SQLite file: who has which files and jobs
+                          store      one SQLite database: sessions, files, jobs, and who owns them
                              │
-    worker, worker ... ◀─────┘       processes that take jobs, do them with the package, and note how far they are
+    worker, worker ... ◀─────┘       processes that take jobs, do them with the package, and report their progress
 
-Server and workers meet in one folder only, so either may stop, be killed and start again without the other. Workers on
-machines without that folder get numbers of jobs from a queue engine, if there is one, and all else from the server::
+Server and workers share nothing but one folder, so either may stop, be killed and restart without the other. *Remote*
+workers do not share the folder: they get job ids from a queue engine, and everything else from the server::
 
-    handout (Redis) ─ number ─▶ away ◀─ HTTP ─▶ remote, in the app      the worker has a folder of its own, kept alike
+    handout (Redis) ─ job id ─▶ away ◀─ HTTP ─▶ remote, in the app      the worker's own folder has the same layout
 
 ::
 
     FOLDER/
         service.sqlite               sessions, files, jobs
-        files/ID/original.mp4        what was uploaded; beside it who is seen in it
+        files/ID/original.mp4        the uploaded file; beside it the people found in it
         jobs/ID/                     results, and unfinished work
-        workers/NAME.lock            held by a worker for as long as it lives
+        workers/NAME.lock            a lock that a worker holds for as long as it lives
 """

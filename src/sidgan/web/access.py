@@ -1,7 +1,8 @@
-"""Who asks: the owner of a token, or of a session that a cookie carries. Nobody sees what is another's.
+"""Authentication: a request's owner is the owner of its token, or of the session in its cookie.
 
-A session that was begun with a token acts for whoever owns that token now, so it ends where the token is taken away or
-exchanged; one that was begun without any acts for its own owner, for as long as the service asks for none.
+Files and jobs belong to an owner, and nobody else sees them. A session that was started with a token acts for whoever
+owns that token now, so it ends when the token is removed or changed. A session that was started without a token is its
+own owner, and is valid as long as the service needs no tokens.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ from sidgan.web.settings import Service, hashed
 from sidgan.web.store import Store
 
 COOKIE = "sidgan"
-LASTS = 30 * 86400  #: seconds that a session lasts
+SESSION_LENGTH = 30 * 86400  #: seconds
 
 
 class Access:
-    """Tells who asks."""
+    """Determines the owner of a request, and starts and ends sessions."""
 
     def __init__(self, service: Service, store: Store) -> None:
         self._service, self._store = service, store
@@ -29,14 +30,14 @@ class Access:
 
     @property
     def open(self) -> bool:
-        """Whether no token is needed, because only this machine can ask."""
+        """Whether no token is needed, because only this machine can reach the service."""
         return not self._service.tokens
 
     def of_token(self, token: str, address: str) -> str:
         """The owner of a token.
 
         Raises:
-            RefusedError: it is nobody's, or too many were tried.
+            RefusedError: the token is unknown, or there were too many wrong ones from this address.
         """
         name = self._service.tokens.get(hashed(token))
         self._guesses.judge(address, hashed(token), right=name is not None)
@@ -45,56 +46,61 @@ class Access:
         return f"token:{name}"
 
     def of(self, request: Request) -> str | None:
-        """The owner that a request is of, if any.
+        """The owner of a request; ``None`` if it has neither a token nor a valid session.
 
         Raises:
-            RefusedError: it carries a wrong token.
+            RefusedError: see `of_token`.
         """
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer":
             return self.of_token(token.strip(), address_of(request))
         cookie = request.cookies.get(COOKIE)
-        kind, _, which = (self._store.owner_of(hashed(cookie)) or "" if cookie else "").partition(":")
+        kind, _, hash = (self._store.owner_of(hashed(cookie)) or "" if cookie else "").partition(":")
         if kind == "session":
-            return f"session:{which}" if self.open else None
-        name = self._service.tokens.get(which)
+            return f"session:{hash}" if self.open else None
+        name = self._service.tokens.get(hash)
         return None if name is None else f"token:{name}"
 
     def begin(self, request: Request, response: Response) -> str:
-        """Begin a session of a new owner; the cookie goes with the response."""
+        """Start a session with a new owner, which is returned; the response sets the cookie."""
         secret = secrets.token_urlsafe(32)
         owner = f"session:{hashed(secret)[:32]}"
-        self._give(request, response, secret, owner)
+        self._add_session(request, response, secret, owner)
         return owner
 
     def log_in(self, request: Request, response: Response, token: str) -> None:
-        """Begin a session of a token's owner; the cookie goes with the response.
+        """Start a session for a token's owner; the response sets the cookie.
 
         Raises:
             RefusedError: see `of_token`.
         """
         self.of_token(token, address_of(request))
-        self._give(request, response, secrets.token_urlsafe(32), f"token:{hashed(token)}")
+        self._add_session(request, response, secrets.token_urlsafe(32), f"token:{hashed(token)}")
 
-    def _give(self, request: Request, response: Response, secret: str, owner: str) -> None:
-        self._store.add_session(hashed(secret), owner, time.time() + LASTS)
+    def _add_session(self, request: Request, response: Response, secret: str, owner: str) -> None:
+        self._store.add_session(hashed(secret), owner, time.time() + SESSION_LENGTH)
         response.set_cookie(
-            COOKIE, secret, max_age=LASTS, httponly=True, samesite="strict", secure=request.url.scheme == "https"
+            COOKIE, secret, max_age=SESSION_LENGTH, httponly=True, samesite="strict",
+            secure=request.url.scheme == "https",
         )  # fmt: skip
 
     def end(self, request: Request, response: Response) -> None:
-        """End the session."""
+        """End the session of the request's cookie."""
         self._store.end_session(hashed(request.cookies.get(COOKIE, "")))
         response.delete_cookie(COOKIE)
 
 
 def address_of(request: Request) -> str:
-    """The address of who asks."""
+    """The client's network address; empty if unknown."""
     return request.client.host if request.client else ""
 
 
 def reader(request: Request) -> str:
-    """The owner whose things may be shown; on an open service, nobody's where there is no session yet."""
+    """The owner for a read request; on an open service, ``nobody`` if there is no session yet.
+
+    Raises:
+        RefusedError: a token is needed.
+    """
     access: Access = request.app.state.access
     owner = access.of(request)
     if owner is None and not access.open:
@@ -103,7 +109,11 @@ def reader(request: Request) -> str:
 
 
 def writer(request: Request, response: Response) -> str:
-    """The owner whose things may be changed; on an open service, a new one where there is no session yet."""
+    """The owner for a request that adds something; on an open service, a new session starts if there is none yet.
+
+    Raises:
+        RefusedError: a token is needed.
+    """
     owner = reader(request)
     access: Access = request.app.state.access
     return access.begin(request, response) if owner == "nobody" else owner

@@ -1,4 +1,4 @@
-"""The application: page, API, and what goes on beside them."""
+"""The ASGI application: page, API, and what runs in the background: workers and the removal of expired files."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ from sidgan.web.supervisor import Supervisor
 from sidgan.web.terms import Terms
 from sidgan.web.uploads import Uploads
 
-CLEANING = 600.0  #: seconds between two looks for what is over its time
-#: What the page consists of. Only these are served, and from memory.
+CLEANING = 600.0  #: seconds between two removals of expired files
+#: The files of the page. Only these are served, from memory.
 STATIC = {
     "app.css": "text/css", "app.js": "text/javascript", "api.js": "text/javascript", "player.js": "text/javascript",
     "recorder.js": "text/javascript", "words.js": "text/javascript", "icon.svg": "image/svg+xml",
@@ -43,19 +43,20 @@ def create_app(service: Service, closing: Event | None = None) -> Guard:
     """The application of a service; it starts and stops the workers.
 
     Args:
-        closing: set when the server is to end.
+        service: the settings.
+        closing: set by the server when it is to stop, so that event streams end.
 
     Raises:
         OutputError: the folder cannot be used.
-        EngineError: the queue engine for workers elsewhere cannot be used.
+        EngineError: the queue engine for remote workers cannot be used.
     """
     store, prober = Store(service.folder), Prober()
     queue = Queue(store)
 
     @asynccontextmanager
-    async def life(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         cleaning = asyncio.create_task(_clean(store))
-        with elsewhere, Supervisor(service):
+        with remote_workers, Supervisor(service):
             yield
         cleaning.cancel()
         with suppress(asyncio.CancelledError):
@@ -63,7 +64,7 @@ def create_app(service: Service, closing: Event | None = None) -> Guard:
         prober.close()
 
     app = FastAPI(
-        title="sidgan", version=__version__, lifespan=life, docs_url=None, redoc_url=None,
+        title="sidgan", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None,
         openapi_url="/api/openapi.json",
         description="Dub video: redraw the mouth of a talking face so that it speaks a new audio track.",
     )  # fmt: skip
@@ -73,7 +74,7 @@ def create_app(service: Service, closing: Event | None = None) -> Guard:
         closing or Event(),
     )  # fmt: skip
     app.include_router(router)
-    elsewhere = _elsewhere(app, service, queue)
+    remote_workers = _remote_workers(app, service, queue)
     _page(app)
     app.add_exception_handler(RefusedError, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
@@ -83,8 +84,8 @@ def create_app(service: Service, closing: Event | None = None) -> Guard:
     return Guard(app, service)
 
 
-def _elsewhere(app: FastAPI, service: Service, queue: Queue) -> AbstractContextManager[object]:
-    """What goes on for workers elsewhere, where there may be such."""
+def _remote_workers(app: FastAPI, service: Service, queue: Queue) -> AbstractContextManager[object]:
+    """Add the routes for remote workers, if the service has any; the context offers jobs to them."""
     if service.queue is None or service.worker_secret is None:
         return nullcontext()
     handout, key = Handout(service.queue), f"sidgan:{queue.store.name()}:next"
@@ -102,7 +103,7 @@ def _page(app: FastAPI) -> None:
     @app.get("/", include_in_schema=False)
     def index(request: Request) -> Response:
         page, access = Response(files["index.html"], media_type="text/html"), app.state.access
-        if access.open and access.of(request) is None:  # before the page sends two things at a time
+        if access.open and access.of(request) is None:  # else parallel first requests would start several sessions
             access.begin(request, page)
         return page
 
@@ -136,7 +137,7 @@ def _refused(request: Request, error: Exception) -> Response:
 
 
 def _invalid(request: Request, error: Exception) -> Response:
-    """One line about the first thing that is wrong, without what was sent."""
+    """One line about the first invalid value, without the value itself."""
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"][1:] if part not in ("dub", "frame", "preview", "look"))
@@ -157,7 +158,7 @@ def _http(request: Request, error: Exception) -> Response:
 
 
 def _busy(request: Request, error: Exception) -> Response:
-    """Its file is held by somebody for too long, or the disk is full or gone: it may be better in a while."""
+    """The database is locked for too long, or the disk is full or missing: trying again later may help."""
     _say(f"{request.method} {request.url.path}: the service's database cannot be used now ({error})")
     return _problem(503, "busy", "the service is busy; try again later")
 

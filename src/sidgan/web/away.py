@@ -1,8 +1,9 @@
-"""The jobs of a service whose folder a worker does not share: numbers from the queue engine, the rest from the server.
+"""The queue of a remote worker, which does not share the service's folder: job ids come from the queue engine, and
+everything else from the server.
 
-The worker has a folder like that of a service, of its own, and does in it what all workers do (`sidgan.web.worker`,
-`sidgan.web.tasks`). What it began stays there by the job's number, so the same machine goes on where it was; another
-one begins anew. What the server does not know any more is removed.
+The worker has its own folder, laid out like that of a service, and works in it like all workers (`sidgan.web.worker`,
+`sidgan.web.tasks`). Unfinished work stays there under the job's id, so the same machine resumes a job; another machine
+starts it from the beginning. Files and jobs that the server no longer knows are removed.
 """
 
 from __future__ import annotations
@@ -27,39 +28,44 @@ from sidgan.web.handout import EngineError, Handout
 from sidgan.web.limits import RefusedError
 from sidgan.web.queue import Queue, Work
 from sidgan.web.store import DATABASE, Store, new_id
-from sidgan.web.terms import NUMBER, RESULTS, Terms
+from sidgan.web.terms import ID, RESULTS, Terms
 from sidgan.web.worker import Dropped, Means
 
-EVERY = 4.0  #: seconds between two signs of life
-GREETING = 30.0  #: seconds between two greetings of a worker that has nothing to do
-WAIT = 5  #: seconds that it waits at the engine at a time
-SPARE = 1 << 30  #: bytes that must be free before a job is begun, beside its files
+EVERY = 4.0  #: seconds between two heartbeats
+GREETING = 30.0  #: seconds between two greetings while the worker is idle
+WAIT = 5  #: seconds that one request to the engine waits for a job
+SPARE = 1 << 30  #: bytes that must be free before a job is started, beside its files
 LOCK = "worker.lock"
-HELD = "held.json"  #: the number of the job that is worked on, and what its worker is called
-DISMISSED = "dismissed.json"  #: the same of a worker that was ended over its job, and why it was
-OWNER = "service"  #: whose files they are in this folder; the server does not tell
-SENT = 1000  #: numbers in a greeting
+HELD = "held.json"  #: id and worker name of the current job
+DISMISSED = "dismissed.json"  #: id and worker name of a job whose worker was killed, and the reason
+OWNER = "service"  #: the owner of all files in this folder; the server does not tell the real ones
+MAX_IDS = 1000  #: ids in a greeting
 
 
 @contextmanager
 def away(
     folder: Path, engine: str, server: str, secret: str, means: Means, say: Callable[[str], None]
 ) -> Iterator[Away]:
-    """The jobs of a service elsewhere, for as long as the block runs.
+    """The queue of a remote worker, for use in a ``with`` block, which locks the folder.
 
-    Where the worker before this one was ended in the middle of a job, a server that is away is waited for.
+    If the previous worker was killed during a job, this waits for a server that does not answer.
 
     Args:
-        folder: of this worker alone.
-        engine: address of the queue engine. server: of the service. secret: of its workers.
+        folder: the worker's own folder.
+        engine: address of the queue engine.
+        server: address of the service.
+        secret: secret of the service's workers.
+        means: what jobs are done with; the server refuses a worker that differs from it.
+        say: called with each line for the log.
 
     Raises:
-        ConfigError: something does not answer, or refuses, or the folder is another's.
-        OutputError: it cannot be written.
+        ConfigError: engine or server does not answer, or the folder belongs to a service or another worker.
+        RefusedError: the server refuses this worker.
+        OutputError: the folder cannot be written.
     """
     handout, courier = Handout(engine), Courier(server, secret, say)
-    amid = (folder / HELD).exists()
-    if not amid:
+    interrupted = (folder / HELD).exists()
+    if not interrupted:
         handout.check()
     if (folder / DATABASE).exists() and not (folder / LOCK).exists():
         raise ConfigError(f"{folder} is the folder of a service; give this worker a folder of its own: --folder")
@@ -72,7 +78,7 @@ def away(
         except BlockingIOError:
             raise ConfigError(f"{folder} is used by another worker; give each a folder of its own: --folder") from None
         jobs = Away(Store(folder), handout, courier, Terms.of(means.model, means.engine), say)
-        if amid:
+        if interrupted:
             courier.patiently(jobs.greet)
         else:
             jobs.greet()
@@ -81,10 +87,10 @@ def away(
 
 
 def dismiss(folder: Path, error: str) -> str | None:
-    """Note that the worker of a folder is to be ended over its job; the next one there lets that fail.
+    """Note that the worker of a folder is killed because of its job; the next worker there reports the job as failed.
 
     Returns:
-        The number of the job, if it had one.
+        The id of the job, if it had one.
 
     Raises:
         OutputError: the folder cannot be written.
@@ -98,7 +104,7 @@ def dismiss(folder: Path, error: str) -> str | None:
 
 
 class Away(Queue):
-    """See above."""
+    """A `Queue` for a remote worker: of its jobs only the current one exists here, and all state is on the server."""
 
     def __init__(
         self, store: Store, handout: Handout, courier: Courier, terms: Terms, say: Callable[[str], None]
@@ -110,27 +116,27 @@ class Away(Queue):
         self._files: list[dict[str, Any]] = []
 
     def greet(self) -> None:
-        """Ask whether this worker is welcome, and what it need not keep.
+        """Register with the server, and remove the files and jobs that it no longer knows.
 
         Raises:
-            RefusedError: it is not.
+            RefusedError: the server refuses this worker.
             UnreachableError: the server does not answer.
         """
         kept = [path.name for part in ("files", "jobs") for path in (self.store.folder / part).iterdir()
-                if NUMBER.fullmatch(path.name)]  # fmt: skip
-        kept = random.sample(kept, min(len(kept), SENT))  # of more, others the next time
-        told = self._courier.ask("hello", {**asdict(self._terms), "kept": kept})
-        self._key, self._greeted = str(told["key"]), time.monotonic()
-        for id in set(told["drop"]) & set(kept):
+                if ID.fullmatch(path.name)]  # fmt: skip
+        kept = random.sample(kept, min(len(kept), MAX_IDS))  # random, so that all get their turn
+        answer = self._courier.ask("hello", {**asdict(self._terms), "kept": kept})
+        self._key, self._greeted = str(answer["key"]), time.monotonic()
+        for id in set(answer["drop"]) & set(kept):
             self.store.remove_file(id, OWNER)
             shutil.rmtree(self.folder(id), ignore_errors=True)
 
     def claim(self, worker: str) -> Work | None:
-        """The job that the engine gives this worker, if it gives one soon.
+        """The job that the engine offers this worker; ``None`` if it offers none within `WAIT` seconds.
 
         Raises:
-            OutputError: there is no room for one.
-            RefusedError: this worker is not welcome any more.
+            OutputError: there is not enough disk space for a job.
+            RefusedError: the server refuses this worker.
         """
         self._require_room(0)
         if time.monotonic() - self._greeted > GREETING:
@@ -138,20 +144,20 @@ class Away(Queue):
         id = self._offered()
         if id is None:
             return None
-        name = f"{worker}-{new_id()[:8]}"  # so that what is late is told from what is not
+        name = f"{worker}-{new_id()[:8]}"  # unique, so that late requests about an earlier attempt are recognised
         try:
-            told = self._courier.patiently(lambda: self._courier.ask(f"jobs/{id}/take", {"name": name}))
+            job = self._courier.patiently(lambda: self._courier.ask(f"jobs/{id}/take", {"name": name}))
         except RefusedError as refusal:
-            if refusal.code == "not_waiting":  # somebody else was faster, or it was cancelled
+            if refusal.code == "not_waiting":  # another worker was faster, or it was cancelled
                 return None
             raise
         now = time.time()
         work = Work(
-            id=id, owner=OWNER, kind=told["kind"], state="running", urgency=0, priority=0, spec=told["spec"], share=0.0,
-            stage="", notes=[], error=None, result=None, worker=told["worker"], lease=None, attempts=1, created=now,
+            id=id, owner=OWNER, kind=job["kind"], state="running", urgency=0, priority=0, spec=job["spec"], share=0.0,
+            stage="", notes=[], error=None, result=None, worker=job["worker"], lease=None, attempts=1, created=now,
             started=now, ended=None, expires=now,
         )  # fmt: skip
-        self._files, self._sent, self._beaten = told["files"], {}, time.monotonic()
+        self._files, self._sent, self._beaten = job["files"], {}, time.monotonic()
         try:
             self._require_room(sum(file["bytes"] for file in self._files))
             write_text(self.store.folder / HELD, json.dumps([work.id, work.worker]))
@@ -161,10 +167,10 @@ class Away(Queue):
         return work
 
     def let_fail(self) -> None:
-        """Say that the job failed over which the worker before this one was ended, if one was.
+        """If the previous worker was killed because of its job (see `dismiss`), report that job as failed.
 
         Raises:
-            RefusedError: this worker is not welcome any more.
+            RefusedError: the server refuses this worker.
         """
         note = self.store.folder / DISMISSED
         if note.exists():
@@ -182,18 +188,18 @@ class Away(Queue):
             time.sleep(WAIT)
             return None
         self._silent = False
-        return id if id is not None and NUMBER.fullmatch(id) else None
+        return id if id is not None and ID.fullmatch(id) else None
 
     def fetch(self, work: Work, show: Show) -> None:
-        """Bring the job's files, unless they are here.
+        """Download the job's files, except those that are here already.
 
         Raises:
-            Dropped: the job is not this worker's any more.
-            OutputError: they cannot be written.
+            Dropped: the job no longer belongs to this worker.
+            OutputError: the files cannot be written.
         """
         for file in self._files:
             id, suffix = str(file["id"]), str(file["suffix"])
-            if not (NUMBER.fullmatch(id) and re.fullmatch(r"\.\w{1,16}", suffix)):
+            if not (ID.fullmatch(id) and re.fullmatch(r"\.\w{1,16}", suffix)):
                 raise ConfigError(f"the server sent an invalid file name, {id}{suffix}; check --server")
             kept = self.store.file(id, OWNER)
             if kept is not None and self.store.path(kept).is_file():
@@ -201,7 +207,7 @@ class Away(Queue):
             folder = self.store.file_folder(id)
             with writing(folder):
                 folder.mkdir(mode=0o700, exist_ok=True)
-            with _ours():
+            with _lost_jobs_dropped():
                 self._courier.fetch(f"jobs/{work.id}/files/{id}", str(work.worker), folder / "part", file["bytes"],
                                     lambda share: show(share, "fetch"))  # fmt: skip
             (folder / "part").replace(folder / f"original{suffix}")
@@ -209,34 +215,34 @@ class Away(Queue):
                 self.store.add_file(id, OWNER, file["kind"], file["name"], suffix, file["bytes"], file["facts"], 0.0)
 
     def deliver(self, work: Work, result: Mapping[str, Any], show: Show) -> None:
-        """Send the results.
+        """Upload the results.
 
         Raises:
-            Dropped: the job is not this worker's any more.
-            RefusedError: the server does not take them.
+            Dropped: the job no longer belongs to this worker.
+            RefusedError: the server refuses them.
         """
         for name in result["files"]:
             file = self.folder(work.id) / name
             if file.is_file() and RESULTS[work.kind].fullmatch(name):
-                with _ours():
+                with _lost_jobs_dropped():
                     self._sent[name] = self._courier.send(f"jobs/{work.id}/results", str(work.worker), file,
                                                           lambda share: show(share, "send"))  # fmt: skip
 
     def beat(self, work: Work, share: float, stage: str) -> bool:
-        """Say that the job is worked on; whether it still should be, as far as is known."""
+        """Send a heartbeat, at most every `EVERY` seconds; returns whether the job is still wanted, as far as known."""
         if time.monotonic() - self._beaten < EVERY:
             return True
         self._beaten = time.monotonic()
-        given = {"worker": work.worker, "share": share, "stage": stage[:400]}
+        values = {"worker": work.worker, "share": share, "stage": stage[:400]}
         try:
-            return bool(self._courier.ask(f"jobs/{work.id}/beat", given, silence=10.0).get("wanted", True))
-        except UnreachableError:  # it may be back soon, and then says whether it waited
+            return bool(self._courier.ask(f"jobs/{work.id}/beat", values, silence=10.0).get("wanted", True))
+        except UnreachableError:  # the server may be back soon, and still know the job
             return True
         except RefusedError as refusal:
-            return refusal.status >= 500  # it failed, which says nothing about the job
+            return refusal.status >= 500  # a failure of the server says nothing about the job
 
     def release(self, work: Work) -> None:
-        """Give the job back, where the server answers; else it finds out by itself."""
+        """Return the job to the queue; if the server does not answer, the lease ends by itself."""
         with suppress(SidganError):
             self._courier.ask(f"jobs/{work.id}/release", {"worker": work.worker}, silence=5.0)
         (self.store.folder / HELD).unlink(missing_ok=True)
@@ -244,10 +250,10 @@ class Away(Queue):
     def finish(
         self, work: Work, result: Mapping[str, Any] | None, error: str | None, notes: Sequence[str], keep: float
     ) -> None:
-        """Say what came of the job, once the results are there; how long they are kept is the server's to say.
+        """Report the outcome of the job, after its results were uploaded; ``keep`` is ignored: the server decides it.
 
         Raises:
-            RefusedError: this worker is not welcome any more.
+            RefusedError: the server refuses this worker, or the report of a failed job.
         """
         self._finish(work.id, str(work.worker), result, error, notes)
 
@@ -255,11 +261,11 @@ class Away(Queue):
         self, id: str, worker: str, result: Mapping[str, Any] | None, error: str | None, notes: Sequence[str]
     ) -> None:
         (self.store.folder / HELD).unlink(missing_ok=True)
-        told = None if result is None else {**result, "files": [name for name in result["files"] if name in self._sent]}
-        given = {"worker": worker, "result": told, "error": error and error[:4000], "digests": self._sent,
-                 "notes": [note[:4000] for note in notes[:200]]}  # fmt: skip
+        sent = None if result is None else {**result, "files": [name for name in result["files"] if name in self._sent]}
+        values = {"worker": worker, "result": sent, "error": error and error[:4000], "digests": self._sent,
+                  "notes": [note[:4000] for note in notes[:200]]}  # fmt: skip
         try:
-            self._courier.patiently(lambda: self._courier.ask(f"jobs/{id}/finish", given, silence=600.0))
+            self._courier.patiently(lambda: self._courier.ask(f"jobs/{id}/finish", values, silence=600.0))
         except RefusedError as refusal:
             if refusal.code == "not_yours":
                 return
@@ -277,8 +283,8 @@ class Away(Queue):
 
 
 @contextmanager
-def _ours() -> Iterator[None]:
-    """A refusal because the job is not this worker's any more ends the work on it without a word."""
+def _lost_jobs_dropped() -> Iterator[None]:
+    """Raise `Dropped` if the server refuses a request because the job no longer belongs to this worker."""
     try:
         yield
     except RefusedError as refusal:

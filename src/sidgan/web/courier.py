@@ -1,4 +1,4 @@
-"""How a worker elsewhere talks to the server: over HTTP, with its secret, and again where nobody answers."""
+"""The HTTP client of a remote worker: sends the workers' secret, resumes transfers, and retries if asked to."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from sidgan.web.limits import RefusedError
 from sidgan.web.settings import LOOPBACK
 from sidgan.web.terms import PIECE
 
-BLOCK = 1 << 20
-SILENCE = 30.0  #: seconds without a byte after which a request is given up
-SLOWEST = 15.0  #: seconds between two attempts at most
-BUSY = (502, 503, 504)  #: answers of a proxy whose server is away
+BLOCK = 1 << 20  #: bytes that are read at a time
+SILENCE = 30.0  #: seconds without data after which a request fails
+MAX_PAUSE = 15.0  #: seconds between two attempts
+UNAVAILABLE = (502, 503, 504)  #: HTTP statuses of a proxy whose server does not answer
 Show = Callable[[float], None]
 T = TypeVar("T")
 
@@ -33,39 +33,45 @@ class UnreachableError(ConfigError):
     """The server does not answer."""
 
 
-class _Stay(urllib.request.HTTPRedirectHandler):
-    """Goes nowhere else: the secret is for one server."""
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """Follows no redirects, since the secret is for one server only."""
 
-    def redirect_request(self, *given: Any) -> None:
-        """Not followed."""
+    def redirect_request(self, *args: Any) -> None:
+        """Do not follow."""
 
 
 class Courier:
-    """Asks one server.
+    """A client of one server.
+
+    Args:
+        server: address, with http or https.
+        secret: secret of the service's workers.
+        say: called with each line for the log.
 
     Raises:
-        ConfigError: it has no such address.
+        ConfigError: ``server`` is not an address.
     """
 
     def __init__(self, server: str, secret: str, say: Callable[[str], None]) -> None:
         parts = urlsplit(server)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.username:
             raise ConfigError(f"--server {server} is not an address; give one such as https://dub.example.org")
-        self._at, self._say = f"{server.rstrip('/')}/api/worker/", say
-        self._server, self._head = server, {"authorization": f"Bearer {secret}"}
-        self._opener = urllib.request.build_opener(_Stay())
+        self._base, self._say = f"{server.rstrip('/')}/api/worker/", say
+        self._server, self._headers = server, {"authorization": f"Bearer {secret}"}
+        self._opener = urllib.request.build_opener(_NoRedirects())
         if parts.scheme == "http" and parts.hostname not in LOOPBACK:
             say(f"{server} does not use https: others on the network can read the videos and the workers' secret")
 
-    def ask(self, path: str, given: Mapping[str, Any], silence: float = SILENCE) -> dict[str, Any]:
-        """What the server says; empty where it says nothing.
+    def ask(self, path: str, values: Mapping[str, Any], silence: float = SILENCE) -> dict[str, Any]:
+        """POST values as JSON; returns the JSON object of the response, or an empty one if its body is empty.
 
         Raises:
-            RefusedError: it says no. UnreachableError: nothing.
+            RefusedError: the server refuses.
+            UnreachableError: it does not answer.
         """
-        data, head = json.dumps(given).encode(), {"content-type": "application/json"}
-        with self._open(path, "POST", data, head, silence) as told:
-            text = self._read(told)
+        data, headers = json.dumps(values).encode(), {"content-type": "application/json"}
+        with self._open(path, "POST", data, headers, silence) as response:
+            text = self._read(response)
         with suppress(ValueError):
             answer = json.loads(text or b"{}")
             if isinstance(answer, dict):
@@ -73,10 +79,10 @@ class Courier:
         raise self._unreachable("what answers is something else")
 
     def patiently(self, call: Callable[[], T]) -> T:
-        """What a call gives, tried until the server answers.
+        """Repeat a call until the server answers, with growing pauses; returns the call's result.
 
         Raises:
-            RefusedError: it says no.
+            RefusedError: the server refuses.
         """
         pause, silent = 0.5, False
         while True:
@@ -85,67 +91,68 @@ class Courier:
             except UnreachableError as error:
                 if not silent:
                     self._say(f"{error}; trying again until it does")
-                silent, pause = True, min(2 * pause, SLOWEST)
+                silent, pause = True, min(2 * pause, MAX_PAUSE)
                 time.sleep(pause)
 
     def fetch(self, path: str, worker: str, out: Path, size: int, show: Show) -> None:
-        """A file of so many bytes; what an earlier attempt left is gone on with.
+        """Download a file of ``size`` bytes; a partial file of an earlier attempt is continued.
 
         Raises:
-            OutputError: it cannot be written. RefusedError: the server says no.
+            OutputError: the file cannot be written.
+            RefusedError: the server refuses.
         """
-        where = f"{path}?{urlencode({'worker': worker})}"
+        url = f"{path}?{urlencode({'worker': worker})}"
         with writing(out):
             out.touch()
 
-        def rest() -> None:
-            there = out.stat().st_size
-            with self._open(where, "GET", None, {"range": f"bytes={there}-"}) as part:
-                if part.status != 206:
-                    there = 0
+        def fetch_rest() -> None:
+            position = out.stat().st_size
+            with self._open(url, "GET", None, {"range": f"bytes={position}-"}) as response:
+                if response.status != 206:
+                    position = 0
                 with writing(out), out.open("r+b") as file:
-                    file.truncate(there)
-                    file.seek(there)
-                    while data := self._read(part):
+                    file.truncate(position)
+                    file.seek(position)
+                    while data := self._read(response):
                         file.write(data)
-                        there += len(data)
-                        show(there / size)
-            if there < size:
+                        position += len(data)
+                        show(position / size)
+            if position < size:
                 raise self._unreachable("it broke off")
 
         while out.stat().st_size < size:
-            self.patiently(rest)
+            self.patiently(fetch_rest)
 
     def send(self, path: str, worker: str, file: Path, show: Show) -> str:
-        """Send a file piece by piece; its SHA-256.
+        """Upload a file in pieces of `PIECE` bytes; returns its SHA-256.
 
         Raises:
-            RefusedError: the server says no.
+            RefusedError: the server refuses.
         """
-        size, at, found = file.stat().st_size, 0, hashlib.sha256()
+        size, at, hash = file.stat().st_size, 0, hashlib.sha256()
         with file.open("rb") as data:
             while piece := data.read(PIECE):
-                where = f"{path}/{quote(file.name)}?{urlencode({'worker': worker, 'at': at})}"
-                self.patiently(partial(self._put, where, piece))
-                found.update(piece)
+                url = f"{path}/{quote(file.name)}?{urlencode({'worker': worker, 'at': at})}"
+                self.patiently(partial(self._put, url, piece))
+                hash.update(piece)
                 at += len(piece)
                 show(at / size)
-        return found.hexdigest()
+        return hash.hexdigest()
 
     def _put(self, path: str, data: bytes) -> None:
         self._open(path, "PUT", data, {}).close()
 
-    def _read(self, answer: Any) -> bytes:
+    def _read(self, response: Any) -> bytes:
         try:
-            data: bytes = answer.read(BLOCK)
+            data: bytes = response.read(BLOCK)
         except (OSError, HTTPException) as error:
             raise self._unreachable(error) from error
         return data
 
     def _open(
-        self, path: str, method: str, data: bytes | None, head: Mapping[str, str], silence: float = SILENCE
+        self, path: str, method: str, data: bytes | None, headers: Mapping[str, str], silence: float = SILENCE
     ) -> Any:
-        request = urllib.request.Request(self._at + path, data, {**self._head, **head}, method=method)
+        request = urllib.request.Request(self._base + path, data, {**self._headers, **headers}, method=method)
         try:
             return self._opener.open(request, timeout=silence)
         except urllib.error.HTTPError as error:
@@ -157,13 +164,13 @@ class Courier:
         with error:
             text = self._read(error)
         try:
-            told = json.loads(text)["error"]
-            code, message = str(told["code"]), str(told["message"])
+            problem = json.loads(text)["error"]
+            code, message = str(problem["code"]), str(problem["message"])
         except (ValueError, KeyError, TypeError):
             code, message = "http", ""
-        if error.code in BUSY or code in ("too_fast", "too_many_guesses"):  # others' guesses, if this secret is right
+        if error.code in UNAVAILABLE or code in ("too_fast", "too_many_guesses"):  # others may have guessed; try again
             return self._unreachable(f"it answers {error.code}")
-        if code == "http":  # what answers is no service, or one that has no such address
+        if code == "http":  # not a service, or one without the routes for remote workers
             message = (f"{self._server} answers {error.code}: no service there takes workers; check --server, and that "
                        "it was started with --queue and --worker-secret")  # fmt: skip
         return RefusedError(error.code, code, message)

@@ -1,4 +1,4 @@
-"""What stands before everything: who may call by which name, how often, and what every answer carries."""
+"""Middleware in front of everything: checks of host, origin, size and rate of requests, and security headers."""
 
 from __future__ import annotations
 
@@ -13,27 +13,26 @@ from sidgan.web.limits import Pace
 from sidgan.web.settings import Service
 from sidgan.web.terms import PIECE
 
-PAGE = (
+PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; media-src 'self' blob:; "
     "connect-src 'self'; form-action 'none'; frame-ancestors 'none'; base-uri 'none'"
 )
-#: A report is a page of its own with its style and pictures in it, and nothing that runs.
-REPORT = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox; frame-ancestors 'none'"
+#: For reports, which are self-contained pages with inline style and images, and no scripts.
+REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox; frame-ancestors 'none'"
 HEADERS = {
     "x-content-type-options": "nosniff", "referrer-policy": "no-referrer", "x-frame-options": "DENY",
     "cross-origin-opener-policy": "same-origin", "cross-origin-resource-policy": "same-origin",
     "permissions-policy": "microphone=(self), camera=(), geolocation=(), display-capture=()",
 }  # fmt: skip
-READING = ("GET", "HEAD", "OPTIONS")
-LETTER = 1 << 16  #: bytes of a request that is not an upload; those are counted as they come
+SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+MAX_BODY = 1 << 16  #: bytes of a request that is not an upload; uploads are counted as they arrive
 
 
 class Guard:
-    """Wraps the application.
+    """ASGI middleware around the application.
 
-    It refuses names that the service is not known by, since a stranger's page could otherwise reach a service on
-    loopback by a name of its own; requests that another site's page sends; large bodies where none belong; and whoever
-    asks too often.
+    It refuses unknown host names, since another site could otherwise reach a service on loopback through a host name
+    of its own (DNS rebinding); cross-site requests; bodies that are too large; and clients that send too many requests.
     """
 
     def __init__(self, app: ASGIApp, service: Service) -> None:
@@ -41,7 +40,7 @@ class Guard:
         self._pace = Pace(service.limits.requests, service.limits.burst)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer, or let it through."""
+        """Refuse a request, or pass it to the application; add security headers to every response."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -52,7 +51,7 @@ class Guard:
                 out = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     out.setdefault(name, value)
-                out.setdefault("content-security-policy", PAGE)
+                out.setdefault("content-security-policy", PAGE_POLICY)
                 out.setdefault("cache-control", "no-store")
             await send(message)
 
@@ -62,22 +61,23 @@ class Guard:
             return
         status, code, message, wait = refusal
         body = json.dumps({"error": {"code": code, "message": message}}).encode()
-        given = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-        given += [(b"retry-after", str(math.ceil(wait)).encode())] if wait else []
-        await answer({"type": "http.response.start", "status": status, "headers": given})
+        extra = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+        extra += [(b"retry-after", str(math.ceil(wait)).encode())] if wait else []
+        await answer({"type": "http.response.start", "status": status, "headers": extra})
         await answer({"type": "http.response.body", "body": body})
 
     def _refusal(self, scope: Scope, headers: Headers) -> tuple[int, str, str, float] | None:
+        """Status, code, message and seconds to wait; ``None`` if the request may pass."""
         host = headers.get("host", "")
-        if (_parts(f"//{host}").hostname or "") not in self._hosts:
+        if (_split(f"//{host}").hostname or "") not in self._hosts:
             return 421, "unknown_host", "this service is not known by that name; its owner can add it: --name", 0
         origin = headers.get("origin")
-        if scope["method"] not in READING and origin is not None and _parts(origin).netloc != host:
+        if scope["method"] not in SAFE_METHODS and origin is not None and _split(origin).netloc != host:
             return 403, "cross_site", "this request comes from the page of another site", 0
         stated = headers.get("content-length", "" if "transfer-encoding" in headers else "0")
-        most = PIECE if scope["path"].startswith("/api/worker/") else LETTER
-        if scope["path"] != "/api/files" and not (stated.isdecimal() and len(stated) < 9 and int(stated) <= most):
-            return 413, "too_large", f"say how long the request is, and send at most {most >> 10} KiB", 0
+        limit = PIECE if scope["path"].startswith("/api/worker/") else MAX_BODY
+        if scope["path"] != "/api/files" and not (stated.isdecimal() and len(stated) < 9 and int(stated) <= limit):
+            return 413, "too_large", f"send a Content-Length header, and at most {limit >> 10} KiB", 0
         client = scope.get("client")
         wait = self._pace.wait(client[0] if client else "")
         if wait:
@@ -85,8 +85,8 @@ class Guard:
         return None
 
 
-def _parts(address: str) -> SplitResult:
-    """The parts of an address; none of what is no address, which no name and no host is equal to."""
+def _split(address: str) -> SplitResult:
+    """The parts of an address; empty parts, which match no host, if it is not a valid one."""
     try:
         return urlsplit(address)
     except ValueError:

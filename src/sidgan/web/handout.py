@@ -1,9 +1,9 @@
-"""The queue engine between a service and its workers elsewhere: Redis, or what speaks like it.
+"""The queue engine between a service and its remote workers: Redis or a compatible server.
 
-It holds one thing: the number of the job that is next, where one waits. Workers wait for it without asking again and
-again; the one that has waited longest gets it, and then asks the server for the job. So whatever the engine loses or
-tells twice, no job is lost or done twice: which job is whose stands in the service's own file alone, and nothing that
-others must not see is in the engine.
+It holds one thing: the id of the next job, if one is waiting. Workers block on it instead of polling; the one that has
+waited longest gets the id, and then asks the server for the job. Which worker has which job is recorded only in the
+service's database. So if the engine loses an id or delivers it twice, no job is lost or done twice, and the engine
+contains nothing confidential.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from sidgan.errors import ConfigError, OutputError
 from sidgan.web.queue import Queue
 
 INSTALL = "pip install 'sidgan[queue]'"
-TICK = 0.25  #: seconds between two looks at what is next
-KEPT = 10  #: seconds after which the engine forgets the number of a server that has died
-SILENCE = 30.0  #: seconds without an answer after which the engine is not there
+TICK = 0.25  #: seconds between two queries for the next job
+EXPIRY = 10  #: seconds after which an id expires if the server that offered it has died
+SILENCE = 30.0  #: seconds without an answer after which a request to the engine fails
 
 
 class EngineError(ConfigError):
@@ -29,10 +29,10 @@ class EngineError(ConfigError):
 
 
 class Handout:
-    """The engine at an address such as ``redis://host:6379/0``, or ``rediss://`` with TLS.
+    """A client of the engine at an address such as ``redis://host:6379/0``, or ``rediss://`` with TLS.
 
     Raises:
-        EngineError: no address of one, or the package for it is not installed.
+        EngineError: the address is invalid, or the package `redis` is not installed.
     """
 
     def __init__(self, address: str) -> None:
@@ -54,37 +54,37 @@ class Handout:
                               "redis://host:6379/0") from None  # fmt: skip
 
     def check(self) -> None:
-        """Raise `EngineError` where it does not answer."""
+        """Raise `EngineError` if the engine does not answer."""
         try:
             self._redis.ping()
         except self._errors as error:
             raise self._unreachable(error) from error
 
     def offer(self, key: str, id: str | None) -> None:
-        """Let the next worker have this number, and no earlier one; ``None``: nobody anything.
+        """Offer a job id to the next worker, instead of any earlier one; with ``None``, offer nothing.
 
         Raises:
-            EngineError: it does not answer.
+            EngineError: the engine does not answer.
         """
         try:
             if id is None:
                 self._redis.delete(key)
             elif self._redis.lrange(key, 0, -1) == [id]:
-                self._redis.expire(key, KEPT)
+                self._redis.expire(key, EXPIRY)
             else:
-                with self._redis.pipeline() as all_or_nothing:
-                    all_or_nothing.delete(key)
-                    all_or_nothing.rpush(key, id)
-                    all_or_nothing.expire(key, KEPT)
-                    all_or_nothing.execute()
+                with self._redis.pipeline() as transaction:
+                    transaction.delete(key)
+                    transaction.rpush(key, id)
+                    transaction.expire(key, EXPIRY)
+                    transaction.execute()
         except self._errors as error:
             raise self._unreachable(error) from error
 
     def next(self, key: str, wait: int) -> str | None:
-        """The number that is offered, for this worker alone; ``None`` where there is none within ``wait`` s.
+        """Take the offered job id; ``None`` if there is none within ``wait`` seconds.
 
         Raises:
-            EngineError: it does not answer.
+            EngineError: the engine does not answer.
         """
         try:
             found = self._redis.blpop([key], timeout=wait)
@@ -94,11 +94,11 @@ class Handout:
 
     def _unreachable(self, error: Exception) -> EngineError:
         reason = " ".join(str(error).split()).rstrip(".")
-        return EngineError(f"the queue engine at {self.shown} does not answer ({reason}); start it, or mind --queue")
+        return EngineError(f"the queue engine at {self.shown} does not answer ({reason}); start it, or check --queue")
 
 
 class Feeder:
-    """Offers the job that is next, for as long as the server runs. Use it as a context manager."""
+    """A thread that offers the next job to remote workers while the server runs. Use it as a context manager."""
 
     def __init__(self, queue: Queue, handout: Handout, key: str, say: Callable[[str], None]) -> None:
         self._queue, self._handout, self._key, self._say = queue, handout, key, say
@@ -113,7 +113,7 @@ class Feeder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Offer nothing any more."""
+        """Stop offering jobs."""
         self._stop.set()
         self._thread.join()
 

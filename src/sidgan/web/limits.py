@@ -1,4 +1,4 @@
-"""What a user may ask for, and how often."""
+"""Limits for users: sizes and counts, request rates, wrong tokens, and simultaneous uploads and streams."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from dataclasses import dataclass
 
 from sidgan.errors import SidganError
 
-KNOWN = 10_000  #: addresses whose pace is remembered
+KNOWN = 10_000  #: keys that are remembered, such as network addresses
 
 
 class RefusedError(SidganError):
-    """A request that is not granted.
+    """A request is refused.
 
     Attributes:
-        status: of the HTTP response.
+        status: HTTP status.
         code: one word for programs.
     """
 
@@ -27,20 +27,23 @@ class RefusedError(SidganError):
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What a service grants.
+    """The limits of a service; upper limits, unless stated otherwise.
 
     Attributes:
         upload: bytes of a file.
         seconds: length of a video or voice.
-        pixels: of a picture.
-        rate: frames in a second, on average.
-        files, bytes: that one user may keep.
-        jobs: that one user may have waiting and running. waiting: of all users together.
-        uploads: that one user may send at a time. all_uploads: of all users together.
-        streams: of events that one user may listen to.
-        silence: seconds without a byte after which an upload is given up.
-        requests: in a second from one address, on average. burst: at once.
-        adapt: minutes of adaptation.
+        pixels: pixels of a frame.
+        rate: average frames per second.
+        files, bytes: number and total size of the files of one user.
+        jobs: unfinished jobs of one user.
+        waiting: unfinished jobs of all users together.
+        uploads: simultaneous uploads of one user.
+        all_uploads: simultaneous uploads of all users together.
+        streams: simultaneous event streams of one user.
+        silence: seconds without data after which an upload is dropped.
+        requests: average requests per second from one address.
+        burst: requests at once from one address.
+        adapt: minutes of adaptation to a face.
         keep: hours that files are kept after they were last used, and results after they were made.
         spare: bytes that must stay free on the disk.
     """
@@ -65,18 +68,18 @@ class Limits:
 
 
 class Pace:
-    """Lets so many through in a second, by key; whoever waited may do ``burst`` at once.
+    """Rate limiter (token bucket): ``rate`` requests per second on average for each key, and up to ``burst`` at once.
 
-    Memory is bounded: of more than `KNOWN` keys, those that were not seen for longest are forgotten.
+    Memory is bounded: beyond `KNOWN` keys, the least recently seen key is forgotten.
     """
 
     def __init__(self, rate: float, burst: float) -> None:
         self._rate, self._burst = rate, burst
-        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()  #: key -> requests left, and when that was
         self._lock = threading.Lock()
 
     def wait(self, key: str, *, counts: bool = True) -> float:
-        """Seconds until ``key`` may ask again: 0 where it may now, which counts unless it is to be told only."""
+        """Seconds until a request of ``key`` is allowed; 0 if it is allowed now, which uses it up if it ``counts``."""
         with self._lock:
             now = time.monotonic()
             left, last = self._left.pop(key, (self._burst, now))
@@ -89,35 +92,35 @@ class Pace:
 
 
 class Guesses:
-    """Wrong secrets: ten at once from an address, and ten in a minute; after that none from there is judged.
+    """Limits wrong secrets from one address to ten at once and ten per minute.
 
-    A right one has to wait as well then, or guessing would cost nothing. One that came from the same address before
-    need not: whoever guesses locks out nobody beside them.
+    Beyond that, a right secret has to wait as well, since guessing could continue otherwise. A secret that was accepted
+    from the same address before need not wait, so that an attacker cannot lock out users with the same address.
     """
 
     def __init__(self) -> None:
         self._pace = Pace(1 / 6, 10)
-        self._welcome: set[tuple[str, str]] = set()
+        self._accepted: set[tuple[str, str]] = set()
 
     def judge(self, address: str, secret: str, *, right: bool) -> None:
-        """Let a secret, or its hash, be judged.
+        """Count an attempt with a secret, or with its hash; ``right`` tells whether it is correct.
 
         Raises:
-            RefusedError: not now.
+            RefusedError: too many wrong secrets came from this address.
         """
-        if right and (address, secret) in self._welcome:
+        if right and (address, secret) in self._accepted:
             return
         wait = self._pace.wait(address, counts=not right)
         if wait:
             raise RefusedError(429, "too_many_guesses", f"too many wrong tokens from your address; wait {wait:.0f} s")
         if right:
-            if len(self._welcome) > KNOWN:
-                self._welcome.clear()
-            self._welcome.add((address, secret))
+            if len(self._accepted) > KNOWN:
+                self._accepted.clear()
+            self._accepted.add((address, secret))
 
 
 class Seats:
-    """Counts who does something at the moment: so many of one key, so many together."""
+    """Limits simultaneous activities: at most ``each`` per key, and ``together`` in all."""
 
     def __init__(self, each: int, together: int) -> None:
         self._each, self._together = each, together
@@ -125,7 +128,7 @@ class Seats:
         self._lock = threading.Lock()
 
     def take(self, key: str) -> bool:
-        """Whether there is a place; `leave` gives it back."""
+        """Take a place, and return true, if one is free; `leave` gives it back."""
         with self._lock:
             free = self._taken.get(key, 0) < self._each and sum(self._taken.values()) < self._together
             if free:

@@ -1,4 +1,4 @@
-"""How much memory a worker holds, seen from outside: what it does may leave it no moment to look itself."""
+"""The memory of a worker, measured from another process: libraries may block the worker's own threads for too long."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ import psutil
 
 
 def held(pid: int) -> int:
-    """Bytes of main memory that a process and those it started hold; 0 where it is gone."""
+    """Bytes of resident memory of a process and its descendants; 0 if it no longer exists."""
     total = 0
-    for process in _family(pid):
+    for process in _process_tree(pid):
         with suppress(psutil.Error):
             total += process.memory_info().rss
     return total
 
 
 def kill(pid: int) -> None:
-    """End a process and those it started, at once."""
-    for process in _family(pid):
+    """Kill a process and its descendants."""
+    for process in _process_tree(pid):
         with suppress(psutil.Error):
             process.kill()
 
 
-def _family(pid: int) -> Iterator[psutil.Process]:
-    """The processes that one started, then itself: a helper may go on when what started it is gone."""
+def _process_tree(pid: int) -> Iterator[psutil.Process]:
+    """The descendants of a process, then itself: descendants may survive it, and cannot be found afterwards."""
     with suppress(psutil.Error):
         first = psutil.Process(pid)
         yield from first.children(recursive=True)

@@ -1,7 +1,7 @@
-"""Looks at a stranger's file in a process of its own, with little memory and time, before anybody else opens it.
+"""Examines each uploaded file in a separate process with limited memory and time, before anything else opens it.
 
-A file made to harm ends that process at worst; the next one gets a new process. `sidgan.web.probing` is that process: a
-line with a path goes in, a line of JSON comes out.
+A malicious file can at worst crash that process; the next file then gets a new one. The process runs
+`sidgan.web.probing`: it reads one line of JSON with a path for each file, and writes one line of JSON.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from starlette.concurrency import run_in_threadpool
 
 from sidgan.web.limits import Limits, RefusedError
 
-PARALLEL = 2  #: files that are looked at at a time
-#: Seconds after which a process that says nothing is ended, with those that its start takes. Where the system lets it,
-#: it ends itself earlier, see `sidgan.web.probing`, and also when the server is gone.
+PARALLEL = 2  #: files that are examined at the same time
+#: Seconds after which a process without an answer is killed; includes its start. On systems with alarm signals it ends
+#: itself earlier (see `sidgan.web.probing`), also if the server has died.
 SECONDS = 40.0
 
 
 class Prober:
-    """A few such processes, started when they are needed."""
+    """A pool of such processes, started on demand."""
 
     def __init__(self, parallel: int = PARALLEL) -> None:
         self._idle: queue.Queue[subprocess.Popen[str] | None] = queue.Queue()
@@ -38,24 +38,25 @@ class Prober:
         self._free = asyncio.Semaphore(parallel)
 
     async def look(self, path: Path, kind: str, name: str, limits: Limits) -> dict[str, Any]:
-        """What a file is; whoever waits for a process waits here, not in one of the threads that all requests share.
+        """Examine a file. Waiting for a free process blocks none of the threads that all requests share.
 
         Args:
-            path: the file, with a name of the service's own.
+            path: the file, under a name that the service chose.
             kind: ``video`` or ``voice``.
-            name: what its user calls it.
+            name: the user's name of the file, for messages.
+            limits: what is allowed.
 
         Returns:
-            ``suffix``, ``seconds``, ``sound`` and, of a video, ``width``, ``height``, ``rate``. The file now has the
-            name ``original`` and that suffix.
+            ``suffix``, ``seconds``, ``sound`` and, for a video, ``width``, ``height`` (px) and ``rate`` (frames per
+            second). The file is renamed to ``original`` with that suffix.
 
         Raises:
-            RefusedError: it is not what it should be, or exceeds the limits.
+            RefusedError: the file is not of this kind, exceeds the limits, or cannot be read.
         """
         async with self._free:
-            return await run_in_threadpool(self._looked, path, kind, name, limits)
+            return await run_in_threadpool(self._examine, path, kind, name, limits)
 
-    def _looked(self, path: Path, kind: str, name: str, limits: Limits) -> dict[str, Any]:
+    def _examine(self, path: Path, kind: str, name: str, limits: Limits) -> dict[str, Any]:
         child, line = self._idle.get_nowait(), ""
         try:
             if child is None or child.poll() is not None:
@@ -65,9 +66,9 @@ class Prober:
                 )  # fmt: skip
             assert child.stdin is not None
             assert child.stdout is not None
-            most = round(limits.seconds * limits.rate)
-            with suppress(OSError), _ended(child, SECONDS):
-                child.stdin.write(json.dumps([str(path), kind, limits.pixels, most, limits.seconds]) + "\n")
+            max_frames = round(limits.seconds * limits.rate)
+            with suppress(OSError), _killed_after(SECONDS, child):
+                child.stdin.write(json.dumps([str(path), kind, limits.pixels, max_frames, limits.seconds]) + "\n")
                 child.stdin.flush()
                 line = child.stdout.readline()
         finally:
@@ -78,14 +79,14 @@ class Prober:
             self._idle.put(child)
         if not line:
             raise RefusedError(422, "unusable", f"{name} takes too much time or memory to check; convert it to mp4")
-        told: dict[str, Any] = json.loads(line)
-        if "error" in told:
-            own = rf"{re.escape(str(path.parent))}/\w+(\.\w+)?"
-            raise RefusedError(422, "unusable", re.sub(own, lambda found: name, told["error"]))
-        return told
+        facts: dict[str, Any] = json.loads(line)
+        if "error" in facts:
+            own_path = rf"{re.escape(str(path.parent))}/\w+(\.\w+)?"
+            raise RefusedError(422, "unusable", re.sub(own_path, lambda found: name, facts["error"]))
+        return facts
 
     def close(self) -> None:
-        """End the processes; a service that is started again starts new ones."""
+        """Kill the idle processes; the prober can still be used, and starts new ones."""
         idle = []
         with suppress(queue.Empty):
             while True:
@@ -98,8 +99,8 @@ class Prober:
 
 
 @contextmanager
-def _ended(child: subprocess.Popen[str], seconds: float) -> Iterator[None]:
-    """End a process when the block takes longer than so many seconds."""
+def _killed_after(seconds: float, child: subprocess.Popen[str]) -> Iterator[None]:
+    """Kill a process if the block takes longer than ``seconds``."""
     timer = threading.Timer(seconds, child.kill)
     timer.start()
     try:

@@ -1,4 +1,4 @@
-"""The process that `sidgan.web.prober` starts: it looks at files, and may be ended by any of them."""
+"""The process that `sidgan.web.prober` starts: it examines uploaded files, any of which may crash it."""
 
 from __future__ import annotations
 
@@ -13,27 +13,34 @@ from sidgan import media
 from sidgan.errors import SidganError
 from sidgan.portable import bound_memory
 
-SECONDS = 20  #: for one file, by the clock
+SECONDS = 20  #: wall time for one file
 MEMORY = 3 << 30  #: bytes of address space; libraries and threads take 1 GB of it before the first file
-SMALLEST = 64  #: px
+MIN_SIZE = 64  #: px, width and height of a video
 
 
-def judged(path: Path, kind: str, pixels: int, most: int, seconds: float) -> dict[str, Any]:
-    """Facts about a file, which gets its name for good: FFmpeg goes by names too, so it is looked at under that one.
+def examine(path: Path, kind: str, pixels: int, max_frames: int, seconds: float) -> dict[str, Any]:
+    """Facts about a file, see `Prober.look`.
+
+    The file is first renamed to its final name: FFmpeg also goes by names, so it must be examined under that name.
+
+    Args:
+        path: the file.
+        kind: ``video`` or ``voice``.
+        pixels, max_frames, seconds: limits of frame size, frame count and length.
 
     Raises:
-        SidganError: it is not of its kind, or exceeds a limit.
+        SidganError: the file is not of this kind, or exceeds a limit.
     """
-    path = path.rename(path.with_name(f"original{media.stated(path, most).suffix}"))
-    found = media.stated(path, most)
+    path = path.rename(path.with_name(f"original{media.stated(path, max_frames).suffix}"))
+    found = media.stated(path, max_frames)
     if kind == "video" and not found.frames:
         raise SidganError(f"{path} has no moving picture; give a video, such as mp4, mov, mkv or webm")
     if kind == "voice" and not found.sound:
         raise SidganError(f"{path} has no sound; give a recording of speech, or a video with sound")
     if found.seconds > seconds:
         raise SidganError(f"{path} lasts {found.seconds:.0f} s; only {seconds:.0f} s are allowed: give a part of it")
-    if found.frames > most:
-        raise SidganError(f"{path} has more than the allowed {most} frames; give a part of it")
+    if found.frames > max_frames:
+        raise SidganError(f"{path} has more than the allowed {max_frames} frames; give a part of it")
     if found.frames and not found.width * found.height:
         raise SidganError(f"{path} has frames of an impossible size; convert it to mp4")
     if found.width * found.height > pixels:
@@ -43,8 +50,8 @@ def judged(path: Path, kind: str, pixels: int, most: int, seconds: float) -> dic
     if kind == "video":
         clip = media.probe(path)
         facts |= {"width": clip.width, "height": clip.height, "rate": round(float(clip.frame_rate), 3)}
-        if clip.width * clip.height > pixels or min(clip.width, clip.height) < SMALLEST:
-            raise SidganError(f"{path} is {clip.width} x {clip.height} px; give a video of {SMALLEST} px to "
+        if clip.width * clip.height > pixels or min(clip.width, clip.height) < MIN_SIZE:
+            raise SidganError(f"{path} is {clip.width} x {clip.height} px; give a video of {MIN_SIZE} px to "
                               f"{pixels / 1e6:.1f} million px")  # fmt: skip
     if kind == "voice":
         next(media.decode_audio(path), None)
@@ -52,23 +59,23 @@ def judged(path: Path, kind: str, pixels: int, most: int, seconds: float) -> dic
 
 
 def main() -> None:
-    """Answer until nobody asks."""
+    """Examine files until stdin is closed."""
     bound_memory(MEMORY)
     for line in sys.stdin:
-        path, *how = json.loads(line)
-        _wake(SECONDS)
+        path, *arguments = json.loads(line)
+        _set_alarm(SECONDS)
         try:
-            told = judged(Path(path), *how)
+            answer = examine(Path(path), *arguments)
         except SidganError as error:
-            told = {"error": " ".join(str(error).split())}
+            answer = {"error": " ".join(str(error).split())}
         except (MemoryError, ValueError, OSError, ArithmeticError) as error:
-            told = {"error": f"{path} cannot be read ({type(error).__name__}); convert it to mp4"}
-        _wake(0)
-        print(json.dumps(told), flush=True)
+            answer = {"error": f"{path} cannot be read ({type(error).__name__}); convert it to mp4"}
+        _set_alarm(0)
+        print(json.dumps(answer), flush=True)
 
 
-def _wake(seconds: int) -> None:
-    """End the process in so many seconds, whatever it is in the middle of: nobody handles the signal; never with 0."""
+def _set_alarm(seconds: int) -> None:
+    """Let the unhandled SIGALRM end the process in ``seconds``; 0 cancels the alarm."""
     if sys.platform != "win32":
         signal.alarm(seconds)
 

@@ -1,14 +1,14 @@
-"""Jobs: who may have how many, who is next, who is at work, and what became of them.
+"""The job queue: states, limits, order, leases and results.
 
 ::
 
     waiting ─ claim ─▶ running ─ finish ─▶ done | failed
-       ▲                  │ release, or the worker is gone
+       ▲                  │ release, or the worker has died
        └──────────────────┘            cancel: from waiting and running; retry: from failed and cancelled
 
-A worker that lives says so by its lease. One that does not is found by the lock file that it no longer holds, on its
-own machine at once, or after the lease, and its job waits again. A worker that does not share the folder has a
-`sidgan.web.away.Away` in place of this, which asks the server (`sidgan.web.remote`), which asks this.
+A worker renews its job's lease by heartbeats. If it dies, its job goes back to waiting: on the same machine at once,
+since the worker's lock file is no longer locked; elsewhere when the lease ends. A remote worker uses a
+`sidgan.web.away.Away` instead of this class, which sends requests to the server (`sidgan.web.remote`), which uses this.
 """
 
 from __future__ import annotations
@@ -31,28 +31,32 @@ from sidgan.types import Show
 from sidgan.web.limits import Limits, RefusedError
 from sidgan.web.store import Store, new_id
 
-LEASE = 60.0  #: seconds after which a worker that said nothing is taken for dead
-REMOTE = "remote:"  #: what names of workers begin with that do not share the folder
-ATTEMPTS = 3  #: workers that may die over a job
-URGENCY = {"look": 2, "frame": 2, "preview": 1, "dub": 0}  #: people wait for the first ones
-OPEN = ("waiting", "running")
+LEASE = 60.0  #: seconds without a heartbeat after which a worker counts as dead
+REMOTE = "remote:"  #: prefix of the names of remote workers
+ATTEMPTS = 3  #: a job fails when this many workers have died while doing it
+URGENCY = {"look": 2, "frame": 2, "preview": 1, "dub": 0}  #: higher is first: users wait for short jobs
+UNFINISHED = ("waiting", "running")
 ENDED = ("done", "failed", "cancelled")
 
 
 @dataclass(frozen=True)
 class Work:
-    """A job as it stands.
+    """A snapshot of a job. Times are seconds since the epoch.
 
     Attributes:
         kind: ``look``, ``frame``, ``preview`` or ``dub``.
-        state: see above.
+        state: ``waiting``, ``running``, ``done``, ``failed`` or ``cancelled``.
+        urgency: see `URGENCY`.
         priority: -1 to 1, among the jobs of one owner.
-        spec: what is to be done.
-        share, stage: how far it is, 0 to 1 of a stage.
-        notes: lines that a user should read.
+        spec: the order as JSON values, see `sidgan.web.schema`.
+        share, stage: progress, 0 to 1 of the named stage.
+        notes: lines for the user.
         error: why it failed.
-        result: what came of it; ``files``: names of the files that its owner may fetch.
-        attempts: workers that began it.
+        result: JSON values; ``files`` lists the files that the owner may download.
+        worker: name of the worker that has the job, or had it before its lease ended.
+        lease: when the worker counts as dead, unless it renews the lease.
+        attempts: number of workers that started it.
+        expires: when the job and its results are removed.
     """
 
     id: str
@@ -83,43 +87,43 @@ class Queue:
         self.store = store
 
     def folder(self, id: str) -> Path:
-        """Where a job's results lie."""
+        """The folder of a job's results."""
         return self.store.folder / "jobs" / id
 
     # ----------------------------------------------------------------------------------------------------- for owners
 
     def add(self, owner: str, kind: str, spec: Mapping[str, Any], priority: int, limits: Limits) -> Work:
-        """Let a job wait.
+        """Add a job to the queue.
 
         Raises:
-            RefusedError: there are too many already, or one of its files was removed meanwhile.
+            RefusedError: there are too many unfinished jobs, or one of the job's files was removed meanwhile.
         """
         now, id, keep = time.time(), new_id(), limits.keep * 3600
         with self.store.transaction() as db:
             _require_place(db, owner, limits)
-            if not _keep_files(db, owner, spec, now + keep):
+            if not _extend_expiry(db, owner, spec, now + keep):
                 raise RefusedError(404, "no_file", "one of the files was removed meanwhile; upload it again")
             db.execute(
                 "insert into job (id, owner, kind, state, urgency, priority, spec, created, expires) "
                 "values (?, ?, ?, 'waiting', ?, ?, ?, ?, ?)",
                 (id, owner, kind, URGENCY[kind], priority, json.dumps(spec), now, now + keep),
             )  # fmt: skip
-        return self._must(id)
+        return self._read(id)
 
     def jobs(self, owner: str) -> list[Work]:
-        """All of somebody's jobs, the newest first."""
+        """All jobs of an owner, the newest first."""
         with self.store.reading() as db:
             rows = db.execute("select * from job where owner = ? order by created desc", (owner,)).fetchall()
         return [_work(row) for row in rows]
 
     def get(self, id: str, owner: str) -> Work | None:
-        """One job, where it is there and theirs."""
+        """A job; ``None`` if there is none with this id, or it has another owner."""
         with self.store.reading() as db:
             row = db.execute("select * from job where id = ? and owner = ?", (id, owner)).fetchone()
         return None if row is None else _work(row)
 
     def ahead(self, work: Work) -> int:
-        """How many jobs come before one that waits, about: others' fairness may change it."""
+        """About how many jobs come before a waiting one; fairness between users may change the order."""
         with self.store.reading() as db:
             row = db.execute(
                 "select count(*) from job where state = 'waiting' and (urgency > ? or urgency = ? and created < ?)",
@@ -128,14 +132,14 @@ class Queue:
         return int(row[0])
 
     def cancel(self, id: str, owner: str) -> bool:
-        """Stop a job; whether it was one that could be stopped. A worker notices within a second or two."""
-        return self._change(id, owner, OPEN, "state = 'cancelled', ended = ?, worker = null", (time.time(),))
+        """Cancel an unfinished job; its worker notices at the next heartbeat. Returns false if it is not unfinished."""
+        return self._change(id, owner, UNFINISHED, "state = 'cancelled', ended = ?, worker = null", (time.time(),))
 
     def retry(self, id: str, owner: str, limits: Limits) -> bool:
-        """Let a job that failed or was cancelled wait again; it goes on where it was.
+        """Queue a failed or cancelled job again, to be resumed; false if it is in another state.
 
         Raises:
-            RefusedError: its files are gone, or there are too many jobs already, as for a new one.
+            RefusedError: one of its files was removed, or there are too many unfinished jobs.
         """
         expires = time.time() + limits.keep * 3600
         with self.store.transaction() as db:
@@ -144,58 +148,58 @@ class Queue:
             if row is None:
                 return False
             _require_place(db, owner, limits)
-            if not _keep_files(db, owner, json.loads(row["spec"]), expires):
+            if not _extend_expiry(db, owner, json.loads(row["spec"]), expires):
                 raise RefusedError(410, "gone", "a file of this job was deleted; upload it and make a new job")
             db.execute("update job set state = 'waiting', error = null, attempts = 0, ended = null, worker = null, "
                        "expires = ? where id = ?", (expires, id))  # fmt: skip
         return True
 
     def prefer(self, id: str, owner: str, priority: int) -> bool:
-        """Set the priority of an unfinished job."""
-        return self._change(id, owner, OPEN, "priority = ?", (priority,))
+        """Set the priority of an unfinished job; false if it is in another state."""
+        return self._change(id, owner, UNFINISHED, "priority = ?", (priority,))
 
     def remove(self, id: str, owner: str) -> bool:
-        """Forget a job that is over, with its results."""
+        """Delete a job that has ended, with its results; false if it is in another state."""
         with self.store.transaction() as db:
-            done = db.execute("delete from job where id = ? and owner = ? and state in ('done', 'failed', 'cancelled')",
-                              (id, owner))  # fmt: skip
-            found = bool(done.rowcount)
-        if found:
+            cursor = db.execute("delete from job where id = ? and owner = ? and state in "
+                                "('done', 'failed', 'cancelled')", (id, owner))  # fmt: skip
+            deleted = bool(cursor.rowcount)
+        if deleted:
             shutil.rmtree(self.folder(id), ignore_errors=True)
-        return found
+        return deleted
 
     # ---------------------------------------------------------------------------------------------------- for workers
 
     def claim(self, worker: str) -> Work | None:
-        """The job that is next, for a worker to do; ``None`` where none waits.
+        """Give the next job to a worker; ``None`` if no job is waiting.
 
-        Urgent kinds come first; then whoever has the fewest at work; then their own priority; then the oldest.
+        The order: most urgent kind, then the user with the fewest running jobs, then the user's own priority, then age.
         """
         now = time.time()
         with self.store.transaction() as db:
-            self._take_back(db, now)
-            id = _first(db)
+            self._requeue_lost(db, now)
+            id = _next_id(db)
             if id is None:
                 return None
-            _begin(db, id, worker, now)
-        return self._must(id)
+            _start(db, id, worker, now)
+        return self._read(id)
 
     def next(self) -> str | None:
-        """The job that `claim` would give."""
+        """The id of the job that `claim` would give out."""
         with self.store.transaction() as db:
-            self._take_back(db, time.time())
-            return _first(db)
+            self._requeue_lost(db, time.time())
+            return _next_id(db)
 
     def take(self, id: str, worker: str) -> Work | None:
-        """One job, for a worker to do, where it still waits."""
+        """Give a certain job to a worker; ``None`` if it is not waiting."""
         with self.store.transaction() as db:
             if db.execute("select 1 from job where id = ? and state = 'waiting'", (id,)).fetchone() is None:
                 return None
-            _begin(db, id, worker, time.time())
-        return self._must(id)
+            _start(db, id, worker, time.time())
+        return self._read(id)
 
     def held(self, id: str, worker: str) -> Work | None:
-        """A job that a worker is at, or was taken from as it said nothing, and that nobody else has begun since."""
+        """A job that a worker has, with its lease renewed if it had ended and nobody else has started the job since."""
         with self.store.transaction() as db:
             db.execute("update job set state = 'running', lease = ? where id = ? and worker = ? and state = 'waiting'",
                        (time.time() + LEASE, id, worker))  # fmt: skip
@@ -204,28 +208,28 @@ class Queue:
         return None if row is None else _work(row)
 
     def renew(self) -> None:
-        """Let workers elsewhere, who could not reach a server that was stopped, say in time that they live."""
+        """Renew the leases of all remote workers, at the start of a server that they could not reach meanwhile."""
         with self.store.transaction() as db:
             db.execute("update job set lease = ? where state = 'running' and worker like ?",
                        (time.time() + LEASE, f"{REMOTE}%"))  # fmt: skip
 
     def fetch(self, work: Work, show: Show) -> None:
-        """Bring a job's files to where the worker reads them: here they are there."""
+        """Download a job's files to the worker; nothing to do in a shared folder."""
 
     def deliver(self, work: Work, result: Mapping[str, Any], show: Show) -> None:
-        """Bring results to where their owner finds them: here they are there."""
+        """Upload a job's results to the server; nothing to do in a shared folder."""
 
     def beat(self, work: Work, share: float, stage: str) -> bool:
-        """Say that a job is still worked on; whether it still should be."""
+        """Renew the lease of a job and store its progress; false if the job no longer belongs to its worker."""
         with self.store.transaction() as db:
-            done = db.execute(
+            cursor = db.execute(
                 "update job set lease = ?, share = ?, stage = ? where id = ? and worker = ? and state = 'running'",
                 (time.time() + LEASE, share, stage, work.id, work.worker),
             )  # fmt: skip
-            return bool(done.rowcount)
+            return bool(cursor.rowcount)
 
     def release(self, work: Work) -> None:
-        """Give a job back, for another worker to go on with."""
+        """Return a job to the queue, for another worker to resume."""
         with self.store.transaction() as db:
             db.execute("update job set state = 'waiting', worker = null, attempts = attempts - 1 "
                        "where id = ? and worker = ? and state = 'running'", (work.id, work.worker))  # fmt: skip
@@ -233,7 +237,7 @@ class Queue:
     def finish(
         self, work: Work, result: Mapping[str, Any] | None, error: str | None, notes: Sequence[str], keep: float
     ) -> None:
-        """Say what came of a job; nothing, where it is not this worker's any more."""
+        """Store the outcome of a job, for ``keep`` seconds; does nothing if the job no longer belongs to its worker."""
         now = time.time()
         with self.store.transaction() as db:
             db.execute(
@@ -244,7 +248,16 @@ class Queue:
             )  # fmt: skip
 
     def dismiss(self, worker: str, error: str, keep: float) -> str | None:
-        """Let the job of a worker fail for good, as the worker, whose name begins so, is to be ended; its number."""
+        """Fail the job of a worker that is about to be killed.
+
+        Args:
+            worker: prefix of the worker's name.
+            error: the reason.
+            keep: seconds until the job is removed.
+
+        Returns:
+            The id of the job, if the worker had one.
+        """
         now = time.time()
         with self.store.transaction() as db:
             row = db.execute("select id from job where state = 'running' and substr(worker, 1, ?) = ?",
@@ -252,36 +265,36 @@ class Queue:
             if row is not None:
                 db.execute("update job set state = 'failed', error = ?, share = 1, stage = '', ended = ?, "
                            "worker = null, expires = ? where id = ?", (error, now, now + keep, row["id"]))  # fmt: skip
-        for badge in (self.store.folder / "workers").glob(f"{worker}*.lock"):
-            badge.unlink(missing_ok=True)
+        for lock in (self.store.folder / "workers").glob(f"{worker}*.lock"):
+            lock.unlink(missing_ok=True)
         return None if row is None else str(row["id"])
 
-    def _take_back(self, db: sqlite3.Connection, now: float) -> None:
-        """Let the jobs of dead workers wait again; a job that killed too many fails."""
+    def _requeue_lost(self, db: sqlite3.Connection, now: float) -> None:
+        """Return the jobs of dead workers to the queue; a job over which too many workers died fails."""
         for row in db.execute("select id, worker, lease, attempts from job where state = 'running'").fetchall():
-            if row["lease"] >= now and not _gone(self.store, row["worker"]):
+            if row["lease"] >= now and not _is_dead(self.store, row["worker"]):
                 continue
             if row["attempts"] >= ATTEMPTS:
                 error = f"{ATTEMPTS} workers stopped over it without a word, perhaps for want of memory"
                 db.execute("update job set state = 'failed', error = ?, ended = ?, worker = null where id = ?",
                            (error, now, row["id"]))  # fmt: skip
-            else:
-                db.execute("update job set state = 'waiting' where id = ?", (row["id"],))  # see `held`
+            else:  # keeps its worker, see `held`
+                db.execute("update job set state = 'waiting' where id = ?", (row["id"],))
 
-    def _change(self, id: str, owner: str, states: Sequence[str], what: str, values: Sequence[Any]) -> bool:
-        marks = ", ".join("?" * len(states))
+    def _change(self, id: str, owner: str, states: Sequence[str], change: str, values: Sequence[Any]) -> bool:
+        placeholders = ", ".join("?" * len(states))
         with self.store.transaction() as db:
-            done = db.execute(f"update job set {what} where id = ? and owner = ? and state in ({marks})",
-                              (*values, id, owner, *states))  # fmt: skip
-            return bool(done.rowcount)
+            cursor = db.execute(f"update job set {change} where id = ? and owner = ? and state in ({placeholders})",
+                                (*values, id, owner, *states))  # fmt: skip
+            return bool(cursor.rowcount)
 
-    def _must(self, id: str) -> Work:
+    def _read(self, id: str) -> Work:
         with self.store.reading() as db:
             return _work(db.execute("select * from job where id = ?", (id,)).fetchone())
 
 
 class Badge:
-    """A worker's name, and the lock by which others on its machine know that it lives.
+    """A worker's name, and the lock that shows other processes on its machine that it is alive.
 
     Raises:
         OutputError: the folder cannot be written.
@@ -290,46 +303,46 @@ class Badge:
     def __init__(self, store: Store) -> None:
         self.name = f"{socket.gethostname()}-{os.getpid()}-{new_id()[:8]}"
         try:
-            self._file: IO[str] = _badge(store, self.name).open("w", encoding="utf-8")
+            self._file: IO[str] = _lock_file(store, self.name).open("w", encoding="utf-8")
         except OSError as error:
             raise OutputError(f"{store.folder} cannot be written ({error}); choose another") from error
         _lock(self._file)
 
     def drop(self) -> None:
-        """Be no worker any more."""
+        """Release the lock and remove its file."""
         with suppress(OSError):
             Path(self._file.name).unlink()
         self._file.close()
 
 
 def files_of(spec: Mapping[str, Any]) -> list[str]:
-    """The numbers of the files that a job needs."""
-    found = [spec["video"], *(part["voice"] for part in spec.get("cast", ())), spec.get("background")]
-    return [file for file in found if file and file != "original"]
+    """The ids of the files that a job needs."""
+    ids = [spec["video"], *(part["voice"] for part in spec.get("cast", ())), spec.get("background")]
+    return [id for id in ids if id and id != "original"]
 
 
 def _require_place(db: sqlite3.Connection, owner: str, limits: Limits) -> None:
-    """Refuse one more job where somebody, or everybody together, has too many that are not over."""
-    mine, all_ = (
-        db.execute(f"select count(*) from job where state in ('waiting', 'running') {extra}", given).fetchone()[0]
-        for extra, given in (("and owner = ?", (owner,)), ("", ()))
+    """Refuse another job if its owner, or all users together, have too many unfinished ones."""
+    own, all_ = (
+        db.execute(f"select count(*) from job where state in ('waiting', 'running') {extra}", values).fetchone()[0]
+        for extra, values in (("and owner = ?", (owner,)), ("", ()))
     )
-    if mine >= limits.jobs:
-        raise RefusedError(429, "too_many_jobs", f"you have {mine} unfinished jobs of {limits.jobs} allowed; "
+    if own >= limits.jobs:
+        raise RefusedError(429, "too_many_jobs", f"you have {own} unfinished jobs of {limits.jobs} allowed; "
                            "wait for one or cancel one")  # fmt: skip
     if all_ >= limits.waiting:
         raise RefusedError(503, "busy", "too many jobs are waiting; try again later")
 
 
-def _keep_files(db: sqlite3.Connection, owner: str, spec: Mapping[str, Any], expires: float) -> bool:
-    """Keep the files of a job until then; whether all are there."""
+def _extend_expiry(db: sqlite3.Connection, owner: str, spec: Mapping[str, Any], expires: float) -> bool:
+    """Set the expiry of a job's files; false if one of them does not exist."""
     return all(
         db.execute("update file set expires = ? where id = ? and owner = ?", (expires, file, owner)).rowcount
         for file in files_of(spec)
     )
 
 
-def _first(db: sqlite3.Connection) -> str | None:
+def _next_id(db: sqlite3.Connection) -> str | None:
     row = db.execute(
         "select id from job as mine where state = 'waiting' order by urgency desc, (select count(*) from job "
         "as other where other.owner = mine.owner and other.state = 'running'), priority desc, created limit 1"
@@ -337,7 +350,7 @@ def _first(db: sqlite3.Connection) -> str | None:
     return None if row is None else str(row["id"])
 
 
-def _begin(db: sqlite3.Connection, id: str, worker: str, now: float) -> None:
+def _start(db: sqlite3.Connection, id: str, worker: str, now: float) -> None:
     db.execute(
         "update job set state = 'running', worker = ?, lease = ?, attempts = attempts + 1, stage = '', "
         "share = 0, notes = '[]', started = coalesce(started, ?) where id = ?",
@@ -345,26 +358,26 @@ def _begin(db: sqlite3.Connection, id: str, worker: str, now: float) -> None:
     )  # fmt: skip
 
 
-def _badge(store: Store, worker: str) -> Path:
+def _lock_file(store: Store, worker: str) -> Path:
     return store.folder / "workers" / f"{worker}.lock"
 
 
-def _gone(store: Store, worker: str) -> bool:
-    """Whether a worker of this machine is known to be dead."""
+def _is_dead(store: Store, worker: str) -> bool:
+    """Whether a worker of this machine is known to be dead; false for workers of other machines."""
     if not worker.startswith(f"{socket.gethostname()}-"):
         return False
     try:
-        with _badge(store, worker).open("r+", encoding="utf-8") as file:
+        with _lock_file(store, worker).open("r+", encoding="utf-8") as file:
             free = _lock(file)
     except OSError:
         return True
     if free:
-        _badge(store, worker).unlink(missing_ok=True)
+        _lock_file(store, worker).unlink(missing_ok=True)
     return free
 
 
 def _lock(file: IO[str]) -> bool:
-    """Whether nobody else holds it; it is held until the file is closed."""
+    """Lock a file until it is closed; false if another process holds the lock."""
     try:
         hold(file)
     except BlockingIOError:

@@ -1,19 +1,18 @@
-"""What the server does for workers elsewhere: they ask for a job, its files and whether it is still wanted, and send
-what came of it.
+"""The server's routes for remote workers, which take jobs, download files, send heartbeats and upload results.
 
-They are known by a secret of their own, which opens nothing else, as nobody's token opens this. It is no part of the
-API that users read about: it serves one program only, which comes with the service and must be of its version.
+Remote workers share a secret, which gives access to these routes only; user tokens give no access to them. The routes
+are not part of the documented API, since they serve only `sidgan.web.away` of the same version.
 
 ::
 
     worker                                       server
-      hello: terms, what I keep            ─▶    the engine's key; what to remove
-      (the engine gives it a number)
-      take                                 ─▶    the job and what its files are; from here on it has a lease
+      hello: terms, ids of kept files      ─▶    the engine's key; ids to remove
+      (the engine gives it a job id)
+      take                                 ─▶    the job and a list of its files; the lease begins
       files                                ─▶    their bytes
       beat, beat ...                       ─▶    whether the job is still wanted
-      results, piece by piece              ─▶    kept apart
-      finish: digests                      ─▶    compared; then the results count, and the job is done
+      results, in pieces                   ─▶    stored in a staging folder
+      finish: digests                      ─▶    compared; then the results are moved, and the job is done
 """
 
 from __future__ import annotations
@@ -34,26 +33,27 @@ from sidgan.errors import OutputError
 from sidgan.files import digest, writing
 from sidgan.media import separator
 from sidgan.web.access import address_of
-from sidgan.web.api import IdPath, Of, Parts
+from sidgan.web.api import AppParts, IdPath, Parts
 from sidgan.web.limits import Guesses, RefusedError
 from sidgan.web.queue import REMOTE, Work, files_of
 from sidgan.web.schema import Given, Id
 from sidgan.web.settings import hashed
 from sidgan.web.terms import RESULTS, Terms
 
-LARGEST = 8  #: times what an upload may have: a result is encoded anew, and may be larger than what came
-KEPT = 1000  #: numbers in a greeting
-APART = ".sent-"  #: what names of folders begin with where results lie until they count
+MAX_GROWTH = 8  #: size limit of a result, in multiples of that of an upload: encoded again, a video may be larger
+MAX_IDS = 1000  #: ids in a greeting
+STAGING = ".sent-"  #: prefix of the folders of results whose job is not finished
 
 
 @dataclass(frozen=True)
 class Remote:
-    """What workers elsewhere are compared with.
+    """What remote workers are checked against.
 
     Attributes:
-        secret: its hash.
+        secret: hash of the workers' secret.
         terms: of the service.
-        key: where the engine offers this service's jobs.
+        key: the engine's key under which this service's jobs are offered.
+        guesses: limits wrong secrets.
     """
 
     secret: str
@@ -63,36 +63,36 @@ class Remote:
 
 
 class Hello(Given):
-    """A worker's terms, and the files and jobs that it keeps."""
+    """A worker's `Terms`, and the ids of the files and jobs in its folder."""
 
     version: Annotated[str, Field(max_length=100)]
     weights: Annotated[str, Field(max_length=400)]
     engine: Annotated[str, Field(max_length=40)]
     separates: bool = False
-    kept: Annotated[list[Id], Field(max_length=KEPT)]
+    kept: Annotated[list[Id], Field(max_length=MAX_IDS)]
 
 
 class Taker(Given):
-    """Who takes a job: a name that is used once."""
+    """The name under which a worker takes a job; used once."""
 
     name: Annotated[str, Field(pattern=r"^[\w.-]{1,100}$")]
 
 
 class Holder(Given):
-    """What a worker that took a job was called."""
+    """The worker name that `take` returned."""
 
     worker: Annotated[str, Field(max_length=200)]
 
 
 class Beat(Holder):
-    """How far it is."""
+    """A heartbeat with the progress, 0 to 1 of a stage."""
 
     share: Annotated[float, Field(ge=0, le=1)]
     stage: Annotated[str, Field(max_length=400)]
 
 
 class Finish(Holder):
-    """What came of it."""
+    """The outcome of a job; ``digests`` maps names of result files to their SHA-256."""
 
     result: dict[str, Any] | None
     error: Annotated[str | None, Field(max_length=4000)]
@@ -100,8 +100,8 @@ class Finish(Holder):
     digests: dict[str, str]
 
 
-def known(request: Request) -> None:
-    """Let nobody pass but a worker."""
+def require_worker(request: Request) -> None:
+    """Refuse requests without the workers' secret."""
     remote: Remote = request.app.state.remote
     scheme, _, secret = request.headers.get("authorization", "").partition(" ")
     given = hashed(secret.strip())
@@ -112,32 +112,32 @@ def known(request: Request) -> None:
                            "the file that the service was started with")  # fmt: skip
 
 
-router = APIRouter(prefix="/api/worker", dependencies=[Depends(known)], include_in_schema=False)
+router = APIRouter(prefix="/api/worker", dependencies=[Depends(require_worker)], include_in_schema=False)
 HeldBy = Annotated[str, Query(max_length=200)]
 
 
 @router.post("/hello")
-def hello(request: Request, of: Of, given: Hello) -> dict[str, Any]:
-    """The engine's key, and what the worker need not keep; refused where it could not do what this one would."""
+def hello(request: Request, parts: AppParts, given: Hello) -> dict[str, Any]:
+    """The engine's key, and the ids that the worker can remove; refused if its results could differ from local ones."""
     remote: Remote = request.app.state.remote
-    terms = replace(remote.terms, separates=separator() is not None)  # as orders are accepted by it
+    terms = replace(remote.terms, separates=separator() is not None)  # checked now, as for each order
     differs = terms.other(Terms(given.version, given.weights, given.engine, given.separates))
     if differs:
         raise RefusedError(409, "differs", differs)
-    useful = of.store.known()
-    return {"key": remote.key, "drop": [id for id in given.kept if id not in useful]}
+    known = parts.store.known()
+    return {"key": remote.key, "drop": [id for id in given.kept if id not in known]}
 
 
 @router.post("/jobs/{id}/take")
-def take(of: Of, id: IdPath, given: Taker) -> dict[str, Any]:
-    """The job and what its files are; said again where the answer did not arrive."""
+def take(parts: AppParts, id: IdPath, given: Taker) -> dict[str, Any]:
+    """The job and a list of its files; the same again if the worker repeats a request whose answer was lost."""
     worker = f"{REMOTE}{given.name}"
-    work = of.queue.held(id, worker) or of.queue.take(id, worker)
+    work = parts.queue.held(id, worker) or parts.queue.take(id, worker)
     if work is None:
         raise RefusedError(409, "not_waiting", "this job is no longer waiting")
-    for left in of.queue.folder(id).glob(f"{APART}*"):
-        shutil.rmtree(left, ignore_errors=True)
-    files = [of.store.file(file, work.owner) for file in dict.fromkeys(files_of(work.spec))]
+    for leftover in parts.queue.folder(id).glob(f"{STAGING}*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    files = [parts.store.file(file, work.owner) for file in dict.fromkeys(files_of(work.spec))]
     return {"worker": work.worker, "kind": work.kind, "spec": work.spec, "files": [
         {"id": file.id, "kind": file.kind, "name": file.name, "suffix": file.suffix, "bytes": file.bytes,
          "facts": file.facts} for file in files if file is not None
@@ -145,77 +145,77 @@ def take(of: Of, id: IdPath, given: Taker) -> dict[str, Any]:
 
 
 @router.get("/jobs/{id}/files/{file}")
-def content(of: Of, id: IdPath, file: IdPath, worker: HeldBy) -> FileResponse:
-    """One of the files that the job needs; parts of it on request."""
-    work = _held(of, id, worker)
-    kept = of.store.file(file, work.owner) if file in files_of(work.spec) else None
-    if kept is None or not of.store.path(kept).is_file():
+def content(parts: AppParts, id: IdPath, file: IdPath, worker: HeldBy) -> FileResponse:
+    """One of the files that the job needs; supports range requests."""
+    work = _held(parts, id, worker)
+    kept = parts.store.file(file, work.owner) if file in files_of(work.spec) else None
+    if kept is None or not parts.store.path(kept).is_file():
         raise RefusedError(404, "no_file", "this job has no such file, or it was deleted")
-    return FileResponse(of.store.path(kept), media_type="application/octet-stream")
+    return FileResponse(parts.store.path(kept), media_type="application/octet-stream")
 
 
 @router.post("/jobs/{id}/beat")
-def beat(of: Of, id: IdPath, given: Beat) -> dict[str, bool]:
-    """Whether the job is still wanted, from this worker."""
-    work = of.queue.held(id, given.worker)
-    return {"wanted": work is not None and of.queue.beat(work, given.share, given.stage)}
+def beat(parts: AppParts, id: IdPath, given: Beat) -> dict[str, bool]:
+    """Renew the lease; tells whether the job still belongs to this worker."""
+    work = parts.queue.held(id, given.worker)
+    return {"wanted": work is not None and parts.queue.beat(work, given.share, given.stage)}
 
 
 @router.post("/jobs/{id}/release", status_code=204)
-def release(of: Of, id: IdPath, given: Holder) -> None:
-    """Give it back."""
-    of.queue.release(_held(of, id, given.worker))
+def release(parts: AppParts, id: IdPath, given: Holder) -> None:
+    """Return the job to the queue."""
+    parts.queue.release(_held(parts, id, given.worker))
 
 
 @router.put("/jobs/{id}/results/{name}", status_code=204)
 async def receive(
-    request: Request, of: Of, id: IdPath, name: str, worker: HeldBy, at: Annotated[int, Query(ge=0)]
+    request: Request, parts: AppParts, id: IdPath, name: str, worker: HeldBy, at: Annotated[int, Query(ge=0)]
 ) -> None:
-    """A piece of a result, from byte ``at`` on; pieces come in their order, and one that comes twice counts once."""
-    work = await run_in_threadpool(_held, of, id, worker)
-    data = await request.body()  # as long as the guard allows
-    await run_in_threadpool(_keep, of, work, name, at, data)
+    """Store a piece of a result, from byte ``at`` on; pieces come in order, and a repeated one replaces the first."""
+    work = await run_in_threadpool(_held, parts, id, worker)
+    data = await request.body()  # its size is limited by `Guard`
+    await run_in_threadpool(_keep, parts, work, name, at, data)
 
 
 @router.post("/jobs/{id}/finish", status_code=204)
-def finish(of: Of, id: IdPath, given: Finish) -> None:
-    """The job is done, or failed; its results count if they are all there and arrived as they were sent."""
-    work, folder = _held(of, id, given.worker), of.queue.folder(id)
+def finish(parts: AppParts, id: IdPath, given: Finish) -> None:
+    """Finish a job, done or failed; results are accepted only if all are complete and their digests match."""
+    work, folder = _held(parts, id, given.worker), parts.queue.folder(id)
     result = given.result
     if given.error is None:
-        result = {**(given.result or {}), "files": _accepted(of, work, given)}
-    if of.queue.beat(work, 1.0, ""):  # nobody else takes it while files are moved
+        result = {**(given.result or {}), "files": _accepted(parts, work, given)}
+    if parts.queue.beat(work, 1.0, ""):  # nobody else takes it while files are moved
         for name in (result or {}).get("files", ()):
-            os.replace(_apart(of, work) / name, folder / name)
-        of.queue.finish(work, result, given.error, given.notes, of.service.limits.keep * 3600)
+            os.replace(_staging(parts, work) / name, folder / name)
+        parts.queue.finish(work, result, given.error, given.notes, parts.service.limits.keep * 3600)
         if given.error is None:
-            for left in folder.glob(".*"):  # pieces, and what a worker that shares the folder began
-                shutil.rmtree(left, ignore_errors=True)
+            for leftover in folder.glob(".*"):  # staging folders, and unfinished work of a local worker
+                shutil.rmtree(leftover, ignore_errors=True)
 
 
-def _held(of: Parts, id: str, worker: str) -> Work:
-    work = of.queue.held(id, worker)
+def _held(parts: Parts, id: str, worker: str) -> Work:
+    work = parts.queue.held(id, worker)
     if work is None:
         raise RefusedError(409, "not_yours", "this job no longer belongs to this worker")
     return work
 
 
-def _apart(of: Parts, work: Work) -> Path:
-    """Where a worker's results lie until they count; no word of its own is in the path."""
-    return of.queue.folder(work.id) / f"{APART}{hashed(str(work.worker))[:16]}"
+def _staging(parts: Parts, work: Work) -> Path:
+    """The folder of a worker's results until the job is finished; hashed, so that the path contains no remote input."""
+    return parts.queue.folder(work.id) / f"{STAGING}{hashed(str(work.worker))[:16]}"
 
 
-def _keep(of: Parts, work: Work, name: str, at: int, data: bytes) -> None:
+def _keep(parts: Parts, work: Work, name: str, at: int, data: bytes) -> None:
     found = RESULTS[work.kind].fullmatch(name)
     if found is None:
         raise RefusedError(422, "unknown_result", f"a {work.kind} has no result of this name")
-    limits = of.service.limits
-    if at + len(data) > LARGEST * limits.upload:
-        raise RefusedError(413, "too_large", f"{found[0]} is larger than {LARGEST * limits.upload / 1e6:.0f} MB, "
-                           f"{LARGEST} times what an upload may have; raise --max-mb")  # fmt: skip
-    if shutil.disk_usage(of.store.folder).free - len(data) < limits.spare:
+    limits = parts.service.limits
+    if at + len(data) > MAX_GROWTH * limits.upload:
+        raise RefusedError(413, "too_large", f"{found[0]} is larger than {MAX_GROWTH * limits.upload / 1e6:.0f} MB, "
+                           f"{MAX_GROWTH} times the limit of an upload; raise --max-mb")  # fmt: skip
+    if shutil.disk_usage(parts.store.folder).free - len(data) < limits.spare:
         raise RefusedError(507, "disk_full", "the service has no room for this result now; free space and retry")
-    file = _apart(of, work) / found[0]
+    file = _staging(parts, work) / found[0]
     try:
         with writing(file):
             file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -228,13 +228,13 @@ def _keep(of: Parts, work: Work, name: str, at: int, data: bytes) -> None:
         raise RefusedError(507, "disk_full", "the service has no room for this result; free space and retry") from error
 
 
-def _accepted(of: Parts, work: Work, given: Finish) -> list[str]:
-    """Names of the results, all of which arrived."""
+def _accepted(parts: Parts, work: Work, given: Finish) -> list[str]:
+    """The names of the results; refused unless all arrived complete and unchanged."""
     names = (given.result or {}).get("files")
     if not isinstance(names, list) or not all(isinstance(n, str) and RESULTS[work.kind].fullmatch(n) for n in names):
         raise RefusedError(422, "unknown_result", f"a {work.kind} has no results of these names")
     for name in names:
-        file = _apart(of, work) / name
+        file = _staging(parts, work) / name
         if not file.is_file() or digest(file) != given.digests.get(name):
             raise RefusedError(422, "damaged", f"the result {name} did not arrive as it was sent; retry")
     return names

@@ -1,4 +1,4 @@
-"""What the API takes and gives; FastAPI makes OpenAPI of it."""
+"""Request and response bodies of the API; FastAPI generates the OpenAPI description from them."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from sidgan.web.queue import Work
 from sidgan.web.store import Kept
 
-Id = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$", description="number of a file or job")]
+Id = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$", description="id of a file or job")]
 FileKind = Literal["video", "voice"]
 State = Literal["waiting", "running", "done", "failed", "cancelled"]
-MOST_PEOPLE = 20
+MAX_PEOPLE = 20
 
 
 class Given(BaseModel):
-    """What a client sends: an unknown name is an error."""
+    """A request body; unknown names are errors."""
 
     model_config = ConfigDict(extra="forbid")
 
 
 class Part(Given):
-    """Who speaks with which voice."""
+    """A voice for a person."""
 
-    person: Annotated[int | None, Field(ge=1, le=1000, description="number of a person, as a look found it; without "
-                                        "one, the most prominent face of each moment")] = None  # fmt: skip
+    person: Annotated[int | None, Field(ge=1, le=1000, description="number of a person in the result of a look; "
+                                        "without one, the most prominent face of each moment")] = None  # fmt: skip
     voice: Annotated[Id, Field(description="a voice, or a video whose sound is the voice")]
 
 
 class Dub(Given):
-    """What is to be made of a video."""
+    """How a video is dubbed."""
 
     video: Id
-    cast: Annotated[list[Part], Field(min_length=1, max_length=MOST_PEOPLE)]
+    cast: Annotated[list[Part], Field(min_length=1, max_length=MAX_PEOPLE)]
     consent: Annotated[Literal[True], Field(description="everybody who is seen or heard agreed to this use; anything "
                                             "but true is refused")]  # fmt: skip
     background: Annotated[Literal["original"] | Id | None, Field(
@@ -41,7 +41,8 @@ class Dub(Given):
     ] = None  # fmt: skip
     match_loudness: Annotated[bool, Field(description="make each voice as loud as the video's own sound")] = False
     silence: Annotated[Literal["close", "keep", "draw"], Field(description="mouths where the voice pauses")] = "close"
-    emphasis: Annotated[float, Field(ge=0, le=3, description="how strongly the mouth moves; 1 suits the weights")] = 1.0
+    emphasis: Annotated[float, Field(ge=0, le=3, description="how strongly the mouth moves, relative to what suits the "
+                                     "weights")] = 1.0  # fmt: skip
 
     @model_validator(mode="after")
     def _possible(self) -> Dub:
@@ -54,14 +55,14 @@ class Dub(Given):
 
 
 class WholeDub(Dub):
-    """A whole video."""
+    """Dub a whole video."""
 
     kind: Literal["dub"]
     priority: Annotated[int, Field(ge=-1, le=1, description="among your own jobs")] = 0
     length: Annotated[Literal["cut", "hold", "loop", "pingpong", "keep"], Field(
         description="where the voice is longer or shorter than the video")] = "cut"  # fmt: skip
-    adapt: Annotated[float | None, Field(ge=0.1, le=60, description="minutes of learning the faces first")] = None
-    on_damage: Annotated[Literal["stop", "pass"], Field(description="where the video is damaged")] = "stop"
+    adapt: Annotated[float | None, Field(ge=0.1, le=60, description="minutes of adaptation to the faces first")] = None
+    on_damage: Annotated[Literal["stop", "pass"], Field(description="if the video is damaged")] = "stop"
 
     @model_validator(mode="after")
     def _one_sound(self) -> WholeDub:
@@ -71,14 +72,14 @@ class WholeDub(Dub):
 
 
 class Preview(Dub):
-    """Some seconds, as video; or one moment, as a picture."""
+    """Dub a few seconds as a video (``preview``), or one frame as an image (``frame``)."""
 
     kind: Literal["frame", "preview"]
-    at: Annotated[float, Field(ge=0, le=1e6, description="seconds of the moment, or of where the preview begins")]
+    at: Annotated[float, Field(ge=0, le=1e6, description="time of the frame or of the preview's start, in seconds")]
 
 
 class Look(Given):
-    """Who is seen in a video."""
+    """Find the people in a video."""
 
     kind: Literal["look"]
     video: Id
@@ -88,7 +89,7 @@ Order = Annotated[WholeDub | Preview | Look, Field(discriminator="kind")]
 
 
 class Priority(Given):
-    """A change of an unfinished job."""
+    """A new priority for an unfinished job."""
 
     priority: Annotated[int, Field(ge=-1, le=1)]
 
@@ -100,7 +101,7 @@ class Login(Given):
 
 
 class Me(BaseModel):
-    """Who asks, and what is allowed."""
+    """The current user and the limits."""
 
     known: bool
     needs_token: bool
@@ -111,7 +112,7 @@ class Me(BaseModel):
 
 
 class FileOut(BaseModel):
-    """A file that was uploaded."""
+    """An uploaded file. Times are seconds since the epoch."""
 
     id: str
     kind: FileKind
@@ -128,14 +129,14 @@ class FileOut(BaseModel):
 
     @classmethod
     def of(cls, file: Kept) -> FileOut:
-        """A kept file, without what only the service needs."""
-        given = {name: getattr(file, name) for name in ("id", "kind", "name", "bytes", "created", "expires")}
+        """The public fields of a file."""
+        values = {name: getattr(file, name) for name in ("id", "kind", "name", "bytes", "created", "expires")}
         facts = {name: value for name, value in file.facts.items() if name in cls.model_fields}
-        return cls(**given, **facts, url=f"/api/files/{file.id}/content")
+        return cls(**values, **facts, url=f"/api/files/{file.id}/content")
 
 
 class JobOut(BaseModel):
-    """A job as it stands."""
+    """The state of a job. Times are seconds since the epoch."""
 
     id: str
     kind: Literal["look", "frame", "preview", "dub"]
@@ -157,17 +158,17 @@ class JobOut(BaseModel):
 
     @classmethod
     def of(cls, work: Work, ahead: int = 0) -> JobOut:
-        """A job, without what only the service needs."""
+        """The public fields of a job; ``ahead`` is the number of jobs before it."""
         files = (work.result or {}).get("files", ())
         values = {name: getattr(work, name) for name in cls.model_fields if name not in ("ahead", "urls")}
         return cls(**values, ahead=ahead, urls={name: f"/api/jobs/{work.id}/files/{name}" for name in files})
 
 
 class Problem(BaseModel):
-    """What every refusal looks like."""
+    """The body of every error response."""
 
     class What(BaseModel):
-        """One word for programs, one line for people."""
+        """A code of one word for programs, and a message of one line for people."""
 
         code: str
         message: str

@@ -1,4 +1,4 @@
-"""The server: the application, behind uvicorn."""
+"""The HTTP server: runs the application with uvicorn."""
 
 from __future__ import annotations
 
@@ -13,31 +13,32 @@ from sidgan.errors import ConfigError
 from sidgan.web.app import create_app
 from sidgan.web.settings import Service
 
-PATIENCE = 5  #: seconds that requests may take to end when the server does
+SHUTDOWN = 5  #: seconds that open requests get to finish when the server stops
 
 
 class Server(uvicorn.Server):
-    """Tells the application when it is to end, so that endless streams do."""
+    """Tells the application when it is to stop, so that event streams end."""
 
     def __init__(self, config: uvicorn.Config, closing: Event) -> None:
         super().__init__(config)
         self._closing = closing
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Called with the signal."""
+        """Handle a signal that stops the server."""
         self._closing.set()
         super().handle_exit(sig, frame)
 
 
 def run(service: Service, ready: Callable[[], None]) -> None:
-    """Serve until a signal says stop.
+    """Serve until a signal stops the server.
 
     Args:
-        ready: called before the first request can come.
+        service: the settings.
+        ready: called when the port is open, before the first request is answered.
 
     Raises:
         OutputError: the folder of the service cannot be used.
-        ConfigError: it cannot listen there.
+        ConfigError: host and port cannot be used.
     """
     try:
         family = socket.getaddrinfo(service.host, service.port, type=socket.SOCK_STREAM)[0][0]
@@ -48,7 +49,7 @@ def run(service: Service, ready: Callable[[], None]) -> None:
     closing = Event()
     config = uvicorn.Config(
         create_app(service, closing), log_level="warning", server_header=False,
-        timeout_graceful_shutdown=PATIENCE,
+        timeout_graceful_shutdown=SHUTDOWN,
     )  # fmt: skip
     ready()
     with listening:

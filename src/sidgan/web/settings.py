@@ -1,4 +1,4 @@
-"""What a service is started with."""
+"""The settings of a service, and the files of tokens and secrets."""
 
 from __future__ import annotations
 
@@ -13,23 +13,24 @@ from sidgan.errors import ConfigError, InputError
 from sidgan.web.limits import Limits
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
-SHORTEST = 16  #: characters of a token
+MIN_SECRET = 16  #: characters of a token or secret
 
 
 @dataclass(frozen=True, kw_only=True)
 class Service:
-    """A service.
+    """The settings of a service.
 
     Attributes:
-        folder: where everything is kept.
-        host, port: where it listens.
-        tokens: {hash of a token: its owner's name}; without any, it only talks to its own machine.
-        hosts: names by which it may be called.
+        folder: holds all data.
+        host, port: address to listen on.
+        tokens: hash of a token -> name of its owner; without any, the service listens on loopback only.
+        hosts: host names that requests may use.
+        limits: what users may do.
         model, device, engine: see `sidgan.dub`.
-        workers: processes that do jobs; none where others do them.
-        memory: bytes that a worker may hold, with the processes that it starts; more, and its job fails.
-        queue: address of the queue engine that hands jobs to workers elsewhere, where there are such.
-        worker_secret: hash of what these say to be known by.
+        workers: number of worker processes that the server starts.
+        memory: bytes of memory that a worker may use, including its child processes; if it uses more, its job fails.
+        queue: address of the queue engine for remote workers; ``None`` without such.
+        worker_secret: hash of the remote workers' secret.
     """
 
     folder: Path
@@ -60,38 +61,40 @@ class Service:
 
     @property
     def address(self) -> str:
-        """Where a browser on this machine finds it."""
+        """The URL for a browser on this machine."""
         return f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
 
 
 def hashed(secret: str) -> str:
-    """What is kept of a secret."""
+    """The SHA-256 of a secret, which is stored instead of it."""
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
 def read_secret(file: Path) -> str:
-    """The secret that workers elsewhere are known by: the only line of a file.
+    """The remote workers' secret: the only line of a file.
 
     Raises:
-        InputError: it cannot be read.
-        ConfigError: it holds something else, or too little to be secret.
+        InputError: the file cannot be read.
+        ConfigError: it contains something else, or the secret is too short.
     """
     try:
         secret = file.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{file} cannot be read ({error}); check the name") from error
-    if not re.fullmatch(rf"[!-~]{{{SHORTEST},500}}", secret):
-        raise ConfigError(f"{file} must hold a secret of at least {SHORTEST} characters and nothing else, such as "
+    if not re.fullmatch(rf"[!-~]{{{MIN_SECRET},500}}", secret):
+        raise ConfigError(f"{file} must hold a secret of at least {MIN_SECRET} characters and nothing else, such as "
                           f"'{secrets.token_urlsafe(24)}'")  # fmt: skip
     return secret
 
 
 def read_tokens(file: Path) -> dict[str, str]:
-    """{hash: name} of the tokens in a file, a line with a name and a token each; empty lines and ``#`` are passed over.
+    """Hash of a token -> name of its owner, from a file with a name and a token in each line.
+
+    Empty lines and lines that begin with ``#`` are ignored.
 
     Raises:
-        InputError: it cannot be read.
-        ConfigError: a line is none, or a token is too short to be secret, or given twice.
+        InputError: the file cannot be read.
+        ConfigError: a line is invalid, a token is too short or used twice, or there is no token.
     """
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
@@ -102,9 +105,9 @@ def read_tokens(file: Path) -> dict[str, str]:
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         match = re.fullmatch(r"\s*([\w.@-]{1,64})\s+(\S+)\s*", line)
-        if match is None or len(match[2]) < SHORTEST:
-            raise ConfigError(f"{file}, line {number}: give a name and a token of at least {SHORTEST} characters, such "
-                              f"as 'anna {secrets.token_urlsafe(24)}'")  # fmt: skip
+        if match is None or len(match[2]) < MIN_SECRET:
+            raise ConfigError(f"{file}, line {number}: give a name and a token of at least {MIN_SECRET} characters, "
+                              f"such as 'anna {secrets.token_urlsafe(24)}'")  # fmt: skip
         if hashed(match[2]) in found:
             raise ConfigError(f"{file}, line {number}: this token is used twice; give each user a different one")
         found[hashed(match[2])] = match[1]

@@ -1,8 +1,8 @@
-"""What the service knows: sessions, files and jobs, in one SQLite file that server and workers share.
+"""The state of a service: sessions, files and jobs, in one SQLite database that server and workers share.
 
-Each call opens the file anew and is one transaction, so any number of threads and processes may use it, and a kill
-leaves it as it was before or after. Its journal is SQLite's oldest kind, which also works in folders that machines
-share, as long as these lock files properly.
+Each call opens a new connection and is one transaction, so any number of threads and processes may use the database,
+and a kill leaves no call half done. SQLite's default rollback journal is used, not WAL, since it also works in network
+folders, provided that they lock files properly.
 """
 
 from __future__ import annotations
@@ -41,12 +41,15 @@ PATIENCE = 30.0  #: seconds that a transaction waits for another
 
 @dataclass(frozen=True)
 class Kept:
-    """A file that somebody uploaded.
+    """An uploaded file. Times are seconds since the epoch.
 
     Attributes:
-        kind: ``video``, or ``voice``: anything with sound.
-        name: what the user calls it, for people only. suffix: what the service calls it by.
-        facts: see `sidgan.web.prober`.
+        kind: ``video``, or ``voice`` for anything with sound.
+        name: the user's file name, only for display.
+        suffix: file name extension, determined from the content.
+        bytes: size.
+        facts: length, size and more, see `sidgan.web.prober`.
+        expires: when the file is removed, unless an unfinished job uses it.
     """
 
     id: str
@@ -81,8 +84,8 @@ class Store:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """All of the block, or nothing of it; nobody writes meanwhile."""
-        db = self._connected()
+        """A write transaction: committed if the block succeeds, rolled back otherwise; excludes other writers."""
+        db = self._connect()
         try:
             db.execute("begin immediate")
             yield db
@@ -92,26 +95,26 @@ class Store:
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """For one question."""
-        db = self._connected()
+        """A connection for a single query."""
+        db = self._connect()
         try:
             yield db
         finally:
             db.close()
 
-    def _connected(self) -> sqlite3.Connection:
+    def _connect(self) -> sqlite3.Connection:
         db = sqlite3.connect(self.folder / DATABASE, timeout=PATIENCE, isolation_level=None)
         db.row_factory = sqlite3.Row
         return db
 
     def name(self) -> str:
-        """What tells this service from all others, for as long as its folder is there."""
+        """The unique name of this service, which is chosen once and stored in its folder."""
         with self.transaction() as db:
             db.execute("insert into service select ? where not exists (select 1 from service)", (new_id(),))
             return str(db.execute("select name from service").fetchone()[0])
 
     def known(self) -> set[str]:
-        """Numbers of all files, and of all jobs whose work is of use yet."""
+        """The ids of all files, and of all jobs that are not done, whose partial work may still be of use."""
         with self.reading() as db:
             rows = db.execute("select id from file union select id from job where state != 'done'").fetchall()
         return {row["id"] for row in rows}
@@ -119,35 +122,35 @@ class Store:
     # ------------------------------------------------------------------------------------------------------- sessions
 
     def add_session(self, key: str, owner: str, expires: float) -> None:
-        """Let a session, known by the hash of its secret, act for an owner; see `sidgan.web.access`."""
+        """Add a session for an owner; ``key`` is the hash of the session's secret. See `sidgan.web.access`."""
         with self.transaction() as db:
             db.execute("insert or replace into session values (?, ?, ?)", (key, owner, expires))
 
     def owner_of(self, key: str) -> str | None:
-        """For whom a session acts; ``None`` where it is unknown or over."""
+        """The owner of a session; ``None`` if it is unknown or has expired."""
         with self.reading() as db:
             row = db.execute("select owner from session where key = ? and expires > ?", (key, time.time())).fetchone()
         return None if row is None else str(row["owner"])
 
     def end_session(self, key: str) -> None:
-        """Let it act for nobody."""
+        """Delete a session."""
         with self.transaction() as db:
             db.execute("delete from session where key = ?", (key,))
 
     # ---------------------------------------------------------------------------------------------------------- files
 
     def file_folder(self, id: str) -> Path:
-        """Where a file lies; the number is one of the service's own."""
+        """The folder of a file, by its id."""
         return self.folder / "files" / id
 
     def path(self, file: Kept) -> Path:
-        """The file itself."""
+        """The path of the file's content."""
         return self.file_folder(file.id) / f"original{file.suffix}"
 
     def add_file(
         self, id: str, owner: str, kind: str, name: str, suffix: str, size: int, facts: Mapping[str, Any], keep: float
     ) -> Kept:
-        """Note a file that lies where it belongs, to be kept for so many seconds."""
+        """Add a file whose content is already at its path; it expires after ``keep`` seconds."""
         now = time.time()
         with self.transaction() as db:
             db.execute("insert into file values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -155,25 +158,25 @@ class Store:
         return Kept(id, owner, kind, name, suffix, size, dict(facts), now, now + keep)
 
     def files(self, owner: str) -> list[Kept]:
-        """All of somebody's files, the newest first."""
+        """All files of an owner, the newest first."""
         with self.reading() as db:
             rows = db.execute("select * from file where owner = ? order by created desc", (owner,)).fetchall()
         return [_kept(row) for row in rows]
 
     def file(self, id: str, owner: str) -> Kept | None:
-        """One file, where it is there and theirs."""
+        """A file; ``None`` if there is none with this id, or it has another owner."""
         with self.reading() as db:
             row = db.execute("select * from file where id = ? and owner = ?", (id, owner)).fetchone()
         return None if row is None else _kept(row)
 
     def usage(self, owner: str) -> tuple[int, int]:
-        """How many files somebody has, and their bytes."""
+        """The number of files of an owner, and their total bytes."""
         with self.reading() as db:
             row = db.execute("select count(*), coalesce(sum(bytes), 0) from file where owner = ?", (owner,)).fetchone()
         return int(row[0]), int(row[1])
 
     def remove_file(self, id: str, owner: str) -> bool:
-        """Forget a file; not where an unfinished job needs it."""
+        """Delete a file; false if an unfinished job uses it."""
         with self.transaction() as db:
             if _used(db, id):
                 return False
@@ -181,14 +184,14 @@ class Store:
         shutil.rmtree(self.file_folder(id), ignore_errors=True)
         return True
 
-    # ----------------------------------------------------------------------------------------------------- forgetting
+    # --------------------------------------------------------------------------------------------------------- expiry
 
     def forget(self, idle: float = 3600.0) -> int:
-        """Remove what is over its time, and what a kill left behind; how much that was.
+        """Delete expired sessions, jobs and files, and folders without a file or job; returns how many folders.
 
         Args:
-            idle: seconds without a change after which a folder that nobody knows of was left behind; an upload that
-                still comes is known to nobody.
+            idle: seconds since its last change after which a folder is deleted. Uploads in progress are not in the
+                database either, and must not be deleted.
         """
         now = time.time()
         with self.transaction() as db:
@@ -198,23 +201,23 @@ class Store:
                 if not _used(db, row["id"]):
                     db.execute("delete from file where id = ?", (row["id"],))
             known = {name: {row["id"] for row in db.execute(f"select id from {name}")} for name in ("file", "job")}
-        gone = 0
+        deleted = 0
         for name in ("file", "job"):
             for folder in (self.folder / f"{name}s").iterdir():
                 with suppress(OSError):
-                    if folder.name not in known[name] and now - _touched(folder) > idle:
+                    if folder.name not in known[name] and now - _last_change(folder) > idle:
                         shutil.rmtree(folder)
-                        gone += 1
-        return gone
+                        deleted += 1
+        return deleted
 
 
 def new_id() -> str:
-    """A number that nobody guesses: 32 hexadecimal digits."""
+    """A random id that cannot be guessed: 32 hexadecimal digits."""
     return secrets.token_hex(16)
 
 
-def _touched(folder: Path) -> float:
-    """When something in a folder was last written: what is written into its files does not touch the folder itself."""
+def _last_change(folder: Path) -> float:
+    """When a folder or anything in it was last written; a folder's own time does not change with its files' content."""
     return max(path.stat().st_mtime for path in (folder, *folder.rglob("*")))
 
 

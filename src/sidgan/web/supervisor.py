@@ -1,4 +1,4 @@
-"""Keeps workers running: beside a server for as long as it runs, or alone. Ends those that take too much memory."""
+"""Starts workers, restarts them when they exit, and kills those that use too much memory; with or without a server."""
 
 from __future__ import annotations
 
@@ -23,34 +23,35 @@ from sidgan.web.queue import Queue
 from sidgan.web.settings import Service
 from sidgan.web.store import Store
 
-PATIENCE = 15.0  #: seconds that a worker may take to put its job away
-SLOWEST = 30.0  #: seconds before one that keeps ending is started again
-STEADY = 60.0  #: seconds after which one that ends had been well
-LOOK = 0.2  #: seconds between two looks at a worker and its memory
-QUEUE = "SIDGAN_QUEUE"  #: stands for --queue, which only workers elsewhere may be given
-REFUSED = 2  #: status of a process that told in one line why it can do nothing
-LetFail = Callable[[int, str], str | None]  #: given the number of a worker's process, and why; tells the job's number
+STOPPING = 15.0  #: seconds that a worker gets to return its job before it is killed
+MAX_PAUSE = 30.0  #: seconds before a worker that keeps exiting is restarted
+STEADY = 60.0  #: seconds of running after which the pause before a restart is short again
+POLL = 0.2  #: seconds between two checks of a worker and its memory
+QUEUE_VARIABLE = "SIDGAN_QUEUE"  #: environment variable for --queue; passed to remote workers only
+REFUSED = 2  #: exit status of a process that printed one line about an error
+LetFail = Callable[[int, str], str | None]  #: (process id of a worker, reason) -> id of its job, which is failed
 
 
 class Supervisor:
-    """Starts workers, and again those that end. Use it as a context manager.
+    """Runs workers as child processes, and restarts those that exit. Use it as a context manager.
 
-    A worker is a process of its own: when the server is killed, it does its job to the end, and then ends. One that
-    holds more memory than a job may take is ended at once, and its job fails: tried again, it would do the same.
+    If the server is killed, each worker finishes its job and then exits. A worker that uses more memory than a job may
+    is killed, and its job fails for good, since another attempt would take as much.
 
     Raises:
         OutputError: the folder cannot be used.
     """
 
     def __init__(self, service: Service, server: str | None = None, secret: Path | None = None) -> None:
-        """Make it.
+        """Prepare the workers, without starting them.
 
         Args:
-            service: whose jobs are done; where they are another machine's, its folder is the worker's own.
-            server: the address of that one. secret: the file with what its workers are known by.
+            service: the settings; for remote workers, its folder is the worker's own.
+            server: address of the service, for remote workers.
+            secret: file with the secret of remote workers.
         """
-        self._service, self._elsewhere = service, server is not None
-        self._environment = {name: value for name, value in os.environ.items() if name != QUEUE}
+        self._service, self._remote = service, server is not None
+        self._environment = {name: value for name, value in os.environ.items() if name != QUEUE_VARIABLE}
         self._command = [
             sys.executable, "-m", "sidgan", "serve-worker", "--folder", str(service.folder), "--model", service.model,
             "--device", service.device, "--engine", service.engine, "--keep-hours", str(service.limits.keep),
@@ -61,7 +62,7 @@ class Supervisor:
             self._let_fail: LetFail = lambda pid, why: queue.dismiss(f"{socket.gethostname()}-{pid}-", why, keep)
         else:
             self._command += ["--server", server, "--worker-secret", str(secret)]
-            self._environment[QUEUE] = str(service.queue)  # not in the list of processes: it may hold a password
+            self._environment[QUEUE_VARIABLE] = str(service.queue)  # may hold a password: not for lists of processes
             self._let_fail = lambda pid, why: dismiss(service.folder, why)
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=self._keep, daemon=True) for _ in range(service.workers)]
@@ -74,24 +75,24 @@ class Supervisor:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """End the workers; their jobs wait for the next ones."""
+        """Stop the workers; their jobs go back to the queue."""
         self._stop.set()
         for thread in self._threads:
             thread.join()
 
     def run(self, *, once: bool) -> int:
-        """Keep one worker beside no server, until a signal says stop; with ``once``, until no job waits.
+        """Run one worker without a server, until a signal stops it or, with ``once``, until no job is waiting.
 
         Returns:
-            How the process should end: not well where a worker elsewhere ended since it is not welcome or has no room,
-            which it has told.
+            The exit status: `REFUSED` if a remote worker exited because of an error, such as a refusal by the server
+            or a full disk, which it has printed; else 0.
         """
 
         def stop(number: int, frame: FrameType | None) -> None:
             self._stop.set()
 
-        for one in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(one, stop)
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(signum, stop)
         if once:
             self._command.append("--once")
         return self._keep(once=once)
@@ -101,36 +102,36 @@ class Supervisor:
         while not self._stop.is_set():
             began = time.monotonic()
             worker = subprocess.Popen(self._command, env=self._environment)
-            code = self._watched(worker)
+            code = self._watch(worker)
             if code is None or (once and code == 0):
                 break
-            if self._elsewhere and code == REFUSED:
+            if self._remote and code == REFUSED:
                 return code
-            pause = 1.0 if time.monotonic() - began > STEADY else min(2 * pause, SLOWEST)
+            pause = 1.0 if time.monotonic() - began > STEADY else min(2 * pause, MAX_PAUSE)
             self._stop.wait(pause)
         return 0
 
-    def _watched(self, worker: subprocess.Popen[bytes]) -> int | None:
-        """How a worker ended by itself, or for its memory; ``None`` where it was told to."""
-        while worker.poll() is None and not self._stop.wait(LOOK):
+    def _watch(self, worker: subprocess.Popen[bytes]) -> int | None:
+        """Wait until a worker exits, or kill it for its memory; its exit status, or ``None`` if it was stopped."""
+        while worker.poll() is None and not self._stop.wait(POLL):
             if memory.held(worker.pid) > self._service.memory:
-                self._dismiss(worker)
+                self._fail_and_kill(worker)
         if worker.poll() is not None:
             return worker.returncode
         worker.terminate()
         try:
-            worker.wait(PATIENCE)
+            worker.wait(STOPPING)
         except subprocess.TimeoutExpired:
             memory.kill(worker.pid)
             worker.wait()
         return None
 
-    def _dismiss(self, worker: subprocess.Popen[bytes]) -> None:
-        """Let the job of a worker fail, then end the worker: the other way round, the next one would begin it again."""
+    def _fail_and_kill(self, worker: subprocess.Popen[bytes]) -> None:
+        """Fail the job of a worker, then kill the worker; in the other order, the next worker would start the job."""
         line = (f"it took more than {self._service.memory / 1e6:.0f} MB of memory, the limit for a job here; "
                 "give a smaller or shorter video")  # fmt: skip
         job = None
-        with suppress(sqlite3.Error, OSError, OutputError):  # the machine comes first; the job is tried again then
+        with suppress(sqlite3.Error, OSError, OutputError):  # kill it even if the job cannot be failed
             job = self._let_fail(worker.pid, line)
         print(f"sidgan: {job or 'a worker'} failed: {line}", file=sys.stderr, flush=True)
         memory.kill(worker.pid)

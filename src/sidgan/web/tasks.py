@@ -1,4 +1,4 @@
-"""What workers do: find people, draw a moment, some seconds, or all of a video. One function for each kind of job."""
+"""The jobs: find people in a video, dub one frame, a few seconds, or all of it. One function for each kind of job."""
 
 from __future__ import annotations
 
@@ -24,18 +24,22 @@ from sidgan.web.queue import Queue, Work, files_of
 from sidgan.web.store import Kept
 from sidgan.web.worker import Means
 
-MOMENT, SECONDS = 0.6, 5.0  #: s of video that are drawn for a picture, and for a preview
-MOST_GAIN = 20.0  #: dB by which a voice is made louder or softer
+FRAME_LENGTH, PREVIEW_LENGTH = 0.6, 5.0  #: seconds of video that are dubbed for a single frame, and for a preview
+MAX_GAIN = 20.0  #: dB by which a voice is turned up or down at most
 Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Task:
-    """A job with its files.
+    """A job with everything that is needed to do it.
 
     Attributes:
         folder: for the results.
-        files: by their numbers.
+        spec: the order, see `sidgan.web.schema`.
+        files: the job's files by id.
+        means: model, device and engine.
+        show: called with the progress.
+        tell: called with each note for the user.
     """
 
     queue: Queue
@@ -48,23 +52,26 @@ class Task:
 
     @property
     def video(self) -> Path:
-        """The video."""
+        """The path of the video."""
         return self.path(self.spec["video"])
 
     def path(self, id: str) -> Path:
-        """One of the files."""
+        """The path of a file."""
         return self.queue.store.path(self.files[id])
 
     def progress(self, stage: str, done: int, total: int) -> None:
-        """What the package tells."""
+        """Pass on the progress that the package reports."""
         self.show(done / max(total, 1), stage)
 
 
 def run(queue: Queue, job: Work, means: Means, show: Show, tell: Tell) -> dict[str, Any]:
-    """Do a job; what came of it, with the names of its ``files``.
+    """Do a job.
+
+    Returns:
+        The result as JSON values; ``files`` lists the names of the result files.
 
     Raises:
-        SidganError: what a user can mend.
+        SidganError: a problem that the user can fix.
     """
     files = {file.id: file for file in _files(queue, job)}
     folder = queue.folder(job.id)
@@ -74,49 +81,48 @@ def run(queue: Queue, job: Work, means: Means, show: Show, tell: Tell) -> dict[s
 
 
 def plain(queue: Queue, job: Work, line: str) -> str:
-    """A line with the names that the user knows, instead of the service's paths."""
+    """A line for the user, with the user's file names instead of the service's paths."""
     for file in _files(queue, job, strict=False):
         line = line.replace(str(queue.store.path(file)), file.name)
     return line.replace(f"{queue.folder(job.id)}/", "").replace(f"{queue.store.folder}/", "")
 
 
 def look(task: Task) -> dict[str, Any]:
-    """Who is seen in a video, with a picture of each."""
-    people = _people(task, fresh=True)
-    told = []
-    for one in people:
-        name = f"person-{one.number}.jpg"
-        if one.picture is not None:
-            _write_jpg(task.folder / name, one.picture)
-        presence = one.presence
-        told.append({
-            "number": one.number, "place": presence.place, "seen": presence.seen, "frames": presence.frames,
+    """Find the people in a video, with an image of each."""
+    people = []
+    for person in _people(task, fresh=True):
+        name = f"person-{person.number}.jpg"
+        if person.picture is not None:
+            _write_jpg(task.folder / name, person.picture)
+        presence = person.presence
+        people.append({
+            "number": person.number, "place": presence.place, "seen": presence.seen, "frames": presence.frames,
             "redrawable": presence.redrawable, "reasons": presence.reasons, "picture": name,
         })  # fmt: skip
-    return {"people": told, "files": [one["picture"] for one in told]}
+    return {"people": people, "files": [person["picture"] for person in people]}
 
 
 def frame(task: Task) -> dict[str, Any]:
-    """One moment before and after, as pictures."""
+    """Dub one frame: images of it before and after."""
     at, length = task.spec["at"], task.files[task.spec["video"]].facts["seconds"]
     with TemporaryDirectory(prefix="moment-", dir=task.folder) as folder:
-        begin = max(0.0, min(at - MOMENT / 2, length - MOMENT))
-        unheard = replace(task, spec={**task.spec, "background": None})
-        before, after, report = _excerpt(unheard, Path(folder), begin, begin + MOMENT)
+        begin = max(0.0, min(at - FRAME_LENGTH / 2, length - FRAME_LENGTH))
+        without_background = replace(task, spec={**task.spec, "background": None})  # it would not be heard
+        before, after, report = _excerpt(without_background, Path(folder), begin, begin + FRAME_LENGTH)
         for name, video, caption in (("before.jpg", before, ""), ("after.jpg", after, "altered by sidgan")):
-            _write_jpg(task.folder / name, _captioned(_picture(video, at - begin), caption))
+            _write_jpg(task.folder / name, _captioned(_frame_at(video, at - begin), caption))
     return {"at": at, "dubbed": report.dubbed, "frames": report.frames, "files": ["before.jpg", "after.jpg"]}
 
 
 def preview(task: Task) -> dict[str, Any]:
-    """Some seconds before and after, as videos."""
+    """Dub a few seconds: videos of them before and after."""
     begin = task.spec["at"]
-    before, after, report = _excerpt(task, task.folder, begin, begin + SECONDS)
+    before, after, report = _excerpt(task, task.folder, begin, begin + PREVIEW_LENGTH)
     return {"at": begin, "dubbed": report.dubbed, "frames": report.frames, "files": [before.name, after.name]}
 
 
 def dub(task: Task) -> dict[str, Any]:
-    """All of it; gone on with where an earlier worker was."""
+    """Dub the whole video; resumes the work of an earlier worker."""
     spec, out, page = task.spec, task.folder / "dubbed.mp4", task.folder / "report.html"
     sound = task.folder / "sound.wav"
     voice, speakers = _cast(task)
@@ -132,19 +138,19 @@ def dub(task: Task) -> dict[str, Any]:
     sound.unlink(missing_ok=True)
     for line in report.notes:
         task.tell(line)
-    told = report.to_dict() | ({"adapted": [one.to_dict() for one in adapted]} if adapted else {})
+    facts = report.to_dict() | ({"adapted": [network.to_dict() for network in adapted]} if adapted else {})
     names = {task.path(id): file.name for id, file in task.files.items()}
-    names |= {sound: "the voices, made as loud as the video was", _kept_rest(task): OWN_SOUND}
+    names |= {sound: "the voices, made as loud as the video was", _speech_free(task): OWN_SOUND}
     names[out] = f"{Path(names[task.video]).stem}-dubbed.mp4"
     files = [out.name]
     try:
-        dubbing.write_page(told, task.video, job.heard, out, page, names)
+        dubbing.write_page(facts, task.video, job.heard, out, page, names)
         files.append(page.name)
-    except Exception as problem:  # whatever it is, the video is complete
+    except Exception as problem:  # the video is complete, so the job must not fail
         why = str(problem) if isinstance(problem, SidganError) else f"{type(problem).__name__}: {problem}"
         task.tell(f"the dub is complete, but the report about it could not be made ({why})")
     kept = ("frames", "dubbed", "passed", "damaged", "shots", "wall", "model", "engine", "resumed", "adapted")
-    return {name: told[name] for name in kept if name in told} | {"files": files}
+    return {name: facts[name] for name in kept if name in facts} | {"files": files}
 
 
 KINDS: Mapping[str, Callable[[Task], dict[str, Any]]] = {"look": look, "frame": frame, "preview": preview, "dub": dub}
@@ -154,98 +160,103 @@ KINDS: Mapping[str, Callable[[Task], dict[str, Any]]] = {"look": look, "frame": 
 
 
 def _files(queue: Queue, job: Work, *, strict: bool = True) -> list[Kept]:
-    found = [queue.store.file(id, job.owner) for id in dict.fromkeys(files_of(job.spec))]
-    if strict and None in found:
+    files = [queue.store.file(id, job.owner) for id in dict.fromkeys(files_of(job.spec))]
+    if strict and None in files:
         raise InputError("a file of this job was deleted; upload it again and make a new job")
-    return [file for file in found if file is not None]
+    return [file for file in files if file is not None]
 
 
 def _people(task: Task, *, fresh: bool = False) -> tuple[portraits.Portrait, ...]:
-    """Who is in the video; kept beside it."""
-    kept = task.queue.store.file_folder(task.spec["video"]) / "people.json"
+    """The people in the video, from a cache beside it unless they are to be found afresh."""
+    cache = task.queue.store.file_folder(task.spec["video"]) / "people.json"
     if not fresh:
         with suppress(OSError, ValueError, KeyError, TypeError):
-            return portraits.load(kept)
+            return portraits.load(cache)
     people = portraits.portraits(task.video, task.progress)
-    portraits.save(people, kept)
+    portraits.save(people, cache)
     return people
 
 
 def _cast(task: Task) -> tuple[Path | None, dict[int, Path]]:
-    """What is heard, where that is one file as it is; and the voices by person."""
+    """The voice, if there is only one; and the voices by number of the person."""
     cast = task.spec["cast"]
     speakers = {part["person"]: task.path(part["voice"]) for part in cast if part["person"] is not None}
     return task.path(cast[0]["voice"]) if len(cast) == 1 else None, speakers
 
 
 def _background(task: Task) -> Path | None:
-    """What lies under the voices; of the video's own sound, without its speech, which is kept beside it."""
+    """The background sound, if any; the video's own sound without its speech is cached beside the video."""
     background = task.spec["background"]
     if background != "original":
         return None if background is None else task.path(background)
-    kept = _kept_rest(task)
-    if not kept.exists():
-        media.write_rest(kept, task.video, device=task.means.device, progress=task.progress)
-    return kept
+    cache = _speech_free(task)
+    if not cache.exists():
+        media.write_rest(cache, task.video, device=task.means.device, progress=task.progress)
+    return cache
 
 
-def _kept_rest(task: Task) -> Path:
+def _speech_free(task: Task) -> Path:
+    """The cache file of the video's own sound without its speech."""
     return task.queue.store.file_folder(task.spec["video"]) / "rest.wav"
 
 
 def _background_excerpt(task: Task, folder: Path, begin: float, end: float) -> Path | None:
-    """The same for some seconds, which are separated by themselves where the whole was not: people wait for them."""
+    """An excerpt of the background sound, if any.
+
+    If the video's speech has not been removed yet, only the excerpt is separated, since the user waits for a preview.
+    """
     if task.spec["background"] is None:
         return None
-    cut, part = folder / "background.wav", folder / "part.wav"
-    alone = task.spec["background"] == "original" and not _kept_rest(task).exists()
-    whole = task.video if alone else _background(task)
+    cut, separated = folder / "background.wav", folder / "part.wav"
+    unseparated = task.spec["background"] == "original" and not _speech_free(task).exists()
+    whole = task.video if unseparated else _background(task)
     assert whole is not None
     media.write_sound_excerpt(cut, whole, begin, end)
-    if not alone:
+    if not unseparated:
         return cut
-    media.write_rest(part, cut, device=task.means.device, progress=task.progress)
-    return part
+    media.write_rest(separated, cut, device=task.means.device, progress=task.progress)
+    return separated
 
 
 def _mix(task: Task, out: Path) -> None:
-    """The voices together, as loud as is wished."""
+    """Mix all voices, with their loudness matched to the video if the order says so."""
     voices = [task.path(part["voice"]) for part in task.spec["cast"]]
     gains = [1.0] * len(voices)
     if task.spec["match_loudness"]:
-        wanted = media.loudness(task.video)
-        if wanted is None:
+        target = media.loudness(task.video)
+        if target is None:
             task.tell("the video's own sound is silent, so the voices are as loud as they were given")
         else:
-            gains = [_gain(wanted, media.loudness(voice)) for voice in voices]
-    turned = media.write_mix(out, voices, gains)
-    if less := media.turned_down(turned):
-        task.tell(f"the voices were {less}")
+            gains = [_gain(target, media.loudness(voice)) for voice in voices]
+    gain = media.write_mix(out, voices, gains)
+    if line := media.turned_down(gain):
+        task.tell(f"the voices were {line}")
 
 
-def _gain(wanted: float, is_: float | None) -> float:
-    return 1.0 if is_ is None else float(10 ** (min(MOST_GAIN, max(-MOST_GAIN, wanted - is_)) / 20))
+def _gain(target: float, loudness: float | None) -> float:
+    """The factor from one loudness to another, both in LUFS; 1 for silence (``None``)."""
+    return 1.0 if loudness is None else float(10 ** (min(MAX_GAIN, max(-MAX_GAIN, target - loudness)) / 20))
 
 
 def _excerpt(task: Task, folder: Path, begin: float, end: float) -> tuple[Path, Path, dubbing.DubReport]:
-    """A part of the video before and after, drawn from that part alone."""
+    """Cut an excerpt from the video and dub it, without using the rest of the video: before, after, and the report."""
     before, after = folder / "before.mp4", folder / "after.mp4"
-    for left in (before, after):  # of a worker that was stopped
-        left.unlink(missing_ok=True)
+    for leftover in (before, after):  # from a worker that was stopped
+        leftover.unlink(missing_ok=True)
     rmtree(dubbing.work_folder(after), ignore_errors=True)
-    begin = media.write_excerpt(before, task.video, begin, end)  # sounds begin with the first picture
+    begin = media.write_excerpt(before, task.video, begin, end)  # time of its first frame, where the sound must start
     with TemporaryDirectory(prefix="sound-", dir=folder) as sounds:
-        whole, heard = Path(sounds) / "whole.wav", Path(sounds) / "heard.wav"
+        mix, heard = Path(sounds) / "whole.wav", Path(sounds) / "heard.wav"
         voices: dict[int | None, Path] = {}
         for number, part in enumerate(task.spec["cast"]):
             voices[part["person"]] = Path(sounds) / f"{number}.wav"
             media.write_sound_excerpt(voices[part["person"]], task.path(part["voice"]), begin, end)
         if task.spec["match_loudness"] or len(voices) > 1:
-            _mix(task, whole)
-            media.write_sound_excerpt(heard, whole, begin, end)
+            _mix(task, mix)
+            media.write_sound_excerpt(heard, mix, begin, end)
         else:
             heard = next(iter(voices.values()))
-        speakers = _there(task, before, {person: voice for person, voice in voices.items() if person is not None})
+        speakers = _renumbered(task, before, {person: voice for person, voice in voices.items() if person is not None})
         report = dubbing.dub(
             before, heard, after, speakers=speakers, background=_background_excerpt(task, Path(sounds), begin, end),
             silence=task.spec["silence"], model=task.means.model, device=task.means.device, engine=task.means.engine,
@@ -254,41 +265,41 @@ def _excerpt(task: Task, folder: Path, begin: float, end: float) -> tuple[Path, 
     return before, after, report
 
 
-def _there(task: Task, part: Path, speakers: Mapping[int, Path]) -> dict[int, Path]:
-    """The speakers by the numbers that they have in a part of the video, who may be fewer."""
+def _renumbered(task: Task, excerpt: Path, speakers: Mapping[int, Path]) -> dict[int, Path]:
+    """The speakers who are visible in an excerpt, by the numbers that they have in it; recognised by identity."""
     if not speakers:
         return {}
-    numbers = portraits.recognised(_people(task), portraits.portraits(part, task.progress))
-    there = {numbers[person]: voice for person, voice in speakers.items() if person in numbers}
-    if not there:
+    numbers = portraits.recognised(_people(task), portraits.portraits(excerpt, task.progress))
+    visible = {numbers[person]: voice for person, voice in speakers.items() if person in numbers}
+    if not visible:
         raise InputError("nobody who has a voice is visible at this moment; choose another moment")
-    return there
+    return visible
 
 
-def _picture(video: Path, at: float) -> Byte:
-    """(H, W, 3) RGB: what is shown ``at`` s of a short video; its last picture where it is over by then."""
+def _frame_at(video: Path, at: float) -> Byte:
+    """(H, W, 3) RGB: the frame that is shown at ``at`` seconds of a short video; its last frame if it is shorter."""
     shown = None
-    for time, picture in media.read_rgb(video):
+    for time, image in media.read_rgb(video):
         if shown is not None and time > at:
             break
-        shown = picture
+        shown = image
     assert shown is not None
     return shown
 
 
-def _captioned(picture: Byte, caption: str) -> Byte:
-    """The same with words in its upper right corner, which a comparison with the picture before does not hide."""
+def _captioned(image: Byte, caption: str) -> Byte:
+    """A copy with a caption at the upper right, the side that the page's comparison shows of the dubbed image."""
     if caption:
-        picture = picture.copy()
-        scale = max(0.4, picture.shape[1] / 1600)
+        image = image.copy()
+        scale = max(0.4, image.shape[1] / 1600)
         (width, height), _ = cv2.getTextSize(caption, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)
-        x, y = max(picture.shape[1] - width - 8, 0), height + 8
+        x, y = max(image.shape[1] - width - 8, 0), height + 8
         for shift, colour in ((1, (0, 0, 0)), (0, (255, 255, 255))):
-            text(picture, caption, (x + shift, y + shift), scale, colour)
-    return picture
+            text(image, caption, (x + shift, y + shift), scale, colour)
+    return image
 
 
-def _write_jpg(path: Path, picture: Byte) -> None:
-    _, data = cv2.imencode(".jpg", np.ascontiguousarray(picture[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, 90])
+def _write_jpg(path: Path, image: Byte) -> None:
+    _, data = cv2.imencode(".jpg", np.ascontiguousarray(image[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, 90])
     with finished(path) as part:
         part.write_bytes(data.tobytes())

@@ -1,5 +1,5 @@
-"""What a service and its workers elsewhere agree on before the first job, so that any of them gives the same bytes, and
-can do whatever the service offers.
+"""What a remote worker must have in common with the service: then it can do every kind of job, and produces the same
+bytes as a local worker.
 """
 
 from __future__ import annotations
@@ -11,23 +11,23 @@ from typing import Self
 from sidgan.version import __version__
 
 PIECE = 1 << 22  #: bytes of a result that are sent at a time
-#: Results of each kind of job, by their names; a worker elsewhere can send nothing else.
+#: File names of the results of each kind of job; a remote worker can upload no others.
 RESULTS = {
     "look": re.compile(r"person-[1-9][0-9]{0,3}\.jpg"), "frame": re.compile(r"(before|after)\.jpg"),
     "preview": re.compile(r"(before|after)\.mp4"), "dub": re.compile(r"dubbed\.mp4|report\.html"),
 }  # fmt: skip
-NUMBER = re.compile(r"[0-9a-f]{32}")  #: of a file or job
+ID = re.compile(r"[0-9a-f]{32}")  #: of a file or job
 
 
 @dataclass(frozen=True)
 class Terms:
-    """What decides the bytes of a result, beside the job and the machine.
+    """What determines the bytes of a result, apart from the job and the machine.
 
     Attributes:
         version: of this package.
-        weights: name and SHA-256 of the model's file; both are noted in every video.
+        weights: name and SHA-256 of the weights file; both are in the mark of every video.
         engine: see `sidgan.dub`.
-        separates: whether there is a tool that separates speech from other sound, which some jobs need.
+        separates: whether a tool for separating speech from other sound is installed, which some jobs need.
     """
 
     version: str
@@ -37,10 +37,10 @@ class Terms:
 
     @classmethod
     def of(cls, model: str, engine: str) -> Self:
-        """Those of this process.
+        """The terms of this process.
 
         Raises:
-            CheckpointError: the model's file is not there.
+            CheckpointError: the weights file does not exist.
         """
         from sidgan.checkpoint import file_of
         from sidgan.files import digest, require_weights
@@ -51,7 +51,7 @@ class Terms:
         return cls(__version__, f"{file.stem} {digest(file)}", engine, separator() is not None)
 
     def other(self, worker: Terms) -> str:
-        """In one line, what a worker lacks or has that is not the same; nothing where it fits."""
+        """One line about how a worker's terms differ from these; empty if they match."""
         if worker.version != self.version:
             return f"this worker is sidgan {worker.version}, and the service {self.version}; install the same on both"
         if worker.weights != self.weights:

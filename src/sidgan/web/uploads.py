@@ -1,4 +1,4 @@
-"""Files in: counted as they come, looked at before they are accepted, and never called by a name of the sender's."""
+"""Uploads: counted as they arrive, examined before they are accepted, and never stored under the user's file name."""
 
 from __future__ import annotations
 
@@ -17,22 +17,23 @@ from sidgan.web.limits import Limits, RefusedError, Seats
 from sidgan.web.prober import Prober
 from sidgan.web.store import Kept, Store, new_id
 
-LONGEST = 120  #: characters of a file's name
+MAX_NAME = 120  #: characters of a file's name
+CHECK_EVERY = 1 << 26  #: bytes of an upload after which disk space and the user's total are checked again
 DEMO = {"video": "demo.mp4", "voice": "demo_voice.m4a"}
 
 
 class Uploads:
-    """Takes files."""
+    """Receives files."""
 
     def __init__(self, store: Store, prober: Prober, limits: Limits) -> None:
         self._store, self._prober, self._limits = store, prober, limits
         self._seats = Seats(limits.uploads, limits.all_uploads)
 
     async def receive(self, request: Request, owner: str, kind: str, name: str) -> Kept:
-        """The body of a request as a file.
+        """Store the body of a request as a file; ``name`` is the user's name for it.
 
         Raises:
-            RefusedError: too large, too slow, too many, no room, or not what it should be.
+            RefusedError: the file is too large, too slow, unsuitable, or one too many, or the disk is full.
         """
         try:
             stated = int(request.headers.get("content-length", "0"))
@@ -41,14 +42,14 @@ class Uploads:
         if stated > self._limits.upload:
             raise _too_large(self._limits)
         async with self._folder(owner, stated) as folder:
-            size = await self._written(folder / "part", request.stream(), owner)
-            return await self._accept(folder, owner, kind, _shown(name, kind), size)
+            size = await self._write(folder / "part", request.stream(), owner)
+            return await self._accept(folder, owner, kind, _display_name(name, kind), size)
 
     async def demo(self, owner: str, kind: str) -> Kept:
-        """The clip or the voice that comes with the package, as somebody's file.
+        """Add the demo clip or voice of the package as a file of an owner.
 
         Raises:
-            RefusedError: they have too many files, or there is no room.
+            RefusedError: the owner has too many files, or the disk is full.
         """
         name = DEMO[kind]
         data = (resources.files("sidgan") / "assets" / name).read_bytes()
@@ -58,7 +59,7 @@ class Uploads:
 
     @asynccontextmanager
     async def _folder(self, owner: str, size: int) -> AsyncIterator[Path]:
-        """A new folder for a file of so many bytes, which is gone again where the block fails."""
+        """A new folder for a file of ``size`` bytes, which is removed if the block fails."""
         if not self._seats.take(owner):
             raise RefusedError(429, "too_many_uploads", "too many uploads at a time; wait for one to end")
         try:
@@ -76,13 +77,13 @@ class Uploads:
     def _require_room(self, owner: str, size: int) -> None:
         files, held = self._store.usage(owner)
         if files >= self._limits.files or held + size > self._limits.bytes:
-            told = f"you have {files} files with {held / 1e6:.0f} MB here, which is the limit; remove some"
-            raise RefusedError(409, "too_many_files", told)
+            message = f"you have {files} files with {held / 1e6:.0f} MB here, which is the limit; remove some"
+            raise RefusedError(409, "too_many_files", message)
         if shutil.disk_usage(self._store.folder).free - size < self._limits.spare:
             raise RefusedError(507, "disk_full", "the service has no room for more files now; try again later")
 
-    async def _written(self, part: Path, chunks: AsyncIterator[bytes], owner: str) -> int:
-        """How many bytes were written; memory holds one piece at a time, however many there are."""
+    async def _write(self, part: Path, chunks: AsyncIterator[bytes], owner: str) -> int:
+        """Write an upload chunk by chunk, with one chunk in memory at a time; returns its size in bytes."""
         size, checked = 0, 0
         with part.open("wb") as file:
             try:
@@ -91,15 +92,15 @@ class Uploads:
                     size += len(chunk)
                     if size > self._limits.upload:
                         raise _too_large(self._limits)
-                    if size - checked > 1 << 26:
+                    if size - checked > CHECK_EVERY:
                         await run_in_threadpool(self._require_room, owner, size)
                         checked = size
                     await run_in_threadpool(file.write, chunk)
             except StopAsyncIteration:
                 pass
             except TimeoutError:
-                told = f"no data arrived for {self._limits.silence:.0f} s; send the file again"
-                raise RefusedError(408, "too_slow", told) from None
+                message = f"no data arrived for {self._limits.silence:.0f} s; send the file again"
+                raise RefusedError(408, "too_slow", message) from None
             except ClientDisconnect:
                 raise RefusedError(400, "broken_off", "the upload was interrupted; send it again") from None
         if not size:
@@ -115,10 +116,10 @@ class Uploads:
         )
 
 
-def _shown(name: str, kind: str) -> str:
-    """What a user calls a file, as something that may be shown: without folders and control characters."""
+def _display_name(name: str, kind: str) -> str:
+    """The user's file name made safe for display: without folders and control characters."""
     last = re.split(r"[/\\]", name)[-1]
-    return "".join(c if c.isprintable() else "?" for c in last)[:LONGEST].strip() or kind
+    return "".join(c if c.isprintable() else "?" for c in last)[:MAX_NAME].strip() or kind
 
 
 def _too_large(limits: Limits) -> RefusedError:

@@ -1,4 +1,4 @@
-"""A worker: takes jobs one after the other, says how far it is, and stops when it is told to."""
+"""A worker: takes jobs from the queue one after the other, sends heartbeats with progress, and stops on a signal."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ from sidgan.web.store import Store
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-IDLE = 0.5  #: seconds between two looks for a job
-BEAT = 1.0  #: seconds between two signs of life
+IDLE = 0.5  #: seconds between two queries for a job
+BEAT = 1.0  #: seconds between two heartbeats
 Say = Callable[[str], None]
 
 
 class Stopped(BaseException):
-    """The worker is to end; its job is for others to go on with."""
+    """A signal stops the worker; its job goes back to the queue."""
 
 
 class Dropped(BaseException):
-    """The job is not to be done any more."""
+    """The job was cancelled, or no longer belongs to this worker."""
 
 
 @dataclass(frozen=True)
 class Means:
-    """What a worker works with; see `sidgan.dub`."""
+    """What jobs are done with, see `sidgan.dub`; ``keep``: seconds that results are kept."""
 
     model: str = "bundled"
     device: str = "auto"
@@ -46,7 +46,7 @@ class Means:
 
 
 class Pulse:
-    """Says in a thread of its own how far a job is, and learns whether it is still wanted."""
+    """Sends heartbeats with a job's progress from a separate thread, and notices when the job is no longer wanted."""
 
     def __init__(self, queue: Queue, work: Work) -> None:
         self._queue, self._work = queue, work
@@ -56,7 +56,7 @@ class Pulse:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Beat while the block runs."""
+        """Send heartbeats while the block runs."""
         self._thread.start()
         try:
             yield
@@ -65,39 +65,39 @@ class Pulse:
             self._thread.join()
 
     def show(self, share: float, stage: str) -> None:
-        """Note how far it is.
+        """Set the progress for the next heartbeat: 0 to 1 of a stage.
 
         Raises:
-            Dropped: it is not wanted any more.
+            Dropped: the job is no longer wanted.
         """
         self._share, self._stage = min(max(share, 0.0), 1.0), stage
         if self._dropped.is_set():
             raise Dropped
 
     def _beat(self) -> None:
-        heard = time.monotonic()
+        renewed = time.monotonic()
         while not self._over.wait(BEAT):
             began = time.monotonic()
             try:
                 wanted = self._queue.beat(self._work, self._share, self._stage)
-            except (sqlite3.Error, OSError):  # once the lease is over, somebody else may have begun it
-                wanted = began - heard < LEASE
+            except (sqlite3.Error, OSError):  # after the lease has ended, another worker may have started the job
+                wanted = began - renewed < LEASE
             else:
-                heard = began
+                renewed = began
             if not wanted:
                 self._dropped.set()
                 return
 
 
 def work(folder: Path, means: Means, say: Say, *, parent: int | None = None, once: bool = False) -> None:
-    """Do jobs until told to stop by a signal.
+    """Do jobs until a signal stops the worker.
 
     Args:
-        folder: of the service.
-        means: what to do them with.
-        say: told a line about each job.
-        parent: the process of the server that started this worker; when that is gone, the worker ends after its job.
-        once: end when nothing waits.
+        folder: the service's folder.
+        means: what jobs are done with.
+        say: called with a line for the log about each job.
+        parent: id of the process that started this worker; if it dies, the worker exits after its job.
+        once: return when no job is waiting.
 
     Raises:
         OutputError: the folder cannot be used.
@@ -106,16 +106,16 @@ def work(folder: Path, means: Means, say: Say, *, parent: int | None = None, onc
 
 
 def do(queue: Queue, means: Means, say: Say, *, parent: int | None = None, once: bool = False) -> None:
-    """The same, with the jobs of a queue."""
+    """Like `work`, with a given queue, which may be that of a remote worker."""
     badge = Badge(queue.store)
     try:
         with _stoppable():
-            import_module("sidgan.web.tasks")  # seconds that the first job need not wait for
-            wanted = _lives(parent)
-            while wanted():
+            import_module("sidgan.web.tasks")  # takes seconds, for which the first job then need not wait
+            parent_lives = _lives(parent)
+            while parent_lives():
                 claimed = queue.claim(badge.name)
                 if claimed is not None:
-                    _do(queue, claimed, means, say)
+                    _do_one(queue, claimed, means, say)
                 elif once:
                     return
                 else:
@@ -127,10 +127,10 @@ def do(queue: Queue, means: Means, say: Say, *, parent: int | None = None, once:
 
 
 def _lives(parent: int | None) -> Callable[[], bool]:
-    """Tells whether the process that started this one lives; always so, where none is named.
+    """A function that tells whether the parent process is alive; without a parent, it always returns true.
 
-    Elsewhere than on Windows a process whose parent has ended gets another one; there it keeps the number, which a new
-    process may have by then, so that process is asked for by when it began as well.
+    On POSIX systems, a process whose parent has ended gets a new parent id. On Windows it keeps the old id, which may
+    belong to a new process by then; psutil notices that by the process's start time.
     """
     if parent is None:
         return lambda: True
@@ -143,7 +143,7 @@ def _lives(parent: int | None) -> Callable[[], bool]:
     return lambda: os.getppid() == parent and bool(process.is_running())
 
 
-def _do(queue: Queue, job: Work, means: Means, say: Say) -> None:
+def _do_one(queue: Queue, job: Work, means: Means, say: Say) -> None:
     from sidgan.web import tasks
 
     notes, result, error = list[str](), None, None
@@ -170,16 +170,16 @@ def _do(queue: Queue, job: Work, means: Means, say: Say) -> None:
 
 @contextmanager
 def _stoppable() -> Iterator[None]:
-    """The signals that end programs raise `Stopped` in the block, once."""
+    """Raise `Stopped` in the block at the first SIGTERM or SIGINT; later ones are ignored."""
 
     def stop(number: int, frame: FrameType | None) -> None:
-        for one in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(one, signal.SIG_IGN)
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(signum, signal.SIG_IGN)
         raise Stopped
 
-    before = {one: signal.signal(one, stop) for one in (signal.SIGTERM, signal.SIGINT)}
+    before = {signum: signal.signal(signum, stop) for signum in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
     finally:
-        for one, handler in before.items():
-            signal.signal(one, handler)
+        for signum, handler in before.items():
+            signal.signal(signum, handler)

@@ -1,4 +1,4 @@
-// What the page asks of the service, and how refusals become one line.
+// Requests of the page to the service; errors become a `Refusal` with one line for the user.
 
 export class Refusal extends Error {
   constructor(status, code, message) { super(message); this.status = status; this.code = code; }
@@ -27,7 +27,7 @@ export async function ask(method, path, body) {
   return answer.status === 204 ? null : answer.json();
 }
 
-// XMLHttpRequest, since fetch does not say how much was sent.
+// XMLHttpRequest, since fetch reports no upload progress.
 export function upload(file, kind, name, progress) {
   const request = new XMLHttpRequest();
   const sent = new Promise((resolve, reject) => {
@@ -42,7 +42,7 @@ export function upload(file, kind, name, progress) {
   return { sent, stop: () => request.abort() };
 }
 
-// Calls `show` with the job whenever it changes, and ends with it when it is over. A server that starts again is waited for.
+// Calls `show` with the job whenever it changes; resolves to the ended job. Reconnects after a restart of the server.
 export function follow(id, show) {
   return new Promise((resolve, reject) => {
     const source = new EventSource(`/api/jobs/${id}/events`);
@@ -54,7 +54,7 @@ export function follow(id, show) {
       if (["done", "failed", "cancelled"].includes(last.state)) { source.close(); resolve(last); }
     };
     source.onerror = async () => {
-      if (source.readyState !== EventSource.CLOSED && ++failures < 40) return;  // it tries again by itself
+      if (source.readyState !== EventSource.CLOSED && ++failures < 40) return;  // EventSource reconnects by itself
       source.close();
       try {
         const job = await ask("GET", `jobs/${id}`);

@@ -1,4 +1,4 @@
-// The page: five steps over one state. Everything is in the service, so a reload loses nothing.
+// The page: five steps with a common state. Files and jobs are stored by the service, so a reload loses nothing.
 
 import { ask, follow, upload } from "./api.js";
 import { compareImages, compareVideos } from "./player.js";
@@ -22,6 +22,7 @@ function make(tag, values = {}, ...children) {
   return element;
 }
 
+// Announces a line to screen readers.
 const say = (line) => { $("#say").textContent = line; };
 
 function problem(section, error) {
@@ -31,7 +32,7 @@ function problem(section, error) {
   if (error && error.status === 401) start();
 }
 
-// Runs what a button asks for, once at a time, and shows what went wrong in its step.
+// An event handler that runs `what`, not twice at a time for one `key`, and shows its error in the section.
 function act(section, key, what) {
   return async (event) => {
     event?.preventDefault?.();
@@ -56,7 +57,7 @@ async function send(section, file, kind, name) {
   try { return await sent; } finally { box.hidden = true; }
 }
 
-// Shows a job's way in a box, and gives what came of it.
+// Shows the progress of a job in a box; resolves to the ended job.
 async function watch(box, job) {
   const bar = $("progress", box), words = $("span", box), stop = $("button", box), seen = new Map();
   if (stop) stop.onclick = () => ask("POST", `jobs/${job.id}/cancel`).catch(() => {});
@@ -71,7 +72,7 @@ async function watch(box, job) {
       bar.value = now.share;
       if (!seen.has(now.stage)) {
         seen.set(now.stage, { at: Date.now(), share: now.share });
-        say(STAGES[now.stage] ?? now.stage); // once: a line that changes at every percent is not to be read aloud
+        say(STAGES[now.stage] ?? now.stage); // once per stage, not at every percent
       }
       const first = seen.get(now.stage), done = now.share - first.share, took = (Date.now() - first.at) / 1000;
       const left = done > 0.05 && took > 2 ? `, about ${seconds(Math.round((1 - now.share) * took / done))} left` : "";
@@ -123,7 +124,7 @@ const sendVideo = (file) => act(videoStep, "video", async () => takeVideo(await 
 $("#video-file").addEventListener("change", (event) => { if (event.target.files[0]) sendVideo(event.target.files[0]); event.target.value = ""; });
 $("#video-demo").addEventListener("click", act(videoStep, "video", async () => takeVideo(await ask("POST", "demo?kind=video"))));
 $("#video-change").addEventListener("click", dropVideo);
-for (const name of ["dragover", "drop"]) window.addEventListener(name, (event) => event.preventDefault()); // or the browser leaves the page for the file
+for (const name of ["dragover", "drop"]) window.addEventListener(name, (event) => event.preventDefault()); // else the browser opens the file
 for (const name of ["dragover", "dragleave", "drop"]) {
   $(".drop").addEventListener(name, (event) => {
     event.preventDefault();
@@ -244,16 +245,16 @@ function order(kind, more) {
   };
 }
 
-const ahead = (kind) => act(previewStep, "preview", async () => {
+const startPreview = (kind) => act(previewStep, "preview", async () => {
   $("#preview-result").replaceChildren();
   const job = failed(await watch($("#preview-working"), await ask("POST", "jobs", order(kind, { at: Number($("#moment").value) }))));
-  const { "before.jpg": picture, "before.mp4": film } = job.urls;
-  const shown = picture ? compareImages(picture, job.urls["after.jpg"]) : compareVideos(film, job.urls["after.mp4"]);
+  const { "before.jpg": image, "before.mp4": video } = job.urls;
+  const shown = image ? compareImages(image, job.urls["after.jpg"]) : compareVideos(video, job.urls["after.mp4"]);
   $("#preview-result").replaceChildren(shown, make("p", { className: "hint", textContent: `This preview uses only this moment. The full dub uses the whole video and looks better. ${job.result.dubbed} of ${job.result.frames} frames are redrawn.` }));
   say("The preview is ready.");
 });
-$("#show-frame").addEventListener("click", ahead("frame"));
-$("#show-preview").addEventListener("click", ahead("preview"));
+$("#show-frame").addEventListener("click", startPreview("frame"));
+$("#show-preview").addEventListener("click", startPreview("preview"));
 
 $("#dub").addEventListener("click", act(dubStep, "dub", async () => {
   $("#dub-result").replaceChildren();
@@ -276,7 +277,7 @@ async function showResult(job) {
   const left = result.frames - result.dubbed;
   const box = make("div", { className: "result" }, make("h3", { textContent: `${title}, dubbed` }));
   box.append(video ? compareVideos(video.url, job.urls["dubbed.mp4"]) : make("video", { src: job.urls["dubbed.mp4"], controls: true, playsInline: true }));
-  const report = job.urls["report.html"];  // there is none where it could not be made; a note says why
+  const report = job.urls["report.html"];  // missing if it could not be made; a note says why
   box.append(make("div", { className: "row" },
     make("a", { className: "button primary", id: "download", href: `${job.urls["dubbed.mp4"]}?download=${encodeURIComponent(`${title}-dubbed.mp4`)}`, textContent: "Download the video" }),
     ...(report ? [make("a", { className: "button", href: report, target: "_blank", rel: "noopener", textContent: "Report" }),
@@ -293,9 +294,9 @@ async function showJobs() {
   const name = (id) => files.find((file) => file.id === id)?.name ?? "a deleted video";
   $("#history").hidden = !dubs.length;
   $("#jobs").replaceChildren(...dubs.map((job) => {
-    const told = { waiting: "waiting", running: `running, ${Math.round(100 * job.share)} %`, done: "done", failed: `failed: ${job.error}`, cancelled: "cancelled" }[job.state];
+    const status = { waiting: "waiting", running: `running, ${Math.round(100 * job.share)} %`, done: "done", failed: `failed: ${job.error}`, cancelled: "cancelled" }[job.state];
     const button = (text, what) => make("button", { className: "quiet", textContent: text, ariaLabel: `${text}: ${name(job.spec.video)}`, onclick: act(dubStep, job.id, async () => { await what(); await showJobs(); }) });
-    const row = make("li", {}, make("span", { className: "what" }, name(job.spec.video), make("span", { className: "hint", textContent: ` ${new Date(1000 * job.created).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" })}, ${told}` })));
+    const row = make("li", {}, make("span", { className: "what" }, name(job.spec.video), make("span", { className: "hint", textContent: ` ${new Date(1000 * job.created).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" })}, ${status}` })));
     if (job.state === "done") row.append(button("Show", async () => { await showResult(job); $("#dub-result").focus(); $("#dub-result").scrollIntoView(); }));
     if (job.state === "waiting") row.append(button(job.priority > 0 ? "Normal priority" : "Move to front", () => ask("PATCH", `jobs/${job.id}`, { priority: job.priority > 0 ? 0 : 1 })));
     if (["failed", "cancelled"].includes(job.state)) row.append(button("Try again", async () => { const again = await ask("POST", `jobs/${job.id}/retry`); if (!state.dub) act(dubStep, "dub", () => followDub(again))(); }));
@@ -305,7 +306,7 @@ async function showJobs() {
   $("#kept").textContent = `Kept for ${state.me.limits.keep} hours. Only you can see them, in this browser${state.me.needs_token ? " or with your token" : ""}.`;
 }
 
-// ------------------------------------------------------------------------------------------------------------ all of it
+// ------------------------------------------------------------------------------------------------------ the whole page
 
 function refresh() {
   const someone = [...state.cast.values()].some(Boolean);

@@ -1,6 +1,6 @@
-// Before and after on top of each other, with an edge between them that a range input moves: by mouse, finger or arrow keys.
+// Original and dub on top of each other, with a divider that a range input moves: by mouse, finger or arrow keys.
 
-const FAR = 0.3, NEAR = 0.03;  // s of drift at which the picture before is moved, and at which it is left alone
+const FAR = 0.3, NEAR = 0.03;  // seconds of drift above which the original is seeked, and below which it plays at normal speed
 
 function make(tag, className, values = {}) {
   const element = Object.assign(document.createElement(tag), values);
@@ -46,7 +46,7 @@ export function compareVideos(before, after) {
   const time = make("time", "", { textContent: "" });
   let seeking = false;
 
-  // The dubbed video leads, since it is heard; the other one follows by a little speed, or a jump if it is far off.
+  // The dubbed video leads, since it is heard. The original follows: by a slightly different speed, or by a seek if far off.
   const follow = () => {
     const drift = old.currentTime - dubbed.currentTime;
     if (dubbed.currentTime >= old.duration) old.pause();

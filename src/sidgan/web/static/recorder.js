@@ -1,8 +1,9 @@
-// A voice from the microphone, with a level that shows that it is heard.
+// Records a voice from the microphone, with a level meter.
 
-const KINDS = ["audio/webm;codecs=opus", "audio/mp4", "audio/ogg;codecs=opus", ""];
-const LONGEST = 15 * 60;  // s
+const FORMATS = ["audio/webm;codecs=opus", "audio/mp4", "audio/ogg;codecs=opus", ""];
+const MAX_SECONDS = 15 * 60;
 
+// Calls `level` (0 to 1) and `time` (seconds) while recording; resolves to a function that stops, and resolves to a Blob.
 export async function record(level, time) {
   if (!navigator.mediaDevices || !window.MediaRecorder) {
     throw new Error("Recording needs https, or a browser on the computer that runs the service.");
@@ -13,8 +14,8 @@ export async function record(level, time) {
   } catch (error) {
     throw new Error(error.name === "NotAllowedError" ? "The browser blocks the microphone; allow it in the browser settings." : "No microphone was found.");
   }
-  const kind = KINDS.find((one) => !one || MediaRecorder.isTypeSupported(one));
-  const recorder = new MediaRecorder(stream, kind ? { mimeType: kind, audioBitsPerSecond: 128000 } : {});
+  const format = FORMATS.find((one) => !one || MediaRecorder.isTypeSupported(one));
+  const recorder = new MediaRecorder(stream, format ? { mimeType: format, audioBitsPerSecond: 128000 } : {});
   const pieces = [], sound = new AudioContext(), analyser = sound.createAnalyser(), began = Date.now();
   sound.resume();
   sound.createMediaStreamSource(stream).connect(analyser);
@@ -24,7 +25,7 @@ export async function record(level, time) {
     level(Math.min(1, 4 * Math.sqrt(samples.reduce((sum, x) => sum + x * x, 0) / samples.length)));
     const seconds = (Date.now() - began) / 1000;
     time(seconds);
-    if (seconds > LONGEST && recorder.state === "recording") recorder.stop();
+    if (seconds > MAX_SECONDS && recorder.state === "recording") recorder.stop();
   }, 100);
   recorder.ondataavailable = (event) => pieces.push(event.data);
   const stopped = new Promise((resolve) => { recorder.onstop = resolve; });

@@ -1,4 +1,4 @@
-// Figures as people read them.
+// Numbers formatted for display.
 
 export function seconds(s) {
   if (s < 59.95) return `${Number(s.toFixed(1))} s`;
