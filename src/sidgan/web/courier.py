@@ -76,7 +76,7 @@ class Courier:
             answer = json.loads(text or b"{}")
             if isinstance(answer, dict):
                 return answer
-        raise self._unreachable("what answers is something else")
+        raise self._unreachable("what answers is not a sidgan service")
 
     def patiently(self, call: Callable[[], T]) -> T:
         """Repeat a call until the server answers, with growing pauses; returns the call's result.
@@ -118,7 +118,7 @@ class Courier:
                         position += len(data)
                         show(position / size)
             if position < size:
-                raise self._unreachable("it broke off")
+                raise self._unreachable("the connection broke off")
 
         while out.stat().st_size < size:
             self.patiently(fetch_rest)

@@ -275,7 +275,7 @@ class Queue:
             if row["lease"] >= now and not _is_dead(self.store, row["worker"]):
                 continue
             if row["attempts"] >= ATTEMPTS:
-                error = f"{ATTEMPTS} workers stopped over it without a word, perhaps for want of memory"
+                error = f"{ATTEMPTS} workers died while doing it, perhaps because the machine had too little memory"
                 db.execute("update job set state = 'failed', error = ?, ended = ?, worker = null where id = ?",
                            (error, now, row["id"]))  # fmt: skip
             else:  # keeps its worker, see `held`

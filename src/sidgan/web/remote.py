@@ -104,9 +104,9 @@ def require_worker(request: Request) -> None:
     """Refuse requests without the workers' secret."""
     remote: Remote = request.app.state.remote
     scheme, _, secret = request.headers.get("authorization", "").partition(" ")
-    given = hashed(secret.strip())
-    right = scheme.lower() == "bearer" and hmac.compare_digest(given, remote.secret)
-    remote.guesses.judge(address_of(request), given, right=right)
+    attempt = hashed(secret.strip())
+    right = scheme.lower() == "bearer" and hmac.compare_digest(attempt, remote.secret)
+    remote.guesses.judge(address_of(request), attempt, right=right)
     if not right:
         raise RefusedError(401, "wrong_secret", "this is not the secret of the service's workers; give --worker-secret "
                            "the file that the service was started with")  # fmt: skip
@@ -117,21 +117,21 @@ HeldBy = Annotated[str, Query(max_length=200)]
 
 
 @router.post("/hello")
-def hello(request: Request, parts: AppParts, given: Hello) -> dict[str, Any]:
+def hello(request: Request, parts: AppParts, body: Hello) -> dict[str, Any]:
     """The engine's key, and the ids that the worker can remove; refused if its results could differ from local ones."""
     remote: Remote = request.app.state.remote
     terms = replace(remote.terms, separates=separator() is not None)  # checked now, as for each order
-    differs = terms.other(Terms(given.version, given.weights, given.engine, given.separates))
+    differs = terms.other(Terms(body.version, body.weights, body.engine, body.separates))
     if differs:
         raise RefusedError(409, "differs", differs)
     known = parts.store.known()
-    return {"key": remote.key, "drop": [id for id in given.kept if id not in known]}
+    return {"key": remote.key, "drop": [id for id in body.kept if id not in known]}
 
 
 @router.post("/jobs/{id}/take")
-def take(parts: AppParts, id: IdPath, given: Taker) -> dict[str, Any]:
+def take(parts: AppParts, id: IdPath, body: Taker) -> dict[str, Any]:
     """The job and a list of its files; the same again if the worker repeats a request whose answer was lost."""
-    worker = f"{REMOTE}{given.name}"
+    worker = f"{REMOTE}{body.name}"
     work = parts.queue.held(id, worker) or parts.queue.take(id, worker)
     if work is None:
         raise RefusedError(409, "not_waiting", "this job is no longer waiting")
@@ -155,16 +155,16 @@ def content(parts: AppParts, id: IdPath, file: IdPath, worker: HeldBy) -> FileRe
 
 
 @router.post("/jobs/{id}/beat")
-def beat(parts: AppParts, id: IdPath, given: Beat) -> dict[str, bool]:
+def beat(parts: AppParts, id: IdPath, body: Beat) -> dict[str, bool]:
     """Renew the lease; tells whether the job still belongs to this worker."""
-    work = parts.queue.held(id, given.worker)
-    return {"wanted": work is not None and parts.queue.beat(work, given.share, given.stage)}
+    work = parts.queue.held(id, body.worker)
+    return {"wanted": work is not None and parts.queue.beat(work, body.share, body.stage)}
 
 
 @router.post("/jobs/{id}/release", status_code=204)
-def release(parts: AppParts, id: IdPath, given: Holder) -> None:
+def release(parts: AppParts, id: IdPath, body: Holder) -> None:
     """Return the job to the queue."""
-    parts.queue.release(_held(parts, id, given.worker))
+    parts.queue.release(_held(parts, id, body.worker))
 
 
 @router.put("/jobs/{id}/results/{name}", status_code=204)
@@ -178,17 +178,17 @@ async def receive(
 
 
 @router.post("/jobs/{id}/finish", status_code=204)
-def finish(parts: AppParts, id: IdPath, given: Finish) -> None:
+def finish(parts: AppParts, id: IdPath, body: Finish) -> None:
     """Finish a job, done or failed; results are accepted only if all are complete and their digests match."""
-    work, folder = _held(parts, id, given.worker), parts.queue.folder(id)
-    result = given.result
-    if given.error is None:
-        result = {**(given.result or {}), "files": _accepted(parts, work, given)}
+    work, folder = _held(parts, id, body.worker), parts.queue.folder(id)
+    result = body.result
+    if body.error is None:
+        result = {**(body.result or {}), "files": _accepted(parts, work, body)}
     if parts.queue.beat(work, 1.0, ""):  # nobody else takes it while files are moved
         for name in (result or {}).get("files", ()):
             os.replace(_staging(parts, work) / name, folder / name)
-        parts.queue.finish(work, result, given.error, given.notes, parts.service.limits.keep * 3600)
-        if given.error is None:
+        parts.queue.finish(work, result, body.error, body.notes, parts.service.limits.keep * 3600)
+        if body.error is None:
             for leftover in folder.glob(".*"):  # staging folders, and unfinished work of a local worker
                 shutil.rmtree(leftover, ignore_errors=True)
 
@@ -228,13 +228,13 @@ def _keep(parts: Parts, work: Work, name: str, at: int, data: bytes) -> None:
         raise RefusedError(507, "disk_full", "the service has no room for this result; free space and retry") from error
 
 
-def _accepted(parts: Parts, work: Work, given: Finish) -> list[str]:
+def _accepted(parts: Parts, work: Work, body: Finish) -> list[str]:
     """The names of the results; refused unless all arrived complete and unchanged."""
-    names = (given.result or {}).get("files")
+    names = (body.result or {}).get("files")
     if not isinstance(names, list) or not all(isinstance(n, str) and RESULTS[work.kind].fullmatch(n) for n in names):
         raise RefusedError(422, "unknown_result", f"a {work.kind} has no results of these names")
     for name in names:
         file = _staging(parts, work) / name
-        if not file.is_file() or digest(file) != given.digests.get(name):
+        if not file.is_file() or digest(file) != body.digests.get(name):
             raise RefusedError(422, "damaged", f"the result {name} did not arrive as it was sent; retry")
     return names
