@@ -159,7 +159,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.headers.get("Content-Type", "").partition(";")[0] != "application/json":
             raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "send JSON")
         length = self.headers.get("Content-Length", "")
-        if not length.isdigit() or int(length) > MAX_BODY:
+        if not length.isdecimal() or int(length) > MAX_BODY:
             raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"send at most {MAX_BODY} bytes")
         try:
             values = json.loads(self.rfile.read(int(length)))
