@@ -9,7 +9,8 @@ const $ = (selector, root = document) => root.querySelector(selector);
 const state = { me: null, video: null, voices: [], people: null, cast: new Map(), dub: null, busy: new Set() };
 const STAGES = {
   "": "starting", analyse: "looking for faces", look: "checking the faces again", pictures: "taking pictures of everybody",
-  draw: "drawing", verify: "checking the result",
+  draw: "drawing", verify: "checking the result", separate: "separating speech from other sound",
+  fetch: "copying the files to the worker", send: "copying the result from the worker",
 };
 const ENDED = ["done", "failed", "cancelled"];
 
