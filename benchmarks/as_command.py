@@ -1,4 +1,4 @@
-"""Import this first: the process is then set up as ``sidgan dub`` sets up its own, before torch is there."""
+"""Import this before torch: it sets up the process as ``sidgan dub`` does (threads and memory)."""
 
 from sidgan.threads import ready_for_dubs
 

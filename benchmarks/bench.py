@@ -1,8 +1,8 @@
-"""All benchmarks that a CPU can show, at a small size: one table, and one JSON object as the last line.
+"""All CPU benchmarks of dubbing, at a small size: one table, and one JSON object as the last line.
 
     python benchmarks/bench.py [--frames 48] [--rounds 3] [--out build/bench.json]
 
-Each runs in a process of its own and can be run alone with other sizes; see their files and `docs/benchmarks.md`.
+Each runs in a process of its own and can also be run alone at other sizes; see their files and `docs/benchmarks.md`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-#: What is aimed at, by ratio.
+#: Ratio -> its target.
 AIMS = {
     "dub / bound, wall": "<= 1.4", "dub / bound, cpu": "<= 1.4", "field / dub, cpu": ">= 2",
     "field / dub but for the network, cpu": ">= 2", "memory": "<= 1.05", "openvino bf16": ">= 2.5",
@@ -23,7 +23,7 @@ AIMS = {
 
 
 def card(script: str, *arguments: object) -> dict[str, Any]:
-    """The last line of a benchmark."""
+    """Run a benchmark; the JSON object in its last line of output."""
     command = [sys.executable, str(HERE / script), *map(str, arguments)]
     print("$", *command[1:], file=sys.stderr, flush=True)
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
@@ -33,7 +33,7 @@ def card(script: str, *arguments: object) -> dict[str, Any]:
 
 
 def rows(cards: dict[str, dict[str, Any]]) -> list[tuple[str, str, float, str, str]]:
-    """What, where, ratio, its range, aim."""
+    """Rows of the table: name of the ratio, picture size, ratio, its range, target."""
     table = []
     for name in ("dub", "dub_hd"):
         for what, ratio in cards[name]["ratios"].items():
@@ -50,7 +50,7 @@ def rows(cards: dict[str, dict[str, Any]]) -> list[tuple[str, str, float, str, s
 
 
 def main() -> None:
-    """Run, print, and write."""
+    """Run all benchmarks, print the table, and write the JSON file if one is given."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--frames", type=int, default=48)
     parser.add_argument("--rounds", type=int, default=3)

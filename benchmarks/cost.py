@@ -1,11 +1,10 @@
-"""What a training run needs: operations counted in the networks themselves, GPU-hours, disk, traffic between GPUs.
+"""Estimate the cost of a training run: floating-point operations, GPU-hours, disk space, traffic between GPUs.
 
     python benchmarks/cost.py [--gan full --steps 3900000] [--syncnet syncnet_paper --sync-steps 370000]
                               [--tflops 350] [--data DATA] [--hours 200]
 
-Operations are those of convolutions and matrix products, forward and backward, counted on tensors without memory. The
-pace of a GPU is an input: give what `benchmarks/train.py` or a profiler measured on yours. The last line is one JSON
-object.
+Operations are those of convolutions and matrix products, forward and backward, counted with meta tensors. The speed of
+a GPU is an input: give what `benchmarks/train.py` or a profiler measured on yours. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -25,24 +24,25 @@ from sidgan.train.gan import GanTrainConfig
 from sidgan.train.runs import gan_config, sync_config
 from sidgan.train.syncnet import SyncTrainConfig
 
-FORWARD, INPUT_ONLY, ALL = 1, 2, 3  #: passes: forward; and backward to the input; and to the weights too
-WORLDS = (1, 8, 64)
+#: Cost in forward passes: forward; forward and gradients of the input; forward and gradients of input and weights.
+FORWARD, INPUT_ONLY, ALL = 1, 2, 3
+WORLDS = (1, 8, 64)  #: numbers of GPUs
 
 
 def count(work: Callable[[], object]) -> int:
-    """Floating-point operations of a forward pass; a multiplication and an addition are two."""
+    """Floating-point operations of a forward pass; a multiply-add counts as two."""
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         work()
     return counter.get_total_flops()
 
 
 def picture(size: int) -> torch.Tensor:
-    """A picture without memory."""
+    """An image (1, 3, size, size) as a meta tensor."""
     return torch.empty(1, 3, size, size, device="meta")
 
 
 def generator_step(config: GanTrainConfig, level: int) -> int:
-    """Operations of one step of generator and critics while ``level`` is the finest output."""
+    """Operations of one training step of generator and critics while ``level`` is the finest output."""
     with torch.device("meta"):
         net, critics = Generator(config.generator).eval(), {r: Discriminator(c) for r, c in config.critics.items()}
     vgg = VGG19().to("meta")
@@ -66,7 +66,7 @@ def generator_step(config: GanTrainConfig, level: int) -> int:
 
 
 def expert_step(config: SyncTrainConfig) -> int:
-    """Operations of one step of an expert."""
+    """Operations of one training step of an expert."""
     with torch.device("meta"):
         net = SyncNet(config.model).eval()
     window = torch.empty(1, 15, config.model.face // 2, config.model.face, device="meta")
@@ -76,21 +76,21 @@ def expert_step(config: SyncTrainConfig) -> int:
 
 
 def parameters(config: GanTrainConfig) -> int:
-    """Numbers whose gradients are exchanged at a step."""
+    """Number of parameters, whose gradients are exchanged between GPUs in every step."""
     with torch.device("meta"):
         nets = [Generator(config.generator), *(Discriminator(c) for c in config.critics.values())]
     return sum(p.numel() for net in nets for p in net.parameters())
 
 
 def bytes_per_hour(data: Path) -> float:
-    """Of prepared footage on disk."""
+    """Disk space in bytes per hour of prepared footage."""
     kept = [record for record in read_manifest(data) if record["kept"]]
     files = [path for record in kept for path in (data / "clips").glob(f"{record['file']}.*")]
     return sum(path.stat().st_size for path in files) / sum(r["frames"] for r in kept) * 25 * 3600
 
 
 def main() -> None:
-    """Count and print."""
+    """Compute the costs and print them."""
     parser = argparse.ArgumentParser(description=" ".join(__doc__.split("\n\n")[0].split()))
     parser.add_argument("--gan", default="full")
     parser.add_argument("--steps", type=int, default=3_900_000)
@@ -115,7 +115,7 @@ def main() -> None:
         "operations_of_a_step": {level: f"{generator_step(config, level):.3g}" for level in levels},
         "assumed_tflops": args.tflops, "gpu_hours": {k: round(v) for k, v in hours.items()},
         "wall_hours": {world: round(sum(hours.values()) / world, 1) for world in WORLDS},
-        # Every GPU with a batch of its own. A ring moves each gradient twice, but for a process's own part.
+        # Data parallelism with ring all-reduce: each process sends every gradient about twice.
         "network_gbit_s": {w: round(8 * 2 * (w - 1) / w * gradients / step / 1e9, 1) for w in WORLDS},
     }  # fmt: skip
     if args.data:

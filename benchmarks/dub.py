@@ -1,18 +1,18 @@
-"""How close a dub comes to its bound, and how much less it takes than the way other systems go (`field`).
+"""How close the time of a dub is to its lower bound, and how it compares with the way other systems work (`field`).
 
     python benchmarks/dub.py [VIDEO VOICE] [--hd] [--frames 48] [--rounds 3]
 
-Without a video it is the one in the package, or with ``--hd`` that one in the middle of 1920 x 1080. In each round all
-parts run one after another on the same file (A B C A B C ...); the first round is dropped. Ratios are taken within each
-round; the middle one is given with the range of all.
+Without a video, the clip in the package is used, with ``--hd`` padded to 1920 x 1080. In each round all parts run one
+after another on the same file (A B C A B C ...); the first round is dropped. Ratios are computed within each round; the
+median is given with the range of all rounds.
 
-- dub / bound in wall time: the bound is the network alone, or decode + track + encode shared out over the cores,
-  whichever is longer. In processor time: a dub over the sum of both.
-- field / dub: for the whole, and for everything but the network, which both have in common.
-- field / bound: what a dub would reach that took nothing beyond its bound.
+- dub / bound: in wall time, the bound is the longer of the network alone, and decode + track + encode divided by the
+  number of cores. In processor time, it is the sum of both.
+- field / dub: the other systems' time over ours, for the whole dub, and without the network, which both share.
+- field / bound: what field / dub would be for a dub at its bound.
 
-The last line is one JSON object. Absolute times depend on the machine and its load; ratios are what to quote, and where
-other work goes on, those of processor time.
+The last line is one JSON object. Absolute times depend on the machine and its load, so quote the ratios; on a machine
+with other load, those of processor time.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from sidgan.engine import Engine
 
 
 def network_alone(engine: Engine, frames: int) -> None:
-    """As many faces through the generator as the video has frames, from memory."""
+    """Run the generator on as many faces as the video has frames, from memory."""
     rng, size = np.random.default_rng(0), engine.size
     images = rng.integers(0, 256, (engine.batch, size, size, 3), np.uint8)
     masks = np.zeros((engine.batch, size, size), np.float32)
@@ -47,7 +47,7 @@ def network_alone(engine: Engine, frames: int) -> None:
 
 
 def pixels_alone(video: Path, out: Path) -> None:
-    """Decode, follow the faces, encode; nothing is drawn."""
+    """Decode, track the faces, encode; nothing is drawn."""
     clip = media.probe(video)
     tracker = faces.Tracker()
     with media.Writer(out, clip) as writer:
@@ -58,7 +58,7 @@ def pixels_alone(video: Path, out: Path) -> None:
 
 
 def one_round(dubber: Dubber, video: Path, said: Path, folder: Path) -> tuple[DubReport, dict[str, Spent]]:
-    """A dub, its parts, and the field's dub."""
+    """Time a dub, its parts alone, and the dub of `field`."""
     whole, report = spent(lambda: dubber.dub(video, said, folder / "dub.mp4"))
     engine = dubber.engine.fitting(report.face_side)
     network, _ = spent(lambda: network_alone(engine, report.dubbed))
@@ -68,7 +68,7 @@ def one_round(dubber: Dubber, video: Path, said: Path, folder: Path) -> tuple[Du
 
 
 def ratios(rows: list[dict[str, Spent]]) -> dict[str, dict[str, float | list[float]]]:
-    """What is quoted, from the parts of each round."""
+    """The ratios to quote, from the times of each round."""
     cores = os.cpu_count() or 1
     return {
         "dub / bound, wall": spread([r["dub"].wall / max(r["network"].wall, r["pixels"].cpu / cores) for r in rows]),

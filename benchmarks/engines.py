@@ -1,12 +1,12 @@
-"""How much faster each engine draws than torch in fp32, and how much it draws something else.
+"""How much faster each engine draws than torch in fp32, and how far its images differ.
 
     python benchmarks/engines.py [--model bundled] [--size 128] [--rounds 9] [--threads 1]
 
 All engines of a round draw the same batch one after another (A B C A B C ...); the first round is dropped. Ratios are
-torch fp32 / engine, taken within each round; the middle one is given with the range of the middle half and of all.
-Those of processor time are steadier than those of the clock where other work goes on. Differences are in grey levels,
-in the hidden part of drawn faces: the mean, what one pixel in a thousand exceeds, and the largest. The last line is one
-JSON object.
+torch fp32 / engine, computed within each round; the median is given with the interquartile range and the full range.
+On a machine with other load, ratios of processor time vary less than those of wall time. Differences are in grey
+levels, in the hidden region of the faces: the mean, the 99.9th percentile, and the largest. The last line is one JSON
+object.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ BATCH = 8
 
 
 def engines(generator: Generator, size: int) -> dict[str, Painter]:
-    """Torch in fp32 and every engine that is installed, by what they are."""
+    """Name -> torch in fp32 and every installed engine."""
     found: list[Painter] = [TorchPainter(generator, torch.device("cpu"), exact=True)]
     kinds: tuple[Kind, ...] = ("torch", "onnx", "openvino")
     for kind in kinds:
@@ -50,7 +50,7 @@ def engines(generator: Generator, size: int) -> dict[str, Painter]:
 
 
 def material(size: int, references: int) -> tuple[torch.Tensor, ...]:
-    """A drawn person's faces, what is hidden, sounds, places, and reference pictures."""
+    """Inputs of one batch: faces of a synthetic person, masks, mel windows, placements, reference pictures."""
     count = BATCH + references
     portrait = Portrait(Person.random(3), (size, size), face_px=0.9 * size)
     heads = pose(3, np.arange(count) / 25)
@@ -65,7 +65,7 @@ def material(size: int, references: int) -> tuple[torch.Tensor, ...]:
 
 
 def spread(values: list[float]) -> dict[str, float | list[float]]:
-    """Median, range of the middle half, and of all."""
+    """Median, interquartile range, and full range."""
     low, middle, high = statistics.quantiles(values, n=4)
     return {"ratio": round(middle, 2), "half": [round(low, 2), round(high, 2)],
             "all": [round(min(values), 2), round(max(values), 2)]}  # fmt: skip

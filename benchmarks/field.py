@@ -1,4 +1,4 @@
-"""How other systems dub, written anew from what is public about them, to stand beside ours with the same parts.
+"""The way other systems dub, reimplemented from their public descriptions with our components, for comparison.
 
 ::
 
@@ -6,10 +6,10 @@
     boxes ─▶ crop all ─▶ network, batch by batch ─▶ for each: warp to the whole frame, soften the mask there, blend
     whole frames as floats ─▶ all in memory ─▶ encode ─▶ decode ─▶ encode again beside the voice
 
-Weights, precision, batch, detector, landmarks, encoder and preset are ours, so what is compared is the design. Where
-systems differ, the cheaper way is taken: pictures stay in memory and never become PNG files, detection is at 360 lines
-and stops at the first scale with a face, and the mask is made of landmarks instead of a network that parses faces.
-Step by step: one after the other, nothing overlaps.
+Weights, precision, batch, detector, landmarks, encoder and preset are ours, so only the design is compared. Where
+systems differ, the cheaper variant is used: frames stay in memory instead of PNG files, detection runs at 360 lines
+and stops at the first scale with a face, and the mask comes from landmarks instead of a face parsing network. Steps run
+one after another, without overlap.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from sidgan.blend import mouth_alpha
 from sidgan.engine import Engine
 from sidgan.faces import search
 
-RATE = Fraction(25)  #: frames per second that all material is brought to
+RATE = Fraction(25)  #: frames per second to which all videos are converted
 NEIGHBOURS = 5  #: frames whose boxes are averaged
-SOFTENED = 10  #: side of the blur of the mask, in shares of the face's: one tenth
+SOFTENED = 10  #: the side of the mask's blur kernel is that of the face divided by this
 
 
 def pictures(path: Path) -> list[np.ndarray]:
@@ -37,7 +37,7 @@ def pictures(path: Path) -> list[np.ndarray]:
 
 
 def encoded(path: Path, images: list[np.ndarray], voice: Path | None = None) -> None:
-    """All frames of BGR pictures as H.264 at 25 fps, with a voice if there is one."""
+    """Write BGR frames as H.264 at 25 fps, with a voice if there is one."""
     sound = None if voice is None else media.read_audio(voice)
     media.write_clip(path, (cv2.cvtColor(i, cv2.COLOR_BGR2RGB) for i in images), RATE, sound, crf=16, preset="medium")
 
@@ -48,7 +48,7 @@ def smoothed(values: np.ndarray) -> np.ndarray:
 
 
 def dub(video: Path, voice: Path, out: Path, engine: Engine) -> Spent:
-    """Dub a video in which every frame shows a face, and say what the network took of it."""
+    """Dub a video in which every frame shows a face; the time that the network took."""
     first, second = out.with_stem("first"), out.with_stem("second")
     encoded(first, pictures(video))
     frames = pictures(first)
@@ -89,7 +89,7 @@ def _crop(frame: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
 
 
 def _blended(frame: np.ndarray, face: np.ndarray, matrix: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """A whole frame with a face put in, at the size of the frame throughout."""
+    """Blend a face into a whole frame; every operation works on the whole frame."""
     size = frame.shape[1], frame.shape[0]
     placed = cv2.warpAffine(cv2.cvtColor(face, cv2.COLOR_RGB2BGR).astype(np.float32), matrix, size,
                             flags=cv2.INTER_CUBIC)  # fmt: skip

@@ -1,4 +1,4 @@
-"""Short clips to measure with, made of the one in the package: nothing has to be found or fetched."""
+"""Short clips for the benchmarks, made from the clip in the package, so that no other files are needed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from sidgan import media
 
-FULL_HD = (1080, 1920)  #: lines, columns
+FULL_HD = (1080, 1920)  #: height, width
 
 
 def voice() -> Path:
@@ -21,11 +21,11 @@ def voice() -> Path:
 
 
 def excerpt(out: Path, frames: int, size: tuple[int, int] | None = None) -> Path:
-    """The first frames of the clip in the package, 640 px square.
+    """Write the first frames of the clip in the package, 640 px square.
 
     Args:
-        size: (H, W) of a picture whose middle the clip fills at its own size. Its border rows and columns go on to
-            the edges, under noise of a grey level.
+        size: (H, W) to which the frames are padded with their border pixels; noise with a standard deviation of one
+            grey level is added.
     """
     clip = media.probe(Path(str(resources.files("sidgan") / "assets" / "demo.mp4")))
     if size is None:

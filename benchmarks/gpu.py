@@ -1,13 +1,14 @@
-"""What only a GPU can show: how near the network comes to what the card can do, and what it gains over defaults.
+"""GPU benchmark: how close the network comes to the GPU's peak performance, and its gain over PyTorch's defaults.
 
     python benchmarks/gpu.py [--gan full] [--batch 16] [--rounds 9]
 
-Random weights cost what trained ones do. In each round all variants draw the same batch one after another (A B A B
-...); the first round, in which libraries choose their algorithms, is dropped.
+Weights are random, which does not change the speed. In each round all variants draw the same batch one after another
+(A B A B ...); the first round, in which libraries choose their algorithms, is dropped.
 
-- fp32 / shipped: PyTorch's defaults over what `sidgan dub` runs, and how far their pictures are apart in grey levels.
-- finest / half: all levels over those up to half the side.
-- share of the peak: operations a second of the shipped network over those of a large bf16 matrix product here.
+- fp32 / shipped: time with PyTorch's defaults over that of `sidgan dub`, and the difference of their images in grey
+  levels.
+- finest / half: time of all levels over that of the levels up to half the side.
+- share of the peak: operations per second of the shipped network over those of a large bf16 matrix product.
 
 For dub / bound and field / dub on the same machine, run `benchmarks/dub.py` there. The last line is one JSON object.
 """
@@ -32,7 +33,7 @@ REPEATS = 5  #: calls that are timed together
 
 
 def seconds(work: Callable[[], object], device: torch.device, repeats: int = REPEATS) -> float:
-    """Wall seconds of one call, over several in a row; the device's queue is waited for before and after."""
+    """Wall seconds per call, averaged over several; the device is synchronised before and after."""
     torch.zeros(1, device=device).item()
     begin = time.perf_counter()
     for _ in range(repeats):
@@ -42,7 +43,7 @@ def seconds(work: Callable[[], object], device: torch.device, repeats: int = REP
 
 
 def peak(device: torch.device, side: int = 8192) -> float:
-    """Operations a second of a product of two square bf16 matrices, the best of some."""
+    """Operations per second of a product of two square bf16 matrices, the best of five runs."""
     a = torch.randn(side, side, device=device, dtype=torch.bfloat16)
     work = lambda: a @ a  # noqa: E731
     work()
@@ -50,7 +51,7 @@ def peak(device: torch.device, side: int = 8192) -> float:
 
 
 def operations(config: GeneratorConfig) -> int:
-    """Of one face, counted on tensors without memory."""
+    """Floating-point operations for one face, without encoding the references, counted with meta tensors."""
     with torch.device("meta"):
         net = Generator(config).eval()
         faces = torch.empty(1, 3, config.size, config.size)
@@ -64,7 +65,7 @@ def operations(config: GeneratorConfig) -> int:
 
 
 def variants(config: GeneratorConfig, batch: int, device: torch.device) -> Mapping[str, Callable[[], torch.Tensor]]:
-    """Ways to draw one batch: PyTorch's defaults, what is shipped, and that up to half the side."""
+    """Functions that draw one batch: with PyTorch's defaults, as shipped, and as shipped up to half the side."""
     torch.manual_seed(0)
     net = Generator(config).to(device).eval()
     draw = torch.Generator().manual_seed(0)
@@ -89,7 +90,7 @@ def variants(config: GeneratorConfig, batch: int, device: torch.device) -> Mappi
 
 
 def measured(config: GeneratorConfig, batch: int, rounds: int, device: torch.device) -> dict[str, object]:
-    """Ratios, frames a second, and share of the peak."""
+    """Ratios, faces per second, and share of the peak."""
     ways = variants(config, batch, device)
     times: dict[str, list[float]] = {name: [] for name in ways}
     for turn in range(rounds + 1):

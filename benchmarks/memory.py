@@ -1,9 +1,9 @@
-"""Whether memory grows with length: dub a clip, dub the same clip repeated, compare the peaks.
+"""Whether memory grows with the length of a video: dub a clip, dub the same clip repeated, compare the peaks.
 
     python benchmarks/memory.py [VIDEO VOICE] [--times 10] [--frames 96] [--rounds 1] [--model bundled]
 
-Without a video it is the one in the package: 96 frames, as queues are full by then and the allocator has found its
-places. Each dub runs in a process of its own. The last line is one JSON object.
+Without a video, the clip in the package is used: 96 frames, after which queues are full and the allocator is in a
+steady state. Each dub runs in a process of its own. The last line is one JSON object.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""What each metric costs per frame, on pictures from memory: frames a second, and CPU milliseconds.
+"""What each metric costs per frame, on images in memory: frames per second, and CPU milliseconds per frame.
 
     python benchmarks/metrics.py [--size 256] [--frames 64] [--rounds 3] [--inception FILE] [--slow]
 
-All metrics of a round run one after another (A B A B ...); the first round is dropped and the median of the others
-counts. Landmarks, boxes and embeddings are inputs here as they are for the metrics. The judge of synchronisation has
-random weights, which cost the same; it is measured on fewer frames, and only with ``--slow``. Inception needs its
-published file. The last line is one JSON object.
+All metrics of a round run one after another (A B A B ...); the first round is dropped, and the median of the others is
+given. Landmarks, boxes and embeddings are inputs, so their computation is not included. The SyncNet of LSE-D and LSE-C
+has random weights, which does not change the speed; it is measured on fewer frames, and only with ``--slow``. Inception
+needs its published file. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from sidgan.config import MEL_BANDS, MEL_STEPS
 from sidgan.nn import SyncNet2016
 
 FEW = 16  #: frames for the large networks
-EMBEDDING, INCEPTION = 128, 2048
-Part = tuple[int, Callable[[], object]]  #: frames a call works on, and the call
+EMBEDDING, INCEPTION = 128, 2048  #: values of a face embedding, and of an Inception feature
+Part = tuple[int, Callable[[], object]]  #: number of frames that a call processes, and the call
 
 
 def parts(size: int, frames: int) -> dict[str, Part]:
-    """Every metric that needs no published file."""
+    """Every metric that does not need a third-party file."""
     rng = np.random.default_rng(0)
     truth = torch.from_numpy(rng.integers(0, 256, (frames, 3, size, size), np.uint8))
     images = torch.from_numpy(rng.integers(0, 256, (frames, 3, size, size), np.uint8))
@@ -77,7 +77,7 @@ def parts(size: int, frames: int) -> dict[str, Part]:
 
 
 def slow_parts() -> dict[str, Part]:
-    """The judge of synchronisation."""
+    """The published SyncNet, of LSE-D and LSE-C."""
     judge = SyncNet2016()
     faces = torch.randint(0, 256, (FEW, 3, 224, 224), dtype=torch.uint8)
 
@@ -86,7 +86,7 @@ def slow_parts() -> dict[str, Part]:
         meter.update(faces)
         return meter.compute()
 
-    return {"lag, embedded and matched": (FEW - 4, lag)}  # so many windows begin in them, one per frame in long clips
+    return {"lag, embedded and matched": (FEW - 4, lag)}  # the number of windows, which is one per frame in long clips
 
 
 def inception_part(file: Path, size: int) -> dict[str, Part]:
@@ -138,7 +138,7 @@ def main() -> None:
 
 
 def gaussian_distance(size: int) -> float:
-    """Of two random covariances with as many features as dimensions."""
+    """Fréchet distance of two Gaussians, each estimated from ``size`` random vectors of ``size`` dimensions."""
     rng = np.random.default_rng(0)
     (mean_a, a), (mean_b, b) = ((rows.mean(0), np.cov(rows.T)) for rows in rng.normal(0, 1, (2, size, size)))
     return metrics.frechet_distance(mean_a, a, mean_b, b)

@@ -1,4 +1,4 @@
-"""What the benchmarks share: time of one call, ratios with their spread, and which machine it was."""
+"""What the benchmarks share: timing of a call, ratios with their range, and a description of the machine."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ T = TypeVar("T")
 
 
 class Spent(NamedTuple):
-    """Seconds of the clock, and of processors in all threads and in child processes that are over."""
+    """Wall seconds, and processor seconds of all threads and of child processes that have ended."""
 
     wall: float
     cpu: float
 
 
 def spent(work: Callable[[], T]) -> tuple[Spent, T]:
-    """What one call took, and its result; a GPU's queue is waited for."""
+    """The time of one call, and its result; a GPU is synchronised."""
     wall, cpu = time.perf_counter(), _processor()
     result = work()
     if torch.cuda.is_available():
@@ -43,7 +43,7 @@ def spread(values: list[float]) -> dict[str, float | list[float]]:
 
 
 def machine() -> dict[str, object]:
-    """What one needs to know beside a number."""
+    """The machine and library versions, to be reported with every figure."""
     return {
         "cores": os.cpu_count(), "threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None, "python": platform.python_version(),

@@ -1,5 +1,5 @@
-"""What training waits for: a step with real data over the same step with its batch at hand, for both trainers; the
-loader's pace over the step's; and what adaptive polyphase sampling costs over strides.
+"""Overheads of training: a step with data loading over the same step with its batch in memory, for both trainers; the
+speed of the loader over that of the step; and the cost of adaptive polyphase sampling over strides.
 
     python benchmarks/train.py DATA [--rounds 5] [--steps 4] [--gan tiny128] [--syncnet syncnet]
 
@@ -34,11 +34,11 @@ from sidgan.train.batch import prepare_batch
 from sidgan.train.runs import gan_config, launch, sync_config
 from sidgan.train.syncnet import SyncTask
 
-LAST = 10**6  #: length of the run that the steps are taken from the end of: all levels and losses are on
+LAST = 10**6  #: steps of the run; the last ones are timed, when all levels and losses are in use
 
 
 def seconds(work: Callable[[], object], times: int) -> float:
-    """Wall seconds of one call, over several; a GPU's queue is waited for."""
+    """Wall seconds per call, averaged over several; a GPU is synchronised."""
     begin = time.perf_counter()
     for _ in range(times):
         work()
@@ -48,7 +48,7 @@ def seconds(work: Callable[[], object], times: int) -> float:
 
 
 def generator_parts(task: gan.GanTask) -> dict[str, Callable[[], object]]:
-    """A generator's step with and without its data, and the data alone."""
+    """A generator's step with data loading, the step alone, and the loading alone."""
     rng = np.random.default_rng(0)
 
     def load() -> object:
@@ -67,7 +67,7 @@ def generator_parts(task: gan.GanTask) -> dict[str, Callable[[], object]]:
 
 
 def expert_parts(task: SyncTask) -> dict[str, Callable[[], object]]:
-    """The same of an expert's step."""
+    """The same for an expert's step."""
     rng = np.random.default_rng(0)
 
     def load() -> tuple[torch.Tensor, torch.Tensor]:
@@ -79,12 +79,12 @@ def expert_parts(task: SyncTask) -> dict[str, Callable[[], object]]:
         with mock.patch.object(task.batches, "take", return_value=resident):
             return task.step(LAST - 1)
 
-    late = itertools.count(9 * LAST // 10)  # one after another, as batches are made ahead
+    late = itertools.count(9 * LAST // 10)  # consecutive steps, as batches are loaded ahead
     return {"sync_step": lambda: task.step(next(late)), "sync_pure": pure, "sync_load": load}
 
 
 def sampling_parts(config: SyncNetConfig, device: torch.device) -> dict[str, Callable[[], object]]:
-    """Forward and backward of a video branch, with adaptive polyphase sampling and with strides."""
+    """Forward and backward pass of a video branch, with adaptive polyphase sampling and with strides."""
     seen = torch.rand(8, 15, config.face // 2, config.face, device=device)
 
     def learn(net: SyncNet) -> Callable[[], object]:

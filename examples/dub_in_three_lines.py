@@ -1,4 +1,4 @@
-"""Dub a video: three lines. Without arguments it takes the clip and the voice that come with the package.
+"""Dub a video in three lines. Without arguments, it uses the clip and the voice that come with the package.
 
 python examples/dub_in_three_lines.py talk.mp4 german.wav out.mp4
 """
@@ -11,7 +11,7 @@ import sidgan
 
 
 def main() -> None:
-    """The first of the lines names the files."""
+    """Name the files, dub, print the result."""
     assets = Path(str(resources.files("sidgan") / "assets"))
     video, voice, out = sys.argv[1:] or (assets / "demo.mp4", assets / "demo_voice.m4a", Path("out.mp4"))
     report = sidgan.dub(Path(video), Path(voice), Path(out))

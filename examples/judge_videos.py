@@ -1,4 +1,4 @@
-"""Judge what any tool made: a folder of its videos against the originals of the same names.
+"""Evaluate the videos of any dubbing tool: compare a folder of results with the originals of the same names.
 
 python examples/judge_videos.py results originals judged
 """
@@ -10,7 +10,7 @@ from sidgan.evaluation import VideoSettings, evaluate_videos, table, write_repor
 
 
 def main() -> None:
-    """Compare face by face, print the means, write a report with pictures."""
+    """Compare the faces, print the means, write a report with pictures."""
     results, originals, out = map(Path, sys.argv[1:] or ("results", "originals", "judged"))
     found = evaluate_videos(out, results, originals, settings=VideoSettings(size=256))
     print(table(found))

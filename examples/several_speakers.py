@@ -1,4 +1,4 @@
-"""Two people in one video, a voice for each; both are drawn here, so nothing has to be found or fetched.
+"""Dub two people in one video, each with a voice of their own; both are synthetic, so no files are needed.
 
 python examples/several_speakers.py --seconds 3
 """
@@ -25,7 +25,7 @@ def draw(out: Path, seconds: float) -> None:
 
 
 def main() -> None:
-    """Draw, ask who is there, dub, and say who was redrawn where."""
+    """Draw the video, list its people, dub, and print which person was redrawn in which frames."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--out", type=Path, default=Path("speakers"), help="folder")
@@ -36,7 +36,7 @@ def main() -> None:
     for person in dubbing.faces(args.out / "two.mp4", sheet=args.out / "people.png"):
         print(person.line())
 
-    # Each voice is silent while the other speaks: here, one has the first half and the other the second.
+    # Each voice is silent while the other speaks: here, the first one has the first half, the other the second half.
     half = round(args.seconds / 2 * RATE)
     for number, (line, quiet_before) in enumerate((("hello", 0), ("seven", half)), start=1):
         spoken = np.concatenate([np.zeros(quiet_before, np.float32), voice(LINES[line], Person.random(number), RATE)])

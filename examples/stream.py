@@ -1,9 +1,9 @@
-"""Pictures from a camera or another program, dubbed as they come: raw RGB in at stdin, raw RGB out at stdout.
+"""Dub the pictures of a camera or another program live: raw RGB from stdin, raw RGB to stdout.
 
 ffmpeg -i camera -f rawvideo -pix_fmt rgb24 -s 640x480 -r 25 - | python examples/stream.py 640x480 25 voice.wav \
     | ffplay -f rawvideo -pixel_format rgb24 -video_size 640x480 -framerate 25 -
 
-Without arguments the clip that comes with the package is the camera, and nothing is shown but the delay.
+Without arguments, the clip that comes with the package replaces the camera, and only the delay is printed.
 """
 
 import sys
@@ -21,7 +21,7 @@ ASSETS = Path(str(resources.files("sidgan") / "assets"))
 
 
 def pipe(size: str, rate: str, voice: str) -> None:
-    """Dub what comes in at stdin."""
+    """Dub raw RGB pictures from stdin to stdout."""
     width, height = map(int, size.split("x"))
 
     def camera() -> Iterator[Byte]:
@@ -33,7 +33,7 @@ def pipe(size: str, rate: str, voice: str) -> None:
 
 
 def rehearse(pictures: int = 40) -> None:
-    """Dub the bundled clip as if it were arriving, and say how far behind it comes out."""
+    """Dub the bundled clip as if it were live, and print the delay in pictures."""
     clip, taken = media.probe(ASSETS / "demo.mp4"), 0
 
     def camera() -> Iterator[Byte]:

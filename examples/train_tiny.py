@@ -1,4 +1,4 @@
-"""From footage to weights: drawn people, prepared, a small generator trained on them, judged on one it has not seen.
+"""From footage to weights: draw synthetic people, prepare the videos, train a small generator, and evaluate it.
 
 python examples/train_tiny.py --steps 300     # some minutes; needs pip install 'sidgan[train]'
 """
@@ -18,7 +18,7 @@ RATE = 16_000
 
 
 def main() -> None:
-    """Draw, prepare, train, judge."""
+    """Draw, prepare, train, evaluate on a person who was not trained on."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--people", type=int, default=6)
     parser.add_argument("--seconds", type=float, default=2.0)
@@ -32,7 +32,7 @@ def main() -> None:
         images = (shot.image for shot in scene)
         write_clip(footage / f"person_{k}.mp4", images, scene.rate, scene.audio(RATE), RATE)
 
-    # Nobody may be on two sides: the first person is kept for the judge.
+    # A person must not be in two splits: the first one is held out for the evaluation.
     (args.out / "splits.toml").write_text('[unseen]\npeople = ["person_0"]\n', encoding="utf-8")
     prepare(footage, args.out / "data", PrepareConfig(size=64, min_side=32), splits=args.out / "splits.toml")
 

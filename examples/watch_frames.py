@@ -1,4 +1,4 @@
-"""One loaded model, and every frame as it is drawn: before and after, to show, to check, or to send elsewhere.
+"""Load a model once, and receive every frame before and after it is drawn: to display, check or forward it.
 
 python examples/watch_frames.py talk.mp4 german.wav
 """
@@ -14,11 +14,11 @@ from sidgan.types import Frame
 
 
 def main() -> None:
-    """Say for each frame how much of its luma changed, and how much at most."""
+    """Print for each frame which share of its luma changed, and the largest change."""
     assets = Path(str(resources.files("sidgan") / "assets"))
     video, voice, *_ = sys.argv[1:] or (assets / "demo.mp4", assets / "demo_voice.m4a")
 
-    def watch(before: Frame, after: Frame) -> None:  # planes are those of the file: look, do not write
+    def watch(before: Frame, after: Frame) -> None:  # planes are those of the output: read only, do not write
         change = np.abs(before.planes[0].astype(int) - after.planes[0].astype(int))
         print(f"{float(after.time):6.2f} s  {(change > 0).mean():6.1%} of the picture, at most {change.max()} levels")
 

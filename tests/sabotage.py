@@ -186,7 +186,7 @@ FACES = [
     Break("Outputs", "one layer without its bias", faces.parameters_of_the_paper,
           generator.GeneratorBlock.__init__, "tiled, outputs, 3,", "tiled, outputs, 3, bias=False,"),
     Break("Outputs", "one residual unit fewer in the audio encoder", faces.parameters_of_the_paper,
-          syncnet.AudioEncoder.__init__, "_kept(stage, blocks)", "_kept(stage, blocks)[1:]"),
+          syncnet.AudioEncoder.__init__, "_residuals(stage, blocks)", "_residuals(stage, blocks)[1:]"),
     Break("Cached reference", "several references are used in turn", faces.cached_reference_is_the_same,
           motion.repeated, "maps[:, None].expand(-1, count // have, *maps.shape[1:]).flatten(0, 1)",
           "maps.repeat(count // have, *[1] * (maps.dim() - 1))"),

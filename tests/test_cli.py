@@ -258,7 +258,7 @@ ABSENT = [
     (("train", "listener", "folder", "--start", "no"), WEIGHTLESS),
     (("train", "occlusion", "folder", "--start", "no"), WEIGHTLESS),
     (("serve", "--port", "1", "--model", "no"), WEIGHTLESS),
-    (("dub", "https://example.org/a.mp4", "there", "-o", "out.mp4"), "https://example.org/a.mp4 is an address; "),
+    (("dub", "https://example.org/a.mp4", "there", "-o", "out.mp4"), "https://example.org/a.mp4 is a URL; "),
 ]  # fmt: skip
 
 #: One process for all, each in a folder of its own; libraries that one has imported would be seen in all after it.

@@ -49,5 +49,5 @@ def test_nothing_is_skipped_over() -> None:
 
 def test_a_turned_square_is_refused() -> None:
     turned = np.array([[1, 0.1, 0], [-0.1, 1, 0]])
-    with pytest.raises(ValueError, match="not turn"):
+    with pytest.raises(ValueError, match="must not rotate"):
         geometry._pull(np.zeros((9, 9), np.uint8), turned, 4)

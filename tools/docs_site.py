@@ -1,7 +1,7 @@
-"""What `mkdocs` is to do besides: a hook of mkdocs.yml.
+"""Hooks of mkdocs.yml.
 
-Files of the root become pages, the page of all commands is written from the command line itself, pages that the
-navigation names and that are not there are left out, and blocks indented by four spaces are coloured as shell.
+Markdown files of the repository root become pages, the page of all commands is generated from the command line, pages
+in the navigation that do not exist are left out, and indented blocks of commands are highlighted as shell code.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ SHELL = re.compile(r"^(sidgan|make|pip|python|torchrun|pytest|docker) ")
 
 
 def on_config(config: Any) -> Any:
-    """Leave out what is not there."""
+    """Remove pages that do not exist from the navigation."""
     there = {p.relative_to(ROOT / "docs").as_posix() for p in (ROOT / "docs").rglob("*.md")}
     config.nav = _present(config.nav, there | {*FROM_ROOT, COMMANDS})
     return config
 
 
 def on_files(files: Any, config: Any) -> Any:
-    """Add the pages that are not files of the folder."""
+    """Add the pages that are not files in docs/."""
     from mkdocs.structure.files import File
 
     for name in FROM_ROOT:
@@ -36,28 +36,28 @@ def on_files(files: Any, config: Any) -> Any:
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Links to the root's files stay inside the site; indented commands are shell."""
-    # One folder up from docs/ is the root, whose files become pages beside those of docs/.
+    """Redirect links to files of the root to their pages, and mark indented commands as shell code."""
+    # Files of the root, one folder above docs/, become pages in the same folder as those of docs/.
     text = re.sub(r"\]\(\.\./((?:\.\./)*(?:" + "|".join(FROM_ROOT) + r"))", r"](\1", markdown)
     return _coloured(text)
 
 
 def commands() -> str:
-    """Every verb with its arguments and options, as Markdown."""
-    sys.path.insert(0, str(ROOT / "src"))  # here, since mkdocs undoes what a hook does to it while it is read
+    """Every command with its arguments and options, as Markdown."""
+    sys.path.insert(0, str(ROOT / "src"))  # not at import, as mkdocs restores the path after importing a hook
     import typer
 
     from sidgan.cli import app
 
     top = typer.main.get_command(app)
-    lines = ["# Commands", "", "As `sidgan VERB --help` tells them.", ""]
+    lines = ["# Commands", "", "As printed by `sidgan COMMAND --help`.", ""]
     for name, command in verbs(top):
         lines += [f"## sidgan {name}", "", *_described(command), ""]
     return "\n".join(lines)
 
 
 def verbs(group: Any, before: str = "") -> list[tuple[str, Any]]:
-    """(name as it is typed, command) of every verb below a group, in the order of their writing."""
+    """(full name, command) of every command in a group and its subgroups, in order of definition."""
     found = []
     for name, command in group.commands.items():
         full = f"{before} {name}".strip()
@@ -94,7 +94,7 @@ def _present(entries: list[Any], there: set[str]) -> list[Any]:
 
 
 def _coloured(text: str) -> str:
-    """Indented blocks that begin with a command, as fences that are coloured."""
+    """Turn indented blocks that begin with a command into fenced blocks, which are highlighted."""
     out: list[str] = []
     lines, i, fenced = text.split("\n"), 0, False
     while i < len(lines):

@@ -1,10 +1,10 @@
-"""Judge weights by dubs of which the truth is known: drawn people who speak with one filmed voice, dubbed with another.
+"""Evaluate weights on dubs with a known ground truth, which footage cannot provide, by synthetic people.
 
     python tools/judge_new_voices.py data bundled runs/gan/weights.safetensors --split test --pairs 8
 
-``data`` is a prepared folder; of its clips in the split come the voices and what mouths did while they spoke. Each pair
-is said by a drawn person with the same movements of the head: the first is what is dubbed, with the sound of the
-second, and the second is the truth. Footage has none of what was never said. Half a minute for each pair.
+``data`` is a prepared folder; voices and mouth motion come from its clips in the split. For each pair of clips of two
+people, one synthetic person is drawn twice with the same head motion, speaking as in each clip. The first drawing is
+dubbed with the voice of the second clip, and the second drawing is the ground truth. Takes half a minute per pair.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from sidgan.geometry import mouth_opening
 from sidgan.nn import Generator
 from sidgan.types import Byte, Float
 
-OWN, OTHER = 125, 75  #: frames that are dubbed from, and that are dubbed
+OWN, OTHER = 125, 75  #: frames at most of the clip that is dubbed, and of the dub and its ground truth
 COLUMNS = ("dB", "lips, px of 256", "r of the opening", "its size", "detail")
 
 
 def pairs(data: Path, split: str, count: int, seed: int, size: int) -> Iterator[tuple[PackedClip, Byte, torch.Tensor]]:
-    """A clip to be dubbed; the truth (75, S, S, 3); the mel windows of the voice to dub it with."""
+    """Yield a clip to dub, the ground truth (75, S, S, 3), and the mel windows of the new voice."""
     spans = [(r, *r["splits"][split]) for r in read_manifest(data) if r["kept"] and split in r.get("splits", {})]
     voices = [Stretch(data, r, r["name"], first, last) for r, first, last in spans if last - first >= OTHER]
     people = {voice.person for voice in voices}
@@ -55,14 +55,14 @@ def pairs(data: Path, split: str, count: int, seed: int, size: int) -> Iterator[
 
 
 def windows(voice: Material, count: int) -> torch.Tensor:
-    """(count, 1, 80, 28), of the first frames."""
+    """Mel windows (count, 1, 80, 28) of the first ``count`` frames."""
     times = [Fraction(i, FPS) for i in range(count)]
     return torch.from_numpy(audio.mel_windows(voice.arrays["mel"], times).astype(np.float16))
 
 
 @torch.no_grad()
 def judge(generator: Generator, clip: PackedClip, truth: Byte, mels: torch.Tensor) -> tuple[float, ...]:
-    """The figures of `COLUMNS`: how near the truth is, and how much of its movement and of its detail is there."""
+    """The figures of `COLUMNS`: difference from the ground truth, and similarity of lip motion and detail."""
     subject = Subject(clip, "pair")
     frames, right = torch.arange(len(truth)), torch.from_numpy(truth).permute(0, 3, 1, 2).contiguous()
     hidden = subject.masks(frames)
@@ -79,13 +79,13 @@ def judge(generator: Generator, clip: PackedClip, truth: Byte, mels: torch.Tenso
 
 
 def detail(images: torch.Tensor) -> Float:
-    """(n, S, S) size of the Laplacian of pictures (n, 3, S, S)."""
+    """(n, S, S) absolute Laplacian of images (n, 3, S, S), averaged over channels."""
     pictures = images.permute(0, 2, 3, 1).numpy().astype(np.float32)
     return np.stack([np.abs(cv2.Laplacian(picture, cv2.CV_32F)).mean(-1) for picture in pictures])
 
 
 def main() -> None:
-    """Print a table of means over all pairs."""
+    """Print a Markdown table of means over all pairs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("weights", nargs="+")

@@ -1,8 +1,8 @@
-"""Draw the bundled demo: a talking person who does not exist, and another line spoken by another voice.
+"""Make the bundled demo: a video of a synthetic person who talks, and another line spoken by another voice.
 
     python tools/make_demo.py
 
-writes ``demo.mp4`` (picture and sound) and ``demo_voice.m4a`` (sound) into the package's ``assets`` folder. The same
+writes ``demo.mp4`` (video with sound) and ``demo_voice.m4a`` (sound) into the package's ``assets`` folder. The same
 version of the package always draws the same person.
 """
 
@@ -24,7 +24,7 @@ SEEN, HEARD = Person.random(14), Person.random(11)
 
 
 def fitted(line: Line, seconds: float) -> Line:
-    """The line followed by silence, ``seconds`` long altogether."""
+    """The line followed by silence, ``seconds`` long in all."""
     return (*line, ("_", seconds - sum(d for _, d in line)))
 
 

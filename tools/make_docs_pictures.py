@@ -1,7 +1,7 @@
-"""Draw the pictures and plots of the documentation, of people who do not exist and of numbers that are made here.
+"""Make the pictures and plots of the documentation, from synthetic people and data computed here.
 
-    python tools/make_docs_pictures.py                 # all of them, about a minute on an idle core
-    python tools/make_docs_pictures.py stages sound    # some
+    python tools/make_docs_pictures.py                 # all of them; about a minute on an idle core
+    python tools/make_docs_pictures.py stages sound    # only these
 
 writes into ``docs/pictures``. Needs the extras ``train`` and ``paper``.
 """
@@ -46,7 +46,7 @@ BLUE, RED, GREY = "#2a5caa", "#c0392b", "#888888"
 
 
 def stages() -> None:
-    """What happens to one frame: found, cut out, hidden, redrawn, mixed in."""
+    """The stages of one frame: found, cut out, hidden, redrawn, blended."""
     clip = media.probe(ASSETS / "demo.mp4")
     frames = list(islice(media.read_frames(clip), 60))
     (track,), _ = track_faces(iter(frames))
@@ -96,7 +96,7 @@ def stages() -> None:
 
 
 def sound() -> None:
-    """A voice as the network hears it, and how a mouth moves to it: in truth, and as dubbed."""
+    """The mel spectrogram of a voice, and the mouth opening for it: ground truth and dubbed."""
     person, line = Person.random(14), LINES["seven"]
     samples = voice(_fitted(line, 4.0), Person.random(11), RATE)
     mel = log_mel(samples)
@@ -126,7 +126,7 @@ def sound() -> None:
 
 
 def speakers() -> None:
-    """The sheet of `sidgan faces` for two people in one picture."""
+    """A video frame with two people, and the sheet of `sidgan faces` for it."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         two_people(folder / "two.mp4", frames=24)
@@ -142,7 +142,7 @@ def speakers() -> None:
 
 
 def shifts() -> None:
-    """How much two untrained experts mind a shift: one samples adaptively, the other with strides."""
+    """How much a shift changes the embeddings of two untrained experts, with adaptive sampling and with strides."""
     torch.manual_seed(0)
     scene = Scene(Person.random(14), LINES["seven"], size=(256, 256), face_px=230)
     seen = torch.stack([torch.from_numpy(shot.image) for shot in islice(scene, 5)]).permute(0, 3, 1, 2)[None] / 255
@@ -154,7 +154,7 @@ def shifts() -> None:
         net = SyncNet(SyncNetConfig(kind=kind, width=8, audio_width=8)).train()
         with torch.no_grad():
             small = lower_half_windows(seen.float(), 128)
-            net.embed_video(torch.cat([small.roll(k * 7, -1) for k in range(16)]))  # normalisation sees something
+            net.embed_video(torch.cat([small.roll(k * 7, -1) for k in range(16)]))  # sets the batch norm statistics
             net.eval()
             still, other = net.embed_video(small), net.embed_video(small.flip(-1).roll(20, -2))
             apart = [float((net.embed_video(small.roll(k, -1)) - still).norm() / (other - still).norm()) for k in moves]
@@ -167,7 +167,7 @@ def shifts() -> None:
 
 
 def two_people(out: Path, frames: int = 75) -> None:
-    """Write a clip of two drawn people beside each other, with the sound of both."""
+    """Write a clip of two synthetic people side by side, with the sound of both."""
     pair = [Scene(Person.random(seed), LINES[line], frames / 25, size=(360, 320), face_px=250)
             for seed, line in ((14, "morning"), (11, "hello"))]  # fmt: skip
     images = (np.hstack([left.image, right.image]) for left, right in islice(zip(*pair, strict=True), frames))
@@ -196,7 +196,7 @@ def _rgb(frame: Frame) -> np.ndarray:
 
 
 def _save(figure: Figure, name: str, colours: int | None = None) -> None:
-    """Write a figure, small: JPEG for photographs, PNG of few colours for plots."""
+    """Write a figure as a small file: JPEG for photographs, PNG with ``colours`` colours for plots."""
     DOCS.mkdir(parents=True, exist_ok=True)
     figure.tight_layout()
     canvas = cast(FigureCanvasAgg, figure.canvas)
@@ -217,7 +217,7 @@ PICTURES: dict[str, Callable[[], None]] = {
 
 
 def main() -> None:
-    """Draw the pictures that are asked for."""
+    """Make the pictures given on the command line, or all."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", choices=[*PICTURES, []], help="some of them; else all")
     for name in parser.parse_args().names or PICTURES:

@@ -1,9 +1,9 @@
-"""Draw a training set of people who do not exist, each speaking a random line.
+"""Make a training set of synthetic people, each speaking a random line.
 
     python tools/make_synth_set.py OUT --people 40 --seconds 4 --size 320
 
-writes ``OUT/person_0000.mp4``, ``person_0001.mp4``, ... with sound. Person k and the line depend on k and ``--first``
-alone, so a set can be extended later or drawn in parts.
+writes ``OUT/person_0000.mp4``, ``person_0001.mp4``, ... with sound. Person k and the line depend only on k and
+``--first``, so a set can be extended later or made in parts.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ RATE = 16_000
 
 
 def draw(path: Path, seed: int, seconds: float, size: int, fps: Fraction) -> None:
-    """Write the clip of one person; framing differs a little from person to person."""
+    """Write the clip of one person; position, size and head motion vary with the seed."""
     cv2.setNumThreads(1)  # the processes already use every core
     rng = np.random.default_rng([seed, 9])
     scene = Scene(

@@ -1,10 +1,10 @@
-"""Long proofs that no test suite has time for: memory over half an hour, kills by the hundred, damage by the hundred.
+"""Soak tests, too long for the test suite: memory over half an hour, hundreds of kills, hundreds of damaged files.
 
     python tools/soak.py [--scale 0.05] [--seconds 1800] [--kills 100] [--files 500] [--seed 0]
 
-``--scale`` (or the variable SOAK) makes all three smaller. Each part prints what it found; the last line is one JSON
-object, and the exit code is 1 if anything was not as it should be. Everything is drawn, and a small network draws the
-mouths, since neither memory nor files depend on its size.
+``--scale`` (or the environment variable SOAK) shortens all three. Each part prints its results; the last line is one
+JSON object, and the exit code is 1 if a part failed. Videos are synthetic, and a very small network draws the mouths,
+as what is tested does not depend on its size.
 """
 
 from __future__ import annotations
@@ -40,18 +40,18 @@ from sidgan.synth import LINES, Person, Scene
 from sidgan.types import Frame
 
 RATE = Fraction(25)
-PATIENCE = 300  #: seconds of processor time after which a file counts as hung
-FLAT = 1.05  #: by which memory may grow after the first quarter
+PATIENCE = 300  #: seconds of processor time after which a dub counts as hung
+FLAT = 1.05  #: factor by which memory may grow after the first quarter
 
 
 def network() -> Generator:
-    """As small as it gets, always the same."""
+    """The smallest possible generator, with fixed random weights."""
     torch.manual_seed(0)
     return Generator(GeneratorConfig(size=64, base=2, cmax=4, rgb_levels=(64,), audio_levels=(16,), audio_width=1))
 
 
 def talk(path: Path, seconds: float, size: tuple[int, int], scale: int = 1, codec: str = "x264") -> Path:
-    """A person who says hello, (height, width) px, enlarged; with sound."""
+    """Write a clip with sound of a person who says hello; ``size`` is (height, width) in px before enlarging."""
     scene = Scene(Person(3), LINES["hello"], seconds=seconds, rate=RATE, size=size)
     images = (cv2.resize(shot.image, None, fx=scale, fy=scale) for shot in scene)
     plain = path.with_name(f"plain_{path.stem}.mp4")
@@ -64,13 +64,13 @@ def talk(path: Path, seconds: float, size: tuple[int, int], scale: int = 1, code
 
 
 def resident() -> float:
-    """Memory of this process, MiB."""
+    """Resident memory of this process, MiB."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / (1 << 20)
 
 
 def long_job(folder: Path, seconds: float) -> dict[str, Any]:
-    """A 1080p video of 4 s that is looped until a long voice is over, at flat memory."""
+    """Loop a 1080p video of 4 s for the length of a long voice; memory must not grow."""
     video = talk(folder / "hd.mp4", 4.0, (360, 640), 3)
     line = Scene(Person(3), LINES["morning"], seconds=4.0).audio(16_000)
     media.write_wav(folder / "long.wav", np.tile(line, int(seconds // 4) + 1)[: int(seconds * 16_000)], 16_000)
@@ -95,16 +95,16 @@ def long_job(folder: Path, seconds: float) -> dict[str, Any]:
 
 
 def apart(work: Callable[[], object], patience: float) -> tuple[str, str]:
-    """Do something in a process of its own: how it ended (``done``, ``refused``, ``crashed``, ``hung``), and the words.
+    """Run ``work`` in a child process: how it ended (``done``, ``refused``, ``crashed``, ``hung``), and its error.
 
-    A process that uses more than ``patience`` seconds of processor time, or ten times that by the clock, is hung.
+    A process that uses more than ``patience`` seconds of processor time, or ten times that of wall time, is hung.
     """
     sys.stdout.flush()
     reader, writer = os.pipe()
-    gc.collect()  # a decoder that is closed in the child waits for threads that are not there
+    gc.collect()  # closing a decoder in the child would wait for threads that do not exist there
     child = os.fork()
     if not child:
-        signal.setitimer(signal.ITIMER_PROF, patience)  # its signal ends the process
+        signal.setitimer(signal.ITIMER_PROF, patience)  # SIGPROF terminates the process
         signal.alarm(int(10 * patience))
         code, words = 0, ""
         try:
@@ -125,10 +125,10 @@ def apart(work: Callable[[], object], patience: float) -> tuple[str, str]:
     return {0: "done", 2: "refused"}.get(os.WEXITSTATUS(status), "crashed"), words
 
 
-@mock.patch.object(segments, "LENGTH", 25)  # frames, so that there are several to be killed between
+@mock.patch.object(segments, "LENGTH", 25)  # frames; short segments, so that kills happen between several of them
 @mock.patch.object(journal, "LENGTH", 25)
 def kills(folder: Path, count: int, chance: random.Random) -> dict[str, Any]:
-    """Jobs that are killed at random moments and begun again, and end with the same bytes."""
+    """Kill dubs at random times and resume them; the output must have the same bytes as without kills."""
     video, generator = talk(folder / "killed.mp4", 6.0, (192, 192)), network()
 
     def job() -> None:
@@ -159,7 +159,7 @@ def kills(folder: Path, count: int, chance: random.Random) -> dict[str, Any]:
 
 
 def damaged(data: bytes, chance: random.Random) -> tuple[str, bytes]:
-    """A file with something wrong, and what."""
+    """The kind of damage, and the damaged data."""
     how, mine = chance.choice(["flips", "cut", "hole", "header", "shuffle"]), bytearray(data)
     where = chance.randrange(len(mine))
     if how == "flips":
@@ -180,13 +180,13 @@ def damaged(data: bytes, chance: random.Random) -> tuple[str, bytes]:
 
 
 def damage(folder: Path, count: int, chance: random.Random) -> dict[str, Any]:
-    """Videos and voices with something wrong: each is dubbed or refused in one line, and leaves no half output."""
+    """Damage videos and voices; each must be dubbed, or refused with a one-line error and without partial output."""
     sources = [talk(folder / f"small{i}{suffix}", 1.0, (192, 192), codec=codec) for i, (suffix, codec) in enumerate(
         [(".mp4", "x264"), (".mkv", "x265"), (".mov", "mpeg4"), (".mkv", "ffv1"), (".mkv", "libvpx-vp9")]
     )]  # fmt: skip
     media.write_wav(folder / "voice.wav", media.read_audio(sources[0]), 16_000)
     good, generator, found, bad = sources[0], network(), Counter[str](), list[str]()
-    for source in sources:  # whole, they are dubbed; else the rest would show nothing
+    for source in sources:  # undamaged, all of them must be dubbed
         dubbing.dub(source, good, folder / "whole.mp4", generator=generator, device="cpu")
     for number in range(count):
         source = chance.choice([*sources, folder / "voice.wav"])
@@ -215,7 +215,7 @@ def damage(folder: Path, count: int, chance: random.Random) -> dict[str, Any]:
 
 
 def main() -> int:
-    """Run the parts that have anything to do, and print."""
+    """Run the parts whose amount is at least 1, and print the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--scale", type=float, default=float(os.environ.get("SOAK", "1")))
     parser.add_argument("--seconds", type=float, default=1800.0)
@@ -223,7 +223,7 @@ def main() -> int:
     parser.add_argument("--files", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    torch.set_num_threads(1)  # processes are forked, and threads do not live on in them
+    torch.set_num_threads(1)  # child processes are forked, and threads do not survive a fork
     cv2.setNumThreads(1)
     chance, told = random.Random(args.seed), dict[str, Any]()
     with tempfile.TemporaryDirectory() as name:

@@ -1,8 +1,8 @@
-"""Build the wheel; with --test, install it into an empty environment and dub the demo far from the checkout.
+"""Build the wheel; with --test, install it into an empty environment and dub the demo outside the checkout.
 
     python tools/wheel.py --test
 
-The wheel holds code, presets, bundled weights and the demo: whoever has it, and the packages it needs, can dub.
+The wheel contains code, presets, bundled weights and the demo: with its dependencies, it is all that dubbing needs.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ DIST = ROOT / "dist"
 NEEDED = ("weights/generator.safetensors", "weights/critics.safetensors", "weights/syncnet.safetensors",
           "weights/occlusion.safetensors", "assets/demo.mp4", "assets/demo_voice.m4a", "configs/tiny128.toml",
           "py.typed")  # fmt: skip
-LARGEST = 40.0  #: MB
+LARGEST = 40.0  #: MB, size limit of the wheel
 
 
 def build() -> Path:
-    """A wheel in `DIST`; what an earlier build left behind does not get into it.
+    """Build a wheel in `DIST`, after removing what earlier builds left behind.
 
     Raises:
-        SystemExit: something is missing from it, or it is too large.
+        SystemExit: a file is missing from it, foreign packages are in it, or it is too large.
     """
     for stale in (ROOT / "build" / "lib", *ROOT.glob("build/bdist*"), *DIST.glob("sidgan-*.whl")):
         shutil.rmtree(stale) if stale.is_dir() else stale.unlink(missing_ok=True)
@@ -48,7 +48,7 @@ def build() -> Path:
 
 
 def test(wheel: Path) -> None:
-    """Install a wheel into an empty environment, and use it in an empty folder."""
+    """Install a wheel into an empty environment, and run commands with it in an empty folder."""
     with tempfile.TemporaryDirectory(prefix="sidgan-wheel-") as name:
         folder = Path(name)
         venv.create(folder / "venv", with_pip=True)

@@ -3,7 +3,7 @@
     import sidgan
     report = sidgan.dub("talk.mp4", "german.wav", "talk-german.mp4")
 
-Nothing heavy is imported until it is used.
+Submodules, and the heavy libraries they need, are imported on first use.
 """
 
 from importlib import import_module
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sidgan.version import __version__
 
-if TYPE_CHECKING:  # editors and type checkers know the names by this; a test holds it to what is found below
+if TYPE_CHECKING:  # for editors and type checkers; a test compares these imports with `_HOMES`
     from sidgan.adaptation import adapt
     from sidgan.checkpoint import load_generator, load_syncnet
     from sidgan.data.prepare import prepare

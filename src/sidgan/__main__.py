@@ -1,15 +1,15 @@
-"""``sidgan`` and ``python -m sidgan``: the command line, which may be stopped while it is still being imported."""
+"""``sidgan`` and ``python -m sidgan``: the command line, with Ctrl-C handled also while it is being imported."""
 
 import sys
 
 
 def main() -> None:
-    """Entry point of both; see `sidgan.cli.main`."""
+    """Entry point; see `sidgan.cli.main`."""
     try:
         from sidgan import cli
 
         cli.main()
-    except KeyboardInterrupt:  # what comes later, cli itself tells
+    except KeyboardInterrupt:  # during the import; later interrupts are reported by `sidgan.cli`
         print("sidgan: stopped", file=sys.stderr)
         sys.exit(130)
 

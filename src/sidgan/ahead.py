@@ -1,7 +1,7 @@
-"""Stages that work at the same time, each in a thread of its own.
+"""A pipeline of iterators whose stages run at the same time, each in a thread of its own.
 
-Decoders, OpenCV, torch and encoders let go of Python while they work, so threads are enough, and nothing is copied.
-Stages follow each other like the iterators they are; the one in the middle stays in the caller's own thread::
+Decoders, OpenCV, torch and encoders release the GIL while they work, so threads are enough and no data is copied. The
+stage in the middle runs in the caller's own thread::
 
     with ahead(read()) as frames:
         for frame in meanwhile(finish, map(draw, frames)):
@@ -19,11 +19,11 @@ from typing import TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
-DEPTH = 1  #: items that are being made or wait to be taken; they are all that is held
+DEPTH = 1  #: most items that are being produced or wait in the queue
 
 
-class _Over:
-    """What comes after the last item: nothing, or what was raised in its place."""
+class _End:
+    """Marks the end of the items in the queue, with the error that ended them, if any."""
 
     def __init__(self, error: BaseException | None = None) -> None:
         self.error = error
@@ -31,49 +31,49 @@ class _Over:
 
 @contextmanager
 def ahead(items: Iterable[T]) -> Iterator[Iterator[T]]:
-    """Let a thread run through ``items``, at most `DEPTH` of them further than whoever takes them.
+    """Iterate over ``items`` in a thread, at most `DEPTH` items ahead of the consumer.
 
-    Items come in order. What their making raises is raised where the item would have come. However the block ends,
-    the thread is over when it has: it finishes the item it is at, and closes ``items`` if that is a generator. Nothing
-    else may use ``items``.
+    The order is kept. An error in ``items`` is raised in the consumer, in place of the item. When the ``with`` block
+    ends, for whatever reason, the thread finishes the current item, closes ``items`` if it is a generator, and is
+    joined.
 
     Args:
-        items: made by the thread alone.
+        items: used by the thread alone; nothing else may iterate over it.
     """
-    made: SimpleQueue[T | _Over] = SimpleQueue()
-    room, left = Semaphore(DEPTH), Event()
+    queue: SimpleQueue[T | _End] = SimpleQueue()
+    room, stopped = Semaphore(DEPTH), Event()
 
     def work() -> None:
         source = iter(items)
-        over = _Over()
+        end = _End()
         try:
-            while room.acquire() and not left.is_set():
+            while room.acquire() and not stopped.is_set():
                 try:
-                    made.put(next(source))
+                    queue.put(next(source))
                 except StopIteration:
                     break
-        except BaseException as error:  # whatever it is, it belongs to whoever waits for the item
-            over = _Over(error)
+        except BaseException as error:  # of any kind: it is raised again in the consumer
+            end = _End(error)
         finally:
             close = getattr(source, "close", None)
             if close is not None:
                 close()
-            made.put(over)
+            queue.put(end)
 
-    thread = Thread(target=work, name="ahead", daemon=True)  # what nobody ended must not keep a process alive
+    thread = Thread(target=work, name="ahead", daemon=True)  # an abandoned pipeline must not keep the process alive
     try:
-        thread.start()  # in here, as Ctrl-C may come when it has begun
-        yield _taken(made, room)
+        thread.start()  # inside the `try`, as Ctrl-C may come right after it has started
+        yield _consumed(queue, room)
     finally:
-        left.set()
+        stopped.set()
         room.release()
         if thread.ident is not None:
             thread.join()
 
 
-def _taken(made: SimpleQueue[T | _Over], room: Semaphore) -> Iterator[T]:
-    """What comes out of a queue until it is over; each item makes room for another one."""
-    while not isinstance(item := made.get(), _Over):
+def _consumed(queue: SimpleQueue[T | _End], room: Semaphore) -> Iterator[T]:
+    """The items of a queue up to its end; each one taken makes room for another."""
+    while not isinstance(item := queue.get(), _End):
         room.release()
         yield item
     if item.error is not None:
@@ -81,16 +81,16 @@ def _taken(made: SimpleQueue[T | _Over], room: Semaphore) -> Iterator[T]:
 
 
 def meanwhile(work: Callable[[T], R], items: Iterable[T]) -> Generator[R]:
-    """What ``work`` makes of each item, in order; a thread does it while the caller's own makes the next item.
+    """``map(work, items)`` with ``work`` in a thread, while the caller's thread produces the next item.
 
-    What it raises is raised where its result would have come. Close it (`contextlib.closing`) where not all results are
-    taken: that waits for the one being made.
+    An error in ``work`` is raised in place of its result. If not all results are consumed, close the generator
+    (`contextlib.closing`), which waits for the call in progress.
     """
     with ThreadPoolExecutor(1, thread_name_prefix="meanwhile") as thread:
-        waiting: Future[R] | None = None
+        pending: Future[R] | None = None
         for item in items:
-            done, waiting = waiting, thread.submit(work, item)
-            if done is not None:
-                yield done.result()
-        if waiting is not None:
-            yield waiting.result()
+            previous, pending = pending, thread.submit(work, item)
+            if previous is not None:
+                yield previous.result()
+        if pending is not None:
+            yield pending.result()

@@ -1,10 +1,10 @@
-"""From sound to mel windows: one set of constants and one window function for training, dubbing and judging.
+"""From sound to mel windows, with the same constants and window function for training, dubbing and evaluation.
 
-The analysis is the one that published audio-visual experts use (Sec. 3.4; 80 bands, 80 columns a second), written on
-NumPy's FFT. It works in fixed blocks of columns, so that a streamed file and a whole file give the same bits::
+The spectrogram is that of published audio-visual experts (Sec. 3.4; 80 bands, 80 columns per second), computed with
+NumPy's FFT. It is computed in blocks of fixed size, so that a streamed file and a whole file give the same bits::
 
     samples  |----200----|----200----|----200----|      16 kHz
-    columns  c=0         c=1         c=2                80 a second, column c is centred on sample 200 c
+    columns  c=0         c=1         c=2                80 per second, column c is centred on sample 200 c
     frame    at time t uses columns [s, s+16) with s = floor(80 t - 6.4): 0.2 s around the 40 ms it is shown
 """
 
@@ -22,12 +22,12 @@ from sidgan.types import Float
 
 SAMPLE_RATE = 16_000  #: Hz
 HOP = 200  #: samples between columns: 12.5 ms
-WINDOW = 800  #: samples under one column: 50 ms
+WINDOW = 800  #: samples that one column is computed from: 50 ms
 STEPS_PER_SECOND = SAMPLE_RATE // HOP  #: 80 columns, 3.2 per frame at 25 fps
 PREEMPHASIS = 0.97
-SILENCE = -4.0  #: the value of digital silence, and of everything outside the recording
-FMIN, FMAX = 55.0, 7600.0  #: Hz
-BLOCK = 256  #: columns computed together; fixed, so that results do not depend on how the sound arrives
+SILENCE = -4.0  #: the value of digital silence, and of columns outside the recording
+FMIN, FMAX = 55.0, 7600.0  #: Hz, limits of the mel bands
+BLOCK = 256  #: columns computed together; fixed, so that results do not depend on the sizes of the input blocks
 
 
 def log_mel(samples: Float) -> Float:
@@ -43,16 +43,17 @@ def log_mel(samples: Float) -> Float:
 
 
 def stream_log_mel(blocks: Iterable[Float], together: int = BLOCK) -> Iterator[Float]:
-    """The columns of `log_mel`, as soon as the sound for them has arrived; memory does not grow with length.
+    """The columns of `log_mel`, each as soon as its samples have arrived; memory does not grow with the length.
 
     Args:
         blocks: consecutive float32 pieces of one recording at 16 kHz, of any lengths.
-        together: columns that are computed at a time. Fewer come sooner, and may differ in their last bits.
+        together: columns computed at a time. Fewer reduce the delay, but may change the last bits.
 
     Yields:
-        (80, columns) float32 pieces that together equal `log_mel` of the joined recording, bit for bit.
+        (80, columns) float32 pieces. Concatenated, they equal `log_mel` of the joined recording, bit for bit, with the
+        default ``together``.
     """
-    pending = np.zeros(WINDOW // 2, np.float32)  # the half window before the first sample
+    pending = np.zeros(WINDOW // 2, np.float32)  # zero padding, as the first column is centred on the first sample
     last = np.float32(0.0)  # previous sample, for the pre-emphasis across blocks
     total = done = 0
     need = (together - 1) * HOP + WINDOW
@@ -69,14 +70,14 @@ def stream_log_mel(blocks: Iterable[Float], together: int = BLOCK) -> Iterator[F
             pending = pending[together * HOP :]
             done += together
     rest = np.concatenate([pending, np.zeros(need + together * HOP, np.float32)])
-    while done <= total // HOP:  # the last column may begin a block before the one before it was full
+    while done <= total // HOP:  # twice at most: the padded rest may span two blocks
         yield _columns(rest[:need], together)[:, : 1 + total // HOP - done]
         rest = rest[together * HOP :]
         done += together
 
 
 def _columns(samples: Float, count: int) -> Float:
-    """(80, count) columns of emphasised samples, the first window starting at sample 0."""
+    """(80, count) columns of pre-emphasised samples; the first window starts at sample 0."""
     frames = np.lib.stride_tricks.sliding_window_view(samples, WINDOW)[::HOP][:count]
     window = np.hanning(WINDOW + 1)[:-1].astype(np.float32)
     magnitude = np.abs(np.fft.rfft(frames * window, axis=1)).astype(np.float32)
@@ -87,7 +88,7 @@ def _columns(samples: Float, count: int) -> Float:
 
 @lru_cache(maxsize=1)
 def filterbank() -> Float:
-    """(80, 401) triangular filters, equally wide on Slaney's mel scale, each of unit area."""
+    """(80, 401) triangular filters of unit area, equally spaced on Slaney's mel scale."""
     edges = _mel_to_hz(np.linspace(_hz_to_mel(FMIN), _hz_to_mel(FMAX), MEL_BANDS + 2))
     bins = np.linspace(0.0, SAMPLE_RATE / 2, WINDOW // 2 + 1)
     rise = (bins[None] - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
@@ -96,7 +97,7 @@ def filterbank() -> Float:
     return weights.astype(np.float32)
 
 
-_LINEAR_HZ = 200.0 / 3  # Hz a mel below 1 kHz; logarithmic above
+_LINEAR_HZ = 200.0 / 3  # Hz per mel below 1 kHz; logarithmic above
 _LOG_STEP = math.log(6.4) / 27.0
 
 
@@ -111,19 +112,19 @@ def _mel_to_hz(mel: np.ndarray) -> np.ndarray:
 def window_start(time: Fraction) -> int:
     """First mel column of the window centred on a frame shown at ``time`` seconds.
 
-    Exact: a float ``80 * (time - 0.08)`` is one column off at some frames (12, 42, 57 at 25 fps). A sync window of the
-    five 25-fps frames s ... s+4 is the window of its middle frame, and starts at column floor(3.2 s).
+    Computed exactly: ``80 * (time - 0.08)`` in floats is one column off at some frames (12, 42, 57 at 25 fps). The sync
+    window of the frames s ... s+4 at 25 fps is the window of its middle frame, and starts at column floor(3.2 s).
     """
     return math.floor(STEPS_PER_SECOND * time - Fraction(32, 5))
 
 
 def mel_window(mel: Float, time: Fraction, margin: int = 0) -> Float:
-    """The (80, 16) slice of a spectrogram that belongs to a frame at ``time``; silence where there is no sound.
+    """The (80, 16 + 2 ``margin``) slice of a spectrogram for a frame at ``time``; silence outside the recording.
 
     Args:
         mel: (80, columns), column 0 centred on time 0.
         time: seconds.
-        margin: so many columns more on each side.
+        margin: additional columns on each side.
     """
     start, steps = window_start(time) - margin, MEL_STEPS + 2 * margin
     window = np.full((MEL_BANDS, steps), SILENCE, np.float32)
@@ -134,5 +135,5 @@ def mel_window(mel: Float, time: Fraction, margin: int = 0) -> Float:
 
 
 def mel_windows(mel: Float, times: Iterable[Fraction]) -> Float:
-    """(N, 1, 80, 28) windows of several frames, as networks take them: those that hear 0.2 s look at their middle."""
+    """(N, 1, 80, 28) windows of several frames, as networks take them; those that need 0.2 s use the middle 16."""
     return np.stack([mel_window(mel, time, MEL_MARGIN) for time in times])[:, None]

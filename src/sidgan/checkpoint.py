@@ -1,11 +1,11 @@
 """Weights on disk: one safetensors file holds the tensors and, as metadata, everything needed to rebuild the network.
 
 Nothing in such a file is executed. Weights may be stored as fp16 and are loaded as fp32. A generator that was adapted
-to a person is kept as its changes: the tensors that differ from those of its *base*, another such file, and the base's
-digest. It is loaded like any other as long as the base can be found.
+to a person is stored as *changes*: the tensors that differ from those of its *base*, another such file, and the base's
+digest. It is loaded like any other, as long as the base can be found.
 
-The same tensors and words give the same bytes. Among the words of a training are the hours that it took, so files of
-two equal runs may differ where their tensors do not: `digest` compares these.
+Equal tensors and metadata give equal bytes. The metadata of a training run include its duration, so the files of two
+identical runs differ; `digest` compares their tensors only.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from sidgan.nn.baselines import Critics, build
 FORMAT = "sidgan-1"
 N = TypeVar("N", bound=nn.Module)
 
-#: What a file calls each kind of network, its configuration, and what makes it; generators are of several kinds again.
+#: Network class -> its kind in files, its configuration class, and its constructor (`build` makes all generators).
 _KINDS: dict[type[nn.Module], tuple[str, type[Any], Callable[[Any], nn.Module]]] = {
     Generator: ("generator", GeneratorConfig, build),
     SyncNet: ("syncnet", SyncNetConfig, SyncNet),
@@ -62,8 +62,8 @@ def save(
 
     Args:
         path: ends in ``.safetensors``; appears only when complete.
-        meta: plain values to keep with it (what it was trained on, for how long, how good). ``lively`` is a
-            generator's `Generator.lively` once it is loaded.
+        meta: JSON-able values to store with it (training data, duration, quality). ``lively`` becomes a generator's
+            `Generator.lively` when it is loaded.
         half: store floating-point tensors as fp16.
 
     Raises:
@@ -75,12 +75,12 @@ def save(
 def save_changes(
     path: Path, network: Generator, base: Path | str = "bundled", meta: Mapping[str, Any] | None = None
 ) -> None:
-    """Write, as fp16, only what makes a generator different from weights it was trained from.
+    """Write, as fp16, only the tensors in which a generator differs from the weights it was trained from.
 
     Args:
         path: ends in ``.safetensors``; appears only when complete.
-        base: ``bundled`` or the weights file. Where that holds changes itself, the result belongs to its base.
-        meta: plain values to keep with it.
+        base: ``bundled`` or the weights file. If that holds changes itself, the result refers to its base.
+        meta: JSON-able values to store with it.
 
     Raises:
         OutputError: it cannot be written.
@@ -100,7 +100,7 @@ def save_changes(
 
 
 def _near(file: Path, folder: Path) -> str:
-    """How to get from a folder to a file: names of other folders are private. Nothing where they are on two drives."""
+    """Relative path from a folder to a file, as absolute paths are private; empty if they are on different drives."""
     try:
         return os.path.relpath(file, folder)
     except ValueError:
@@ -108,7 +108,7 @@ def _near(file: Path, folder: Path) -> str:
 
 
 def base_file(path: Path | str = "bundled") -> Path:
-    """The file that holds the whole of a generator: ``path`` itself, or the base of the changes in it.
+    """The file that holds a complete generator: ``path`` itself, or the base of the changes in it.
 
     Raises:
         CheckpointError: not a weights file of this package, or its base is not there.
@@ -122,16 +122,16 @@ def _write(
     path: Path, network: Network, tensors: dict[str, torch.Tensor], meta: Mapping[str, Any] | None,
     more: Mapping[str, str],
 ) -> None:  # fmt: skip
-    """The file's bytes depend on what it says alone: the library writes metadata in another order each time."""
+    """Write a file whose bytes depend on its contents only; safetensors itself writes metadata in a random order."""
     kind = next(name for one, (name, *_) in _KINDS.items() if isinstance(network, one))
-    says = {
+    metadata = {
         "format": FORMAT, "kind": kind, "config": json.dumps(to_dict(network.config)),
         "meta": json.dumps(dict(meta or {}), sort_keys=True), **more,
     }  # fmt: skip
-    written = serialised(tensors, says)
+    written = serialised(tensors, metadata)
     size = int.from_bytes(written[:8], "little")
-    header = json.dumps(json.loads(written[8 : 8 + size]) | {"__metadata__": says}, separators=(",", ":")).encode()
-    header += b" " * (-len(header) % 8)  # tensors begin at whole 8 bytes
+    header = json.dumps(json.loads(written[8 : 8 + size]) | {"__metadata__": metadata}, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)  # tensors are aligned to 8 bytes
     with finished(path) as part, writing(path), part.open("wb") as file:
         file.writelines((len(header).to_bytes(8, "little"), header, memoryview(written)[8 + size :]))
 
@@ -142,13 +142,13 @@ def _stored(tensor: torch.Tensor, half: bool) -> torch.Tensor:
 
 
 def digest(tensors: Mapping[str, torch.Tensor]) -> str:
-    """SHA-256 of names, types and values; what else a file says does not change it."""
-    found = hashlib.sha256()
+    """SHA-256 of the tensors' names, types, shapes and values, independent of a file's metadata."""
+    sha256 = hashlib.sha256()
     for name in sorted(tensors):
         tensor = tensors[name].cpu().contiguous()
-        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        found.update(tensor.flatten().view(torch.uint8).numpy().tobytes())
-    return found.hexdigest()
+        sha256.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        sha256.update(tensor.flatten().view(torch.uint8).numpy().tobytes())
+    return sha256.hexdigest()
 
 
 def bundled(kind: str) -> Path:
@@ -157,9 +157,9 @@ def bundled(kind: str) -> Path:
 
 
 def read_meta(path: Path) -> dict[str, Any]:
-    """What a weights file says about itself: ``kind``, ``config`` and ``meta``; no tensor is read.
+    """The metadata of a weights file: ``kind``, ``config`` and ``meta``; no tensor is read.
 
-    A file of changes also has ``base``: ``name`` and ``digest`` of the weights it belongs to.
+    A file of changes also has ``base``: ``name``, relative path ``near`` and ``digest`` of the weights it refers to.
 
     Raises:
         CheckpointError: not a weights file of this package.
@@ -173,19 +173,19 @@ def read_meta(path: Path) -> dict[str, Any]:
     if header.get("format") != FORMAT:
         raise CheckpointError(f"{path} was not written by sidgan; give a file from 'sidgan train' or the bundled one")
     try:
-        return _understood(header)
+        return _parsed(header)
     except (KeyError, ValueError, TypeError, AttributeError):
         text = f"{path} is damaged: its metadata cannot be read; download or create it again"
         raise CheckpointError(text) from None
 
 
-def _understood(header: Mapping[str, str]) -> dict[str, Any]:
-    """What a file's metadata say; some error of Python's where they are not as `_write` writes them."""
+def _parsed(header: Mapping[str, str]) -> dict[str, Any]:
+    """A file's metadata as values; raises one of several built-in errors where `_write` did not write them."""
     found: dict[str, Any] = {"kind": header["kind"]}
     found |= {key: dict(json.loads(header[key])) for key in ("config", "meta")}
     if "base" in header:
         base = json.loads(header["base"])
-        found["base"] = {key: "" + base[key] for key in ("name", "near", "digest")}
+        found["base"] = {key: "" + base[key] for key in ("name", "near", "digest")}  # a TypeError if not text
     return found
 
 
@@ -207,17 +207,17 @@ def load_listener(path: Path | str) -> Listener:
 
 
 def load_occlusion(path: Path | str = "bundled") -> OcclusionNet:
-    """What sees coverings, in eval mode, fp32, on the CPU. ``bundled`` names the one that comes with the package."""
+    """An occlusion network in eval mode, fp32, on the CPU. ``bundled`` names the one that comes with the package."""
     return _load(path, OcclusionNet)
 
 
 def save_critics(
     weights: Path, critics: Critics, meta: Mapping[str, Any] | None = None, *, half: bool = False
 ) -> None:
-    """Write the critics that a generator was trained against beside its weights, with the digest of these.
+    """Write the critics that a generator was trained against beside its weights, with the digest of the weights.
 
     Args:
-        weights: the generator's file, which is there.
+        weights: the generator's file, already written.
         meta, half: as for `save`.
 
     Raises:
@@ -229,14 +229,14 @@ def save_critics(
 def load_critics(
     path: Path | str = "bundled", say: Callable[[str], None] = lambda line: None
 ) -> Critics | None:
-    """The critics that a generator was trained against, in eval mode, fp32, on the CPU; ``None`` where none are kept.
+    """The critics that a generator was trained against, in eval mode, fp32, on the CPU; ``None`` if none are stored.
 
-    Critics that say that they belong to other weights are not used: two generators in one folder share the place. What
-    says nothing is taken for the generator's.
+    Two generators in one folder would share the file of critics, so critics with the digest of other weights are not
+    used. Critics without a digest are taken for the generator's.
 
     Args:
-        path: the generator's weights, or changes that belong to such weights.
-        say: told, in a line, where there are only another's.
+        path: the generator's weights, or changes to such weights.
+        say: called with one line if the critics belong to other weights.
     """
     weights = base_file(path)
     file = critics_file(weights)
@@ -252,17 +252,20 @@ def load_critics(
 
 
 def critics_file(path: Path) -> Path:
-    """Where the critics of a generator's weights file are kept: beside it."""
+    """The file of the critics that belong to a generator's weights file, in the same folder."""
     return path.with_name("critics.safetensors")
 
 
 def load_vgg(source: Path | str = "published") -> VGG19:
-    """VGG19 from a file as it was published (.pth, or .safetensors), or by a name of `sidgan.downloads.VGGS`, fetched
-    once, or ``random`` (seeded).
+    """VGG19 with published or random weights.
+
+    Args:
+        source: a published file (.pth or .safetensors), a name of `sidgan.downloads.VGGS` (downloaded once), or
+            ``random`` (seeded).
 
     Raises:
         CheckpointError: the file is missing or holds something else.
-        DownloadError: a published file cannot be had.
+        DownloadError: a published file cannot be downloaded.
     """
     if source == "random":
         return VGG19()
@@ -271,7 +274,7 @@ def load_vgg(source: Path | str = "published") -> VGG19:
     file = Path(source) if known is None else downloads.fetch(known)
     try:
         state = load_file(file) if file.suffix == ".safetensors" else torch.load(file, "cpu", weights_only=True)
-    except Exception as error:  # what is no such file makes the readers fail in many ways
+    except Exception as error:  # both readers raise errors of many kinds for files of other formats
         raise CheckpointError(f"{file} cannot be read as weights of VGG19; fetch it again") from error
     if not isinstance(state, dict):
         raise CheckpointError(f"{file} does not hold the weights of VGG19")
@@ -282,12 +285,16 @@ def load_vgg(source: Path | str = "published") -> VGG19:
 
 
 def load_ears(path: Path | str) -> AudioEncoder:
-    """The audio encoder of any network in a file of this package; ``bundled`` names the bundled generator's."""
+    """The audio encoder of a generator, expert or listener; ``bundled`` names the bundled generator's.
+
+    Raises:
+        CheckpointError: not a weights file of this package, or a generator with another kind of audio encoder.
+    """
     kind = read_meta(file_of(path))["kind"]
     if kind == "generator":
         ears = load_generator(path).ears
         if ears is None:
-            raise CheckpointError(f"{path} holds a generator whose own kind of audio encoder others cannot use")
+            raise CheckpointError(f"{path} holds a generator whose audio encoder cannot be used in other networks")
         return ears
     return load_listener(path).audio if kind == "listener" else load_syncnet(path).audio
 
@@ -313,7 +320,7 @@ def _load(path: Path | str, network: type[N]) -> N:
 
 
 def file_of(path: Path | str, kind: str = "generator") -> Path:
-    """The weights file that a user names, by its path, by the run folder it is in, or as ``bundled``."""
+    """The weights file that a user names by its path, by the folder of its run, or as ``bundled``."""
     return bundled(kind) if str(path) == "bundled" else weights_at(path)
 
 
@@ -326,9 +333,12 @@ def _tensors(file: Path) -> dict[str, torch.Tensor]:
 
 
 def _base_of(file: Path, base: Mapping[str, str]) -> tuple[Path, dict[str, torch.Tensor]]:
-    """The weights that a file of changes belongs to, with their tensors.
+    """The weights file that a file of changes refers to, and its tensors.
 
-    They are the bundled ones, or where they were, or beside the file.
+    It is the bundled one, or is searched at its path relative to ``file``, then in the same folder.
+
+    Raises:
+        CheckpointError: no file with the base's digest is there.
     """
     name, short = base["name"], base["digest"][:12]
     if name == "bundled":
@@ -337,7 +347,7 @@ def _base_of(file: Path, base: Mapping[str, str]) -> tuple[Path, dict[str, torch
         candidates = list(dict.fromkeys([file.resolve().parent / base["near"], file.resolve().parent / name]))
     found = [candidate for candidate in candidates if candidate.is_file()]
     for candidate in found:
-        with suppress(CheckpointError):  # it is something else, under that name
+        with suppress(CheckpointError):  # another kind of file of that name
             tensors = _tensors(candidate)
             if digest(tensors) == base["digest"]:
                 return candidate, tensors

@@ -1,6 +1,6 @@
-"""Settings of the networks and of training: frozen dataclasses, read from TOML and written beside every run as JSON.
+"""Settings of networks and losses: frozen dataclasses, read from TOML and written beside every run as JSON.
 
-Every field says its unit or range. Unknown keys are errors that name the nearest known one; nothing is ignored.
+Unknown keys are errors that name the nearest known one; nothing is ignored.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ C = TypeVar("C")
 AUDIO_FEATURES = 512  #: channels of the audio embedding f_A, whatever the width of the encoder (Sec. 3.1)
 MEL_BANDS = 80  #: rows of a mel window (Sec. 3.4)
 MEL_STEPS = 16  #: columns of a mel window: 0.2 s
-MEL_MARGIN = 6  #: columns on each side of it that data and dubbing hand out too: 0.35 s in all
-MEL_HOP = 3  #: columns from one window to the next where a generator listens to several
-FPS = 25  #: frames a second of faces that networks are trained on and judged with, whatever their video's rate
+MEL_MARGIN = 6  #: additional columns on each side of the windows that data and dubbing provide: 0.35 s in all
+MEL_HOP = 3  #: columns from one window to the next, for generators with ``audio_context``
+FPS = 25  #: frames per second of the faces that networks are trained and judged with, whatever their video's rate
 SYNC_FRAMES = 5  #: frames of a sync window: 0.2 s at 25 fps (Eq. 2)
 
 
@@ -38,12 +38,13 @@ class SyncNetConfig:
     Attributes:
         kind: ``aps`` (stride-1 convolutions + adaptive polyphase sampling, circular padding, global pooling)
             or ``vanilla`` (strided convolutions, zero padding, flattened head).
-        face: side in px of the square face the expert looks at; it sees the lower half, (face / 2, face).
+        face: side in px of the square face crop, 96 or 128; the expert's input is its lower half, (face / 2, face).
         width: channels of the first video block; the paper-size network has 32.
         audio_width: channels of the first audio block; the paper-size network has 32.
-        blocks: residual blocks after each downsampling, as a fraction of the paper-size network's (2, 3, 2, 2).
-        lpf: taps of the binomial low-pass before polyphase sampling: 1 (none, the paper) or 3.
-        aps_audio: where the audio branch samples adaptively: ``none``, ``freq`` (mel axis only) or ``full``.
+        blocks: residual units after each downsampling, as a fraction of the paper-size network's (video: 2, 3, 2, 2).
+        lpf: taps of the binomial low-pass filter before polyphase sampling: 1 (none, as in the paper) or 3.
+        aps_audio: where the audio branch uses adaptive polyphase sampling: ``none``, ``freq`` (mel axis only) or
+            ``full``.
     """
 
     kind: Literal["aps", "vanilla"] = "aps"
@@ -62,7 +63,7 @@ class SyncNetConfig:
 
 @dataclass(frozen=True)
 class ListenerConfig:
-    """A network that tells speech sounds apart, whose audio encoder an expert or a generator takes over.
+    """A phoneme classifier, whose audio encoder an expert or a generator can take over.
 
     Attributes:
         audio_width, blocks, aps_audio: of that encoder, as in `SyncNetConfig`.
@@ -79,10 +80,10 @@ class ListenerConfig:
 
 @dataclass(frozen=True)
 class OcclusionConfig:
-    """A network that sees what lies before a face.
+    """A network that segments what covers a face.
 
     Attributes:
-        width: channels at full resolution; coarser levels have two, three and four times as many.
+        width: channels at full resolution, a multiple of 8; coarser levels have two, three and four times as many.
     """
 
     width: int = 16
@@ -96,30 +97,32 @@ class GeneratorConfig:
     """The pyramid generator with its encoders (Sec. 3.1, 3.2), or one of the systems it is compared with (Sec. 4).
 
     Attributes:
-        kind: ``sidgan``, or one of `sidgan.nn.baselines`: ``lipgan``, ``wav2lip``, ``wav2lip384`` (the same network,
-            made for larger faces), ``pcavs``. These have ``size``, ``base``, ``cmax``, ``start``, the side of the
-            coarsest map, and ``audio_width``; they have no choice in the rest.
+        kind: ``sidgan``, or one of `sidgan.nn.baselines`: ``lipgan``, ``wav2lip``, ``wav2lip384`` (the same network
+            for larger faces), ``pcavs``. For these only ``size``, ``base``, ``cmax``, ``start`` (side of the coarsest
+            map) and ``audio_width`` can be set.
         size: side S of query, reference and finest output in px.
         base: channels at resolution ``size``; doubled with every halving up to ``cmax``.
-        cmax: most channels anywhere.
+        cmax: largest number of channels.
         start: resolution of the first block, whose input is the query resized to it.
         rgb_levels: resolutions at which an RGB block makes an output, coarse to fine; the last is ``size``.
-        rgb: ``direct``: every output is drawn anew from the features. ``laplacian``: each adds detail to the coarser
-            output, enlarged (the alternative that Sec. 3.2 rejects, as it cannot undo what is wrong there).
-            ``copying``: each pixel is a mix of three, in learnt shares: drawn anew, the reference's and the query's.
-        trunk: size of the network within, whose encoders begin there and see pictures reduced to it; the levels above
-            look at the larger pictures each with a layer of its own, and correct the trunk's ``copying`` output,
-            enlarged. They begin with no correction, so a larger generator goes on where a smaller one was. 0, as in
-            the paper: the encoders begin at ``size``.
-        warp_levels: resolutions whose blocks say how the reference moves to fit the query and the sound; the blocks
-            after them see it moved, and so does ``copying``. None in the paper.
+        rgb: ``direct``: every output is generated from the features alone. ``laplacian``: each adds detail to the
+            coarser output, enlarged (the alternative that Sec. 3.2 rejects, as it cannot undo errors of the coarser
+            output). ``copying``: each pixel is a mix, in learnt shares, of a generated colour, the reference's and the
+            query's.
+        trunk: size of an inner network (the trunk), whose encoders are given pictures reduced to this size. Each level
+            above it encodes the larger pictures with a single layer and corrects the ``copying`` output of the level
+            below, enlarged. These corrections start at zero, so a larger generator continues from the weights of a
+            smaller one. 0, as in the paper: no trunk, the encoders begin at ``size``.
+        warp_levels: resolutions whose blocks predict how the reference is warped to fit the query and the sound; the
+            blocks after them, and ``copying`` outputs, use the warped reference. Empty in the paper.
         audio_levels: resolutions of the blocks that take the audio feature.
         audio_inject: ``adain`` (scale and shift after normalisation) or ``concat`` (tiled and concatenated).
-        audio_width: first width of the audio encoder, which comes out of a SyncNet of the same ``audio_width``.
-        audio_blocks: the ``blocks`` fraction of that SyncNet.
+        audio_width: channels of the audio encoder's first block, the ``audio_width`` of the SyncNet it is taken over
+            from.
+        audio_blocks: the ``blocks`` of that SyncNet.
         aps_audio: the ``aps_audio`` of that SyncNet.
-        audio_context: windows of 0.2 s that are heard on each side of the frame's own, 37.5 ms apart: 0, the paper, to
-            2. Their features are mixed in learnt shares.
+        audio_context: number of neighbouring windows of 0.2 s, 37.5 ms apart, on each side of the frame's own: 0 (the
+            paper) to 2. Their features are averaged with learnt weights.
     """
 
     kind: Literal["sidgan", "lipgan", "wav2lip", "wav2lip384", "pcavs"] = "sidgan"
@@ -162,7 +165,7 @@ class GeneratorConfig:
 
     @property
     def sees_mouth(self) -> bool:
-        """Whether queries are shown unmasked, as PC-AVS takes nothing but the pose from them."""
+        """Whether queries are shown unmasked; true for PC-AVS, which only takes the pose from them."""
         return self.kind == "pcavs"
 
     @property
@@ -172,7 +175,7 @@ class GeneratorConfig:
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """Sides of the pictures that the generator can be shown: from the trunk on all levels, else ``size``."""
+        """Sides in px of the pictures that the generator accepts: all levels from the trunk on, else ``size``."""
         return tuple(r for r in self.levels if r >= self.base_size)
 
     @property
@@ -185,7 +188,7 @@ class GeneratorConfig:
 
     @property
     def references(self) -> int:
-        """Pictures of a person that serve the generator best: a pair where it moves them, else one."""
+        """Best number of reference pictures per person: two if the generator warps them, else one."""
         return 2 if self.warp_levels else 1
 
     def channels(self, level: int) -> int:
@@ -198,14 +201,14 @@ class DiscriminatorConfig:
     """A discriminator for one level (Sec. 3.4).
 
     Attributes:
-        base, cmax: channels of its first layer, and at most.
-        layers: convolutions that halve the picture.
+        base, cmax: channels of its first layer, and the largest number of channels.
+        layers: convolutions of stride 2, each of which halves the resolution.
         kind: ``patch``, the paper's, or that of a compared system (`sidgan.nn.baselines.critics`): ``sound`` (LipGAN:
-            do face and sound belong together), ``half`` (Wav2Lip: is the lower half real), ``scales`` (PC-AVS: patches
-            of the picture and of its half). The kind decides the loss as well.
-        sees: of patches: ``face``, the whole picture; or ``detail``, what is fine in its lower half, where the mouth
-            is. Faces that are mostly copied differ from true ones in little else, which a critic of faces finds only
-            after very long.
+            do face and sound match), ``half`` (Wav2Lip: is the lower half real), ``scales`` (PC-AVS: patches at full
+            and at half resolution). The kind also selects the loss.
+        sees: input of a ``patch`` discriminator: ``face``, the whole picture, or ``detail``, the fine detail of its
+            lower half, where the mouth is. Faces that are mostly copied differ from real ones in little else, which
+            takes a discriminator of whole faces very long to learn.
     """
 
     base: int = 64
@@ -228,15 +231,15 @@ class LossWeights:
 
     Attributes:
         l1: alpha.
-        mouth: how often L1 counts inside the query mask, where it counts once outside. 1 is the paper's plain L1, as in
-            the presets ``paper`` and, but for its finest level, ``full``; small generators learn sooner with more.
-        lips: how much more it counts on the lips, which are what the voice decides about but only a fraction of the
-            mask: 1 + (mouth - 1) (1 + lips) times. 0 is no more than the mask, -1 no more than the rest of the face.
-        features: beta, of the contextual loss (or what `GanTrainConfig.features` names in its place).
-        frequency: gamma, of the focal frequency loss. It is some fifty times smaller than L1.
-        gan: mu.
-        sync: lambda.
-        content: of the contrastive loss between what PC-AVS hears and what it reads from lips.
+        mouth: weight of L1 inside the query mask, relative to outside. 1 is the paper's plain L1, as in the presets
+            ``paper`` and (except at its finest level) ``full``; small generators learn faster with more.
+        lips: additional weight of L1 on the lips, which depend most on the voice but are a small part of the mask; the
+            weight there is 1 + (mouth - 1) (1 + lips). 0: the same as in the mask; -1: the same as outside the mask.
+        features: beta, of the contextual loss (or the loss that `GanTrainConfig.features` names instead).
+        frequency: gamma, of the focal frequency loss, whose values are about fifty times smaller than those of L1.
+        gan: mu, of the adversarial loss.
+        sync: lambda, of the sync loss.
+        content: of PC-AVS's contrastive loss between audio features and lip features.
     """
 
     l1: float = 1.0
@@ -263,7 +266,7 @@ def require(condition: bool, message: str) -> None:
 
 
 def require_between(config: Any, low: float, high: float, *names: str) -> None:
-    """Raise `ConfigError` unless these fields of a config are ``low`` to ``high``; what is ``None`` is left out."""
+    """Raise `ConfigError` unless these fields of a config are ``low`` to ``high``; fields that are ``None`` pass."""
     limits = f"{low:g} or more" if high == math.inf else f"{low:g} to {high:g}"
     for name in names:
         value = getattr(config, name)
@@ -271,7 +274,7 @@ def require_between(config: Any, low: float, high: float, *names: str) -> None:
 
 
 def require_same(found: Any, wanted: Any) -> None:
-    """Raise `ConfigError`, which names the fields that differ, unless two configs of one type are equal."""
+    """Raise `ConfigError`, naming the fields that differ, unless two configs of one type are equal."""
     differ = [f.name for f in dataclasses.fields(wanted) if getattr(found, f.name) != getattr(wanted, f.name)]
     text = ", ".join(f"{name} is {getattr(found, name)}, not {getattr(wanted, name)}" for name in differ)
     require(not differ, f"the weights to start from do not fit the settings: {text}")
@@ -299,7 +302,7 @@ def from_dict(kind: type[C], values: Mapping[str, Any], where: str = "") -> C:
 
 
 def meant(name: str, known: Sequence[str]) -> str:
-    """What to write instead of an unknown name: the nearest known one, or which there are."""
+    """A hint for an unknown name: the nearest known one, or all known ones."""
     near = difflib.get_close_matches(name, known, 1)
     return f"did you mean '{near[0]}'?" if near else f"known are {', '.join(known)}"
 
@@ -335,14 +338,14 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
 def read_toml(path_or_name: str | Path, builds_on_it: tuple[str, ...] = ()) -> dict[str, Any]:
     """Read a TOML file, or a preset that comes with the package, by its bare name (``tiny128``).
 
-    A ``base = "other"`` line reads that preset first and changes only what the file says.
+    With a line ``base = "other"``, that preset or file is read first, and the values of this one replace its values.
 
     Args:
-        path_or_name: with the ending ``.toml`` a file, else a preset.
-        builds_on_it: what was read on the way here, from ``base`` to ``base``.
+        path_or_name: a file if it ends in ``.toml``, else a preset.
+        builds_on_it: names of the files that refer to this one by ``base``, to detect cycles.
 
     Raises:
-        ConfigError: there is no such file or preset, it is not TOML, or its ``base`` leads back to it or is no text.
+        ConfigError: there is no such file or preset, it is not TOML, or its ``base`` refers back to it or is not text.
     """
     path = Path(path_or_name)
     if path.suffix != ".toml":
@@ -357,7 +360,7 @@ def read_toml(path_or_name: str | Path, builds_on_it: tuple[str, ...] = ()) -> d
         raise ConfigError(f"no config file {path}")
     try:
         values = tomllib.loads(data.decode("utf-8"))
-    except ValueError as error:  # neither TOML, nor even text
+    except ValueError as error:  # invalid TOML or invalid UTF-8
         raise ConfigError(f"{path_or_name}: not valid TOML ({error})") from None
     base = values.pop("base", None)
     if base is None:
@@ -375,7 +378,7 @@ def presets() -> list[str]:
 
 
 def merge(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
-    """``base`` with the values of ``change``, table by table."""
+    """``base`` updated with the values of ``change``; nested tables are merged recursively."""
     merged = dict(base)
     for key, value in change.items():
         both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
@@ -384,7 +387,7 @@ def merge(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def override(values: Mapping[str, Any], assignments: list[str]) -> dict[str, Any]:
-    """Apply ``--set a.b=value`` assignments; values are read as TOML, bare words as text."""
+    """Apply ``--set a.b=value`` assignments; values are parsed as TOML, or taken as text if they are not TOML."""
     result = dict(values)
     for assignment in assignments:
         key, sep, text = assignment.partition("=")

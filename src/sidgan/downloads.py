@@ -1,7 +1,7 @@
-"""Files that others publish and this package can use but does not contain: where they are, and whether they arrived.
+"""Third-party files that this package can use but does not contain: their addresses, downloads and verification.
 
-Each is kept in one folder (``SIDGAN_CACHE``, or ``~/.cache/sidgan``) under its published name. Without a network, put
-the file there by hand. A file whose SHA-256 is wrong is never used.
+They are cached in one folder (``SIDGAN_CACHE``, or ``~/.cache/sidgan``) under their published names. Without a network,
+put the file there by hand. A file with the wrong SHA-256 is never used.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from typing import Any
 from sidgan.errors import CheckpointError, ConfigError, DownloadError
 from sidgan.files import digest, finished, writing
 
-TIMEOUT = 30.0  #: seconds without a byte
-BLOCK = 1 << 20
+TIMEOUT = 30.0  #: seconds without data after which a download fails
+BLOCK = 1 << 20  #: bytes read at a time
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,11 @@ class Download:
     Attributes:
         file: its name, also in the cache.
         url: where it is published.
-        sha256: its digest, or as many first digits of it as are stated.
+        sha256: its digest, or the first digits of it if no more are published.
         megabytes: size.
         licence: of its contents.
-        purpose: what it is for.
-        stated_by: who states the digest.
+        purpose: what the package uses it for.
+        stated_by: who published the digest.
     """
 
     file: str
@@ -91,7 +91,7 @@ FAN = Download(
     purpose="landmarks of turned, dark or partly covered faces",
 )  # fmt: skip
 
-#: Weights of VGG19 that can be asked for by name.
+#: Weights of VGG19 by the name in settings.
 VGGS = {"published": VGG19, "normalised": VGG19_NORMALISED}
 KNOWN = (VGG19, VGG19_NORMALISED, YUNET, INCEPTION, SYNCNET_V2, FAN)
 
@@ -100,7 +100,7 @@ def named(file: str) -> Download:
     """The published file of this name.
 
     Raises:
-        ConfigError: none of `KNOWN` has it.
+        ConfigError: it is not in `KNOWN`.
     """
     for one in KNOWN:
         if one.file == file:
@@ -109,26 +109,26 @@ def named(file: str) -> Download:
 
 
 def require_vgg(source: Path | str) -> None:
-    """Raise a `CheckpointError` where VGG19 is to come from a file, see `checkpoint.load_vgg`, that is not there."""
+    """Raise a `CheckpointError` if ``source`` (see `checkpoint.load_vgg`) is a file that does not exist."""
     if source != "random" and str(source) not in VGGS and not Path(source).is_file():
         names = ", ".join(f"'{name}'" for name in VGGS)
         raise CheckpointError(f"no weights file {source} for VGG19; give a file, or one of {names} and 'random'")
 
 
 def folder() -> Path:
-    """Where downloads are kept."""
+    """The cache folder."""
     return Path(os.environ.get("SIDGAN_CACHE") or Path.home() / ".cache" / "sidgan")
 
 
 def fetch(download: Download, progress: Callable[[int, int], None] = lambda done, total: None) -> Path:
-    """The file in the cache, downloaded if it is not there.
+    """The path of the file in the cache; it is downloaded if it is not there.
 
     Args:
         download: one of `KNOWN`.
-        progress: called with the bytes that arrived and the bytes expected.
+        progress: called with the bytes received and the bytes expected (0 if unknown).
 
     Raises:
-        DownloadError: it cannot be had, or what is there is not the published file.
+        DownloadError: it cannot be downloaded, or the file received or cached is not the published one.
         OutputError: the cache cannot be written.
     """
     path = folder() / download.file
@@ -154,7 +154,7 @@ def _receive(download: Download, part: Path, progress: Callable[[int, int], None
                     target.flush()
                 done += len(block)
                 progress(done, total)
-    except (OSError, HTTPException) as error:  # of the network; of the disk they are told by `writing`
+    except (OSError, HTTPException) as error:  # network errors; `writing` turns disk errors into an `OutputError`
         reason = " ".join(str(getattr(error, "reason", None) or error).split())
         raise DownloadError(
             f"cannot download {download.url} ({reason}); download it on another computer and put it into {folder()}"
@@ -165,18 +165,18 @@ def _receive(download: Download, part: Path, progress: Callable[[int, int], None
 
 @dataclass(frozen=True)
 class Presence:
-    """Whether a published file is in the cache: ``state`` is absent, present, or wrong (its digest is another)."""
+    """Whether a published file is in the cache: ``state`` is absent, present, or wrong (the digest does not match)."""
 
     download: Download
     path: Path
     state: str
 
     def to_dict(self) -> dict[str, Any]:
-        """All that is known, as JSON-able values."""
+        """All fields as JSON-able values."""
         return asdict(self.download) | {"path": str(self.path), "state": self.state}
 
     def lines(self) -> list[str]:
-        """The same to read."""
+        """The same as lines of text."""
         d = self.download
         digits = d.sha256 if len(d.sha256) == 64 else f"{d.sha256}... (only the first digits are stated)"
         there = {"absent": f"no; by hand, save it as {self.path}", "present": f"yes, {self.path}",
@@ -188,12 +188,12 @@ class Presence:
 
 
 def survey() -> list[Presence]:
-    """Every file of `KNOWN`, and whether it arrived. Nothing is downloaded."""
+    """Every file of `KNOWN`, and whether it is in the cache. Nothing is downloaded."""
     found = []
     for download in KNOWN:
         path = folder() / download.file
-        right = path.is_file() and digest(path).startswith(download.sha256)
-        found.append(Presence(download, path, "present" if right else "wrong" if path.exists() else "absent"))
+        valid = path.is_file() and digest(path).startswith(download.sha256)
+        found.append(Presence(download, path, "present" if valid else "wrong" if path.exists() else "absent"))
     return found
 
 

@@ -1,4 +1,4 @@
-"""The errors a user can meet. Each message is one line: what failed, where, and what to do about it.
+"""The errors that users can meet. Each message is one line: what failed, where, and what to do about it.
 
 `sidgan.cli` prints the message and leaves with the error's ``exit_code``; nothing else in the package exits a process.
 """
@@ -11,11 +11,11 @@ class SidganError(Exception):
 
 
 class InputError(SidganError):
-    """The file a user gave cannot be used: missing, not a video, no sound, cut off in the middle."""
+    """A file or argument that the user gave cannot be used: missing, not a video, no sound, truncated."""
 
 
 class MarkError(InputError):
-    """A video says that sidgan altered it, but what else it says cannot be read."""
+    """A video carries the mark of an alteration by sidgan, but its contents cannot be read."""
 
 
 class OutputError(SidganError):
@@ -31,7 +31,7 @@ class ConfigError(SidganError):
 
 
 class CheckpointError(SidganError):
-    """A weights file is not one of ours, is damaged, or holds another kind of network."""
+    """A weights file was not written by this package, is damaged, or holds another kind of network."""
 
 
 class DataError(SidganError):
@@ -39,18 +39,18 @@ class DataError(SidganError):
 
 
 class DownloadError(SidganError):
-    """A published file cannot be downloaded, or what arrived is something else."""
+    """A published file cannot be downloaded, or what arrived is another file."""
 
 
 class MetricError(SidganError, ValueError):
-    """What is to be judged has the wrong shape or type, is not finite, or does not fit what it is compared with."""
+    """An input of a metric has the wrong shape or type, is not finite, or does not match the other input."""
 
 
 def plain(line: str) -> str:
-    """One line for people, without the control characters by which a file, or its name, could write on their screen."""
+    """Replace control characters by ``?``: text from a file or its name must not control the user's terminal."""
     return "".join(c if c.isprintable() else "?" for c in line)
 
 
 def counted(count: int, one: str, many: str = "") -> str:
-    """A number and its noun."""
+    """A number and its noun, such as ``1 frame`` or ``2 frames``; ``many`` is an irregular plural."""
     return f"{count} {one if count == 1 else many or one + 's'}"

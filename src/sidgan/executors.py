@@ -1,7 +1,7 @@
-"""Who does many jobs: this process, several processes of this machine, or a Ray cluster.
+"""Executors, which run many jobs in this process, in several processes of this machine, or on a Ray cluster.
 
-An executor takes a function and its jobs, and yields the results **in the order of the jobs**, whoever was first. It
-hands out a few jobs ahead, not a million at once.
+An executor maps a function over jobs and yields the results **in the order of the jobs**, whichever finished first. It
+submits only a limited number of jobs ahead.
 """
 
 from __future__ import annotations
@@ -21,29 +21,29 @@ from typing import Any, Protocol, TypeVar
 from sidgan.errors import InputError, SidganError
 from sidgan.files import writing
 
-AHEAD = 8  #: jobs a worker that are handed out before their turn
-RETRIES = 3  #: times a job is done again whose worker was lost
+AHEAD = 8  #: jobs per worker that are submitted ahead
+RETRIES = 3  #: times that a job is run again after its Ray worker was lost
 
-J = TypeVar("J")
-R = TypeVar("R")
-H = TypeVar("H")
+J = TypeVar("J")  # job
+R = TypeVar("R")  # result
+H = TypeVar("H")  # handle of a submitted job
 
 
 class Executor(Protocol):
     """Runs a function on many jobs."""
 
     def __call__(self, function: Callable[[J], R], jobs: Iterable[J]) -> Iterator[R]:
-        """The results in the order of the jobs.
+        """Yield the results in the order of the jobs.
 
         Raises:
-            SidganError: what the function raises, or a worker was lost for good.
+            SidganError: an error of the function, or a worker was lost.
         """
 
 
 def in_order(
     submit: Callable[[J], H], result: Callable[[H], R], jobs: Iterable[J], most: Callable[[], int]
 ) -> Iterator[R]:
-    """Hand out jobs, at most ``most()`` of which are out at a time, and give the results in their order."""
+    """Submit jobs, at most ``most()`` at a time, and yield their results in order."""
     waiting: deque[H] = deque()
     for job in jobs:
         while len(waiting) >= most():
@@ -54,7 +54,7 @@ def in_order(
 
 
 def local(workers: int = 1, begin: Callable[..., None] | None = None, arguments: tuple[Any, ...] = ()) -> Executor:
-    """Work on one machine: in this process itself, or in so many others, each of which calls ``begin`` first."""
+    """An executor for one machine: this process, or ``workers`` processes, each of which calls ``begin`` first."""
 
     def run(function: Callable[[J], R], jobs: Iterable[J]) -> Iterator[R]:
         if workers <= 1:
@@ -70,7 +70,7 @@ def local(workers: int = 1, begin: Callable[..., None] | None = None, arguments:
                 "a worker process was killed, most likely for lack of memory; run again with fewer --workers"
             ) from None
         except KeyboardInterrupt:
-            for child in set(active_children()) - others:  # else they would finish their jobs first
+            for child in set(active_children()) - others:  # otherwise they would first finish their jobs
                 child.terminate()
             raise
         finally:
@@ -80,27 +80,27 @@ def local(workers: int = 1, begin: Callable[..., None] | None = None, arguments:
 
 
 def on_ray(address: str, shared: Path, workers: int = 1) -> Executor:
-    """A Ray cluster, on all its processors, also on those that join later.
+    """An executor for a Ray cluster, which uses all its processors, including those that join later.
 
-    A job whose worker is lost is done again, three times at the most. Relative paths mean the same on every machine:
-    tasks work in the folder in which this process runs.
+    A job whose worker is lost is run again, at most three times. Relative paths mean the same on every machine, because
+    tasks run in the current folder of this process.
 
     Args:
-        address: of the cluster, ``HOST:PORT``; ``auto`` for the one that this machine belongs to; ``local`` starts one
-            on this machine for as long as it is needed.
-        shared: folder that all machines must see, as it is here.
-        workers: processors of a ``local`` one.
+        address: of the cluster, ``HOST:PORT``; ``auto``: the cluster that this machine belongs to; ``local``: a
+            temporary cluster on this machine.
+        shared: folder that must be visible under the same path on all machines.
+        workers: processors of a ``local`` cluster.
 
     Raises:
         SidganError: Ray is not installed.
         InputError: there is no such cluster.
     """
     try:
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nobody else need know that somebody prepares videos
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no usage statistics are sent
         import ray
     except ImportError:
         raise SidganError("work on several machines needs Ray; run: pip install 'sidgan[ray]'") from None
-    _knock(address)
+    _require_reachable(address)
 
     def run(function: Callable[[J], R], jobs: Iterable[J]) -> Iterator[R]:
         with _cluster(ray, address, workers), _token(shared) as token:
@@ -114,18 +114,18 @@ def on_ray(address: str, shared: Path, workers: int = 1) -> Executor:
     return run
 
 
-def _knock(address: str) -> None:
-    """Raise an `InputError` where nobody answers at ``HOST:PORT``; Ray itself would try for minutes."""
+def _require_reachable(address: str) -> None:
+    """Raise an `InputError` if nothing accepts connections at ``HOST:PORT``; Ray itself would retry for minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not host or not port.isdigit():
         return
     try:
         socket.create_connection((host, int(port)), 10).close()
     except OSError as error:
-        raise _absent(address, error.strerror or str(error)) from None
+        raise _unreachable(address, error.strerror or str(error)) from None
 
 
-def _absent(address: str, why: str) -> InputError:
+def _unreachable(address: str, why: str) -> InputError:
     why = " ".join(why.split())[:200]
     return InputError(
         f"no Ray cluster at '{address}' ({why}); start one with 'ray start --head', or give --ray local"
@@ -134,7 +134,7 @@ def _absent(address: str, why: str) -> InputError:
 
 @contextmanager
 def _cluster(ray: Any, address: str, workers: int) -> Iterator[None]:
-    """A connection to a cluster for as long as the block takes; the one that this process has, if it has one."""
+    """A connection to a cluster for the length of the block; an existing connection of this process is reused."""
     if ray.is_initialized():
         yield
         return
@@ -145,7 +145,7 @@ def _cluster(ray: Any, address: str, workers: int) -> Iterator[None]:
         else:
             ray.init(address=address, **quiet)
     except Exception as error:
-        raise _absent(address, str(error)) from None
+        raise _unreachable(address, str(error)) from None
     try:
         yield
     finally:
@@ -154,7 +154,7 @@ def _cluster(ray: Any, address: str, workers: int) -> Iterator[None]:
 
 @contextmanager
 def _token(shared: Path) -> Iterator[Path]:
-    """A file by which a machine can tell that it sees the same folder."""
+    """A temporary file by which other machines can check that they see the same folder."""
     path = shared / f".{uuid.uuid4().hex}.shared"
     with writing(path):
         path.touch()
@@ -165,20 +165,20 @@ def _token(shared: Path) -> Iterator[Path]:
 
 
 def _task(function: Callable[[J], R], job: J, folder: Path, token: Path) -> R | SidganError:
-    """What runs on a machine of the cluster. Its own errors come back as they are; Ray would wrap them."""
+    """Run a job on a machine of the cluster. A `SidganError` is returned, because Ray would wrap a raised one."""
     try:
         os.chdir(folder)
     except OSError:
-        return _unseen(folder)
+        return _not_shared(folder)
     if not token.exists():
-        return _unseen(token.parent)
+        return _not_shared(token.parent)
     try:
         return function(job)
     except SidganError as error:
         return error
 
 
-def _unseen(folder: Path) -> SidganError:
+def _not_shared(folder: Path) -> SidganError:
     return InputError(
         f"{socket.gethostname()} does not see {folder} as this machine does; videos, results and the current folder "
         "must be on a file system that all machines share, under the same path"
@@ -188,7 +188,7 @@ def _unseen(folder: Path) -> SidganError:
 def _result(ray: Any, job: Any, handle: Any) -> Any:
     try:
         value = ray.get(handle)
-    except ray.exceptions.RayTaskError as error:  # of our own code: not to be hidden
+    except ray.exceptions.RayTaskError as error:  # an unexpected error of the job itself: raise its cause
         raise error.as_instanceof_cause() from None
     except ray.exceptions.RayError as error:
         name = getattr(job[0], "name", job) if isinstance(job, tuple) else job

@@ -1,4 +1,4 @@
-"""Files out: complete under their final name, or not there at all."""
+"""Writing files atomically: under its final name, a file is either complete or absent; and checks of paths."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from sidgan.errors import CheckpointError, InputError, OutputError
 if TYPE_CHECKING:
     import numpy as np
 
-ADDRESS = re.compile("[a-z][a-z0-9+.-]+:/", re.IGNORECASE)  #: how an address begins, as a path
+ADDRESS = re.compile("[a-z][a-z0-9+.-]+:/", re.IGNORECASE)  #: start of a URL after `Path` has merged its slashes
 
 
 @contextmanager
 def finished(path: Path, *failures: type[Exception]) -> Iterator[Path]:
-    """A hidden file beside ``path`` to write into, which takes the name ``path`` when the block ends well.
+    """A hidden file beside ``path`` to write into, which is renamed to ``path`` when the block succeeds.
 
-    When it does not, the hidden file is removed and what stood under the final name stays. What a kill leaves
-    behind, the next run overwrites.
+    If the block raises, the hidden file is removed, and an existing file ``path`` stays as it is. A hidden file that a
+    killed process left behind is overwritten by the next run.
 
     Args:
         path: the final name.
         failures: see `writing`.
 
     Raises:
-        OutputError: the folder is missing or cannot be written, or the block could not write.
+        OutputError: the folder is missing or not writable, or the file cannot be renamed.
     """
     require_place(path)
     part = path.with_name(f".{path.name}.part")
@@ -49,7 +49,7 @@ def write_text(path: Path, text: str) -> None:
     """Write a text file as UTF-8, which appears only when complete.
 
     Raises:
-        OutputError: as `finished` does, and where the disk is full.
+        OutputError: as `finished`, or the disk is full.
     """
     with finished(path) as part, writing(path):
         part.write_text(text, encoding="utf-8")
@@ -61,32 +61,32 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     Raises:
         OutputError: as `write_text`.
     """
-    import numpy as np  # here: commands look at their files before libraries are imported
+    import numpy as np  # imported here, as commands check their files before they import libraries
 
     with finished(path) as part, writing(path), part.open("wb") as file:
         np.savez(file, allow_pickle=False, **arrays)
 
 
 def ending(path: Path) -> str:
-    """The ending of a file's name in small letters, such as ``.mp4``: cameras and some systems write large ones."""
+    """The file name extension in lower case, such as ``.mp4``; some cameras write it in upper case."""
     return path.suffix.lower()
 
 
 def require_ending(path: Path, wanted: str) -> None:
-    """Raise an `OutputError` where a file would be called something else than what it is: no program would open it."""
+    """Raise an `OutputError` unless the file name ends in ``wanted``; programs could not open it otherwise."""
     if ending(path) != wanted:
         raise OutputError(f"{path} must end in {wanted}, the format that is written")
 
 
 def require_file(path: Path) -> None:
-    """Raise an `OutputError` where a path is a folder, as an empty one is: the one that a program is in."""
-    with writing(path):  # some systems say of what may not be looked at neither yes nor no
+    """Raise an `OutputError` if a path is a folder, as an empty path is (the current folder)."""
+    with writing(path):  # `is_dir` may raise, for example a `PermissionError`
         if path.is_dir():
             raise OutputError(f"{path} is a folder; give a file name in it")
 
 
 def require_place(path: Path) -> None:
-    """Raise an `OutputError` where a path is a folder, or would lie in one that is not there. Nothing is written."""
+    """Raise an `OutputError` if a path is a folder, or its parent folder does not exist. Nothing is written."""
     require_file(path)
     with writing(path):
         if not path.parent.is_dir():
@@ -94,25 +94,25 @@ def require_place(path: Path) -> None:
 
 
 def require_there(path: Path) -> None:
-    """Raise an `InputError` where a path leads to nothing, to a folder, or to what can be read only once."""
+    """Raise an `InputError` unless a path is an existing regular file (no folder, URL, pipe or device)."""
     if not path.exists():
         if ADDRESS.match(path.as_posix()):
-            raise InputError(f"{path.as_posix().replace(':/', '://', 1)} is an address; download it and give the file")
+            raise InputError(f"{path.as_posix().replace(':/', '://', 1)} is a URL; download it and give the file")
         raise InputError(f"{path}: there is no such file; check the name")
     if path.is_dir():
         raise InputError(f"{path} is a folder; give one file in it")
-    if not path.is_file():  # a second look would wait for ever
+    if not path.is_file():  # reading a pipe a second time would block for ever
         raise InputError(f"{path} is a pipe or a device, and must be read more than once; save it as a file")
 
 
 def weights_at(path: Path | str) -> Path:
-    """The weights file that a path leads to, by itself or by the run folder that it is in; it may not be there."""
+    """The weights file of a path, which is the file itself or the folder of a run. Its existence is not checked."""
     inside = Path(path) / "weights.safetensors"
     return inside if inside.is_file() else Path(path)
 
 
 def require_weights(file: Path) -> None:
-    """Raise a `CheckpointError` where a weights file is not there, or is a folder."""
+    """Raise a `CheckpointError` if a weights file does not exist, or is a folder."""
     if file.is_dir():
         raise CheckpointError(f"{file} is a folder; give a weights file, the folder of a run that has written one, or "
                               "'bundled'")  # fmt: skip
@@ -123,11 +123,15 @@ def require_weights(file: Path) -> None:
 def look_first(
     inputs: Iterable[Path | None], outputs: Iterable[Path | None], weights: Iterable[str | None] = ()
 ) -> None:
-    """Raise what a command would raise of its files later: called before it imports what takes seconds.
+    """Check a command's files before it imports heavy libraries, and raise the errors that it would raise later.
 
     Args:
-        inputs: files to be read. outputs: files to be written. ``None`` stands for one that was not given.
-        weights: as `sidgan.checkpoint.file_of` takes them.
+        inputs: files to read; ``None`` stands for one that was not given.
+        outputs: files to write; likewise.
+        weights: as for `sidgan.checkpoint.file_of`; likewise.
+
+    Raises:
+        SidganError: see `require_place`, `require_there` and `require_weights`.
     """
     for path in filter(None, outputs):
         require_place(path)
@@ -139,25 +143,25 @@ def look_first(
 
 
 def check_target(path: Path) -> None:
-    """Raise the `OutputError` that `finished` would raise, before work is spent on what cannot be kept."""
+    """Raise the `OutputError` that `finished` would raise, before work is spent on a result that cannot be saved."""
 
-    class Enough(Exception):  # noqa: N818  no error
+    class Cancel(Exception):  # noqa: N818  not an error: it makes `finished` remove its hidden file
         pass
 
-    with suppress(Enough), finished(path):
-        raise Enough
+    with suppress(Cancel), finished(path):
+        raise Cancel
 
 
 def require_apart(path: Path, others: Iterable[Path], what: str = "one of the inputs") -> None:
-    """Raise an `OutputError` where what is to be written is one of some other files, whatever they are called."""
+    """Raise an `OutputError` if ``path`` and one of ``others`` are the same file, even under different names."""
     if any(_same(path, other) for other in others):
         raise OutputError(f"{path} is {what}; choose another name")
 
 
 def _same(one: Path, other: Path) -> bool:
     with suppress(OSError):
-        return one.samefile(other)  # some systems take large and small letters for the same
-    return os.path.realpath(one) == os.path.realpath(other)  # not yet there, either of them
+        return one.samefile(other)  # not by name, as some file systems ignore upper and lower case
+    return os.path.realpath(one) == os.path.realpath(other)  # at least one of them does not exist yet
 
 
 def digest(path: Path) -> str:
@@ -168,18 +172,21 @@ def digest(path: Path) -> str:
 
 @contextmanager
 def writing(path: Path, *failures: type[Exception]) -> Iterator[None]:
-    """Turn what the system says about a failed write into one line about ``path``.
+    """Turn errors of a failed write into an `OutputError`, whose one line names ``path`` and the reason.
 
     Args:
-        path: what is being written.
-        failures: what the library that writes raises, beside `OSError`.
+        path: the file being written.
+        failures: errors of the library that writes, in addition to `OSError`.
+
+    Raises:
+        OutputError: the block raised one of these errors.
     """
     kinds: tuple[type[Exception], ...] = (OSError, *failures)
     try:
         yield
     except kinds as error:
         reason = (getattr(error, "strerror", None) or str(error)).lower()
-        what = "free space or choose another folder"
-        if getattr(error, "errno", None) == errno.ENAMETOOLONG:  # what is written beside it has a longer one
-            what = "choose a shorter name"
-        raise OutputError(f"{path} cannot be written: {reason}; {what}") from error
+        advice = "free space or choose another folder"
+        if getattr(error, "errno", None) == errno.ENAMETOOLONG:  # perhaps only of the hidden file, which is longer
+            advice = "choose a shorter name"
+        raise OutputError(f"{path} cannot be written: {reason}; {advice}") from error

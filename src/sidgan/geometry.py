@@ -1,9 +1,9 @@
-"""Where the face is cut out of a frame, what is hidden of it, and how the new mouth is put back.
+"""Geometry of face crops: the square that is cut out of a frame, its mask, and pasting the generated face back.
 
 Convention: points are (x, y); an integer frame coordinate is the centre of a pixel. The *unit square* of a face has
-(0, 0) at the outer corner of its first pixel and (1, 1) at the outer corner of its last, so crop pixel i of S lies at
-(i + 0.5) / S. Every affine here maps *to the frame*: (2, 3), unit or crop px -> frame px. Warping pulls: each
-destination pixel looks up where it comes from.
+(0, 0) at the outer corner of its first pixel and (1, 1) at the outer corner of its last, so the centre of crop pixel i
+of S is at (i + 0.5) / S. Every affine here maps *to the frame*: (2, 3), unit or crop px -> frame px. Warping is inverse
+mapping: each destination pixel looks up its source position.
 """
 
 from __future__ import annotations
@@ -17,33 +17,33 @@ from sidgan.resampling import resampled
 from sidgan.types import Array, Byte, Crop, Float, Frame, PixelFormat, PlaneMap
 
 JAW = slice(0, 17)
-RIGHT_CHEEK, LEFT_CHEEK = slice(1, 5), slice(12, 16)  # of the person; the right one has the smaller x
+RIGHT_CHEEK, LEFT_CHEEK = slice(1, 5), slice(12, 16)  # the person's right cheek, which has the smaller x, and left
 NOSE_BASE = 33
 EYES = slice(36, 48)
 RIGHT_EYE_CORNER, LEFT_EYE_CORNER = 36, 45
 OUTER_LIPS, INNER_LIPS, MOUTH = slice(48, 60), slice(60, 68), slice(48, 68)
-STEADY = (0, 1, 2, 14, 15, 16, *range(27, 48))  #: landmarks of the head that speech does not move
-WINGS = slice(STEADY.index(31), STEADY.index(36))  #: of these, the lower end of the nose, just above the mouth
-SLACK = 0.06  #: of half the square's side, by which this may be elsewhere: a network finds a mouth so far off by itself
+STEADY = (0, 1, 2, 14, 15, 16, *range(27, 48))  #: landmarks that speech does not move
+WINGS = slice(STEADY.index(31), STEADY.index(36))  #: indices in `STEADY` of the lower end of the nose
+SLACK = 0.06  #: of half the square's side: offset of the nose up to which the network can align the mouth by itself
 
-# Proportions of the mean face, in units of u: eye corners 0.737 apart, nose base 0.415 below the eye line.
+# Proportions of the mean face, in units u of face size: eye corners 0.737 apart, nose base 0.415 below the eye line.
 EYE_SPAN, NOSE_DROP = 0.737, 0.415
-SIDE, EYE_HEIGHT = 1.6, 0.413  # crop side, and distance of the eye line from the crop's top
-MASK_MARGIN = 0.01  # of the side: the hidden region starts this far below the nose base
+SIDE, EYE_HEIGHT = 1.6, 0.413  # side of the crop, and distance of the eye line from its top, in u
+MASK_MARGIN = 0.01  # of the side: distance from the nose base down to the hidden region
 
 
 def face_square(landmarks: Float) -> Float:
     """The square around a face: (..., 3) centre x, top y, side in px, from (..., 68, 2) landmarks.
 
-    It depends on eyes, nose base and cheeks only. Mouth and chin must not move it, or the crop would tell the network
-    how far the mouth is open.
+    It must not depend on mouth and chin, because its size would then reveal to the network how far the mouth is open.
+    Only eyes, nose base and the widest points of the jaw line (at the cheeks) are used.
     """
     eyes = landmarks[..., EYES, :].mean(-2)
     span = landmarks[..., LEFT_EYE_CORNER, :] - landmarks[..., RIGHT_EYE_CORNER, :]
     width = np.linalg.norm(span, axis=-1)
     down = np.stack([-span[..., 1], span[..., 0]], -1) / np.maximum(width, 1e-6)[..., None]
     drop = ((landmarks[..., NOSE_BASE, :] - eyes) * down).sum(-1)
-    unit = np.maximum(width / EYE_SPAN, drop / NOSE_DROP)  # yaw shortens the one, pitch the other
+    unit = np.maximum(width / EYE_SPAN, drop / NOSE_DROP)  # yaw shortens the eye distance, pitch the nose
     jaw_x = landmarks[..., JAW, 0]
     centre = (jaw_x.min(-1) + jaw_x.max(-1)) / 2
     return np.stack([centre, eyes[..., 1] - EYE_HEIGHT * unit, SIDE * unit], -1).astype(np.float32)
@@ -58,7 +58,7 @@ def square_matrix(square: Float) -> Float:
 
 
 def crop_matrix(unit: Float, size: int) -> Float:
-    """Affine from crop px to frame px, for a crop of ``size`` px of the unit square of ``unit`` (2, 3)."""
+    """Affine (2, 3) from crop px to frame px, for a crop of ``size`` px; ``unit`` (2, 3) maps unit square to frame."""
     step = np.array([[1 / size, 0, 0.5 / size], [0, 1 / size, 0.5 / size], [0, 0, 1]])
     return (unit.astype(np.float64) @ step).astype(np.float32)
 
@@ -77,56 +77,60 @@ def invert(matrix: Float) -> Float:
 
 
 def to_unit(matrices: Float, landmarks: Float) -> Float:
-    """Landmarks (N, 68, 2) px as unit-square coordinates of their frames' affines (N, 2, 3)."""
+    """Landmarks (N, 68, 2) in frame px as unit-square coordinates, by the affines (N, 2, 3) of their frames."""
     return transform(invert(matrices), landmarks)
 
 
 def distance_to(shape: Array) -> Float:
-    """(H, W) px from each pixel to the nearest one of ``shape`` (H, W) bool; 0 inside it.
+    """(H, W) distance in px from each pixel to the nearest pixel of ``shape`` (H, W) bool; 0 inside it.
 
-    Squared distances of pixels are whole numbers, by which the last bit is put right: OpenCV's depends on where in
-    memory things lie, and the same picture is to give the same bytes.
+    The last bit of OpenCV's result depends on memory alignment. Squared distances between pixels are whole numbers, so
+    rounding these makes the result reproducible.
     """
     found = cv2.distanceTransform((~shape).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     return np.asarray(np.sqrt(np.rint(found * found)))
 
 
 def mouth_signals(landmarks: Float) -> Float:
-    """(N, 3) inner opening, outer opening and width of the mouth, in eye distances, from (N, 68, 2) landmarks."""
+    """(N, 3) inner opening, outer opening and width of the mouth, from (N, 68, 2) landmarks.
+
+    The unit is the distance between the outer eye corners.
+    """
     eyes = np.linalg.norm(landmarks[:, 45] - landmarks[:, 36], axis=-1)
     pairs = ((62, 66), (51, 57), (48, 54))
     return np.stack([np.linalg.norm(landmarks[:, a] - landmarks[:, b], axis=-1) / eyes for a, b in pairs], 1)
 
 
 def mouth_opening(landmarks: Float) -> Float:
-    """(N,) inner-lip opening in eye distances."""
+    """(N,) inner-lip opening, in distances between the outer eye corners."""
     return mouth_signals(landmarks)[:, 0]
 
 
 def placement(query: Float, references: Float) -> Float:
-    """Where each place of a face lies in reference pictures of the same person, as far as the head's pose tells.
+    """Affines that align faces with reference pictures of the same person, by the pose of the head.
 
-    A similarity is fitted to what speech does not move: eyes, nose and the upper ends of the jaw. It brings mouths of
-    moving heads within 1.8 instead of 4.8 px of 128. In a head that nods or turns far from the reference's, nose and
-    mouth, which lie before the eyes, are elsewhere by the same way: what of it is beyond `SLACK` is undone.
+    A similarity transform is fitted to landmarks that speech does not move: eyes, nose and the upper ends of the jaw.
+    For moving heads this reduces the misalignment of mouths from 4.8 to 1.8 px of 128. If the head is tilted or turned
+    far from the reference's pose, the nose is off by parallax, and the mouth by the same offset; the part of the nose's
+    offset beyond `SLACK` is subtracted.
 
     Args:
         query: (N, 68, 2) landmarks in unit coordinates.
-        references: (K, 68, 2), or (N, K, 68, 2) where each query has its own.
+        references: (K, 68, 2), or (N, K, 68, 2) where each query has references of its own.
 
     Returns:
-        (N, K, 2, 3) affine, from places in the query to places in the reference, both -1 to 1 across the square.
+        (N, K, 2, 3) affines from query to reference coordinates, both -1 to 1 across the square.
     """
-    given = 2 * query[:, None, STEADY].astype(np.float64) - 1
+    source = 2 * query[:, None, STEADY].astype(np.float64) - 1
     wanted = 2 * (references if references.ndim == 4 else references[None])[:, :, STEADY].astype(np.float64) - 1
-    middle, target = given.mean(2, keepdims=True), wanted.mean(2, keepdims=True)
-    a, b = np.broadcast_arrays(given - middle, wanted - target)
+    middle, target = source.mean(2, keepdims=True), wanted.mean(2, keepdims=True)
+    a, b = np.broadcast_arrays(source - middle, wanted - target)
     size = np.maximum((a**2).sum((2, 3)), 1e-9)
     cos = (a * b).sum((2, 3)) / size
     sin = (a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]).sum(2) / size
     turn = np.stack([np.stack([cos, -sin], -1), np.stack([sin, cos], -1)], -2)
     move = target[:, :, 0, :, None] - turn @ middle[:, :, 0, :, None]
-    nose = turn @ given[:, :, WINGS].mean(2)[..., None] + move - wanted[:, :, WINGS].mean(2)[..., None]
+    nose = turn @ source[:, :, WINGS].mean(2)[..., None] + move - wanted[:, :, WINGS].mean(2)[..., None]
     length = np.linalg.norm(nose, axis=2, keepdims=True)
     move -= nose * np.maximum(0, 1 - SLACK / np.maximum(length, 1e-9))
     return np.concatenate([turn, move], -1).astype(np.float32)
@@ -135,8 +139,8 @@ def placement(query: Float, references: Float) -> Float:
 def mask_boxes(unit_landmarks: Float) -> Float:
     """The hidden region (Sec. 3.4): (N, 4) x0, y0, x1, y1 in unit coordinates, from (N, 68, 2) unit landmarks.
 
-    Between the cheeks, from just below the nose to the bottom edge. Its sides are constant over the clip and its top
-    follows the nose; neither mouth nor chin has any influence.
+    It reaches from cheek to cheek and from just below the nose to the bottom edge. Its sides are constant over the
+    clip, its top follows the nose; mouth and chin have no influence.
     """
     count = len(unit_landmarks)
     left = np.median(unit_landmarks[:, RIGHT_CHEEK, 0].min(1))
@@ -147,7 +151,7 @@ def mask_boxes(unit_landmarks: Float) -> Float:
 
 
 def mask_image(box: Float, size: int) -> Float:
-    """A mask box (4,) as an image (size, size), 1 inside; a pixel belongs to it when its centre does."""
+    """A mask box (4,) as an image (size, size): 1 where the centre of the pixel is inside the box, else 0."""
     centres = (np.arange(size) + 0.5) / size
     inside_x = (centres >= box[0]) & (centres <= box[2])
     inside_y = (centres >= box[1]) & (centres <= box[3])
@@ -160,7 +164,7 @@ _LUMA_WEIGHTS = {"bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722), "bt2020": (
 
 
 def _ranges(fmt: PixelFormat) -> tuple[float, float, float, float]:
-    """Black level and span of luma, middle and span of chroma, in code values."""
+    """Black level and range of luma, neutral value and range of chroma, in code values."""
     unit = float(1 << (fmt.bits - 8))
     if fmt.full_range:
         top = float((1 << fmt.bits) - 1)
@@ -205,7 +209,7 @@ def rgb_to_ycc(image: Float, fmt: PixelFormat) -> list[Float]:
 
 
 def luma8(frame: Frame) -> Byte:
-    """The frame's luma as contiguous uint8: all that detection and landmarks need."""
+    """The frame's luma as contiguous uint8, the input of detection and landmarks."""
     luma = frame.planes[0]
     if luma.dtype != np.uint8:
         luma = luma >> (frame.format.bits - 8)
@@ -214,11 +218,11 @@ def luma8(frame: Frame) -> Byte:
 
 # ------------------------------------------------------------------------------------------------- cut out, put back
 
-BEYOND = 4  #: px of a crop around what is used of it that a cubic look-up may read
+MARGIN = 4  #: px around the used part of a crop, as cubic interpolation reads neighbouring pixels
 
 
 def _plane_matrix(matrix: Float, grid: PlaneMap) -> np.ndarray:
-    """An affine to luma px, redirected to the samples of a (subsampled) plane."""
+    """An affine to luma px, converted to the sample grid of a (subsampled) plane."""
     to_plane = np.array([[1 / grid.step_x, 0, -grid.offset_x / grid.step_x],
                          [0, 1 / grid.step_y, -grid.offset_y / grid.step_y]])  # fmt: skip
     lifted = np.vstack([matrix.astype(np.float64), [0, 0, 1]])
@@ -226,18 +230,18 @@ def _plane_matrix(matrix: Float, grid: PlaneMap) -> np.ndarray:
 
 
 def _pull(source: Array, matrix: np.ndarray, size: int) -> Float:
-    """(size, size) of ``source`` seen through ``matrix``; large reductions are averaged, not skipped over.
+    """(size, size) samples of ``source`` at the positions given by ``matrix``; strong reductions are averaged.
 
     Raises:
-        ValueError: the matrix turns.
+        ValueError: the matrix rotates or shears.
     """
     if matrix[0, 1] or matrix[1, 0]:
-        raise ValueError("a face's square may move and grow, not turn")
+        raise ValueError("the square of a face must not rotate or shear")
     return resampled(source, (matrix[1, 1], matrix[0, 0]), (matrix[1, 2], matrix[0, 2]), size)
 
 
 def crop_face(frame: Frame, unit: Float, size: int) -> Crop:
-    """Cut the unit square of ``unit`` (2, 3) out of a frame as ``size`` px RGB; only these pixels are converted."""
+    """Cut the unit square of ``unit`` (2, 3) out of a frame as ``size`` px RGB; only the crop is converted to RGB."""
     matrix = crop_matrix(unit, size)
     maps = (PlaneMap(), frame.format.chroma, frame.format.chroma)
     planes = [
@@ -248,7 +252,7 @@ def crop_face(frame: Frame, unit: Float, size: int) -> Crop:
 
 
 def crop_luma(frame: Frame, unit: Float, size: int) -> Float:
-    """As `crop_face`, brightness only: (size, size) float32, 0 black to 255 white."""
+    """As `crop_face`, luma only: (size, size) float32, 0 black to 255 white."""
     black, span, _, _ = _ranges(frame.format)
     matrix = np.asarray(crop_matrix(unit, size), np.float64)
     return (_pull(frame.planes[0], matrix, size) - np.float32(black)) * np.float32(255 / span)
@@ -258,14 +262,14 @@ def paste_face(frame: Frame, image: Byte | Float, alpha: Float, unit: Float) -> 
     """Blend a generated crop into the frame's own planes, in place.
 
     Args:
-        frame: with writable planes. Where the warped alpha is 0 not a bit changes.
+        frame: with writable planes. Pixels where the warped alpha is 0 do not change.
         image: (S, S, 3) RGB in [0, 255].
         alpha: (S, S) in [0, 1]; must be 0 on its border.
         unit: (2, 3) affine of the unit square in this frame.
     """
     side_px = float(np.hypot(unit[0, 0], unit[1, 0]))
     size = image.shape[0]
-    if side_px < 0.75 * size:  # average before shrinking
+    if side_px < 0.75 * size:  # reduce by averaging first, as the warp below would alias
         size = max(8, round(side_px))
         image = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
         alpha = cv2.resize(alpha, (size, size), interpolation=cv2.INTER_AREA)
@@ -273,8 +277,8 @@ def paste_face(frame: Frame, image: Byte | Float, alpha: Float, unit: Float) -> 
     used = _used(alpha)
     if used is None:
         return
-    left, upper = (max(0, v - BEYOND) for v in used[:2])
-    sources = rgb_to_ycc(image[upper : used[3] + BEYOND + 1, left : used[2] + BEYOND + 1], frame.format)
+    left, upper = (max(0, v - MARGIN) for v in used[:2])
+    sources = rgb_to_ycc(image[upper : used[3] + MARGIN + 1, left : used[2] + MARGIN + 1], frame.format)
     top = (1 << frame.format.bits) - 1
     for plane, source, grid in zip(
         frame.planes, sources, (PlaneMap(), frame.format.chroma, frame.format.chroma), strict=True
@@ -302,7 +306,7 @@ def _look_up(source: Float, matrix: np.ndarray, extent: tuple[int, int], how: in
 
 
 def _used(alpha: Float) -> tuple[int, int, int, int] | None:
-    """First column and row, last column and row of a picture that are not all 0."""
+    """First column and row, last column and row that are not all 0; ``None`` if there are none."""
     rows, columns = np.nonzero(alpha.max(1) > 0)[0], np.nonzero(alpha.max(0) > 0)[0]
     return (int(columns[0]), int(rows[0]), int(columns[-1]), int(rows[-1])) if len(rows) else None
 
@@ -310,7 +314,7 @@ def _used(alpha: Float) -> tuple[int, int, int, int] | None:
 def _bounds(
     matrix: np.ndarray, used: tuple[int, int, int, int], shape: tuple[int, ...]
 ) -> tuple[int, int, int, int]:  # fmt: skip
-    """Rectangle of a plane, clipped to it, outside which the warped alpha is surely 0."""
+    """x0, y0, x1, y1 of a rectangle, clipped to the plane, outside of which the warped alpha is certainly 0."""
     left, upper, right, lower = used
     corners = np.array([[x, y] for x in (left - 1, right + 1) for y in (upper - 1, lower + 1)], np.float64)
     moved = corners @ matrix[:, :2].T + matrix[:, 2]

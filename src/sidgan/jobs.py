@@ -1,4 +1,4 @@
-"""Dubs as jobs: one with all that belongs to it, or a list of them over several processes."""
+"""Dubs as jobs: one dub with all its files and settings, or a list of dubs over several processes."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from sidgan.types import Show
 if TYPE_CHECKING:
     from sidgan.adaptation import AdaptReport
 
-NEEDED = ("video", "voice", "out")
-READ = ("video", "voice", "face", "background", "sign", "key")  #: columns of files, beside those of ``speakers``
-TRUTH = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
-OWN_SOUND = "the video's own sound, without its speech"  #: what a page calls it
+NEEDED = ("video", "voice", "out")  #: columns that a list must have
+READ = ("video", "voice", "face", "background", "sign", "key")  #: columns that hold input files, beside ``speakers``
+BOOLEANS = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
+OWN_SOUND = "the video's own sound, without its speech"  #: its name on report pages
 
 
 def speakers_of(texts: Sequence[str]) -> dict[int, Path]:
-    """Voices by the number of their person, from texts such as ``1=anna.wav``.
+    """Parse texts such as ``1=anna.wav`` into person number -> voice file.
 
     Raises:
-        ConfigError: it says something else.
+        ConfigError: a text has another form, or a person is given twice.
     """
     speakers: dict[int, Path] = {}
     for part in texts:
@@ -49,24 +49,26 @@ def speakers_of(texts: Sequence[str]) -> dict[int, Path]:
     return speakers
 
 
-#: How the text of a column becomes a value, where it is not the text itself.
+#: Column -> parser of its text, for columns whose value is not the text itself.
 KINDS: dict[str, Callable[[str], Any]] = {
     "crf": int, "adapt": float, "steady": float, "emphasis": float, "face": face_of, "background": background_of,
-    "speakers": lambda text: speakers_of(text.split(";")), "lossless": lambda text: TRUTH[text.lower()],
+    "speakers": lambda text: speakers_of(text.split(";")), "lossless": lambda text: BOOLEANS[text.lower()],
     **dict.fromkeys((*NEEDED, "strip", "report", "sign", "key"), Path),
 }  # fmt: skip
-Tell = Callable[[str], None]  #: called with a line that stays
+Tell = Callable[[str], None]  #: called with each line to print (unlike `Show`, whose progress line is overwritten)
 
 
 @dataclass(frozen=True)
 class Job(Settings):
-    """One dub: its files, its settings, and what else is wanted.
+    """One dub: its files, its settings, and further outputs.
 
     Attributes:
-        voice: what is heard and, without ``speakers``, spoken; with them, ``None`` for their mix.
-        adapt: minutes of fine-tuning on the video first.
-        strip: also write a before/after picture here. report: and a page about it.
-        sign, key: certificate and its key, to sign the output with.
+        voice: sound track of the output; without ``speakers`` also the speech that the mouth follows. With
+            ``speakers``, ``None`` stands for the mix of their voices.
+        adapt: minutes of fine-tuning on the video before dubbing; ``None``: none.
+        strip: write a before/after picture to this file.
+        report: write a report page to this file.
+        sign, key: certificate and its private key, to sign the output with.
         model, workers, ray: see `sidgan.dub`.
     """
 
@@ -96,7 +98,7 @@ class Job(Settings):
 
     @property
     def heard(self) -> dict[str, Path | str]:
-        """What is heard, by what it is: voices in the order in which a mark has them, and what is under them."""
+        """Label -> sound: the voices, in the order in which the output's mark lists them, and the background."""
         found: dict[str, Path | str] = {} if self.voice is None else {"voice": self.voice}
         found |= {f"voice of person {number}": file for number, file in sorted(self.speakers.items())}
         if self.background is not None:
@@ -105,22 +107,26 @@ class Job(Settings):
 
     @property
     def given(self) -> list[Path]:
-        """All files that it reads beside the model."""
+        """All input files except the model."""
         files = [self.video, self.voice, *self.speakers.values(), self.face, self.background, self.sign, self.key]
         return [file for file in files if isinstance(file, Path)]
 
     @property
     def inputs(self) -> list[Path]:
-        """All files that it reads."""
+        """All input files."""
         return [Path(self.model), *self.given]
 
     @property
     def outputs(self) -> list[Path]:
-        """All files that it writes."""
+        """All output files."""
         return [path for path in (self.out, self.strip, self.report) if path is not None]
 
     def run(self, show: Show, tell: Tell) -> tuple[DubReport, list[AdaptReport]]:
-        """Do it.
+        """Run the dub, and before it the adaptation, if any.
+
+        Args:
+            show: called with the progress.
+            tell: called with lines to print.
 
         Raises:
             SidganError: as `sidgan.dub`, `sidgan.adapt` and `sidgan.Credentials`.
@@ -147,27 +153,27 @@ class Job(Settings):
         return report, adapted
 
     def _check_beside(self) -> None:
-        """Raise an `OutputError` where picture or page cannot be written, or would take the place of another file."""
-        made = [self.out]
+        """Raise an `OutputError` if strip or report cannot be written, or would overwrite an input or output."""
+        earlier = [self.out]
         for target in self.outputs[1:]:
             require_apart(target, self.inputs)
-            require_apart(target, made, "written as well")
+            require_apart(target, earlier, "written as well")
             require_ending(target, ".png" if target is self.strip else ".html")
             check_target(target)
-            made.append(target)
+            earlier.append(target)
 
     def _adapted(
         self, credentials: Credentials | None, show: Show, tell: Tell
     ) -> tuple[Mapping[int, Generator], list[AdaptReport]]:
         if self.adapt is None:
             return {}, []
-        from sidgan import adaptation  # needs the extra train; dubs without it do not
+        from sidgan import adaptation  # imported here, as it needs the extra `train`
 
         dubbing.check(
             self.video, self.spoken, self.out, credentials, encoder=self.encoder, lossless=self.lossless,
             engine=self.engine, device=self.device, background=self.background,
         )  # fmt: skip
-        with Journal(self.out):  # another run for the same output would do the same minutes of work
+        with Journal(self.out):  # locks the output, so that a second run does not repeat the adaptation
             results = adaptation.adapt_faces_once(
                 dubbing.work_folder(self.out) / "adapted", self.video, model=self.model, minutes=self.adapt,
                 faces="largest" if self.faces == "largest" and self.face is None and not self.speakers else "all",
@@ -183,12 +189,12 @@ def read(file: Path, like: Job) -> list[Job]:
     """The jobs of a CSV file whose first line names the columns: ``video``, ``voice``, ``out``, and any other setting.
 
     Args:
-        file: relative paths in it begin at the current folder, as on a command line.
-        like: the settings of those that a line does not give, or gives as nothing.
+        file: relative paths in it start at the current folder, as on the command line.
+        like: defaults for columns that are missing, and for empty values.
 
     Raises:
-        InputError: the file cannot be read, or holds no job, or two jobs with one output, or one that reads what
-            another writes: which is first, nobody knows.
+        InputError: the file cannot be read, holds no job, holds two jobs with the same output, or a job that reads the
+            output of another, as jobs may run at the same time.
         ConfigError: an unknown column, or an impossible value.
     """
     try:
@@ -204,23 +210,23 @@ def read(file: Path, like: Job) -> list[Job]:
         raise InputError(f"{file} cannot be read as a list of jobs ({reason}); give a CSV file") from error
     if not jobs:
         raise InputError(f"{file} holds no job; give a line with {', '.join(NEEDED)} for each dub")
-    makers = dict[str, Job]()
+    writers = dict[str, Job]()
     for job, path in ((one, path) for one in jobs for path in one.outputs):
-        if makers.setdefault(spelt(os.path.realpath(path)), job) is not job:
+        if writers.setdefault(spelt(os.path.realpath(path)), job) is not job:
             raise InputError(f"{file} has more than one job for {path}; give each job a file of its own")
     for job, path in ((one, path) for one in jobs for path in one.inputs):
-        if makers.get(spelt(os.path.realpath(path)), job) is not job:
+        if writers.get(spelt(os.path.realpath(path)), job) is not job:
             raise InputError(f"{file} has a job that reads {path}, which another job writes; run that job first, from "
                              "a list of its own, or choose another name")  # fmt: skip
     return jobs
 
 
 def absent(jobs: Sequence[Job]) -> Iterator[str]:
-    """A line for each job that reads what is not there: the first one may have hours to go before its turn."""
+    """A warning for each job whose input files are missing, so that the user learns of it before earlier jobs run."""
     for job in jobs:
-        gone = [str(path) for path in job.given if not path.exists()]
-        if gone:
-            yield f"{job.out}: there is no {' and no '.join(gone)}; this dub will fail unless that exists by then"
+        missing = [str(path) for path in job.given if not path.exists()]
+        if missing:
+            yield f"{job.out}: there is no {' and no '.join(missing)}; this dub will fail unless that exists by then"
 
 
 def _require_known(file: Path, columns: Sequence[str]) -> None:
@@ -232,19 +238,19 @@ def _require_known(file: Path, columns: Sequence[str]) -> None:
         if column not in known:
             raise ConfigError(f"{file} has an unknown column '{column}'; {meant(column, known)}")
         if column in columns[:place]:
-            raise ConfigError(f"{file} has two columns '{column}'; leave one of them")
+            raise ConfigError(f"{file} has two columns '{column}'; remove one of them")
     missing = _lacking(columns)
     if missing:
         raise ConfigError(f"{file} has no column {' and no column '.join(missing)}; its first line must name them")
 
 
 def _lacking(names: Collection[str]) -> list[str]:
-    """What a job needs and these names do not give; speakers bring voices of their own."""
+    """The needed columns that are not among ``names``; ``speakers`` replaces ``voice``."""
     return [name for name in NEEDED if name not in names and not (name == "voice" and "speakers" in names)]
 
 
 def _named(columns: Sequence[str], row: Mapping[str | None, Any]) -> dict[str, Any]:
-    """A line by its columns, and what is left over under no name."""
+    """A row as column -> text; the key ``""`` holds surplus values."""
     values = [value for name, value in row.items() if name is not None]
     return {**dict(zip(columns, values, strict=False)), "": " ".join(row.get(None) or ())}
 
@@ -275,9 +281,12 @@ def _job(where: str, row: Mapping[str, Any], like: Job) -> Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a job ended: whether it did what it should, what to tell in one line, and further lines, ``notes``.
+    """How a job ended.
 
-    These are the notes of its report, and how many frames were left as filmed, and why.
+    Attributes:
+        done: whether it succeeded.
+        line: one line about the result, or the error.
+        notes: further lines: the notes of its report, and how many frames were left as filmed and why.
     """
 
     job: Job
@@ -287,40 +296,43 @@ class Outcome:
 
 
 def run_all(jobs: Sequence[Job], executor: Executor) -> Iterator[Outcome]:
-    """Do jobs by an executor of `sidgan.executors`, in their order; one that fails does not end the others.
+    """Run jobs on an executor and yield their outcomes in order; a job that fails does not stop the others.
 
     Raises:
-        SidganError: an executor's own troubles.
+        SidganError: the executor itself failed.
     """
     yield from executor(attempt, [replace(job, workers=1, ray=None) for job in jobs])
 
 
 def attempt(job: Job) -> Outcome:
-    """Do a job, and say how it ended instead of raising."""
+    """Run a job, and return its error as an outcome instead of raising it."""
     try:
         report, _ = job.run(lambda share, text: None, lambda line: None)
     except SidganError as error:
-        line = str(error)  # which may be of an input that several jobs have
+        line = str(error)  # which may name only an input, and several jobs may share it
         return Outcome(job, False, line if str(job.out) in line else f"{job.out}: {line}")
-    except Exception as error:  # one odd file must not end the run
+    except Exception as error:  # an unexpected error of one file must not stop the other jobs
         return Outcome(job, False, " ".join(f"{job.out} failed ({type(error).__name__}: {error})".split()))
     return Outcome(job, True, made(job, report), (*report.notes, *left(report)))
 
 
 def left(report: DubReport, few: int = 0) -> Iterator[str]:
-    """What was left as filmed and why: in one line for each reason, or stretch by stretch up to ``few`` of them."""
-    stretches: dict[str, list[tuple[int, int]]] = defaultdict(list)
+    """Lines about the frames that were left as filmed, most frequent reason first.
+
+    A reason with up to ``few`` segments of frames gets one line per segment, any other a single line.
+    """
+    segments: dict[str, list[tuple[int, int]]] = defaultdict(list)
     for first, last, reason in report.passed:
-        stretches[reason].append((first, last))
-    frames = {reason: sum(last - first + 1 for first, last in found) for reason, found in stretches.items()}
+        segments[reason].append((first, last))
+    frames = {reason: sum(last - first + 1 for first, last in found) for reason, found in segments.items()}
     for reason in sorted(frames, key=lambda reason: -frames[reason]):
-        if len(stretches[reason]) <= few:
-            yield from (f"frames {first}-{last} left as filmed: {reason}" for first, last in stretches[reason])
+        if len(segments[reason]) <= few:
+            yield from (f"frames {first}-{last} left as filmed: {reason}" for first, last in segments[reason])
         else:
             yield f"{counted(frames[reason], 'frame')} left as filmed: {reason}"
 
 
 def made(job: Job, report: DubReport) -> str:
-    """What a dub has made, in one line."""
-    looks = " and ".join(str(path) for path in (job.strip, job.report) if path is not None)
-    return f"{report.dubbed} of {report.frames} frames dubbed -> {job.out}{looks and f'; see {looks}'}"
+    """One line about the result of a dub."""
+    extras = " and ".join(str(path) for path in (job.strip, job.report) if path is not None)
+    return f"{report.dubbed} of {report.frames} frames dubbed -> {job.out}{extras and f'; see {extras}'}"

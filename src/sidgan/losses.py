@@ -1,6 +1,6 @@
-"""What training minimises; each function names its equation of the paper.
+"""The losses of training, with their equations and sections in the paper.
 
-Images are (N, 3, S, S) in [0, 1]. Everything here is computed in float32, whatever precision the networks run in.
+Images are (N, 3, S, S) in [0, 1]. All losses are computed in float32, whatever precision the networks run in.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-PROBABILITY_FLOOR = 1e-6  #: keeps the logarithms finite: the sync loss ends at 13.8
+PROBABILITY_FLOOR = 1e-6  #: keeps the logarithms finite: the sync loss is at most 13.8
 
 
 def _full_precision(x: Tensor) -> torch.autocast:
@@ -19,7 +19,7 @@ def _full_precision(x: Tensor) -> torch.autocast:
 
 
 def sync_probability(cosine: Tensor) -> Tensor:
-    """Probability that picture and sound belong together: (1 + cosine) / 2, kept inside (0, 1) (Eq. 2).
+    """Probability that picture and sound belong together: (1 + cosine) / 2, clamped to the inside of (0, 1) (Eq. 2).
 
     Args:
         cosine: (B,) in [-1, 1], from `sidgan.nn.SyncNet`.
@@ -38,7 +38,7 @@ def sync_loss(cosine: Tensor) -> Tensor:
 
 
 def sync_bce(cosine: Tensor, label: Tensor) -> Tensor:
-    """Binary cross-entropy that an expert is trained with; for label 1 it is exactly `sync_loss` (Sec. 3.3.1).
+    """Binary cross-entropy for training an expert; with labels 1 it equals `sync_loss` (Sec. 3.3.1).
 
     Args:
         cosine: (B,) in [-1, 1].
@@ -50,14 +50,14 @@ def sync_bce(cosine: Tensor, label: Tensor) -> Tensor:
 
 
 def masked_l1(image: Tensor, target: Tensor, mask: Tensor, mouth_weight: float = 1.0) -> Tensor:
-    """Mean absolute difference in which the hidden region weighs ``mouth_weight`` times as much (L1 of Eq. 4).
+    """Mean absolute difference, with weight ``mouth_weight`` in the hidden region and 1 elsewhere (L1 of Eq. 4).
 
-    Weights are scaled to mean 1 in every image, so that the size of the loss does not depend on the size of the
-    mask; ``mouth_weight`` 1 is plain L1.
+    Weights are scaled to mean 1 in every image, so that the loss does not depend on the size of the mask;
+    ``mouth_weight`` 1 is plain L1.
 
     Args:
         image: (N, 3, S, S) output.
-        target: (N, 3, S, S) truth.
+        target: (N, 3, S, S) ground truth.
         mask: (N, 1, S, S), 1 where the query was hidden, 0 elsewhere; soft values are allowed.
         mouth_weight: positive.
     """
@@ -68,24 +68,24 @@ def masked_l1(image: Tensor, target: Tensor, mask: Tensor, mouth_weight: float =
 
 
 def lsgan_d(real: Tensor, fake: Tensor) -> Tensor:
-    """What a discriminator minimises: its scores of real patches go to 1, of generated ones to 0 (Sec. 3.3.3)."""
+    """LSGAN loss of a discriminator, with target 1 for scores of real patches, 0 for generated ones (Sec. 3.3.3)."""
     with _full_precision(real):
         return ((real.float() - 1).square().mean() + fake.float().square().mean()) / 2
 
 
 def lsgan_g(fake: Tensor) -> Tensor:
-    """What the generator minimises against a discriminator: its patches should score 1 (L_GAN of Eq. 4)."""
+    """LSGAN loss of the generator, with target 1 for the scores of its patches (L_GAN of Eq. 4)."""
     with _full_precision(fake):
         return (fake.float() - 1).square().mean()
 
 
 # ---------------------------------------------------------------------------------------------- compared systems
 
-SHARPNESS = 1 / 0.07  #: what cosines are multiplied by before they compete
+SHARPNESS = 1 / 0.07  #: inverse temperature of the softmax over cosines
 
 
 def contrastive_d(real: Tensor, fake: Tensor) -> Tensor:
-    """What LipGAN's discriminator minimises: distances of what belongs together to 0, of what does not beyond 1.
+    """Contrastive loss of LipGAN's discriminator: distances of matching pairs to 0, of others to 1 or more.
 
     Args:
         real, fake: one minus the distances.
@@ -95,35 +95,38 @@ def contrastive_d(real: Tensor, fake: Tensor) -> Tensor:
 
 
 def entropy_d(real: Tensor, fake: Tensor) -> Tensor:
-    """What Wav2Lip's visual discriminator minimises: binary cross-entropy of probabilities that pictures are real."""
+    """Loss of Wav2Lip's visual discriminator: mean cross-entropy of its probabilities that images are real."""
     return (entropy_g(real) + entropy_g(1 - fake)) / 2
 
 
 def entropy_g(fake: Tensor) -> Tensor:
-    """What its generator minimises: minus the logarithm of the probability."""
+    """Loss of Wav2Lip's generator: -log of the probability that its images are real."""
     with _full_precision(fake):
         return -fake.float().clamp(PROBABILITY_FLOOR, 1).log().mean()
 
 
 def hinge_d(real: Tensor, fake: Tensor) -> Tensor:
-    """What PC-AVS's discriminators minimise: scores of real patches above 1, of generated ones below 0."""
+    """Loss of PC-AVS's discriminators: scores of real patches at least 1, of generated ones at most 0.
+
+    PC-AVS has margins of 1 and -1; here they are 1 and 0, the targets of the other losses.
+    """
     with _full_precision(real):
         return (1 - real.float()).relu().mean() + fake.float().relu().mean()
 
 
 def hinge_g(fake: Tensor) -> Tensor:
-    """What its generator minimises: scores, however high, should be higher."""
+    """Loss of PC-AVS's generator: minus the mean score."""
     with _full_precision(fake):
         return -fake.float().mean()
 
 
 def content_loss(seen: Tensor, heard: Tensor) -> Tensor:
-    """How hard it is to find, among all of a batch, the sound that a mouth says, and the mouth that says a sound.
+    """Contrastive loss of PC-AVS: cross-entropy of finding the sound of each mouth in the batch, and vice versa.
 
-    The contrastive loss of PC-AVS: cross-entropy over cosines, both ways. 0 where each has its own; log N by chance.
+    Computed from cosines. Near 0 if all are found; log N at chance.
 
     Args:
-        seen, heard: (N, C), of the same moments in the same order.
+        seen, heard: (N, C) lip and audio features of the same moments, in the same order.
     """
     with _full_precision(seen):
         cosines = F.normalize(seen.float(), dim=1) @ F.normalize(heard.float(), dim=1).T
@@ -132,7 +135,7 @@ def content_loss(seen: Tensor, heard: Tensor) -> Tensor:
 
 
 Rule = tuple[Callable[[Tensor, Tensor], Tensor], Callable[[Tensor], Tensor]]
-#: What discriminator and generator minimise, by the kind of discriminator (`sidgan.config.DiscriminatorConfig`).
+#: Kind of discriminator (`sidgan.config.DiscriminatorConfig`) -> losses of the discriminator and of the generator.
 RIVALRY: dict[str, Rule] = {
     "patch": (lsgan_d, lsgan_g), "sound": (contrastive_d, lsgan_g), "half": (entropy_d, entropy_g),
     "scales": (hinge_d, hinge_g),
@@ -141,28 +144,29 @@ RIVALRY: dict[str, Rule] = {
 
 # ------------------------------------------------------------------------------------------------- reconstruction
 
-BANDWIDTH = 0.5  #: h of the contextual similarity; with 0.1 its gradient is gone once features roughly match
-EPSILON = 1e-5
+BANDWIDTH = 0.5  #: h of the contextual similarity; with 0.1 its gradient vanishes once features roughly match
+EPSILON = 1e-5  #: avoids division by 0 and log 0
 
 
 def contextual_loss(features: Tensor, target: Tensor) -> Tensor:
-    """Minus log of the contextual similarity of two feature maps: is each true feature found *somewhere* (Eq. 3).
+    """-log of the contextual similarity of two feature maps (Eq. 3).
 
-    Positions do not count, so a picture that is the truth moved by a few pixels costs next to nothing.
+    It compares each target feature with the most similar output feature at *any* position, so an image that is shifted
+    by a few pixels costs almost nothing.
 
     Args:
         features: (N, C, H, W) of the output; `sidgan.nn.VGG19` up to relu5_3 in the paper.
-        target: (N, C, H, W) of the truth.
+        target: (N, C, H, W) of the ground truth.
 
     Raises:
-        ValueError: maps of one position, which have no context.
+        ValueError: maps with fewer than four positions.
     """
     if features.shape[2] * features.shape[3] < 4:
         raise ValueError(f"contextual loss needs several positions, not {tuple(features.shape[2:])}; enlarge the image")
     with _full_precision(features):
         mean = target.float().mean((0, 2, 3), keepdim=True)
         x, y = (F.normalize((f.float() - mean).flatten(2), dim=1) for f in (features, target))
-        distance = (1 - x.transpose(1, 2) @ y).clamp(min=0)  # (N, positions of the output, of the truth)
+        distance = (1 - x.transpose(1, 2) @ y).clamp(min=0)  # (N, positions of the output, positions of the target)
         relative = distance / (distance.amin(2, keepdim=True) + EPSILON)
         closeness = ((1 - relative) / BANDWIDTH).exp()
         similarity = closeness / closeness.sum(2, keepdim=True)
@@ -176,16 +180,16 @@ def perceptual_loss(features: Tensor, target: Tensor) -> Tensor:
 
 
 def focal_frequency_loss(image: Tensor, target: Tensor) -> Tensor:
-    """Squared difference of the spectra, in which the frequencies that are worst weigh most (L_FFL of Eq. 4).
+    """Squared difference of the spectra, weighted by the relative error of each frequency (L_FFL of Eq. 4).
 
-    Jiang et al., "Focal frequency loss for image reconstruction and synthesis", 2021, with exponent 1. Never more than
-    the mean squared error of the pictures.
+    Jiang et al., "Focal frequency loss for image reconstruction and synthesis", 2021, with exponent 1. It is at most
+    the mean squared error of the images.
 
     Args:
         image: (N, 3, S, S) output.
-        target: (N, 3, S, S) truth.
+        target: (N, 3, S, S) ground truth.
     """
-    with _full_precision(image):  # the mean of a 512-px picture squared does not fit into fp16
+    with _full_precision(image):  # the squared DC component of a 512 px image overflows in fp16
         error = torch.fft.fft2(image.float() - target.float(), norm="ortho")
         squares = error.real.square() + error.imag.square()
         with torch.no_grad():

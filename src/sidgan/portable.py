@@ -1,4 +1,4 @@
-"""What operating systems do each in their own way: spelling a name, locking a file, claiming its room; memory."""
+"""What depends on the operating system: Unicode in file names, file locks, reserving disk space, memory."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from typing import IO
 
 
 def spelt(name: str) -> str:
-    """A name in the form in which names are compared: Unicode has two for an accent, and macOS stores the other one."""
+    """A name in Unicode normal form NFC, for comparing names; macOS stores accents in the decomposed form."""
     return unicodedata.normalize("NFC", name)
 
 
 def on_disk(path: Path) -> Path:
-    """A path to be read, with its names as the disk has them; as it is given where there is no such file."""
+    """An existing path that equals ``path`` up to Unicode normal form; ``path`` itself where there is none."""
     if not os.path.exists(path) and path.name:
         with suppress(OSError):
             alike = [other for other in on_disk(path.parent).iterdir() if spelt(other.name) == spelt(path.name)]
@@ -27,17 +27,17 @@ def on_disk(path: Path) -> Path:
 
 
 def hold(file: IO[str]) -> None:
-    """Lock an open file for this process alone, until it is closed or the process ends, however it ends.
+    """Lock an open file exclusively, until it is closed or the process ends for whatever reason.
 
     Raises:
-        BlockingIOError: another process, or another handle of this one, holds it.
+        BlockingIOError: another process, or another handle of this process, holds the lock.
     """
     if sys.platform == "win32":
         import msvcrt
 
         try:
             msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        except OSError as error:  # it says "permission denied", whatever the reason
+        except OSError as error:  # Windows reports a lock as "permission denied"
             raise BlockingIOError(str(error)) from error
     else:
         import fcntl
@@ -46,12 +46,12 @@ def hold(file: IO[str]) -> None:
 
 
 def reserve(path: Path) -> None:
-    """Claim the whole length of a file that is there, where the system can (not macOS, not Windows).
+    """Allocate disk space for the full length of an existing file, where supported (not on macOS or Windows).
 
-    A map that is written to where the disk is full ends the process without a word.
+    Writing to a memory-mapped file on a full disk would kill the process without an error message.
 
     Raises:
-        OSError: there is no room for it.
+        OSError: the disk is full.
     """
     if hasattr(os, "posix_fallocate"):
         with path.open("rb+") as file:
@@ -59,7 +59,7 @@ def reserve(path: Path) -> None:
 
 
 def bound_memory(most: int) -> None:
-    """Let this process ask for so many bytes of address space at most, where the system can hold it to that (Linux)."""
+    """Limit the address space of this process to ``most`` bytes, and disable core dumps; on Linux only."""
     if sys.platform == "linux":
         import resource
 
@@ -68,17 +68,17 @@ def bound_memory(most: int) -> None:
 
 
 def keep_memory() -> None:
-    """Keep what is freed for what is needed next, up to 256 MiB, instead of giving it back (Linux with glibc).
+    """Let ``malloc`` keep up to 256 MiB of freed memory for reuse instead of returning it (Linux with glibc).
 
-    A network's maps are tens of megabytes each. By default they go back to the system after each layer, which hands
-    them out again page by page, filled with zeros: a tenth of a dub's processor time.
+    Feature maps of a network are tens of megabytes each. By default they are returned to the system after each layer,
+    and the new pages that it zeroes for the next one cost a tenth of a dub's processor time.
     """
-    tell = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if tell is not None:
-        trim_threshold, mmap_threshold, most_arenas = -1, -3, -8
-        tell(trim_threshold, 256 << 20)
-        tell(mmap_threshold, 32 << 20)  # the most it takes; above, blocks are the system's own and go back at once
-        tell(most_arenas, 1)  # else each thread keeps memory of its own: a tenth more in all
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        trim_threshold, mmap_threshold, arena_max = -1, -3, -8
+        mallopt(trim_threshold, 256 << 20)
+        mallopt(mmap_threshold, 32 << 20)  # the largest allowed; larger blocks are always returned at once
+        mallopt(arena_max, 1)  # otherwise each thread keeps an arena of its own: a tenth more memory in all
 
 
 class _Counters(ctypes.Structure):
@@ -90,28 +90,28 @@ class _Counters(ctypes.Structure):
     )  # fmt: skip
 
 
-def _high_water() -> int | None:
-    """KiB, as Linux tells it; what ``getrusage`` says begins with the memory of the process that began this one."""
+def _high_water_mark() -> int | None:
+    """Peak memory in KiB, on Linux; that of ``getrusage`` includes the parent process before ``exec``."""
     with suppress(OSError):
-        told = re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text(encoding="utf-8"))
-        return int(told[1]) if told else None
+        match = re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text(encoding="utf-8"))
+        return int(match[1]) if match else None
     return None
 
 
 def peak_memory() -> float:
-    """The most memory that this process has held, MiB."""
+    """Peak resident memory of this process, MiB."""
     if sys.platform == "win32":
         counters, system = _Counters(), ctypes.windll.kernel32
         counters.size = ctypes.sizeof(counters)
-        system.GetCurrentProcess.restype = ctypes.c_void_p  # a handle is as long as a pointer
+        system.GetCurrentProcess.restype = ctypes.c_void_p  # a handle has the size of a pointer
         system.K32GetProcessMemoryInfo.argtypes = ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint32
         system.K32GetProcessMemoryInfo(system.GetCurrentProcess(), ctypes.byref(counters), counters.size)
-        most = float(counters.peak) / (1 << 20)
-    elif sys.platform == "linux" and (told := _high_water()):
-        most = told / (1 << 10)
+        peak = float(counters.peak) / (1 << 20)
+    elif sys.platform == "linux" and (kib := _high_water_mark()):
+        peak = kib / (1 << 10)
     else:
         import resource
 
-        scale = 1 << 20 if sys.platform == "darwin" else 1 << 10  # systems count in bytes or KiB
-        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale
-    return most
+        scale = 1 << 20 if sys.platform == "darwin" else 1 << 10  # macOS counts in bytes, others in KiB
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale
+    return peak

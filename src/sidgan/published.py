@@ -1,7 +1,8 @@
-"""Weights that the authors of compared systems publish, rewritten as files of this package.
+"""Converts weights published by the authors of compared systems to files of this package.
 
-Which system a file is of, and how large, is read from the names and shapes in it. Nothing in it is executed. Wav2Lip
-and LipGAN saw pictures with blue first; their first and last convolutions are turned, so that RGB goes in and out.
+The system and its size are recognised by the names and shapes of the tensors. Nothing in a file is executed. Wav2Lip
+and LipGAN use BGR images; the channels of their first and last convolutions are reversed, so that the converted
+networks take and return RGB.
 """
 
 from __future__ import annotations
@@ -22,38 +23,38 @@ from sidgan.nn import count_parameters
 from sidgan.nn.baselines import PCAVS, Baseline, LipGAN, Wav2Lip
 from sidgan.nn.baselines.pcavs import POSE
 
-#: What their authors allow, as they state it beside the file.
+#: System -> terms of use of its weights, as their authors state them.
 TERMS = {
     "wav2lip": "for personal, research and non-commercial purposes only (Wav2Lip's README)",
     "lipgan": "code MIT, but weights for non-commercial purposes only (LipGAN's README)",
     "pcavs": "CC BY 4.0 (PC-AVS's LICENSE); trained on VoxCeleb2, whose videos are for research",
 }
-TURNED = [2, 1, 0]  #: red, green, blue from blue, green, red
+REVERSED = [2, 1, 0]  #: channel order that turns BGR into RGB
 
 
 class Converted(NamedTuple):
-    """A network with published weights, and which system's terms they keep."""
+    """A network with published weights."""
 
     network: Baseline
-    system: str
-    whole: bool  #: otherwise some of it has random weights, and must be trained
+    system: str  #: key of `TERMS`
+    whole: bool  #: whether all weights are published; otherwise the rest is random and must be trained
 
 
 def convert(file: Path, out: Path) -> str:
-    """Rewrite published weights.
+    """Convert published weights.
 
     Args:
         file: ``wav2lip_gan.pth`` or ``wav2lip.pth`` of Wav2Lip; ``lipgan_residual_mel.h5`` of LipGAN;
-            ``latest_net_G.pth`` of PC-AVS, which is what draws: its encoders hear another spectrogram; those here stay
-            random, to be trained.
+            ``latest_net_G.pth`` of PC-AVS, of which only the synthesis network is used: its encoders expect another
+            spectrogram, so the encoders here are random and must be trained.
         out: ends in ``.safetensors``; appears only when complete.
 
     Returns:
-        One line about what was written, and its terms.
+        One line about what was written, and its terms of use.
 
     Raises:
-        CheckpointError: not such a file.
-        SidganError: Keras weights without h5py.
+        CheckpointError: not one of these files.
+        SidganError: Keras weights, but h5py is not installed.
         OutputError: ``out`` cannot be written.
     """
     require(out.suffix == ".safetensors", f"{out} must end in .safetensors")
@@ -62,7 +63,7 @@ def convert(file: Path, out: Path) -> str:
         raise CheckpointError(f"no weights file {file}; check the name")
     try:
         made = _keras(file) if file.suffix in (".h5", ".hdf5") else _torch(file)
-    except (ConfigError, KeyError, IndexError, ValueError) as error:  # it has the right names, in part
+    except (ConfigError, KeyError, IndexError, ValueError) as error:  # a known system, but of other names or shapes
         raise CheckpointError(f"{file} holds weights of an unknown network ({error})") from None
     terms, config = TERMS[made.system], made.network.config
     checkpoint.save(out, made.network, {"published_as": file.name, "sha256": digest(file), "terms": terms})
@@ -76,7 +77,7 @@ def convert(file: Path, out: Path) -> str:
 def _torch(file: Path) -> Converted:
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception:  # torch raises many kinds for files that are none of its own, and says how to trust them
+    except Exception:  # torch raises errors of many kinds, whose texts advise to load untrusted files unsafely
         raise CheckpointError(f"{file} cannot be read as weights; give the file as it was published") from None
     state = state.get("state_dict", state) if isinstance(state, dict) else {}
     state = {str(k).removeprefix("module."): v for k, v in state.items() if isinstance(v, Tensor)}
@@ -99,7 +100,7 @@ def _wav2lip(file: Path, state: dict[str, Tensor]) -> Converted:
     ))  # fmt: skip
     for name, axis in (("face_encoder_blocks.0.0.conv_block.0.weight", 1), ("output_block.1.weight", 0),
                        ("output_block.1.bias", 0)):  # fmt: skip
-        state[name] = _turned(state[name], axis)
+        state[name] = _rgb(state[name], axis)
     _fill(file, "Wav2Lip", network, state)
     return Converted(network, "wav2lip", True)
 
@@ -112,18 +113,22 @@ def _pcavs(file: Path, state: dict[str, Tensor]) -> Converted:
     require(code == 5 * channels and channels > POSE, f"codes of {code} numbers for {channels} channels")
     network = PCAVS(GeneratorConfig(kind="pcavs", size=size, start=start, base=finest, cmax=channels,
                                     rgb_levels=(size,), audio_levels=()))  # fmt: skip
-    # Weights have an axis for samples in front; the mapping network and kernels of fixed filters are not used here.
-    drawn = {k: v[0] if re.search(r"conv\.weight$", k) else v for k, v in state.items()
-             if not k.startswith("style.") and not k.endswith(".kernel")}  # fmt: skip
-    _fill(file, "PC-AVS", network.synthesis, drawn)
+    # Convolution weights have a leading batch axis; the mapping network and kernels of fixed filters are not used here.
+    synthesis = {k: v[0] if re.search(r"conv\.weight$", k) else v for k, v in state.items()
+                 if not k.startswith("style.") and not k.endswith(".kernel")}  # fmt: skip
+    _fill(file, "PC-AVS", network.synthesis, synthesis)
     return Converted(network, "pcavs", False)
 
 
 def _fill(file: Path, system: str, network: nn.Module, state: Mapping[str, Tensor]) -> None:
-    """Load weights that have the network's names."""
-    mine = {k: v for k, v in network.state_dict().items() if k != "usual"}
-    wrong = [k for k, v in mine.items() if k not in state or state[k].shape != v.shape]
-    wrong = [k for k in wrong if not k.endswith("num_batches_tracked")] + sorted(state.keys() - mine.keys())
+    """Load weights whose names are those of ``network``.
+
+    Raises:
+        CheckpointError: a name is missing or unknown, or a shape differs.
+    """
+    own = {k: v for k, v in network.state_dict().items() if k != "usual"}
+    wrong = [k for k, v in own.items() if k not in state or state[k].shape != v.shape]
+    wrong = [k for k in wrong if not k.endswith("num_batches_tracked")] + sorted(state.keys() - own.keys())
     if wrong:
         raise CheckpointError(f"{file} is from another version of {system}: '{wrong[0]}' is missing, unknown or has "
                               "another shape")  # fmt: skip
@@ -137,17 +142,17 @@ Layer = dict[str, Tensor]  #: a layer's arrays by name
 
 def _keras(file: Path) -> Converted:
     plain, transposed, norms = _layers(file)
-    sounds = [i for i, layer in enumerate(plain) if layer["kernel"].shape[2] == 1]
-    if not (transposed and sounds and plain[0]["kernel"].shape[2] == 6):
+    audio = [i for i, layer in enumerate(plain) if layer["kernel"].shape[2] == 1]  # mel windows have one channel
+    if not (transposed and audio and plain[0]["kernel"].shape[2] == 6):
         raise CheckpointError(f"{file} holds no generator of LipGAN, such as lipgan_residual_mel.h5")
     start = transposed[0]["kernel"].shape[0]
     size = start << (len(transposed) - 1)
     network = LipGAN(GeneratorConfig(
         kind="lipgan", size=size, start=start, base=plain[0]["kernel"].shape[3], rgb_levels=(size,), audio_levels=(),
-        cmax=plain[sounds[0] - 1]["kernel"].shape[3], audio_width=plain[sounds[0]]["kernel"].shape[3],
+        cmax=plain[audio[0] - 1]["kernel"].shape[3], audio_width=plain[audio[0]]["kernel"].shape[3],
     ))  # fmt: skip
-    plain[0]["kernel"] = _turned(plain[0]["kernel"], 2)
-    plain[-1] = {"kernel": _turned(plain[-1]["kernel"], 3), "bias": _turned(plain[-1]["bias"], 0)}
+    plain[0]["kernel"] = _rgb(plain[0]["kernel"], 2)
+    plain[-1] = {"kernel": _rgb(plain[-1]["kernel"], 3), "bias": _rgb(plain[-1]["bias"], 0)}
     groups: tuple[tuple[type[nn.Module], list[Layer], dict[str, str]], ...] = (
         (nn.Conv2d, plain, {"weight": "kernel", "bias": "bias"}),
         (nn.ConvTranspose2d, transposed, {"weight": "kernel", "bias": "bias"}),
@@ -163,8 +168,8 @@ def _keras(file: Path) -> Converted:
 def _fill_keras(
     file: Path, modules: Sequence[nn.Module], layers: Sequence[Layer], names: Mapping[str, str]
 ) -> None:
-    """Load layers in the order in which they were made; kernels have their rows and columns first."""
-    found = [{mine: layer[its] for mine, its in names.items()} for layer in layers]
+    """Load layers in the order in which they were created; Keras kernels are (rows, columns, inputs, outputs)."""
+    found = [{torch_name: layer[keras_name] for torch_name, keras_name in names.items()} for layer in layers]
     found = [{k: v.permute(3, 2, 0, 1) if v.dim() == 4 else v for k, v in one.items()} for one in found]
     shapes = [{k: module.state_dict()[k].shape for k in names} for module in modules]
     if [{k: v.shape for k, v in one.items()} for one in found] != shapes:
@@ -203,7 +208,7 @@ def _layers(file: Path) -> tuple[list[Layer], list[Layer], list[Layer]]:
     return plain, transposed, norms
 
 
-def _turned(weights: Tensor, axis: int) -> Tensor:
-    """Colours, of one picture or two, in the other order."""
-    order = torch.tensor([i + 3 * k for k in range(weights.shape[axis] // 3) for i in TURNED])
+def _rgb(weights: Tensor, axis: int) -> Tensor:
+    """Reverse the colour channels on ``axis``, from BGR to RGB; there are 3 of one image or 6 of two."""
+    order = torch.tensor([i + 3 * k for k in range(weights.shape[axis] // 3) for i in REVERSED])
     return weights.index_select(axis, order)

@@ -1,4 +1,4 @@
-"""Where something lasts: the stretches of a series of yes and no."""
+"""Runs of true values in a boolean series."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ from sidgan.types import Array
 
 
 def spans(flags: Array) -> list[tuple[int, int]]:
-    """The first place of each unbroken run of true values in ``flags`` (N,) bool, and the place after its last."""
+    """(start, stop) of each run of true values in ``flags`` (N,) bool; ``stop`` is exclusive."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], flags.astype(np.int8), [0]])))
     return [(int(first), int(stop)) for first, stop in edges.reshape(-1, 2)]

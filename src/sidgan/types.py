@@ -1,6 +1,6 @@
-"""The data that flows between the stages. Frozen, small, and without behaviour beyond simple derived values.
+"""The data that the stages exchange: small frozen dataclasses without behaviour beyond simple derived values.
 
-One alphabet for shapes in the whole project: B batch, T frames in a window, C channels, H rows, W columns,
+Letters for shapes, unless a docstring says otherwise: B batch, T frames of a window, C channels, H rows, W columns,
 S crop side in px, M mel bands, K landmarks, N frames of a track. Images are RGB; ``uint8`` until they are on the
 device, then float in [0, 1]. Coordinates are (x, y) in px; an integer coordinate is the centre of a pixel.
 """
@@ -16,20 +16,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-# The element type is a promise to the reader, not to the type checker: NumPy's and OpenCV's stubs do not keep it.
+# Element types are documented but not checked, as the stubs of NumPy and OpenCV do not preserve them.
 Array = npt.NDArray[Any]
 Float = npt.NDArray[Any]  #: float32
 Byte = npt.NDArray[Any]  #: uint8
 
-Show = Callable[[float, str], None]  #: told how far a long work is: the share done, and a line of text
+Show = Callable[[float, str], None]  #: progress callback: the share done, 0 to 1, and the name of the current step
 
 
 @dataclass(frozen=True)
 class PlaneMap:
-    """Where a plane's samples lie on the luma grid: ``x_plane = (x_luma - offset_x) / step_x`` and likewise in y.
+    """The sample grid of a plane relative to luma: ``x_plane = (x_luma - offset_x) / step_x``, likewise in y.
 
-    The luma plane itself is ``PlaneMap()``; 4:2:0 chroma, sited left as H.264 does by default, is
-    ``PlaneMap(2, 2, 0.0, 0.5)``.
+    ``PlaneMap()`` is the luma plane itself; ``PlaneMap(2, 2, 0.0, 0.5)`` is 4:2:0 chroma with H.264's default siting
+    (left).
     """
 
     step_x: int = 1
@@ -40,10 +40,10 @@ class PlaneMap:
 
 @dataclass(frozen=True)
 class PixelFormat:
-    """How planes are to be read as colour.
+    """How the planes of a frame encode colour.
 
     ``name`` is FFmpeg's planar format name (``yuv420p``, ``yuv422p10le``, ...). ``matrix`` is one of ``bt601``,
-    ``bt709``, ``bt2020``; where a file is silent, ``bt709`` from 720 lines up and ``bt601`` below, as players assume.
+    ``bt709``, ``bt2020``; if a file does not state it, ``bt709`` from 720 lines up, else ``bt601``, as players assume.
     """
 
     name: str
@@ -55,23 +55,23 @@ class PixelFormat:
 
 @dataclass(frozen=True)
 class Clip:
-    """A video file that was looked at but not decoded.
+    """Properties of a video file that was probed but not decoded.
 
     Attributes:
         width, height: upright size in px, after ``rotation`` is applied.
-        frame_rate: average frames per second, as a fraction; variable-rate files have no better single number.
+        frame_rate: average frames per second, also of files with a variable rate.
         frames: frame count as the container states it, or an estimate from the duration (for progress bars only).
         duration: seconds.
-        rotation: degrees counter-clockwise (0, 90, 180, 270) by which decoded frames must be turned to stand upright.
-        audio_rate: Hz of the first audio stream, or ``None`` where there is none.
-        tolerant: whether reading it passes over pictures that cannot be decoded, instead of raising an error.
-        besides: what else the file holds that no dub takes over, such as ``1 further sound track``.
-        start: seconds on the container's own clock at which the first picture is shown.
-        origin: the second on that clock that becomes 0 on the clock of a dub: 0, or ``start`` for files whose clock may
-            begin anywhere, such as recordings of television.
-        shape: width to height of a pixel, ``None`` where the file does not say.
-        timecode: of the first picture, such as ``01:00:00:00``, ``None`` where the file has none.
-        captions: whether closed captions come with the first picture.
+        rotation: degrees counter-clockwise (0, 90, 180, 270) by which decoded frames must be rotated to be upright.
+        audio_rate: Hz of the first audio stream, or ``None`` if there is none.
+        tolerant: whether reading skips frames that cannot be decoded, instead of raising an error.
+        besides: further contents of the file that dubs leave out, such as ``1 further sound track``.
+        start: seconds on the container's clock (timestamp) at which the first frame is shown.
+        origin: seconds on that clock that correspond to 0 on the clock of the dub: 0, or ``start`` for containers whose
+            timestamps may begin anywhere, such as recordings of television.
+        shape: sample aspect ratio, width to height of a pixel; ``None`` if the file does not state it.
+        timecode: of the first frame, such as ``01:00:00:00``; ``None`` if the file has none.
+        captions: whether the first frame carries closed captions.
     """
 
     path: Path
@@ -93,23 +93,23 @@ class Clip:
 
     @property
     def begin(self) -> Fraction:
-        """Seconds on the clock of a dub at which the first picture is shown."""
+        """Seconds on the clock of the dub at which the first frame is shown."""
         return self.start - self.origin
 
 
 @dataclass(frozen=True)
 class Frame:
-    """One decoded picture, exactly as the decoder gave it.
+    """One decoded frame, exactly as the decoder returned it.
 
     Attributes:
-        index: 0-based place among the frames in the order in which they are shown.
+        index: 0-based index in display order.
         time: seconds after the first frame at which it is shown, exact.
-        duration: seconds for which it is shown, as the file says; at its nominal rate where it does not.
+        duration: seconds for which it is shown, as the file states it, or at the nominal frame rate.
         planes: luma and two chroma planes as *upright* views (H, W), ``uint8`` or ``uint16``. Writing into them
             edits the frame that will be encoded; everything not written stays as decoded.
-        format: how to read them; ``format.chroma`` already describes the upright view.
-        handle: the video library's own frame. Only `sidgan.media` looks inside.
-        gap: whether pictures before it could not be decoded.
+        format: how they encode colour; ``format.chroma`` describes the upright view.
+        handle: the video library's own frame object, used by `sidgan.media` only.
+        gap: whether frames directly before it could not be decoded.
     """
 
     index: int
@@ -123,7 +123,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class Face:
-    """A detection in one frame: ``box`` is (x0, y0, x1, y1) px, ``landmarks`` (K=68, 2) px in iBUG order."""
+    """A face detected in one frame: ``box`` is (x0, y0, x1, y1) px, ``landmarks`` (K=68, 2) px in iBUG order."""
 
     box: tuple[float, float, float, float]
     score: float
@@ -132,13 +132,13 @@ class Face:
 
 @dataclass(frozen=True)
 class FaceTrack:
-    """One face, followed from frame ``first`` over N consecutive frames without a shot cut.
+    """One face tracked from frame ``first`` over N consecutive frames within one shot.
 
     Attributes:
-        visible: (N,) bool, false where the face was lost; landmarks there are interpolated.
-        landmarks: (N, 68, 2) px in the frame, smoothed lightly (lips keep their motion).
+        visible: (N,) bool, false where the face was not found; landmarks there are interpolated.
+        landmarks: (N, 68, 2) px in the frame, smoothed so lightly that lip motion is preserved.
         matrices: (N, 2, 3) smoothed affine from *unit* crop coordinates (0..1, see `sidgan.geometry`) to frame px.
-        scores: (N,) detector score, 0 where not visible; values near 1 and above are trustworthy.
+        scores: (N,) detector score, 0 where not visible; scores of about 1 or more are reliable.
         pose: (N, 3) yaw, pitch, roll in degrees.
     """
 
@@ -154,7 +154,7 @@ class FaceTrack:
 
     @property
     def frames(self) -> range:
-        """Indices of the frames it covers."""
+        """Indices of its frames."""
         return range(self.first, self.first + len(self))
 
 

@@ -96,16 +96,16 @@ def test_a_package_that_cannot_be_imported_is_broken_not_missing(monkeypatch, tm
 
 
 def test_models_that_lie_on_the_path_are_there(monkeypatch):
-    monkeypatch.setattr(findings, "_version", lambda name: findings.NOTHING)
+    monkeypatch.setattr(findings, "_version", lambda name: findings.NOT_INSTALLED)
     (models,) = (one for one in findings.packages() if one.name == "face models")
     assert (models.state, models.detail) == ("ok", "installed, version unknown")
     without(monkeypatch, "face_recognition_models")
     (models,) = (one for one in findings.packages() if one.name == "face models")
-    assert (models.state, models.detail) == ("missing", findings.NOTHING)
+    assert (models.state, models.detail) == ("missing", findings.NOT_INSTALLED)
 
 
 def test_packages_in_the_way(monkeypatch):
-    monkeypatch.setattr(findings, "_version", lambda name: "5.0" if name == "opencv-python" else findings.NOTHING)
+    monkeypatch.setattr(findings, "_version", lambda name: "5.0" if name == "opencv-python" else findings.NOT_INSTALLED)
     assert [one.name for one in findings.conflicts()] == ["opencv-python"]
 
 

@@ -17,8 +17,8 @@ from sidgan.losses import RIVALRY, content_loss
 from sidgan.nn import Generator, SyncNet, count_parameters
 from sidgan.nn.baselines import KINDS, build, critic
 from sidgan.nn.baselines.lipgan import same_padded
-from sidgan.nn.baselines.pcavs import disguised, identity_encoder, other_encoder
-from sidgan.nn.baselines.synthesis import Modulated
+from sidgan.nn.baselines.pcavs import augmented, identity_encoder, other_encoder
+from sidgan.nn.baselines.synthesis import ModulatedConv
 from sidgan.train.gan import GanTask
 from sidgan.train.judging import judge, spread
 from sidgan.train.runs import gan_config
@@ -133,7 +133,7 @@ def test_the_same_code_gives_the_same_picture_and_emphasis_moves_it():
 @pytest.mark.parametrize("doubles", [False, True])
 def test_modulation_is_that_of_each_sample_s_weights(doubles):
     torch.manual_seed(0)
-    layer, x, code = Modulated(3, 5, 3, 4, doubles=doubles), torch.randn(2, 3, 6, 6), torch.randn(2, 4)
+    layer, x, code = ModulatedConv(3, 5, 3, 4, upsample=doubles), torch.randn(2, 3, 6, 6), torch.randn(2, 4)
     drawn = layer(x, code)
     for one, style, mine in zip(x, layer.modulation(code), drawn, strict=True):
         weight = layer.weight / 27**0.5 * style[:, None, None]
@@ -151,7 +151,7 @@ def test_modulation_is_that_of_each_sample_s_weights(doubles):
 def test_disguises_keep_pictures_pictures():
     images = inputs(32)[0]
     torch.manual_seed(0)
-    other = disguised(images)
+    other = augmented(images)
     assert other.shape == images.shape
     assert (other - images).abs().mean() > 0.02
     assert other.min() >= 0

@@ -1,6 +1,6 @@
-"""Can this computer dub: what is there, what is missing and how to add it, what would do the work, and how fast.
+"""Checks whether this computer can dub: what is installed, what is missing and how to add it, the device, the speed.
 
-Nothing heavy is imported until it is looked at, so that what is broken can be told instead of ending the look.
+Each package is imported only when it is checked, so that a broken one is reported instead of stopping the check.
 """
 
 from sidgan.doctor.checkup import Checkup, examine

@@ -1,4 +1,4 @@
-"""All findings together, and the verdict."""
+"""Runs all checks and draws the conclusion."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ GROUPS = {
 
 @dataclass(frozen=True)
 class Checkup:
-    """What was found.
+    """The results of all checks.
 
     Attributes:
-        found: findings by group.
-        device: what would run the network, with its precision; empty where torch does not work.
-        engines: what can run it here, the default first.
-        speed: what was measured, or why nothing was; ``None`` where it was not asked for.
+        found: group -> findings.
+        device: the device that would run the network, with its precision; empty if needed packages do not work.
+        engines: the engines that can run it here, the default first.
+        speed: the measured speed, or the error of the measurement; ``None`` if it was not measured.
     """
 
     found: dict[str, tuple[Finding, ...]]
@@ -41,25 +41,25 @@ class Checkup:
 
     @property
     def fit(self) -> bool:
-        """Whether everything is there that dubbing needs, and what was measured could be."""
+        """Whether everything that dubbing needs works, and the speed measurement did not fail."""
         needed = [one for group in self.found.values() for one in group if one.needed]
         return all(one.state == "ok" for one in needed) and not isinstance(self.speed, str)
 
     def lines(self) -> list[str]:
-        """To read."""
-        told = [f"sidgan {__version__}, Python {sys.version.split()[0]}, {sys.platform}"]
+        """The results as lines of text."""
+        text = [f"sidgan {__version__}, Python {sys.version.split()[0]}, {sys.platform}"]
         for group, found in self.found.items():
             width = max((len(one.name) for one in found), default=0)
-            told += [f"{group}:", *(line for one in found for line in one.lines(width))] if found else []
+            text += [f"{group}:", *(line for one in found for line in one.lines(width))] if found else []
         if self.device:
-            told += [f"Device: {self.device}", f"Engines: {self.engines[0]} (default)"
+            text += [f"Device: {self.device}", f"Engines: {self.engines[0]} (default)"
                      + "".join(f", {name}" for name in self.engines[1:])]  # fmt: skip
         if self.speed is not None:
-            told.append(f"Speed: {self.speed if isinstance(self.speed, str) else self.speed.line()}")
-        return [*told, "This computer can dub." if self.fit else "This computer cannot dub yet: see what is Needed."]
+            text.append(f"Speed: {self.speed if isinstance(self.speed, str) else self.speed.line()}")
+        return [*text, "This computer can dub." if self.fit else "This computer cannot dub yet: see what is Needed."]
 
     def to_dict(self) -> dict[str, Any]:
-        """The same as plain values for JSON."""
+        """The results as JSON-able values."""
         speed: Any = self.speed
         if speed is not None and not isinstance(speed, str):
             speed = asdict(speed) | {"minute": speed.minute}
@@ -71,7 +71,7 @@ class Checkup:
 def examine(
     *, device: str = "auto", timed: bool = True, progress: Show = lambda share, text: None
 ) -> Checkup:
-    """Look at everything; with ``timed``, dub half a hundred frames as well.
+    """Run all checks; with ``timed``, also dub about fifty frames to measure the speed.
 
     Raises:
         ConfigError: there is no such device.
@@ -79,7 +79,7 @@ def examine(
     found = {}
     for i, (group, look) in enumerate(GROUPS.items()):
         progress(0.1 * i, group)
-        found[group] = _careful(look)
+        found[group] = _findings(look)
     works = all(one.state == "ok" for one in found["Needed"])
     if works:
         found["Needed"] += (findings.encoders(), findings.space(Path.cwd()))
@@ -95,8 +95,8 @@ def examine(
     return Checkup(found, described, engines, speed)
 
 
-def _careful(look: Callable[[], Any]) -> tuple[Finding, ...]:
-    """What a look finds; nothing where what it looks with is itself missing, which `findings.packages` tells."""
+def _findings(look: Callable[[], Any]) -> tuple[Finding, ...]:
+    """The findings of a check; none if the check needs a missing package, which `findings.packages` reports."""
     try:
         return tuple(look())
     except ImportError:
@@ -104,6 +104,7 @@ def _careful(look: Callable[[], Any]) -> tuple[Finding, ...]:
 
 
 def _device(name: str, extras: tuple[Finding, ...]) -> tuple[str, tuple[str, ...]]:
+    """A description of the device with its precision, and the engines that can run on it, the default first."""
     import torch
 
     from sidgan.engine import choose_device, choose_precision
@@ -111,10 +112,10 @@ def _device(name: str, extras: tuple[Finding, ...]) -> tuple[str, tuple[str, ...
     chosen = choose_device(name)
     precision = "bf16" if choose_precision(chosen).startswith("bf16") else "fp32"
     if chosen.type == "cuda":
-        what = f"{chosen}, {torch.cuda.get_device_name(chosen)}"
+        hardware = f"{chosen}, {torch.cuda.get_device_name(chosen)}"
     else:
-        built = "; torch is built without CUDA" if torch.version.cuda is None else "; torch sees no GPU"
-        what = f"cpu ({counted(torch.get_num_threads(), 'thread')}{built})"
-    there = {one.name for one in extras if one.state == "ok"}
-    others = () if chosen.type == "cuda" else tuple(name for name in ("openvino", "onnx") if name in there)
-    return f"{what}, {precision}", ("torch", *others)
+        reason = "; torch is built without CUDA" if torch.version.cuda is None else "; torch sees no GPU"
+        hardware = f"cpu ({counted(torch.get_num_threads(), 'thread')}{reason})"
+    installed = {one.name for one in extras if one.state == "ok"}
+    others = () if chosen.type == "cuda" else tuple(name for name in ("openvino", "onnx") if name in installed)
+    return f"{hardware}, {precision}", ("torch", *others)

@@ -1,4 +1,4 @@
-"""One by one: packages, extras, weights, published files, encoders. Each says what it is for and what adds it."""
+"""The single checks: packages, extras, weights, published files, encoders, disk space; each with its remedy."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from typing import Literal
 
 State = Literal["ok", "missing", "broken"]
 MARKS = {"ok": "ok", "missing": "--", "broken": "!!"}
-SPACE = 1.0  #: GiB free, below which a dub of some minutes may not end
+SPACE = 1.0  #: GiB of free disk space, below which a dub of some minutes may not fit
 
 STATES: dict[str, State] = {"present": "ok", "absent": "missing", "wrong": "broken"}  #: of published files
-#: The bundled networks, and what each does.
+#: Kind of each bundled network -> its purpose.
 NETWORKS = {
     "generator": "redraws mouths", "critics": "sharpen mouths in adaptation", "syncnet": "sync expert, for training",
     "occlusion": "detects hands and objects in front of faces",
 }  # fmt: skip
-#: What dubbing cannot do without: module -> distribution.
+#: Packages that dubbing needs: module -> distribution.
 NEEDED = {
     "torch": "torch", "numpy": "numpy", "scipy": "scipy", "av": "av", "cv2": "opencv-python-headless",
     "dlib": "dlib-bin", "soxr": "soxr", "safetensors": "safetensors",
 }  # fmt: skip
-#: What comes with an extra: its modules, and what it is for.
+#: Extra -> its modules, and its purpose.
 EXTRAS = {
     "train": (("lightning",), "training and adaptation"),
     "paper": (("matplotlib",), "figures of the paper"),
@@ -42,14 +42,14 @@ EXTRAS = {
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is there, or is not.
+    """The result of one check.
 
     Attributes:
-        name: what was looked for.
-        state: ``ok``, ``missing``, or ``broken``: it is there and does not work.
-        detail: its version, or what it is for, or what it says.
+        name: what was checked.
+        state: ``ok``, ``missing``, or ``broken`` (installed but not working).
+        detail: its version, its purpose, or its error.
         needed: whether dubbing needs it.
-        remedy: the command that adds or mends it; empty where there is nothing to do.
+        remedy: the command that adds or repairs it; empty if there is nothing to do.
     """
 
     name: str
@@ -59,36 +59,36 @@ class Finding:
     remedy: str = ""
 
     def lines(self, width: int = 0) -> list[str]:
-        """To read, the name in a column of ``width``."""
-        told = [f"  {MARKS[self.state]}  {self.name:<{width}}  {self.detail}"]
-        return told + ([f"      {'':<{width}}  to add or fix it: {self.remedy}"] if self.remedy else [])
+        """The result as lines of text, with the name in a column of ``width`` characters."""
+        text = [f"  {MARKS[self.state]}  {self.name:<{width}}  {self.detail}"]
+        return text + ([f"      {'':<{width}}  to add or fix it: {self.remedy}"] if self.remedy else [])
 
 
 def packages() -> Iterator[Finding]:
-    """Every package that dubbing needs, by importing it."""
+    """Check every package that dubbing needs by importing it."""
     for module, distribution in NEEDED.items():
         yield _imported(distribution, (module,), _version(distribution), f"pip install {distribution}", needed=True)
-    spec = find_spec("face_recognition_models")  # must not be imported: it needs what setuptools no longer has
+    spec = find_spec("face_recognition_models")  # not imported, as that needs `pkg_resources`, gone from setuptools
     found = spec is not None
     version = _version("face_recognition_models")
-    told = "installed, version unknown" if found and version == NOTHING else version  # a folder on the path
-    yield Finding("face models", "ok" if found else "missing", told, True,
+    detail = "installed, version unknown" if found and version == NOT_INSTALLED else version  # a folder on the path
+    yield Finding("face models", "ok" if found else "missing", detail, True,
                   "" if found else "pip install face_recognition_models")  # fmt: skip
 
 
 def extras() -> Iterator[Finding]:
-    """Every extra, by importing what comes with it."""
+    """Check every extra by importing its modules, and the separate tool for source separation."""
     for extra, (modules, purpose) in EXTRAS.items():
         yield _imported(extra, modules, purpose, f"pip install 'sidgan[{extra}]'")
     from sidgan.media.separation import INSTALL, TOOL, separator
 
-    there = separator() is not None
-    yield Finding("separate", "ok" if there else "missing", f"dub --background original, with {TOOL}", False,
-                  "" if there else INSTALL)  # fmt: skip
+    installed = separator() is not None
+    yield Finding("separate", "ok" if installed else "missing", f"dub --background original, with {TOOL}", False,
+                  "" if installed else INSTALL)  # fmt: skip
 
 
 def conflicts() -> Iterator[Finding]:
-    """Packages that break others by being there."""
+    """Check for installed packages that break others."""
     try:
         version("torchvision")
     except PackageNotFoundError:
@@ -96,13 +96,13 @@ def conflicts() -> Iterator[Finding]:
     else:
         yield _imported("torchvision", ("torchvision",), "not needed, but fits this torch", "pip uninstall torchvision")
     for distribution in ("opencv-python", "opencv-contrib-python", "opencv-contrib-python-headless"):
-        if _version(distribution) != NOTHING:
+        if _version(distribution) != NOT_INSTALLED:
             yield Finding(distribution, "broken", "overwrites files of opencv-python-headless", False,
                           f"pip uninstall {distribution} && pip install --force-reinstall opencv-python-headless")
 
 
 def weights() -> Iterator[Finding]:
-    """The bundled networks, by reading what they say about themselves."""
+    """Check the bundled networks by reading the metadata of their files."""
     from sidgan import checkpoint
     from sidgan.errors import CheckpointError
 
@@ -119,7 +119,7 @@ def weights() -> Iterator[Finding]:
 
 
 def downloads() -> Iterator[Finding]:
-    """Files that others publish; the cache is looked into, nothing is fetched."""
+    """Check which third-party files are in the cache; nothing is downloaded."""
     from sidgan.downloads import survey
 
     for one in survey():
@@ -131,7 +131,7 @@ def downloads() -> Iterator[Finding]:
 
 
 def encoders() -> Finding:
-    """Which encoders work here; x264 must."""
+    """Check which encoders work here; x264 is needed."""
     from sidgan.media.encoders import working
 
     names = working()
@@ -141,14 +141,14 @@ def encoders() -> Finding:
 
 
 def space(folder: Path) -> Finding:
-    """Free space where results would go."""
+    """Check the free disk space in a folder."""
     free = shutil.disk_usage(folder).free / (1 << 30)
     enough = free >= SPACE
     return Finding("disk", "ok" if enough else "missing", f"{free:.1f} GiB free in {folder}", False,
                    "" if enough else "free space, or work in another folder")  # fmt: skip
 
 
-NOTHING = "not installed"
+NOT_INSTALLED = "not installed"
 
 
 def _imported(name: str, modules: tuple[str, ...], detail: str, remedy: str, *, needed: bool = False) -> Finding:
@@ -157,7 +157,7 @@ def _imported(name: str, modules: tuple[str, ...], detail: str, remedy: str, *, 
     try:
         for module in modules:
             import_module(module)
-    except Exception as error:  # a package that is broken may raise anything
+    except Exception as error:  # a broken package may raise any error
         reason = str(error).strip().splitlines() or [type(error).__name__]
         return Finding(name, "broken", f"cannot be imported: {reason[0][:100]}", needed, remedy)
     return Finding(name, "ok", detail, needed)
@@ -167,4 +167,4 @@ def _version(distribution: str) -> str:
     try:
         return version(distribution)
     except PackageNotFoundError:
-        return NOTHING
+        return NOT_INSTALLED

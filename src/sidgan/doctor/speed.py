@@ -1,4 +1,4 @@
-"""How fast this computer dubs: the network alone, and a short dub in full HD, from which a minute follows."""
+"""Measures how fast this computer dubs: the network alone, and full HD video, extrapolated to a minute."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from sidgan.config import MEL_BANDS, MEL_MARGIN, MEL_STEPS
 from sidgan.dubbing import Dubber
 from sidgan.types import Byte, Show
 
-FULL_HD = (1080, 1920)  #: lines, columns
-SIDE = 256  #: px of the faces that the network is timed with, and of most faces in full HD
-ROUNDS = 3  #: batches that are timed, after one that is not
-SHORT, LONG = 8, 32  #: frames of two dubs; what the longer one takes more is what frames cost
-MINUTE = 60 * 25  #: frames
+FULL_HD = (1080, 1920)  #: height, width
+SIDE = 256  #: px, side of the faces that the network is timed with, which is typical of full HD
+ROUNDS = 3  #: batches that are timed, after one for warming up
+SHORT, LONG = 8, 32  #: frames of two timed dubs; the difference of their times gives the time per frame
+MINUTE = 60 * 25  #: frames in a minute at 25 fps
 
 
 @dataclass(frozen=True)
 class Speed:
-    """What was measured.
+    """Measured speed.
 
     Attributes:
-        engine: what drew, in which precision.
-        network: faces of `SIDE` px that the network draws in a second.
-        start: seconds that a dub of a full HD video takes whatever its length.
-        dub: frames of it that are dubbed in a second, all stages together.
+        engine: the engine and its precision.
+        network: faces of `SIDE` px that the network draws per second.
+        start: seconds that a dub of a full HD video takes independent of its length.
+        dub: frames of a full HD video that are dubbed per second, all stages together.
     """
 
     engine: str
@@ -42,24 +42,24 @@ class Speed:
 
     @property
     def minute(self) -> float:
-        """Seconds for a minute of full HD at 25 frames per second."""
+        """Seconds that a dub of one minute of full HD at 25 fps takes."""
         return self.start + MINUTE / self.dub
 
     def line(self) -> str:
-        """To read."""
+        """The result as one line of text."""
         return (f"the network draws {self.network:.0f} faces of {SIDE} px per second; full HD is dubbed at "
                 f"{self.dub:.1f} frames per second, one minute of it in about {_spoken(self.minute)}")  # fmt: skip
 
 
 def measure(device: str = "auto", progress: Show = lambda share, text: None) -> Speed:
-    """Time the bundled generator; half a minute on two slow cores.
+    """Measure with the bundled generator; takes half a minute on two slow cores.
 
     Args:
-        device: as `sidgan.dub`.
-        progress: told the share done, and what is done.
+        device: as for `sidgan.dub`.
+        progress: called with the share done and the current step.
 
     Raises:
-        SidganError: something does not work that a dub needs.
+        SidganError: a dub fails on this computer.
     """
     progress(0.0, "load")
     dubber = Dubber(device=device)
@@ -67,44 +67,44 @@ def measure(device: str = "auto", progress: Show = lambda share, text: None) -> 
     network = _faces_per_second(dubber)
     voice = Path(str(resources.files("sidgan") / "assets" / "demo_voice.m4a"))
     with tempfile.TemporaryDirectory() as folder:
-        taken = []
-        for i, frames in enumerate((SHORT, SHORT, LONG)):  # the first one warms up
+        seconds = []
+        for i, frames in enumerate((SHORT, SHORT, LONG)):  # the first dub is for warming up
             progress(0.2 + 0.2 * i, "dub")
             video = _full_hd(Path(folder) / f"{i}.mp4", frames)
             start = time.perf_counter()
             report = dubber.dub(video, voice, Path(folder) / f"{i}-dubbed.mp4")
-            taken.append(time.perf_counter() - start)
-    each = max(taken[2] - taken[1], 1e-6) / (LONG - SHORT)
-    return Speed(report.engine, network, max(0.0, taken[1] - SHORT * each), 1 / each)
+            seconds.append(time.perf_counter() - start)
+    per_frame = max(seconds[2] - seconds[1], 1e-6) / (LONG - SHORT)
+    return Speed(report.engine, network, max(0.0, seconds[1] - SHORT * per_frame), 1 / per_frame)
 
 
 def _faces_per_second(dubber: Dubber) -> float:
     engine = dubber.engine.fitting(SIDE)
-    rng, many, side = np.random.default_rng(0), engine.batch, engine.size
-    faces = rng.integers(0, 256, (many, side, side, 3), np.uint8)
-    masks = np.zeros((many, side, side), np.float32)
+    rng, batch, side = np.random.default_rng(0), engine.batch, engine.size
+    faces = rng.integers(0, 256, (batch, side, side, 3), np.uint8)
+    masks = np.zeros((batch, side, side), np.float32)
     masks[:, side // 2 :, side // 4 : -side // 4] = 1
-    mels = rng.uniform(-4, 4, (many, 1, MEL_BANDS, MEL_STEPS + 2 * MEL_MARGIN)).astype(np.float32)
-    placed = np.tile(np.eye(2, 3, dtype=np.float32), (many, engine.references, 1, 1))
-    known, start = engine.encode_reference(faces[: engine.references]), 0.0
+    mels = rng.uniform(-4, 4, (batch, 1, MEL_BANDS, MEL_STEPS + 2 * MEL_MARGIN)).astype(np.float32)
+    placed = np.tile(np.eye(2, 3, dtype=np.float32), (batch, engine.references, 1, 1))
+    features, start = engine.encode_reference(faces[: engine.references]), 0.0
     for i in range(1 + ROUNDS):
         start = time.perf_counter() if i == 1 else start
-        engine.run(faces, masks, mels, known, placed)
-    return ROUNDS * many / (time.perf_counter() - start)
+        engine.run(faces, masks, mels, features, placed)
+    return ROUNDS * batch / (time.perf_counter() - start)
 
 
 def _full_hd(out: Path, frames: int) -> Path:
-    """The first frames of the bundled clip in the middle of a full HD picture, under the noise of a camera."""
+    """Write the first frames of the bundled clip, padded to full HD by their edge pixels, with sensor-like noise."""
     clip = media.probe(Path(str(resources.files("sidgan") / "assets" / "demo.mp4")))
     rng = np.random.default_rng(0)
-    noise = [rng.normal(0.5, 1, FULL_HD).astype(np.float32) for _ in range(4)]
+    noise = [rng.normal(0.5, 1, FULL_HD).astype(np.float32) for _ in range(4)]  # mean 0.5 rounds to the nearest
 
-    def grown(index: int, picture: Byte) -> Byte:
+    def padded(index: int, picture: Byte) -> Byte:
         down, across = ((want - have) // 2 for want, have in zip(FULL_HD, picture.shape[:2], strict=True))
         wide = cv2.copyMakeBorder(picture, down, down, across, across, cv2.BORDER_REPLICATE)
         return np.clip(wide + noise[index % 4][..., None], 0, 255).astype(np.uint8)
 
-    images = (grown(i, picture) for i, (_, picture) in enumerate(islice(media.read_rgb(clip.path), frames)))
+    images = (padded(i, picture) for i, (_, picture) in enumerate(islice(media.read_rgb(clip.path), frames)))
     media.write_clip(out, images, clip.frame_rate, crf=18, preset="superfast")
     return out
 

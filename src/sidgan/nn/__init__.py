@@ -3,11 +3,11 @@
 ::
 
     layers          adaptive polyphase sampling (APS) with any stride, convolution units
-    syncnet         APS-SyncNet and the plain one; the audio encoder that generators share with it
-    generator       the pyramid from 16 to 512 px; motion places copies of the references in it
-    discriminator   patch critics                            vgg          VGG19, for the contextual loss
-    listener        which speech sound is heard              occlusion    what covers a face
-    syncnet2016     the published judge of LSE-D and LSE-C   baselines    the systems that the paper compares with
+    syncnet         APS-SyncNet and the vanilla SyncNet; the audio encoder that generators share with it
+    generator       the pyramid from 16 to 512 px; `motion` warps the references for it
+    discriminator   patch discriminators                     vgg          VGG19, for the contextual loss
+    listener        phoneme classifier                       occlusion    segments what covers a face
+    syncnet2016     published SyncNet of LSE-D and LSE-C     baselines    the systems that the paper compares with
 """
 
 from sidgan.nn.discriminator import Discriminator

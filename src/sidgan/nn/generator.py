@@ -1,4 +1,4 @@
-"""The pyramid generator: a face with a hidden mouth, another picture of the person, and a sound, to the face speaking.
+"""The pyramid generator: draws a speaking face from a face with the mouth hidden, a reference picture and a sound.
 
 ::
 
@@ -7,7 +7,7 @@
     mel ─ AudioEncoder ─ f_A ──────────┘      ▲ f_A      ▲ f_A      ▲ f_A       ▼ RGB       ▼ RGB       ▼ RGB
     query, resized to 16 ────────────────────▶┘
 
-The numbers are the paper-size network's (Sec. 3.1, 3.2); `sidgan.config.GeneratorConfig` moves all of them.
+The resolutions are those of the paper's network (Sec. 3.1, 3.2); `sidgan.config.GeneratorConfig` can change them all.
 """
 
 from __future__ import annotations
@@ -28,16 +28,17 @@ from sidgan.nn.layers import SLOPE, FeatureNorm, ResidualBlock, convolved, laid_
 from sidgan.nn.motion import Motion, Reading, enlarged, gathered, hidden_as_well, mixed, repeated, shrunk
 from sidgan.nn.syncnet import AudioEncoder, middle
 
-Features = Mapping[int, Tensor]  #: of K pictures each of M people: maps (M, K, C, r, r) for each r, and `PICTURE`
-USUAL = 0.01  #: share of each batch in the average f_A
-PICTURE = 0  #: key of the pictures themselves (M, K, 3, S, S) among their features
+#: Features of K references of each of M people: resolution r -> (M, K, C, r, r); `PICTURE` -> the pictures themselves.
+Features = Mapping[int, Tensor]
+USUAL = 0.01  #: weight of each batch in the running mean of f_A
+PICTURE = 0  #: key in `Features` of the references themselves, (M, K, 3, S, S)
 
 
 class FaceEncoder(nn.Module):
-    """A face to one feature map per block resolution (Sec. 3.1). Query and reference have one each.
+    """Encodes a face as one feature map per block resolution (Sec. 3.1). Query and reference have one encoder each.
 
-    The first layer has no normalisation, so that the finest map keeps the absolute colour of the skin. Levels above a
-    trunk have such a layer each, and nothing else.
+    The first layer has no normalisation, so that the finest map keeps the absolute colour of the skin. Each level above
+    the trunk (``config.trunk``) consists of only such a layer.
     """
 
     def __init__(self, config: GeneratorConfig) -> None:
@@ -60,7 +61,7 @@ class FaceEncoder(nn.Module):
     def forward(self, image: Tensor, small: Tensor | None = None) -> dict[int, Tensor]:
         """Map (N, 3, S, S) in [0, 1] to {S: (N, C, S, S), S / 2: ..., start: ...}.
 
-        ``small`` is what a trunk sees, where that is not the picture averaged down.
+        ``small`` (N, 3, T, T) is the trunk's input; by default ``image`` averaged down to the trunk's size T.
         """
         x = self._seen(self.stem, shrunk(image, self.side) if small is None else small)
         features = {self.side: x}
@@ -78,13 +79,13 @@ class FaceEncoder(nn.Module):
 
 
 class GeneratorBlock(nn.Module):
-    """Blends the coarser feature with the query's and the reference's at its resolution, under the audio (Sec. 3.2).
+    """Blends the coarser features with query and reference features of its resolution and the audio (Sec. 3.2).
 
     Args:
-        inputs: channels of the coarser feature; the skips add twice ``outputs``.
+        inputs: channels of the coarser features; the skip connections add twice ``outputs``.
         outputs: channels of this level.
-        audio: ``adain``: the feature decides scale and shift after each of the three normalisations. ``concat``: it
-            is tiled and concatenated to the input. ``None``: this block is deaf.
+        audio: ``adain``: f_A sets scale and shift after each of the three normalisations. ``concat``: f_A is tiled and
+            concatenated to the input. ``None``: this block does not use f_A.
     """
 
     def __init__(self, inputs: int, outputs: int, audio: str | None) -> None:
@@ -106,7 +107,7 @@ class GeneratorBlock(nn.Module):
         terms = [convolved(self.blend, part, first) for part, first in zip(parts, channels, strict=False)]
         blend = functools.reduce(torch.add, terms)
         y = self.residual(F.leaky_relu(self.norm(blend, audio), SLOPE, inplace=True), audio)
-        # Normalisation forgets how bright the face is; what passes it by lets the RGB blocks know.
+        # Normalisation removes the absolute brightness; the skip around it keeps it available to the RGB blocks.
         return (blend + y).mul_(math.sqrt(0.5))
 
 
@@ -114,12 +115,12 @@ class Generator(nn.Module):
     """SIDGAN's generator with its two face encoders and its audio encoder (Eq. 1).
 
     Attributes:
-        audio: the `AudioEncoder`, which `AudioEncoder.take_over` fills from an expert or a listener.
-        usual: (512,), f_A as it is on average, kept up in training.
-        emphasis: how much of what sets a sound apart from the usual the picture gets to hear: 1 as learnt, more moves
-            the mouth more. Where a sound leaves several mouths possible, training ends in their mean, which moves less
-            than any of them. For use, not for training.
-        lively: the emphasis with which a dub should use these weights, as measured by who made them.
+        audio: the `AudioEncoder`; `AudioEncoder.take_over` copies the weights of an expert or a listener into it.
+        usual: (512,) running mean of f_A, updated in training.
+        emphasis: factor on the difference between f_A and its mean ``usual``; 1 as trained, above 1 moves the mouth
+            more. Where a sound allows several mouth shapes, training converges to their mean, which moves less than
+            each of them. For inference only.
+        lively: the ``emphasis`` that dubs should use with these weights, measured after training.
     """
 
     lively: float = 1.0
@@ -140,7 +141,7 @@ class Generator(nn.Module):
             self.blocks[str(level)] = GeneratorBlock(inputs, outputs, audio)
             if level in config.rgb_levels:
                 last = nn.Conv2d(outputs, 6 if config.rgb == "copying" else 3, 3, padding=1)
-                if level > config.base_size:  # corrects, and begins with nothing to correct
+                if level > config.base_size:  # corrects the trunk's output; the correction is 0 at first
                     nn.init.zeros_(last.weight)
                     nn.init.zeros_(cast(Tensor, last.bias))
                 self.rgb[str(level)] = last
@@ -156,16 +157,16 @@ class Generator(nn.Module):
 
     @property
     def ears(self) -> AudioEncoder | None:
-        """The audio encoder, where it may be taken over from an expert; ``None`` where it is learnt with the rest."""
+        """The audio encoder if it can be taken over from an expert; ``None`` if it is trained with the rest."""
         return self.audio
 
     @property
     def read(self) -> tuple[Tensor, Tensor] | None:
-        """(N, C) what the last pass in training read from lips, and what it heard, for generators that do both."""
+        """Lip and audio features (N, C) of the last training pass, in generators that extract both; else ``None``."""
         return None
 
     def recompute(self, blocks: int) -> None:
-        """Compute the activations of the finest ``blocks`` blocks again in the backward pass, instead of keeping them.
+        """Recompute the activations of the finest ``blocks`` blocks in the backward pass (gradient checkpointing).
 
         Outputs and gradients stay the same; training takes less memory and more time.
         """
@@ -181,14 +182,17 @@ class Generator(nn.Module):
         fade: float | None = None,
         placed: Tensor | None = None,
     ) -> dict[int, Tensor]:
-        """Draw the faces: `encode_reference`, then `decode`, where shapes and options are described."""
+        """Draw the faces: `encode_reference`, then `decode`; see there for shapes and options."""
         return self.decode(query, self.encode_reference(reference), mel, level, fade, placed)
 
     def encode_reference(self, reference: Tensor) -> dict[int, Tensor]:
-        """Features of (M, 3, S, S) in [0, 1], or of K pictures of each person (M, K, 3, S, S).
+        """Features of one reference (M, 3, S, S) or K references (M, K, 3, S, S) of each of M people, in [0, 1].
 
-        Worth keeping where the same references serve many frames. Pictures may be several times as large as S; what
-        the network looks at is reduced, what it copies is not.
+        Keep the result where the same references serve many frames. References may be larger than the network's size
+        by a whole factor: the network is shown them reduced, and copies from them at full size.
+
+        Raises:
+            ValueError: references of another size.
         """
         pictures = reference if reference.dim() == 5 else reference[:, None]
         side = min(pictures.shape[-1], self.config.size)
@@ -211,24 +215,24 @@ class Generator(nn.Module):
         """Draw the faces at all output resolutions up to ``level``.
 
         Args:
-            query: (N, 3, S, S) in [0, 1] with the mouth region blacked out. Always full size, or, of a generator with a
-                trunk, that of an output from the trunk on; ``level`` is then at most that, and references are as large.
-            features: of M references, from `encode_reference`. Each serves N / M consecutive queries.
-            mel: (N, 1, 80, 16), one window per frame, or wider (`sidgan.audio.mel_windows`): the middle is heard.
-            level: finest output wanted, one of ``config.rgb_levels``; finer blocks are not computed. All by default.
-            fade: share t in [0, 1] of the finest output's own RGB while it is being introduced in training; the rest
+            query: (N, 3, S, S) in [0, 1] with the mouth region blacked out; S is one of ``config.sizes``. A generator
+                with a trunk accepts sizes from the trunk's on; ``level`` is then at most S, and references are S px.
+            features: of M people, from `encode_reference`. Each serves N / M consecutive queries.
+            mel: (N, 1, 80, 16), one window per frame, or wider (`sidgan.audio.mel_windows`): the middle is used.
+            level: finest output wanted, one of ``config.rgb_levels``; finer blocks are not computed. S by default.
+            fade: share t in [0, 1] of the finest output's own RGB while that level fades in during training; the rest
                 is the next coarser output, enlarged. 1 by default.
-            placed: (N, K, 2, 3), where the queries' places lie in the references (`sidgan.geometry.placement`), for
-                generators with ``warp_levels``. Where they lie in the query by default.
-            sharp: (N, 3, T, T), the query at a multiple T of its size, for ``copying`` outputs only: there is then an
-                output of T px as well. What it copies is as sharp as the references are; what it draws is enlarged.
-            finest: only the finest output is wanted; coarser ones are made where it builds on them.
+            placed: (N, K, 2, 3) affines from query to reference coordinates (`sidgan.geometry.placement`), for
+                generators with ``warp_levels``. The identity by default.
+            sharp: (N, 3, T, T), the query at a multiple T of its size, for ``copying`` outputs only: adds an output of
+                T px. Copied pixels are then as sharp as the references; generated ones are enlarged.
+            finest: return only the finest output; coarser ones are computed only where it depends on them.
 
         Returns:
             {r: (N, 3, r, r) float32 in [0, 1]} from coarse to fine.
 
         Raises:
-            ValueError: wrong query size, N not a multiple of M, unknown ``level``, or nothing coarser to fade from.
+            ValueError: wrong query size, N not a multiple of M, unknown ``level``, or no coarser output to fade from.
         """
         config = self.config
         level = self._checked(query, level, sharp)
@@ -239,7 +243,7 @@ class Generator(nn.Module):
         images: dict[int, Tensor] = {}
         reading = Reading.begun(placed, query.shape[0], features[PICTURE]) if config.warp_levels else None
         wanted = (level,) if finest and config.rgb == "copying" else config.rgb_levels
-        correct: Tensor | None = None  # the coarser level's shares and colours, from the trunk on
+        correct: Tensor | None = None  # logits of the coarser level, which this level corrects; from the trunk on
         for r in config.levels:
             moved, reference = gathered(features[r], reading)
             x = self._block(r, x, skips[r], repeated(reference, query.shape[0]).to(skips[r].dtype), audio)
@@ -264,7 +268,7 @@ class Generator(nn.Module):
 
     @property
     def within(self) -> list[str]:
-        """Names of the parameters of the trunk, or of all where there is none."""
+        """Names of the trunk's parameters, or of all where there is no trunk."""
         config = self.config
         finer = [r for r in config.sizes if r > config.base_size]
         beyond = [f"{part}.{r}." for part in ("blocks", "rgb", "motion") for r in finer]
@@ -272,14 +276,14 @@ class Generator(nn.Module):
         return [name for name, _ in self.named_parameters() if not name.startswith(tuple(beyond))]
 
     def _block(self, level: int, *inputs: Tensor) -> Tensor:
-        """What a level's block makes of its inputs; where memory is short, backward makes what is in between anew."""
+        """Output of a level's block; with `recompute`, its activations are not kept for the backward pass."""
         block = self.blocks[str(level)]
         if level in self._recomputed and torch.is_grad_enabled():
             return cast(Tensor, checkpoint(block, *inputs, use_reentrant=False, preserve_rng_state=False))
         return cast(Tensor, block(*inputs))
 
     def _heard(self, mel: Tensor) -> Tensor:
-        """f_A (N, 512) of mel windows, normalised; mixed with those around it where the generator has a context."""
+        """f_A (N, 512) of mel windows, normalised; with ``audio_context``, a weighted mean over adjacent windows."""
         reach = self.config.audio_context
         windows = middle(mel, MEL_STEPS + 2 * MEL_HOP * reach).unfold(-1, MEL_STEPS, MEL_HOP)  # (N, 1, 80, K, 16)
         heard = self.audio(windows.permute(0, 3, 1, 2, 4).flatten(0, 1)).float()
@@ -290,13 +294,13 @@ class Generator(nn.Module):
         return self._emphasised(heard)
 
     def _emphasised(self, heard: Tensor) -> Tensor:
-        """Sounds (N, C) set apart from the usual as strongly as wanted; in training the usual is kept up."""
-        if self.training and torch.is_grad_enabled():  # not while it is only looked at
+        """Scale the difference between f_A (N, C) and its running mean by ``emphasis``; training updates the mean."""
+        if self.training and torch.is_grad_enabled():  # not in validation passes
             self.usual.lerp_(heard.detach().float().mean(0), USUAL)
         return heard if self.emphasis == 1 else torch.lerp(self.usual, heard, self.emphasis)
 
     def _checked(self, query: Tensor, level: int | None, sharp: Tensor | None) -> int:
-        """The level to draw."""
+        """The level to draw, after checking that the arguments fit the network."""
         config, side = self.config, query.shape[-1]
         if side not in config.sizes:
             raise ValueError(f"this generator sees {config.size} px, not {side}")
@@ -308,7 +312,7 @@ class Generator(nn.Module):
         return level
 
     def _image(self, drawn: Tensor, coarser: Mapping[int, Tensor]) -> Tensor:
-        """The output of a level from its RGB block's (N, 3, r, r) and the outputs before it."""
+        """A level's output image from its RGB block's output (N, 3, r, r) and the coarser images."""
         if self.config.rgb == "direct" or not coarser:
             return torch.sigmoid(drawn)
         size = drawn.shape[-2:]
@@ -316,13 +320,13 @@ class Generator(nn.Module):
         return (enlarged + torch.tanh(drawn)).clamp(0, 1)
 
     def freeze_audio(self, frozen: bool = True) -> None:
-        """Keep the audio encoder as it is: no gradients, and running statistics whatever `train` says."""
+        """Freeze the audio encoder: no gradients, and evaluation mode whatever `train` says."""
         self._audio_frozen = frozen
         self.audio.requires_grad_(not frozen)
         self.audio.train(self.training and not frozen)
 
     def train(self, mode: bool = True) -> Generator:
-        """Switch to training or evaluation; a frozen audio encoder stays in evaluation."""
+        """Switch to training or evaluation mode; a frozen audio encoder stays in evaluation mode."""
         super().train(mode)
         if self._audio_frozen:
             self.audio.eval()
@@ -332,7 +336,7 @@ class Generator(nn.Module):
 def _copied(
     drawn: Tensor, queries: Sequence[Tensor], pictures: Tensor, reading: Reading | None, exact: int
 ) -> dict[int, Tensor]:
-    """An output at the size of each of the queries, which show the same at several sizes; see `mixed` for ``exact``."""
+    """One output for each of ``queries``, which show the same faces at different sizes; see `mixed` for ``exact``."""
     images = {}
     for query in queries:
         side = query.shape[-1]
@@ -341,7 +345,7 @@ def _copied(
 
 
 def _fade(images: dict[int, Tensor], t: float) -> dict[int, Tensor]:
-    """Replace the finest image by a mix of itself (share t) and the next coarser one."""
+    """Replace the finest image by a blend of itself (share t) and the next coarser one, enlarged."""
     if len(images) < 2:
         raise ValueError("the coarsest output has nothing to fade from")
     coarse, fine = list(images)[-2:]

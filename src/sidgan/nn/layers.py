@@ -16,17 +16,17 @@ GROUP_SIZE = 16  #: channels that are normalised together
 
 
 class AdaptivePolyphase(nn.Module):
-    """Downsampling that moves with its input: of the sh x sw grids a stride can read, keep the strongest (Sec. 3.3.1).
+    """Shift-equivariant downsampling: keep the strongest of the sh x sw grids that a stride can read (Sec. 3.3.1).
 
-    A fixed stride always reads the same grid, so a one-pixel shift of the input changes what is read. Choosing the
-    grid (*polyphase component*) by its L2 norm makes the choice travel with the content instead: a circular shift of
-    the input gives a circular shift of the same output. The choice is made per sample and shared by all channels; it
-    has no gradient, so only the chosen grid receives one.
+    A fixed stride always reads the same grid, so a one-pixel shift of the input changes which pixels are read. If the
+    grid (*polyphase component*) is chosen by its L2 norm, the choice follows the content instead: a circular shift of
+    the input gives a circular shift of the same output. The choice is made per sample and shared by all channels. It
+    is not differentiable, so only the chosen grid receives a gradient.
 
     Args:
-        stride: (rows, columns). The asymmetric (1, 2) and (3, 1) that audio-visual networks need are allowed.
-        lpf: taps of a binomial low-pass along the strided axes, 1 (none) or 3. The grid is chosen on the sharp input
-            and read from the blurred one.
+        stride: (rows, columns). It may be asymmetric: audio-visual networks need (1, 2) and (3, 1).
+        lpf: taps of a binomial low-pass filter along the strided axes, 1 (none) or 3. The grid is chosen on the
+            unfiltered input and read from the filtered one.
     """
 
     def __init__(self, stride: tuple[int, int], lpf: int = 1) -> None:
@@ -37,7 +37,7 @@ class AdaptivePolyphase(nn.Module):
         self.lpf = lpf
 
     def phase(self, x: Tensor) -> Tensor:
-        """(B,) index i * sw + j of the strongest grid ``x[..., i::sh, j::sw]`` of each sample; first one on a tie."""
+        """(B,) index i * sw + j of each sample's strongest grid ``x[..., i::sh, j::sw]``; the first one if tied."""
         (sh, sw), (batch, _, rows, columns) = self.stride, x.shape
         # In float32 whatever the input: squares overflow in half precision, and ties become common in bfloat16.
         energy = x.detach().float().square().sum(1).reshape(batch, rows // sh, sh, columns // sw, sw)
@@ -46,7 +46,7 @@ class AdaptivePolyphase(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Downsample (B, C, H, W) to (B, C, ceil(H / sh), ceil(W / sw)).
 
-        A size that the stride does not divide is first extended circularly; shifts are then no longer exact.
+        A size that the stride does not divide is first padded circularly; shift equivariance is then not exact.
         """
         sh, sw = self.stride
         if x.shape[2] % sh or x.shape[3] % sw:
@@ -65,16 +65,16 @@ class AdaptivePolyphase(nn.Module):
 
 
 class ConvUnit(nn.Module):
-    """Convolution, batch normalisation, optional residual, ReLU, optional adaptive sampling: the SyncNets' only block.
+    """The SyncNets' building block: convolution, batch norm, optional residual, ReLU, optional adaptive sampling.
 
     Args:
         inputs, outputs: channels.
         kernel: side of the square kernel.
         stride: of the convolution; 1 where ``sampling`` does the downsampling.
         padding: px on each side.
-        circular: pad by wrapping around, which exact shift-invariance needs, instead of by zeros.
-        residual: add the input before the ReLU; needs equal shapes.
-        sampling: applied after the activation, where the strongest grid is chosen (Sec. 3.3.1).
+        circular: pad circularly, as exact shift-invariance requires, instead of with zeros.
+        residual: add the input before the ReLU; input and output must have the same shape.
+        sampling: downsampling after the activation (Sec. 3.3.1).
     """
 
     def __init__(
@@ -104,10 +104,10 @@ class ConvUnit(nn.Module):
 
 
 class FeatureNorm(nn.Module):
-    """Group normalisation, then, where there is audio, a scale and a shift that the audio decides (Sec. 3.2).
+    """Group normalisation, with ``audio`` followed by a scale and a shift predicted from the audio feature (Sec. 3.2).
 
-    ``GN(x) * (1 + gamma(a)) + beta(a)``, with gamma and beta linear in the audio feature. Their weights start small
-    but not at zero: a network that cannot hear at first learns to copy the reference instead.
+    ``GN(x) * (1 + gamma(a)) + beta(a)``, with gamma and beta linear in the audio feature a. Their weights start small
+    but not at zero: if audio has no effect at first, the network learns to copy the reference instead.
     """
 
     def __init__(self, channels: int, audio: bool = False) -> None:
@@ -119,7 +119,7 @@ class FeatureNorm(nn.Module):
             nn.init.zeros_(self.modulation.bias)
 
     def forward(self, x: Tensor, audio: Tensor | None = None) -> Tensor:
-        """Normalise (N, C, H, W); ``audio`` is (N, 512) and only read by a layer that was built with ``audio``."""
+        """Normalise (N, C, H, W); ``audio`` (N, 512) is used only if the layer was built with ``audio``."""
         y = self._normalised(laid_out(x))
         if self.modulation is None:
             return y
@@ -129,15 +129,15 @@ class FeatureNorm(nn.Module):
     def _normalised(self, x: Tensor) -> Tensor:
         if x.is_cuda or x.dtype != torch.bfloat16 or x.shape[1] >= GROUP_SIZE:
             return cast(Tensor, self.norm(x))
-        # With fewer channels than a processor reads at once, PyTorch goes through bfloat16 one by one. All of them are
-        # one group, so that their order does not matter, and a layer norm does the same five times as fast.
+        # With so few channels, PyTorch's group norm is not vectorised in bfloat16 on CPUs. The channels form a single
+        # group, so a layer norm over all of them computes the same, five times as fast.
         shape = *x.shape[2:], x.shape[1]
         weight, bias = (each.to(x.dtype).expand(shape).contiguous() for each in (self.norm.weight, self.norm.bias))
         return F.layer_norm(x.permute(0, 2, 3, 1), shape, weight, bias, self.norm.eps).permute(0, 3, 1, 2)
 
 
 class ResidualBlock(nn.Module):
-    """Two pre-activated 3x3 convolutions beside an identity; the sum is scaled to keep its variance."""
+    """Two pre-activated 3x3 convolutions and an identity shortcut; the sum is scaled to keep its variance."""
 
     def __init__(self, channels: int, audio: bool = False) -> None:
         super().__init__()
@@ -147,29 +147,30 @@ class ResidualBlock(nn.Module):
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
 
     def forward(self, x: Tensor, audio: Tensor | None = None) -> Tensor:
-        """Map (N, C, H, W) to the same shape, under ``audio`` (N, 512) where the block was built with it."""
+        """Map (N, C, H, W) to the same shape; ``audio`` (N, 512) is used only if the block was built with it."""
         y = self.conv1(F.leaky_relu(self.norm1(x, audio), SLOPE, inplace=True))
         y = self.conv2(F.leaky_relu(self.norm2(y, audio), SLOPE, inplace=True))
         return (x + y).mul_(math.sqrt(0.5))
 
 
 def laid_out(maps: Tensor) -> Tensor:
-    """Maps (N, C, H, W) with their channels last in memory, where they are convolved and normalised fastest.
+    """Maps (N, C, H, W) in channels-last memory format, in which CPUs convolve and normalise fastest.
 
-    On a GPU they stay as they come, which is channels last from the first layer on.
+    Maps on a GPU are returned unchanged: their layout follows that of the weights.
     """
     return maps if maps.is_cuda else maps.contiguous(memory_format=torch.channels_last)
 
 
 def convolved(layer: nn.Conv2d, maps: Tensor, first: int = 0) -> Tensor:
-    """What maps (N, C, H, W) add to a convolution of several that are joined by their channels, from ``first`` on.
+    """The contribution of maps (N, C, H, W) to a convolution over several concatenated maps.
 
-    The first of them bring the bias. Joining large maps takes longer than their convolution does.
+    The sum of all contributions equals the convolution of the concatenation, but saves concatenating, which takes
+    longer than convolving. ``first`` is the index of the maps' first channel in the concatenation; 0 adds the bias.
     """
     weight = layer.weight[:, first : first + maps.shape[1]]
     return F.conv2d(laid_out(maps), weight, None if first else layer.bias, padding=1)
 
 
 def count_parameters(module: nn.Module) -> int:
-    """Number of trainable and frozen parameters, without buffers."""
+    """Number of parameters, trainable and frozen, without buffers."""
     return sum(p.numel() for p in module.parameters())

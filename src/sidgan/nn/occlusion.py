@@ -1,7 +1,8 @@
-"""A small network that sees what lies before a face: hands, microphones, cups.
+"""A small network that segments what covers a face: hands, microphones, cups.
 
-A U-Net on faces of 48 px: whatever covers a mouth is several of these pixels wide, and so little costs a millisecond.
-It is told where each pixel lies, as a chin is one thing in the middle and another at the edge.
+A U-Net on face crops of 48 px: whatever covers a mouth is several of these pixels wide, and a crop of this size takes
+only a millisecond. Pixel coordinates are two further inputs, because the same texture means different things in the
+middle and at the edge of a face.
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ from torch import Tensor, nn
 
 from sidgan.config import OcclusionConfig
 
-SIDE = 48  #: px of the faces that it sees
-GROUPS = 8
+SIDE = 48  #: px, side of the face crops
+GROUPS = 8  #: of every group normalisation
 
 
 class OcclusionNet(nn.Module):
-    """Says of each pixel of a face whether something lies before it."""
+    """Predicts for each pixel of a face crop whether something covers the face there."""
 
-    places: Tensor
+    coordinates: Tensor
 
     def __init__(self, config: OcclusionConfig) -> None:
         super().__init__()
@@ -36,20 +37,20 @@ class OcclusionNet(nn.Module):
         self.up = nn.ModuleList(_unit(a + b, b) for a, b in zip(widths[:0:-1], widths[-2::-1], strict=True))
         self.last = nn.Conv2d(w, 1, 1)
         axis = torch.linspace(-1, 1, SIDE)
-        places = torch.stack(torch.meshgrid(axis, axis, indexing="ij"))[None]
-        self.register_buffer("places", places, persistent=False)
+        coordinates = torch.stack(torch.meshgrid(axis, axis, indexing="ij"))[None]
+        self.register_buffer("coordinates", coordinates, persistent=False)
 
     def forward(self, faces: Tensor) -> Tensor:
         """Map faces (N, 3, 48, 48) in [0, 1] to logits (N, 48, 48)."""
-        x = torch.cat([faces, self.places.expand(len(faces), -1, -1, -1)], 1)
-        seen = []
+        x = torch.cat([faces, self.coordinates.expand(len(faces), -1, -1, -1)], 1)
+        skips = []
         for level in self.down:
             x = level(x)
-            seen.append(x)
-        x = self.bottom(seen.pop())
+            skips.append(x)
+        x = self.bottom(skips.pop())
         for level in self.up:
             x = F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
-            x = level(torch.cat([x, seen.pop()], 1))
+            x = level(torch.cat([x, skips.pop()], 1))
         return cast(Tensor, self.last(x)[:, 0])
 
 

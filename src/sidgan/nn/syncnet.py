@@ -1,11 +1,11 @@
-"""The audio-visual synchronisation experts, which say whether a mouth and a sound belong together (Sec. 3.3.1).
+"""The audio-visual synchronisation experts, which judge whether a mouth and a sound belong together (Sec. 3.3.1).
 
-Both kinds have the same convolutions, so that one's weights fit the other::
+There are two kinds::
 
-    vanilla  strided convolutions, zero padding, a last kernel as large as what is left of the picture
+    vanilla  strided convolutions, zero padding, a last kernel as large as the remaining feature map
     aps      stride-1 convolutions + adaptive polyphase sampling, circular padding, mean over positions
 
-The second does not change its mind when the face moves by a pixel, which is what makes it usable as a loss.
+The embedding of the second does not change when the face shifts by a pixel, so it can serve as a loss.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Stage(NamedTuple):
 AUDIO_STAGES = (Stage(1, 3, (1, 1), 2), Stage(2, 3, (3, 1), 2), Stage(4, 3, (3, 3), 2), Stage(8, 3, (3, 2), 2))
 VIDEO_STAGES = (
     Stage(1, 7, (1, 1), 0),
-    Stage(2, 5, (1, 2), 2),  # the lower half of a face is twice as wide as it is high: make it square
+    Stage(2, 5, (1, 2), 2),  # the lower half of a face is twice as wide as high; this makes it square
     Stage(4, 3, (2, 2), 3),
     Stage(8, 3, (2, 2), 2),
     Stage(16, 3, (2, 2), 2),
@@ -43,14 +43,14 @@ VIDEO_STAGES = (
 
 
 class AudioEncoder(nn.Module):
-    """Mel windows to the audio feature f_A, which the sync expert compares and the generator listens to (Sec. 3.1).
+    """Mel windows to the audio feature f_A, an embedding for the sync expert and an input of the generator (Sec. 3.1).
 
     Args:
-        width: channels of the first stage, 32 at paper size; all others scale with it. f_A always has 512.
+        width: channels of the first stage, 32 at paper size; all others scale with it. f_A always has 512 values.
         blocks: fraction of the paper's residual units to keep.
         sampling: ``none``: strides only. ``freq``: strides along the mel axis become adaptive polyphase sampling,
-            strides in time stay. ``full``: both do; the feature then jumps when the sound moves by a fraction of a
-            frame, which a generator shows as jitter.
+            strides in time stay. ``full``: both do; the feature then jumps when the sound shifts by a fraction of a
+            frame, and a generator trained with it jitters.
     """
 
     def __init__(self, width: int = 32, blocks: float = 1.0, sampling: AudioSampling = "none") -> None:
@@ -62,20 +62,20 @@ class AudioEncoder(nn.Module):
             outputs = width * stage.multiple
             stride, adaptive = _split(stage.stride, sampling)
             units.append(ConvUnit(channels, outputs, stage.kernel, stride, stage.kernel // 2, sampling=adaptive))
-            units += [ConvUnit(outputs, outputs, 3, padding=1, residual=True) for _ in _kept(stage, blocks)]
+            units += [ConvUnit(outputs, outputs, 3, padding=1, residual=True) for _ in _residuals(stage, blocks)]
             channels = outputs
         self.units = nn.Sequential(*units, ConvUnit(channels, 2 * channels, 3))  # 3x3 left: no padding makes it 1x1
         self.head = nn.Conv2d(2 * channels, AUDIO_FEATURES, 1)
 
     def forward(self, mel: Tensor) -> Tensor:
-        """Map (B, 1, 80, 16) log-mel in [-4, 4] to f_A (B, 512), not normalised; of wider windows, the middle."""
+        """Map (B, 1, 80, 16) log-mel in [-4, 4] to f_A (B, 512), not normalised; wider windows are cropped to 16."""
         return self.head(self.units(middle(mel, MEL_STEPS))).flatten(1)
 
     def take_over(self, other: AudioEncoder) -> None:
-        """Hear as another encoder does from now on (Sec. 3.1).
+        """Copy the weights of another encoder (Sec. 3.1).
 
         Raises:
-            ConfigError: it has another shape.
+            ConfigError: its width, depth or sampling differ.
         """
         if self.settings != other.settings:
             raise ConfigError(
@@ -89,19 +89,19 @@ def middle(mel: Tensor, steps: int) -> Tensor:
     """The middle columns of mel windows (..., columns).
 
     Raises:
-        ValueError: they have fewer, or an odd number too many.
+        ValueError: they have fewer columns, or the surplus is odd.
     """
-    spare = mel.shape[-1] - steps
-    if spare < 0 or spare % 2:
+    surplus = mel.shape[-1] - steps
+    if surplus < 0 or surplus % 2:
         raise ValueError(f"{steps} columns cannot be the middle of {mel.shape[-1]}")
-    return mel[..., spare // 2 : spare // 2 + steps]
+    return mel[..., surplus // 2 : surplus // 2 + steps]
 
 
 class VideoEncoder(nn.Module):
-    """Five lower half faces to one feature; see `lower_half_windows` for the input.
+    """Five lower half faces to one embedding; see `lower_half_windows` for the input.
 
-    There is no activation after the last layer: with one, all features would start in the same orthant, where even
-    strangers are similar and no pair could be told apart (cosines near 1 everywhere).
+    There is no activation after the last layer: with one, all embeddings would start in the same orthant, where the
+    cosines of all pairs are near 1 and matching pairs cannot be distinguished from others.
     """
 
     def __init__(self, config: SyncNetConfig) -> None:
@@ -114,20 +114,20 @@ class VideoEncoder(nn.Module):
             outputs = config.width * stage.multiple
             adaptive = AdaptivePolyphase(stage.stride, config.lpf) if aps and stage.stride != (1, 1) else None
             stride = (1, 1) if aps else stage.stride
-            # The published vanilla network pads its 5x5 layer by one only; polyphase sampling needs the full size.
+            # The published vanilla network pads its 5x5 layer by 1 only; polyphase sampling needs "same" padding.
             padding = stage.kernel // 2 if aps or stage.kernel != 5 else 1
             units.append(
                 ConvUnit(channels, outputs, stage.kernel, stride, padding, circular=aps, sampling=adaptive),
             )
             units += [
                 ConvUnit(outputs, outputs, 3, padding=1, circular=aps, residual=True)
-                for _ in _kept(stage, config.blocks)
+                for _ in _residuals(stage, config.blocks)
             ]
             channels = outputs
         if aps:
             units.append(ConvUnit(channels, channels, 3, padding=1, circular=True))
         else:
-            units.append(ConvUnit(channels, channels, config.face // 32))  # 3x3 or 4x4 positions are left: see all
+            units.append(ConvUnit(channels, channels, config.face // 32))  # the kernel covers all 3x3 or 4x4 positions
         self.units = nn.Sequential(*units)
         self.head = nn.Conv2d(channels, AUDIO_FEATURES, 1)
 
@@ -135,19 +135,19 @@ class VideoEncoder(nn.Module):
         """Map (B, 15, face / 2, face) in [0, 1] to (B, 512), not normalised.
 
         Raises:
-            ValueError: other sizes; the strides would not divide them, and shift-invariance would silently be lost.
+            ValueError: another size; strides might not divide it, and shift-invariance would silently be lost.
         """
         if tuple(video.shape[2:]) != self.size:
             raise ValueError(f"this expert sees windows of {self.size} px, not {tuple(video.shape[2:])}")
-        # The mean over positions removes what is left of a shift. The vanilla network has one position.
+        # The mean over positions makes shift equivariance shift invariance. The vanilla network has one position.
         return self.head(self.units(video).mean((2, 3), keepdim=True)).flatten(1)
 
 
 class SyncNet(nn.Module):
-    """An expert: the cosine between what is seen and what is heard.
+    """A sync expert: the cosine similarity between the embeddings of mouth and sound.
 
     Attributes:
-        audio: its `AudioEncoder`, which a generator of the same ``audio_width`` takes over.
+        audio: its `AudioEncoder`, whose weights a generator of the same ``audio_width`` takes over.
         video: its `VideoEncoder`.
     """
 
@@ -171,11 +171,11 @@ class SyncNet(nn.Module):
 
 
 def lower_half_windows(faces: Tensor, face: int = 128) -> Tensor:
-    """What an expert sees of five face crops, at whatever resolution they were made (Eq. 2).
+    """The expert's input from five face crops of any resolution (Eq. 2).
 
     Larger crops are averaged down. Where ``face`` divides S this is a mean over blocks, so that a shift by whole
-    blocks stays a shift by whole pixels, and no pattern finer than a block can please the expert. Smaller crops are
-    enlarged bilinearly.
+    blocks stays a shift by whole pixels, and patterns finer than a block cannot influence the expert. Smaller crops
+    are enlarged bilinearly.
 
     Args:
         faces: (B, 5, 3, S, S) in [0, 1].
@@ -188,7 +188,7 @@ def lower_half_windows(faces: Tensor, face: int = 128) -> Tensor:
 
 
 def at_expert_size(halves: Tensor, face: int) -> Tensor:
-    """Lower halves (B, 15, S / 2, S) of face crops as an expert of size ``face`` sees them: (B, 15, face / 2, face)."""
+    """Resize lower halves (B, 15, S / 2, S) of face crops to the expert's input size: (B, 15, face / 2, face)."""
     size = halves.shape[-1]
     if size == face:
         return halves
@@ -197,12 +197,12 @@ def at_expert_size(halves: Tensor, face: int) -> Tensor:
     return F.interpolate(halves, (face // 2, face), mode="bilinear", align_corners=False)
 
 
-def _kept(stage: Stage, blocks: float) -> range:
+def _residuals(stage: Stage, blocks: float) -> range:
     return range(round(stage.residuals * blocks))
 
 
 def _split(stride: tuple[int, int], sampling: AudioSampling) -> tuple[tuple[int, int], AdaptivePolyphase | None]:
-    """Share a stride between the convolution and the adaptive sampling that follows it."""
+    """Divide a stride between the convolution and the adaptive sampling that follows it."""
     rows, columns = stride
     if sampling == "none" or stride == (1, 1):
         return stride, None

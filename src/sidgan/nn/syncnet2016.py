@@ -1,7 +1,7 @@
-"""The published judge of synchronisation, whose embeddings LSE-D and LSE-C compare (the paper's Tables 1 and 2).
+"""The published SyncNet, on whose embeddings the metrics LSE-D and LSE-C are based (the paper's Tables 1 and 2).
 
-Chung & Zisserman's SyncNet ("Out of time: automated lip sync in the wild", 2016). It is here to be loaded, not to be
-trained; the expert that the generator learns from is `sidgan.nn.SyncNet`.
+Chung & Zisserman, "Out of time: automated lip sync in the wild", 2016. It is used for evaluation with published
+weights and is not trained here; the expert that the generator is trained with is `sidgan.nn.SyncNet`.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 from sidgan.errors import CheckpointError
 
-FACE = 224  #: px, side of the faces it looks at
-FRAMES, CEPSTRA, COLUMNS = 5, 13, 20  #: of a window: pictures; cepstra and their columns, 0.2 s
-FEATURES = 1024
+FACE = 224  #: px, side of its face crops
+FRAMES, CEPSTRA, COLUMNS = 5, 13, 20  #: of a 0.2 s window: frames; cepstral coefficients and their time steps
+FEATURES = 1024  #: values of an embedding
 
-#: Convolutions in order: channels, kernel, stride, padding; after it a pooling's kernel, stride, padding, or none.
+#: One row per convolution: channels, kernel, stride, padding, and kernel, stride and padding of the pooling after it.
 Layer = tuple[int, tuple[int, ...], int | tuple[int, ...], int | tuple[int, ...], tuple[tuple[int, ...], ...] | None]
 VIDEO: tuple[Layer, ...] = (
     (96, (5, 7, 7), (1, 2, 2), 0, ((1, 3, 3), (1, 2, 2), (0, 0, 0))),
@@ -37,20 +37,20 @@ AUDIO: tuple[Layer, ...] = (
 
 
 class SyncNet2016(nn.Module):
-    """Embeds mouths and sounds so that those that belong together lie close.
+    """Embeds mouths and sounds so that matching pairs are close.
 
     Modules are named as in the published weights, ``syncnet_v2.model``.
 
     Args:
-        state: weights. Without them they are random and the network is a stand-in of the same shape.
+        state: weights. Without them, the weights are random and the network only serves tests of shape and speed.
 
     Attributes:
-        published: the weights are the published ones, as their digest says (`sidgan.metrics.load_lag_expert`). Only
-            then may a number made with it be called LSE-D or LSE-C.
-        sha256: of the file they came from; empty where there was none.
+        published: whether the weights are the published ones, by their digest (`sidgan.metrics.load_lag_expert`). Only
+            then may figures computed with it be called LSE-D or LSE-C.
+        sha256: digest of the weights file; empty without one.
 
     Raises:
-        CheckpointError: weights of another network.
+        CheckpointError: the weights are of another network.
     """
 
     def __init__(self, state: Mapping[str, Tensor] | None = None) -> None:
@@ -71,27 +71,27 @@ class SyncNet2016(nn.Module):
         return self.netfcaud(self.netcnnaud(cepstra).flatten(1))
 
     def _load(self, state: Mapping[str, Tensor]) -> None:
-        mine = self.state_dict()
-        counters = {name for name in mine if name.endswith("num_batches_tracked")}  # older files have none
-        wrong = [k for k in mine if k not in counters and (k not in state or state[k].shape != mine[k].shape)]
+        own = self.state_dict()
+        counters = {name for name in own if name.endswith("num_batches_tracked")}  # older files lack these
+        wrong = [k for k in own if k not in counters and (k not in state or state[k].shape != own[k].shape)]
         if wrong:
             raise CheckpointError(
                 f"these are not the weights of SyncNet: '{wrong[0]}' is missing or of another shape"
             )
-        self.load_state_dict({k: state.get(k, v) for k, v in mine.items()})
+        self.load_state_dict({k: state.get(k, v) for k, v in own.items()})
 
 
 def _convolutions(channels: int, layers: tuple[Layer, ...]) -> nn.Sequential:
-    """Each layer is a convolution, batch normalisation, ReLU and, where the table has one, a maximum pooling."""
-    flat = len(layers[0][1]) == 2
-    conv: type[nn.Module] = nn.Conv2d if flat else nn.Conv3d
-    norm: type[nn.Module] = nn.BatchNorm2d if flat else nn.BatchNorm3d
-    pool: type[nn.Module] = nn.MaxPool2d if flat else nn.MaxPool3d
+    """Build each row as convolution, batch normalisation, ReLU and, where the row has one, max pooling."""
+    planar = len(layers[0][1]) == 2
+    conv: type[nn.Module] = nn.Conv2d if planar else nn.Conv3d
+    norm: type[nn.Module] = nn.BatchNorm2d if planar else nn.BatchNorm3d
+    pool: type[nn.Module] = nn.MaxPool2d if planar else nn.MaxPool3d
     modules: list[nn.Module] = []
-    for before, (outputs, kernel, stride, padding, pooling) in zip(
+    for inputs, (outputs, kernel, stride, padding, pooling) in zip(
         (channels, *(layer[0] for layer in layers)), layers, strict=False
     ):
-        modules += [conv(before, outputs, kernel, stride, padding), norm(outputs), nn.ReLU()]
+        modules += [conv(inputs, outputs, kernel, stride, padding), norm(outputs), nn.ReLU()]
         if pooling is not None:
             modules.append(pool(*pooling))
     return nn.Sequential(*modules)

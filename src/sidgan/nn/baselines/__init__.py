@@ -1,4 +1,4 @@
-"""The systems that the paper compares itself with (Sec. 4), each as a generator that is trained and used like ours."""
+"""The systems that the paper compares with (Sec. 4), each as a generator that is trained and used like ours."""
 
 from sidgan.config import GeneratorConfig
 from sidgan.nn.baselines.base import Baseline
@@ -14,7 +14,7 @@ KINDS: dict[str, type[Generator]] = {
 
 
 def build(config: GeneratorConfig) -> Generator:
-    """A new generator of the kind that a config names."""
+    """A new generator of the config's ``kind``."""
     return KINDS[config.kind](config)
 
 

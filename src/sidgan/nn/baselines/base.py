@@ -1,4 +1,4 @@
-"""What the compared systems share: the interface of our generator, behind which nobody need know which one it is."""
+"""Base class of the compared systems, which gives them the interface of our generator."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ from sidgan.nn.syncnet import AudioEncoder
 
 
 class Baseline(Generator):
-    """A generator of one output, that sees one reference picture and learns to hear together with the rest.
+    """A generator with one output and one reference picture, whose audio encoder is trained with the rest.
 
     Args:
         config: its ``kind`` names the system.
-        heard: features of a sound, of which ``usual`` keeps the average.
+        audio_features: size of the audio feature, of which ``usual`` is the running mean.
     """
 
-    def __init__(self, config: GeneratorConfig, heard: int) -> None:
-        nn.Module.__init__(self)  # it behaves as a Generator, but has none of its layers
+    def __init__(self, config: GeneratorConfig, audio_features: int) -> None:
+        nn.Module.__init__(self)  # not `Generator.__init__`: it has the same interface, but none of its layers
         self.config = config
-        self.register_buffer("usual", torch.zeros(heard))
+        self.register_buffer("usual", torch.zeros(audio_features))
         self.emphasis = 1.0
         self._audio_frozen = False
 
     @property
     def ears(self) -> AudioEncoder | None:
-        """None that an expert's could replace."""
+        """``None``, as no expert has an audio encoder of the same shape."""
         return None
 
     def freeze_audio(self, frozen: bool = True) -> None:
-        """Nothing: what hears is learnt."""
+        """Do nothing: the audio encoder is always trained."""
 
     def recompute(self, blocks: int) -> None:
-        """Nothing: all activations are kept."""
+        """Do nothing: gradient checkpointing is not supported."""
 
     def encode_reference(self, reference: Tensor) -> dict[int, Tensor]:
-        """The pictures themselves, (M, 3, S, S) or (M, K, 3, S, S) in [0, 1]; of K, the first is looked at."""
+        """The references themselves, (M, 3, S, S) or (M, K, 3, S, S) in [0, 1]; only the first of K is used."""
         pictures = reference if reference.dim() == 5 else reference[:, None]
         if pictures.shape[-1] != self.config.size:
             raise ValueError(f"this generator sees {self.config.size} px, not {pictures.shape[-1]}")
@@ -56,19 +56,19 @@ class Baseline(Generator):
         sharp: Tensor | None = None,
         finest: bool = False,
     ) -> dict[int, Tensor]:
-        """Draw faces (N, 3, S, S); see `Generator.decode`. Where references lie does not matter here."""
+        """Draw faces (N, 3, S, S); see `Generator.decode`. ``placed`` and ``finest`` have no effect."""
         self._checked(query, level, sharp)
         if fade is not None:
             raise ValueError("the only output has nothing to fade from")
         return {self.config.size: self.draw(query, features, mel).float()}
 
     def draw(self, query: Tensor, features: Features, mel: Tensor) -> Tensor:
-        """Faces (N, 3, S, S) in [0, 1] of queries (N, 3, S, S), what `encode_reference` gave, and mel windows."""
+        """Faces (N, 3, S, S) in [0, 1] from queries (N, 3, S, S), features of `encode_reference`, and mel windows."""
         raise NotImplementedError
 
 
 def first(features: Mapping[int, Tensor], key: int, count: int) -> Tensor:
-    """(N, ...) what is kept under ``key`` of each query's first reference, of (M, K, ...) for M persons."""
+    """Features (N, ...) of each query's first reference, from ``features[key]`` (M, K, ...) of M people."""
     found = features[key][:, 0]
     if count % len(found):
         raise ValueError(f"{len(found)} references cannot be shared evenly by {count} queries")
@@ -76,6 +76,6 @@ def first(features: Mapping[int, Tensor], key: int, count: int) -> Tensor:
 
 
 def upper_half(query: Tensor) -> Tensor:
-    """Queries (N, 3, S, S) with everything below the middle hidden, whatever their masks hide."""
+    """Queries (N, 3, S, S) with the whole lower half blacked out, whatever their masks hide."""
     seen = query[:, :, : query.shape[-2] // 2]
     return torch.cat([seen, torch.zeros_like(query[:, :, seen.shape[-2] :])], 2)

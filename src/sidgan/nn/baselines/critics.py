@@ -1,4 +1,4 @@
-"""The discriminators of the compared systems. All scores are near 1 where pictures look real, near 0 where not."""
+"""The discriminators of the compared systems. Their scores are near 1 for real pictures, near 0 for generated ones."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from sidgan.nn.discriminator import Discriminator
 from sidgan.nn.layers import SLOPE
 from sidgan.nn.syncnet import middle
 
-SCALES = 2  #: of PC-AVS's: the picture, and its half
-WIDE = 3  #: first layers of Wav2Lip's that have 5x5 kernels
+SCALES = 2  #: discriminators of PC-AVS: at full and at half resolution
+WIDE = 3  #: number of first layers with 5x5 kernels in Wav2Lip's discriminator
 
 
 class HalfCritic(nn.Module):
-    """Wav2Lip's: is the lower half of a face real. It never hears.
+    """Wav2Lip's visual discriminator: is the lower half of a face real. It does not use the sound.
 
-    ``layers`` halvings of the width, the first of which leaves the height, end in a square of one number.
+    ``layers`` strided convolutions halve the width and, except for the first, the height; a last kernel covers the
+    remaining square.
     """
 
     def __init__(self, config: DiscriminatorConfig, size: int) -> None:
@@ -45,7 +46,7 @@ class HalfCritic(nn.Module):
 
 
 class SoundCritic(nn.Module):
-    """LipGAN's: do a face and a sound belong together. A real face with a wrong sound is as bad as a drawn one."""
+    """LipGAN's discriminator: do a face and a sound match. Real faces with a wrong sound count as generated ones."""
 
     def __init__(self, config: DiscriminatorConfig, size: int) -> None:
         super().__init__()
@@ -53,13 +54,13 @@ class SoundCritic(nn.Module):
         channels = 3
         for i in range(config.layers):
             outputs = min(config.cmax, config.base << i)
-            face.append(_Normed(channels, outputs, (7, 5)[i] if i < 2 else 3, (2, 2)))
+            face.append(_Unit(channels, outputs, (7, 5)[i] if i < 2 else 3, (2, 2)))
             channels = outputs
         self.face = nn.Sequential(*face, nn.Conv2d(channels, config.cmax, math.ceil(size / 2**config.layers)))
         sound: list[nn.Module] = []
         channels = 1
         for multiple, stride in AUDIO:
-            sound.append(_Normed(channels, config.base * multiple, 3, stride))
+            sound.append(_Unit(channels, config.base * multiple, 3, stride))
             channels = config.base * multiple
         self.sound = nn.Sequential(*sound, nn.Conv2d(channels, config.cmax, 3))
 
@@ -71,7 +72,7 @@ class SoundCritic(nn.Module):
         return 1 - ((face - sound).square().sum(1, keepdim=True) + 1e-8).sqrt()
 
 
-class _Normed(nn.Module):
+class _Unit(nn.Module):
     """Convolution, instance normalisation, leaky ReLU."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: tuple[int, int]) -> None:
@@ -84,14 +85,14 @@ class _Normed(nn.Module):
 
 
 class ScaleCritic(nn.Module):
-    """PC-AVS's: patches of the picture and of its half, by discriminators of their own."""
+    """PC-AVS's discriminators: one for patches at full resolution, one at half resolution."""
 
     def __init__(self, config: DiscriminatorConfig) -> None:
         super().__init__()
         self.scales = nn.ModuleList(Discriminator(config) for _ in range(SCALES))
 
     def forward(self, image: Tensor, mel: Tensor | None = None) -> Tensor:
-        """Map (N, 3, S, S) in [0, 1] to scores (N, 2, H, W); those of coarser patches are repeated, to weigh alike."""
+        """Map (N, 3, S, S) in [0, 1] to scores (N, 2, H, W); coarser scores are repeated, for equal weights."""
         scores: list[Tensor] = []
         for critic in self.scales:
             scores.append(critic(image))
@@ -101,7 +102,7 @@ class ScaleCritic(nn.Module):
 
 
 def critic(config: DiscriminatorConfig, size: int) -> nn.Module:
-    """The discriminator of a config for pictures of ``size`` px; each maps pictures and mel windows to scores."""
+    """The discriminator of a config for pictures of ``size`` px; it maps pictures and mel windows to scores."""
     if config.kind == "half":
         return HalfCritic(config, size)
     if config.kind == "sound":
@@ -110,14 +111,14 @@ def critic(config: DiscriminatorConfig, size: int) -> nn.Module:
 
 
 class Critics(nn.ModuleDict):
-    """The discriminators of a training by level; one forward for all, as distributed training wants it."""
+    """All discriminators of a training run, by level, in one module with one forward, as DDP requires."""
 
     def __init__(self, config: CriticsConfig) -> None:
         super().__init__({str(level): critic(one, level) for level, one in config.levels.items()})
         self.config = config
 
     def take_over(self, others: Critics) -> None:
-        """Begin with the weights of others, at levels where they are of the same settings."""
+        """Copy the weights of ``others`` at levels with the same settings."""
         for level, settings in self.config.levels.items():
             if others.config.levels.get(level) == settings:
                 self[str(level)].load_state_dict(others[str(level)].state_dict())

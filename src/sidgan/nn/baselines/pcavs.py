@@ -1,15 +1,16 @@
-"""PC-AVS: a face out of three codes (Zhou et al., "Pose-Controllable Talking Face Generation", 2021).
+"""PC-AVS: generates a face from three codes (Zhou et al., "Pose-Controllable Talking Face Generation", 2021).
 
 ::
 
     reference ─ ResNeXt-50 ─ identity, 2048 ───────────────────────┐
     query, unmasked ─ ResNet ─ 512 ┬─ pose, 12 ────────────────────┼─▶ modulated convolutions (`synthesis`) ─▶ picture
-                                   └─ what lips say, 512 ┐         │
-    mel ─ ResNet-34 with gates ─────── what is said, 512 ┴─ 500 ───┘
+                                   └─ lip feature, 512 ──┐         │
+    mel ─ ResNet-34 with gates ────── audio feature, 512 ┴─ 500 ───┘
 
-No map is passed on beside the codes, and a pose of 12 numbers leaves no room for a mouth. What lips say is only read in
-training, where it must be found by what is said, and the other way round (`sidgan.losses.content_loss`). In training
-queries are also disguised, so that what a person looks like is not found in them.
+There are no skip connections beside the codes, and a pose code of 12 numbers is too small to describe a mouth. The lip
+feature is used in training only, where a contrastive loss brings it and the audio feature together
+(`sidgan.losses.content_loss`). In training, colours and proportions of the queries are changed at random, so that they
+do not reveal the identity.
 """
 
 from __future__ import annotations
@@ -24,14 +25,14 @@ from sidgan.nn.baselines.synthesis import Synthesis
 from sidgan.nn.generator import Features
 from sidgan.nn.syncnet import middle
 
-POSE = 12  #: numbers of the pose code: as many as a rotation, a shift and a scale have
-IDENTITY = 1  #: key of the identity codes among a reference's features
+POSE = 12  #: size of the pose code, enough for a rotation, a translation and a scale
+IDENTITY = 1  #: key of the identity codes in a reference's `Features`
 STAGES = (3, 4, 6, 3)  #: blocks of ResNeXt-50 and of the audio encoder
-TINT, STRETCH = 0.2, 0.1  #: by how much colours are scaled, and sides stretched, in a disguise
+TINT, STRETCH = 0.2, 0.1  #: largest relative change of colours and of side lengths in `augmented`
 
 
 class Residual(nn.Module):
-    """What a network of residual blocks repeats: its layers beside an identity, or a projection where shapes change."""
+    """A residual block: layers, and a shortcut that is the identity, or a projection where shapes change."""
 
     def __init__(self, layers: nn.Module, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
@@ -42,13 +43,13 @@ class Residual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, inputs, H, W) to (N, outputs, H / stride, W / stride)."""
-        # Not a 1x1 convolution with a stride: oneDNN's backward writes astray in some with few channels.
-        beside = x if self.downsample is None else self.downsample(x[:, :, :: self._stride, :: self._stride])
-        return torch.relu(self.layers(x) + beside)
+        # Not a strided 1x1 convolution: with few channels, oneDNN's backward pass of some corrupts memory.
+        shortcut = x if self.downsample is None else self.downsample(x[:, :, :: self._stride, :: self._stride])
+        return torch.relu(self.layers(x) + shortcut)
 
 
 class Gate(nn.Module):
-    """Squeeze and excitation: each channel is scaled by what all of them say on average."""
+    """Squeeze and excitation: scales each channel by a factor predicted from the means of all channels."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -99,7 +100,7 @@ def identity_encoder(cmax: int) -> nn.Sequential:
 
 
 def other_encoder(cmax: int) -> nn.Sequential:
-    """(N, 3, S, S) in [0, 1] -> (N, cmax), all but the identity: ResNet-18 at ``cmax`` 512, without its classifier."""
+    """(N, 3, S, S) in [0, 1] -> (N, cmax), for pose and lips: ResNet-18 at ``cmax`` 512, without its classifier."""
     layers, channels = _stem(3, cmax // 8), cmax // 8
     for stage in range(4):
         outputs = (cmax // 8) << stage
@@ -109,7 +110,7 @@ def other_encoder(cmax: int) -> nn.Sequential:
 
 
 def audio_encoder(width: int, outputs: int) -> nn.Sequential:
-    """Mel windows (N, 1, 80, 16) -> (N, outputs): a ResNet-34 of ``width`` to 8 ``width`` channels with gates."""
+    """Mel windows (N, 1, 80, 16) -> (N, outputs): a ResNet-34 with gates and ``width`` to 8 ``width`` channels."""
     layers, channels = _unit(1, width, 3), width
     for stage, count in enumerate(STAGES):
         for i in range(count):
@@ -119,7 +120,7 @@ def audio_encoder(width: int, outputs: int) -> nn.Sequential:
 
 
 def _mapping(width: int, outputs: int | None = None) -> nn.Sequential:
-    """Into a space of its own; with ``outputs``, on into the code."""
+    """An MLP of two layers (N, width) -> (N, width); with ``outputs``, a third one to (N, outputs)."""
     code = [] if outputs is None else [nn.ReLU(inplace=True), nn.Linear(width, outputs)]
     return nn.Sequential(nn.Linear(width, width), nn.ReLU(inplace=True), nn.Linear(width, width), *code)
 
@@ -141,11 +142,11 @@ class PCAVS(Baseline):
 
     @property
     def read(self) -> tuple[Tensor, Tensor] | None:
-        """(N, cmax) each: what the last pass in training read from lips, and what it heard."""
+        """Lip and audio features, (N, cmax) each, of the last training pass."""
         return self._read
 
     def encode_reference(self, reference: Tensor) -> dict[int, Tensor]:
-        """The pictures, and the identity code (M, K, 4 cmax) of each."""
+        """The references, and the identity code (M, K, 4 cmax) of each."""
         kept = super().encode_reference(reference)
         (pictures,) = kept.values()
         return {**kept, IDENTITY: self.identity(pictures.flatten(0, 1)).unflatten(0, pictures.shape[:2])}
@@ -153,19 +154,19 @@ class PCAVS(Baseline):
     def draw(self, query: Tensor, features: Features, mel: Tensor) -> Tensor:
         """Faces (N, 3, S, S) in [0, 1] in the pose of the queries, which are not masked."""
         learning = self.training and torch.is_grad_enabled()
-        seen = self.other(disguised(query) if learning else query)
-        heard = self.hearing(middle(mel, MEL_STEPS))
-        self._read = (self.lips(seen), heard) if learning else None
-        content = self.content(self._emphasised(heard))
-        return self.synthesis(torch.cat([first(features, IDENTITY, len(query)), content, self.pose(seen)], 1))
+        face = self.other(augmented(query) if learning else query)
+        audio = self.hearing(middle(mel, MEL_STEPS))
+        self._read = (self.lips(face), audio) if learning else None
+        content = self.content(self._emphasised(audio))
+        return self.synthesis(torch.cat([first(features, IDENTITY, len(query)), content, self.pose(face)], 1))
 
 
-def disguised(images: Tensor) -> Tensor:
-    """Faces (N, 3, S, S) in other colours and of other proportions, in the same pose and with the same mouths."""
+def augmented(images: Tensor) -> Tensor:
+    """Faces (N, 3, S, S) with random colours and proportions, in the same pose and with the same mouths."""
     count = len(images)
-    chance = torch.rand(count, 5).to(images.device)  # on the CPU, whose state a run keeps
-    tint = 1 + TINT * (2 * chance[:, :3, None, None] - 1)
-    stretch = torch.diag_embed(1 + STRETCH * (2 * chance[:, 3:] - 1))
-    where = F.affine_grid(F.pad(stretch, (0, 1)), list(images.shape), align_corners=False)
-    bent = F.grid_sample(images.float(), where, padding_mode="border", align_corners=False)
-    return (bent * tint).clamp(0, 1).to(images.dtype)
+    random = torch.rand(count, 5).to(images.device)  # of the CPU's generator, whose state is saved with a run
+    tint = 1 + TINT * (2 * random[:, :3, None, None] - 1)
+    stretch = torch.diag_embed(1 + STRETCH * (2 * random[:, 3:] - 1))
+    grid = F.affine_grid(F.pad(stretch, (0, 1)), list(images.shape), align_corners=False)
+    stretched = F.grid_sample(images.float(), grid, padding_mode="border", align_corners=False)
+    return (stretched * tint).clamp(0, 1).to(images.dtype)

@@ -1,7 +1,8 @@
-"""Pictures out of one code: modulated convolutions (Karras et al., "Analyzing and Improving ... StyleGAN", 2020).
+"""StyleGAN2's synthesis network: a picture from one code (Karras et al., "Analyzing and Improving ... StyleGAN", 2020).
 
-Every convolution scales its input channels as the code says, and its outputs back to unit variance. Each resolution
-adds to a picture, which is enlarged on the way. Modules are named as in PC-AVS's published generator.
+The code predicts a scale for each input channel of every convolution (modulation); outputs are scaled back to unit
+variance (demodulation). Each resolution adds an RGB image to the enlarged sum of the coarser ones. Modules are named as
+in PC-AVS's published generator.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ from torch import Tensor, nn
 from sidgan.config import GeneratorConfig
 from sidgan.nn.layers import SLOPE
 
-TAPS = (1.0, 3.0, 3.0, 1.0)  #: of the low-pass after every doubling
+TAPS = (1.0, 3.0, 3.0, 1.0)  #: of the low-pass filter after every upsampling by 2
 GAIN = math.sqrt(2)  #: of activations, to keep the variance
 
 
-class Scaled(nn.Module):
-    """A linear map whose weights are stored at unit variance and scaled when used, so that all learn alike."""
+class EqualLinear(nn.Module):
+    """A linear layer with equalised learning rate: weights are stored at unit variance and scaled when used."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -32,40 +33,42 @@ class Scaled(nn.Module):
         return F.linear(x, self.weight / math.sqrt(x.shape[1]), self.bias)
 
 
-class Modulated(nn.Module):
-    """A convolution under a code.
+class ModulatedConv(nn.Module):
+    """A convolution that is modulated by a code.
 
     Args:
-        inputs, outputs: channels. kernel: side. code: numbers in it.
-        doubles: makes maps twice as large.
-        demodulated: scales outputs back to unit variance.
+        inputs, outputs: channels.
+        kernel: side of the kernel.
+        code: size of the code.
+        upsample: enlarge maps by 2.
+        demodulate: scale outputs back to unit variance.
     """
 
     def __init__(
-        self, inputs: int, outputs: int, kernel: int, code: int, *, doubles: bool = False, demodulated: bool = True
+        self, inputs: int, outputs: int, kernel: int, code: int, *, upsample: bool = False, demodulate: bool = True
     ) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(outputs, inputs, kernel, kernel))
-        self.modulation = Scaled(code, inputs)
-        self._doubles, self._demodulated = doubles, demodulated
+        self.modulation = EqualLinear(code, inputs)
+        self._upsample, self._demodulate = upsample, demodulate
 
     def forward(self, x: Tensor, code: Tensor) -> Tensor:
         """Map (N, inputs, r, r) and codes (N, C) to (N, outputs, r, r), or (N, outputs, 2 r, 2 r)."""
         weight = self.weight / math.sqrt(self.weight[0].numel())
         style = self.modulation(code)
-        x = x * style[:, :, None, None].to(x.dtype)  # the same as scaling the weights anew for every sample
-        if self._doubles:
-            x = _blurred(F.conv_transpose2d(x, weight.transpose(0, 1), stride=2))
+        x = x * style[:, :, None, None].to(x.dtype)  # equivalent to scaling the weights separately for every sample
+        if self._upsample:
+            x = _filtered(F.conv_transpose2d(x, weight.transpose(0, 1), stride=2))
         else:
             x = F.conv2d(x, weight, padding=weight.shape[-1] // 2)
-        if not self._demodulated:
+        if not self._demodulate:
             return x
         variance = style.float().square() @ weight.float().square().sum((2, 3)).T
         return x * (variance + 1e-8).rsqrt()[:, :, None, None].to(x.dtype)
 
 
 class Noise(nn.Module):
-    """A learnt amount of a pattern."""
+    """Adds noise with a learnt strength."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -76,7 +79,7 @@ class Noise(nn.Module):
         return x + self.weight * pattern
 
 
-class Active(nn.Module):
+class BiasActivation(nn.Module):
     """A bias and a leaky ReLU that keeps the variance."""
 
     def __init__(self, channels: int) -> None:
@@ -88,35 +91,35 @@ class Active(nn.Module):
         return GAIN * F.leaky_relu(x + self.bias, SLOPE)
 
 
-class Styled(nn.Module):
+class StyledConv(nn.Module):
     """A modulated 3x3 convolution, noise and activation."""
 
-    def __init__(self, inputs: int, outputs: int, code: int, *, doubles: bool = False) -> None:
+    def __init__(self, inputs: int, outputs: int, code: int, *, upsample: bool = False) -> None:
         super().__init__()
-        self.conv = Modulated(inputs, outputs, 3, code, doubles=doubles)
-        self.noise, self.activate = Noise(), Active(outputs)
+        self.conv = ModulatedConv(inputs, outputs, 3, code, upsample=upsample)
+        self.noise, self.activate = Noise(), BiasActivation(outputs)
 
     def forward(self, x: Tensor, code: Tensor, pattern: Tensor) -> Tensor:
-        """Map (N, inputs, r, r) to (N, outputs, R, R), R the pattern's side."""
+        """Map (N, inputs, r, r) and noise (1, 1, R, R) to (N, outputs, R, R), where R is r, or 2 r if upsampled."""
         return self.activate(self.noise(self.conv(x, code), pattern))
 
 
 class ToRGB(nn.Module):
-    """What a level adds to the picture."""
+    """Computes the RGB image of a level and adds it to the enlarged sum of the coarser levels."""
 
     def __init__(self, inputs: int, code: int) -> None:
         super().__init__()
-        self.conv = Modulated(inputs, 3, 1, code, demodulated=False)
+        self.conv = ModulatedConv(inputs, 3, 1, code, demodulate=False)
         self.bias = nn.Parameter(torch.zeros(1, 3, 1, 1))
 
     def forward(self, x: Tensor, code: Tensor, coarser: Tensor | None = None) -> Tensor:
-        """Map (N, inputs, r, r) and the picture so far (N, 3, r / 2, r / 2) to (N, 3, r, r)."""
+        """Map (N, inputs, r, r) and the coarser levels' image (N, 3, r / 2, r / 2) to (N, 3, r, r)."""
         own = self.conv(x, code) + self.bias
-        return own if coarser is None else own + _doubled(coarser)
+        return own if coarser is None else own + _upsampled(coarser)
 
 
 class Constant(nn.Module):
-    """The learnt map that everything begins with."""
+    """The learnt constant input of the synthesis network."""
 
     def __init__(self, channels: int, side: int) -> None:
         super().__init__()
@@ -124,13 +127,13 @@ class Constant(nn.Module):
 
 
 class Synthesis(nn.Module):
-    """Codes to pictures.
+    """Generates pictures from codes.
 
-    Patterns of noise are drawn once and kept with the weights, so that the same code always gives the same picture.
+    Noise is sampled once and stored with the weights, so that the same code always gives the same picture.
 
     Args:
-        config: ``size``, ``start``, and the channels of each level.
-        code: numbers in a code.
+        config: gives ``size``, ``start``, and the channels of each level.
+        code: size of a code.
     """
 
     def __init__(self, config: GeneratorConfig, code: int) -> None:
@@ -138,12 +141,12 @@ class Synthesis(nn.Module):
         coarsest, *finer = config.levels
         channels = config.channels(coarsest)
         self.input = Constant(channels, coarsest)
-        self.conv1 = Styled(channels, channels, code)
+        self.conv1 = StyledConv(channels, channels, code)
         self.to_rgb1 = ToRGB(channels, code)
         self.convs, self.to_rgbs, self.noises = nn.ModuleList(), nn.ModuleList(), nn.Module()
         for level in finer:
             outputs = config.channels(level)
-            self.convs += [Styled(channels, outputs, code, doubles=True), Styled(outputs, outputs, code)]
+            self.convs += [StyledConv(channels, outputs, code, upsample=True), StyledConv(outputs, outputs, code)]
             self.to_rgbs.append(ToRGB(outputs, code))
             channels = outputs
         for i, side in enumerate([coarsest, *(level for level in finer for _ in range(2))]):
@@ -162,16 +165,16 @@ class Synthesis(nn.Module):
 
 
 def _taps(like: Tensor) -> Tensor:
-    """(C, 1, 4, 4), the low-pass for each channel of (N, C, r, r); what it sums to makes up for zeros in between."""
+    """Depthwise low-pass kernel (C, 1, 4, 4) for (N, C, r, r); its sum of 4 compensates for the inserted zeros."""
     line = torch.tensor(TAPS, device=like.device, dtype=like.dtype)
     return (torch.outer(line, line) / 16).repeat(like.shape[1], 1, 1, 1)
 
 
-def _blurred(x: Tensor) -> Tensor:
-    """(N, C, 2 r + 1, 2 r + 1) of a transposed convolution -> (N, C, 2 r, 2 r)."""
+def _filtered(x: Tensor) -> Tensor:
+    """Low-pass filter the output (N, C, 2 r + 1, 2 r + 1) of a transposed convolution, to (N, C, 2 r, 2 r)."""
     return F.conv2d(x, _taps(x), padding=1, groups=x.shape[1])
 
 
-def _doubled(x: Tensor) -> Tensor:
-    """(N, C, r, r) -> (N, C, 2 r, 2 r), smoothly."""
+def _upsampled(x: Tensor) -> Tensor:
+    """Enlarge (N, C, r, r) to (N, C, 2 r, 2 r), with a low-pass filter."""
     return F.conv_transpose2d(x, _taps(x), stride=2, padding=1, groups=x.shape[1])

@@ -1,4 +1,4 @@
-"""Wav2Lip: one U-net whose middle is a sound (Prajwal et al., "A Lip Sync Expert Is All You Need", 2020).
+"""Wav2Lip: a U-Net with a sound at its bottleneck (Prajwal et al., "A Lip Sync Expert Is All You Need", 2020).
 
 ::
 
@@ -6,7 +6,7 @@
                             │    │    │    │    │   │   │      concatenated to the decoder's maps
     picture (3) ◀────────── 96 ◀ 48 ◀ 24 ◀ 12 ◀ 6 ◀ 3 ◀ 1 ◀ sound
 
-At 384 px, as the paper trains it anew, there are two more levels on top. Modules are named as in the published weights.
+The variant of 384 px, which the paper retrains, has two more levels. Modules are named as in the published weights.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from sidgan.nn.baselines.base import Baseline, first, upper_half
 from sidgan.nn.generator import PICTURE, Features
 from sidgan.nn.syncnet import middle
 
-ENCODER_RESIDUALS = (1, 2, 2, 3)  #: after each halving, from the coarsest on; 2 at all finer ones
+ENCODER_RESIDUALS = (1, 2, 2, 3)  #: residual units of the coarsest levels, coarsest first; 2 at finer levels
 #: Of the audio encoder: channels in units of the width, kernel, stride, padding, residual units.
 AUDIO = (
     (1, 3, (1, 1), 1, 2), (2, 3, (3, 1), 1, 2), (4, 3, (3, 3), 1, 2), (8, 3, (3, 2), 1, 1),
@@ -30,7 +30,7 @@ AUDIO = (
 
 
 class Unit(nn.Module):
-    """Convolution, plain or transposed, batch normalisation, the input added where wanted, ReLU."""
+    """Convolution (plain or transposed), batch normalisation, optional residual, ReLU."""
 
     def __init__(self, conv: nn.Conv2d | nn.ConvTranspose2d, residual: bool = False) -> None:
         super().__init__()
@@ -51,18 +51,18 @@ class Wav2Lip(Baseline):
     """The generator, of 96 px (``start`` 3, ``base`` 16, ``cmax`` 512) or any other size."""
 
     def __init__(self, config: GeneratorConfig) -> None:
-        heard = AUDIO[-1][0] * config.audio_width
-        super().__init__(config, heard)
+        audio_features = AUDIO[-1][0] * config.audio_width
+        super().__init__(config, audio_features)
         self.face_encoder_blocks = nn.ModuleList(_encoder(config))
         self.audio_encoder = nn.Sequential(*_audio(config.audio_width))
-        self.face_decoder_blocks = nn.ModuleList(_decoder(config, heard))
-        finest, hidden = _drawn(config, config.size) + config.base, 2 * config.base
+        self.face_decoder_blocks = nn.ModuleList(_decoder(config, audio_features))
+        finest, hidden = _decoder_channels(config, config.size) + config.base, 2 * config.base
         self.output_block = nn.Sequential(
             Unit(nn.Conv2d(finest, hidden, 3, padding=1)), nn.Conv2d(hidden, 3, 1), nn.Sigmoid()
         )
 
     def draw(self, query: Tensor, features: Features, mel: Tensor) -> Tensor:
-        """Faces (N, 3, S, S) in [0, 1]; of the queries only the upper half is seen, as in its paper."""
+        """Faces (N, 3, S, S) in [0, 1]; only the upper half of the queries is used, as in its paper."""
         x = torch.cat([upper_half(query), first(features, PICTURE, len(query))], 1)
         skips = []
         for block in self.face_encoder_blocks:
@@ -94,18 +94,22 @@ def _audio(width: int) -> list[Unit]:
     return units
 
 
-def _decoder(config: GeneratorConfig, heard: int) -> list[nn.Sequential]:
-    channels = _drawn(config, config.start)
+def _decoder(config: GeneratorConfig, audio_features: int) -> list[nn.Sequential]:
+    channels = _decoder_channels(config, config.start)
     up: nn.ConvTranspose2d = nn.ConvTranspose2d(2 * config.cmax, channels, config.start)
-    blocks = [nn.Sequential(Unit(nn.Conv2d(heard, config.cmax, 1))), nn.Sequential(Unit(up), *_residuals(channels, 1))]
+    first_block = nn.Sequential(Unit(nn.Conv2d(audio_features, config.cmax, 1)))
+    blocks = [first_block, nn.Sequential(Unit(up), *_residuals(channels, 1))]
     for coarser, level in itertools.pairwise(config.levels):
-        inputs, channels = channels + config.channels(coarser), _drawn(config, level)
+        inputs, channels = channels + config.channels(coarser), _decoder_channels(config, level)
         up = nn.ConvTranspose2d(inputs, channels, 3, 2, padding=1, output_padding=1)
         blocks.append(nn.Sequential(Unit(up), *_residuals(channels, 2)))
     return blocks
 
 
-def _drawn(config: GeneratorConfig, level: int) -> int:
-    """Channels of the decoder: four times the encoder's up to ``cmax``, but three times where that would just be it."""
+def _decoder_channels(config: GeneratorConfig, level: int) -> int:
+    """Channels of the decoder at a level, as published: 3 times the encoder's if 4 times is ``cmax``, else 4 times.
+
+    They are at most ``cmax``.
+    """
     channels = config.channels(level)
     return 3 * channels if 4 * channels == config.cmax else min(config.cmax, 4 * channels)
