@@ -14,6 +14,7 @@ import torch
 
 from sidgan import checkpoint, provenance
 from sidgan.adaptation.run import Adapted, AdaptReport, adapt_faces
+from sidgan.engine import choose_device
 from sidgan.errors import CheckpointError
 from sidgan.files import write_text, writing
 from sidgan.types import Show
@@ -33,10 +34,12 @@ def adapt_faces_once(folder: Path, video: Path, *, model: Path | str, minutes: f
         InputError: as `adapt_faces`.
         OutputError: the result cannot be written.
     """
+    weights = checkpoint.file_of(model)
+    critics = checkpoint.critics_file(weights)
     settings = {
         "version": __version__, "torch": torch.__version__, "video": provenance.digest_of(video), "minutes": minutes,
-        "model": provenance.digest_of(checkpoint.file_of(model)), "faces": faces, "device": device,
-        "tolerant": tolerant,
+        "model": provenance.digest_of(weights), "faces": faces, "tolerant": tolerant,
+        "critics": provenance.digest_of(critics) if critics.is_file() else None, "device": str(choose_device(device)),
     }  # fmt: skip
     place = folder / hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:16]
     found = _read(place)

@@ -283,11 +283,9 @@ def _adapt_one(
         train, held = [silenced(clip) for clip in train], silenced(held)
     best = _Best(Judge(held, hears, every, shown), base)
 
-    def report_progress(share: float, done: int, total: int) -> None:
-        progress(share, f"adapting face {material.number}: step {done} of about {total}")
-
     steps, spent = tune(base, train, minutes, config, hears=hears, device=device, seed=seed, look=best.add,
-                        progress=report_progress, rivals=rivals)  # fmt: skip
+                        progress=lambda done: progress(done, f"adapting face {material.number}"),
+                        rivals=rivals)  # fmt: skip
     chosen = best.chosen
     report = AdaptReport(
         face=material.number, place=material.place, sound=material.sound.verdict, evidence=material.sound.evidence,

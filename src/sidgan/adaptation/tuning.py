@@ -40,7 +40,7 @@ def tune(
     device: str,
     seed: int,
     look: Callable[[float, Generator], None],
-    progress: Callable[[float, int, int], None],
+    progress: Callable[[float], None],
     rivals: Critics | None = None,
 ) -> tuple[int, float]:
     """Train a copy of ``base`` on some clips.
@@ -52,7 +52,7 @@ def tune(
         hears: whether the clips' sound belongs to their pictures.
         look: called at each of ``config.looks`` with the share done and the weights to evaluate, on the CPU:
             ``config.part`` of the way from ``base`` to the averaged weights.
-        progress: called with the share done, the number of steps done, and the expected total.
+        progress: called with the share done.
         rivals: the critics that ``base`` was trained with.
 
     Returns:
@@ -84,7 +84,7 @@ def _averaged(task: GanTask, base: Generator, part: float) -> Generator:
 
 
 def _learn(
-    task: GanTask, minutes: float, config: AdaptConfig, progress: Callable[[float, int, int], None],
+    task: GanTask, minutes: float, config: AdaptConfig, progress: Callable[[float], None],
     look: Callable[[float], None],
 ) -> tuple[int, float]:  # fmt: skip
     """Train until the time is up or all steps are done; returns the number of steps, and the seconds spent on them."""
@@ -98,7 +98,7 @@ def _learn(
             steps = max(index, int(index * 60 * minutes / spent)) if spent < 60 * minutes else index
         share = index / steps if config.steps else min(1.0, spent / (60 * minutes))
         task.config = replace(task.config, loop=LoopConfig(steps=max(steps, 2)))  # for the learning-rate schedule
-        progress(share, index, steps)
+        progress(share)
         due = [at for at in pending if share >= at]
         pending = pending[len(due) :]
         if due:

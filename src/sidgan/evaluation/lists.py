@@ -80,7 +80,7 @@ def _splits_of(record: dict[str, Any], splits: Sequence[str]) -> list[str]:
 
 def avspeech(records: Records) -> Choice:
     """Up to 3,945 test clips whose YouTube ids are not used for training, drawn with seed 0."""
-    trained = {r.get("identity") for r in records if "train" in r["splits"]}
+    trained = {r.get("identity") for r in records if "train" in r["splits"]} - {None}
     free = [r for r in _tested(records) if r.get("identity") not in trained]
     picked = sorted(free, key=lambda r: rank(r["name"]))[:AVSPEECH_CLIPS]
     return Choice("avspeech", [(r, "test") for r in picked], notes=("our own draw, not the paper's clips",))

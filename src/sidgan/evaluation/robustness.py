@@ -26,7 +26,7 @@ from sidgan.config import FPS, SYNC_FRAMES, require
 from sidgan.data.dataset import PackedClip, person_of
 from sidgan.data.listing import ClipSource, rank
 from sidgan.data.packing import read_sound
-from sidgan.engine import choose_device
+from sidgan.engine import choose_device, is_device
 from sidgan.errors import DataError, counted
 from sidgan.evaluation import disturb, protocol
 from sidgan.evaluation.chart import draw
@@ -81,6 +81,7 @@ class RobustnessSettings:
         require(self.max_frames is None or self.max_frames > 2 * SHORTEST,
                 f"max_frames must be above {2 * SHORTEST}, not {self.max_frames}")  # fmt: skip
         require(self.clips is None or self.clips >= 1, f"clips must be at least 1, not {self.clips}")
+        require(is_device(self.device), f"device must be cpu, cuda or cuda:N, not {self.device}")
 
 
 @torch.no_grad()
@@ -211,7 +212,7 @@ def _sound(part: Part, root: Path) -> Sound:
     record = part.record
     if "source" not in record:
         raise DataError(f"{part.folder}/manifest.jsonl does not say from which files the clips came; {ADVICE}")
-    return Sound(source_of(record, root), record["start"], record["corrected"], record["frames"])
+    return Sound(source_of(record, root), record.get("start", 0.0), record.get("corrected", 0), record["frames"])
 
 
 @dataclass(frozen=True)

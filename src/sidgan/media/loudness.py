@@ -38,16 +38,18 @@ def _powers(path: Path) -> Iterator[float]:
     """K-weighted power of each step, the sum of both channels."""
     from scipy.signal import lfilter  # slow to import
 
-    states, left = [np.zeros((2, 2)), np.zeros((2, 2))], np.zeros((2, 0), np.float32)
+    steps, states, left = 0, [np.zeros((2, 2)), np.zeros((2, 2))], np.zeros((2, 0), np.float32)
     for samples in samples_from(path, RATE, "stereo"):
         weighted: Float = samples
         for k, (numerator, denominator) in enumerate((HEAD, LOW)):
             weighted, states[k] = lfilter(numerator, denominator, weighted, axis=1, zi=states[k])
         left = np.concatenate([left, weighted], 1)
         whole = left.shape[1] // STEP
+        steps += whole
         yield from np.square(left[:, : whole * STEP]).reshape(2, whole, STEP).mean(2).sum(0)
         left = left[:, whole * STEP :]
-    yield float(np.square(left).sum() / STEP)
+    if not steps:  # an incomplete step at the end does not count (BS.1770-5, Annex 1), unless there is nothing else
+        yield float(np.square(left).sum() / STEP)
 
 
 def _level(power: Float) -> Float:

@@ -208,12 +208,10 @@ def _settle_folder(plan: Plan) -> None:
     path = plan.out / "ablation.json"
     if path.is_file() and any(plan.out.glob("*/seed*/*")):  # settings without any run may be replaced
         before = json.loads(path.read_text(encoding="utf-8"))
-        shared = before["experts"].keys() & wanted["experts"].keys()  # a second expert may be added later
-        for settings in (before, wanted):
-            settings["experts"] = {kind: settings["experts"][kind] for kind in shared}
+        wanted["experts"] = before["experts"] | wanted["experts"]
+        before["experts"] = wanted["experts"] | before["experts"]  # a second expert may be added later, and then stays
         differs = next(differences(before, wanted), None)
         require(differs is None, f"{plan.out} holds runs made with other settings: {differs}; choose another --out")
-        return
     write_text(path, json.dumps(wanted, indent=1) + "\n")
 
 

@@ -248,6 +248,8 @@ def _resume(task: Task, path: Path) -> tuple[int, float]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise CheckpointError(f"{path} cannot be read ({type(error).__name__}); remove it to start again") from error
+    if not isinstance(state, dict) or not {"task", "torch_rng", "step", "seconds"} <= state.keys():
+        raise CheckpointError(f"{path} is not the state of a training; remove it to start again")
     task.restore(state["task"])
     torch.set_rng_state(state["torch_rng"])
     return int(state["step"]), float(state["seconds"])

@@ -131,9 +131,11 @@ class Queue:
             ).fetchone()  # fmt: skip
         return int(row[0])
 
-    def cancel(self, id: str, owner: str) -> bool:
+    def cancel(self, id: str, owner: str, limits: Limits) -> bool:
         """Cancel an unfinished job; its worker notices at the next heartbeat. Returns false if it is not unfinished."""
-        return self._change(id, owner, UNFINISHED, "state = 'cancelled', ended = ?, worker = null", (time.time(),))
+        now = time.time()
+        return self._change(id, owner, UNFINISHED, "state = 'cancelled', ended = ?, worker = null, expires = ?",
+                            (now, now + limits.keep * 3600))  # fmt: skip
 
     def retry(self, id: str, owner: str, limits: Limits) -> bool:
         """Queue a failed or cancelled job again, to be resumed; false if it is in another state.

@@ -180,8 +180,9 @@ class Store:
         with self.transaction() as db:
             if _used(db, id):
                 return False
-            db.execute("delete from file where id = ? and owner = ?", (id, owner))
-        shutil.rmtree(self.file_folder(id), ignore_errors=True)
+            deleted = db.execute("delete from file where id = ? and owner = ?", (id, owner)).rowcount
+        if deleted:
+            shutil.rmtree(self.file_folder(id), ignore_errors=True)
         return True
 
     # --------------------------------------------------------------------------------------------------------- expiry
