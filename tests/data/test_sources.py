@@ -87,6 +87,16 @@ def test_hdtf_reads_its_odd_lines(tmp_path: Path) -> None:
     assert skipped(listing, "bad") == ["HDTF_dataset/WRA_annotion_time.txt:1", "HDTF_dataset/WRA_annotion_time.txt:3"]
 
 
+def test_a_second_video_of_the_same_name_is_named(tmp_path: Path) -> None:
+    lists = {"RD_annotion_time.txt": "Radio1.mp4 00:00-01:00\n", "avspeech_test.csv": "abcdefghijk,1,2,0.5,0.5\n"}
+    copies = {f"{folder}/{name}.mp4": b"" for folder in ("cropped", "raw") for name in ("Radio1", "abcdefghijk_1_2")}
+    for source in ("hdtf", "avspeech"):
+        listing = read_source(source, tree(tmp_path, lists | copies))
+        assert [clip.path.parent.name for clip in listing.clips] == ["cropped"]
+        assert skipped(listing, "left out") == ["raw/Radio1.mp4", "raw/abcdefghijk_1_2.mp4"]
+        assert "cropped/Radio1.mp4 has the same name" in listing.skipped[0].what
+
+
 def test_hdtf_test_list_is_drawn_from_long_clips_alone(tmp_path: Path) -> None:
     seconds = {f"p{i}/v{i}_0": 20.0 + i % 40 for i in range(400)}
     names = hdtf_test(seconds)

@@ -584,6 +584,19 @@ def test_in_silence_the_mouth_can_stay_as_it_was_filmed(folder: Path, tmp_path: 
     assert (heard[0, :, 12:16] == audio.SILENCE).all()
 
 
+def test_a_face_that_is_refused_does_not_hide_that_the_voice_is_over(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = planned(folder, "a.wav", faces="all")
+    late = list(made.timeline)[40]  # 1.6 s, of a voice of 1 s
+    first, second = made.seen.by_frame[late.source]
+    refusals = {first: "turned away", second: None}
+    monkeypatch.setattr(type(first), "refusal", lambda person, index: refusals[person])
+    assert made.faces(late) == "voice is over"
+    refusals[second] = "too small"
+    assert made.faces(late) == "turned away"
+
+
 def test_where_a_voice_ends_the_filmed_mouth_comes_back_softly(folder: Path) -> None:
     made = planned(folder, "a.wav")  # 1 s of it, and 3.2 s of video
     shares = [found if isinstance(found, str) else found[0][1] for found in map(made.faces, list(made.timeline)[12:27])]

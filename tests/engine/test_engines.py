@@ -173,6 +173,13 @@ def test_a_missing_package_is_named(net, monkeypatch, kind, module, tmp_path):
     assert engine.used.startswith("torch"), "auto does without"
 
 
+def test_an_exported_model_without_an_engine_names_what_is_missing(exported, monkeypatch):
+    for kind, runtime in choice._RUNTIMES.items():
+        monkeypatch.setitem(choice._RUNTIMES, kind, dataclasses.replace(runtime, modules=("no_such",)))
+    with pytest.raises(SidganError, match=r"needs ONNX Runtime or OpenVINO; run: pip install 'sidgan\[onnx\]'"):
+        Engine(load(exported), kind="auto").encode_reference(material(64)[-1])
+
+
 def test_a_wrong_name_is_told(net):
     with pytest.raises(ConfigError, match="no engine 'onxx'; use torch, onnx, openvino or auto"):
         Engine(net, "cpu", kind="onxx")

@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from marked import sidgan
 from small import save_networks
 
-from sidgan import media
-from sidgan.config import to_dict
+from sidgan import checkpoint, media
+from sidgan.config import SyncNetConfig, to_dict
 from sidgan.errors import ConfigError, DataError, DownloadError, InputError, SidganError
+from sidgan.nn import SyncNet
 from sidgan.paper import ablation, table4
 from sidgan.paper.ablation import SETTINGS, Plan, ablate, config_of, read_runs
 from sidgan.train import runs as training
@@ -98,6 +100,23 @@ def test_the_full_setting_has_every_term_of_the_loss(preset: str) -> None:
     assert config.features == "contextual"
     last = moment(config, 999)
     assert (last.level, last.fade, last.sync, last.gan_levels, last.sync_levels) == (levels[-1], 1, 1, levels, levels)
+
+
+def test_an_expert_that_comes_later_stays(place: Path, tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    one, other = str(place / "expert.safetensors"), str(tmp_path / "other.safetensors")
+    checkpoint.save(Path(other), SyncNet(SyncNetConfig(face=96, width=1, audio_width=1, blocks=0.0)))
+    out = tmp_path / "out"
+
+    def settle(**experts: str) -> None:
+        ablation._settle_folder(plan(place, out, experts=experts))
+
+    settle(aps=one)
+    (out / "full" / "seed0" / "run").mkdir(parents=True)
+    settle(aps=one, vanilla=one)
+    settle(aps=one)  # a run of rows that need no other
+    with pytest.raises(ConfigError, match="holds runs made with other settings"):
+        settle(aps=one, vanilla=other)
 
 
 def test_a_row_that_would_be_the_full_one_is_refused(place: Path, tmp_path: Path) -> None:

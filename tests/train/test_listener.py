@@ -133,6 +133,22 @@ def test_a_folder_of_faces_is_not_told_to_be_removed(tmp_path: Path):
         SpeechSet.read([tmp_path])
 
 
+def test_recordings_of_which_none_is_long_enough_are_refused(tmp_path: Path):
+    (tmp_path / "anna").mkdir()
+    np.savez(tmp_path / "anna" / "a.npz", mel=np.zeros((80, 16), np.float16), sounds=np.zeros(16, np.int8))
+    with pytest.raises(DataError, match="too short; label longer ones"):
+        SpeechSet.read([tmp_path])
+
+
+def test_two_recordings_of_one_name_are_refused_before_work(tmp_path: Path):
+    pytest.importorskip("pocketsphinx")
+    for name in ("anna/b/c.wav", "anna/b__c.wav"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    with pytest.raises(InputError, match=r"labelled under the same name; rename one"):
+        label(tmp_path, tmp_path / "out")
+
+
 def test_silence_is_heard_as_silence():
     pytest.importorskip("pocketsphinx")
     rng = np.random.default_rng(0)

@@ -563,6 +563,12 @@ def test_a_run_that_was_killed_while_it_wrote_its_last_weights_writes_them_when_
     assert saved_at(Going(set()), tmp_path, 3)[-1:] == [3]
 
 
+def test_the_state_of_something_else_is_refused_in_a_line(tmp_path):
+    torch.save({"weights": torch.zeros(1)}, tmp_path / "last.pt")
+    with pytest.raises(CheckpointError, match="is not the state of a training; remove it to start again"):
+        run(Going(set()), tmp_path, LoopConfig(steps=3), lambda line: None)
+
+
 def test_nothing_is_saved_while_a_run_goes_wrong(tmp_path):
     assert saved_at(Going({3, 4}), tmp_path / "a", 8) == [2, 6, 8], "step 4 waits for a good one, which is saved at 6"
     assert saved_at(Going({3}), tmp_path / "b", 8) == [2, 5, 6, 8], "as soon as it goes well again"
