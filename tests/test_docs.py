@@ -255,7 +255,7 @@ def test_the_site_builds_without_a_network(tmp_path):
     pages = {path.name: path.read_text(encoding="utf-8") for path in (tmp_path / "site").glob("*.html")}
     assert {"index.html", "commands.html", "api.html", "MODEL_CARD.html", "papermap.html"} <= set(pages)
     assert "sidgan doctor" in pages["commands.html"]
-    assert "Time 0 of the voice is put at the first frame" in pages["api.html"]  # from the docstring
+    assert "Time 0 of the voice is the first frame" in pages["api.html"]  # from the docstring
     for name, text in pages.items():
         fetched = re.findall(r'<(?:script|link|img)[^>]+(?:src|href)="(https?:)?//[^"]*"', text)
         assert not fetched, f"{name} fetches something"

@@ -63,7 +63,7 @@ def packed(faces: list[Face]) -> PackedSet:
 
 
 def test_only_what_is_marked_as_hidden_was_changed(faces: list[Face], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sidgan.data.occluders._filmed", lambda rng, picture, hidden: (picture, hidden))
+    monkeypatch.setattr("sidgan.data.occluders._augmented", lambda rng, picture, hidden: (picture, hidden))
     shares = []
     for seed in range(40):
         rng = np.random.default_rng(seed)
