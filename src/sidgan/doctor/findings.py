@@ -30,7 +30,7 @@ NEEDED = {
 EXTRAS = {
     "train": (("lightning",), "training and adaptation"),
     "paper": (("matplotlib",), "figures of the paper"),
-    "openvino": (("onnx", "onnxscript", "openvino"), "the engine openvino, faster on CPUs"),
+    "openvino": (("onnx", "onnxscript", "openvino"), "the engine openvino, an alternative on CPUs"),
     "onnx": (("onnx", "onnxscript", "onnxruntime"), "the engine onnx, and sidgan export"),
     "speech": (("pocketsphinx",), "sidgan label"),
     "c2pa": (("c2pa", "cryptography"), "signing of results (dub --sign)"),
