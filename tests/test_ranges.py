@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 from sidgan import checkpoint
-from sidgan.config import GeneratorConfig, from_dict, to_dict
+from sidgan.config import DiscriminatorConfig, GeneratorConfig, LossWeights, from_dict, to_dict
 from sidgan.errors import CheckpointError, ConfigError
 from sidgan.train.loop import LoopConfig
 from sidgan.train.runs import gan_config, listener_config, occlusion_config, sync_config
@@ -37,6 +37,18 @@ def test_a_value_that_cannot_be_is_named(make, name, value):
     preset = WRONG[make][0]
     with pytest.raises(ConfigError, match=rf"\b{name.split('.')[-1]} must .*, not "):
         make(preset, 100, None, [f"{name}={json.dumps(value).lower()}"])
+
+
+@pytest.mark.parametrize(("kind", "value", "says"), [
+    (DiscriminatorConfig, {"layers": -1}, "layers must be 0 or more, not -1"),
+    (DiscriminatorConfig, {"base": 0}, "base must be 1 or more, not 0"),
+    (DiscriminatorConfig, {"base": "²"}, "'base' must be int, not '²'"),
+    (DiscriminatorConfig, {"base": "--5"}, "'base' must be int, not '--5'"),
+    (LossWeights, {"sync": float("inf")}, "sync must be 0 or more, not inf"),
+])  # fmt: skip
+def test_what_would_fail_in_training_is_refused_before(kind, value, says):
+    with pytest.raises(ConfigError, match=f"^{says}$"):
+        from_dict(kind, value)
 
 
 def test_lips_weigh_nothing_more_where_the_mouth_does_not():

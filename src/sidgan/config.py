@@ -217,6 +217,10 @@ class DiscriminatorConfig:
     kind: Literal["patch", "sound", "half", "scales"] = "patch"
     sees: Literal["face", "detail"] = "face"
 
+    def __post_init__(self) -> None:
+        require_between(self, 1, math.inf, "base", "cmax")
+        require_between(self, 0, math.inf, "layers")
+
 
 @dataclass(frozen=True)
 class CriticsConfig:
@@ -266,11 +270,12 @@ def require(condition: bool, message: str) -> None:
 
 
 def require_between(config: Any, low: float, high: float, *names: str) -> None:
-    """Raise `ConfigError` unless these fields of a config are ``low`` to ``high``; fields that are ``None`` pass."""
+    """Raise `ConfigError` unless these fields are finite and from ``low`` to ``high``; those that are ``None`` pass."""
     limits = f"{low:g} or more" if high == math.inf else f"{low:g} to {high:g}"
     for name in names:
         value = getattr(config, name)
-        require(value is None or low <= value <= high, f"{name} must be {limits}, not {value}")
+        fits = value is None or (low <= value <= high and math.isfinite(value))
+        require(fits, f"{name} must be {limits}, not {value}")
 
 
 def require_same(found: Any, wanted: Any) -> None:
@@ -324,7 +329,7 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     if origin is Literal:
         require(value in args, f"'{where}' must be one of {', '.join(map(str, args))}, not {value!r}")
         return value
-    if hint is int and isinstance(value, str) and value.lstrip("-").isdigit():
+    if hint is int and isinstance(value, str) and value.removeprefix("-").isdecimal():
         return int(value)
     if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)

@@ -90,7 +90,7 @@ def evaluate(
         _refuse({"--size": size != 512}, "--videos")
     else:
         _refuse(of_clips, "prepared clips")
-    require(spans is None or clips is not None, "--spans is only for --clips lrw; leave it out, or add --clips lrw")
+    require(spans is None or clips == "lrw", "--spans is only for --clips lrw; leave it out, or add --clips lrw")
     look_first([inception, lag_expert], [], [model, expert])
     from sidgan import evaluation as judging
     from sidgan.engine import choose_device

@@ -216,16 +216,17 @@ class Tracker:
         if fine:
             self._fine_at = index + FINE_EVERY
         for face in self._detector.search(luma, fine):
-            matches = [f for f in self._active if overlap(f.predict(f.points[-1]), face.box) > 0.3]
-            if not matches:
+            overlaps = [(overlap(f.predict(f.points[-1]), face.box), f) for f in self._active]
+            share, match = max(overlaps, key=lambda pair: pair[0], default=(0.0, None))
+            if match is None or share <= 0.3:
                 follower = _Follower(next(self._numbers), index, index)
                 follower.calibrate(face)
                 follower.add(face.landmarks, face.score)
                 self._active.append(follower)
-            elif matches[0].lost:
-                matches[0].lost = 0
-                matches[0].calibrate(face)
-                matches[0].points[-1], matches[0].scores[-1] = face.landmarks, face.score
+            elif match.lost:
+                match.lost = 0
+                match.calibrate(face)
+                match.points[-1], match.scores[-1] = face.landmarks, face.score
 
 
 def _same_place(track: FaceTrack, other: FaceTrack) -> bool:
