@@ -74,7 +74,7 @@ def prepare(
     folder, out, splits = Path(folder), Path(out), None if splits is None else Path(splits)
     if (out / "shards.json").exists():
         raise OutputError(f"{out} holds shards, which cannot share a folder with prepared clips; give another folder")
-    require(cut is None or cut > 0, f"the longest piece must be longer than 0 s, not {cut:g}")
+    require(cut is None or cut > 0, f"the longest piece must be longer than 0 s, not {cut}")
     config = config or PrepareConfig(**DEFAULTS.get(source, {}))
     listing = read_source(source, folder)
     _check_lines(listing, folder, max_failures, report)
