@@ -292,6 +292,13 @@ def test_the_critic_that_the_weights_knew_has_its_say(blob, monkeypatch):
         assert begun[-1] is None, how
 
 
+@pytest.mark.parametrize(("name", "value", "says"), [("batch", 3, "batch must be"), ("rate", -1.0, "lr must be"),
+                                                     ("ema", 1.0, "ema must be")])  # fmt: skip
+def test_settings_that_cannot_be_are_refused_before_the_video_is_read(tmp_path, name, value, says):
+    with pytest.raises(ConfigError, match=says):
+        run.adapt(tmp_path / "no_such.mp4", config=AdaptConfig(**{name: value}))
+
+
 def test_critics_are_kept_beside_weights_and_found_from_changes_too(kept):
     folder, _, _ = kept
     assert checkpoint.load_critics(folder / "me.safetensors") is None
@@ -301,10 +308,10 @@ def test_critics_are_kept_beside_weights_and_found_from_changes_too(kept):
         found = checkpoint.load_critics(folder / f"{name}.safetensors")
         assert found.config == rivals.config
         assert all(torch.equal(v, rivals.state_dict()[k]) for k, v in found.state_dict().items())
-    assert run._load_base(folder / "me.safetensors", 1.0)[2] is None
+    assert run._load_base(folder / "me.safetensors", 1.0, AdaptConfig())[2] is None
     checkpoint.save(folder / "new.safetensors", small(1))
     checkpoint.save_critics(folder / "new.safetensors", rivals)
-    _, found, note = run._load_base(folder / "me.safetensors", 1.0)
+    _, found, note = run._load_base(folder / "me.safetensors", 1.0, AdaptConfig())
     assert found is None
     assert note == ("the critics.safetensors beside base.safetensors belongs to other weights and was not used; keep "
                     "each generator in a folder with its own critics")  # fmt: skip

@@ -138,14 +138,14 @@ def adapt(
     if out is not None:
         out = Path(out)
         _check_out(out, model, video)
-    base, rivals, note = _load_base(model, minutes)
+    how = config or AdaptConfig()
+    base, rivals, note = _load_base(model, minutes, how)
     found = read_material(video, base.config.base_size, "all", progress, MAX_SECONDS)
     material = next((m for m in found if m.number == face), None)
     if material is None:
         there = "; ".join(f"{m.number}: {m.place}" for m in found)
         raise InputError(f"there is no face {face} in {video}; there are {there}")
     _require_enough(material, video)
-    how = config or AdaptConfig()
     result = _adapt_one(base, material, minutes, how, device=device, seed=seed, progress=progress, rivals=rivals,
                         note=note)  # fmt: skip
     report = result.report
@@ -190,14 +190,15 @@ def adapt_faces(
     Raises:
         InputError: no face is seen for two seconds or more.
     """
-    base, rivals, note = _load_base(model, minutes)
+    how = config or AdaptConfig()
+    base, rivals, note = _load_base(model, minutes, how)
     require(faces in ("largest", "all"), f"faces must be 'largest' or 'all', not {faces!r}")
     found = read_material(Path(video), base.config.base_size, faces, progress, tolerant=tolerant)
     known = [m for m in found if len(m) >= MIN_FRAMES]
     if not known:
         _require_enough(found[0], video)
     shares = time_shares([m.frames for m in known])
-    how, done, results = config or AdaptConfig(), 0.0, []
+    done, results = 0.0, []
     for material, share in zip(known, shares, strict=True):
 
         def report_progress(part: float, text: str, begun: float = done, share: float = share) -> None:
@@ -221,11 +222,14 @@ def time_shares(frames: Sequence[int]) -> list[float]:
     return [share / sum(shares) for share in shares]
 
 
-def _load_base(model: Path | str, minutes: float) -> tuple[Generator, Critics | None, str | None]:
+def _load_base(
+    model: Path | str, minutes: float, config: AdaptConfig
+) -> tuple[Generator, Critics | None, str | None]:
     """Load the generator, its critics if there are any, and a note if the critics do not belong to it."""
     require(0 < minutes < math.inf, f"minutes of adaptation must be more than 0, not {minutes:g}")
     base = checkpoint.load_generator(model)
     require(base.config.kind == "sidgan", f"{model} is a {base.config.kind} generator; only sidgan's can be adapted")
+    config.training(base.config, hears=True, seed=0)  # refuses impossible settings before the video is read
     messages: list[str] = []
     rivals = checkpoint.load_critics(model, messages.append)
     return base, rivals, "; ".join(messages) or None

@@ -45,9 +45,6 @@ class AdaptConfig:
     steps: int | None = None
 
     def __post_init__(self) -> None:
-        require(self.rate > 0, f"rate must be positive, not {self.rate}")
-        require(self.batch > 0, f"batch must be positive, not {self.batch}")
-        require(0 <= self.ema < 1, f"ema must be at least 0 and below 1, not {self.ema}")
         require(0 < self.part <= 1, f"part must be a share above 0, not {self.part}")
         require(self.steps is None or self.steps > 0, f"steps must be positive, not {self.steps}")
         require(

@@ -15,7 +15,7 @@ import numpy as np
 
 from sidgan import audio, media
 from sidgan.config import MEL_STEPS
-from sidgan.data.listing import files_below
+from sidgan.data.listing import files_below, require_distinct
 from sidgan.data.speech import UNKNOWN, read_recording
 from sidgan.errors import InputError, SidganError
 from sidgan.executors import Executor, local
@@ -64,7 +64,7 @@ def label(
         out.mkdir(parents=True, exist_ok=True)
     voices: defaultdict[str, float] = defaultdict(float)
     jobs = [(path, out / _target(path.relative_to(folder))) for path in paths]
-    _check_targets(jobs)
+    require_distinct(((target, path) for path, target in jobs), "labelled")  # a/b.wav and a__b.wav of one voice
     for done, (job, found) in enumerate(zip(jobs, (executor or local())(_job, jobs), strict=True), 1):
         if isinstance(found, str):
             report(found)
@@ -78,14 +78,6 @@ def _target(path: Path) -> Path:
     """VOICE/NAME.npz for a recording at a relative path."""
     voice = path.parts[0] if len(path.parts) > 1 else path.stem
     return Path(voice, "__".join(path.parts[1:] or path.parts) + ".npz")
-
-
-def _check_targets(jobs: list[tuple[Path, Path]]) -> None:
-    taken: dict[Path, Path] = {}
-    for path, target in jobs:
-        if target in taken:  # a/b.wav and a__b.wav of one voice
-            raise InputError(f"{taken[target]} and {path} would be labelled under the same name; rename one of them")
-        taken[target] = path
 
 
 def _job(job: tuple[Path, Path]) -> float | str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -132,6 +132,20 @@ def lines_of(path: Path, root: Path) -> Iterator[tuple[str, str]]:
     for number, line in enumerate(text.splitlines(), 1):
         if line.strip():
             yield f"{shown.as_posix()}:{number}", spelt(line.strip())
+
+
+def require_distinct(names: Iterable[tuple[Hashable, object]], done: str) -> None:
+    """Raise `InputError`, naming both, if two things would be ``done`` (packed, labelled) under one name.
+
+    Args:
+        names: pairs of the name, and the thing as the user knows it.
+        done: what is done to them.
+    """
+    taken: dict[Hashable, object] = {}
+    for name, thing in names:
+        if name in taken:
+            raise InputError(f"{taken[name]} and {thing} would be {done} under the same name; rename one of them")
+        taken[name] = thing
 
 
 def rank(text: str) -> str:

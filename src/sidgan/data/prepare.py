@@ -24,7 +24,7 @@ import cv2
 from sidgan import media
 from sidgan.arguments import checked
 from sidgan.config import require
-from sidgan.data.listing import SUFFIXES, ClipSource, Listing
+from sidgan.data.listing import SUFFIXES, ClipSource, Listing, require_distinct
 from sidgan.data.packing import DEFAULTS, KEYS, VERSION, PrepareConfig, helpers, prepare_clip, ticks
 from sidgan.data.sources import read_source, unique_names
 from sidgan.data.splits import Splits, by_identity
@@ -82,7 +82,8 @@ def prepare(
     clips = listing.clips if plain else by_identity(listing.clips)
     pieces = [(piece, clip.name) for clip in clips for piece in _cut(clip, cut)]
     clips, wholes = [piece for piece, _ in pieces], {piece.name: whole for piece, whole in pieces}
-    _check_names(clips)
+    # / and __ give the same file name, and a piece's name may be another clip's.
+    require_distinct(((clip.name.replace("/", "__"), clip.name) for clip in clips), "packed")
     rules = Splits.read(splits, list(wholes), wholes) if splits else Splits.default(list(wholes), wholes)
     for pattern in rules.idle:
         report(f"a rule of {splits}: no clip matches '{pattern}'")
@@ -132,15 +133,6 @@ def _check_share(failed: int, total: int, share: float, what: str, last: str) ->
         raise InputError(
             f"{failed} of {total} {what} cannot be used, the last: {last}; fix them, or allow more with --max-failures"
         )
-
-
-def _check_names(clips: list[ClipSource]) -> None:
-    seen: dict[str, str] = {}
-    for clip in clips:
-        file = clip.name.replace("/", "__")
-        if file in seen:  # / and __ give the same file name, and a piece's name may be another clip's
-            raise InputError(f"{seen[file]} and {clip.name} would be packed under the same name; rename one of them")
-        seen[file] = clip.name
 
 
 def _cut(clip: ClipSource, seconds: float | None) -> list[ClipSource]:

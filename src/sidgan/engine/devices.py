@@ -13,6 +13,11 @@ def is_device(name: str) -> bool:
     return name in ("cpu", "cuda") or (kind == "cuda" and index.isdecimal())
 
 
+def require_device(name: str) -> None:
+    """Raise `ConfigError` unless a setting is the name of a device, which may belong to another computer."""
+    require(is_device(name), f"device must be cpu, cuda or cuda:N, not {name}")
+
+
 def choose_device(name: str) -> torch.device:
     """The device for ``auto`` (CUDA if available, else the CPU), ``cpu``, ``cuda`` or ``cuda:N``, with N from 0.
 

@@ -19,7 +19,7 @@ from sidgan.config import require
 from sidgan.data.dataset import person_of, read_manifest
 from sidgan.data.listing import ClipSource
 from sidgan.data.sources import folder as videos_below
-from sidgan.engine import choose_device, is_device
+from sidgan.engine import choose_device, require_device
 from sidgan.errors import CheckpointError, ConfigError, DataError, InputError
 from sidgan.evaluation import protocol
 from sidgan.evaluation.folder import Excluded, Outcome, judge_all, summarise
@@ -56,7 +56,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         check(self.reference, self.mask, self.id_every, self.max_frames, self.rows, self.systems)
-        require(is_device(self.device), f"device must be cpu, cuda or cuda:N, not {self.device}")
+        require_device(self.device)
 
 
 @torch.no_grad()

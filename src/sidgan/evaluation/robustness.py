@@ -26,7 +26,7 @@ from sidgan.config import FPS, SYNC_FRAMES, require
 from sidgan.data.dataset import PackedClip, person_of
 from sidgan.data.listing import ClipSource, rank
 from sidgan.data.packing import read_sound
-from sidgan.engine import choose_device, is_device
+from sidgan.engine import choose_device, require_device
 from sidgan.errors import DataError, counted
 from sidgan.evaluation import disturb, protocol
 from sidgan.evaluation.chart import draw
@@ -81,7 +81,7 @@ class RobustnessSettings:
         require(self.max_frames is None or self.max_frames > 2 * SHORTEST,
                 f"max_frames must be above {2 * SHORTEST}, not {self.max_frames}")  # fmt: skip
         require(self.clips is None or self.clips >= 1, f"clips must be at least 1, not {self.clips}")
-        require(is_device(self.device), f"device must be cpu, cuda or cuda:N, not {self.device}")
+        require_device(self.device)
 
 
 @torch.no_grad()

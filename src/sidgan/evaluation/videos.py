@@ -27,7 +27,7 @@ from sidgan.config import FPS, require
 from sidgan.data.dataset import PackedClip
 from sidgan.data.packing import longest_seen, ticks
 from sidgan.data.sources import folder as videos_below
-from sidgan.engine import choose_device, is_device
+from sidgan.engine import choose_device, require_device
 from sidgan.errors import InputError
 from sidgan.evaluation import protocol
 from sidgan.evaluation.cuts import Cuts
@@ -65,7 +65,7 @@ class VideoSettings:
         require(self.id_every >= 0, f"id_every must be 0 or more, not {self.id_every}")
         enough = self.max_frames is None or self.max_frames >= MIN_FRAMES
         require(enough, f"max_frames must be at least {MIN_FRAMES}, not {self.max_frames}")
-        require(is_device(self.device), f"device must be cpu, cuda or cuda:N, not {self.device}")
+        require_device(self.device)
 
 
 def evaluate_videos(
