@@ -409,8 +409,34 @@ def test_no_more_than_a_few_batches_wait(
     mirror(monkeypatch, count)
     dubber = Dubber(generator=generator, device="cpu", batch=1)
     dubber.dub(folder / "film.mp4", folder / "voice.wav", folder / "held.mp4", on_frame=look)
-    stages = 4
+    stages = 5
     assert 1 < held <= stages * drawing.MAX_HELD
+
+
+def test_the_network_goes_on_while_frames_are_encoded(
+    folder: Path, generator: Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn, ready = 0, threading.Event()
+    run, write = Engine.run, media.SegmentWriter.write
+
+    def counted(*args: Any) -> Any:
+        nonlocal drawn
+        drawn += 1
+        if drawn == 3:
+            ready.set()
+        return run(*args)
+
+    def waits(writer: media.SegmentWriter, frame: Frame) -> None:
+        assert ready.wait(30)  # for a batch that nothing before this one needs
+        write(writer, frame)
+
+    monkeypatch.setattr(Engine, "run", counted)
+    monkeypatch.setattr(media.SegmentWriter, "write", waits)
+    monkeypatch.setattr("sidgan.dubbing.dubber.rehearse", lambda *_: None)  # it draws too
+    Dubber(generator=generator, device="cpu", batch=1).dub(
+        folder / "film.mp4", folder / "voice.wav", folder / "along.mp4"
+    )
+    assert drawn > 3
 
 
 def test_an_error_in_any_stage_ends_the_dub_and_all_threads(folder: Path, generator: Generator) -> None:

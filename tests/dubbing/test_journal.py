@@ -98,13 +98,13 @@ def test_where_it_is_cut_makes_no_difference_to_a_sample(
         monkeypatch.setattr(segments, "LENGTH", size)
         digests: list[int] = []
         if alone:  # every segment by somebody who knows of no other
-            frames = dubber.Drawing.frames
+            batches = dubber.Drawing.batches
 
-            def fresh(self: Any, first: int, stop: int, frames: Any = frames) -> Iterator[tuple[Frame, Frame]]:
+            def fresh(self: Any, first: int, stop: int, batches: Any = batches) -> Iterator[list[tuple[Frame, Frame]]]:
                 self._next = -1
-                yield from frames(self, first, stop)
+                yield from batches(self, first, stop)
 
-            monkeypatch.setattr(dubber.Drawing, "frames", fresh)
+            monkeypatch.setattr(dubber.Drawing, "batches", fresh)
         report = dub(
             folder, tmp_path / "out.mp4", length=length, voice=folder / voice,
             on_frame=lambda before, after, digests=digests: digests.append(media.digest(after)),

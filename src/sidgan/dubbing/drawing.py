@@ -6,10 +6,10 @@ a range begins does not change the result.
 
 ::
 
-    thread 1         decode, crop                 batch n + 2
-    caller's thread  network                      batch n + 1, then
-                     the caller uses the frames   batch n - 1; encoders have threads of their own
-    thread 2         blend                        batch n
+    thread 1         decode, crop    batch n + 3
+    caller's thread  network         batch n + 2
+    thread 2         blend           batch n + 1
+    thread 3         the caller's    batch n; encoders have threads of their own (`sidgan.dubbing.segments.make`)
 
 Each stage has its own mutable state: the first the list of frames left as filmed, the second the references, the third
 skin tones and quality figures. So the result is the same, bit for bit, as if the stages ran one after the other.
@@ -88,7 +88,7 @@ class Drawing:
         engine: runs the model.
         own: engines with models for single faces, by track number.
         clock: adds up the time of each stage.
-        progress: called after each frame.
+        progress: called after each batch.
         steady: temporal smoothing of redrawn skin, 0 to 1.
 
     Attributes:
@@ -116,10 +116,10 @@ class Drawing:
         """Name of the runtime of the network and its precision, for the report."""
         return self._engine.used
 
-    def frames(self, first: int, stop: int) -> Generator[tuple[Frame, Frame]]:
-        """Frames ``first`` to ``stop - 1`` of the output in order: (as decoded, as to be encoded).
+    def batches(self, first: int, stop: int) -> Generator[list[tuple[Frame, Frame]]]:
+        """Frames ``first`` to ``stop - 1`` of the output in order, a batch at a time: (as decoded, as to be encoded).
 
-        Close the generator (`contextlib.closing`) if not all frames are consumed.
+        Close the generator (`contextlib.closing`) if not all batches are consumed.
         """
         if first != self._next:
             self._seek(max(0, first + 1 - LOOK_BACK))
@@ -130,9 +130,9 @@ class Drawing:
             closing(meanwhile(self._blend, map(self._draw, batches))) as blended,
         ):
             for frames in blended:
-                for before, after in frames:
-                    yield before, after
-                    self._progress("draw", before.index + 1, len(self._timeline))
+                if frames:  # none if all belong to the warm-up
+                    self._progress("draw", frames[-1][0].index + 1, len(self._timeline))
+                yield frames
         self._next = stop
 
     def _batches(self, count: int) -> Iterator[Batch]:

@@ -22,6 +22,7 @@ from typing import Any
 import torch
 
 from sidgan import executors, media
+from sidgan.ahead import meanwhile
 from sidgan.dubbing import journal
 from sidgan.dubbing.analysis import Analysis
 from sidgan.dubbing.drawing import Drawing
@@ -74,14 +75,21 @@ def make(part: Part, drawing: Drawing, scheme: Scheme, clock: Clock, on_frame: O
         OutputError: the segment cannot be written.
     """
     digests, path = list[int](), scheme.folder / f"{part.segment:05}.segment"
+
+    def encode(frames: list[tuple[Frame, Frame]]) -> list[tuple[Frame, Frame]]:
+        with clock.stage("write"):
+            for _, after in frames:
+                writer.write(after)
+                digests.extend([media.digest(after)] * scheme.encoding.lossless)
+        return frames
+
     with ExitStack() as stack:
         writer = stack.enter_context(media.SegmentWriter(path, scheme.clip, scheme.encoding, scheme.suffix))
-        for before, after in stack.enter_context(closing(drawing.frames(part.first, part.stop))):
+        drawn = stack.enter_context(closing(drawing.batches(part.first, part.stop)))
+        for frames in stack.enter_context(closing(meanwhile(encode, drawn))):
             if on_frame is not None:
-                on_frame(before, after)
-            with clock.stage("write"):
-                writer.write(after)
-                digests += [media.digest(after)] * scheme.encoding.lossless
+                for before, after in frames:
+                    on_frame(before, after)
         with clock.stage("write"):
             stack.close()
     done = drawing.done
