@@ -3,6 +3,7 @@
 import json
 from fractions import Fraction
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -180,6 +181,17 @@ def test_long_material_is_shortened_to_fit(folder, monkeypatch):
     monkeypatch.setattr(material, "MAX_BYTES", 3 * 64 * 64 * 30)
     (found,) = read_material(folder / "talk.mp4", 64)
     assert len(found) == 30
+
+
+def test_what_no_dub_redraws_is_not_learnt(folder, tmp_path):
+    images, sound = pictures(3)
+    covered = [image.copy() for image in images]
+    for image in covered[:20]:  # a hand in front of the mouth
+        cv2.ellipse(image, (96, 185), (55, 60), 0, 0, 360, (150, 100, 75), -1)
+    media.write_clip(tmp_path / "hand.mp4", covered, Fraction(25), sound, 16000)
+    (found,) = read_material(tmp_path / "hand.mp4", 64)
+    (clip,) = found.clips
+    assert 30 <= len(clip) <= SECONDS * 25 - 20
 
 
 def test_shots_of_one_person_are_one_face(folder, tmp_path):

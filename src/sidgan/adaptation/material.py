@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
@@ -11,16 +11,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from sidgan import audio, faces, geometry, media
+from sidgan import audio, geometry, media
 from sidgan.adaptation.sound import Sound, judge_sounds
 from sidgan.config import FPS
 from sidgan.data.dataset import PackedClip
 from sidgan.data.packing import ticks
+from sidgan.dubbing.analysis import survey
 from sidgan.errors import InputError
 from sidgan.people import MAX_YAW, MIN_SIDE, TrackedFace, redrawn
-from sidgan.people.cast import Looks, members, place
+from sidgan.people.cast import place
 from sidgan.spans import spans
-from sidgan.types import Byte, Clip, Float, Frame, Show
+from sidgan.types import Byte, Clip, Float, Show
 
 MAX_BYTES = 1 << 31  #: of crops in memory; for longer videos, only the beginning of each stretch is used
 MIN_STRETCH = 25  #: frames; shorter stretches are dropped
@@ -96,11 +97,14 @@ def read_material(
     """
     tell = progress or (lambda share, text: None)
     clip = media.probe(video, tolerant=tolerant)
-    tracks, times = faces.track_faces(_beginning(clip, seconds, tell))
-    people = [TrackedFace(track) for track in tracks]
-    usable = {i: person for i, person in enumerate(people) if person.candidates()}
+
+    def looking(stage: str, done: int, total: int) -> None:
+        tell(0.5 * min(1.0, done / total), "adapting: looking for faces")
+
+    seen, _ = survey(clip, looking, seconds=seconds)
+    usable = {i: person for i, person in enumerate(seen.people) if person.candidates()}
     if not usable:
-        found = "only small or turned faces" if people else "no face"
+        found = "only small, turned or covered faces" if seen.people else "no face"
         raise InputError(
             f"cannot adapt to {video.name}: {found}; give a video with a face square of at least {MIN_SIDE} px, "
             f"turned by less than {MAX_YAW} degrees"
@@ -108,36 +112,27 @@ def read_material(
     wanted = Counter[TrackedFace]()  # frames in which each is redrawn
     for index, chosen in redrawn(usable.values(), which).items():
         wanted.update(person for person in chosen if person.refusal(index) is None)
-    stretches = _stretches({i: p for i, p in usable.items() if wanted[p]}, times, MAX_BYTES // (3 * size * size))
-    identities = _crop_all(clip, usable, stretches, size, lambda part: tell(0.5 + part / 2, "adapting: reading faces"))
-    groups = [member.tracks for member in members(usable, identities)]
-    numbers = [n for n, group in enumerate(groups) if any(wanted[usable[i]] for i in group)]
-    parts = {n: [s for s in stretches if s.track in groups[n]] for n in numbers}
+    stretches = _stretches({i: p for i, p in usable.items() if wanted[p]}, seen.times, MAX_BYTES // (3 * size * size))
+    _crop_all(clip, stretches, size, lambda part: tell(0.5 + part / 2, "adapting: reading faces"))
+    groups = {number: [i for i, person in usable.items() if seen.numbers[person] == number]
+              for number in sorted({seen.numbers[person] for person in usable.values() if wanted[person]})}  # fmt: skip
+    parts = {number: [s for s in stretches if s.track in group] for number, group in groups.items()}
     samples = media.read_audio(video) if clip.audio_rate is not None else np.zeros(0, np.float32)
-    seen = [n for n in numbers if parts[n]]
-    verdicts = judge_sounds([[(s.points, s.start) for s in parts[n]] for n in seen], samples)
-    sounds, mel = dict(zip(seen, verdicts, strict=True)), audio.log_mel(samples)
+    shown = [number for number in groups if parts[number]]
+    verdicts = judge_sounds([[(s.points, s.start) for s in parts[number]] for number in shown], samples)
+    sounds, mel = dict(zip(shown, verdicts, strict=True)), audio.log_mel(samples)
     return [
         Material(
-            number=n + 1, tracks=groups[n], frames=sum(wanted[usable[i]] for i in groups[n]),
-            place=place([usable[i] for i in groups[n]], times, clip),
-            clips=tuple(s.clip(f"{video.stem}/{n + 1}", mel, sounds[n].shift) for s in parts[n]),
-            sound=sounds.get(n, Sound("silent")),
+            number=number, tracks=tuple(group), frames=sum(wanted[usable[i]] for i in group),
+            place=place([usable[i] for i in group], seen.times, clip),
+            clips=tuple(s.clip(f"{video.stem}/{number}", mel, sounds[number].shift) for s in parts[number]),
+            sound=sounds.get(number, Sound("silent")),
         )
-        for n in numbers
+        for number, group in groups.items()
     ]  # fmt: skip
 
 
-def _beginning(clip: Clip, seconds: float | None, tell: Show) -> Iterator[Frame]:
-    """The frames of a video up to ``seconds``, reporting progress."""
-    for frame in media.read_frames(clip):
-        if seconds is not None and frame.time > seconds:
-            return
-        yield frame
-        tell(0.5 * min(1.0, (frame.index + 1) / max(clip.frames, 1)), "adapting: looking for faces")
-
-
-def _stretches(people: dict[int, TrackedFace], times: list[Fraction], max_frames: int) -> list[_Stretch]:
+def _stretches(people: dict[int, TrackedFace], times: Sequence[Fraction], max_frames: int) -> list[_Stretch]:
     """The stretches of all faces in order of time, all shortened by one factor to ``max_frames`` in total."""
     found = []
     for i, person in people.items():
@@ -154,23 +149,18 @@ def _stretches(people: dict[int, TrackedFace], times: list[Fraction], max_frames
     return sorted(found, key=lambda s: (s.start, s.track))
 
 
-def _crop_all(
-    clip: Clip, people: dict[int, TrackedFace], stretches: Sequence[_Stretch], size: int, tell: Callable[[float], None]
-) -> dict[int, Float]:
-    """Cut all crops in one pass over the video; returns the mean identity embedding (128,) of each track."""
+def _crop_all(clip: Clip, stretches: Sequence[_Stretch], size: int, tell: Callable[[float], None]) -> None:
+    """Cut the crops of all stretches in one pass over the video."""
     wanted: dict[int, list[tuple[_Stretch, int]]] = defaultdict(list)  # by frame: stretches, and repeats in each
     for stretch in stretches:
         for row, repeats in Counter(stretch.rows).items():
             wanted[stretch.person.track.first + row].append((stretch, repeats))
-    looks = Looks(people)
-    last = max([*wanted, looks.last])
-    for frame in media.read_frames(clip):
-        if frame.index > last:
-            break
+    last = max(wanted, default=-1)
+    for frame in media.read_frames(clip) if stretches else ():
         for stretch, repeats in wanted.get(frame.index, []):
             row = frame.index - stretch.person.track.first
             image = geometry.crop_face(frame, stretch.person.track.matrices[row], size).image
             stretch.images += [image] * repeats
-        looks.see(frame)
         tell((frame.index + 1) / (last + 1))
-    return looks.identities()
+        if frame.index >= last:
+            break

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -271,7 +271,7 @@ def _judge_offset(landmarks: Float, mel: Float, config: PrepareConfig, facts: di
     return shift
 
 
-def ticks(times: list[Fraction], track: FaceTrack) -> list[int]:
+def ticks(times: Sequence[Fraction], track: FaceTrack) -> list[int]:
     """Resample to 25 fps: the frame nearest to each tick, over the longest run of frames with the face visible.
 
     Frames of slower footage may be repeated, those of faster footage skipped; the error is at most half a source frame.

@@ -132,11 +132,14 @@ class Analysis(Seen):
             raise ValueError(f"{file} is damaged") from error
 
 
-def survey(clip: Clip, progress: Progress, *, identify: bool = False) -> tuple[Seen, tuple[Member, ...]]:
+def survey(
+    clip: Clip, progress: Progress, *, identify: bool = False, seconds: float | None = None
+) -> tuple[Seen, tuple[Member, ...]]:
     """Track the faces of a video, assess each track, and group the tracks by person.
 
     Args:
         identify: see `sidgan.dubbing.analysis.looking.look`.
+        seconds: if given, only this much of the beginning is read.
 
     Returns:
         The faces, and the people with their identities.
@@ -147,6 +150,8 @@ def survey(clip: Clip, progress: Progress, *, identify: bool = False) -> tuple[S
     tracker, times, glances, damaged, end = Tracker(), list[Fraction](), list[int](), [], Fraction(0)
     with Glimpses() as glimpses:
         for frame in media.read_frames(clip):
+            if seconds is not None and frame.time > seconds:
+                break
             if frame.gap:
                 damaged.append((float(times[-1]) if times else 0.0, float(frame.time)))
             times.append(frame.time)
@@ -155,7 +160,7 @@ def survey(clip: Clip, progress: Progress, *, identify: bool = False) -> tuple[S
             tracker.add(frame)
             glimpses.add(frame, tracker.here().values())
             progress("analyse", len(times), max(clip.frames, len(times)))
-        if clip.tolerant and clip.duration - end > CUT_OFF:
+        if clip.tolerant and seconds is None and clip.duration - end > CUT_OFF:
             damaged.append((float(end), clip.duration))
         people = tuple(TrackedFace(track) for track in tracker.finish())
         members, trust = look(clip, people, times, glimpses, progress, identify=identify)
