@@ -6,12 +6,12 @@ person, `eyes` and `lips` are drawn per frame, `backdrop` is behind, and `render
 """
 
 from sidgan.synth.person import Person, Pose, pose
-from sidgan.synth.render import Portrait, landmarks, render
+from sidgan.synth.render import Portrait
 from sidgan.synth.scene import Scene, Shot
 from sidgan.synth.speech import LINES, PHONES, Line, Mouth, Phone, bounds, length, mouth, random_line, read
 from sidgan.synth.voice import voice
 
 __all__ = [
-    "LINES", "PHONES", "Line", "Mouth", "Person", "Phone", "Portrait", "Pose", "Scene", "Shot", "bounds", "landmarks",
-    "length", "mouth", "pose", "random_line", "read", "render", "voice",
+    "LINES", "PHONES", "Line", "Mouth", "Person", "Phone", "Portrait", "Pose", "Scene", "Shot", "bounds",
+    "length", "mouth", "pose", "random_line", "read", "voice",
 ]  # fmt: skip

@@ -287,32 +287,3 @@ def _to_srgb(linear: Float) -> Byte:
     table = np.clip(srgb * 255 + 0.5, 0, 255).astype(np.uint8)
     index = np.clip(linear * np.float32(4095 / 1.6), 0, 4095).astype(np.uint16)
     return np.asarray(table[index])
-
-
-def render(
-    person: Person,
-    mouth: Mouth,
-    pose: Pose,
-    size: Size,
-    *,
-    face_px: float | None = None,
-    centre: tuple[float, float] | None = None,
-) -> Byte:
-    """Render one picture (H, W, 3) uint8 RGB; for many of one person, use a `Portrait`, which paints textures once."""
-    return Portrait(person, size, face_px, centre).render(mouth, pose)
-
-
-def landmarks(
-    person: Person,
-    mouth: Mouth,
-    pose: Pose,
-    size: Size,
-    *,
-    face_px: float | None = None,
-    centre: tuple[float, float] | None = None,
-) -> Float:
-    """True landmarks (68, 2) px, iBUG order, of the picture that `render` draws for the same arguments."""
-    return Portrait(person, size, face_px, centre).landmarks(mouth, pose)
-
-
-__all__ = ["Portrait", "Size", "landmarks", "render"]
