@@ -12,7 +12,8 @@ from marked import HEX, copied
 from sidgan import media, provenance
 from sidgan.data import splits
 from sidgan.data.dataset import PackedSet, read_crops
-from sidgan.data.prepare import PrepareConfig, prepare, ticks
+from sidgan.data.packing import PrepareConfig, ticks
+from sidgan.data.prepare import prepare
 from sidgan.data.survey import survey
 from sidgan.errors import DataError, OutputError
 from sidgan.synth import Person, Scene, random_line

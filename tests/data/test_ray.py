@@ -17,7 +17,8 @@ from marked import films
 from small import save_networks
 
 from sidgan import dubbing, media
-from sidgan.data.prepare import PrepareConfig, prepare
+from sidgan.data.packing import PrepareConfig
+from sidgan.data.prepare import prepare
 from sidgan.dubbing import segments
 from sidgan.dubbing.settings import Settings
 from sidgan.errors import InputError, OutputError, SidganError

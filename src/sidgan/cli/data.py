@@ -37,13 +37,14 @@ def prepare(
     """Cut face crops, mels, landmarks and masks from videos. Example: sidgan prepare clips data --size 128."""
     from sidgan import executors
     from sidgan.config import from_dict, override
-    from sidgan.data import prepare as preparing
     from sidgan.data import survey as surveying
+    from sidgan.data.packing import DEFAULTS, PrepareConfig
+    from sidgan.data.prepare import prepare as prepare_all
 
     executor = executors.on_ray(ray, out, workers) if ray else executors.local(workers)
-    config = from_dict(preparing.PrepareConfig, override(preparing.DEFAULTS[source] | {"size": size}, settings or []))
+    config = from_dict(PrepareConfig, override(DEFAULTS[source] | {"size": size}, settings or []))
     with bar() as show:
-        preparing.prepare(
+        prepare_all(
             folder, out, config, source=source, splits=splits, executor=executor, cut=cut, max_failures=max_failures,
             progress=lambda done, total: show(done / total, f"{done} of {total} clips"),
             report=lambda line: say(f"  skipped {line}"),

@@ -25,7 +25,6 @@ from sidgan.files import write_arrays, write_text
 from sidgan.spans import spans
 from sidgan.types import Byte, Clip, FaceTrack, Float, Frame
 
-KEYS = ("mel", "landmarks", "masks", "matrices", "pose")
 VERSION = 1  #: of the packed layout; raise it when anything changes what is packed, so that clips are prepared again
 MARGIN = 1.0  #: seconds of sound read on either side of a clip, so that the offset can be corrected
 SHARP_SIZE = 128  #: px; sharpness is measured at this crop size, whatever size is packed

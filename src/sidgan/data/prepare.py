@@ -3,7 +3,7 @@
 Each clip makes three files. The last one marks it as done, so that a stopped run can resume::
 
     OUT/clips/NAME.mp4    crops, S x S px, 25 fps, 4:4:4, nearly lossless
-    OUT/clips/NAME.npz    mel, landmarks, mask boxes, crop affines, pose (see `sidgan.data.packing.KEYS`)
+    OUT/clips/NAME.npz    mel, landmarks, mask boxes, crop affines, pose
     OUT/clips/NAME.json   the record: whether the clip was kept, and all measurements
     OUT/manifest.jsonl    all records, sorted, with person, file, digest and split
     OUT/skipped.jsonl     lines of the data set's lists that gave no clip, and why
@@ -24,9 +24,9 @@ import cv2
 from sidgan import media
 from sidgan.arguments import checked
 from sidgan.config import require
-from sidgan.data.listing import SUFFIXES, ClipSource, Listing, require_distinct
-from sidgan.data.packing import DEFAULTS, KEYS, VERSION, PrepareConfig, helpers, prepare_clip, ticks
-from sidgan.data.sources import read_source, unique_names
+from sidgan.data.listing import ClipSource, Listing, require_distinct
+from sidgan.data.packing import DEFAULTS, VERSION, PrepareConfig, helpers, prepare_clip
+from sidgan.data.sources import read_source
 from sidgan.data.splits import Splits, by_identity
 from sidgan.errors import InputError, OutputError
 from sidgan.executors import Executor, local
@@ -161,7 +161,3 @@ def _job(job: Job) -> dict[str, Any]:
 
 def _write(path: Path, lines: list[str]) -> None:
     write_text(path, "".join(line + "\n" for line in lines))
-
-
-__all__ = ["DEFAULTS", "KEYS", "SUFFIXES", "VERSION", "PrepareConfig", "prepare", "prepare_clip", "ticks",
-           "unique_names"]  # fmt: skip

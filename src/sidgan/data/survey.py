@@ -16,7 +16,6 @@ from sidgan.data.offset import TRUST
 from sidgan.errors import counted
 
 Record = dict[str, Any]
-REJECTED = "rejected"
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ import numpy as np
 from sidgan import audio, geometry, media
 from sidgan.config import FPS, SYNC_FRAMES, require
 from sidgan.data.offset import estimate_offset
-from sidgan.data.prepare import ticks
+from sidgan.data.packing import ticks
 from sidgan.errors import InputError
 from sidgan.faces import track_faces
 from sidgan.types import Byte, Clip, FaceTrack, Float
@@ -126,7 +126,7 @@ class Talk:
 
     Attributes:
         clip: the video. track: its most prominent face.
-        pick: index of the source frame for each frame at 25 fps, from `sidgan.data.prepare.ticks`.
+        pick: index of the source frame for each frame at 25 fps, from `sidgan.data.packing.ticks`.
         start: timestamp of the first of these, s.
         mel: (80, T) mel spectrogram of the whole sound, column 0 at time 0.
         lag: number of frames (at 25 fps) by which the picture lags the sound.
