@@ -107,7 +107,7 @@ def _near(file: Path, folder: Path) -> str:
         return ""
 
 
-def base_file(path: Path | str = "bundled") -> Path:
+def base_file(path: Path | str) -> Path:
     """The file that holds a complete generator: ``path`` itself, or the base of the changes in it.
 
     Raises:

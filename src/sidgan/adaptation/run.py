@@ -171,7 +171,6 @@ def adapt_faces(
     faces: str = "largest",
     tolerant: bool = False,
     device: str = "auto",
-    seed: int = 0,
     progress: Show = lambda share, text: None,
     config: AdaptConfig | None = None,
 ) -> list[Adapted]:
@@ -204,7 +203,7 @@ def adapt_faces(
         def report_progress(part: float, text: str, begun: float = done, share: float = share) -> None:
             progress(begun + share * part, text)
 
-        results.append(_adapt_one(base, material, share * minutes, how, device=device, seed=seed,
+        results.append(_adapt_one(base, material, share * minutes, how, device=device, seed=0,
                                   progress=report_progress, rivals=rivals, note=note))  # fmt: skip
         done += share
     return results

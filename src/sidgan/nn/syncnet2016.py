@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from sidgan.errors import CheckpointError
 
 FACE = 224  #: px, side of its face crops
-FRAMES, CEPSTRA, COLUMNS = 5, 13, 20  #: of a 0.2 s window: frames; cepstral coefficients and their time steps
+FRAMES, COLUMNS = 5, 20  #: of a 0.2 s window: frames, and time steps of its 13 cepstral coefficients
 FEATURES = 1024  #: values of an embedding
 
 #: One row per convolution: channels, kernel, stride, padding, and kernel, stride and padding of the pooling after it.

@@ -34,8 +34,6 @@ NEAR = 2e-3  #: relative difference of two values of the same true clip that rou
 SHOWN = 3  #: clips that a note names
 UNDEFINED = Interval(math.nan, math.nan, math.nan)
 
-Records = Sequence[dict[str, Any]]
-
 
 @dataclass(frozen=True)
 class Judged:

@@ -38,7 +38,7 @@ def rise(curves: Float, shifts: Float) -> Float:
     return np.ptp(near, -1) / np.maximum(curves[..., -1], 1e-12)
 
 
-def resampled(values: Float, videos: Sequence[int], seed: int = 0) -> Float:
+def resampled(values: Float, videos: Sequence[int]) -> Float:
     """Means over bootstrap samples of windows: (N, ...) values -> (`RESAMPLES`, ...).
 
     Windows of one video are correlated, so whole videos are resampled, each with all of its windows. If there is only
@@ -47,12 +47,11 @@ def resampled(values: Float, videos: Sequence[int], seed: int = 0) -> Float:
     Args:
         values: (N, ...) one entry per window.
         videos: (N,) index of each window's video.
-        seed: random seed.
     """
     group = np.asarray(videos) if len(set(videos)) > 1 else np.arange(len(values))
     members = (group[:, None] == np.unique(group)).astype(float)  # (N, groups), 1 where a window belongs to a group
     count = members.shape[1]
-    weights = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), RESAMPLES) @ members.T
+    weights = np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), RESAMPLES) @ members.T
     return np.tensordot(weights / weights.sum(1, keepdims=True), values, 1)
 
 

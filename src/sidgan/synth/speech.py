@@ -97,12 +97,12 @@ _SECONDS = {  # usual durations in s
 }  # fmt: skip
 
 
-def read(text: str, pace: float = 1.0) -> Line:
-    """Parse space-separated phones; a digit multiplies a phone's duration: ``"h e l o2 _"``. ``pace`` > 1 is faster."""
+def read(text: str) -> Line:
+    """Parse space-separated phones; a digit multiplies a phone's duration: ``"h e l o2 _"``."""
     line = []
     for word in text.split():
         name, longer = (word[:-1], float(word[-1])) if word[-1].isdigit() else (word, 1.0)
-        line.append((name, _SECONDS[PHONES[name].kind] * longer / pace))
+        line.append((name, _SECONDS[PHONES[name].kind] * longer))
     return tuple(line)
 
 

@@ -77,8 +77,8 @@ def _bottleneck(inputs: int, outputs: int, stride: int, groups: int) -> Residual
     return Residual(nn.Sequential(*layers), inputs, outputs, stride)
 
 
-def _stem(inputs: int, outputs: int) -> list[nn.Module]:
-    return [*_unit(inputs, outputs, 7, 2), nn.MaxPool2d(3, 2, 1)]
+def _stem(outputs: int) -> list[nn.Module]:
+    return [*_unit(3, outputs, 7, 2), nn.MaxPool2d(3, 2, 1)]
 
 
 class _Mean(nn.Module):
@@ -90,7 +90,7 @@ class _Mean(nn.Module):
 
 def identity_encoder(cmax: int) -> nn.Sequential:
     """(N, 3, S, S) in [0, 1] -> (N, 4 cmax): ResNeXt-50, 32x4d at ``cmax`` 512, without its classifier."""
-    layers, channels = _stem(3, cmax // 8), cmax // 8
+    layers, channels = _stem(cmax // 8), cmax // 8
     for stage, count in enumerate(STAGES):
         outputs = (cmax // 2) << stage
         for i in range(count):
@@ -101,7 +101,7 @@ def identity_encoder(cmax: int) -> nn.Sequential:
 
 def other_encoder(cmax: int) -> nn.Sequential:
     """(N, 3, S, S) in [0, 1] -> (N, cmax), for pose and lips: ResNet-18 at ``cmax`` 512, without its classifier."""
-    layers, channels = _stem(3, cmax // 8), cmax // 8
+    layers, channels = _stem(cmax // 8), cmax // 8
     for stage in range(4):
         outputs = (cmax // 8) << stage
         layers += [_basic(channels, outputs, 2 if stage else 1, False), _basic(outputs, outputs, 1, False)]
