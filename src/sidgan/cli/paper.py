@@ -9,8 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from sidgan.cli import paper_pictures, paper_tables
-from sidgan.cli.options import Device
-from sidgan.cli.options import NumbersAsJson as AsJson
+from sidgan.cli.options import AsJson, Device
 from sidgan.cli.output import bar, console, say
 from sidgan.errors import counted
 from sidgan.files import look_first

@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sidgan.cli.options import Device, Model
-from sidgan.cli.options import NumbersAsJson as AsJson
+from sidgan.cli.options import AsJson, Device, Model
 from sidgan.cli.output import bar, say
 from sidgan.config import require
 from sidgan.errors import counted

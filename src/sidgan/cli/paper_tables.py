@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from sidgan.cli.options import Device, Processes
-from sidgan.cli.options import NumbersAsJson as AsJson
+from sidgan.cli.options import AsJson, Device, Processes
 from sidgan.cli.output import answer, bar, say
 from sidgan.files import look_first
 
