@@ -81,11 +81,6 @@ class Leak(NamedTuple):
     chance: float
     movement: float
 
-    @property
-    def leaks(self) -> bool:
-        """Whether the correlation is above chance. This is also true of one in twenty clips without a leak."""
-        return self.correlation > self.chance
-
 
 def leak(opening: Float, original: Float) -> Leak:
     """Compare a generated mouth with the original one that was hidden from the network.
