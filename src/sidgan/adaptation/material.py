@@ -104,9 +104,9 @@ def read_material(
     seen, _ = survey(clip, looking, seconds=seconds)
     usable = {i: person for i, person in enumerate(seen.people) if person.candidates()}
     if not usable:
-        found = "only small, turned or covered faces" if seen.people else "no face"
+        why = "only small, turned or covered faces" if seen.people else "no face"
         raise InputError(
-            f"cannot adapt to {video.name}: {found}; give a video with a face square of at least {MIN_SIDE} px, "
+            f"cannot adapt to {video.name}: {why}; give a video with a face square of at least {MIN_SIDE} px, "
             f"turned by less than {MAX_YAW} degrees"
         )
     wanted = Counter[TrackedFace]()  # frames in which each is redrawn
@@ -114,22 +114,20 @@ def read_material(
         wanted.update(person for person in chosen if person.refusal(index) is None)
     stretches = _stretches({i: p for i, p in usable.items() if wanted[p]}, seen.times, MAX_BYTES // (3 * size * size))
     _crop_all(clip, stretches, size, lambda part: tell(0.5 + part / 2, "adapting: reading faces"))
-    groups = {number: [i for i, person in usable.items() if seen.numbers[person] == number]
-              for number in sorted({seen.numbers[person] for person in usable.values() if wanted[person]})}  # fmt: skip
-    parts = {number: [s for s in stretches if s.track in group] for number, group in groups.items()}
     samples = media.read_audio(video) if clip.audio_rate is not None else np.zeros(0, np.float32)
-    shown = [number for number in groups if parts[number]]
-    verdicts = judge_sounds([[(s.points, s.start) for s in parts[number]] for number in shown], samples)
-    sounds, mel = dict(zip(shown, verdicts, strict=True)), audio.log_mel(samples)
-    return [
-        Material(
-            number=number, tracks=tuple(group), frames=sum(wanted[usable[i]] for i in group),
-            place=place([usable[i] for i in group], seen.times, clip),
-            clips=tuple(s.clip(f"{video.stem}/{number}", mel, sounds[number].shift) for s in parts[number]),
-            sound=sounds.get(number, Sound("silent")),
-        )
-        for number, group in groups.items()
-    ]  # fmt: skip
+    mel = audio.log_mel(samples)
+    numbers = sorted({seen.numbers[person] for person in usable.values() if wanted[person]})
+    parts = [[s for s in stretches if seen.numbers[s.person] == number] for number in numbers]
+    sounds = judge_sounds([[(s.points, s.start) for s in part] for part in parts], samples)
+    found = []
+    for number, part, sound in zip(numbers, parts, sounds, strict=True):
+        tracks = {i: person for i, person in usable.items() if seen.numbers[person] == number}
+        found.append(Material(
+            number=number, tracks=tuple(tracks), frames=sum(wanted[person] for person in tracks.values()),
+            place=place(list(tracks.values()), seen.times, clip),
+            clips=tuple(s.clip(f"{video.stem}/{number}", mel, sound.shift) for s in part), sound=sound,
+        ))  # fmt: skip
+    return found
 
 
 def _stretches(people: dict[int, TrackedFace], times: Sequence[Fraction], max_frames: int) -> list[_Stretch]:

@@ -54,7 +54,7 @@ def judge_sounds(faces: Sequence[Sequence[Stretch]], samples: Float) -> list[Sou
     too short to judge, the sound counts as its own, as is mostly true.
 
     Args:
-        faces: one stretch or more for each face.
+        faces: the stretches of each face; one without any counts as silent.
         samples: (n,) at 16 kHz, starting at time 0; empty if there is no audio track.
     """
     found = [_estimate(face, samples) if loudness(face, samples) >= MIN_LOUDNESS else None for face in faces]
@@ -86,9 +86,9 @@ def _estimate(stretches: Sequence[Stretch], samples: Float) -> Offset:
 
 
 def loudness(stretches: Sequence[Stretch], samples: Float) -> float:
-    """Loudness of the sound during some stretches, in dBFS (RMS); -120 without sound."""
+    """Loudness of the sound during some stretches, in dBFS (RMS); -120 without stretches or sound."""
     parts = [sound_under(samples, start, len(points)) for points, start in stretches]
-    power = float(np.mean(np.square(np.concatenate(parts)))) if len(samples) else 0.0
+    power = float(np.mean(np.square(np.concatenate(parts)))) if parts and len(samples) else 0.0
     return 10 * float(np.log10(power + 1e-12))
 
 
