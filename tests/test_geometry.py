@@ -50,6 +50,16 @@ def test_a_face_may_leave_the_frame(centre: float, top: float) -> None:
     geometry.paste_face(frame, crop.image, window(128, 8), square)
 
 
+def test_a_large_drawing_of_a_small_face_is_averaged() -> None:
+    frame = smooth_frame(pixel_format())
+    stripes = np.zeros((512, 512, 3), np.float32)
+    stripes[:, ::2] = 255  # finer than the frame can show
+    geometry.paste_face(frame, stripes, window(512, 8), unit(320, 100, 90.0))
+    inside = frame.planes[0][110:180, 285:355].astype(float)
+    assert inside.mean() == pytest.approx(16 + 219 / 2, abs=2)
+    assert inside.std() < 10
+
+
 @pytest.mark.parametrize("chroma", GRIDS)
 @pytest.mark.parametrize("turns", [1, 2, 3])
 def test_colour_lies_where_the_turned_chroma_map_says(chroma: str, turns: int) -> None:
@@ -68,7 +78,9 @@ def test_ten_bits_look_like_eight() -> None:
     square = unit(310.2, 40.9, 333.0)
     eight, ten = (geometry.crop_face(smooth_frame(pixel_format(bits=b)), square, 256).image for b in (8, 10))
     assert np.abs(eight.astype(int) - ten).max() <= 4
-    assert np.array_equal(geometry.luma8(smooth_frame(pixel_format())).shape, (HEIGHT, WIDTH))
+    light, same = (geometry.luma8(smooth_frame(pixel_format(bits=b))) for b in (8, 10))
+    assert light.shape == (HEIGHT, WIDTH)
+    assert np.abs(light.astype(int) - same).max() <= 1
 
 
 @pytest.mark.parametrize("matrix", ["bt601", "bt709", "bt2020"])
@@ -79,6 +91,17 @@ def test_colour_conversion_comes_back(matrix: str, bits: int, full_range: bool) 
     rgb = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
     back = geometry.ycc_to_rgb(geometry.rgb_to_ycc(rgb, fmt), fmt)
     assert np.abs(back.astype(int) - rgb).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("matrix", "luma"), [("bt601", (0.299, 0.587, 0.114)), ("bt709", (0.2126, 0.7152, 0.0722)),
+                         ("bt2020", (0.2627, 0.678, 0.0593))],
+)  # fmt: skip
+def test_colours_have_the_luma_of_their_standard(matrix: str, luma: tuple[float, ...]) -> None:
+    fmt = PixelFormat("yuv444p", 8, False, matrix, PlaneMap())
+    y, b, r = geometry.rgb_to_ycc(255 * np.eye(3, dtype=np.float32)[None], fmt)
+    assert y[0] == pytest.approx([16 + 219 * share for share in luma], abs=1e-2)
+    assert (b[0, 2], r[0, 0]) == pytest.approx((240, 240), abs=1e-2)
 
 
 def test_white_and_black_have_their_code_values() -> None:
@@ -108,6 +131,27 @@ def test_neither_mouth_nor_chin_moves_the_square_or_the_mask() -> None:
     matrices = geometry.square_matrix(geometry.face_square(still))
     boxes = [geometry.mask_boxes(geometry.to_unit(matrices, points)) for points in (still, spoken)]
     assert np.array_equal(*boxes)
+
+
+def test_a_head_that_turns_keeps_the_size_of_its_square() -> None:
+    face = face68()
+    face[geometry.NOSE_BASE, 1] = face[geometry.EYES, 1].mean() + 0.563 * np.ptp(face[geometry.EYES, 0])  # as most have
+    turned = face.copy()
+    turned[:, 0] = 320 + 0.75 * (face[:, 0] - 320)
+    side, still = (float(geometry.face_square(points)[2]) for points in (turned, face))
+    assert side == pytest.approx(still, rel=0.02)
+
+
+def test_the_mask_reaches_from_cheek_to_cheek_and_begins_just_below_the_nose() -> None:
+    points = face68()
+    left, top, right, bottom = geometry.mask_boxes(
+        geometry.to_unit(geometry.square_matrix(geometry.face_square(points))[None], points[None])
+    )[0]
+    square = geometry.face_square(points)
+    edges = (np.array([left, right]) - 0.5) * square[2] + square[0]
+    assert edges == pytest.approx([points[geometry.RIGHT_CHEEK, 0].min(), points[geometry.LEFT_CHEEK, 0].max()], abs=1)
+    base = (points[geometry.NOSE_BASE, 1] - square[1]) / square[2]
+    assert (top - base, bottom) == pytest.approx((0.01, 1.0), abs=1e-4)  # as the networks were trained
 
 
 def test_the_mask_hides_mouth_and_chin_and_nothing_above_the_nose_base() -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from sidgan.blend import border, mouth_alpha, polygon
 from sidgan.blend.border import FARTHEST, LEVELS, LOOK_BACK, NEAREST, RAYS, SIDES, Border, cheapest, outline
-from sidgan.geometry import MOUTH, distance_to, mask_boxes
+from sidgan.blend.mask import FEATHER, INSET, LIP_RIM
+from sidgan.geometry import MOUTH, OUTER_LIPS, distance_to, mask_boxes
 from sidgan.types import Array, Byte, Float
 
 SIZE = 192
@@ -80,6 +81,24 @@ def test_where_both_agree_as_little_as_possible_is_replaced(face: Float, skin: B
     assert dark.max() <= FARTHEST + 1e-9
 
 
+def test_what_is_never_replaced_does_not_move_the_border(face: Float, skin: Byte) -> None:
+    middles = (np.arange(SIZE) + 0.5) / SIZE
+    left, top, right, _ = box(face)
+    inside = (middles > top - 0.03)[:, None] & (left - 0.03 < middles) & (middles < right + 0.03)  # it is blurred
+    drawn = skin - 60.0 * inside[..., None]
+    other = np.where(inside[..., None], drawn, 255.0)
+    one, two = (Border()(picture, skin, box(face), face, face, 0) for picture in (drawn, other))
+    assert np.array_equal(one, two)
+
+
+def test_the_border_is_a_smooth_line(face: Float, skin: Byte) -> None:
+    lower = np.arange(SIZE)[:, None] > 0.65 * SIZE
+    rim = beyond(face, -1, 0.07) & lower & (np.arange(SIZE) > SIZE // 2)
+    reach = Border()(skin - 60.0 * rim[..., None], skin, box(face), face, face, 0)
+    assert np.ptp(reach) > 0.05, "or it tests nothing"
+    assert np.abs(np.diff(reach, append=reach[:1])).max() < 0.3 * np.ptp(reach)
+
+
 def test_the_border_does_not_jump_and_forgets(face: Float, skin: Byte) -> None:
     rim = beyond(face, -1, 0.07)[..., None] & (np.arange(SIZE)[:, None, None] > 0.65 * SIZE)
     wide, near = skin - 30.0 * rim, skin.astype(np.float64)
@@ -122,6 +141,29 @@ def test_the_outline_holds_both_faces(face: Float) -> None:
     for point in np.concatenate([part for one in (face, lower) for part in (one[5:12], one[MOUTH])]):
         away = cv2.pointPolygonTest(line, (float(point[0] * 1e4), float(point[1] * 1e4)), True) / 1e4
         assert away > 0.8 * NEAREST
+
+
+@pytest.mark.parametrize("raised", ["old", "new"])
+def test_neither_mouth_shows_through_where_it_is_close_to_the_edge(raised: str, face: Float) -> None:
+    high = face.copy()
+    high[MOUTH, 1] += box(face)[1] - face[MOUTH, 1].min()  # the upper lip is at the edge of the hidden box
+    pair = (high, face) if raised == "old" else (face, high)
+    alpha = mouth_alpha(SIZE, box(face), *pair, FARTHEST)
+    depth = (np.arange(SIZE)[:, None] + 0.5) / SIZE - box(face)[1]
+    lips = polygon(SIZE, high[OUTER_LIPS])
+    assert (alpha[lips & (depth > 0)] == 1).all()
+    assert (alpha[(distance_to(lips) <= LIP_RIM * SIZE) & (depth > INSET)] == 1).all()
+    assert (alpha[distance_to(lips) > (LIP_RIM + FEATHER) * SIZE] < 1).any(), "elsewhere the edge is soft"
+
+
+def test_the_edge_is_steep_only_near_lips(face: Float) -> None:
+    middle = SIZE // 2
+    alpha = mouth_alpha(SIZE, box(face), face, face)[:, middle]
+    near = face.copy()
+    near[MOUTH, 1] += box(face)[1] + 0.03 - face[MOUTH, 1].min()
+    steep = mouth_alpha(SIZE, box(face), near, near)[:, middle]
+    top = round(box(face)[1] * SIZE)
+    assert np.abs(np.diff(alpha[: top + 20])).max() < 0.7 * np.abs(np.diff(steep[: top + 20])).max()
 
 
 def test_distances_are_the_same_to_the_last_bit() -> None:

@@ -401,6 +401,18 @@ def test_a_mix_is_as_long_as_the_longest_and_never_too_loud(folder: Path, tmp_pa
     assert np.abs(mix[60_000:]).max() > 0.05  # the longest goes on alone
 
 
+def test_the_longest_voice_counts_and_no_more_is_read_than_is_needed(tmp_path: Path) -> None:
+    files = [tmp_path / f"{seconds}.wav" for seconds in (1, 2, 4)]
+    for file, seconds in zip(files, (1, 2, 4), strict=True):
+        media.write_wav(file, np.random.default_rng(seconds).normal(0, 0.1, 16_000 * seconds), 16_000)
+    short, middle, long = files
+    assert voices(middle, {1: short, 2: middle}, "draw").end == 2
+    assert voices(long, {1: short, 2: middle}, "draw").end == 4  # the sound track goes on
+    assert voices(long, {1: short}, "draw", Fraction(3)).end == 3
+    assert voices(middle, {}, "draw").end == 2
+    assert 3 <= voices(long, {}, "draw", Fraction(2)).end + 1 < 5
+
+
 def test_segments_drawn_by_other_processes_go_by_the_same_plan(folder: Path) -> None:
     seen = first_pass.analyse(media.probe(folder / "two.mp4"), "speaking", lambda *_: None)
     seen.people[0].bridged[7] = True
@@ -568,6 +580,25 @@ def test_loud_noise_and_short_stops_are_no_silence(tmp_path: Path) -> None:
     mel[:, 50:70] = audio.SILENCE  # 0.25 s
     mel[:, 100:130] = audio.SILENCE
     assert np.flatnonzero(silent(mel)).tolist() == pytest.approx(list(range(100, 130)), abs=2)
+
+
+def test_long_silence_does_not_hide_the_pauses_of_what_is_said() -> None:
+    mel = np.full((80, 4000), audio.SILENCE, np.float32)
+    mel[:, :250] = 0.0
+    mel[:, 100:150] = -3.0  # a pause with noise in it
+    quiet = silent(mel)
+    assert quiet[102:148].all()
+    assert quiet[252:].all()
+    assert not quiet[:98].any()
+    assert not quiet[152:248].any()
+
+
+def test_a_faint_voice_has_pauses_and_nothing_at_all_is_one() -> None:
+    mel = np.full((80, 200), -3.0, np.float32)
+    mel[:, 50:100] = audio.SILENCE
+    assert np.flatnonzero(silent(mel)).tolist() == pytest.approx(list(range(50, 100)), abs=2)
+    assert silent(np.full((80, 100), audio.SILENCE, np.float32)).all()
+    assert silent(np.zeros((80, 0), np.float32)).shape == (0,)
 
 
 def test_in_silence_the_mouth_can_stay_as_it_was_filmed(folder: Path, tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ class RunningMean:
     def __call__(self, place: int, value: Float) -> Float:
         """Add the value of output frame ``place`` and return the mean; all values must have one shape."""
         self._past.append((place, value))
-        while not place - self._count < self._past[0][0] <= place:
+        while self._past[0][0] <= place - self._count:
             self._past.popleft()
         weights = np.array([self._memory ** (place - one) for one, _ in self._past], value.dtype)
         # Summed one by one: the rounding of a matrix product may depend on how its memory is aligned.
