@@ -26,8 +26,6 @@ def silent(mel: Float) -> Array:
 
     With steady noise less than 25 dB below the speech, no pauses are found.
     """
-    if not mel.shape[1]:
-        return np.zeros(0, bool)
     level = uniform_filter1d(mel.mean(0), 3, mode="nearest")
     audible = level[level > NOTHING]
     limit = max(NOTHING, float(np.quantile(audible, 0.9)) - BELOW / DECIBELS) if len(audible) else np.inf

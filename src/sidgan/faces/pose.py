@@ -15,8 +15,9 @@ _HEAD_MODEL = np.array(  # x to the image's right, y down, z away from the camer
 
 
 def head_pose(points: Float) -> Float:
-    """Yaw, pitch and roll (3,) in degrees, from landmarks (68, 2); 0 is frontal, positive yaw is to the image's right.
+    """Yaw, pitch and roll (3,) in degrees, from landmarks (68, 2); 0 is frontal.
 
+    Positive angles move the nose to the image's left, move it down, and turn the head clockwise in the image.
     The head model has six points, so angles are approximate: they tell profiles from frontal faces.
     """
     centre = points[JAW].mean(0)
