@@ -164,10 +164,13 @@ def test_a_face_is_seen_the_same_whoever_comes_with_it() -> None:
 def test_what_is_always_there_is_not_a_covering(faces: list[Face]) -> None:
     points = np.stack([faces[0][1]] * 60)
     cells = np.zeros((60, 24, 24), np.uint8)
-    cells[:, 20:, 8:16] = 200  # a beard
+    cells[:, 20:, 8:16] = 210  # a beard
+    cells[10:14, 20:, 16:] = 200  # what is hardly seen
+    cells[20] += 40  # and what is next to nothing
     cells[30:34, 12:20, :8] = 240  # a hand
     found = covering.covers(cells, points, np.ones(60, bool))
-    assert found[:, 20:, 8:16].max() == 0
+    assert found[:, 20:, 8:].max() == 0
+    assert found[:29].max() == 0
     assert (found[:, 15, 4] > 0).nonzero()[0].tolist() == list(range(29, 35))
 
 
@@ -177,6 +180,7 @@ def test_what_does_not_reach_in_from_outside_is_not_a_covering(faces: list[Face]
     cells = np.zeros((24, 24), np.uint8)
     cells[lips[1] - 2 : lips[1] + 2, lips[0] - 2 : lips[0] + 2] = 255  # a mouth, wide open
     assert covering.reaching_in(cells, points).max() == 0
+    assert covering.reaching_in(np.pad(np.full((8, 24), 255, np.uint8), ((0, 16), (0, 0))), points).max() == 0  # hair
     cells[lips[1], : lips[0]] = 255  # now an arm leads there
     assert np.array_equal(covering.reaching_in(cells, points), cells)
 

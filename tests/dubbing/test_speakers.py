@@ -493,6 +493,53 @@ def test_light_that_changes_on_cheeks_covers_nothing_where_the_head_turns(face: 
     assert (shares[[0, -1]].max() < 0.1) == turns
 
 
+def test_what_is_seldom_there_covers_and_what_changes_all_over_is_light(face: Any) -> None:
+    seen, points, good = np.full((50, 12, 12, 3), 128, np.uint8), np.repeat(face[0].points[:1], 50, 0), np.ones(50, bool)
+    seen[[0, 5, 49], 7:] += 60  # a hand; it was there twice before
+    seen[30] += 60
+    shares = trust.covered(seen, points, good)
+    assert shares[[0, 5, 49]].min() > trust.SURE
+    assert shares[[*range(1, 5), *range(6, 49)]].max() == 0
+    assert trust.covered(seen[:18], points[:18], good[:18]).max() == 0, "too little to compare with"
+
+
+def test_confidence_falls_as_a_face_is_turned_small_and_hardly_seen(face: Any) -> None:
+    person, crops = face
+    surfaces, track = np.stack([trust.surface(crop) for crop in crops]), person.track
+
+    def rated(**change: Any) -> tuple[float, str]:
+        found = trust.trust(TrackedFace(dataclasses.replace(track, **change)), surfaces)
+        return float(np.median(found.confidence)), found.reason(30)
+
+    def yaw(degrees: float) -> dict[str, Any]:
+        return {"pose": np.full_like(track.pose, -degrees)}
+
+    def side(px: float) -> dict[str, Any]:
+        scale = px / person.sides[0]
+        return {"matrices": scale * track.matrices, "landmarks": scale * track.landmarks}
+
+    free = rated()[0]
+    assert free > 0.8
+    assert rated(**yaw(30))[0] == free
+    assert rated(**yaw(60)) == (pytest.approx(0.5, abs=0.01), "face turned too far")
+    assert rated(**side(64)) == (pytest.approx(0.5, abs=0.02), "face too small")
+    assert rated(scores=np.full_like(track.scores, 0.04)) == (pytest.approx(0.55, abs=0.01), "face hardly detected")
+    visible = track.visible.copy()
+    visible[20:24] = False
+    lost = TrackedFace(dataclasses.replace(track, visible=visible, scores=np.where(visible, track.scores, 0)))
+    assert trust.trust(lost, surfaces).confidence[20:24].max() == 0
+    lost.bridged = ~visible
+    assert trust.trust(lost, surfaces).confidence[20:24].min() > 0.8, "as sure as before and after"
+
+
+def test_a_single_frame_that_looks_odd_is_no_doubt(face: Any) -> None:
+    person, crops = face
+    surfaces = np.stack([trust.surface(crop) for crop in crops])
+    surfaces[30, 7:] = 0
+    assert trust.covered(surfaces, person.points, person.track.visible)[30] > 0.5
+    assert trust.trust(person, surfaces).confidence[30] > trust.SURE
+
+
 def test_landmarks_that_jump_are_doubted(face: Any) -> None:
     person, crops = face
     points = person.track.landmarks.copy()
@@ -519,17 +566,21 @@ def test_short_losses_are_bridged_where_the_face_stays_near(face: Any) -> None:
     track = face[0].track
     times = [Fraction(i, 25) for i in range(60)]
 
-    def bridged(first: int, last: int, moved: float = 0.0) -> int:
-        visible, landmarks = track.visible.copy(), track.landmarks.copy()
+    def bridged(first: int, last: int, moved: float = 0.0, turned: float = 0.0) -> int:
+        visible, landmarks, pose = track.visible.copy(), track.landmarks.copy(), np.zeros_like(track.pose)
         visible[first:last] = False
         landmarks[last:] += moved
-        person = TrackedFace(dataclasses.replace(track, visible=visible, landmarks=landmarks))
+        pose[last:, 0] += turned
+        person = TrackedFace(dataclasses.replace(track, visible=visible, landmarks=landmarks, pose=pose))
         return int(looking.bridges(person, times).sum())
 
     assert bridged(20, 32) == 12
     assert bridged(20, 33) == 0  # longer than half a second
     assert bridged(20, 25, moved=60.0) == 0
+    assert bridged(20, 25, turned=-14) == 5
+    assert bridged(20, 25, turned=-16) == 0
     assert bridged(55, 60) == 0  # nobody knows where it goes
+    assert bridged(0, 5) == 0  # or where it comes from
 
 
 # ------------------------------------------------------------------------------------------------------------- silence

@@ -130,8 +130,6 @@ def covered(surfaces: Byte, points: Float, good: Array) -> Float:
 def slips(points: Float) -> Float:
     """(N,) jitter: distance of head landmarks from the mean of both neighbouring frames, in sides of the square."""
     steady = points[:, STEADY]
-    if len(steady) < 3:
-        return np.zeros(len(steady), np.float32)
     off = np.linalg.norm(steady[1:-1] - (steady[:-2] + steady[2:]) / 2, axis=-1).mean(1)
     return np.pad(off, 1, mode="edge").astype(np.float32)
 
