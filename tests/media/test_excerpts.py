@@ -50,6 +50,7 @@ def test_a_part_begins_at_0_with_the_pictures_of_its_time(folder: Path, tmp_path
     grey = [np.array([picture.mean() for _, picture in film]) for film in (part, whole[first : first + 25])]
     assert np.abs(grey[0] - grey[1]).mean() < 2
     assert media.stated(tmp_path / "part.mp4", 99).seconds == pytest.approx(1.0)
+    assert media.probe(tmp_path / "part.mp4").start == 0
     assert media.write_excerpt(tmp_path / "part.mp4", folder / "film.mp4", 0.5, 1) == pytest.approx(0.52)
     with pytest.raises(InputError, match=r"is over at 9\.0 s"):
         media.write_excerpt(tmp_path / "none.mp4", folder / "film.mp4", 9, 10)
@@ -89,6 +90,7 @@ def test_a_mix_can_weigh_its_files_and_says_what_was_turned_down(folder: Path, t
     assert media.write_mix(tmp_path / "loud.wav", files, [4.0, 4.0]) < 0.5
     assert [media.turned_down(gain) for gain in (1.0, 0.996)] == ["", ""], "nobody hears it"
     assert media.turned_down(0.5) == "turned down by 6.0 dB, so that nothing is clipped"
+    assert media.turned_down(0.9) == "turned down by 0.9 dB, so that nothing is clipped"
     alone = media.write_mix(tmp_path / "one.wav", files[:1])
     assert alone == 1
     assert quiet == pytest.approx(0.75 * np.abs(media.read_audio(tmp_path / "one.wav")).max(), rel=0.01)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from made_files import (
     timestamps,
 )
 
-from sidgan import media
+from sidgan import geometry, media
 from sidgan.errors import InputError, OutputError
 from sidgan.media.pictures import Picture, turned
 from sidgan.media.sound import samples_from
@@ -258,6 +259,44 @@ def test_every_layout_is_read_as_planar_and_written_as_it_was_read(
             assert np.abs(rgb[4:-4, 4:-4].astype(int) - drawing(index)[4:-4, 4:-4]).mean() < 6
 
 
+def test_colour_of_half_width_lies_on_the_left_pixel_of_two(tmp_path: Path) -> None:
+    path = make_video(tmp_path / "a.mp4", range(2), Fraction(1, 25), pixels="yuv422p")
+    assert media.probe(path).format.chroma == PlaneMap(2, 1, 0.0, 0.0)
+
+
+def test_rgb_is_no_full_range_yuv(tmp_path: Path) -> None:
+    with av.open(str(tmp_path / "a.mkv"), "w") as out:
+        stream = out.add_stream("ffv1", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "bgr0"
+        stream.codec_context.color_range = 2
+        for index in range(2):
+            picture = av.VideoFrame.from_ndarray(drawing(index), format="rgb24").reformat(format="bgr0")
+            picture.pts, picture.time_base, picture.color_range = index, Fraction(1, 25), 2
+            out.mux(stream.encode(picture))
+        out.mux(stream.encode(None))
+    clip = media.probe(tmp_path / "a.mkv")
+    frame = next(media.read_frames(clip))
+    back = geometry.ycc_to_rgb([np.asarray(plane, np.float32) for plane in frame.planes], clip.format)
+    assert np.abs(back.astype(int) - drawing(0)).max() < 4
+
+
+def test_the_last_picture_is_shown_as_long_as_it_should(tmp_path: Path, talk: Path) -> None:
+    clip = media.probe(talk)
+    with media.Writer(tmp_path / "a.mkv", clip) as writer:
+        for frame in media.read_frames(clip):
+            writer.write(replace(frame, duration=Fraction(1, 5)) if frame.index == 24 else frame)
+    *_, last = media.read_frames(media.probe(tmp_path / "a.mkv"))
+    assert (last.time, last.duration) == (Fraction(24, 25), Fraction(1, 5))
+
+
+def test_pictures_that_change_their_size_are_refused_with_the_time(tmp_path: Path) -> None:
+    files = [make_video(tmp_path / f"{k}.ts", range(2), Fraction(1, 25), size=(64, 48 + 16 * k)) for k in range(2)]
+    (tmp_path / "both.ts").write_bytes(b"".join(file.read_bytes() for file in files))
+    clip = media.probe(tmp_path / "both.ts")
+    with pytest.raises(InputError, match=r"changes its picture size at \d+\.\d\d s; convert it to one size first"):
+        list(media.read_frames(clip))
+
+
 @pytest.mark.parametrize("size", [(321, 241), (64, 49), (65, 48)])
 def test_odd_sizes_keep_their_size(tmp_path: Path, size: tuple[int, int]) -> None:
     path = make_video(tmp_path / "a.mkv", range(2), Fraction(1, 25), codec="ffv1", size=size)
@@ -355,6 +394,29 @@ def test_wav_is_read_sample_for_sample(tmp_path: Path) -> None:
     assert heard.dtype == np.float32
     assert len(heard) == len(said)
     assert np.abs(heard - said).max() < 1e-4
+
+
+def test_what_is_too_loud_is_clipped(tmp_path: Path) -> None:
+    media.write_wav(tmp_path / "a.wav", np.array([0.5, 1.5, -1.5, 0.5], np.float32).repeat(100), RATE)
+    heard = media.read_audio(tmp_path / "a.wav")
+    assert heard[[50, 150, 250, 350]] == pytest.approx([0.5, 1, -1, 0.5], abs=1e-3)
+
+
+@pytest.mark.parametrize("better", ["voice", "own"])
+def test_voice_and_own_sound_in_one_track_lose_no_channel_and_no_high_tones(
+    tmp_path: Path, talk: Path, better: str
+) -> None:
+    plain = make_sound(tmp_path / "voice.wav", speech(0.3), RATE, "pcm_s16le")
+    media.write_mix(tmp_path / "mix.wav", [plain])  # stereo at 48 kHz
+    copy_clip(talk, tmp_path / "own.mkv", audio=tmp_path / "mix.wav")
+    own, voice = (talk, tmp_path / "mix.wav") if better == "voice" else (tmp_path / "own.mkv", plain)
+    clip = media.probe(own)
+    with media.Writer(tmp_path / "b.mp4", clip, audio=voice) as writer:
+        writer.go_on_with_own_sound()
+        for frame in media.read_frames(clip):
+            writer.write(frame)
+    with av.open(str(tmp_path / "b.mp4")) as file:
+        assert (file.streams.audio[0].rate, file.streams.audio[0].channels) == (48_000, 2)
 
 
 def test_blocks_join_to_the_whole(tmp_path: Path) -> None:
@@ -463,6 +525,17 @@ def test_damaged_sound_is_refused(tmp_path: Path) -> None:
     data = bytearray(path.read_bytes())
     start = data.index(b"mdat") + 4
     data[start : start + 8000] = np.random.default_rng(0).bytes(8000)
+    path.write_bytes(bytes(data))
+    with pytest.raises(InputError, match="cannot be decoded"):
+        media.read_audio(path)
+
+
+def test_sound_that_is_damaged_for_the_most_part_is_refused(tmp_path: Path) -> None:
+    path = make_sound(tmp_path / "a.m4a", speech(6.0), RATE, "aac")
+    data = bytearray(path.read_bytes())
+    start = data.index(b"mdat") + 4
+    size = int.from_bytes(data[start - 8 : start - 4], "big") - 8
+    data[start + size // 4 : start + size] = np.random.default_rng(0).bytes(size - size // 4)
     path.write_bytes(bytes(data))
     with pytest.raises(InputError, match="cannot be decoded"):
         media.read_audio(path)

@@ -181,6 +181,15 @@ def test_pictures_and_styles_with_their_fonts_are_kept(film: Path, tmp_path: Pat
         ]
 
 
+def test_fonts_stay_behind_with_the_styles_that_need_them(film: Path, tmp_path: Path) -> None:
+    video = subtitled(film, tmp_path / "in.mkv", Track("subrip", [(0.4, 1.0, b"Hello")]), font=b"a font")
+    for suffix in (".mp4", ".mkv"):
+        dubbed(video, tmp_path / f"out{suffix}")
+        with av.open(str(tmp_path / f"out{suffix}")) as file:
+            assert len(file.streams.subtitles) == 1
+            assert not file.streams.attachments
+
+
 def test_they_are_shown_with_the_videos_own_pictures_only(film: Path, tmp_path: Path) -> None:
     said = [(-1.2, -0.6, b"before"), (-0.5, 0.3, b"over the start"), (1.5, 2.5, b"over the end"), (2.1, 2.4, b"after")]
     video = subtitled(film, tmp_path / "in.mkv", Track("subrip", said), late=2 * SECOND)

@@ -28,7 +28,7 @@ COPIED = {
     ".mkv": {"aac", "mp3", "mp2", "ac3", "eac3", "alac", "opus", "flac", "vorbis", "pcm_s16le", "pcm_s24le"},
 }
 AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
-BIT_RATE = 192_000  #: bit/s of AAC
+BIT_RATE = 192_000  #: bit/s of AAC; the encoder takes less at low sample rates, where it must
 FADE = Fraction(1, 50)  #: seconds of the fade-in where the video's own sound continues after the voice
 LEAD = Fraction(1, 10)  #: seconds of packets kept before time 0, which a decoder may need to start (pre-roll)
 
@@ -175,7 +175,7 @@ def encoded(
 ) -> Iterator[Packet[AudioStream]]:
     """Add an AAC stream to ``container``, and return the packets of consecutive (channels, n) float32 ``blocks``."""
     stream = container.add_stream("aac", rate=rate, layout=layout)
-    stream.bit_rate = min(BIT_RATE, 6 * rate * stream.channels)  # AAC's limit at low sample rates
+    stream.bit_rate = BIT_RATE
     return _encoded(stream, blocks, layout, round(start * rate))
 
 
