@@ -137,6 +137,15 @@ def test_calibration_brings_each_term_into_its_band_once(blob, tmp_path, monkeyp
     assert "level 16: the gradient of sync is" in " ".join(learner.notes())
 
 
+def test_calibration_costs_a_process_no_more_frames_than_a_step(blob, monkeypatch):
+    learner = task(blob, gan_config(40, **TERMS | {"batch": 20}))
+    learner.share = 5  # as the first of four processes
+    seen, terms = [], learner.terms
+    monkeypatch.setattr(learner, "terms", lambda r, image, *rest: seen.append(len(image)) or terms(r, image, *rest))
+    gradient_balance(learner, 64, 1)
+    assert set(seen) == {5}
+
+
 def test_a_critic_is_weighed_when_it_tells_real_from_generated(blob):
     learner = task(blob, gan_config(40, calibrate=True, **TERMS))
     for index in range(4):

@@ -29,8 +29,8 @@ def gradient_balance(
 ) -> dict[int, dict[str, float]]:
     """Gradient norms of the weighted terms on the hidden region of each output, relative to L1's.
 
-    Every term is measured at its full weight and on as many frames as in a training step, even if the schedule has not
-    started it yet. Neither the networks nor the random state of the training change.
+    Every term is measured at its full weight and on as many frames as a process has in a training step, even if the
+    schedule has not started it yet. Neither the networks nor the random state of the training change.
 
     Args:
         task: a generator in training.
@@ -45,9 +45,9 @@ def gradient_balance(
         return {}
     rng = np.random.default_rng(0)
     ratios: defaultdict[int, defaultdict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    some = task.sampled_frames(rng, task.config.batch)
+    some = task.sampled_frames(rng, task.share)
     for _ in range(batches):
-        windows = task.train.windows(rng, task.config.batch // SYNC_FRAMES, SYNC_FRAMES)
+        windows = task.train.windows(rng, task.share // SYNC_FRAMES, SYNC_FRAMES)
         batch = prepare_batch(windows, task.augmentation_rng(rng)).to(task.fabric.device)
         queries = batch.shown_to(task.config.generator)
         with torch.no_grad():
