@@ -221,6 +221,15 @@ class DiscriminatorConfig:
         require_between(self, 1, math.inf, "base", "cmax")
         require_between(self, 0, math.inf, "layers")
 
+    def fits(self, size: int) -> bool:
+        """Whether something is left of pictures of ``size`` px after all layers."""
+        if self.kind == "half":
+            return self.layers > 0 and size >> self.layers > 0
+        if self.kind == "sound":
+            return size > 1 << self.layers  # instance normalisation needs more than one position
+        seen = size // 2 if self.kind == "scales" or self.sees == "detail" else size
+        return seen >> self.layers > 2  # two more layers, of stride 1, take a pixel each
+
 
 @dataclass(frozen=True)
 class CriticsConfig:

@@ -17,6 +17,7 @@ from sidgan.config import DiscriminatorConfig, LossWeights, SyncNetConfig, from_
 from sidgan.data.dataset import PackedSet
 from sidgan.errors import CheckpointError, ConfigError, SidganError
 from sidgan.nn import Generator, SyncNet, lower_half_windows
+from sidgan.nn.baselines import critic
 from sidgan.train import augment
 from sidgan.train.balance import gradient_balance
 from sidgan.train.batch import _jittered, prepare_batch
@@ -365,6 +366,30 @@ def test_unknown_settings_name_the_nearest():
         from_dict(SyncTrainConfig, {"negative": 3})
     with pytest.raises(ConfigError, match="there is no level 48"):
         GanTrainConfig(generator=gan_config(1).generator, weights={48: LossWeights()}, grow=(0.0, 0.0), batch=5)
+
+
+def test_a_precision_that_lightning_lacks_is_refused():
+    for kind in (SyncTrainConfig, GanTrainConfig):
+        with pytest.raises(ConfigError, match="'precision' must be one of auto, 32-true"):
+            from_dict(kind, {"precision": "fp8"})
+
+
+@pytest.mark.parametrize(("kind", "sees"), [
+    ("patch", "face"), ("patch", "detail"), ("sound", "face"), ("half", "face"), ("scales", "face"),
+])  # fmt: skip
+def test_a_critic_that_fits_has_scores_and_others_are_refused(kind, sees):
+    mels, fitting = torch.zeros(2, 1, 80, 28), []
+    for layers in range(8):
+        config = DiscriminatorConfig(base=2, cmax=2, layers=layers, kind=kind, sees=sees)
+        if config.fits(64):
+            fitting.append(layers)
+            assert critic(config, 64)(torch.zeros(2, 3, 64, 64), mels).numel()
+        else:
+            with pytest.raises((RuntimeError, ValueError)):
+                critic(config, 64)(torch.zeros(2, 3, 64, 64), mels)
+            with pytest.raises(ConfigError, match=f"with {layers} layers does not fit pictures of 64 px"):
+                gan_config(1, discriminators={64: to_dict(config)})
+    assert fitting
 
 
 def resolved(preset):

@@ -20,6 +20,7 @@ from sidgan.nn import Listener
 from sidgan.train import augment
 from sidgan.train.loop import LoopConfig
 from sidgan.train.next_batch import NextBatch
+from sidgan.train.precision import Precision
 from sidgan.train.processes import share, step_rng
 from sidgan.train.rate import rate_at
 from sidgan.train.single import SingleTask
@@ -42,7 +43,7 @@ class ListenerTrainConfig:
         augment: 0 turns augmentation off; above it, 0 to 1 scales the probabilities of echo and of missing bands.
         held: every ``held``-th voice is held out for evaluation.
         ema: decay of the averaged weights, which are evaluated and exported.
-        precision: ``auto`` (see `sidgan.engine.choose_precision`), or Lightning's name: ``32-true``, ``bf16-mixed``.
+        precision: ``auto`` (see `sidgan.engine.choose_precision`), or Lightning's name of one.
         seed: random seed.
     """
 
@@ -55,7 +56,7 @@ class ListenerTrainConfig:
     augment: float = 1.0
     held: int = 12
     ema: float = 0.998
-    precision: str = "auto"
+    precision: Precision = "auto"
     seed: int = 0
 
     def __post_init__(self) -> None:

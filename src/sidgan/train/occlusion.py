@@ -24,6 +24,7 @@ from sidgan.nn import OcclusionNet
 from sidgan.nn.occlusion import SIDE as NET_SIDE
 from sidgan.train.loop import LoopConfig
 from sidgan.train.next_batch import NextBatch
+from sidgan.train.precision import Precision
 from sidgan.train.processes import share, step_rng
 from sidgan.train.single import SingleTask
 
@@ -42,7 +43,7 @@ class OcclusionTrainConfig:
         covered: share of faces with an occluder.
         lr: largest learning rate of AdamW; it follows a cosine schedule.
         ema: decay of the averaged weights, which are evaluated and exported.
-        precision: ``auto`` (see `sidgan.engine.choose_precision`), or Lightning's name: ``32-true``, ``bf16-mixed``.
+        precision: ``auto`` (see `sidgan.engine.choose_precision`), or Lightning's name of one.
         seed: random seed.
     """
 
@@ -52,7 +53,7 @@ class OcclusionTrainConfig:
     covered: float = 0.62
     lr: float = 2e-3
     ema: float = 0.995
-    precision: str = "auto"
+    precision: Precision = "auto"
     seed: int = 0
 
     def __post_init__(self) -> None:

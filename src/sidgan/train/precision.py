@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 from lightning.fabric import Fabric
 from torch import Tensor
 
 from sidgan.train.processes import agree
+
+#: ``auto``, or one of Lightning's names. In the mixed ones, weights stay in fp32.
+Precision = Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
 
 MAX_GRAD_NORM = 1.0  #: gradients are clipped to this norm
 

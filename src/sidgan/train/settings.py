@@ -9,6 +9,7 @@ from typing import Literal
 
 from sidgan.config import SYNC_FRAMES, DiscriminatorConfig, GeneratorConfig, LossWeights, require, require_between
 from sidgan.train.loop import LoopConfig
+from sidgan.train.precision import Precision
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class GanTrainConfig:
         references: each step uses 1 to this many reference pictures per window, a random number.
         ema: decay of the averaged weights, which are evaluated and exported.
         pool: clips that each process holds at a time, where data comes in shards (`sidgan.data.shardset`).
-        precision: ``auto`` (see `sidgan.engine.choose_precision`), or Lightning's name: ``32-true``, ``bf16-mixed``.
+        precision: ``auto`` (see `sidgan.engine.choose_precision`), or Lightning's name of one.
         seed: random seed.
     """
 
@@ -90,7 +91,7 @@ class GanTrainConfig:
     references: int = 1
     ema: float = 0.999
     pool: int = 128
-    precision: str = "auto"
+    precision: Precision = "auto"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -121,6 +122,9 @@ class GanTrainConfig:
         for r in levels:
             require(r in self.discriminators or not self.weights_at(r).gan, f"level {r} has a 'gan' weight and no "
                     f"critic: give it one (discriminators.{r}), or set weights.{r}.gan to 0")  # fmt: skip
+        for r, critic in self.critics.items():
+            require(critic.fits(r), f"a critic of kind '{critic.kind}' with {critic.layers} layers does not fit "
+                    f"pictures of {r} px; change discriminators.{r}.layers")  # fmt: skip
 
     @property
     def needs_vgg(self) -> bool:

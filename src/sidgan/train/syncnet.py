@@ -25,7 +25,7 @@ from sidgan.train.diagnosis import PlateauWatch, diagnose, too_easy
 from sidgan.train.loop import LoopConfig, Notes, left_out
 from sidgan.train.next_batch import NextBatch
 from sidgan.train.pairs import MAX_DISTANCE, SyncPairs, draw_pairs, pair_loss, same_sound
-from sidgan.train.precision import descend, restore_scaler, scaler_state
+from sidgan.train.precision import Precision, descend, restore_scaler, scaler_state
 from sidgan.train.processes import normalise_alone, normalise_together, share, step_rng
 from sidgan.train.rate import rate_at
 
@@ -53,7 +53,7 @@ class SyncTrainConfig:
         self_test: let a new network memorise a few windows before the run (`sidgan.train.diagnosis`).
         watch: steps with a loss near 0.69 after which the likely cause is logged; 0 disables this.
         pool: clips that each process holds at a time, where data comes in shards (`sidgan.data.shardset`).
-        precision: ``auto`` (see `sidgan.engine.choose_precision`), or Lightning's name: ``32-true``, ``bf16-mixed``.
+        precision: ``auto`` (see `sidgan.engine.choose_precision`), or Lightning's name of one.
         seed: random seed.
     """
 
@@ -70,7 +70,7 @@ class SyncTrainConfig:
     self_test: bool = True
     watch: int = 500
     pool: int = 128
-    precision: str = "auto"
+    precision: Precision = "auto"
     seed: int = 0
 
     def __post_init__(self) -> None:
