@@ -18,14 +18,14 @@ from sidgan.data.dataset import PackedSet
 from sidgan.errors import CheckpointError, ConfigError, SidganError
 from sidgan.nn import Generator, SyncNet, lower_half_windows
 from sidgan.nn.baselines import critic
-from sidgan.train import augment
+from sidgan.train import augment, pairs, syncnet
 from sidgan.train.balance import gradient_balance
 from sidgan.train.batch import _jittered, prepare_batch
 from sidgan.train.folder import same_run
 from sidgan.train.gan import GanTask, GanTrainConfig
 from sidgan.train.judging import judge, spread
 from sidgan.train.loop import LoopConfig, run
-from sidgan.train.pairs import draw_negatives, draw_pairs
+from sidgan.train.pairs import draw_negatives, draw_pairs, same_sound
 from sidgan.train.runs import gan_config as gan_settings
 from sidgan.train.runs import listener_config, occlusion_config, sync_config
 from sidgan.train.schedule import moment
@@ -320,6 +320,38 @@ def test_what_an_expert_does_not_hear_makes_no_other_sound(blob):
     picked = {int(i) for _ in range(20) for i in draw_negatives(rng, clip, 30, 4, 0.0)}
     assert picked
     assert all(not 18 <= i <= 47 for i in picked), "16 silent columns are silence, whatever is around them"
+
+
+def test_wrong_sounds_are_sought_among_neighbours_only(blob, monkeypatch):
+    """In a clip of minutes, comparing with all of its sounds would take longer than the training step."""
+    compared, clip = [], dataclasses.replace(blob(32, 400), mels=torch.randn(400, 1, 80, 28).half())
+    monkeypatch.setattr(pairs, "same_sound", lambda one, all_: compared.append(len(all_)) or same_sound(one, all_))
+    for start in (0, 200, 395):
+        picked = draw_negatives(np.random.default_rng(0), clip, start, 64, 0.5) - start
+        assert set(map(abs, picked)) <= set(range(2, 51))
+        assert {2, 50} & set(map(abs, picked))
+    assert compared == [51, 101, 51]
+    silent = dataclasses.replace(clip, mels=torch.full((400, 1, 80, 28), -4.0))
+    assert set(draw_negatives(np.random.default_rng(0), silent, 190, 3, 0.0)) == {395}, "nothing near differs"
+
+
+@pytest.mark.parametrize("rows", [7, 10_000])
+def test_scores_of_an_expert_are_those_of_all_pairs_within_two_seconds(blob, monkeypatch, rows):
+    torch.manual_seed(0)
+    mels = torch.randn(160, 1, 80, 28)
+    mels[40:60] = -4
+    clip = dataclasses.replace(blob(32, 160), mels=mels)
+    seen, heard = (torch.nn.functional.normalize(torch.randn(156, 8), dim=1) for _ in range(2))
+    monkeypatch.setattr(syncnet, "embeddings", lambda net, clip: (seen, heard))
+    monkeypatch.setattr(syncnet, "ROWS", rows)
+    cosines = (seen @ heard.T).numpy()
+    silent = np.isin(np.arange(156) + 2, np.arange(40, 60))
+    far = [(i, j) for i in range(156) for j in range(156) if 5 <= abs(i - j) <= 50 and not (silent[i] and silent[j])]
+    hits = [abs(cosines[i, i - 10 : i + 11].argmax() - 10) <= 1 for i in range(10, 146)]
+    scores = pair_scores(None, PackedSet.of([clip]))
+    assert scores["ranked"] == pytest.approx(np.mean([cosines[i, i] > cosines[i, j] for i, j in far]))
+    assert scores["margin"] == pytest.approx(np.diagonal(cosines).mean() - np.mean([cosines[p] for p in far]), abs=1e-6)
+    assert scores["within1"] == pytest.approx(np.mean(hits))
 
 
 def test_augmentation_keeps_shape_range_and_seed():

@@ -58,14 +58,15 @@ def draw_pairs(
 
 def draw_negatives(rng: np.random.Generator, clip: PackedClip, start: int, count: int, near: float) -> np.ndarray:
     """Start frames of windows with another sound: 5 to 50 frames away, or 2 to 4 with probability ``near``."""
-    others = np.arange(len(clip) - SYNC_FRAMES + 1)
+    last = len(clip) - SYNC_FRAMES
+    low, high = max(0, start - MAX_DISTANCE), min(start + MAX_DISTANCE, last)
+    others = np.arange(low, high + 1)
     distance = np.abs(others - start)
-    sounds = clip.mels[2 : 2 + len(others)]
-    wrong = ~same_sound(sounds[start : start + 1], sounds)[0].cpu().numpy()
-    far = others[wrong & (distance >= SYNC_FRAMES) & (distance <= MAX_DISTANCE)]
+    wrong = ~same_sound(clip.mels[start + 2 : start + 3], clip.mels[low + 2 : high + 3])[0].cpu().numpy()
+    far = others[wrong & (distance >= SYNC_FRAMES)]
     close = others[wrong & (distance >= 2) & (distance < SYNC_FRAMES)]
     if len(far) == 0:
-        far = others[distance == distance.max()]
+        far = np.array([end for end in (0, last) if abs(end - start) == max(start, last - start)])
     pools = [close if len(close) and rng.random() < near else far for _ in range(count)]
     return np.array([rng.choice(pool) for pool in pools])
 

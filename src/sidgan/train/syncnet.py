@@ -30,6 +30,7 @@ from sidgan.train.processes import normalise_alone, normalise_together, share, s
 from sidgan.train.rate import rate_at
 
 MAX_LAG = 10  #: largest lag tried, frames to either side
+ROWS = 256  #: windows that `pair_scores` compares at once; memory does not grow with the square of a clip's length
 CALIBRATION_BATCHES = 20  #: batches over which normalisation statistics are averaged for `SyncTask.calibrated`
 
 
@@ -238,15 +239,18 @@ def pair_scores(net: SyncNet, data: PackedSet) -> dict[str, float]:
     right, wrong, ranked, hits = [], [], [], []
     for clip in data.clips:
         seen, heard = embeddings(net, clip)
-        cosines = (seen @ heard.T).numpy()
-        lag = np.arange(len(seen))[None] - np.arange(len(seen))[:, None]
         sounds = clip.mels[2 : 2 + len(seen)]
-        far = (np.abs(lag) >= SYNC_FRAMES) & (np.abs(lag) <= MAX_DISTANCE) & ~same_sound(sounds, sounds).cpu().numpy()
-        own = np.diagonal(cosines)
-        right.append(own)
-        wrong.append(cosines[far])
-        ranked.append((own[:, None] > cosines)[far])
-        hits.append(_hits(cosines))
+        hits.append(_hits(seen, heard))
+        for first in range(0, len(seen), ROWS):
+            low, last = max(0, first - MAX_DISTANCE), min(first + ROWS, len(seen))
+            cosines = (seen[first:last] @ heard[low : last + MAX_DISTANCE].T).numpy()
+            lag = np.arange(low, low + cosines.shape[1])[None] - np.arange(first, last)[:, None]
+            other = ~same_sound(sounds[first:last], sounds[low : last + MAX_DISTANCE]).cpu().numpy()
+            far = (np.abs(lag) >= SYNC_FRAMES) & (np.abs(lag) <= MAX_DISTANCE) & other
+            own = cosines[lag == 0]
+            right.append(own)
+            wrong.append(cosines[far])
+            ranked.append((own[:, None] > cosines)[far])
     positive, negative = np.concatenate(right), np.concatenate(wrong)
     return {
         "bce": (_bce(positive, 1) + _bce(negative, 0)) / 2,
@@ -257,14 +261,13 @@ def pair_scores(net: SyncNet, data: PackedSet) -> dict[str, float]:
     }
 
 
-def _hits(cosines: np.ndarray) -> np.ndarray:
+def _hits(seen: Tensor, heard: Tensor) -> np.ndarray:
     """Whether the best lag is at most one frame, for each window with `MAX_LAG` neighbours on both sides."""
-    count = len(cosines)
-    rows = np.arange(MAX_LAG, count - MAX_LAG)
+    rows = torch.arange(MAX_LAG, len(seen) - MAX_LAG)
     if len(rows) == 0:
         return np.zeros(0, bool)
-    lags = np.stack([cosines[rows, rows + lag] for lag in range(-MAX_LAG, MAX_LAG + 1)], 1)
-    return np.abs(lags.argmax(1) - MAX_LAG) <= 1
+    lags = torch.stack([(seen[rows] * heard[rows + lag]).sum(1) for lag in range(-MAX_LAG, MAX_LAG + 1)], 1)
+    return ((lags.argmax(1) - MAX_LAG).abs() <= 1).numpy()
 
 
 def _bce(cosines: np.ndarray, label: int) -> float:
