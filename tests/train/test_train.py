@@ -94,6 +94,17 @@ def test_every_term_of_the_loss_joins_in_at_its_level(features, blob):
     assert not any(p.requires_grad for p in task.vgg.parameters())
 
 
+def test_a_run_resumes_only_with_the_expert_of_its_sync_loss(blob):
+    first, other = SyncNet(TINY_EXPERT).eval(), SyncNet(TINY_EXPERT).eval()
+    judged = gan_config(2, weights={64: {"sync": 0.1}})
+    begun = gan_task(blob, judged, first).state()
+    gan_task(blob, judged, first).restore(begun)
+    with pytest.raises(CheckpointError, match="started with another sync expert; resume it with the same --expert"):
+        gan_task(blob, judged, other).restore(begun)
+    unjudged = gan_config(2)
+    gan_task(blob, unjudged, other).restore(gan_task(blob, unjudged, first).state())
+
+
 def test_a_random_vgg_is_named_in_the_weights_file(blob, tmp_path):
     config = gan_config(1, weights={64: {"features": 0.1}}, vgg="random")
     task = GanTask(config, PackedSet.of([blob(64, 60)]), {}, fabric(), vgg=small_vgg())

@@ -17,6 +17,7 @@ from torch import Tensor
 from sidgan import checkpoint
 from sidgan.config import SYNC_FRAMES, CriticsConfig, LossWeights, require
 from sidgan.data.dataset import PackedSet
+from sidgan.errors import CheckpointError
 from sidgan.losses import (
     RIVALRY,
     content_loss,
@@ -102,6 +103,9 @@ class GanTask(Notes):
         self.vgg = vgg.to(fabric.device) if vgg is not None else None
         require(vgg is not None or not config.needs_vgg, "a level has a 'features' weight, which needs VGG19")
         self.expert = expert
+        self._expert_digest = None  # of the expert that the sync loss comes from
+        if expert is not None and any(weights.sync for weights in config.weights.values()):
+            self._expert_digest = checkpoint.digest(expert.state_dict())
         if expert is not None:
             kind, wanted = expert.config.kind, config.expert_kind
             require(wanted in (kind, "any"), f"the expert is {kind}, but expert_kind is {wanted}")
@@ -322,14 +326,21 @@ class GanTask(Notes):
         """Networks, average, optimisers, scaler, and the state of the sync gate and of the calibration."""
         state: dict[str, Any] = {"net": self.net.state_dict(), "ema": self.ema.state_dict()}
         state |= {"gate": self.gate.state(), "calibration": self.calibration.state()}
-        state["precision"] = scaler_state(self.fabric)
+        state |= {"precision": scaler_state(self.fabric), "expert": self._expert_digest}
         state["optimiser"] = self.optimiser.state_dict()
         if self.critics is not None:
             state |= {"critics": self.critics.state_dict(), "critic_optimiser": self.critic_optimiser.state_dict()}
         return state
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Restore `state`."""
+        """Restore `state`.
+
+        Raises:
+            CheckpointError: its sync loss came from another expert.
+        """
+        if state.get("expert", self._expert_digest) != self._expert_digest:  # missing in runs of older versions
+            raise CheckpointError("the run was started with another sync expert; resume it with the same --expert, or "
+                                  "use another --run folder")  # fmt: skip
         self.net.load_state_dict(state["net"])
         self.ema.load_state_dict(state["ema"])
         self.optimiser.load_state_dict(state["optimiser"])
