@@ -214,8 +214,9 @@ def test_the_self_test_names_what_is_wrong(blob):
 
 
 def test_offsets_are_shown_as_a_histogram():
-    records = [{"offset": o, "corrected": o if o > 3 else 0} for o in (0, 0, 0, 1, 4)] + [{"kept": False}]
+    measured = [(0, 20.0), (0, 12.0), (0, 4.0), (1, 9.0), (4, 11.0)]
+    records = [{"offset": o, "offset_evidence": evidence} for o, evidence in measured] + [{"kept": False}]
     title, *bars = offset_histogram(records)
     assert "5 clips" in title
-    assert bars == ["  +0     3 ...", "  +1     1 .", "  +4     1 #"]
+    assert bars == ["  +0     3 ##.", "  +1     1 .", "  +4     1 #"]
     assert offset_histogram([]) == []

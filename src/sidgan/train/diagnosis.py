@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from sidgan.config import SyncNetConfig
+from sidgan.data.offset import TRUST
 from sidgan.errors import ConfigError, DataError, counted
 from sidgan.nn import SyncNet, lower_half_windows
 from sidgan.train.alignment import MIN_FRAMES, Alignment, measure_alignment
@@ -172,17 +173,18 @@ def _steps_to_learn(model: SyncNetConfig, video: Tensor, mels: Tensor, lr: float
 def offset_histogram(records: Iterable[Mapping[str, Any]]) -> list[str]:
     """A text histogram of the offsets that were measured during preparation, from the manifest's records.
 
-    Only offsets with enough evidence were corrected (see `sidgan.data.offset`); those of short clips are mostly noise.
+    Only offsets with enough evidence are sure, and were corrected (see `sidgan.data.offset`); those of short clips are
+    mostly noise.
     """
     kept = [r for r in records if r.get("kept", True) and "offset" in r]
     if not kept:
         return []
-    moved = Counter(int(r["offset"]) for r in kept if r.get("corrected"))
+    known = Counter(int(r["offset"]) for r in kept if r.get("offset_evidence", 0) >= TRUST)
     clips = Counter(int(r["offset"]) for r in kept)
     scale = min(1.0, BAR_LENGTH / max(clips.values()))
     lines = [f"offsets of {counted(len(kept), 'clip')} in frames, +: picture late (#: sure, corrected; .: uncertain)"]
     for lag in sorted(clips):
-        sure, rest = (int(np.ceil(scale * n)) for n in (moved[lag], clips[lag] - moved[lag]))
+        sure, rest = (int(np.ceil(scale * n)) for n in (known[lag], clips[lag] - known[lag]))
         lines.append(f"{lag:+4d} {clips[lag]:5d} {'#' * sure}{'.' * rest}".rstrip())
     return lines
 
