@@ -577,6 +577,18 @@ def test_pcm_becomes_aac_in_an_mp4(tmp_path: Path, rate: int, channels: int) -> 
     assert abs(lag(heard, reference)) <= 2
 
 
+@pytest.mark.parametrize(("suffix", "codec"), [(".mp4", "aac"), (".mov", "mp3"), (".mkv", "mp3")])
+def test_mp3_of_a_dictaphone_is_copied_except_into_mp4(tmp_path: Path, suffix: str, codec: str) -> None:
+    voice = make_sound(tmp_path / "voice.mp3", speech(2.0, 8000), 8000, "libmp3lame")
+    pictures = make_video(tmp_path / "v.mp4", range(40), Fraction(1, 25))
+    copy_clip(pictures, tmp_path / f"b{suffix}", audio=voice)
+    with av.open(str(tmp_path / f"b{suffix}")) as container:
+        stream = container.streams.audio[0]
+        assert (stream.codec.canonical_name, stream.rate) == (codec, 8000)
+    heard, given = media.read_audio(tmp_path / f"b{suffix}"), media.read_audio(voice)
+    assert abs(lag(heard, given)) <= 16
+
+
 @pytest.mark.parametrize("codec", ["pcm_s16le", "aac", "flac"])
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
 def test_sound_is_cut_where_the_pictures_end(tmp_path: Path, codec: str, suffix: str) -> None:

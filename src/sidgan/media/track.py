@@ -28,6 +28,7 @@ COPIED = {
     ".mkv": {"aac", "mp3", "mp2", "ac3", "eac3", "alac", "opus", "flac", "vorbis", "pcm_s16le", "pcm_s24le"},
 }
 AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
+MP3_RATE = 16_000  #: Hz; lower sample rates of MP3 (MPEG-2.5) are not in the standard of MP4
 BIT_RATE = 192_000  #: bit/s of AAC; the encoder takes less at low sample rates, where it must
 FADE = Fraction(1, 50)  #: seconds of the fade-in where the video's own sound continues after the voice
 LEAD = Fraction(1, 10)  #: seconds of packets kept before time 0, which a decoder may need to start (pre-roll)
@@ -129,7 +130,7 @@ def voice_packets(
         stack: keeps the voice's file open while packets are read.
     """
     source, stream = stack.enter_context(sounding(voice.path))
-    if stream.codec.canonical_name in COPIED[suffix]:
+    if _is_copied(stream, suffix):
         copy = container.add_stream_from_template(stream)
         # Matroska has no negative timestamps: pre-roll before 0 would shift the video, so it is left out.
         earliest = max(start - LEAD, Fraction(0)) if suffix == ".mkv" else start - LEAD
@@ -137,6 +138,12 @@ def voice_packets(
     rate = stream.rate if stream.rate in AAC_RATES else 48_000
     layout = _layout(stream.channels)
     return encoded(container, samples_from(voice.path, rate, layout), rate, layout, start)
+
+
+def _is_copied(stream: AudioStream, suffix: str) -> bool:
+    """Whether packets are copied into a container; MP4 has no MP3 with less than `MP3_RATE` Hz, as of dictaphones."""
+    codec = stream.codec.canonical_name
+    return codec in COPIED[suffix] and not (codec == "mp3" and suffix == ".mp4" and stream.rate < MP3_RATE)
 
 
 def joined_packets(
