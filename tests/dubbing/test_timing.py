@@ -22,6 +22,7 @@ from sidgan.engine import Engine
 from sidgan.errors import ConfigError, InputError, SidganError
 from sidgan.media import encoders, player, track
 from sidgan.media.pictures import Picture, arranged
+from sidgan.media.sound import pcm, pcm_file
 from sidgan.media.source import decoded, first_picture, opened, video_stream
 from sidgan.nn import Generator
 from sidgan.synth import LINES, Person, Scene
@@ -447,7 +448,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 writer.write(replace(frame, time=frame.time + Fraction(frame.index % 3, 120)))
     voice = Scene(Person(3), LINES["morning"], seconds=1.0).audio(RATE)
     media.write_wav(folder / "long.wav", voice, RATE)
-    media.write_wav(folder / "short.wav", voice[:3200], RATE)
+    media.write_wav(folder / "short.wav", speech(0.2, seed=2), RATE)
     return folder
 
 
@@ -557,6 +558,36 @@ def test_a_video_whose_own_sound_is_over_before_the_voice_says_that_silence_foll
     with av.open(str(tmp_path / "out.mkv")) as file:  # nothing was to be joined, so the voice is as it was given
         assert file.streams.audio[0].codec.name == "pcm_s16le"
     assert len(media.read_audio(tmp_path / "out.mkv")) == pytest.approx(3200, abs=20)
+
+
+@pytest.mark.parametrize("channels", [np.zeros((1, 6400)), np.outer([1, -1], speech(0.4))])
+def test_a_voice_that_no_mouth_can_follow_is_told(
+    folder: Path, tmp_path: Path, generator: Generator, channels: np.ndarray
+) -> None:
+    with pcm_file(tmp_path / "voice.wav", len(channels), RATE) as file:
+        file.writeframes(pcm(channels))
+    line = "is silent while the video lasts: no mouth follows it"
+    report, _ = dubbed(folder, tmp_path / "out.mp4", generator, str(tmp_path / "voice.wav"))
+    assert [line in note for note in report.notes] == [True]
+    report, _ = dubbed(folder, tmp_path / "out.mp4", generator, "even.mp4", speakers={1: tmp_path / "voice.wav"})
+    assert ["the voice of person 1, " in note and line in note for note in report.notes] == [True]
+
+
+@pytest.mark.parametrize(
+    ("video", "music", "says"),
+    [("mute.mp4", False, "as filmed, in silence"), ("mute.mp4", True, "as filmed, with the background only"),
+     ("talk.mp4", True, "as filmed, with the background only"),
+     ("talk.mp4", False, "in silence; use --length keep to keep its own sound there")],
+)  # fmt: skip
+def test_what_follows_a_shorter_voice_is_told_with_advice_that_works(
+    folder: Path, tmp_path: Path, generator: Generator, monkeypatch: pytest.MonkeyPatch, video: str, music: bool,
+    says: str,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("sidgan.dubbing.conclusion.LONG", 0.1)
+    under = {"background": folder / "long.wav"} if music else {}
+    report, _ = dubbed(folder, tmp_path / "out.mp4", generator, "short.wav", video, **under)
+    (note,) = report.notes
+    assert note.endswith(says)
 
 
 def test_without_loss_only_the_mouth_differs_in_the_file(folder: Path, tmp_path: Path, generator: Generator) -> None:

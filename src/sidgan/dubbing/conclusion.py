@@ -13,8 +13,10 @@ from sidgan.dubbing.plan import Plan
 from sidgan.dubbing.report import Clock, DubReport, Progress
 from sidgan.dubbing.review.looks import figures, stretches
 from sidgan.dubbing.review.proof import Expected
+from sidgan.dubbing.settings import Settings
+from sidgan.dubbing.silence import soundless
+from sidgan.dubbing.voice import Voices
 from sidgan.errors import SidganError
-from sidgan.timeline import Length
 from sidgan.types import Clip
 
 BRIEF = 0.1  #: seconds of a voice that may be cut, or of sound that may be missing, without a note
@@ -30,9 +32,9 @@ def prove(expected: Expected, work: Journal, clock: Clock, show: Progress, file:
         raise SidganError(problem)
 
 
-def lost(clip: Clip, plan: Plan, length: Length, own_end: Fraction, subtitles: Iterable[str]) -> Iterator[str]:
+def lost(clip: Clip, plan: Plan, settings: Settings, own_end: Fraction, subtitles: Iterable[str]) -> Iterator[str]:
     """Notes on parts of the inputs that are missing from the output and on options without effect, one line each."""
-    end, video = plan.timeline.voice, plan.seen.end
+    end, video, length = plan.timeline.voice, plan.seen.end, settings.length
     if length not in ("cut", "keep") and not plan.timeline.repeats:
         yield f"--length {length} had no effect: the voice is not longer than the video"
     if length == "keep" and abs(end - video) <= BRIEF:
@@ -43,9 +45,23 @@ def lost(clip: Clip, plan: Plan, length: Length, own_end: Fraction, subtitles: I
         none = f"'s own sound ends at {float(own_end):.2f} s" if own_end else " has no sound of its own to keep"
         yield f"{clip.path.name}{none}: the result is silent after the voice"
     if length != "keep" and end + LONG < video:
-        yield (f"the voice ends at {float(end):.2f} s; the rest of the video is left as filmed, in silence; use "
-               "--length keep to keep its own sound there")  # fmt: skip
+        line = f"the voice ends at {float(end):.2f} s; the rest of the video is left as filmed"
+        if settings.background is not None:
+            yield f"{line}, with the background only"
+        elif clip.audio_rate is None:
+            yield f"{line}, in silence"
+        else:
+            yield f"{line}, in silence; use --length keep to keep its own sound there"
+    yield from _silent(plan.voices)
     yield from (f"not copied from {clip.path.name}: {what}" for what in (*clip.besides, *subtitles))
+
+
+def _silent(voices: Voices) -> Iterator[str]:
+    """A note on each voice that no mouth can follow."""
+    named = {} if voices.common is None else {"the voice": voices.common}
+    for name, voice in (named | {f"the voice of person {number}": own for number, own in voices.own.items()}).items():
+        if soundless(voice.mel):
+            yield f"{name}, mixed to one channel, is silent while the video lasts: no mouth follows it; check the file"
 
 
 def reported(

@@ -36,6 +36,11 @@ def silent(mel: Float) -> Array:
     return quiet
 
 
+def soundless(mel: Float) -> bool:
+    """Whether a spectrogram (80, steps) holds nothing but digital silence."""
+    return not (mel.mean(0) > NOTHING).any()
+
+
 def hushed(mel: Float, still: Array) -> Float:
     """The spectrogram with digital silence in the columns ``still``; the network then hears no breath or hum there."""
     return np.where(still, np.float32(SILENCE), mel)
