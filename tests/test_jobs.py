@@ -194,6 +194,12 @@ def test_either_a_list_or_one_dub(tmp_path: Path) -> None:
 def test_lists_of_spreadsheets_are_understood_or_told(tmp_path: Path) -> None:
     (job,) = read(listed(tmp_path, "video,voice,out\na,b,c,,\n"), LIKE)  # empty cells to the right
     assert job.out == Path("c")
+    (job,) = read(listed(tmp_path, "video,voice,out,,\na,b,c,,\n,,,,\n , ,,,\n"), LIKE)  # and below
+    assert job.out == Path("c")
+    wrong = ("video,voice,out,,\na,b,c,d,\n", "line 2 has more values"), ("video,,out\na,b,c\n", "column ''")
+    for text, says in wrong:
+        with pytest.raises(ConfigError, match=says):
+            read(listed(tmp_path, text), LIKE)
     old = tmp_path / "old.csv"
     old.write_bytes("video,voice,out\nmüller.mp4,b,c\n".encode("latin-1"))
     with pytest.raises(InputError, match="is not in UTF-8; save it"):

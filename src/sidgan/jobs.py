@@ -201,8 +201,12 @@ def read(file: Path, like: Job) -> list[Job]:
         with file.open(newline="", encoding="utf-8-sig") as text:
             rows = csv.DictReader(text)
             columns = [name.strip() for name in rows.fieldnames or ()]
+            while columns and not columns[-1]:  # spreadsheets save empty cells to the right and below
+                columns.pop()
             _require_known(file, columns)
-            jobs = [_job(f"{file}, line {rows.line_num}", _named(columns, row), like) for row in rows]
+            rows.fieldnames = columns
+            given = ((rows.line_num, _given(row)) for row in rows)
+            jobs = [_job(f"{file}, line {number}", values, like) for number, values in given if values]
     except UnicodeDecodeError as error:
         raise InputError(f"{file} is not in UTF-8; save it as CSV (UTF-8)") from error
     except (OSError, csv.Error) as error:
@@ -249,14 +253,13 @@ def _lacking(names: Collection[str]) -> list[str]:
     return [name for name in NEEDED if name not in names and not (name == "voice" and "speakers" in names)]
 
 
-def _named(columns: Sequence[str], row: Mapping[str | None, Any]) -> dict[str, Any]:
-    """A row as column -> text; the key ``""`` holds surplus values."""
-    values = [value for name, value in row.items() if name is not None]
-    return {**dict(zip(columns, values, strict=False)), "": " ".join(row.get(None) or ())}
+def _given(row: Mapping[str | None, Any]) -> dict[str, str]:
+    """The values of a row that are not empty, as column -> text; the key ``""`` holds surplus ones."""
+    texts = {**row, None: " ".join(row.get(None) or ())}
+    return {name or "": text.strip() for name, text in texts.items() if text and text.strip()}
 
 
-def _job(where: str, row: Mapping[str, Any], like: Job) -> Job:
-    given = {name: text.strip() for name, text in row.items() if isinstance(text, str) and text.strip()}
+def _job(where: str, given: Mapping[str, str], like: Job) -> Job:
     if "" in given:
         raise ConfigError(f"{where} has more values than there are columns; put what holds a comma into quotes")
     lacking = _lacking(given)
