@@ -10,6 +10,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 from made_files import (
@@ -742,11 +743,22 @@ def named(talk: Path, out: Path, sounds: int = 1) -> Path:
 def test_what_a_dub_leaves_behind_is_told(talk: Path, tmp_path: Path) -> None:
     assert media.probe(talk).besides == ()
     assert media.probe(named(talk, tmp_path / "much.mkv", sounds=3)).besides == ("2 further sound tracks",)
+    _, jpeg = cv2.imencode(".jpg", drawing(0))
+    with av.open(str(talk)) as source, av.open(str(tmp_path / "cover.mkv"), "w") as file:
+        pictures = file.add_stream_from_template(source.streams.video[0])
+        file.add_attachment("cover.jpg", "image/jpeg", jpeg.tobytes())
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = pictures
+                file.mux(packet)
+    assert media.probe(tmp_path / "cover.mkv").besides == ("cover picture",)
 
 
 def test_what_a_dub_does_not_keep_of_the_pictures_is_told(tmp_path: Path) -> None:
     clear = make_video(tmp_path / "clear.mkv", [0, 1], Fraction(1, 25), codec="ffv1", pixels="yuva420p")
     assert media.probe(clear).besides == ("transparency",)
+    beside = make_video(tmp_path / "beside.webm", [0, 1], Fraction(1, 25), codec="libvpx-vp9", pixels="yuva420p")
+    assert media.probe(beside).besides == ("transparency",)
     with av.open(str(tmp_path / "tv.mov"), "w") as out:
         lines = out.add_stream("libx264", rate=25, options={"flags": "+ildct+ilme", "x264-params": "mbtree=0"})
         more = out.add_stream("libx264", rate=25, options={"x264-params": "mbtree=0"})

@@ -10,6 +10,7 @@ from av.container import InputContainer
 from av.sidedata.sidedata import Type
 from av.stream import Disposition
 
+from sidgan.media.source import video_stream
 from sidgan.media.timecode import stated
 
 #: Side data of frames that common encoders do not write.
@@ -31,7 +32,9 @@ def unkept(container: InputContainer, first: av.VideoFrame, code: str | None) ->
     tracks = sum(not stream.disposition & Disposition.attached_pic for stream in container.streams.video) - 1
     if tracks > 0:
         yield f"{tracks} further video track{'s' * (tracks > 1)}"
-    if len(first.format.components) in (2, 4):  # grey or colour, with alpha
+    if any(stream.disposition & Disposition.attached_pic for stream in container.streams.video):
+        yield "cover picture"
+    if len(first.format.components) in (2, 4) or _alpha_beside(container):  # grey or colour, with alpha
         yield "transparency"
     if first.interlaced_frame:
         yield "interlacing"
@@ -39,3 +42,9 @@ def unkept(container: InputContainer, first: av.VideoFrame, code: str | None) ->
     yield from dict.fromkeys(words for kind, words in SIDE_DATA.items() if kind in present)
     if code is None and any(stated(container)):
         yield "timecode"
+
+
+def _alpha_beside(container: InputContainer) -> bool:
+    """Whether alpha is stored beside the pictures, as in WebM (VP8 and VP9), where the decoder ignores it."""
+    pictures = video_stream(container)
+    return pictures is not None and pictures.metadata.get("alpha_mode", "0") != "0"
