@@ -36,6 +36,12 @@ def test_nothing_stands_out_where_nothing_is_wrong() -> None:
     assert findings(report(passed=asked_for, shots=[shot(0, 99, 0.98), shot(0, 99, 0.0, None, 0)])) == []
 
 
+def test_a_dub_that_redrew_nothing_stands_out() -> None:
+    passed = [(0, 99, "pause of the voice")]
+    found = findings(report(dubbed=0, passed=passed, looks=[], shots=[shot(0, 99, 0.98, dubbed=0)]))
+    assert found == [Finding(4.0, 0.0, 10.0, "no mouth was redrawn at all")]
+
+
 def test_the_most_doubtful_comes_first() -> None:
     found = findings(report(
         looks=[look(0, 19, seam=2.4), look(40, 99, sharpness=2.0, jitter=0.6)],

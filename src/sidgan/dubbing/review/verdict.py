@@ -9,6 +9,7 @@ is reported:
     confidence   (1 - confidence of the shot) / (1 - `SURE`)
     as filmed    1 + duration / `LONG`, at most `MOST`, where the voice is heard but the mouth stays as filmed
     damage       2 + duration / `LONG`, at most `MOST`
+    nothing      `MOST`, if no mouth was redrawn at all
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ class Finding(NamedTuple):
 def findings(report: Mapping[str, Any]) -> list[Finding]:
     """All moments of a report that are worth checking, the most doubtful first."""
     found = [*_figures(report.get("looks", ())), *_unsure(report.get("shots", ())), *_left(report), *_damage(report)]
+    if report.get("frames") and not report["dubbed"]:
+        found.append(Finding(MOST, 0.0, seconds_of(report)(report["frames"]), "no mouth was redrawn at all"))
     return sorted(found, key=lambda one: (-one.weight, one.start))
 
 
