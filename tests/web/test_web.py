@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -369,8 +370,46 @@ def test_jobs_files_and_requests_have_limits(tmp_path: Path, material: Path) -> 
         answers = [client.get("/api/me") for _ in range(40)]
         refused(answers[-1], 429, "too many requests")
         assert int(answers[-1].headers["retry-after"]) > 0
+    with served(tmp_path / "all", replace(ROOM, all_jobs=1)) as client:
+        for status in (201, 503):
+            video = given(client, "video", material / "film.mp4")
+            answer = client.post("/api/jobs", json={"kind": "look", "video": video})
+            assert answer.status_code == status
+        refused(answer, 503, "all users together have 1 unfinished jobs of 1 allowed")
     with served(tmp_path / "full", replace(ROOM, spare=1 << 60)) as client:
         refused(send(client, "voice", b"x"), 507, "no room")
+
+
+def test_a_file_counts_once_against_the_free_disk(
+    tmp_path: Path, material: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    voice = (material / "voice.wav").read_bytes()
+
+    def usage(folder: Path) -> SimpleNamespace:
+        """Of a disk that has room for one and a half of it."""
+        kept = sum(file.stat().st_size for file in (folder / "files").glob("*/*"))
+        return SimpleNamespace(free=len(voice) * 3 // 2 - kept)
+
+    monkeypatch.setattr(shutil, "disk_usage", usage)
+    with served(tmp_path) as client:
+        assert send(client, "voice", voice).status_code == 201
+        refused(send(client, "voice", voice), 507, "no room")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+def test_a_disk_that_is_full_before_a_file_has_arrived_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = Path.open
+
+    def on_a_full_disk(path: Path, *how: Any, **named: Any) -> Any:
+        return opened(Path("/dev/full") if path.name == "part" else path, *how, **named)
+
+    monkeypatch.setattr(Path, "open", on_a_full_disk)
+    with served(tmp_path) as client:
+        refused(send(client, "voice", bytes(100_000)), 507, "no room")
+        refused(client.post("/api/demo?kind=voice"), 507, "no room")
+        assert not list((tmp_path / "files").iterdir())
 
 
 def test_a_pace_lets_a_burst_through_and_then_its_rate() -> None:

@@ -13,6 +13,8 @@ from pathlib import Path
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 
+from sidgan.errors import OutputError
+from sidgan.files import writing
 from sidgan.web.limits import Limits, RefusedError, Seats
 from sidgan.web.prober import Prober
 from sidgan.web.store import Kept, Store, new_id
@@ -63,24 +65,28 @@ class Uploads:
         if not self._seats.take(owner):
             raise RefusedError(429, "too_many_uploads", "too many uploads at a time; wait for one to end")
         try:
-            await run_in_threadpool(self._require_room, owner, size)
+            await run_in_threadpool(self._require_room, owner, size, 0)
             folder = self._store.file_folder(new_id())
-            folder.mkdir(mode=0o700)
-            try:
-                yield folder
-            except BaseException:
-                await run_in_threadpool(shutil.rmtree, folder, ignore_errors=True)
-                raise
+            with writing(folder):
+                folder.mkdir(mode=0o700)
+                try:
+                    yield folder
+                except BaseException:
+                    await run_in_threadpool(shutil.rmtree, folder, ignore_errors=True)
+                    raise
+        except OutputError as error:
+            raise _disk_full() from error
         finally:
             self._seats.leave(owner)
 
-    def _require_room(self, owner: str, size: int) -> None:
+    def _require_room(self, owner: str, size: int, written: int) -> None:
+        """Refuse a file of ``size`` bytes, of which ``written`` are on the disk already, if it is too much."""
         files, held = self._store.usage(owner)
         if files >= self._limits.files or held + size > self._limits.bytes:
             message = f"you have {files} files with {held / 1e6:.0f} MB here, which is the limit; remove some"
             raise RefusedError(409, "too_many_files", message)
-        if shutil.disk_usage(self._store.folder).free - size < self._limits.spare:
-            raise RefusedError(507, "disk_full", "the service has no room for more files now; try again later")
+        if shutil.disk_usage(self._store.folder).free + written - size < self._limits.spare:
+            raise _disk_full()
 
     async def _write(self, part: Path, chunks: AsyncIterator[bytes], owner: str) -> int:
         """Write an upload chunk by chunk, with one chunk in memory at a time; returns its size in bytes."""
@@ -93,7 +99,7 @@ class Uploads:
                     if size > self._limits.upload:
                         raise _too_large(self._limits)
                     if size - checked > CHECK_EVERY:
-                        await run_in_threadpool(self._require_room, owner, size)
+                        await run_in_threadpool(self._require_room, owner, size, size - len(chunk))
                         checked = size
                     await run_in_threadpool(file.write, chunk)
             except StopAsyncIteration:
@@ -110,7 +116,7 @@ class Uploads:
     async def _accept(self, folder: Path, owner: str, kind: str, name: str, size: int) -> Kept:
         facts = await self._prober.look(folder / "part", kind, name, self._limits)
         suffix = facts.pop("suffix")
-        await run_in_threadpool(self._require_room, owner, size)
+        await run_in_threadpool(self._require_room, owner, size, size)
         return await run_in_threadpool(
             self._store.add_file, folder.name, owner, kind, name, suffix, size, facts, self._limits.keep * 3600
         )
@@ -120,6 +126,10 @@ def _display_name(name: str, kind: str) -> str:
     """The user's file name made safe for display: without folders and control characters."""
     last = re.split(r"[/\\]", name)[-1]
     return "".join(c if c.isprintable() else "?" for c in last)[:MAX_NAME].strip() or kind
+
+
+def _disk_full() -> RefusedError:
+    return RefusedError(507, "disk_full", "the service has no room for more files now; try again later")
 
 
 def _too_large(limits: Limits) -> RefusedError:
