@@ -36,13 +36,13 @@ from sidgan.jobs import Job
 from sidgan.web import queue as queues
 from sidgan.web import worker as workers
 from sidgan.web.app import create_app
-from sidgan.web.limits import Limits, RefusedError
+from sidgan.web.limits import RefusedError
 from sidgan.web.queue import Badge, Queue, Work
 from sidgan.web.schema import WholeDub
 from sidgan.web.settings import Service, hashed
 from sidgan.web.store import Store, new_id
 from sidgan.web.supervisor import Supervisor
-from sidgan.web.worker import Dropped, Means, Pulse, do, work
+from sidgan.web.worker import Dropped, Means, Pulse, work
 
 SHORT = 8  # frames of a segment in these tests
 
@@ -95,7 +95,10 @@ def test_a_job_of_a_dead_worker_waits_again_and_fails_after_three(queue: Queue) 
         assert queue.claim(other.name) is None  # its lock is held
         badge._file.close()  # as the system does when a process is killed
         other.drop()
+    with queue.store.transaction() as db:  # it was ordered long ago
+        db.execute("update job set expires = 0")
     assert queue.claim(Badge(queue.store).name) is None
+    queue.store.forget()  # it may be tried again for as long as a result is kept
     ended = queue.get(job.id, "anna")
     assert ended is not None
     assert ended.state == "failed"
@@ -124,11 +127,11 @@ def test_a_cancelled_job_is_dropped_and_what_is_late_changes_nothing(queue: Queu
     assert claimed is not None
     with queue.store.transaction() as db:  # it was ordered long ago
         db.execute("update job set expires = 0")
-    assert queue.cancel(job.id, "anna", Limits())
-    assert not queue.cancel(job.id, "anna", Limits())
+    assert queue.cancel(job.id, "anna")
+    assert not queue.cancel(job.id, "anna")
     queue.store.forget()  # it may be tried again for as long as a result is kept
     assert not queue.beat(claimed, 0.9, "draw")
-    queue.finish(claimed, {"files": []}, None, [], 60)
+    queue.finish(claimed, {"files": []}, None, [])
     told = queue.get(job.id, "anna")
     assert told is not None
     assert told.state == "cancelled"
@@ -185,9 +188,9 @@ def test_a_worker_ends_when_the_process_that_started_it_is_gone(
 
     monkeypatch.setattr(queue, "claim", claim)
     monkeypatch.setattr(workers, "IDLE", 0.0)
-    do(queue, Means(), print, parent=parent.pid)
+    work(queue, Means(), print, parent=parent.pid)
     assert turns == 2
-    do(queue, Means(), print, parent=parent.pid)  # gone before it began
+    work(queue, Means(), print, parent=parent.pid)  # gone before it began
     assert turns == 2
 
 
@@ -217,7 +220,7 @@ def test_files_and_jobs_are_forgotten_in_time_but_not_while_they_are_used(queue:
     assert not left.exists()
     assert fresh.exists()
     assert store.file(idle.id, "anna") is None
-    queue.cancel(job.id, "anna", replace(Limits(), keep=-1.0))
+    Queue(store, -1.0).cancel(job.id, "anna")
     store.forget()
     assert queue.jobs("anna") == []
     assert store.files("anna") == []
@@ -238,7 +241,7 @@ def test_a_small_dub_from_upload_to_download(tmp_path: Path, material: Path, mea
         some = client.post("/api/jobs", json={**order(video, voice), "kind": "preview", "at": 0.3}).json()["id"]
         dub = client.post("/api/jobs", json=order(video, voice, cast=part)).json()["id"]
         nobody = client.post("/api/jobs", json=order(video, voice, cast=[{"person": 7, "voice": voice}])).json()["id"]
-        work(tmp_path, means, said.append, once=True)
+        work(Queue(Store(tmp_path)), means, said.append, once=True)
 
         people = client.get(f"/api/jobs/{look}").json()
         assert [one["number"] for one in people["result"]["people"]] == [1]
@@ -294,7 +297,7 @@ def test_a_dub_counts_where_its_report_cannot_be_made(
              for kind in ("video", "voice")]  # fmt: skip
     wish = WholeDub.model_validate(order(*files)).model_dump(exclude={"kind", "priority", "consent"})
     job = queue.add("anna", "dub", wish, 0, ROOM)
-    work(queue.store.folder, Means(), print, once=True)
+    work(queue, Means(), print, once=True)
     told = queue.get(job.id, "anna")
     assert told is not None
     assert (told.state, told.result and told.result["files"]) == ("done", ["dubbed.mp4"]), told.error
@@ -313,7 +316,7 @@ def test_a_voice_is_as_loud_as_the_film_and_music_stays_under_it(tmp_path: Path,
                                (("video", material / "heard.mp4"), ("voice", soft), ("voice", tone)))  # fmt: skip
         jobs = [client.post("/api/jobs", json=order(video, voice, match_loudness=True, background=under)).json()["id"]
                 for under in (None, music)]  # fmt: skip
-        work(tmp_path, means, print, once=True)
+        work(Queue(Store(tmp_path)), means, print, once=True)
         told = [client.get(f"/api/jobs/{job}").json() for job in jobs]
         assert [job["state"] for job in told] == ["done", "done"], told
         for job, name in zip(told, ("matched.mp4", "under.mp4"), strict=True):
@@ -345,7 +348,7 @@ def test_the_films_own_sound_without_its_speech_is_separated_once(
                 {**short, "kind": "preview"}]  # fmt: skip
         for job, lines in zip(jobs, (1, 1, 2, 2), strict=True):  # some seconds alone, nothing, all, and what is kept
             id = client.post("/api/jobs", json=job).json()["id"]
-            work(tmp_path / "kept", means, print, once=True)
+            work(Queue(Store(tmp_path / "kept")), means, print, once=True)
             told = client.get(f"/api/jobs/{id}").json()
             assert told["state"] == "done", told["error"]
             assert len(calls.read_text().splitlines()) == lines
@@ -376,7 +379,7 @@ def test_a_worker_that_is_killed_leaves_what_the_next_one_finishes_with_the_same
     folder = tmp_path / "jobs" / job
     child = os.fork()
     if not child:
-        work(tmp_path, means, print, once=True)
+        work(Queue(Store(tmp_path)), means, print, once=True)
         os._exit(0)
     for _ in range(6000):
         if any(file.read_text().count("\n") > 1 for file in folder.glob(".dubbed.mp4.sidgan/*/journal.jsonl")):
@@ -388,7 +391,7 @@ def test_a_worker_that_is_killed_leaves_what_the_next_one_finishes_with_the_same
     with served(tmp_path) as client:  # a new server, which knows it all
         client.cookies.update(_cookie(tmp_path, job))
         assert client.get(f"/api/jobs/{job}").json()["state"] == "running"
-        work(tmp_path, means, print, once=True)
+        work(Queue(Store(tmp_path)), means, print, once=True)
         told = client.get(f"/api/jobs/{job}").json()
         assert told["state"] == "done"
         assert told["attempts"] == 2
@@ -429,16 +432,16 @@ def test_a_worker_stops_what_is_cancelled_and_gives_back_what_it_must_leave(
             pulse._dropped.wait(5)
 
         on_draw[:] = [cancel]
-        work(tmp_path, means, print, once=True)
+        work(Queue(Store(tmp_path)), means, print, once=True)
         assert client.get(f"/api/jobs/{job}").json()["state"] == "cancelled"
         assert not (tmp_path / "jobs" / job / "dubbed.mp4").exists()
         assert client.post(f"/api/jobs/{job}/retry").json()["state"] == "waiting"
         on_draw[:] = [lambda pulse: os.kill(os.getpid(), signal.SIGTERM)]
-        work(tmp_path, means, print)
+        work(Queue(Store(tmp_path)), means, print)
         told = client.get(f"/api/jobs/{job}").json()
         assert (told["state"], told["attempts"]) == ("waiting", 0)
         on_draw.clear()
-        work(tmp_path, means, print, once=True)
+        work(Queue(Store(tmp_path)), means, print, once=True)
         assert client.get(f"/api/jobs/{job}").json()["state"] == "done"
 
 
@@ -461,7 +464,7 @@ def test_fifty_at_once_lose_nothing_and_take_little_memory(tmp_path: Path, mater
             if claimed is None:
                 time.sleep(0.2)
             else:
-                queue.finish(claimed, {"files": [], "job": claimed.id}, None, [], 60)
+                queue.finish(claimed, {"files": [], "job": claimed.id}, None, [])
         badge.drop()
 
     async def user(number: int) -> str:

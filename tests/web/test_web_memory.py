@@ -40,7 +40,7 @@ while True:
         {GROW}
     if job.kind == "preview":
         subprocess.run([sys.executable, "-c", {GROW!r}])
-    queue.finish(job, {{"files": []}}, None, [], 60)
+    queue.finish(job, {{"files": []}}, None, [])
 """
 
 

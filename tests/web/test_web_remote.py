@@ -49,7 +49,7 @@ from sidgan.web.settings import Service, hashed, read_secret
 from sidgan.web.store import Store
 from sidgan.web.supervisor import Supervisor
 from sidgan.web.terms import Terms
-from sidgan.web.worker import Means, Pulse, do, work
+from sidgan.web.worker import Means, Pulse, work
 
 SECRET, TOKEN = "what-workers-say-0001", "anna-has-a-secret-0001"
 WORKER, ANNA = {"authorization": f"Bearer {SECRET}"}, {"authorization": f"Bearer {TOKEN}"}
@@ -157,7 +157,7 @@ def elsewhere(folder: Path, engine: str, client: Any, means: Means, said: list[s
     said, store = [] if said is None else said, Store(client.kept)
     with away(folder, engine, str(client.base_url), SECRET, means, said.append) as jobs:
         while True:
-            do(jobs, means, said.append, once=True)
+            work(jobs, means, said.append, once=True)
             with store.reading() as db:
                 left = db.execute("select 1 from job where state in ('waiting', 'running')").fetchone()
             if left is None or "stopped" in said:
@@ -213,7 +213,7 @@ def test_all_kinds_of_jobs_are_done_elsewhere_and_a_dub_has_the_same_bytes(
             ["person-1.jpg"], ["before.jpg", "after.jpg"], ["before.mp4", "after.mp4"], ["dubbed.mp4", "report.html"]
         ]  # fmt: skip
         moment, whole = ordered(client, **orders[1]), ordered(client, **orders[3])
-        work(tmp_path / "service", means, print, once=True)
+        work(Queue(Store(tmp_path / "service")), means, print, once=True)
         for job, near, name in ((far[1], moment, "after.jpg"), (far[3], whole, "dubbed.mp4")):
             assert result(client, job, name) == result(client, near, name), name
         assert result(client, far[0], "person-1.jpg")[:2] == b"\xff\xd8"
@@ -229,7 +229,7 @@ def waiting(go: int, folder: Path, means: Means) -> None:
     """What the child of a fork does: wait for addresses, then do jobs until it is killed."""
     at = json.loads(os.read(go, 1000))
     with away(folder, at["engine"], at["server"], SECRET, means, print) as jobs:
-        do(jobs, means, print)
+        work(jobs, means, print)
     os._exit(0)
 
 
@@ -318,7 +318,7 @@ def test_a_worker_waits_for_a_server_that_is_away(
     thread = threading.Thread(target=late)
     thread.start()
     try:
-        jobs.finish(taken, None, "nobody is seen", ["a note"], 1)
+        jobs.finish(taken, None, "nobody is seen", ["a note"])
     finally:
         over.set()
         thread.join()

@@ -134,16 +134,18 @@ def serve_worker(
         )  # fmt: skip
         raise typer.Exit(Supervisor(service, server, worker_secret).run(once=once))
     # This process has a parent: the supervisor above started it to work on jobs.
-    from sidgan.web.worker import Means, do, work
+    from sidgan.web.queue import Queue
+    from sidgan.web.store import Store
+    from sidgan.web.worker import Means, work
 
-    means = Means(model=model, device=device, engine=engine, keep=3600 * keep)
+    means = Means(model=model, device=device, engine=engine)
     if queue is None or server is None or worker_secret is None:
-        work(folder, means, _say, parent=parent, once=once)
+        work(Queue(Store(folder), 3600 * keep), means, _say, parent=parent, once=once)
         return
     from sidgan.web.away import away
 
     with away(folder, queue, server, read_secret(worker_secret), means, _say) as jobs:
-        do(jobs, means, _say, parent=parent, once=once)
+        work(jobs, means, _say, parent=parent, once=once)
 
 
 def _say(line: str) -> None:

@@ -207,7 +207,7 @@ def events(owner: Reader, parts: AppParts, id: IdPath) -> StreamingResponse:
 def cancel(owner: Reader, parts: AppParts, id: IdPath) -> JobOut:
     """Finished parts are kept for a while, so that the job can be retried."""
     _job(parts, owner, id)
-    return _changed(parts, owner, id, parts.queue.cancel(id, owner, parts.service.limits), "it has already ended")
+    return _changed(parts, owner, id, parts.queue.cancel(id, owner), "it has already ended")
 
 
 @router.post("/jobs/{id}/retry", summary="Resume a job that failed or was cancelled")

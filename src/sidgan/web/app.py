@@ -51,7 +51,7 @@ def create_app(service: Service, closing: Event | None = None) -> Guard:
         EngineError: the queue engine for remote workers cannot be used.
     """
     store, prober = Store(service.folder), Prober()
-    queue = Queue(store)
+    queue = Queue(store, 3600 * service.limits.keep)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

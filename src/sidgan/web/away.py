@@ -247,10 +247,8 @@ class Away(Queue):
             self._courier.ask(f"jobs/{work.id}/release", {"worker": work.worker}, silence=5.0)
         (self.store.folder / HELD).unlink(missing_ok=True)
 
-    def finish(
-        self, work: Work, result: Mapping[str, Any] | None, error: str | None, notes: Sequence[str], keep: float
-    ) -> None:
-        """Report the outcome of the job, after its results were uploaded; ``keep`` is ignored: the server decides it.
+    def finish(self, work: Work, result: Mapping[str, Any] | None, error: str | None, notes: Sequence[str]) -> None:
+        """Report the outcome of the job, after its results were uploaded.
 
         Raises:
             RefusedError: the server refuses this worker, or the report of a failed job.

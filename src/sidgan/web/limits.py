@@ -36,7 +36,7 @@ class Limits:
         rate: average frames per second.
         files, bytes: number and total size of the files of one user.
         jobs: unfinished jobs of one user.
-        waiting: unfinished jobs of all users together.
+        all_jobs: unfinished jobs of all users together.
         uploads: simultaneous uploads of one user.
         all_uploads: simultaneous uploads of all users together.
         streams: simultaneous event streams of one user.
@@ -55,7 +55,7 @@ class Limits:
     files: int = 60
     bytes: int = 4 << 30
     jobs: int = 20
-    waiting: int = 500
+    all_jobs: int = 500
     uploads: int = 4
     all_uploads: int = 64
     streams: int = 16

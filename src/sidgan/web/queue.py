@@ -81,10 +81,10 @@ class Work:
 
 
 class Queue:
-    """The jobs of a store."""
+    """The jobs of a store; ``keep``: seconds that a job and its files are kept after it was queued or ended."""
 
-    def __init__(self, store: Store) -> None:
-        self.store = store
+    def __init__(self, store: Store, keep: float = 3600 * Limits.keep) -> None:
+        self.store, self._keep = store, keep
 
     def folder(self, id: str) -> Path:
         """The folder of a job's results."""
@@ -98,15 +98,15 @@ class Queue:
         Raises:
             RefusedError: there are too many unfinished jobs, or one of the job's files was removed meanwhile.
         """
-        now, id, keep = time.time(), new_id(), limits.keep * 3600
+        now, id = time.time(), new_id()
         with self.store.transaction() as db:
             _require_place(db, owner, limits)
-            if not _extend_expiry(db, owner, spec, now + keep):
+            if not _extend_expiry(db, owner, spec, now + self._keep):
                 raise RefusedError(404, "no_file", "one of the files was removed meanwhile; upload it again")
             db.execute(
                 "insert into job (id, owner, kind, state, urgency, priority, spec, created, expires) "
                 "values (?, ?, ?, 'waiting', ?, ?, ?, ?, ?)",
-                (id, owner, kind, URGENCY[kind], priority, json.dumps(spec), now, now + keep),
+                (id, owner, kind, URGENCY[kind], priority, json.dumps(spec), now, now + self._keep),
             )  # fmt: skip
         return self._read(id)
 
@@ -131,11 +131,11 @@ class Queue:
             ).fetchone()  # fmt: skip
         return int(row[0])
 
-    def cancel(self, id: str, owner: str, limits: Limits) -> bool:
+    def cancel(self, id: str, owner: str) -> bool:
         """Cancel an unfinished job; its worker notices at the next heartbeat. Returns false if it is not unfinished."""
         now = time.time()
         return self._change(id, owner, UNFINISHED, "state = 'cancelled', ended = ?, worker = null, expires = ?",
-                            (now, now + limits.keep * 3600))  # fmt: skip
+                            (now, now + self._keep))  # fmt: skip
 
     def retry(self, id: str, owner: str, limits: Limits) -> bool:
         """Queue a failed or cancelled job again, to be resumed; false if it is in another state.
@@ -143,7 +143,7 @@ class Queue:
         Raises:
             RefusedError: one of its files was removed, or there are too many unfinished jobs.
         """
-        expires = time.time() + limits.keep * 3600
+        expires = time.time() + self._keep
         with self.store.transaction() as db:
             row = db.execute("select spec from job where id = ? and owner = ? and state in ('failed', 'cancelled')",
                              (id, owner)).fetchone()  # fmt: skip
@@ -236,26 +236,23 @@ class Queue:
             db.execute("update job set state = 'waiting', worker = null, attempts = attempts - 1 "
                        "where id = ? and worker = ? and state = 'running'", (work.id, work.worker))  # fmt: skip
 
-    def finish(
-        self, work: Work, result: Mapping[str, Any] | None, error: str | None, notes: Sequence[str], keep: float
-    ) -> None:
-        """Store the outcome of a job, for ``keep`` seconds; does nothing if the job no longer belongs to its worker."""
+    def finish(self, work: Work, result: Mapping[str, Any] | None, error: str | None, notes: Sequence[str]) -> None:
+        """Store the outcome of a job; does nothing if the job no longer belongs to its worker."""
         now = time.time()
         with self.store.transaction() as db:
             db.execute(
                 "update job set state = ?, share = 1, stage = '', result = ?, error = ?, notes = ?, ended = ?, "
                 "worker = null, expires = ? where id = ? and worker = ? and state = 'running'",
-                ("failed" if error else "done", json.dumps(result), error, json.dumps(notes), now, now + keep, work.id,
-                 work.worker),
+                ("failed" if error else "done", json.dumps(result), error, json.dumps(notes), now, now + self._keep,
+                 work.id, work.worker),
             )  # fmt: skip
 
-    def dismiss(self, worker: str, error: str, keep: float) -> str | None:
+    def dismiss(self, worker: str, error: str) -> str | None:
         """Fail the job of a worker that is about to be killed.
 
         Args:
             worker: prefix of the worker's name.
             error: the reason.
-            keep: seconds until the job is removed.
 
         Returns:
             The id of the job, if the worker had one.
@@ -266,7 +263,8 @@ class Queue:
                              (len(worker), worker)).fetchone()  # fmt: skip
             if row is not None:
                 db.execute("update job set state = 'failed', error = ?, share = 1, stage = '', ended = ?, "
-                           "worker = null, expires = ? where id = ?", (error, now, now + keep, row["id"]))  # fmt: skip
+                           "worker = null, expires = ? where id = ?",
+                           (error, now, now + self._keep, row["id"]))  # fmt: skip
         for lock in (self.store.folder / "workers").glob(f"{worker}*.lock"):
             lock.unlink(missing_ok=True)
         return None if row is None else str(row["id"])
@@ -278,8 +276,8 @@ class Queue:
                 continue
             if row["attempts"] >= ATTEMPTS:
                 error = f"{ATTEMPTS} workers died while doing it, perhaps because the machine had too little memory"
-                db.execute("update job set state = 'failed', error = ?, ended = ?, worker = null where id = ?",
-                           (error, now, row["id"]))  # fmt: skip
+                db.execute("update job set state = 'failed', error = ?, ended = ?, worker = null, expires = ? "
+                           "where id = ?", (error, now, now + self._keep, row["id"]))  # fmt: skip
             else:  # keeps its worker, see `held`
                 db.execute("update job set state = 'waiting' where id = ?", (row["id"],))
 
@@ -332,8 +330,9 @@ def _require_place(db: sqlite3.Connection, owner: str, limits: Limits) -> None:
     if own >= limits.jobs:
         raise RefusedError(429, "too_many_jobs", f"you have {own} unfinished jobs of {limits.jobs} allowed; "
                            "wait for one or cancel one")  # fmt: skip
-    if all_ >= limits.waiting:
-        raise RefusedError(503, "busy", "too many jobs are waiting; try again later")
+    if all_ >= limits.all_jobs:
+        raise RefusedError(503, "busy", f"all users together have {all_} unfinished jobs of {limits.all_jobs} allowed; "
+                           "try again later")  # fmt: skip
 
 
 def _extend_expiry(db: sqlite3.Connection, owner: str, spec: Mapping[str, Any], expires: float) -> bool:

@@ -187,7 +187,7 @@ def finish(parts: AppParts, id: IdPath, body: Finish) -> None:
     if parts.queue.beat(work, 1.0, ""):  # nobody else takes it while files are moved
         for name in (result or {}).get("files", ()):
             os.replace(_staging(parts, work) / name, folder / name)
-        parts.queue.finish(work, result, body.error, body.notes, parts.service.limits.keep * 3600)
+        parts.queue.finish(work, result, body.error, body.notes)
         if body.error is None:
             for leftover in folder.glob(".*"):  # staging folders, and unfinished work of a local worker
                 shutil.rmtree(leftover, ignore_errors=True)

@@ -58,8 +58,8 @@ class Supervisor:
             "--parent", str(os.getpid()),
         ]  # fmt: skip
         if server is None:
-            queue, keep = Queue(Store(service.folder)), 3600 * service.limits.keep
-            self._let_fail: LetFail = lambda pid, why: queue.dismiss(f"{socket.gethostname()}-{pid}-", why, keep)
+            queue = Queue(Store(service.folder), 3600 * service.limits.keep)
+            self._let_fail: LetFail = lambda pid, why: queue.dismiss(f"{socket.gethostname()}-{pid}-", why)
         else:
             self._command += ["--server", server, "--worker-secret", str(secret)]
             self._environment[QUEUE_VARIABLE] = str(service.queue)  # may hold a password: not for lists of processes

@@ -11,13 +11,11 @@ from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
-from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
 from sidgan.errors import SidganError
 from sidgan.web.queue import LEASE, Badge, Queue, Work
-from sidgan.web.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,12 +35,11 @@ class Dropped(BaseException):
 
 @dataclass(frozen=True)
 class Means:
-    """What jobs are done with, see `sidgan.dub`; ``keep``: seconds that results are kept."""
+    """What jobs are done with, see `sidgan.dub`."""
 
     model: str = "bundled"
     device: str = "auto"
     engine: str = "torch"
-    keep: float = 24 * 3600.0
 
 
 class Pulse:
@@ -89,11 +86,11 @@ class Pulse:
                 return
 
 
-def work(folder: Path, means: Means, say: Say, *, parent: int | None = None, once: bool = False) -> None:
+def work(queue: Queue, means: Means, say: Say, *, parent: int | None = None, once: bool = False) -> None:
     """Do jobs until a signal stops the worker.
 
     Args:
-        folder: the service's folder.
+        queue: the service's jobs.
         means: what jobs are done with.
         say: called with a line for the log about each job.
         parent: id of the process that started this worker; if it dies, the worker exits after its job.
@@ -102,11 +99,6 @@ def work(folder: Path, means: Means, say: Say, *, parent: int | None = None, onc
     Raises:
         OutputError: the folder cannot be used.
     """
-    do(Queue(Store(folder)), means, say, parent=parent, once=once)
-
-
-def do(queue: Queue, means: Means, say: Say, *, parent: int | None = None, once: bool = False) -> None:
-    """Like `work`, with a given queue, which may be that of a remote worker."""
     badge = Badge(queue.store)
     try:
         with _stoppable():
@@ -164,7 +156,7 @@ def _do_one(queue: Queue, job: Work, means: Means, say: Say) -> None:
     except Exception as problem:  # one odd file must not end the worker
         say(f"{job.kind} {job.id} failed: {type(problem).__name__}: {problem}")
         error = f"it failed unexpectedly ({type(problem).__name__}); the service's log says more"
-    queue.finish(job, result, error, [tasks.plain(queue, job, note) for note in notes], means.keep)
+    queue.finish(job, result, error, [tasks.plain(queue, job, note) for note in notes])
     say(f"{job.kind} {job.id} {'failed: ' + error if error else 'done'}")
 
 
