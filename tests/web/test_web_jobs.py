@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 import sqlite3
@@ -12,6 +13,7 @@ import threading
 import time
 import tracemalloc
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -33,6 +35,7 @@ from sidgan import cli, dubbing, media, provenance
 from sidgan.dubbing import journal, segments
 from sidgan.errors import ConfigError, InputError
 from sidgan.jobs import Job
+from sidgan.web import app as apps
 from sidgan.web import queue as queues
 from sidgan.web import worker as workers
 from sidgan.web.app import create_app
@@ -192,6 +195,52 @@ def test_a_worker_ends_when_the_process_that_started_it_is_gone(
     assert turns == 2
     work(queue, Means(), print, parent=parent.pid)  # gone before it began
     assert turns == 2
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+def test_what_expires_is_removed_even_if_the_log_is_on_a_full_disk(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries = list[bool]()
+
+    def forget(store: Store) -> None:
+        tries.append(True)
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    async def clean() -> None:
+        cleaning = asyncio.create_task(apps._clean(queue.store))
+        while len(tries) < 3:
+            await asyncio.sleep(0.01)
+            assert not cleaning.done()
+        cleaning.cancel()
+
+    monkeypatch.setattr(Store, "forget", forget)
+    monkeypatch.setattr(apps, "CLEANING", 0.0)
+    with open("/dev/full", "w") as log:
+        monkeypatch.setattr(sys, "stderr", log)
+        asyncio.run(clean())
+        monkeypatch.undo()
+        with suppress(OSError):
+            log.close()
+
+
+def test_a_worker_that_cannot_be_started_now_is_started_later(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tries = list[bool]()
+
+    def start(command: object, env: object) -> SimpleNamespace:
+        tries.append(True)
+        if len(tries) == 1:
+            raise OSError(errno.ENOMEM, "cannot allocate memory")
+        return SimpleNamespace(poll=lambda: 0, returncode=0)
+
+    keeper = Supervisor(Service(folder=queue.store.folder))
+    monkeypatch.setattr(keeper._stop, "wait", lambda seconds: False)
+    monkeypatch.setattr(subprocess, "Popen", start)
+    assert keeper._keep(once=True) == 0
+    assert len(tries) == 2
+    assert "cannot be started now" in capsys.readouterr().err
 
 
 def test_files_and_jobs_are_forgotten_in_time_but_not_while_they_are_used(queue: Queue) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
@@ -134,22 +133,19 @@ def serve_worker(
         )  # fmt: skip
         raise typer.Exit(Supervisor(service, server, worker_secret).run(once=once))
     # This process has a parent: the supervisor above started it to work on jobs.
+    from sidgan.web.log import say
     from sidgan.web.queue import Queue
     from sidgan.web.store import Store
     from sidgan.web.worker import Means, work
 
     means = Means(model=model, device=device, engine=engine)
     if queue is None or server is None or worker_secret is None:
-        work(Queue(Store(folder), 3600 * keep), means, _say, parent=parent, once=once)
+        work(Queue(Store(folder), 3600 * keep), means, say, parent=parent, once=once)
         return
     from sidgan.web.away import away
 
-    with away(folder, queue, server, read_secret(worker_secret), means, _say) as jobs:
-        work(jobs, means, _say, parent=parent, once=once)
-
-
-def _say(line: str) -> None:
-    print(f"sidgan: {line}", file=sys.stderr, flush=True)
+    with away(folder, queue, server, read_secret(worker_secret), means, say) as jobs:
+        work(jobs, means, say, parent=parent, once=once)
 
 
 def _require(*modules: str) -> None:

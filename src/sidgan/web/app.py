@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-import sys
 from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext, suppress
 from importlib import resources
@@ -23,6 +22,7 @@ from sidgan.web.api import Parts, router
 from sidgan.web.guard import Guard
 from sidgan.web.handout import Feeder, Handout
 from sidgan.web.limits import Guesses, RefusedError, Seats
+from sidgan.web.log import say
 from sidgan.web.prober import Prober
 from sidgan.web.queue import Queue
 from sidgan.web.settings import Service
@@ -93,7 +93,7 @@ def _remote_workers(app: FastAPI, service: Service, queue: Queue) -> AbstractCon
     terms = Terms.of(service.model, service.engine)
     app.state.remote = remote.Remote(service.worker_secret, terms, key, Guesses())
     app.include_router(remote.router)
-    return Feeder(queue, handout, key, _say)
+    return Feeder(queue, handout, key, say)
 
 
 def _page(app: FastAPI) -> None:
@@ -119,12 +119,8 @@ async def _clean(store: Store) -> None:
         try:
             await run_in_threadpool(store.forget)
         except (sqlite3.Error, OSError) as error:
-            _say(f"expired files cannot be removed now ({error}); trying again")
+            say(f"expired files cannot be removed now ({error}); trying again")
         await asyncio.sleep(CLEANING)
-
-
-def _say(line: str) -> None:
-    print(f"sidgan: {line}", file=sys.stderr, flush=True)
 
 
 def _problem(status: int, code: str, message: str) -> Response:
@@ -159,7 +155,7 @@ def _http(request: Request, error: Exception) -> Response:
 
 def _busy(request: Request, error: Exception) -> Response:
     """The database is locked for too long, or the disk is full or missing: trying again later may help."""
-    _say(f"{request.method} {request.url.path}: the service's database cannot be used now ({error})")
+    say(f"{request.method} {request.url.path}: the service's database cannot be used now ({error})")
     return _problem(503, "busy", "the service is busy; try again later")
 
 

@@ -19,6 +19,7 @@ from typing import Self
 from sidgan.errors import OutputError
 from sidgan.web import memory
 from sidgan.web.away import dismiss
+from sidgan.web.log import say
 from sidgan.web.queue import Queue
 from sidgan.web.settings import Service
 from sidgan.web.store import Store
@@ -101,8 +102,13 @@ class Supervisor:
         pause = 1.0
         while not self._stop.is_set():
             began = time.monotonic()
-            worker = subprocess.Popen(self._command, env=self._environment)
-            code = self._watch(worker)
+            code: int | None = 1
+            try:
+                worker = subprocess.Popen(self._command, env=self._environment)
+            except OSError as error:
+                say(f"a worker cannot be started now ({error}); trying again")
+            else:
+                code = self._watch(worker)
             if code is None or (once and code == 0):
                 break
             if self._remote and code == REFUSED:
@@ -133,6 +139,6 @@ class Supervisor:
         job = None
         with suppress(sqlite3.Error, OSError, OutputError):  # kill it even if the job cannot be failed
             job = self._let_fail(worker.pid, line)
-        print(f"sidgan: {job or 'a worker'} failed: {line}", file=sys.stderr, flush=True)
+        say(f"{job or 'a worker'} failed: {line}")
         memory.kill(worker.pid)
         worker.wait()
