@@ -35,8 +35,10 @@ from sidgan import cli, dubbing, media, provenance
 from sidgan.dubbing import journal, segments
 from sidgan.errors import ConfigError, InputError
 from sidgan.jobs import Job
+from sidgan.portable import hold
 from sidgan.web import app as apps
 from sidgan.web import queue as queues
+from sidgan.web import tasks
 from sidgan.web import worker as workers
 from sidgan.web.app import create_app
 from sidgan.web.limits import RefusedError
@@ -241,6 +243,36 @@ def test_a_worker_that_cannot_be_started_now_is_started_later(
     assert keeper._keep(once=True) == 0
     assert len(tries) == 2
     assert "cannot be started now" in capsys.readouterr().err
+
+
+def test_a_job_that_is_retried_waits_for_the_worker_that_has_not_noticed_yet(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = added(queue, "anna", "look")
+    slow = queue.claim("slow")
+    assert slow is not None
+    folder, seen = queue.folder(job.id), list[bool]()
+    folder.mkdir()
+    lock = (folder / ".lock").open("w")
+    hold(lock)  # as the slow worker does
+    assert queue.cancel(job.id, "anna")
+    assert queue.retry(job.id, "anna", ROOM)
+    monkeypatch.setitem(tasks.KINDS, "look", lambda task: seen.append(lock.closed) or {"files": []})
+
+    def notice() -> None:
+        while not (now := queue.get(job.id, "anna")) or now.state == "waiting":
+            time.sleep(0.01)
+        time.sleep(0.3)
+        lock.close()
+
+    noticing = threading.Thread(target=notice)
+    noticing.start()
+    work(queue, Means(), print, once=True)
+    noticing.join()
+    assert seen == [True]
+    told = queue.get(job.id, "anna")
+    assert told is not None
+    assert told.state == "done"
 
 
 def test_files_and_jobs_are_forgotten_in_time_but_not_while_they_are_used(queue: Queue) -> None:

@@ -306,7 +306,7 @@ class Badge:
             self._file: IO[str] = _lock_file(store, self.name).open("w", encoding="utf-8")
         except OSError as error:
             raise OutputError(f"{store.folder} cannot be written ({error}); choose another") from error
-        _lock(self._file)
+        locked(self._file)
 
     def drop(self) -> None:
         """Release the lock and remove its file."""
@@ -369,7 +369,7 @@ def _is_dead(store: Store, worker: str) -> bool:
         return False
     try:
         with _lock_file(store, worker).open("r+", encoding="utf-8") as file:
-            free = _lock(file)
+            free = locked(file)
     except OSError:
         return True
     if free:
@@ -377,7 +377,7 @@ def _is_dead(store: Store, worker: str) -> bool:
     return free
 
 
-def _lock(file: IO[str]) -> bool:
+def locked(file: IO[str]) -> bool:
     """Lock a file until it is closed; false if another process holds the lock."""
     try:
         hold(file)

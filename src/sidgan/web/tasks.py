@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from shutil import rmtree
 from tempfile import TemporaryDirectory
+from time import sleep
 from typing import Any
 
 import cv2
@@ -20,11 +21,12 @@ from sidgan.errors import InputError, SidganError
 from sidgan.files import finished
 from sidgan.jobs import OWN_SOUND, Job
 from sidgan.types import Byte, Show
-from sidgan.web.queue import Queue, Work, files_of
+from sidgan.web.queue import Queue, Work, files_of, locked
 from sidgan.web.store import Kept
 from sidgan.web.worker import Means
 
 FRAME_LENGTH, PREVIEW_LENGTH = 0.6, 5.0  #: seconds of video that are dubbed for a single frame, and for a preview
+POLL = 0.2  #: seconds between two attempts to lock a job's folder
 MAX_GAIN = 20.0  #: dB by which a voice is turned up or down at most
 Tell = Callable[[str], None]
 
@@ -77,7 +79,8 @@ def run(queue: Queue, job: Work, means: Means, show: Show, tell: Tell) -> dict[s
     folder = queue.folder(job.id)
     folder.mkdir(mode=0o700, exist_ok=True)
     task = Task(queue, folder, job.spec, files, means, show, tell)
-    return KINDS[job.kind](task)
+    with _alone(folder, show):
+        return KINDS[job.kind](task)
 
 
 def plain(queue: Queue, job: Work, line: str) -> str:
@@ -157,6 +160,16 @@ KINDS: Mapping[str, Callable[[Task], dict[str, Any]]] = {"look": look, "frame": 
 
 
 # ------------------------------------------------------------------------------------------------------------ helpers
+
+
+@contextmanager
+def _alone(folder: Path, show: Show) -> Iterator[None]:
+    """Keep other workers out of a job's folder, after waiting for one that has lost the job and not yet noticed it."""
+    with (folder / ".lock").open("w", encoding="utf-8") as lock:
+        while not locked(lock):
+            show(0.0, "")
+            sleep(POLL)
+        yield
 
 
 def _files(queue: Queue, job: Work, *, strict: bool = True) -> list[Kept]:
