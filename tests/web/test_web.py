@@ -298,6 +298,7 @@ def test_the_page_brings_a_session_of_its_own(client: TestClient) -> None:
     assert "httponly" in cookie
     assert "samesite=strict" in cookie
     assert "set-cookie" not in visitor.get("/").headers
+    assert visitor.head("/").status_code == visitor.head("/static/app.js").status_code == 200
     assert visitor.get("/api/me").json()["known"]
 
 

@@ -47,6 +47,7 @@ from sidgan.web.schema import WholeDub
 from sidgan.web.settings import Service, hashed
 from sidgan.web.store import Store, new_id
 from sidgan.web.supervisor import Supervisor
+from sidgan.web.uploads import MAX_NAME
 from sidgan.web.worker import Dropped, Means, Pulse, work
 
 SHORT = 8  # frames of a segment in these tests
@@ -342,6 +343,10 @@ def test_a_small_dub_from_upload_to_download(tmp_path: Path, material: Path, mea
         assert stream[-1]["state"] == "done"
         film = client.get(stream[-1]["urls"]["dubbed.mp4"] + "?download=..%2Fmine.mp4")
         assert ".._mine.mp4" in film.headers["content-disposition"]
+        head = client.head(stream[-1]["urls"]["dubbed.mp4"])
+        assert (head.status_code, int(head.headers["content-length"]), head.content) == (200, len(film.content), b"")
+        longest = client.get(stream[-1]["urls"]["report.html"] + f"?download={'ä' * MAX_NAME}-report.html")
+        assert longest.headers["content-disposition"].endswith("-report.html")
         dubbing.dub(material / "film.mp4", material / "voice.wav", tmp_path / "direct.mp4", device="cpu",
                     model=means.model, speakers={1: material / "voice.wav"})  # fmt: skip
         assert film.content == (tmp_path / "direct.mp4").read_bytes()

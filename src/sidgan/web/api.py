@@ -130,6 +130,7 @@ def get_file(owner: Reader, parts: AppParts, id: IdPath) -> FileOut:
     return FileOut.of(_file(parts, owner, id))
 
 
+@router.head("/files/{id}/content", include_in_schema=False)
 @router.get("/files/{id}/content", response_class=Response, summary="Content of a file",
             responses={200: {"content": {"application/octet-stream": {}}}})  # fmt: skip
 def content(owner: Reader, parts: AppParts, id: IdPath) -> Response:
@@ -233,11 +234,12 @@ def remove_job(owner: Reader, parts: AppParts, id: IdPath) -> None:
         raise RefusedError(409, "not_over", "this job has not ended; cancel it first")
 
 
+@router.head("/jobs/{id}/files/{name}", include_in_schema=False)
 @router.get("/jobs/{id}/files/{name}", response_class=Response, summary="A result of a job",
             responses={200: {"content": {"application/octet-stream": {}}}})  # fmt: skip
 def result(
     owner: Reader, parts: AppParts, id: IdPath, name: Annotated[str, Path(max_length=40)],
-    download: Annotated[str | None, Query(max_length=MAX_NAME, description="save it under this name")] = None,
+    download: Annotated[str | None, Query(max_length=2 * MAX_NAME, description="save it under this name")] = None,
 ) -> Response:  # fmt: skip
     """A file that the job lists among its results."""
     work = _job(parts, owner, id)

@@ -100,6 +100,7 @@ def _page(app: FastAPI) -> None:
     folder = resources.files("sidgan.web") / "static"
     files = {name: (folder / name).read_bytes() for name in (*STATIC, "index.html")}
 
+    @app.head("/", include_in_schema=False)
     @app.get("/", include_in_schema=False)
     def index(request: Request) -> Response:
         page, access = Response(files["index.html"], media_type="text/html"), app.state.access
@@ -107,6 +108,7 @@ def _page(app: FastAPI) -> None:
             access.begin(request, page)
         return page
 
+    @app.head("/static/{name}", include_in_schema=False)
     @app.get("/static/{name}", include_in_schema=False)
     def static(name: str) -> Response:
         if name not in STATIC:
