@@ -488,6 +488,12 @@ def test_a_voice_may_be_a_video_and_a_video_needs_pictures(client: TestClient, m
     refused(client.post("/api/jobs", content=b"x" * 70_000), 413, "KiB")
 
 
+def test_a_length_that_a_transfer_encoding_makes_void_lets_nothing_large_through(client: TestClient) -> None:
+    both = {"transfer-encoding": "chunked", "content-length": "10", "content-type": "application/json"}
+    for path in ("/api/session", "/api/jobs", "/api/worker/hello"):
+        refused(client.post(path, content=b"x" * 70_000, headers=both), 413, "Content-Length")
+
+
 def test_the_api_describes_itself(client: TestClient) -> None:
     told = client.get("/api/openapi.json").json()
     assert set(told["paths"]["/api/jobs"]) == {"get", "post"}
