@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from sidgan import media, provenance
 
@@ -137,3 +139,71 @@ def test_others_see_nothing(browser: Browser, service: str, trouble: list[str]) 
     other.reload()
     expect(other.locator("#steps")).to_be_visible()
     expect(other.locator("#voices li")).to_have_count(0)
+
+
+def test_a_service_that_restarts_behind_a_proxy_is_waited_for(
+    browser: Browser, service: str, material: Path, trouble: list[str]
+) -> None:
+    page, answers = opened(browser, service, trouble, **DESK), list[str]()
+
+    def gone(route: Route) -> None:
+        """As a proxy says it, at first."""
+        answers.append(route.request.url)
+        if len(answers) < 4:
+            route.fulfill(status=502, content_type="text/html", body="<h1>Bad Gateway</h1>")
+        else:
+            route.continue_()
+
+    page.route(re.compile(r"/api/jobs/[0-9a-f]{32}(/events)?$"), gone)
+    page.set_input_files("#video-file", material / "talk.mp4")
+    expect(page.locator("#people li")).to_have_count(1)
+    expect(page.locator("#step-people .problem")).to_be_hidden()
+    assert len(answers) >= 4
+    trouble[:] = [line for line in trouble if "502" not in line]
+
+
+def test_a_long_name_with_signs_of_two_units_is_sent(
+    browser: Browser, service: str, material: Path, trouble: list[str]
+) -> None:
+    page = opened(browser, service, trouble, **DESK)
+    name = f"a{chr(0x1F600) * 61}.wav"  # 127 units, which would be cut inside a sign
+    page.set_input_files("#voice-file", {"name": name, "mimeType": "audio/wav",
+                                         "buffer": (material / "german.wav").read_bytes()})  # fmt: skip
+    expect(page.locator("#voices li")).to_contain_text(name)
+
+
+def test_a_network_that_fails_is_told(browser: Browser, service: str, trouble: list[str]) -> None:
+    page = opened(browser, service, trouble, **DESK)
+    page.wait_for_load_state("networkidle")
+    done = {
+        "id": "1" * 32, "kind": "dub", "state": "done", "priority": 0, "spec": {"video": "2" * 32}, "share": 1,
+        "stage": "", "ahead": 0, "notes": [], "error": None, "result": {"frames": 1, "dubbed": 1}, "created": 0,
+        "urls": {"dubbed.mp4": "/nothing"},
+    }  # fmt: skip
+    started = [{**done, "state": "running"}]
+    page.route("**/api/jobs", lambda route: route.fulfill(json=started))
+    page.route(f"**/api/jobs/{done['id']}/events", lambda route: route.fulfill(
+        content_type="text/event-stream", body=f"data: {json.dumps(done)}\n\n"))  # fmt: skip
+    asked = list[str]()
+
+    def files(route: Route) -> None:
+        asked.append(route.request.url)
+        route.fulfill(json=[]) if len(asked) == 1 else route.abort()
+
+    page.route("**/api/files", files)
+    page.reload()
+    expect(page.locator("#step-dub .problem")).to_contain_text("The service cannot be reached", timeout=15_000)
+    trouble[:] = [line for line in trouble if "ERR_FAILED" not in line]
+
+
+@pytest.mark.parametrize("how", [DESK, PHONE])
+def test_a_screen_reader_has_a_name_for_everything(
+    browser: Browser, service: str, trouble: list[str], how: Any
+) -> None:
+    page = opened(browser, service, trouble, **how)
+    page.evaluate("document.querySelectorAll('[hidden]:not(.problem)').forEach(one => { one.hidden = false; })")
+    for role in ("progressbar", "button", "slider", "combobox", "checkbox", "meter", "link"):
+        for one in page.get_by_role(role).all():
+            assert one.get_attribute("aria-label") or one.evaluate(
+                "it => it.textContent.trim() || [...it.labels ?? []].some(label => label.textContent.trim())"
+            ), one.evaluate("it => it.outerHTML")  # fmt: skip

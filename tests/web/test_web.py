@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
 import re
 import shutil
 import socket
@@ -235,7 +236,9 @@ def test_nobody_sees_what_is_anothers(client: TestClient, material: Path) -> Non
     refused(client.delete(f"/api/files/{voice}"), 409, "unfinished job")
     assert client.post(f"/api/jobs/{job}/cancel").json()["state"] == "cancelled"
     assert client.get(f"/api/files/{video}/content", headers={"range": "bytes=4-7"}).content == b"ftyp"
-    assert events(client.get(f"/api/jobs/{job}/events").text)[-1]["state"] == "cancelled"
+    stream = client.get(f"/api/jobs/{job}/events")
+    assert stream.headers["x-accel-buffering"] == "no"  # so that proxies pass each event on at once
+    assert events(stream.text)[-1]["state"] == "cancelled"
     assert client.delete(f"/api/jobs/{job}").status_code == 204
 
 
@@ -617,3 +620,17 @@ def test_the_page_tells_times_that_exist() -> None:
     told = subprocess.run(["node", "--input-type=module", "-e", code, words], capture_output=True, text=True,
                           check=True)  # fmt: skip
     assert told.stdout == "4 s | 7.3 s | 59.9 s | 1:00 min | 2:00 min | 2:05 min\n"
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="no node")
+def test_the_page_tells_the_day_of_what_is_not_of_today() -> None:
+    words = Path(media.__file__).parents[1] / "web" / "static" / "words.js"
+    code = """import { readFileSync } from "node:fs";
+        const text = encodeURIComponent(readFileSync(process.argv[1], "utf8"));
+        const { moment } = await import("data:text/javascript," + text);
+        console.log(moment(Date.now() / 1000), "|", moment(1e9));"""
+    told = subprocess.run(["node", "--input-type=module", "-e", code, words], capture_output=True, text=True,
+                          check=True, env={**os.environ, "TZ": "Europe/Berlin", "LC_ALL": "en_US.UTF-8"})  # fmt: skip
+    today, before = told.stdout.split("|")
+    assert re.fullmatch(r"\d+:\d\d\s[AP]M\s", today), told.stdout
+    assert "9/9/01" in before

@@ -201,7 +201,8 @@ def events(owner: Reader, parts: AppParts, id: IdPath) -> StreamingResponse:
     _job(parts, owner, id)
     if not parts.streams.take(owner):
         raise RefusedError(429, "too_many_streams", "too many streams of events at a time; close one")
-    return StreamingResponse(_events(parts, owner, id), media_type="text/event-stream")
+    unbuffered = {"x-accel-buffering": "no"}  # else nginx in its default settings would hold events back
+    return StreamingResponse(_events(parts, owner, id), media_type="text/event-stream", headers=unbuffered)
 
 
 @router.post("/jobs/{id}/cancel", summary="Stop a job")

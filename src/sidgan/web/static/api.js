@@ -9,7 +9,7 @@ function refusal(status, text) {
     const { code, message } = JSON.parse(text).error;
     return new Refusal(status, code, message[0].toUpperCase() + message.slice(1) + ".");
   } catch {
-    return new Refusal(status, "unknown", "The service sent an invalid answer; try again.");
+    return new Refusal(status, "unknown", `The answer ${status} came from a proxy or another program, not from the service; try again.`);
   }
 }
 
@@ -31,7 +31,7 @@ export async function ask(method, path, body) {
 export function upload(file, kind, name, progress) {
   const request = new XMLHttpRequest();
   const sent = new Promise((resolve, reject) => {
-    request.open("POST", `/api/files?kind=${kind}&name=${encodeURIComponent(name.slice(-120))}`);
+    request.open("POST", `/api/files?kind=${kind}&name=${encodeURIComponent([...name].slice(-120).join(""))}`);
     request.setRequestHeader("content-type", "application/octet-stream");
     request.upload.onprogress = (event) => progress(event.loaded / Math.max(event.total, 1));
     request.onload = () => request.status === 201 ? resolve(JSON.parse(request.responseText)) : reject(refusal(request.status, request.responseText));
@@ -61,7 +61,7 @@ export function follow(id, show) {
         if (["done", "failed", "cancelled"].includes(job.state)) { show(job); resolve(job); return; }
         setTimeout(() => follow(id, show).then(resolve, reject), 1500);
       } catch (error) {
-        if (error.status === 0 || error.status === 429) setTimeout(() => follow(id, show).then(resolve, reject), 3000);
+        if (error.status === 0 || error.status === 429 || error.status >= 500) setTimeout(() => follow(id, show).then(resolve, reject), 3000);
         else reject(error);
       }
     };

@@ -3,7 +3,7 @@
 import { ask, follow, upload } from "./api.js";
 import { compareImages, compareVideos } from "./player.js";
 import { record } from "./recorder.js";
-import { seconds, size } from "./words.js";
+import { moment, seconds, size } from "./words.js";
 
 const $ = (selector, root = document) => root.querySelector(selector);
 const state = { me: null, video: null, voices: [], people: null, cast: new Map(), dub: null, busy: new Set() };
@@ -30,7 +30,7 @@ function problem(section, error) {
   const box = $(":scope > .problem", section);
   box.hidden = !error;
   box.textContent = error ? error.message : "";
-  if (error && error.status === 401) start();
+  if (error && error.status === 401) start().catch(() => {});
 }
 
 // An event handler that runs `what`, not twice at a time for one `key`, and shows its error in the section.
@@ -266,9 +266,9 @@ $("#dub").addEventListener("click", act(dubStep, "dub", async () => {
 async function followDub(job) {
   state.dub = job.id;
   const ended = watch($("#dub-working"), job);
-  showJobs();
-  const result = await ended.finally(() => { state.dub = null; showJobs(); });
-  showResult(failed(result));
+  listJobs();
+  const result = await ended.finally(() => { state.dub = null; listJobs(); });
+  await showResult(failed(result));
   say("The dub is done.");
 }
 
@@ -289,6 +289,8 @@ async function showResult(job) {
   refresh();
 }
 
+const listJobs = () => showJobs().catch((error) => problem(dubStep, error));
+
 async function showJobs() {
   const [jobs, files] = await Promise.all([ask("GET", "jobs"), ask("GET", "files")]);
   const dubs = jobs.filter((job) => job.kind === "dub");
@@ -297,7 +299,7 @@ async function showJobs() {
   $("#jobs").replaceChildren(...dubs.map((job) => {
     const status = { waiting: "waiting", running: `running, ${Math.round(100 * job.share)} %`, done: "done", failed: `failed: ${job.error}`, cancelled: "cancelled" }[job.state];
     const button = (text, what) => make("button", { className: "quiet", textContent: text, ariaLabel: `${text}: ${name(job.spec.video)}`, onclick: act(dubStep, job.id, async () => { await what(); await showJobs(); }) });
-    const row = make("li", {}, make("span", { className: "what" }, name(job.spec.video), make("span", { className: "hint", textContent: ` ${new Date(1000 * job.created).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" })}, ${status}` })));
+    const row = make("li", {}, make("span", { className: "what" }, name(job.spec.video), make("span", { className: "hint", textContent: ` ${moment(job.created)}, ${status}` })));
     if (job.state === "done") row.append(button("Show", async () => { await showResult(job); $("#dub-result").focus(); $("#dub-result").scrollIntoView(); }));
     if (job.state === "waiting") row.append(button(job.priority > 0 ? "Normal priority" : "Move to front", () => ask("PATCH", `jobs/${job.id}`, { priority: job.priority > 0 ? 0 : 1 })));
     if (["failed", "cancelled"].includes(job.state)) row.append(button("Try again", async () => { const again = await ask("POST", `jobs/${job.id}/retry`); if (!state.dub) act(dubStep, "dub", () => followDub(again))(); }));
@@ -348,8 +350,8 @@ async function start() {
   const running = jobs.find((job) => job.kind === "dub" && !ENDED.includes(job.state));
   const last = jobs.find((job) => job.kind === "dub" && job.state === "done" && job.spec.video === video?.id);
   if (running) act(dubStep, "dub", () => followDub(running))();
-  else if (last) showResult(last);
-  showJobs();
+  else if (last) await showResult(last);
+  await showJobs();
   refresh();
 }
 
@@ -358,6 +360,6 @@ $("#login").addEventListener("submit", act($("#login"), "login", async () => {
   $("#token").value = "";
   await start();
 }));
-$("#log-out").addEventListener("click", async () => { await ask("DELETE", "session"); location.reload(); });
+$("#log-out").addEventListener("click", act(videoStep, "log-out", async () => { await ask("DELETE", "session"); location.reload(); }));
 
 start().catch((error) => { $("#steps").hidden = false; problem(videoStep, error); });

@@ -7,3 +7,9 @@ export function seconds(s) {
 }
 
 export const size = (bytes) => bytes < 1e6 ? `${Math.max(1, Math.round(bytes / 1e3))} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
+
+// A time since the epoch in seconds: the time of day, with the date if it is not today's.
+export function moment(s) {
+  const then = new Date(1000 * s), today = then.toDateString() === new Date().toDateString();
+  return then.toLocaleString([], today ? { timeStyle: "short" } : { dateStyle: "short", timeStyle: "short" });
+}
