@@ -200,6 +200,34 @@ def test_a_worker_ends_when_the_process_that_started_it_is_gone(
     assert turns == 2
 
 
+def test_a_worker_waits_for_a_database_that_cannot_be_used_now(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, said, tries = added(queue, "anna", "look"), list[str](), list[str]()
+
+    def failing(name: str) -> Callable[..., Any]:
+        does = getattr(queue, name)
+
+        def call(*given: Any) -> Any:
+            tries.append(name)
+            if tries.count(name) in (1, 2):
+                raise sqlite3.OperationalError("database or disk is full")
+            return does(*given)
+
+        return call
+
+    for name in ("claim", "finish"):
+        monkeypatch.setattr(queue, name, failing(name))
+    monkeypatch.setattr(workers, "PAUSE", 0.0)
+    monkeypatch.setitem(tasks.KINDS, "look", lambda task: {"files": []})
+    work(queue, Means(), said.append, once=True)
+    told = queue.get(job.id, "anna")
+    assert told is not None
+    assert (told.state, told.attempts) == ("done", 1)
+    line = "the service's database cannot be used now (database or disk is full); trying again until it can"
+    assert said == [line, line, f"look {job.id} done"]
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
 def test_what_expires_is_removed_even_if_the_log_is_on_a_full_disk(
     queue: Queue, monkeypatch: pytest.MonkeyPatch

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from sidgan.errors import SidganError
 from sidgan.web.queue import LEASE, Badge, Queue, Work
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 IDLE = 0.5  #: seconds between two queries for a job
 BEAT = 1.0  #: seconds between two heartbeats
+PAUSE = 2.0  #: seconds between two attempts to use a database that cannot be used
 Say = Callable[[str], None]
+T = TypeVar("T")
 
 
 class Stopped(BaseException):
@@ -105,7 +107,7 @@ def work(queue: Queue, means: Means, say: Say, *, parent: int | None = None, onc
             import_module("sidgan.web.tasks")  # takes seconds, for which the first job then need not wait
             parent_lives = _lives(parent)
             while parent_lives():
-                claimed = queue.claim(badge.name)
+                claimed = _when_usable(lambda: queue.claim(badge.name) if parent_lives() else None, say)
                 if claimed is not None:
                     _do_one(queue, claimed, means, say)
                 elif once:
@@ -156,8 +158,22 @@ def _do_one(queue: Queue, job: Work, means: Means, say: Say) -> None:
     except Exception as problem:  # one odd file must not end the worker
         say(f"{job.kind} {job.id} failed: {type(problem).__name__}: {problem}")
         error = f"it failed unexpectedly ({type(problem).__name__}); the service's log says more"
-    queue.finish(job, result, error, [tasks.plain(queue, job, note) for note in notes])
+    lines = [tasks.plain(queue, job, note) for note in notes]
+    _when_usable(lambda: queue.finish(job, result, error, lines), say)
     say(f"{job.kind} {job.id} {'failed: ' + error if error else 'done'}")
+
+
+def _when_usable(call: Callable[[], T], say: Say) -> T:
+    """The result of a call, which is repeated while the database cannot be used: locked for long, or on a full disk."""
+    silent = False
+    while True:
+        try:
+            return call()
+        except sqlite3.OperationalError as error:
+            if not silent:
+                say(f"the service's database cannot be used now ({error}); trying again until it can")
+            silent = True
+            time.sleep(PAUSE)
 
 
 @contextmanager
