@@ -30,10 +30,11 @@ def test_a_file_is_counted_without_being_decoded(folder: Path, tmp_path: Path) -
     found = media.stated(folder / "film.mp4", 1000)
     assert (found.suffix, found.width, found.height, found.frames, found.sound) == (".mp4", 128, 96, 100, True)
     assert found.seconds == pytest.approx(4.0, abs=0.05)
+    assert found.heard == pytest.approx(4.0, abs=0.1)
     assert media.stated(folder / "film.mp4", 30).frames == 31
     sound = media.stated(folder / "sound.wav", 1000)
     assert (sound.suffix, sound.frames, sound.sound) == (".wav", 0, True)
-    assert sound.seconds == pytest.approx(4.0, abs=0.01)
+    assert sound.seconds == sound.heard == pytest.approx(4.0, abs=0.01)
     for name, text in (("a.mp4", "#EXTM3U\n#EXTINF:1,\nfilm.mp4\n"), ("b.mp4", "ffconcat version 1.0\nfile film.mp4\n"),
                        ("c.txt", "hello")):  # fmt: skip
         (folder / name).write_text(text)

@@ -116,6 +116,28 @@ def test_pictures_long_films_and_many_frames_have_limits(tmp_path: Path, materia
         refused(send(client, "video", (material / "film.mp4").read_bytes(), "f.mp4"), 422, "the allowed 20 frames")
 
 
+def test_a_sound_that_is_longer_than_its_film_is_counted(tmp_path: Path) -> None:
+    with av.open(str(tmp_path / "long.mp4"), "w") as out:
+        film, sound = out.add_stream("mpeg4", rate=25), out.add_stream("aac", rate=16_000)
+        film.width = film.height = 64
+        sound.layout = "mono"
+        for _ in range(25):
+            out.mux(film.encode(av.VideoFrame(64, 64, "yuv420p")))
+        for first in range(0, 12 * 16_000, 1024):
+            silence = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+            silence.sample_rate, silence.pts = 16_000, first
+            out.mux(sound.encode(silence))
+        for stream in (film, sound):
+            out.mux(stream.encode(None))
+    with served(tmp_path / "a", replace(ROOM, seconds=10)) as client:
+        for kind in ("video", "voice"):
+            refused(send(client, kind, (tmp_path / "long.mp4").read_bytes(), "f.mp4"), 422, "lasts 12 s; only 10 s")
+    with served(tmp_path / "b") as client:
+        lengths = [send(client, kind, (tmp_path / "long.mp4").read_bytes()).json()["seconds"]
+                   for kind in ("video", "voice")]  # fmt: skip
+        assert lengths == pytest.approx([1, 12], abs=0.2)
+
+
 def test_a_film_of_stills_that_claims_to_be_short_is_counted(tmp_path: Path) -> None:
     """A bomb of pictures: an hour of black takes little room, and its header may say anything."""
     black = [np.zeros((64, 64, 3), np.uint8)] * 400

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from av.audio.stream import AudioStream
 from av.container import InputContainer
+from av.packet import Packet
 from av.video.stream import VideoStream
 
 from sidgan.media.source import opened, sound_stream, video_stream
@@ -29,8 +31,10 @@ class Stated:
         suffix: usual suffix of its format, such as ``.mp4``.
         width, height: px as coded, 0 if there is no video.
         frames: number of video packets, at most one more than the limit.
-        seconds: from the first packet's timestamp to the end of the last one.
+        seconds: length of the video, or of the sound if there is no video: from the first packet's timestamp to the
+            end of the last one.
         sound: whether there is a sound stream.
+        heard: length of the sound, seconds.
     """
 
     suffix: str
@@ -39,6 +43,7 @@ class Stated:
     frames: int
     seconds: float
     sound: bool
+    heard: float
 
 
 def stated(path: Path, most: int) -> Stated:
@@ -48,7 +53,7 @@ def stated(path: Path, most: int) -> Stated:
 
     Args:
         path: the file.
-        most: number of frames after which counting stops; for sound alone, after 1000 times as many packets.
+        most: number of frames after which counting stops; for sound, after 1000 times as many packets.
 
     Raises:
         InputError: its format is not one of `FORMATS`.
@@ -56,23 +61,41 @@ def stated(path: Path, most: int) -> Stated:
     with opened(Path(path), FORMATS) as container:
         name = container.format.name.split(",")[0]
         pictures, sound = video_stream(container), sound_stream(container)
-        frames, seconds = _counted(container, pictures or sound, most if pictures else 1000 * most)
+        shown, heard = (_Count(stream, limit) for stream, limit in ((pictures, most), (sound, 1000 * most)))
+        _count(container, (shown, heard))
         return Stated(
             suffix=SUFFIXES.get(name, f".{name}"), width=pictures.width if pictures else 0,
-            height=pictures.height if pictures else 0, frames=frames if pictures else 0, seconds=seconds,
-            sound=sound is not None,
+            height=pictures.height if pictures else 0, frames=shown.packets,
+            seconds=(shown if pictures else heard).seconds, sound=sound is not None, heard=heard.seconds,
         )  # fmt: skip
 
 
-def _counted(container: InputContainer, stream: VideoStream | AudioStream | None, most: int) -> tuple[int, float]:
-    """The number of packets, and their length in seconds."""
-    if stream is None:
-        return 0, 0.0
-    count, first, end, base = 0, None, 0, stream.time_base or Fraction(1, 1000)
-    for packet in islice(container.demux(stream), most + 1):
+class _Count:
+    """The packets of a stream, none if there is no stream: their number, and their length in seconds."""
+
+    def __init__(self, stream: VideoStream | AudioStream | None, most: int) -> None:
+        self.stream, self.most, self.packets = stream, most, 0
+        self._base = (stream and stream.time_base) or Fraction(1, 1000)
+        self._first: int | None = None
+        self._end = 0
+
+    def add(self, packet: Packet[Any]) -> None:
         time = packet.pts if packet.pts is not None else packet.dts
         if packet.size and time is not None:
-            first = time if first is None else min(first, time)
-            end = max(end, time + (packet.duration or 0))
-        count += bool(packet.size)
-    return count, float((end - (first or 0)) * base)
+            self._first = time if self._first is None else min(self._first, time)
+            self._end = max(self._end, time + (packet.duration or 0))
+        self.packets += bool(packet.size)
+
+    @property
+    def seconds(self) -> float:
+        return float((self._end - (self._first or 0)) * self._base)
+
+
+def _count(container: InputContainer, counts: Sequence[_Count]) -> None:
+    """Count packets, until one stream has more than its limit."""
+    by_index = {count.stream.index: count for count in counts if count.stream}
+    for packet in container.demux([container.streams[index] for index in by_index]) if by_index else ():
+        count = by_index[packet.stream_index]
+        count.add(packet)
+        if count.packets > count.most:
+            break

@@ -37,8 +37,9 @@ def examine(path: Path, kind: str, pixels: int, max_frames: int, seconds: float)
         raise SidganError(f"{path} has no moving picture; give a video, such as mp4, mov, mkv or webm")
     if kind == "voice" and not found.sound:
         raise SidganError(f"{path} has no sound; give a recording of speech, or a video with sound")
-    if found.seconds > seconds:
-        raise SidganError(f"{path} lasts {found.seconds:.0f} s; only {seconds:.0f} s are allowed: give a part of it")
+    longest = max(found.seconds, found.heard)
+    if longest > seconds:
+        raise SidganError(f"{path} lasts {longest:.0f} s; only {seconds:.0f} s are allowed: give a part of it")
     if found.frames > max_frames:
         raise SidganError(f"{path} has more than the allowed {max_frames} frames; give a part of it")
     if found.frames and not found.width * found.height:
@@ -54,6 +55,7 @@ def examine(path: Path, kind: str, pixels: int, max_frames: int, seconds: float)
             raise SidganError(f"{path} is {clip.width} x {clip.height} px; give a video of {MIN_SIZE} px to "
                               f"{pixels / 1e6:.1f} million px")  # fmt: skip
     if kind == "voice":
+        facts["seconds"] = found.heard
         next(media.decode_audio(path), None)
     return facts
 
