@@ -327,6 +327,16 @@ def test_the_page_brings_a_session_of_its_own(client: TestClient) -> None:
     assert visitor.get("/api/me").json()["known"]
 
 
+def test_two_services_of_one_machine_share_a_browser(tmp_path: Path) -> None:
+    """A browser sends cookies to all ports of a host."""
+    with served(tmp_path / "a") as one, served(tmp_path / "b") as two:
+        two.cookies.jar = one.cookies.jar
+        for client in (one, two, one, two):
+            client.get("/")
+            client.post("/api/demo?kind=voice")
+        assert [len(client.get("/api/files").json()) for client in (one, two)] == [2, 2]
+
+
 def test_other_machines_need_tokens(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="give --tokens"):
         Service(folder=tmp_path, host="0.0.0.0")

@@ -28,6 +28,7 @@ import cv2
 import httpx2 as httpx
 import numpy as np
 from at_service import ROOM, events, given, order, refused, served
+from fastapi.testclient import TestClient
 from separating import none_at_all, put_on_path
 from typer.testing import CliRunner
 
@@ -74,6 +75,16 @@ def added(queue: Queue, owner: str, kind: str = "dub", priority: int = 0) -> Wor
 
 
 # ----------------------------------------------------------------------------------------------------- whose turn it is
+
+
+def test_results_leave_some_of_the_disk_free(queue: Queue) -> None:
+    job = added(queue, "anna")
+    assert queue.cancel(job.id, "anna")
+    full = replace(ROOM, spare=1 << 60)
+    with pytest.raises(RefusedError, match="no room for more results"):
+        queue.add("anna", "dub", job.spec, 0, full)
+    with pytest.raises(RefusedError, match="no room for more results"):
+        queue.retry(job.id, "anna", full)
 
 
 def test_what_people_wait_for_comes_first_and_nobody_takes_it_all(queue: Queue) -> None:
@@ -503,7 +514,7 @@ def test_a_worker_that_is_killed_leaves_what_the_next_one_finishes_with_the_same
     os.waitpid(child, 0)
     assert not (folder / "dubbed.mp4").exists()
     with served(tmp_path) as client:  # a new server, which knows it all
-        client.cookies.update(_cookie(tmp_path, job))
+        client.cookies.update(_cookie(client, job))
         assert client.get(f"/api/jobs/{job}").json()["state"] == "running"
         work(Queue(Store(tmp_path)), means, print, once=True)
         told = client.get(f"/api/jobs/{job}").json()
@@ -516,13 +527,13 @@ def test_a_worker_that_is_killed_leaves_what_the_next_one_finishes_with_the_same
     assert (folder / "dubbed.mp4").read_bytes() == (tmp_path / "straight.mp4").read_bytes()
 
 
-def _cookie(folder: Path, job: str) -> dict[str, str]:
+def _cookie(client: TestClient, job: str) -> dict[str, str]:
     """A session for the owner of a job, as their browser still has it."""
-    store = Store(folder)
+    store, access = Store(client.kept), client.app._app.state.access
     with store.reading() as db:
         owner = db.execute("select owner from job where id = ?", (job,)).fetchone()[0]
     store.add_session(hashed("kept by the browser"), owner, time.time() + 60)
-    return {"sidgan": "kept by the browser"}
+    return {access._cookie: "kept by the browser"}
 
 
 def test_a_worker_stops_what_is_cancelled_and_gives_back_what_it_must_leave(

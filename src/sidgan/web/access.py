@@ -17,7 +17,6 @@ from sidgan.web.limits import Guesses, RefusedError
 from sidgan.web.settings import Service, hashed
 from sidgan.web.store import Store
 
-COOKIE = "sidgan"
 SESSION_LENGTH = 30 * 86400  #: seconds
 
 
@@ -26,6 +25,7 @@ class Access:
 
     def __init__(self, service: Service, store: Store) -> None:
         self._service, self._store = service, store
+        self._cookie = f"sidgan-{store.name()[:8]}"  # services on one machine share cookies, whatever their ports
         self._guesses = Guesses()
 
     @property
@@ -54,7 +54,7 @@ class Access:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer":
             return self.of_token(token.strip(), address_of(request))
-        cookie = request.cookies.get(COOKIE)
+        cookie = request.cookies.get(self._cookie)
         kind, _, hash = (self._store.owner_of(hashed(cookie)) or "" if cookie else "").partition(":")
         if kind == "session":
             return f"session:{hash}" if self.open else None
@@ -80,14 +80,14 @@ class Access:
     def _add_session(self, request: Request, response: Response, secret: str, owner: str) -> None:
         self._store.add_session(hashed(secret), owner, time.time() + SESSION_LENGTH)
         response.set_cookie(
-            COOKIE, secret, max_age=SESSION_LENGTH, httponly=True, samesite="strict",
+            self._cookie, secret, max_age=SESSION_LENGTH, httponly=True, samesite="strict",
             secure=request.url.scheme == "https",
         )  # fmt: skip
 
     def end(self, request: Request, response: Response) -> None:
         """End the session of the request's cookie."""
-        self._store.end_session(hashed(request.cookies.get(COOKIE, "")))
-        response.delete_cookie(COOKIE)
+        self._store.end_session(hashed(request.cookies.get(self._cookie, "")))
+        response.delete_cookie(self._cookie)
 
 
 def address_of(request: Request) -> str:

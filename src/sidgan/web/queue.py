@@ -96,11 +96,12 @@ class Queue:
         """Add a job to the queue.
 
         Raises:
-            RefusedError: there are too many unfinished jobs, or one of the job's files was removed meanwhile.
+            RefusedError: there are too many unfinished jobs, one of the job's files was removed meanwhile, or the disk
+                is full.
         """
         now, id = time.time(), new_id()
         with self.store.transaction() as db:
-            _require_place(db, owner, limits)
+            _require_place(self.store, db, owner, limits)
             if not _extend_expiry(db, owner, spec, now + self._keep):
                 raise RefusedError(404, "no_file", "one of the files was removed meanwhile; upload it again")
             db.execute(
@@ -141,7 +142,7 @@ class Queue:
         """Queue a failed or cancelled job again, to be resumed; false if it is in another state.
 
         Raises:
-            RefusedError: one of its files was removed, or there are too many unfinished jobs.
+            RefusedError: one of its files was removed, there are too many unfinished jobs, or the disk is full.
         """
         expires = time.time() + self._keep
         with self.store.transaction() as db:
@@ -149,7 +150,7 @@ class Queue:
                              (id, owner)).fetchone()  # fmt: skip
             if row is None:
                 return False
-            _require_place(db, owner, limits)
+            _require_place(self.store, db, owner, limits)
             if not _extend_expiry(db, owner, json.loads(row["spec"]), expires):
                 raise RefusedError(410, "gone", "a file of this job was deleted; upload it and make a new job")
             db.execute("update job set state = 'waiting', error = null, attempts = 0, ended = null, worker = null, "
@@ -321,8 +322,8 @@ def files_of(spec: Mapping[str, Any]) -> list[str]:
     return [id for id in ids if id and id != "original"]
 
 
-def _require_place(db: sqlite3.Connection, owner: str, limits: Limits) -> None:
-    """Refuse another job if its owner, or all users together, have too many unfinished ones."""
+def _require_place(store: Store, db: sqlite3.Connection, owner: str, limits: Limits) -> None:
+    """Refuse another job if its owner, or all users together, have too many unfinished ones, or the disk is full."""
     own, all_ = (
         db.execute(f"select count(*) from job where state in ('waiting', 'running') {extra}", values).fetchone()[0]
         for extra, values in (("and owner = ?", (owner,)), ("", ()))
@@ -333,6 +334,8 @@ def _require_place(db: sqlite3.Connection, owner: str, limits: Limits) -> None:
     if all_ >= limits.all_jobs:
         raise RefusedError(503, "busy", f"all users together have {all_} unfinished jobs of {limits.all_jobs} allowed; "
                            "try again later")  # fmt: skip
+    if shutil.disk_usage(store.folder).free < limits.spare:
+        raise RefusedError(507, "disk_full", "the service has no room for more results now; try again later")
 
 
 def _extend_expiry(db: sqlite3.Connection, owner: str, spec: Mapping[str, Any], expires: float) -> bool:
