@@ -132,6 +132,35 @@ def test_a_voice_is_recorded_by_keyboard(
     expect(page.locator("#voices li")).to_contain_text("Recording 1")
 
 
+def test_a_recording_ends_before_it_is_too_long(browser: Browser, service: str, trouble: list[str]) -> None:
+    page = opened(browser, service, trouble, **DESK)
+
+    def strict(route: Route) -> None:
+        told = route.fetch().json()
+        told["limits"]["seconds"] = 2.0
+        route.fulfill(json=told)
+
+    page.route("**/api/me", strict)
+    page.reload()
+    page.get_by_role("button", name="Record").click()
+    page.wait_for_timeout(4000)
+    expect(page.locator("#record-time")).to_have_text("0:01")
+    page.locator("#record-stop").click()
+    expect(page.locator("#voices li")).to_contain_text(re.compile(r"Recording 1 \b[01](\.\d)? s"))
+
+
+def test_one_bad_voice_does_not_keep_others_out(
+    browser: Browser, service: str, material: Path, trouble: list[str]
+) -> None:
+    page = opened(browser, service, trouble, **DESK)
+    good = {"name": "good.wav", "mimeType": "audio/wav", "buffer": (material / "german.wav").read_bytes()}
+    page.set_input_files("#voice-file", [{**good, "name": "bad.wav", "buffer": b"no sound"}, good])
+    expect(page.locator("#voices li")).to_contain_text("good.wav")
+    expect(page.locator("#step-voice .problem")).to_contain_text("Bad.wav is not video or sound")
+    expect(page.locator("#voice-file")).to_be_enabled()
+    trouble[:] = [line for line in trouble if "422" not in line]
+
+
 def test_others_see_nothing(browser: Browser, service: str, trouble: list[str]) -> None:
     one, other = (opened(browser, service, trouble, **DESK) for _ in range(2))
     one.get_by_role("button", name="Use the demo voice").click()

@@ -170,11 +170,16 @@ function showBackgrounds() {
 $("#voice-file").addEventListener("change", act(voiceStep, "voice", async (event) => {
   const files = [...event.target.files];
   event.target.value = "";
-  for (const file of files) addVoice(await send(voiceStep, file, "voice", file.name));
+  const failures = [];
+  for (const file of files) {
+    try { addVoice(await send(voiceStep, file, "voice", file.name)); } catch (error) { failures.push(error); }
+    if (failures.at(-1)?.code === "stopped") break;
+  }
+  if (failures.length) throw failures[0]; // once the others have arrived
 }));
 $("#voice-demo").addEventListener("click", act(voiceStep, "voice", async () => addVoice(await ask("POST", "demo?kind=voice"))));
 $("#record").addEventListener("click", act(voiceStep, "record", async () => {
-  const stop = await record((level) => { $("#record-level").value = level; }, (s) => { $("#record-time").textContent = `${Math.floor(s / 60)}:${String(Math.floor(s % 60)).padStart(2, "0")}`; });
+  const stop = await record(state.me.limits.seconds - 1, (level) => { $("#record-level").value = level; }, (s) => { $("#record-time").textContent = `${Math.floor(s / 60)}:${String(Math.floor(s % 60)).padStart(2, "0")}`; });
   $("#recorder").hidden = false;
   $("#record-stop").focus();
   const keep = await new Promise((resolve) => {
@@ -320,6 +325,7 @@ function refresh() {
   for (const id of ["show-frame", "show-preview"]) $(`#${id}`).disabled = Boolean(line) || state.busy.has("preview");
   $("#dub").disabled = Boolean(line) || state.busy.has("dub");
   $("#record").disabled = state.busy.has("record");
+  $("#voice-file").disabled = $("#voice-demo").disabled = state.busy.has("voice");
   $(".empty", videoStep).hidden = Boolean(state.video) || state.busy.has("video");
   $(".chosen", videoStep).hidden = !state.video || state.busy.has("video");
   $("#moment").disabled = !state.video;

@@ -1,10 +1,10 @@
 // Records a voice from the microphone, with a level meter.
 
 const FORMATS = ["audio/webm;codecs=opus", "audio/mp4", "audio/ogg;codecs=opus", ""];
-const MAX_SECONDS = 15 * 60;
 
-// Calls `level` (0 to 1) and `time` (seconds) while recording; resolves to a function that stops, and resolves to a Blob.
-export async function record(level, time) {
+// Records at most `most` seconds. Calls `level` (0 to 1) and `time` (seconds) while recording; resolves to a function that
+// stops, and resolves to a Blob.
+export async function record(most, level, time) {
   if (!navigator.mediaDevices || !window.MediaRecorder) {
     throw new Error("Recording needs https, or a browser on the computer that runs the service.");
   }
@@ -21,11 +21,12 @@ export async function record(level, time) {
   sound.createMediaStreamSource(stream).connect(analyser);
   const samples = new Float32Array(analyser.fftSize);
   const ticking = setInterval(() => {
+    if (recorder.state !== "recording") return;
     analyser.getFloatTimeDomainData(samples);
     level(Math.min(1, 4 * Math.sqrt(samples.reduce((sum, x) => sum + x * x, 0) / samples.length)));
     const seconds = (Date.now() - began) / 1000;
     time(seconds);
-    if (seconds > MAX_SECONDS && recorder.state === "recording") recorder.stop();
+    if (seconds > most) recorder.stop();
   }, 100);
   recorder.ondataavailable = (event) => pieces.push(event.data);
   const stopped = new Promise((resolve) => { recorder.onstop = resolve; });
