@@ -11,7 +11,6 @@ import math
 import numpy as np
 from torch import Tensor
 
-from sidgan.errors import MetricError
 from sidgan.metrics.checks import require, shape
 from sidgan.types import Array
 
@@ -64,8 +63,8 @@ class FeatureMoments:
     """Mean and covariance of features that arrive in batches.
 
     Features are rounded to multiples of `STEP` and summed as integers. These sums are exact, so the same features give
-    the same mean and covariance to the last bit, however they are divided into batches, processes and threads and in
-    any order. Memory is one D x D matrix, independent of their number.
+    the same mean and covariance to the last bit, however they are divided into batches and in any order. Memory is one
+    D x D matrix, independent of their number.
     """
 
     def __init__(self) -> None:
@@ -85,21 +84,11 @@ class FeatureMoments:
         require(rows.shape[1] == size, f"features have {rows.shape[1]} dimensions, but earlier ones had {size}")
         require(bool(np.isfinite(rows).all()), "features are not finite: look for NaN in the images or the network")
         require(bool((np.abs(rows) <= LIMIT).all()), f"features must lie within +-{LIMIT:g}; scale them down")
-        self._add(len(rows), *_sums(np.rint(rows / STEP)))
-
-    def merge(self, other: FeatureMoments) -> None:
-        """Add all features of another instance, for example from another process."""
-        if other._sum is None or other._products is None:
-            return
-        if self._sum is not None and len(self._sum) != len(other._sum):
-            raise MetricError(f"features of {len(self._sum)} and of {len(other._sum)} dimensions cannot be merged")
-        self._add(other.count, other._sum, other._products)
-
-    def _add(self, count: int, sums: Array, products: Array) -> None:
-        require(self.count + count <= MAX_COUNT, f"at most {MAX_COUNT} features can be summed")
-        self.count += count
-        self._sum = sums.copy() if self._sum is None else self._sum + sums
-        self._products = products.copy() if self._products is None else self._products + products
+        require(self.count + len(rows) <= MAX_COUNT, f"at most {MAX_COUNT} features can be summed")
+        sums, products = _sums(np.rint(rows / STEP))
+        self.count += len(rows)
+        self._sum = sums if self._sum is None else self._sum + sums
+        self._products = products if self._products is None else self._products + products
 
     @property
     def mean(self) -> Array:
@@ -116,6 +105,16 @@ class FeatureMoments:
         total = self._sum.astype(np.float64)
         return STEP**2 * (self._products - np.outer(total, total) / self.count) / (self.count - 1)
 
+    def distance(self, truth: FeatureMoments) -> float:
+        """`frechet_distance` from the features of true images; NaN while either set has fewer than two.
+
+        The estimate is biased: it is too high for few features, above all for fewer than dimensions, and falls as more
+        are added. Compare only distances of equally many features.
+        """
+        if min(self.count, truth.count) < 2:
+            return math.nan
+        return frechet_distance(self.mean, self.covariance, truth.mean, truth.covariance)
+
 
 def _sums(steps: Array) -> tuple[Array, Array]:
     """Integers (n, D), stored as float64 -> their sums (D,) and the sums of their products (D, D), int64."""
@@ -124,35 +123,3 @@ def _sums(steps: Array) -> tuple[Array, Array]:
         chunk = steps[start : start + CHUNK]
         products += (chunk.T @ chunk).astype(np.int64)
     return steps.sum(0).astype(np.int64), products
-
-
-class Frechet:
-    """Accumulates `frechet_distance` between features of generated and of true images.
-
-    Attributes:
-        generated, truth: the moments of both sets. They may be replaced, so that several methods share one ``truth``.
-    """
-
-    def __init__(self) -> None:
-        self.generated, self.truth = FeatureMoments(), FeatureMoments()
-
-    def update(self, features: Tensor | Array, truth: Tensor | Array) -> None:
-        """Add features (n, D) of generated and (m, D) of true images; they need not be pairs."""
-        self.generated.update(features)
-        self.truth.update(truth)
-
-    def merge(self, other: Frechet) -> None:
-        """Add all features of another instance."""
-        self.generated.merge(other.generated)
-        self.truth.merge(other.truth)
-
-    def compute(self) -> float:
-        """The distance of all features so far; NaN while either set has fewer than two.
-
-        The estimate is biased: it is too high for few features, above all for fewer than dimensions, and falls as more
-        are added. Compare only distances of equally many features.
-        """
-        if min(self.generated.count, self.truth.count) < 2:
-            return math.nan
-        a, b = self.generated, self.truth
-        return frechet_distance(a.mean, a.covariance, b.mean, b.covariance)

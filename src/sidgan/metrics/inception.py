@@ -1,4 +1,4 @@
-"""The published Inception network, whose features FID compares (`sidgan.metrics.Frechet`).
+"""The published Inception network, whose features FID compares (`sidgan.metrics.FeatureMoments`).
 
 It is loaded from the TorchScript file that NVIDIA published with StyleGAN2-ADA: a port of the original TensorFlow
 network, including its way of resizing images. This project does not distribute the network.

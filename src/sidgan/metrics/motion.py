@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 
 from sidgan.geometry import MOUTH
 from sidgan.metrics.checks import check_landmarks, check_series, require
-from sidgan.metrics.frames import FrameMean
 from sidgan.metrics.lips import STILL, correlation
 from sidgan.types import Array, Float
 
@@ -51,19 +51,19 @@ class Jitter:
 
     def __init__(self) -> None:
         self._last = np.empty((0, 2, 68, 2))  # landmarks and true landmarks of the last two frames
-        self._mean = FrameMean()
+        self._excess: list[float] = []  # acceleration over the true one, of each frame
 
     def update(self, landmarks: Float, truth: Float) -> None:
         """Add the next frames: two stacks (n, 68, 2) px."""
         check_landmarks(landmarks, truth)
         both = np.concatenate([self._last, np.stack([landmarks, truth], 1).astype(np.float64)])
         excess = acceleration(both[:, 0]) - acceleration(both[:, 1])
-        self._mean.update(excess[~np.isnan(excess)])
+        self._excess += excess[~np.isnan(excess)].tolist()
         self._last = both[-2:]
 
     def compute(self) -> float:
         """The jitter of all frames so far; NaN if no three consecutive frames have a face."""
-        return self._mean.compute()
+        return math.fsum(self._excess) / len(self._excess) if self._excess else math.nan
 
 
 class Leak(NamedTuple):
