@@ -415,10 +415,3 @@ def override(values: Mapping[str, Any], assignments: list[str]) -> dict[str, Any
             change = {part: change}
         result = merge(result, change)
     return result
-
-
-__all__ = [
-    "AUDIO_FEATURES", "FPS", "MEL_BANDS", "MEL_STEPS", "SYNC_FRAMES", "DiscriminatorConfig", "GeneratorConfig",
-    "LossWeights", "SyncNetConfig", "from_dict", "meant", "merge", "override", "presets", "read_toml", "require",
-    "require_between", "require_same", "to_dict",
-]  # fmt: skip

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from sidgan.config import SYNC_FRAMES, DiscriminatorConfig, GeneratorConfig, LossWeights, require
-from sidgan.train.gan import GanTrainConfig
 from sidgan.train.loop import LoopConfig
+from sidgan.train.settings import GanTrainConfig
 
 WARMUP = 10  #: steps; few, as a run of a minute is short
 CRITIC_FRAMES = 2  #: of every five frames, shown to the critic, as when the bundled weights were trained
