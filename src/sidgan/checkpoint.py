@@ -324,6 +324,15 @@ def file_of(path: Path | str, kind: str = "generator") -> Path:
     return bundled(kind) if str(path) == "bundled" else weights_at(path)
 
 
+def file_of_kind(path: Path | str, kind: str) -> Path:
+    """The given weights file, or the bundled one; raises `SidganError` if it does not hold weights of this kind."""
+    file = file_of(path, kind)
+    found = read_meta(file)["kind"]
+    if found != kind:
+        raise CheckpointError(f"{file} holds a {found}, not a {kind}; give another")
+    return file
+
+
 def _tensors(file: Path) -> dict[str, torch.Tensor]:
     try:
         with safe_open(file, "pt") as tensors:

@@ -20,7 +20,8 @@ from sidgan.config import GeneratorConfig, SyncNetConfig
 from sidgan.errors import CheckpointError, ConfigError, DataError, DownloadError, SidganError
 from sidgan.evaluation import COLUMNS, EvalResult, NetworkFiles, Record, Settings, evaluate_to, notes, table
 from sidgan.evaluation.lists import by_split
-from sidgan.evaluation.prepared import _jobs, _origins, _sounds
+from sidgan.evaluation.parts import original_sounds, sounds_below
+from sidgan.evaluation.prepared import _jobs
 from sidgan.evaluation.results import PAPER
 from sidgan.evaluation.rows import heard_samples, shuffled
 from sidgan.files import digest
@@ -190,14 +191,14 @@ def test_sound_is_read_from_the_part_of_a_file_that_a_clip_came_from(
     (data / "manifest.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     whole = media.read_audio(films / "whole.mp4")
     choice = by_split([line | {"folder": str(data)} for line in lines], ["heldout"])
-    for job, begin in zip(_jobs(choice, HOW, _sounds(films, choice)), (0.4, 0.8 - 2 / 25), strict=True):
+    for job, begin in zip(_jobs(choice, HOW, sounds_below(films, choice)), (0.4, 0.8 - 2 / 25), strict=True):
         first = round(16000 * begin) + 640 * 3
         heard = job.part.samples()
         assert heard is not None
         assert np.array_equal(heard, whole[first : first + 640 * (COUNT - 3)])
-    assert _origins(choice) == {}, "nobody knows where they were prepared"
+    assert original_sounds(choice) == {}, "nobody knows where they were prepared"
     (data / "prepare.json").write_text(json.dumps({"root": str(films)}))
-    assert _origins(choice) == _sounds(films, choice)
+    assert original_sounds(choice) == sounds_below(films, choice)
     lines[0]["splits"] = {"heldout": [0, COUNT]}
     (data / "manifest.jsonl").write_text(json.dumps(lines[0]) + "\n")
     evaluate_to(tmp_path / "out", prepared / "model.safetensors", [data], expert=prepared / "expert.safetensors",
@@ -205,9 +206,9 @@ def test_sound_is_read_from_the_part_of_a_file_that_a_clip_came_from(
     record = json.loads((tmp_path / "out" / "records.jsonl").read_text())
     assert (record["lag_faces"], record["person"]) == ("direct", "PPPPPPPPPPP")
     (films / "whole.mp4").rename(films / "other.mp4")
-    assert _origins(choice) == {}
+    assert original_sounds(choice) == {}
     with pytest.raises(DataError, match=r"films has no file for PPPPPPPPPPP/0.4;"):
-        _sounds(films, choice)
+        sounds_below(films, choice)
 
 
 def test_files_of_another_kind_are_told_before_anything_is_loaded(files: tuple[Path, Path], tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from sidgan.data.packing import PrepareConfig, prepare_clip
 from sidgan.data.prepare import prepare
 from sidgan.errors import ConfigError, DataError
 from sidgan.evaluation import RobustnessSettings, disturb, robustness_to
-from sidgan.evaluation.chart import draw
+from sidgan.evaluation.factor_chart import draw
 from sidgan.evaluation.factors import Level, Table, notes, pooled, tabulate
 from sidgan.evaluation.parts import Part
 from sidgan.evaluation.robustness import Sound

@@ -1,4 +1,4 @@
-"""Which clips are judged: our test lists of the published data sets, or a list of names.
+"""Which clips are judged: those of some splits, our test lists of the published data sets, or a list of names.
 
 The paper tests on 3,945 clips of AVSpeech, 171 of HDTF and 1,000 of LRW, but does not publish the lists (Sec. 4). Ours
 depend only on names and lengths in the manifest of a prepared folder and on seed 0, so they are the same everywhere.
@@ -6,12 +6,14 @@ depend only on names and lengths in the manifest of a prepared folder and on see
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sidgan.config import FPS, require
+from sidgan.data.dataset import read_manifest
 from sidgan.data.listing import lines_of, rank
 from sidgan.data.sources import HDTF_TEST_CLIPS, HDTF_TEST_SECONDS
 from sidgan.errors import ConfigError, DataError, InputError
@@ -169,3 +171,30 @@ def _seconds(record: dict[str, Any]) -> float:
     span = record.get("span")
     first, last = record["splits"]["test"]
     return float(span[1] - span[0]) if span and span[1] is not None else (last - first) / FPS
+
+
+def chosen(data: Path | str | Sequence[Path | str], choose: Callable[[Records], Choice]) -> Choice:
+    """Select from the kept clips of prepared folders; their records get a field ``folder``.
+
+    Raises:
+        DataError: no clip is selected.
+        ConfigError: a clip is in two of the folders.
+    """
+    folders = [Path(path) for path in ([data] if isinstance(data, Path | str) else data)]
+    records = [r | {"folder": str(folder)} for folder in folders for r in read_manifest(folder) if r["kept"]]
+    choice = choose(records)
+    if not choice.clips:
+        raise DataError(f"no clips for {choice.list} in {', '.join(map(str, folders))}; {_splits(records)}")
+    seen = set[tuple[str, str]]()
+    for record, split in choice.clips:
+        if (split, record["file"]) in seen:  # they would share files in the result folder
+            raise ConfigError(f"{record['name']} is in two of the folders; judge the folders one by one")
+        seen.add((split, record["file"]))
+    return choice
+
+
+def _splits(records: Records) -> str:
+    """For messages: the splits that exist, and how to choose one."""
+    count = Counter(split for record in records for split in record.get("splits", {}))
+    listed = ", ".join(f"{split} ({number})" for split, number in sorted(count.items()))
+    return f"the splits are {listed}; choose with --split" if listed else "no clip belongs to a split"

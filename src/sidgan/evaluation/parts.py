@@ -1,7 +1,9 @@
-"""A range of frames of a packed clip, as read by the evaluation: crops, mels, source sound, head pose."""
+"""A range of frames of a packed clip, as read by the evaluation: crops, mels, head pose, and sound of its source."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -16,7 +18,9 @@ from sidgan.config import FPS
 from sidgan.data.dataset import PackedClip, packed_arrays, packed_clip, read_crops
 from sidgan.data.listing import ClipSource
 from sidgan.data.packing import read_sound
+from sidgan.data.sources import folder as videos_below
 from sidgan.errors import DataError
+from sidgan.evaluation.lists import Choice
 from sidgan.files import digest
 from sidgan.metrics.lag import FRAME_SAMPLES
 from sidgan.types import Float
@@ -104,3 +108,49 @@ def _check_complete(count: int, **arrays: Tensor) -> None:
             raise ValueError(f"{what} of {len(values)} frames, not {count}")
         if not bool(torch.isfinite(values).all()):
             raise ValueError(f"{what} contain values that are not finite")
+
+
+Sounds = Mapping[tuple[str, str], ClipSource]  #: (folder, name) of a packed clip -> its source
+
+
+def sounds_below(folder: Path, choice: Choice) -> Sounds:
+    """The source files of clips below a folder: as recorded in the manifest, or else files with the clips' names."""
+    found, by_name = dict[tuple[str, str], ClipSource](), dict[str, ClipSource]()
+    for record, _ in choice.clips:
+        source = source_of(record, folder) if "source" in record else None
+        if source is None or not source.heard.is_file():
+            by_name = by_name or {clip.name: clip for clip in videos_below(folder).clips}
+            if record["name"] not in by_name:
+                raise DataError(f"{folder} has no file for {record['name']}; give the videos' folder as --sounds")
+            source = by_name[record["name"]]
+        found[record["folder"], record["name"]] = source
+    return found
+
+
+def original_sounds(choice: Choice) -> Sounds:
+    """The source files of clips in the folder that was prepared; empty unless all of them exist."""
+    try:
+        roots = {folder: origin(folder) for folder in {record["folder"] for record, _ in choice.clips}}
+        found = {(r["folder"], r["name"]): source_of(r, roots[r["folder"]]) for r, _ in choice.clips}
+    except (DataError, KeyError):  # prepared by an older version, or moved
+        return {}
+    return found if all(source.heard.is_file() for source in found.values()) else {}
+
+
+def origin(folder: str) -> Path:
+    """The source folder of a prepared folder; raises `DataError` if it is not recorded, or does not exist."""
+    path = Path(folder) / "prepare.json"
+    try:
+        root = Path(json.loads(path.read_text(encoding="utf-8"))["root"])
+    except (OSError, ValueError, KeyError):
+        raise DataError(f"{path} does not say where the clips came from") from None
+    if not root.is_dir():
+        raise DataError(f"{root}, from which {folder} was prepared, does not exist")
+    return root
+
+
+def source_of(record: Mapping[str, Any], root: Path) -> ClipSource:
+    """The part of a file below ``root`` that a packed clip came from; raises `KeyError` if it is not recorded."""
+    start, end = record.get("span") or (0.0, None)
+    audio = root / record["audio"] if record.get("audio") else None
+    return ClipSource(root / record["source"], record["name"], start=start, end=end, audio=audio)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -16,17 +14,15 @@ from torch import Tensor
 
 from sidgan import checkpoint
 from sidgan.config import require
-from sidgan.data.dataset import person_of, read_manifest
-from sidgan.data.listing import ClipSource
-from sidgan.data.sources import folder as videos_below
+from sidgan.data.dataset import person_of
 from sidgan.engine import choose_device, require_device
-from sidgan.errors import CheckpointError, ConfigError, DataError, InputError
+from sidgan.errors import DataError, InputError
 from sidgan.evaluation import protocol
 from sidgan.evaluation.folder import Excluded, Outcome, judge_all, summarise
 from sidgan.evaluation.judging import Verdict
-from sidgan.evaluation.lists import Choice, by_split
+from sidgan.evaluation.lists import Choice, by_split, chosen
 from sidgan.evaluation.networks import NetworkFiles, Networks
-from sidgan.evaluation.parts import Part
+from sidgan.evaluation.parts import Part, Sounds, original_sounds, sounds_below
 from sidgan.evaluation.reconstruction import check, donor, fewest, judge_row, possible
 from sidgan.evaluation.results import SYSTEMS, EvalResult
 from sidgan.evaluation.revoicing import SHORTEST, enough, others, revoice_clip
@@ -100,17 +96,17 @@ def evaluate_to(
         OutputError: the result cannot be written.
     """
     settings = settings or Settings()
-    files = {"model": weights_file(model, "generator"), "expert": weights_file(expert, "syncnet")}
+    files = {"model": checkpoint.file_of_kind(model, "generator"), "expert": checkpoint.file_of_kind(expert, "syncnet")}
     out, sounds = Path(out), None if sounds is None else Path(sounds)
     choice = chosen(data, choose or partial(by_split, splits=splits))
     limit = min((n for n in (settings.max_frames, choice.max_frames) if n is not None), default=None)
     settings = replace(settings, max_frames=limit)
-    heard = {} if sounds is None else _sounds(sounds, choice)
+    heard = {} if sounds is None else sounds_below(sounds, choice)
     network_files = networks() if callable(networks) else networks or NetworkFiles()
     require(sounds is None or network_files.lag_expert is not None,
             "--sounds is only for LSE; add --published, or leave it out")  # fmt: skip
     if sounds is None and network_files.lag_expert is not None:
-        heard = _origins(choice)
+        heard = original_sounds(choice)
     jobs = _jobs(choice, settings, heard)
     described = protocol.describe(
         "model", asdict(settings) | {"sounds": bool(heard)}, _describe_clips(choice, jobs), network_files.describe(),
@@ -122,37 +118,6 @@ def evaluate_to(
     return summarise(out, records, asdict(settings))
 
 
-def weights_file(path: Path | str, kind: str) -> Path:
-    """The given weights file, or the bundled one; raises `SidganError` if it does not hold weights of this kind."""
-    file = checkpoint.file_of(path, kind)
-    found = checkpoint.read_meta(file)["kind"]
-    if found != kind:  # fail before a result folder is created
-        raise CheckpointError(f"{file} holds a {found}, not a {kind}; give another")
-    return file
-
-
-def chosen(
-    data: Path | str | Sequence[Path | str], choose: Callable[[Sequence[dict[str, Any]]], Choice]
-) -> Choice:  # fmt: skip
-    """Select from the kept clips of prepared folders; their records get a field ``folder``.
-
-    Raises:
-        DataError: no clip is selected.
-        ConfigError: a clip is in two of the folders.
-    """
-    folders = [Path(path) for path in ([data] if isinstance(data, Path | str) else data)]
-    records = [r | {"folder": str(folder)} for folder in folders for r in read_manifest(folder) if r["kept"]]
-    choice = choose(records)
-    if not choice.clips:
-        raise DataError(f"no clips for {choice.list} in {', '.join(map(str, folders))}; {_splits(records)}")
-    seen = set[tuple[str, str]]()
-    for record, split in choice.clips:
-        if (split, record["file"]) in seen:  # they would share files in the result folder
-            raise ConfigError(f"{record['name']} is in two of the folders; judge the folders one by one")
-        seen.add((split, record["file"]))
-    return choice
-
-
 def _describe_clips(choice: Choice, jobs: Sequence[PackedJob]) -> dict[str, Any]:
     """The entry ``clips`` of the protocol."""
     return {
@@ -160,59 +125,6 @@ def _describe_clips(choice: Choice, jobs: Sequence[PackedJob]) -> dict[str, Any]
         "size": sorted({record["size"] for record, _ in choice.clips if "size" in record}),
         "names": protocol.text_digest(f"{job.split} {job.name}" for job in jobs),
     }  # fmt: skip
-
-
-def _splits(records: Sequence[dict[str, Any]]) -> str:
-    """For messages: the splits that exist, and how to choose one."""
-    count = Counter(split for record in records for split in record.get("splits", {}))
-    listed = ", ".join(f"{split} ({number})" for split, number in sorted(count.items()))
-    return f"the splits are {listed}; choose with --split" if listed else "no clip belongs to a split"
-
-
-Sounds = Mapping[tuple[str, str], ClipSource]  #: (folder, name) of a packed clip -> its source
-
-
-def _sounds(folder: Path, choice: Choice) -> Sounds:
-    """The source files of clips below a folder: as recorded in the manifest, or else files with the clips' names."""
-    found, by_name = dict[tuple[str, str], ClipSource](), dict[str, ClipSource]()
-    for record, _ in choice.clips:
-        source = source_of(record, folder) if "source" in record else None
-        if source is None or not source.heard.is_file():
-            by_name = by_name or {clip.name: clip for clip in videos_below(folder).clips}
-            if record["name"] not in by_name:
-                raise DataError(f"{folder} has no file for {record['name']}; give the videos' folder as --sounds")
-            source = by_name[record["name"]]
-        found[record["folder"], record["name"]] = source
-    return found
-
-
-def _origins(choice: Choice) -> Sounds:
-    """The source files of clips in the folder that was prepared; empty unless all of them exist."""
-    try:
-        roots = {folder: origin(folder) for folder in {record["folder"] for record, _ in choice.clips}}
-        found = {(r["folder"], r["name"]): source_of(r, roots[r["folder"]]) for r, _ in choice.clips}
-    except (DataError, KeyError):  # prepared by an older version, or moved
-        return {}
-    return found if all(source.heard.is_file() for source in found.values()) else {}
-
-
-def origin(folder: str) -> Path:
-    """The source folder of a prepared folder; raises `DataError` if it is not recorded, or does not exist."""
-    path = Path(folder) / "prepare.json"
-    try:
-        root = Path(json.loads(path.read_text(encoding="utf-8"))["root"])
-    except (OSError, ValueError, KeyError):
-        raise DataError(f"{path} does not say where the clips came from") from None
-    if not root.is_dir():
-        raise DataError(f"{root}, from which {folder} was prepared, does not exist")
-    return root
-
-
-def source_of(record: Mapping[str, Any], root: Path) -> ClipSource:
-    """The part of a file below ``root`` that a packed clip came from; raises `KeyError` if it is not recorded."""
-    start, end = record.get("span") or (0.0, None)
-    audio = root / record["audio"] if record.get("audio") else None
-    return ClipSource(root / record["source"], record["name"], start=start, end=end, audio=audio)
 
 
 def _jobs(choice: Choice, settings: Settings, sounds: Sounds) -> list[PackedJob]:

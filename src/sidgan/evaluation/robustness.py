@@ -29,13 +29,12 @@ from sidgan.data.packing import read_sound
 from sidgan.engine import choose_device, require_device
 from sidgan.errors import DataError, counted
 from sidgan.evaluation import disturb, protocol
-from sidgan.evaluation.chart import draw
+from sidgan.evaluation.factor_chart import draw
 from sidgan.evaluation.factors import Table, tabulate
 from sidgan.evaluation.folder import Excluded, Outcome, judge_all, nothing_judged
 from sidgan.evaluation.judging import Verdict, judge
-from sidgan.evaluation.lists import by_split
-from sidgan.evaluation.parts import Part
-from sidgan.evaluation.prepared import chosen, origin, source_of, weights_file
+from sidgan.evaluation.lists import by_split, chosen
+from sidgan.evaluation.parts import Part, origin, source_of
 from sidgan.evaluation.results import COMPOSITE
 from sidgan.evaluation.rows import dubber
 from sidgan.evaluation.subject import Mask, Subject
@@ -115,7 +114,7 @@ def robustness_to(
         OutputError: the result cannot be written.
     """
     out, settings = Path(out), settings or RobustnessSettings()
-    files = {"model": weights_file(model, "generator"), "expert": weights_file(expert, "syncnet")}
+    files = {"model": checkpoint.file_of_kind(model, "generator"), "expert": checkpoint.file_of_kind(expert, "syncnet")}
     choice = chosen(data, partial(by_split, splits=splits))
     jobs = _jobs(choice.clips, settings)
     names = {"list": choice.list, "count": len(jobs),

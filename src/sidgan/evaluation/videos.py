@@ -34,7 +34,6 @@ from sidgan.evaluation.cuts import Cuts
 from sidgan.evaluation.folder import Excluded, Outcome, judge_all, summarise
 from sidgan.evaluation.judging import judge
 from sidgan.evaluation.networks import NetworkFiles, Networks
-from sidgan.evaluation.prepared import weights_file
 from sidgan.evaluation.results import COMPOSITE, EvalResult
 from sidgan.evaluation.subject import Mask, Subject
 from sidgan.files import digest
@@ -101,7 +100,7 @@ def evaluate_videos(
     """
     out, videos, truth = Path(out), Path(videos), Path(truth)
     settings = settings or VideoSettings()
-    expert_file = weights_file(expert, "syncnet")
+    expert_file = checkpoint.file_of_kind(expert, "syncnet")
     jobs = pairs(videos, truth)
     names = {"list": VIDEOS, "notes": [], "count": len(jobs), "names": protocol.text_digest(j.name for j in jobs)}
     network_files = networks() if callable(networks) else networks or NetworkFiles()

@@ -19,11 +19,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sidgan import checkpoint
 from sidgan.config import require, to_dict
 from sidgan.errors import ConfigError, DataError, InputError, SidganError
-from sidgan.evaluation.lists import by_split
+from sidgan.evaluation.lists import by_split, chosen
 from sidgan.evaluation.networks import NetworkFiles
-from sidgan.evaluation.prepared import Settings, chosen, evaluate_to, weights_file
+from sidgan.evaluation.prepared import Settings, evaluate_to
 from sidgan.evaluation.protocol import differences
 from sidgan.evaluation.results import COMPOSITE
 from sidgan.files import digest, write_text, writing
@@ -145,7 +146,7 @@ class Plan:
     def describe(self) -> dict[str, Any]:
         """What all runs share, as stored in ``ablation.json``."""
         manifests = [digest(folder / "manifest.jsonl") for folder in self.data]
-        experts = {kind: digest(weights_file(file, "syncnet")) for kind, file in self.experts.items()}
+        experts = {kind: digest(checkpoint.file_of_kind(file, "syncnet")) for kind, file in self.experts.items()}
         full = to_dict(config_of("full", self.preset, self.steps, 0, self.changes))
         return {"config": full, "data": manifests, "experts": experts, "split": self.split,
                 "max_frames": self.max_frames, "system": self.system, "networks": self.networks.describe()}  # fmt: skip
