@@ -3,6 +3,8 @@
 `sidgan.cli` prints the message and leaves with the error's ``exit_code``; nothing else in the package exits a process.
 """
 
+from collections.abc import Sequence
+
 
 class SidganError(Exception):
     """Base of every error this package raises on purpose."""
@@ -54,3 +56,9 @@ def plain(line: str) -> str:
 def counted(count: int, one: str, many: str = "") -> str:
     """A number and its noun, such as ``1 frame`` or ``2 frames``; ``many`` is an irregular plural."""
     return f"{count} {one if count == 1 else many or one + 's'}"
+
+
+def some(names: Sequence[str], most: int = 3) -> str:
+    """The first ``most`` of some names and the number of the others, such as ``a, b, c and 2 more``."""
+    others = len(names) - most
+    return ", ".join(names[:most]) + (f" and {others} more" if others > 0 else "")

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from sidgan.evaluation.remarks import people_of
-from sidgan.evaluation.results import Interval, bootstrap, bootstrap_sums, cell
+from sidgan.evaluation.results import Interval, bootstrap, bootstrap_sums, cell, without_nan
 from sidgan.types import Float
 
 CHANGE = "change"  #: row of the differences from the undisturbed clip
@@ -71,10 +71,9 @@ class Table:
     def to_dict(self) -> dict[str, Any]:
         """JSON-able values; undefined figures are ``None``."""
         levels = [
-            {"level": level.name, "clips": level.clips, "frames": level.frames,
-             "rows": {row: {m: _to_dict(i) for m, i in values.items()} for row, values in level.rows.items()}}
+            {"level": level.name, "clips": level.clips, "frames": level.frames, "rows": without_nan(level.rows)}
             for level in self.levels
-        ]  # fmt: skip
+        ]
         return {"factor": self.factor, "title": self.title, "levels": levels, "unsuited": dict(self.unsuited)}
 
     def text(self) -> str:
@@ -215,11 +214,6 @@ def pooled(parts: Sequence[Float], people: Sequence[str] | None = None) -> Inter
     defined = [(i, part) for i, part in defined if len(part)]
     kept = None if people is None else [people[i] for i, _ in defined]
     return bootstrap_sums([math.fsum(part.tolist()) for _, part in defined], [len(part) for _, part in defined], kept)
-
-
-def _to_dict(interval: Interval) -> dict[str, float | None]:
-    values = interval._asdict().items()
-    return {k: float(v) if math.isfinite(v) else None for k, v in values}
 
 
 def notes(tables: Sequence[Table]) -> list[str]:

@@ -28,7 +28,7 @@ from sidgan.errors import DataError, DownloadError, OutputError, SidganError, co
 from sidgan.evaluation.distances import distances
 from sidgan.evaluation.judging import Verdict
 from sidgan.evaluation.remarks import reason
-from sidgan.evaluation.results import EvalResult, Record
+from sidgan.evaluation.results import EvalResult, Record, without_nan
 from sidgan.evaluation.strips import write_strip
 from sidgan.executors import local
 from sidgan.files import write_arrays, write_text, writing
@@ -157,7 +157,7 @@ class _Worker:
         counts: dict[str, dict[str, dict[str, int]]] = {}
         for verdict in outcome.verdicts:
             record = verdict.record
-            values.setdefault(record.system, {})[record.row] = {k: _none_if_nan(v) for k, v in record.values.items()}
+            values.setdefault(record.system, {})[record.row] = without_nan(record.values)
             counts.setdefault(record.system, {})[record.row] = record.counts
             series |= {f"{record.system}/{record.row}/{k}": v for k, v in verdict.series.items()}
             features |= {f"{k}/{record.system}/{record.row}": v for k, v in verdict.features.items()}
@@ -235,7 +235,3 @@ def _read_record(path: Path, digest: str) -> dict[str, Any] | None:
              for folder, end in (("frames", ".npz"), ("features", ".npz"), ("strips", ".jpg"))]  # fmt: skip
     complete = record.get("excluded") is not None or all(file.is_file() for file in files)
     return record if record.get("input") == digest and complete else None
-
-
-def _none_if_nan(value: float) -> float | None:
-    return value if math.isfinite(value) else None

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import sidgan
-from sidgan.errors import ConfigError
+from sidgan.errors import ConfigError, some
 from sidgan.evaluation import measures
 from sidgan.files import digest, write_text, writing
 
@@ -33,7 +33,6 @@ DIFFERENT = {
     "networks.lag_expert": "LSE is measured with another network, or not at all",
 }  # fmt: skip
 DIGEST = re.compile("[0-9a-f]{64}")
-MAX_NAMED = 3  #: differences that a message names
 
 
 def text_digest(lines: Iterable[str]) -> str:
@@ -92,9 +91,8 @@ def write_or_check(out: Path, protocol: Mapping[str, Any]) -> None:
     if any((out / "records").glob("*.json")):  # otherwise, the last run failed before its first clip
         differ = list(differences(_read(path), json.loads(text)))
         if differ:
-            more = [f"and {len(differ) - MAX_NAMED} more"] if len(differ) > MAX_NAMED else []
-            raise ConfigError(f"{out} holds results made with other settings: {', '.join(differ[:MAX_NAMED] + more)}; "
-                              "choose another --out, or remove this folder to judge again")  # fmt: skip
+            raise ConfigError(f"{out} holds results made with other settings: {some(differ)}; choose another --out, "
+                              "or remove this folder to judge again")  # fmt: skip
         return
     write_text(path, text)
 

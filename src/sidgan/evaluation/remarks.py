@@ -10,12 +10,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sidgan.errors import counted
-from sidgan.evaluation.results import COLUMNS, HIDDEN
+from sidgan.errors import counted, some
+from sidgan.evaluation.results import HIDDEN, column
 from sidgan.evaluation.revoicing import REVOICED, SHORTEST
 
 FEW = 10  #: people or clips; with fewer, a 95 % interval holds the true mean in less than 90 of 100 cases (3: in 76)
-MAX_NAMES = 3  #: clips that a line names; further ones are counted
 #: Reasons that need their details to be understood.
 UNCLEAR = ("cannot be judged", "failed", "a file cannot be read")
 
@@ -37,7 +36,7 @@ def left_out(out: Path) -> list[str]:
     for record in _records(out):
         if record["excluded"] is not None:
             groups.setdefault((record["split"], reason(record["excluded"])), []).append(record)
-    return [f"{split}: {counted(len(records), 'clip')} not judged: {why} ({_some([r['name'] for r in records])})"
+    return [f"{split}: {counted(len(records), 'clip')} not judged: {why} ({some([r['name'] for r in records])})"
             + (_details(records[0], why) if why in UNCLEAR else "")
             for (split, why), records in groups.items()]  # fmt: skip
 
@@ -79,10 +78,10 @@ def no_face_or_sound(records: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     faceless = {r["name"]: r["no_face_in_result"] for r in judged if r.get("no_face_in_result")}
     if faceless:
         yield (f"no face in {sum(faceless.values())} of {counted(sum(r['judged'] for r in judged), 'judged frame')}, "
-               f"which are left out of the figures for lips and mouth opening ({_some(list(faceless))})")  # fmt: skip
+               f"which are left out of the figures for lips and mouth opening ({some(list(faceless))})")  # fmt: skip
     mute = [r["name"] for r in judged if r.get("sound") is False]
     if mute:
-        yield f"{counted(len(mute), 'result')} without sound, and so without sync figures ({_some(mute)})"
+        yield f"{counted(len(mute), 'result')} without sound, and so without sync figures ({some(mute)})"
 
 
 def partial(summary: Mapping[str, Any]) -> Iterator[str]:
@@ -93,7 +92,7 @@ def partial(summary: Mapping[str, Any]) -> Iterator[str]:
             for metric, figure in values.items():
                 count = figure.get("clips", summary["clips"])  # older versions did not count
                 if 0 < count < summary["clips"] and metric not in HIDDEN:
-                    fewer.setdefault(count, []).append(COLUMNS.get(metric, (metric,))[0])
+                    fewer.setdefault(count, []).append(column(metric)[0])
             for count, names in fewer.items():
                 yield f"{row}, {system}: {', '.join(names)} over only {count} of {summary['clips']} clips"
 
@@ -121,10 +120,6 @@ def missing(out: Path) -> list[str]:
     if "lag_expert" in networks and not defined & {"lse_d", "lag_d"}:
         lines.append("no LSE: no clip has 15 frames and sound; for prepared clips, give their videos: --sounds FOLDER")
     return lines
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:MAX_NAMES]) + (f", and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else "")
 
 
 def _records(out: Path) -> list[dict[str, Any]]:

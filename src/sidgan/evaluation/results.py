@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from sidgan.errors import counted
+
 RESAMPLES = 2000  #: bootstrap resamples of an interval
 COMPOSITE, RAW = "composite", "raw"
 SYSTEMS = (COMPOSITE, RAW)  #: what is judged: the crop pasted inside the hidden box, and the crop as drawn
@@ -118,7 +120,7 @@ class EvalResult:
         They are ``mean``, ``low`` and ``high`` of `means`, ``pooled``, the mean over all frames, and ``clips``, the
         number of clips in which the metric is defined.
         """
-        return _without_nan({
+        return without_nan({
             system: {
                 row: {m: v._asdict() | {"pooled": self._pooled(system, row, m), "clips": self._clips(system, row, m)}
                       for m, v in values.items()}
@@ -141,7 +143,7 @@ class EvalResult:
     def to_dict(self) -> dict[str, Any]:
         """Everything as JSON-able values; undefined figures are ``None``."""
         records = [asdict(record) for record in self.records]
-        return {"settings": self.settings, "means": self.summary(), "clips": _without_nan(records)}
+        return {"settings": self.settings, "means": self.summary(), "clips": without_nan(records)}
 
 
 def _means(records: Sequence[Record], distances: Mapping[str, float]) -> dict[str, Interval]:
@@ -154,11 +156,14 @@ def _means(records: Sequence[Record], distances: Mapping[str, float]) -> dict[st
     }  # fmt: skip
 
 
-def _without_nan(value: Any) -> Any:
+def without_nan(value: Any) -> Any:
+    """The same value for JSON: numbers that are not finite become ``None``, and an `Interval` a mapping."""
+    if isinstance(value, Interval):
+        value = value._asdict()
     if isinstance(value, Mapping):
-        return {k: _without_nan(v) for k, v in value.items()}
+        return {k: without_nan(v) for k, v in value.items()}
     if isinstance(value, list):
-        return [_without_nan(v) for v in value]
+        return [without_nan(v) for v in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
@@ -218,7 +223,7 @@ def _block(title: str, rows: Mapping[str, Mapping[str, Interval]], clips: int) -
     names = dict.fromkeys(name for values in rows.values() for name in values)
     defined = {k for values in rows.values() for k, figure in values.items() if not math.isnan(figure.mean)}
     shown = [k for k in names if k in defined and k not in HIDDEN]
-    head = [f"{title} ({clips} clip{'s' * (clips != 1)})", *(column(k)[0] for k in shown)]
+    head = [f"{title} ({counted(clips, 'clip')})", *(column(k)[0] for k in shown)]
     lines = [head] + [[row, *(cell(values.get(k), column(k)[1]) for k in shown)] for row, values in rows.items()]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(

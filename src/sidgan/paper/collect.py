@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from sidgan.config import require
-from sidgan.errors import ConfigError, InputError
+from sidgan.errors import ConfigError, InputError, some
 from sidgan.evaluation.distances import distances
 from sidgan.evaluation.folder import plain_records
 from sidgan.evaluation.protocol import PROTOCOL, differences
 from sidgan.evaluation.remarks import missing
-from sidgan.evaluation.results import COLUMNS, HIDDEN, EvalResult, Interval, Record
+from sidgan.evaluation.results import HIDDEN, EvalResult, Interval, Record, column, without_nan
 from sidgan.paper.published import GROUND, SETS
 from sidgan.portable import spelt
 
@@ -31,7 +31,6 @@ JUDGED = ("model", "result")  #: rows of the judged method: a generator, or fini
 #: baseline to beat.
 COPIES = {"reference": "Reference copied", "average": "Mean of the clip"}
 NEAR = 2e-3  #: relative difference of two values of the same true clip that rounding explains
-SHOWN = 3  #: clips that a note names
 UNDEFINED = Interval(math.nan, math.nan, math.nan)
 
 
@@ -117,12 +116,7 @@ class Comparison:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; undefined values are ``None``."""
-        plain = {
-            method: {metric: {k: v if math.isfinite(v) else None for k, v in figure._asdict().items()}
-                     for metric, figure in values.items()}
-            for method, values in self.means.items()
-        }  # fmt: skip
-        return {"clips": self.clips, "frames": self.frames, "listed": self.listed, "means": plain,
+        return {"clips": self.clips, "frames": self.frames, "listed": self.listed, "means": without_nan(self.means),
                 "notes": list(self.notes)}  # fmt: skip
 
 
@@ -165,8 +159,8 @@ def compare(methods: Sequence[Judged], system: str = "composite") -> Comparison:
         recomputed = next(iter(kept.means.get(system, {}).values()), {})
         means[name] = {m: recomputed.get(m, UNDEFINED) if m in lost else f for m, f in means.get(name, {}).items()}
     del results[GROUND]
-    notes += [f"{COLUMNS.get(metric, (metric,))[0]}: left out for all methods, since it is undefined for some: "
-              f"{_some(clips)}" for metric, clips in lost.items() if metric not in HIDDEN]  # fmt: skip
+    notes += [f"{column(metric)[0]}: left out for all methods, since it is undefined for some: "
+              f"{some(clips)}" for metric, clips in lost.items() if metric not in HIDDEN]  # fmt: skip
     _same_truth(methods, common, system)
     frames = sum(first.records[clip]["judged"] for clip in common)
     listed = str(first.protocol["clips"].get("list"))
@@ -207,7 +201,7 @@ def _common(methods: Sequence[Judged]) -> tuple[list[str], list[str]]:
         lost = [c for c in every if c not in method.records or method.records[c]["excluded"] is not None]
         common -= set(lost)
         if lost:
-            reasons = _some([f"{c} ({_why(method, c)})" for c in lost])
+            reasons = some([f"{c} ({_why(method, c)})" for c in lost])
             notes.append(f"left out for all methods, since {method.name} has no values: {reasons}")
     if not common:
         raise InputError(f"{', '.join(m.name for m in methods)} have no clip in common; {notes[0] if notes else ''}")
@@ -240,10 +234,6 @@ def _without(result: EvalResult, lost: Mapping[str, Sequence[str]]) -> EvalResul
     return EvalResult({}, tuple(
         replace(r, values={m: v for m, v in r.values.items() if r.clip not in lost.get(m, ())}) for r in result.records
     ))  # fmt: skip
-
-
-def _some(clips: Sequence[str]) -> str:
-    return ", ".join(clips[:SHOWN]) + (f" and {len(clips) - SHOWN} more" if len(clips) > SHOWN else "")
 
 
 def _why(method: Judged, clip: str) -> str:

@@ -9,7 +9,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sidgan.evaluation.meanings import HIGHER, MEANINGS
-from sidgan.evaluation.results import COLUMNS, Interval, bootstrap
+from sidgan.evaluation.results import COLUMNS, Interval, bootstrap, without_nan
 from sidgan.paper.published import BENCHMARKS, GROUND, OURS, SEVEN, known_as
 
 if TYPE_CHECKING:
@@ -38,8 +38,7 @@ class Ordering(NamedTuple):
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        lead = {name: None if math.isnan(value) else value for name, value in self.lead._asdict().items()}
-        return self._asdict() | {"lead": lead}
+        return self._asdict() | {"lead": without_nan(self.lead)}
 
 
 def orderings(found: Comparison, name: str) -> list[Ordering]:

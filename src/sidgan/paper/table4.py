@@ -20,11 +20,11 @@ import numpy as np
 
 from sidgan.config import require
 from sidgan.errors import InputError, counted
-from sidgan.evaluation.results import COLUMNS, RESAMPLES, Interval, cell, numbered
+from sidgan.evaluation.results import RESAMPLES, Interval, column, numbered, without_nan
 from sidgan.paper.ablation import SETTINGS, Run, read_runs
 from sidgan.paper.collect import Comparison, Judged, compare, read_judged
 from sidgan.paper.published import ABLATION, SETS, THREE
-from sidgan.paper.tables import HERE, MORE, THERE, Line, Table, best_of, heading, published
+from sidgan.paper.tables import HERE, MORE, THERE, Line, Table, best_of, cells_of, heading, published
 from sidgan.types import Float
 
 FULL = "full"  #: name of the row with the full setting
@@ -111,16 +111,13 @@ class Ablation:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        def plain(values: Mapping[str, Interval]) -> dict[str, Any]:
-            return {m: {k: v if math.isfinite(v) else None for k, v in f._asdict().items()} for m, f in values.items()}
-
         return {
             "table": 4, "clips": self.found.clips, "frames": self.found.frames, "notes": list(self.found.notes),
             "paper": ABLATION,
             "rows": {
                 row.name: {"label": row.label, "runs": len(row.seeds), "failed": list(row.failed),
-                           "means": plain(self.means.get(row.name, {})),
-                           "to_full": plain(self.changes.get(row.name, {}))}
+                           "means": without_nan(self.means.get(row.name, {})),
+                           "to_full": without_nan(self.changes.get(row.name, {}))}
                 for row in self.rows
             },
         }  # fmt: skip
@@ -204,7 +201,7 @@ def as_table(found: Ablation) -> Table:
     for row in found.rows:
         values, changes = found.means.get(row.name, {}), found.changes.get(row.name)
         total = len(row.seeds) + len(row.failed)
-        lines.append(Line(row.label, HERE, (f"{len(row.seeds)}/{total}", *(_value_cell(values, m) for m in metrics))))
+        lines.append(Line(row.label, HERE, (f"{len(row.seeds)}/{total}", *cells_of(values, metrics))))
         figures.append(values)
         if changes:
             lines.append(Line(row.label, CHANGE, ("", *(_change_cell(changes, m) for m in metrics))))
@@ -218,7 +215,7 @@ def as_table(found: Ablation) -> Table:
     about = f"'{CHANGE}': difference from the full setting, with ! if its interval excludes 0"
     notes = [*random, *failed, *found.found.notes, about]
     if seeds < 3:
-        notes.append(f"{seeds} seed{'s' * (seeds != 1)} a row: other seeds may reverse the differences; use three")
+        notes.append(f"{counted(seeds, 'seed')} a row: other seeds may reverse the differences; use three")
     best = frozenset((i, j + 1) for i, j in best_of(figures, metrics))
     return Table(
         f"Table 4, ablation ({counted(found.found.clips, 'clip')}, {counted(found.found.frames, 'frame')} here; "
@@ -227,12 +224,8 @@ def as_table(found: Ablation) -> Table:
     )  # fmt: skip
 
 
-def _value_cell(values: Mapping[str, Interval], metric: str) -> str:
-    return cell(values.get(metric), COLUMNS.get(metric, (metric, 3))[1])
-
-
 def _change_cell(values: Mapping[str, Interval], metric: str) -> str:
-    figure, decimals = values.get(metric), COLUMNS.get(metric, (metric, 3))[1]
+    figure, (_, decimals) = values.get(metric), column(metric)
     if figure is None or math.isnan(figure.mean):
         return "-"
     sure = not math.isnan(figure.low) and (figure.low > 0 or figure.high < 0)

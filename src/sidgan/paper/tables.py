@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from sidgan.errors import counted
 from sidgan.evaluation.meanings import HIGHER, LOWER, MEANINGS
-from sidgan.evaluation.results import COLUMNS, Interval, cell
+from sidgan.evaluation.results import Interval, cell, column
 from sidgan.paper.collect import COPIES, Comparison
 from sidgan.paper.orderings import orderings, told
 from sidgan.paper.published import BENCHMARKS, GROUND, SETS, SEVEN, Figures, known_as
@@ -89,7 +89,7 @@ def benchmark(number: int, name: str, found: Comparison | None) -> Table:
             values = measured[own]
             if own == GROUND:
                 values = {metric: value for metric, value in values.items() if metric not in TRIVIAL}
-            lines.append(Line(_titled(method, own), HERE, _cells(values, metrics)))
+            lines.append(Line(_titled(method, own), HERE, cells_of(values, metrics)))
             figures.append(None if own in (GROUND, *COPIES.values()) else measured[own])
         if method in known:
             lines.append(Line(_titled(method, own), THERE, published(known[method], metrics)))
@@ -114,7 +114,7 @@ def benchmark(number: int, name: str, found: Comparison | None) -> Table:
 
 def heading(metric: str) -> str:
     """Name of a metric's column, with an arrow that says whether higher or lower is better."""
-    name = COLUMNS.get(metric, (metric, 3))[0]
+    name, _ = column(metric)
     return f"{name} {ARROWS.get(MEANINGS[metric][0], '')}".strip()
 
 
@@ -125,8 +125,9 @@ def _titled(method: str, own: str | None) -> str:
     return method if len(own) <= len(method) else f"{method} ({own})"
 
 
-def _cells(values: Mapping[str, Interval], metrics: Sequence[str]) -> tuple[str, ...]:
-    return tuple(cell(values.get(m), COLUMNS.get(m, (m, 3))[1]) for m in metrics)
+def cells_of(values: Mapping[str, Interval], metrics: Sequence[str]) -> tuple[str, ...]:
+    """Cells of a line with values measured here."""
+    return tuple(cell(values.get(m), column(m)[1]) for m in metrics)
 
 
 def published(values: Figures, metrics: Sequence[str]) -> tuple[str, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import numpy as np
 from sidgan import audio, dubbing, media, metrics
 from sidgan.config import FPS
 from sidgan.evaluation.measures import bridged
+from sidgan.evaluation.results import without_nan
 from sidgan.paper import people
 from sidgan.paper.draw import BLUE, GREY, RED, foot, head, page
 from sidgan.paper.filmed import Filmed, crops, follow
@@ -66,12 +66,9 @@ class OneVoice:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, without images."""
-        def finite(value: float) -> float | None:
-            return value if math.isfinite(value) else None
-
         return {
             "figure": 1, "drawn_people": self.invented, "voice": self.voice, "frames": len(self.loudness),
-            "correlation": self.together, "chance": finite(self.chance), "correlation_as_filmed": self.before,
+            "correlation": self.together, "chance": without_nan(self.chance), "correlation_as_filmed": self.before,
             "correlation_with_own_original": list(self.kept), "lag_frames": self.lag, "shown_s": list(self.times),
             "people": [{"name": s.name, "opening_filmed": s.filmed.tolist(), "opening_dubbed": s.dubbed.tolist()}
                        for s in self.speakers],

@@ -23,7 +23,7 @@ import numpy as np
 from sidgan import dubbing, media
 from sidgan.config import require
 from sidgan.data.sources import folder as videos_below
-from sidgan.errors import ConfigError, InputError
+from sidgan.errors import ConfigError, InputError, some
 from sidgan.files import write_text, writing
 from sidgan.paper.places import weights_of
 from sidgan.types import Byte, Show
@@ -166,8 +166,7 @@ def _common(methods: Sequence[tuple[str, str]], originals: Path | None) -> tuple
     for name, videos in [*finished.items(), ("--clips", true)]:
         missing = sorted(every - set(videos)) if videos else []
         if missing:
-            more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-            notes.append(f"left out for all methods, since {name} has no such file: {', '.join(missing[:3])}{more}")
+            notes.append(f"left out for all methods, since {name} has no such file: {some(missing)}")
     if not shared:
         raise InputError(f"no clip is common to all methods ({'; '.join(notes)}); give the same clips the same "
                          "file names")  # fmt: skip

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from sidgan.errors import InputError, counted
-from sidgan.evaluation.results import RESAMPLES, Interval, cell
+from sidgan.errors import InputError, counted, some
+from sidgan.evaluation.results import RESAMPLES, Interval, cell, without_nan
 from sidgan.paper.published import QUESTIONS, STUDY, known_as
 from sidgan.paper.tables import HERE, THERE, Line, Table
 from sidgan.study.agreement import krippendorff
@@ -54,12 +54,11 @@ class StudyResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; NaN becomes ``None``."""
-        means = {method: {q: _plain(mean) for q, mean in values.items()} for method, values in self.means.items()}
         return {
             "table": 3, "study": self.study.id, "version": self.study.version, "clips": len(self.study.clips),
-            "viewers": len(self.viewers), "blocks": self.blocks, "blocks_begun": self.begun, "means": means,
-            "krippendorff_alpha_ordinal": {q: _finite(a) for q, a in self.agreement.items()}, "paper": STUDY,
-            "notes": list(self.notes),
+            "viewers": len(self.viewers), "blocks": self.blocks, "blocks_begun": self.begun,
+            "means": without_nan(self.means), "krippendorff_alpha_ordinal": without_nan(self.agreement),
+            "paper": STUDY, "notes": list(self.notes),
         }  # fmt: skip
 
 
@@ -101,8 +100,7 @@ def _left_out(study: Study, name: str, begun: Float, complete: Float) -> list[st
     unfinished = [study.clips[c] for c in np.flatnonzero(begun & ~complete)]
     lines = []
     if unfinished:
-        more = f" and {len(unfinished) - 3} more" if len(unfinished) > 3 else ""
-        lines.append(f"left out: {name} has not finished {', '.join(unfinished[:3])}{more}")
+        lines.append(f"left out: {name} has not finished {some(unfinished)}")
     missing = int((~begun).sum())
     if missing:
         lines.append(f"{name} has not started {missing} of {counted(len(study.clips), 'clip')}")
@@ -175,11 +173,3 @@ def as_csv(study: Study, ratings: Sequence[Rating], names: Mapping[int, str]) ->
         writer.writerow([names[viewer], study.clips[clip], study.methods[method],
                          *(scores.get(q, "") for q in QUESTIONS)])  # fmt: skip
     return text.getvalue()
-
-
-def _plain(mean: Interval) -> dict[str, float | None]:
-    return {key: _finite(value) for key, value in mean._asdict().items()}
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

@@ -14,7 +14,7 @@ from sidgan import geometry, media
 from sidgan.data.sheets import blank, text
 from sidgan.dubbing.analysis import Seen, survey
 from sidgan.dubbing.report import Progress
-from sidgan.errors import NoFaceError
+from sidgan.errors import NoFaceError, some
 from sidgan.files import check_target, require_apart, require_ending
 from sidgan.people import TrackedFace, cast, sharpness
 from sidgan.types import Byte, Clip
@@ -67,8 +67,7 @@ class Presence:
 
     def when(self) -> str:
         """The time spans in which they are seen, in words."""
-        more = f" and {len(self.seen) - SHOWN} more" if len(self.seen) > SHOWN else ""
-        return ", ".join(f"{first:.1f}-{last:.1f} s" for first, last in self.seen[:SHOWN]) + more
+        return some([f"{first:.1f}-{last:.1f} s" for first, last in self.seen], SHOWN)
 
 
 def faces(
