@@ -21,6 +21,7 @@ from sidgan.nn import SyncNet
 from sidgan.nn.vgg import LAYERS
 from sidgan.paper import draw, judges, landscape, numbers, shifts, warp
 from sidgan.paper.footage import MARGIN, SIZE, Source, Talk, Window, widened
+from sidgan.paper.material import Material
 from sidgan.types import Frame, PixelFormat, PlaneMap
 
 DEMO = Path(str(resources.files("sidgan") / "assets" / "demo.mp4"))
@@ -332,8 +333,9 @@ def test_the_caution_is_in_the_picture(thin_vgg, tmp_path, monkeypatch):
     curve = np.random.default_rng(0).uniform(0.1, 1, (2, len(SHIFTS)))
     curves = shifts.ShiftCurves(
         (shifts.Curve("APS-SyncNet (a)", curve, [0, 0], wrong=np.ones(2)),),
-        tuple(shifts.Curve(name, curve, [0, 0]) for name in judges.RECONSTRUCTION), 128, 0, {"a.mp4": 2}, {},
-        np.zeros(len(SHIFTS)), thin_vgg.source, judges.CAUTION, (np.zeros((SIZE, SIZE, 3), np.uint8),) * 3,
+        tuple(shifts.Curve(name, curve, [0, 0]) for name in judges.RECONSTRUCTION),
+        Material({"a.mp4": 2}, {}, 0, 128, thin_vgg.source, judges.CAUTION),
+        np.zeros(len(SHIFTS)), (np.zeros((SIZE, SIZE, 3), np.uint8),) * 3,
     )  # fmt: skip
     draw.draw_shifts(curves, tmp_path / "a.png")
     assert judges.CAUTION in texts

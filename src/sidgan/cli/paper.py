@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from sidgan.cli import paper_pictures, paper_tables
 from sidgan.cli.options import AsJson, Device
 from sidgan.cli.output import bar, console, say
-from sidgan.errors import counted
 from sidgan.files import look_first
 from sidgan.paper.written import Figure
 from sidgan.types import Show
+
+if TYPE_CHECKING:
+    from sidgan.paper.material import Material
 
 app = typer.Typer(no_args_is_help=True, help="Tables and figures of the paper, computed on your own material.")
 paper_tables.add_to(app)
@@ -59,7 +61,7 @@ def fig4(
     for curve in (*result.sync, *result.reconstruction) if not as_json else ():
         low, high = curve.flatness_band
         print(f"flatness {curve.flatness:6.3f}  [{low:.3f}, {high:.3f}]  rise {curve.rise:5.3f}  {curve.name}")
-    _print_notes(result, figure.picture)
+    _print_notes(result.material, figure.picture)
 
 
 @app.command()
@@ -91,7 +93,7 @@ def fig2(
     for panel in values["panels"] if not as_json else ():
         print(f"{panel['title']}: low together on {panel['area']:.1%}, minima {panel['minima']['distance']:.2f} apart, "
               f"conflict {panel['conflict']:.1%}")  # fmt: skip
-    _print_notes(result, figure.picture)
+    _print_notes(result.material, figure.picture)
 
 
 def _check_inputs(videos: list[Path], expert: str, against: str | None, vgg: str) -> None:
@@ -129,12 +131,13 @@ def _estimate_time(reconstruction: Any, images: int) -> None:
         say(f"this takes about {minutes:.0f} min on this CPU (VGG19 at {size} px); {smaller}fewer --windows take less")
 
 
-def _print_notes(result: Any, picture: Path) -> None:
-    if result.caution:
-        console.print(f"Caution: {result.caution}", style="bold", markup=False, highlight=False)
-    for name, reason in result.skipped.items():
+def _print_notes(material: Material, picture: Path) -> None:
+    if material.caution:
+        console.print(f"Caution: {material.caution}", style="bold", markup=False, highlight=False)
+    for name, reason in material.skipped.items():
         say(f"  left out: {name}: {reason}")
-    say(f"{counted(result.count, 'window')} of {counted(len(result.videos), 'video')} -> {picture}")
+    windows, videos = material.counts
+    say(f"{windows} of {videos} -> {picture}")
 
 
 def _windows(show: Show) -> Callable[[int, int], None]:

@@ -19,6 +19,7 @@ from sidgan.files import finished
 from sidgan.paper.judges import CONTEXTUAL, L1, PERCEPTUAL
 from sidgan.paper.landscape import OPENINGS, Landscape, Panel
 from sidgan.paper.landscape import SHIFTS as GRID
+from sidgan.paper.material import Material
 from sidgan.paper.numbers import FEASIBLE, FLAT_RANGE, LEVEL, apart, area, compromise, feasible
 from sidgan.paper.shifts import SHIFTS, STILL, Curve, ShiftCurves
 from sidgan.types import Byte
@@ -81,15 +82,14 @@ def _shifts(figure: Any, curves: ShiftCurves) -> None:
     names = ("k = −32", "k = 0, the truth", "k = +32")
     _strip(figure, below[0, 0], curves.example, names, "One of the windows, its crop moved")
     _flatness_bars(figure.add_subplot(below[0, 1]), (*curves.sync, *curves.reconstruction))
-    head(figure, "Figure 4: how much a sideways shift changes each loss", _material(curves), curves.caution)
+    _head(figure, "Figure 4: how much a sideways shift changes each loss", curves.material)
     moved = float(np.delete(curves.replicated, STILL).mean())
-    unit = "videos" if len(curves.videos) > 1 else "windows"
-    foot(figure, f"Lines: means over windows; bands and whiskers: {LEVEL} % bootstrap over {unit}. Shaded: the range "
-                  f"in which flatness = (max − min) / mean is measured. Shifted crops are cut from the full frame; "
-                  f"{moved:.0%} of them cross its edge, where the last column is repeated. Dashed: the unshifted "
-                  "window with the sound of another moment; if this line is no higher than the curve, the expert is "
-                  "flat because it ignores the sound. Sync: 5 frames per window; (b): its middle frame at "
-                  f"{curves.size} px.")  # fmt: skip
+    foot(figure, f"Lines: means over windows; bands and whiskers: {LEVEL} % bootstrap over {curves.material.unit}. "
+                  "Shaded: the range in which flatness = (max − min) / mean is measured. Shifted crops are cut from "
+                  f"the full frame; {moved:.0%} of them cross its edge, where the last column is repeated. Dashed: the "
+                  "unshifted window with the sound of another moment; if this line is no higher than the curve, the "
+                  "expert is flat because it ignores the sound. Sync: 5 frames per window; (b): its middle frame at "
+                  f"{curves.material.size} px.")  # fmt: skip
 
 
 def draw_landscape(result: Landscape, out: Path) -> None:
@@ -110,14 +110,14 @@ def _landscape(figure: Any, result: Landscape) -> None:
         _contours(figure.add_subplot(grid[0, i]), panel, first=i == 0)
     names = ("s = −1", "s = 0, the truth", "s = +1")
     _column(figure, grid[0, 2], result.example[::-1], names[::-1])
-    head(figure, "Figure 2: where reconstruction and sync losses are low together", _material(result), result.caution)
+    _head(figure, "Figure 2: where reconstruction and sync losses are low together", result.material)
     foot(figure, f"Contours: mean loss in steps of a tenth of its range, darker where higher. Shaded: both losses "
                   f"within the lowest {FEASIBLE:.0%} of their range. Crosses: minima (distance in "
                   f"halves of the axes). Star: the best compromise, where the higher of the two losses, each as a "
                   f"share of its range, is lowest; conflict is its height there. The mouth is warped to 1 + 0.6 s "
                   f"times its height (the chin follows by half). Shifted crops are cut from the full frame; "
-                  f"{result.replicated:.0%} of them cross its edge. "
-                  f"Sync: 5 frames per window; reconstruction: its middle frame at {result.size} px.")  # fmt: skip
+                  f"{result.replicated:.0%} of them cross its edge. Sync: 5 frames per window; reconstruction: its "
+                  f"middle frame at {result.material.size} px.")  # fmt: skip
 
 
 def _sync_curve(axes: Any, curve: Curve, colour: str) -> None:
@@ -210,10 +210,9 @@ def _picture(axes: Any, image: Byte, name: str) -> None:
     axes.grid(visible=False)
 
 
-def _material(result: ShiftCurves | Landscape) -> str:
-    count = len(result.videos)
-    s = "s" * (result.count != 1)
-    return f"{result.count} window{s} of 5 frames from {count} video{'s' * (count != 1)}, VGG19: {result.vgg}"
+def _head(figure: Any, title: str, material: Material) -> None:
+    windows, videos = material.counts
+    head(figure, title, f"{windows} of 5 frames from {videos}, VGG19: {material.vgg}", material.caution)
 
 
 def head(figure: Any, title: str, material: str, caution: str | None) -> None:

@@ -10,27 +10,9 @@ import numpy as np
 
 from sidgan.config import SYNC_FRAMES
 from sidgan.paper.footage import Progress, Source
-from sidgan.paper.judges import (
-    CAUTION,
-    CONTEXTUAL,
-    L1,
-    RECONSTRUCTION,
-    Expert,
-    Reconstruction,
-    is_random,
-    sync_losses,
-)
-from sidgan.paper.numbers import (
-    FEASIBLE,
-    LEVEL,
-    Surface,
-    apart,
-    area,
-    compromise,
-    feasible,
-    interval,
-    resampled,
-)
+from sidgan.paper.judges import CONTEXTUAL, L1, RECONSTRUCTION, Expert, Reconstruction, sync_losses
+from sidgan.paper.material import Material
+from sidgan.paper.numbers import FEASIBLE, Surface, apart, area, compromise, feasible, interval, resampled
 from sidgan.paper.shifts import moved
 from sidgan.paper.warp import open_mouth
 from sidgan.types import Byte, Float
@@ -103,36 +85,21 @@ class Landscape:
 
     Attributes:
         panels: (a) without and (b) with shift-invariant losses.
-        size: side at which images were compared, px. seed: of the choice of windows.
-        videos: file -> number of windows. skipped: file -> reason.
+        material: what they are computed from.
         replicated: share of shifted crops that cross the video's edge and so repeat its last column.
-        vgg: source of the VGG19 weights. caution: a warning to the reader, or ``None``.
         example: three face crops (S, S, 3) of one frame, with the mouth opened by s = -1, 0 and 1.
     """
 
     panels: tuple[Panel, Panel]
-    size: int
-    seed: int
-    videos: dict[str, int]
-    skipped: dict[str, str]
+    material: Material
     replicated: float
-    vgg: str
-    caution: str | None
     example: tuple[Byte, ...]
-
-    @property
-    def count(self) -> int:
-        """Total number of windows."""
-        return sum(self.videos.values())
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, without images."""
         return {
-            "figure": 2, "shifts_px_at_512": list(SHIFTS), "openings": list(OPENINGS), "windows": self.count,
-            "videos": self.videos, "skipped": self.skipped, "seed": self.seed, "frames_per_window": SYNC_FRAMES,
-            "reconstruction_frames": 1, "picture_px": self.size, "vgg": self.vgg, "caution": self.caution,
-            "replicated_mean": self.replicated, "feasible_share_of_range": FEASIBLE, "interval_percent": LEVEL,
-            "resampled_over": "videos" if len(self.videos) > 1 else "windows", "resamples": BOOTSTRAP,
+            "figure": 2, "shifts_px_at_512": list(SHIFTS), "openings": list(OPENINGS), **self.material.to_dict(),
+            "replicated_mean": self.replicated, "feasible_share_of_range": FEASIBLE, "resamples": BOOTSTRAP,
             "panels": [panel.to_dict() for panel in self.panels],
         }  # fmt: skip
 
@@ -181,9 +148,5 @@ def landscape(
         names = (name, f"sync, {experts[which].title}")
         values = by_loss[RECONSTRUCTION.index(name)], by_expert[which]
         panels.append(Panel(f"({letter}) {name} and {names[1]}", names, *values, videos))
-    vgg = reconstruction.vgg
-    return Landscape(
-        panels=(panels[0], panels[1]), size=reconstruction.size, seed=source.seed, videos=source.used,
-        skipped=source.skipped, replicated=float(np.mean(replicated)), vgg=vgg.source,
-        caution=CAUTION if is_random(vgg) else None, example=example,
-    )  # fmt: skip
+    material = Material.of(source, reconstruction)
+    return Landscape((panels[0], panels[1]), material, float(np.mean(replicated)), example)

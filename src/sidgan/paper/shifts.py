@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 
 from sidgan.config import SYNC_FRAMES
+from sidgan.evaluation.results import without_nan
 from sidgan.paper.footage import MARGIN, SIZE, Progress, Source
-from sidgan.paper.judges import CAUTION, RECONSTRUCTION, Expert, Reconstruction, is_random, sync_losses
-from sidgan.paper.numbers import FLAT_RANGE, LEVEL, RESAMPLES, flatness, interval, resampled, rise
+from sidgan.paper.judges import RECONSTRUCTION, Expert, Reconstruction, sync_losses
+from sidgan.paper.material import Material
+from sidgan.paper.numbers import FLAT_RANGE, RESAMPLES, flatness, interval, resampled, rise
 from sidgan.types import Byte, Float
 
 SHIFTS = tuple(range(-MARGIN, MARGIN + 1, 2))  #: shifts k, px at 512
@@ -91,9 +93,8 @@ class Curve:
             "mean": self.mean.tolist(), "interval": self.band.tolist(), "relative": self.relative.tolist(),
         }  # fmt: skip
         if self.wrong is not None:
-            sway = self.sway
             values |= {"right_sound": float(self.mean[STILL]), "wrong_sound": float(self.wrong.mean()),
-                       "sway": sway if sway is not None and np.isfinite(sway) else None}  # fmt: skip
+                       "sway": without_nan(self.sway)}  # fmt: skip
         if self.weights is not None:
             values["vgg"] = self.weights
         return values
@@ -105,40 +106,24 @@ class ShiftCurves:
 
     Attributes:
         sync: a curve for each expert. reconstruction: curves of the L1, perceptual and contextual loss.
-        size: side at which images were compared, px. seed: of the choice of windows.
-        videos: file -> number of windows. skipped: file -> reason.
+        material: what they are computed from.
         replicated: (K,) share of crops that cross the video's edge and so repeat its last column, by shift.
-        vgg: source of the VGG19 weights. caution: a warning to the reader, or ``None``.
         example: three face crops (S, S, 3) of one window, shifted by -32, 0 and 32 px.
     """
 
     sync: tuple[Curve, ...]
     reconstruction: tuple[Curve, ...]
-    size: int
-    seed: int
-    videos: dict[str, int]
-    skipped: dict[str, str]
+    material: Material
     replicated: Float
-    vgg: str
-    caution: str | None
     example: tuple[Byte, ...]
-
-    @property
-    def count(self) -> int:
-        """Total number of windows."""
-        return sum(self.videos.values())
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, without images."""
         moved = np.array(SHIFTS) != 0
         return {
-            "figure": 4, "shifts_px_at_512": list(SHIFTS), "windows": self.count, "videos": self.videos,
-            "skipped": self.skipped, "seed": self.seed, "frames_per_window": SYNC_FRAMES,
-            "reconstruction_frames": 1, "picture_px": self.size,
-            "vgg": self.vgg, "caution": self.caution,
+            "figure": 4, "shifts_px_at_512": list(SHIFTS), **self.material.to_dict(),
             "replicated": self.replicated.tolist(), "replicated_mean": float(self.replicated[moved].mean()),
-            "flat_range_px": FLAT_RANGE, "interval_percent": LEVEL,
-            "resampled_over": "videos" if len(self.videos) > 1 else "windows", "resamples": RESAMPLES,
+            "flat_range_px": FLAT_RANGE, "resamples": RESAMPLES,
             "sync": [c.to_dict() for c in self.sync],
             "reconstruction": [c.to_dict() for c in self.reconstruction],
         }  # fmt: skip
@@ -178,18 +163,16 @@ def shift_curves(
         videos.append(source.videos.index(window.video))
         example = example or tuple(moved(middle, k) for k in (-MARGIN, 0, MARGIN))
         progress(len(others), source.count)
-    vgg = reconstruction.vgg
+    material = Material.of(source, reconstruction)
     values = np.stack(others, 1)  # (3, N, K)
     return ShiftCurves(
         sync=tuple(Curve(e.title, np.stack(r), videos, np.array(w))
                    for e, r, w in zip(experts, sync, wrong, strict=True)),
         reconstruction=tuple(
-            Curve(name, v, videos, weights=vgg.source if i else None)
+            Curve(name, v, videos, weights=material.vgg if i else None)
             for i, (name, v) in enumerate(zip(RECONSTRUCTION, values, strict=True))
         ),
-        size=reconstruction.size, seed=source.seed, videos=source.used, skipped=source.skipped,
-        replicated=np.mean(replicated, 0), vgg=vgg.source, caution=CAUTION if is_random(vgg) else None,
-        example=example,
+        material=material, replicated=np.mean(replicated, 0), example=example,
     )  # fmt: skip
 
 
