@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
@@ -13,7 +13,6 @@ from sidgan import media, provenance
 from sidgan.dubbing.report import Progress
 from sidgan.errors import InputError, MarkError
 from sidgan.timeline import Timeline
-from sidgan.types import Frame
 
 ROUNDING = Fraction(1, 1000)  #: seconds; Matroska timestamps are in milliseconds
 
@@ -67,15 +66,12 @@ def wrong_pictures(out: Path, timeline: Timeline, digests: Sequence[int], progre
     for shown, time in zip(timeline, times, strict=True):
         if abs(time - shown.time) > ROUNDING:
             return f"frame {shown.index} at {float(time):.3f} s instead of {float(shown.time):.3f} s"
-    for place, (frame, digest) in enumerate(zip_longest(_frames(out) if digests else (), digests)):
+    frames = media.read_frames(media.probe(out)) if digests else ()
+    for place, (frame, digest) in enumerate(zip_longest(frames, digests)):
         progress("verify", place + 1, len(timeline))
         if frame is None or media.digest(frame) != digest:
             return f"frame {place} not as it went into the encoder"
     return None
-
-
-def _frames(out: Path) -> Iterator[Frame]:
-    return media.read_frames(media.probe(out))
 
 
 def wrong_sound(out: Path, said: media.SoundSpan, timeline: Timeline, own: Path | None) -> str | None:
