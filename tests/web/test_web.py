@@ -114,6 +114,8 @@ def test_pictures_long_films_and_many_frames_have_limits(tmp_path: Path, materia
         refused(send(client, "voice", (material / "voice.wav").read_bytes(), "v.wav"), 422, "lasts 1 s; only 1 s")
     with served(tmp_path / "c", replace(ROOM, seconds=2, rate=10)) as client:
         refused(send(client, "video", (material / "film.mp4").read_bytes(), "f.mp4"), 422, "the allowed 20 frames")
+    with served(tmp_path / "d", replace(ROOM, seconds=60, rate=10)) as client:
+        refused(send(client, "video", (material / "film.mp4").read_bytes(), "f.mp4"), 422, "only 10 per second")
 
 
 def test_a_sound_that_is_longer_than_its_film_is_counted(tmp_path: Path) -> None:
@@ -343,10 +345,12 @@ def test_other_machines_need_tokens(tmp_path: Path) -> None:
     assert command("serve", "--host", "0.0.0.0", "--folder", tmp_path / "no")[0] == 2
     assert not (tmp_path / "no").exists()
     file = tmp_path / "tokens.txt"
-    file.write_text("# who\nanna anna-has-a-secret-0001\n\nben  ben-has-another-000002\n")
-    assert read_tokens(file) == SECRETS
-    for text, says in (("anna short", "at least 16"), ("", "no token"), ("a " + "x" * 16 + "\nb " + "x" * 16, "twice")):
-        file.write_text(text)
+    for encoding in ("utf-8", "utf-8-sig"):  # some editors put a mark before the text
+        file.write_text("anna anna-has-a-secret-0001\n# who\n\nben  ben-has-another-000002\n", encoding=encoding)
+        assert read_tokens(file) == SECRETS
+    for text, says in (("anna short", "at least 16"), ("anna " + "ä" * 16, "ASCII"), ("anna " + "x" * 501, "ASCII"),
+                       ("", "no token"), ("a " + "x" * 16 + "\nb " + "x" * 16, "twice")):
+        file.write_text(text, encoding="utf-8")
         with pytest.raises(ConfigError, match=says):
             read_tokens(file)
     with pytest.raises(InputError, match="cannot be read"):

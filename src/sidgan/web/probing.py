@@ -37,11 +37,7 @@ def examine(path: Path, kind: str, pixels: int, max_frames: int, seconds: float)
         raise SidganError(f"{path} has no moving picture; give a video, such as mp4, mov, mkv or webm")
     if kind == "voice" and not found.sound:
         raise SidganError(f"{path} has no sound; give a recording of speech, or a video with sound")
-    longest = max(found.seconds, found.heard)
-    if longest > seconds:
-        raise SidganError(f"{path} lasts {longest:.0f} s; only {seconds:.0f} s are allowed: give a part of it")
-    if found.frames > max_frames:
-        raise SidganError(f"{path} has more than the allowed {max_frames} frames; give a part of it")
+    _require_length(path, kind, found, max_frames, seconds)
     if found.frames and not found.width * found.height:
         raise SidganError(f"{path} has frames of an impossible size; convert it to mp4")
     if found.width * found.height > pixels:
@@ -58,6 +54,18 @@ def examine(path: Path, kind: str, pixels: int, max_frames: int, seconds: float)
         facts["seconds"] = found.heard
         next(media.decode_audio(path), None)
     return facts
+
+
+def _require_length(path: Path, kind: str, found: media.Stated, max_frames: int, seconds: float) -> None:
+    """Refuse a file that is too long, or has too many frames, in all or per second."""
+    longest, rate = max(found.seconds, found.heard), max_frames / seconds
+    if longest > seconds:
+        raise SidganError(f"{path} lasts {longest:.0f} s; only {seconds:.0f} s are allowed: give a part of it")
+    if found.frames > max_frames:
+        raise SidganError(f"{path} has more than the allowed {max_frames} frames; give a part of it")
+    if kind == "video" and found.frames > rate * (found.seconds + 1):  # the length of the last frame may be unknown
+        raise SidganError(f"{path} has {found.frames} frames in {found.seconds:.1f} s; only {rate:.0f} per second are "
+                          "allowed: convert it to fewer")  # fmt: skip
 
 
 def main() -> None:

@@ -14,6 +14,8 @@ from sidgan.web.limits import Limits
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 MIN_SECRET = 16  #: characters of a token or secret
+#: ASCII, since a header has no agreed encoding for other characters.
+SECRET = rf"[!-~]{{{MIN_SECRET},500}}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,12 +80,12 @@ def read_secret(file: Path) -> str:
         ConfigError: it contains something else, or the secret is too short.
     """
     try:
-        secret = file.read_text(encoding="utf-8").strip()
+        secret = file.read_text(encoding="utf-8-sig").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{file} cannot be read ({error}); check the name") from error
-    if not re.fullmatch(rf"[!-~]{{{MIN_SECRET},500}}", secret):
-        raise ConfigError(f"{file} must hold a secret of at least {MIN_SECRET} characters and nothing else, such as "
-                          f"'{secrets.token_urlsafe(24)}'")  # fmt: skip
+    if not re.fullmatch(SECRET, secret):
+        raise ConfigError(f"{file} must hold a secret of at least {MIN_SECRET} ASCII characters and nothing else, "
+                          f"such as '{secrets.token_urlsafe(24)}'")  # fmt: skip
     return secret
 
 
@@ -97,17 +99,17 @@ def read_tokens(file: Path) -> dict[str, str]:
         ConfigError: a line is invalid, a token is too short or used twice, or there is no token.
     """
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{file} cannot be read ({error}); check the name") from error
     found: dict[str, str] = {}
     for number, line in enumerate(lines, 1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
-        match = re.fullmatch(r"\s*([\w.@-]{1,64})\s+(\S+)\s*", line)
-        if match is None or len(match[2]) < MIN_SECRET:
-            raise ConfigError(f"{file}, line {number}: give a name and a token of at least {MIN_SECRET} characters, "
-                              f"such as 'anna {secrets.token_urlsafe(24)}'")  # fmt: skip
+        match = re.fullmatch(rf"\s*([\w.@-]{{1,64}})\s+({SECRET})\s*", line)
+        if match is None:
+            raise ConfigError(f"{file}, line {number}: give a name and a token of at least {MIN_SECRET} ASCII "
+                              f"characters, such as 'anna {secrets.token_urlsafe(24)}'")  # fmt: skip
         if hashed(match[2]) in found:
             raise ConfigError(f"{file}, line {number}: this token is used twice; give each user a different one")
         found[hashed(match[2])] = match[1]
