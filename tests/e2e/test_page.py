@@ -161,6 +161,19 @@ def test_one_bad_voice_does_not_keep_others_out(
     trouble[:] = [line for line in trouble if "422" not in line]
 
 
+def test_what_another_tab_removed_goes_from_this_one(browser: Browser, service: str, trouble: list[str]) -> None:
+    page = opened(browser, service, trouble, **DESK)
+    page.get_by_role("button", name="Use the demo voice").click()
+    expect(page.locator("#voices li")).to_have_count(1)
+    other = page.context.new_page()
+    other.goto(service)
+    for tab in (other, page):
+        tab.locator("#voices").get_by_role("button", name="Remove").click()
+        expect(tab.locator("#voices li")).to_have_count(0)
+    expect(page.locator("#step-voice .problem")).to_be_hidden()
+    trouble[:] = [line for line in trouble if "404" not in line]
+
+
 def test_others_see_nothing(browser: Browser, service: str, trouble: list[str]) -> None:
     one, other = (opened(browser, service, trouble, **DESK) for _ in range(2))
     one.get_by_role("button", name="Use the demo voice").click()

@@ -149,7 +149,7 @@ function showVoices() {
     make("span", { className: "what" }, voice.name, make("span", { className: "hint", textContent: ` ${seconds(voice.seconds)}` })),
     make("audio", { src: voice.url, controls: true, preload: "none", ariaLabel: `hear ${voice.name}` }),
     make("button", { className: "quiet", textContent: "Remove", ariaLabel: `Remove ${voice.name}`, onclick: act(voiceStep, voice.id, async () => {
-      await ask("DELETE", `files/${voice.id}`);
+      await ask("DELETE", `files/${voice.id}`).catch((error) => { if (error.status !== 404) throw error; }); // else it is gone already
       state.voices = state.voices.filter((one) => one !== voice);
       for (const [person, id] of state.cast) if (id === voice.id) state.cast.set(person, "");
       showVoices();
@@ -303,7 +303,7 @@ async function showJobs() {
   $("#history").hidden = !dubs.length;
   $("#jobs").replaceChildren(...dubs.map((job) => {
     const status = { waiting: "waiting", running: `running, ${Math.round(100 * job.share)} %`, done: "done", failed: `failed: ${job.error}`, cancelled: "cancelled" }[job.state];
-    const button = (text, what) => make("button", { className: "quiet", textContent: text, ariaLabel: `${text}: ${name(job.spec.video)}`, onclick: act(dubStep, job.id, async () => { await what(); await showJobs(); }) });
+    const button = (text, what) => make("button", { className: "quiet", textContent: text, ariaLabel: `${text}: ${name(job.spec.video)}`, onclick: act(dubStep, job.id, async () => { try { await what(); } finally { await showJobs(); } }) });
     const row = make("li", {}, make("span", { className: "what" }, name(job.spec.video), make("span", { className: "hint", textContent: ` ${moment(job.created)}, ${status}` })));
     if (job.state === "done") row.append(button("Show", async () => { await showResult(job); $("#dub-result").focus(); $("#dub-result").scrollIntoView(); }));
     if (job.state === "waiting") row.append(button(job.priority > 0 ? "Normal priority" : "Move to front", () => ask("PATCH", `jobs/${job.id}`, { priority: job.priority > 0 ? 0 : 1 })));
