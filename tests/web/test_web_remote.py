@@ -522,7 +522,7 @@ def test_who_does_not_fit_is_told_so_in_one_line(
         assert code == 2
         assert says in said
     wrong.write_text("short")
-    with pytest.raises(ConfigError, match="at least 16 characters"):
+    with pytest.raises(ConfigError, match="at least 16 ASCII characters"):
         read_secret(wrong)
 
 
