@@ -102,6 +102,15 @@ def test_seams_show_in_another_tone_and_more_so_behind_a_hard_edge(film: Film) -
     assert doubt(box._asdict()) > 1
 
 
+def test_lips_that_move_are_no_seam(film: Film) -> None:
+    def silent(i: int, face: Float) -> Float:
+        return np.asarray(np.where(polygon(SIZE, film.lips(i)[0])[..., None], 0, face), np.float32)
+
+    through = look(film, silent, lambda alpha: alpha * (np.arange(SIZE) < SIZE // 2))  # the edge goes through the mouth
+    assert through.seam < 0.1
+    assert look(film, lambda i, face: face + 12, lambda alpha: alpha * (np.arange(SIZE) < SIZE // 2)).seam > 2
+
+
 def test_jitter_shows_in_flicker_and_in_trembling(film: Film) -> None:
     flicker = look(film, lambda i, face: face + noise(i, 4, (1, 1, 1)))
     tremble = look(film, lambda i, face: np.roll(face, (i % 2, -(i % 3)), (0, 1)))

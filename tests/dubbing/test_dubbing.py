@@ -564,6 +564,16 @@ def test_a_strip_shows_before_above_after(dubbed: Any, folder: Path, tmp_path: P
         strip(folder / "film.mp4", dubbed[0], tmp_path / "late.png", times=[60.0])
 
 
+def test_a_strip_is_spread_over_the_film_with_the_source_in_its_upper_row(tmp_path: Path) -> None:
+    for name, level in (("before", 60), ("after", 150)):
+        pictures = [np.full((64, 96, 3), level + 8 * i, np.uint8) for i in range(10)]
+        media.write_clip(tmp_path / f"{name}.mp4", pictures, Fraction(25), crf=4)
+    strip(tmp_path / "before.mp4", tmp_path / "after.mp4", tmp_path / "strip.png", count=2, size=32)
+    picture = cv2.imread(str(tmp_path / "strip.png"))
+    levels = [picture[row, column, 1] for row in (16, 48) for column in (16, 48)]  # frames 3 and 8 of 10
+    assert levels == pytest.approx([60 + 24, 60 + 64, 150 + 24, 150 + 64], abs=3)
+
+
 @pytest.mark.clips
 def test_real_footage_is_dubbed(generator: Generator, clips: Path, tmp_path: Path) -> None:
     source = clips / "test" / "anchor_FAzSK8PLmGI_720p.mp4"

@@ -494,7 +494,8 @@ def test_light_that_changes_on_cheeks_covers_nothing_where_the_head_turns(face: 
 
 
 def test_what_is_seldom_there_covers_and_what_changes_all_over_is_light(face: Any) -> None:
-    seen, points, good = np.full((50, 12, 12, 3), 128, np.uint8), np.repeat(face[0].points[:1], 50, 0), np.ones(50, bool)
+    seen, good = np.full((50, 12, 12, 3), 128, np.uint8), np.ones(50, bool)
+    points = np.repeat(face[0].points[:1], 50, 0)
     seen[[0, 5, 49], 7:] += 60  # a hand; it was there twice before
     seen[30] += 60
     shares = trust.covered(seen, points, good)

@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import cv2
@@ -29,6 +32,7 @@ from made_files import (
 
 from sidgan import geometry, media
 from sidgan.errors import InputError, OutputError
+from sidgan.media import source as reading
 from sidgan.media.pictures import Picture, turned
 from sidgan.media.sound import samples_from
 from sidgan.media.source import first_picture
@@ -118,6 +122,59 @@ def test_what_is_not_a_video_is_refused_in_one_line(tmp_path: Path, talk: Path, 
         media.probe(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_cover_is_no_video(tmp_path: Path) -> None:
+    media.write_png(tmp_path / "cover.png", drawing(0))
+    with av.open(str(tmp_path / "song.mkv"), "w") as out:
+        stream = out.add_stream("pcm_s16le", rate=RATE, layout="mono")
+        out.add_attachment("cover.png", "image/png", (tmp_path / "cover.png").read_bytes())
+        frame = av.AudioFrame.from_ndarray(speech(1.0)[None], format="fltp", layout="mono")
+        frame.sample_rate, frame.time_base, frame.pts = RATE, Fraction(1, RATE), 0
+        out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    with pytest.raises(InputError, match="is sound without pictures"):
+        media.probe(tmp_path / "song.mkv")
+
+
+def test_a_recording_that_begins_in_the_middle_of_things_is_read_from_the_first_whole_picture(tmp_path: Path) -> None:
+    path = make_video(tmp_path / "a.mov", range(8), Fraction(1, 25), codec="mjpeg", pixels="yuvj420p")
+    with av.open(str(path)) as container:
+        first, second, *_ = (packet.pos for packet in container.demux(video=0) if packet.pos is not None)
+    data = bytearray(path.read_bytes())
+    data[first:second] = bytes(second - first)
+    path.write_bytes(data)
+    times = [frame.time for frame in media.read_frames(media.probe(path))]
+    assert times == [Fraction(i, 25) for i in range(7)]
+
+
+def test_times_always_increase(tmp_path: Path, talk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = reading._pictures
+
+    def worn(*given: object) -> Iterator[av.VideoFrame]:
+        for picture, pts in zip(plain(*given), [0, 1000, 1000, None, 500, 3000], strict=False):  # type: ignore
+            picture.pts = pts
+            yield picture
+
+    monkeypatch.setattr(reading, "_pictures", worn)
+    monkeypatch.setattr(reading, "_stated_end", lambda *_: Fraction(0))
+    times = [frame.time for frame in media.read_frames(media.probe(talk))]
+    assert len(times) == 6
+    assert all(one < other for one, other in pairwise(times))
+
+
+def test_key_frames_are_the_encoders_own_choice(tmp_path: Path) -> None:
+    path = make_video(tmp_path / "a.avi", range(30), Fraction(1, 25), codec="mjpeg", pixels="yuvj420p")
+    copy_clip(path, tmp_path / "b.mp4")
+    for name, wanted in (("a.avi", 30), ("b.mp4", 1)):
+        with av.open(str(tmp_path / name)) as container:
+            assert sum(packet.is_keyframe for packet in container.demux(video=0) if packet.size) == wanted
+
+
+@pytest.mark.parametrize(("said", "seconds"), [("01:02:03.500000000", Fraction(7447, 2)), ("a while", Fraction(0))])
+def test_the_length_that_matroska_states(said: str, seconds: Fraction) -> None:
+    stream = SimpleNamespace(duration=None, metadata={"DURATION": said})
+    assert reading._stated_end(stream, Fraction(1, 1000), False) == seconds  # type: ignore[arg-type]
 
 
 def test_names_with_colons_and_blanks_are_names(tmp_path: Path, talk: Path) -> None:

@@ -86,8 +86,7 @@ def doubt(figures: Mapping[str, Any]) -> float:
     """Deviation of the worst figure from an untouched picture, relative to `LIMITS`; above 1 it is worth checking."""
     off = {name: figures.get(name) for name in LIMITS}
     known = {name: value - UNTOUCHED[name] for name, value in off.items() if value is not None and not np.isnan(value)}
-    # Less seam or jitter than in the source is no fault; more sharpness is one.
-    return max((abs(v) if name == "sharpness" else v) / LIMITS[name] for name, v in known.items()) if known else 0.0
+    return max((abs(value) / LIMITS[name] for name, value in known.items()), default=0.0)
 
 
 class Looks:
