@@ -81,6 +81,13 @@ def test_a_result_that_is_a_little_longer_or_shorter_is_made_to_fit(
         assert np.abs(rest[:4980] - noise[:4980] / 2).max() <= 1.5
 
 
+def test_one_piece_fades_into_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(separation, "PIECE", 10)
+    pieces = [np.full((14, 2), 1.0, np.float32), np.full((12, 2), 5.0, np.float32)]
+    joined = np.concatenate(list(separation._joined(iter(pieces))))
+    assert joined[:, 0].tolist() == [1.0] * 10 + [1.5, 2.5, 3.5, 4.5] + [5.0] * 8
+
+
 @pytest.mark.parametrize(("how", "says"), [
     ({"before": "sys.exit('urllib.error.URLError: no network')"}, "URLError: no network (its first run needs"),
     ({"before": "sys.exit(3)"}, "ended with code 3 without a message"),

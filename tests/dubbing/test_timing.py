@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
 from itertools import islice, pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import av
@@ -18,6 +20,7 @@ from made_files import copy_clip, film, lag, make_sound, make_video, sound_packe
 from sidgan import dubbing, media, provenance
 from sidgan.audio import log_mel, mel_windows
 from sidgan.dubbing import dub
+from sidgan.dubbing.review import proof
 from sidgan.engine import Engine
 from sidgan.errors import ConfigError, InputError, SidganError
 from sidgan.media import encoders, player, track
@@ -315,6 +318,15 @@ def test_an_encoder_that_cannot_be_used_is_told_before_any_work(
     assert "\n" not in str(caught.value)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.mp4", f"b{suffix}"]
     assert (tmp_path / f"b{suffix}").read_text() == "earlier result"
+
+
+@pytest.mark.parametrize("name", ["h264_videotoolbox", "hevc_videotoolbox"])
+def test_a_lower_crf_is_a_better_picture_where_quality_counts_upwards(name: str) -> None:
+    codec: Any = SimpleNamespace(name=name, lossy=True, lossless=False)
+    best, usual, worst = (int(media.Encoding(name, crf=crf)._options(codec, 0)["global_quality"]) for crf in (0, 16, 51))
+    assert best == 118 * 100
+    assert best > usual > worst
+    assert worst == 118
 
 
 def test_hardware_that_is_not_there_is_told_with_what_is(tmp_path: Path) -> None:
@@ -715,6 +727,16 @@ def test_an_output_that_cannot_be_checked_takes_no_name(
     assert (tmp_path / "out.mp4").read_bytes() == b"older"
     work = {".out.mp4.sidgan"} if kept else set()  # where it can go on
     assert {path.name for path in tmp_path.iterdir()} == {"out.mp4"} | work
+
+
+def test_sound_that_begins_late_is_told(tmp_path: Path) -> None:
+    out = make_video(tmp_path / "a.mp4", range(26), Fraction(1, 25), sound=(speech(0.5, 48_000), 24_000))
+    timeline = Timeline([Fraction(i, 25) for i in range(26)], Fraction(26, 25), Fraction(1), "cut")
+    late, early = (media.SoundSpan(Fraction(start, 10), Fraction(1), Fraction(1, 40)) for start in (5, 0))
+    assert proof.wrong_sound(out, late, timeline, None) is None
+    found = proof.wrong_sound(out, early, timeline, None)
+    assert found is not None
+    assert re.fullmatch(r"sound from 0\.[45]\d\d to 1\.0\d\d s instead of 0\.000 to 1\.000 s", found)
 
 
 def test_a_voice_that_begins_after_the_video_is_told(folder: Path, tmp_path: Path, generator: Generator) -> None:
