@@ -323,7 +323,8 @@ def test_an_encoder_that_cannot_be_used_is_told_before_any_work(
 @pytest.mark.parametrize("name", ["h264_videotoolbox", "hevc_videotoolbox"])
 def test_a_lower_crf_is_a_better_picture_where_quality_counts_upwards(name: str) -> None:
     codec: Any = SimpleNamespace(name=name, lossy=True, lossless=False)
-    best, usual, worst = (int(media.Encoding(name, crf=crf)._options(codec, 0)["global_quality"]) for crf in (0, 16, 51))
+    made = (media.Encoding(name, crf=crf)._options(codec, 0) for crf in (0, 16, 51))
+    best, usual, worst = (int(options["global_quality"]) for options in made)
     assert best == 118 * 100
     assert best > usual > worst
     assert worst == 118
