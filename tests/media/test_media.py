@@ -797,6 +797,22 @@ def named(talk: Path, out: Path, sounds: int = 1) -> Path:
     return out
 
 
+@pytest.mark.parametrize(("times", "rate"), [([30 * i + i % 7 * i % 5 for i in range(40)], 33), ([0], 25)])
+def test_a_camera_recorded_by_a_browser_has_its_rate_measured(tmp_path: Path, times: list[int], rate: int) -> None:
+    """Such files state no rate, and FFmpeg takes each millisecond for a frame."""
+    film = make_video(tmp_path / "film.mkv", times, Fraction(1, 1000))
+    stated = film.read_bytes()
+    place = stated.index(b"\x23\xe3\x83\x84")  # DefaultDuration, four bytes; becomes padding
+    film.write_bytes(stated[:place] + b"\xec\x86" + bytes(6) + stated[place + 8 :])
+    with av.open(str(film)) as container:
+        assert (container.streams.video[0].average_rate, container.streams.video[0].guessed_rate) == (None, 1000)
+    clip = media.probe(film)
+    assert float(clip.frame_rate) == pytest.approx(rate, abs=1)
+    frames = list(media.read_frames(clip))
+    assert [frame.time for frame in frames] == [Fraction(time, 1000) for time in times]
+    assert frames[-1].duration == Fraction(1, 25)
+
+
 def test_what_a_dub_leaves_behind_is_told(talk: Path, tmp_path: Path) -> None:
     assert media.probe(talk).besides == ()
     assert media.probe(named(talk, tmp_path / "much.mkv", sounds=3)).besides == ("2 further sound tracks",)

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import reduce
+from itertools import islice
 from pathlib import Path
 from typing import cast
 from zlib import crc32
@@ -19,7 +20,16 @@ from av.video.format import VideoFormat
 from av.video.reformatter import ColorRange, Colorspace
 
 from sidgan.errors import InputError
-from sidgan.media.source import begins_anywhere, besides, decoded, opened, shown_at, sound_stream, video_stream
+from sidgan.media.source import (
+    begins_anywhere,
+    besides,
+    decoded,
+    opened,
+    shown_at,
+    sound_stream,
+    stated_rate,
+    video_stream,
+)
 from sidgan.media.timecode import timecode
 from sidgan.media.unkept import unkept
 from sidgan.types import Array, Byte, Clip, Frame, PixelFormat, PlaneMap
@@ -80,7 +90,7 @@ def probe(path: Path, *, tolerant: bool = False) -> Clip:
         name = container.format.name
         if name.endswith("_pipe") or (name in PICTURES and next(frames, None) is None):
             raise InputError(f"{path} is a still picture; give a video file (mp4, mov, mkv, ...)")
-        rate = stream.average_rate or stream.guessed_rate or Fraction(25)
+        rate = stated_rate(stream) or _measured_rate(first, frames)
         if stream.duration is not None and stream.time_base is not None:
             duration = float(stream.duration * stream.time_base)
         else:
@@ -321,6 +331,14 @@ def turned(chroma: PlaneMap, turns: int) -> PlaneMap:
         mirrored = chroma.step_x - 1 - chroma.offset_x
         chroma = PlaneMap(chroma.step_y, chroma.step_x, chroma.offset_y, mirrored)
     return chroma
+
+
+def _measured_rate(first: av.VideoFrame, following: Iterator[av.VideoFrame]) -> Fraction:
+    """Average frames per second from a video's first frame on, over about two seconds; 25 if it is the only one."""
+    times = [shown_at(first)]
+    with suppress(InputError):  # damage is told when the frames are read
+        times.extend(shown_at(picture) for picture in islice(following, 50))
+    return (len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 else Fraction(25)
 
 
 def _mirrored(picture: av.VideoFrame) -> bool:

@@ -81,6 +81,17 @@ def sound_stream(container: InputContainer) -> AudioStream | None:
     return next((s for s in container.streams.audio if s.codec_context is not None), None)
 
 
+def stated_rate(stream: VideoStream) -> Fraction | None:
+    """The average frames per second as stated by the file or guessed by FFmpeg; ``None`` if neither is known.
+
+    If browsers record a camera, FFmpeg guesses one frame per tick of the clock: 1000 frames per second.
+    """
+    if stream.average_rate:
+        return stream.average_rate
+    guessed = stream.guessed_rate
+    return None if not guessed or guessed * (stream.time_base or 0) >= 1 else guessed
+
+
 def title_and_chapters(path: Path) -> tuple[dict[str, str], list[Chapter]]:
     """The title of a video as a dict of tags, and its chapters, in milliseconds on the container's clock.
 
@@ -141,7 +152,7 @@ def decoded(
             before the time stated in its header.
     """
     time_base = stream.time_base or Fraction(1, 1000)
-    nominal = max(1, round(1 / ((stream.average_rate or stream.guessed_rate or 25) * time_base)))
+    nominal = max(1, round(1 / ((stated_rate(stream) or 25) * time_base)))
     first = last = end = None
     for frame in _pictures(container, stream, path, lost, wanted):
         if frame.pts is None or (last is not None and frame.pts <= last):
