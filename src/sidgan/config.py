@@ -15,6 +15,7 @@ import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -148,6 +149,8 @@ class GeneratorConfig:
         levels = self.levels
         require(levels[-1] == self.size, f"size {self.size} must be start {self.start} times a power of two")
         require(bool(self.rgb_levels) and self.rgb_levels[-1] == self.size, f"rgb_levels must end with {self.size}")
+        rising = all(a < b for a, b in pairwise(self.rgb_levels))
+        require(rising, f"rgb_levels must rise, coarse to fine, not {self.rgb_levels}")
         fine = [r for r in levels if r >= (self.trunk or self.size)]
         require(self.trunk in (0, *levels[:-1]), f"trunk must be 0 or a level below {self.size}, not {self.trunk}")
         require(self.rgb == "copying" or not self.trunk, "trunk needs rgb = 'copying'; set that, or trunk = 0")

@@ -128,3 +128,10 @@ def test_thin_maps_are_normalised_in_bfloat16_as_in_float32_and_learnt_from() ->
         found.append([normalised.detach(), *grads])
     for exact, rounded in zip(*found, strict=True):
         assert (rounded - exact).norm() < 0.01 * exact.norm()
+
+
+def test_any_number_of_channels_is_normalised_in_equal_groups():
+    sizes = [channels // FeatureNorm(channels).norm.num_groups for channels in range(1, 201)]
+    assert sizes[:31] == list(range(1, 32)), "one group"
+    assert [sizes[c - 1] for c in (32, 48, 50, 53, 64, 100, 200)] == [16, 16, 25, 53, 16, 20, 20]
+    assert FeatureNorm(50)(torch.randn(2, 50, 4, 4)).shape == (2, 50, 4, 4)

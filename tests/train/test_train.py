@@ -411,6 +411,12 @@ def test_unknown_settings_name_the_nearest():
         GanTrainConfig(generator=gan_config(1).generator, weights={48: LossWeights()}, grow=(0.0, 0.0), batch=5)
 
 
+def test_outputs_are_listed_from_coarse_to_fine():
+    for levels in ([32, 16, 64], [32, 64, 64]):  # the schedule would take the first for the coarsest
+        with pytest.raises(ConfigError, match="rgb_levels must rise"):
+            gan_settings("nano64", 1, None, [f"generator.rgb_levels={levels}"])
+
+
 def test_a_precision_that_lightning_lacks_is_refused():
     for kind in (SyncTrainConfig, GanTrainConfig):
         with pytest.raises(ConfigError, match="'precision' must be one of auto, 32-true"):

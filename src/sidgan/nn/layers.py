@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from sidgan.config import AUDIO_FEATURES
 
 SLOPE = 0.2  #: of every leaky ReLU
-GROUP_SIZE = 16  #: channels that are normalised together
+GROUP_SIZE = 16  #: fewest channels that are normalised together, if there are as many
 
 
 class AdaptivePolyphase(nn.Module):
@@ -112,7 +112,8 @@ class FeatureNorm(nn.Module):
 
     def __init__(self, channels: int, audio: bool = False) -> None:
         super().__init__()
-        self.norm = nn.GroupNorm(max(1, channels // GROUP_SIZE), channels)
+        most = max(1, channels // GROUP_SIZE)
+        self.norm = nn.GroupNorm(next(n for n in range(most, 0, -1) if channels % n == 0), channels)
         self.modulation = nn.Linear(AUDIO_FEATURES, 2 * channels) if audio else None
         if self.modulation is not None:
             nn.init.normal_(self.modulation.weight, std=0.02)
