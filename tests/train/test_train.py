@@ -428,7 +428,7 @@ def test_a_precision_that_lightning_lacks_is_refused():
 ])  # fmt: skip
 def test_a_critic_that_fits_has_scores_and_others_are_refused(kind, sees):
     mels, fitting = torch.zeros(2, 1, 80, 28), []
-    for layers in range(8):
+    for layers in range(7):
         config = DiscriminatorConfig(base=2, cmax=2, layers=layers, kind=kind, sees=sees)
         if config.fits(64):
             fitting.append(layers)
