@@ -338,13 +338,22 @@ def test_rgb_is_no_full_range_yuv(tmp_path: Path) -> None:
     assert np.abs(back.astype(int) - drawing(0)).max() < 4
 
 
-def test_the_last_picture_is_shown_as_long_as_it_should(tmp_path: Path, talk: Path) -> None:
-    clip = media.probe(talk)
-    with media.Writer(tmp_path / "a.mkv", clip) as writer:
-        for frame in media.read_frames(clip):
-            writer.write(replace(frame, duration=Fraction(1, 5)) if frame.index == 24 else frame)
-    *_, last = media.read_frames(media.probe(tmp_path / "a.mkv"))
-    assert (last.time, last.duration) == (Fraction(24, 25), Fraction(1, 5))
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4", ".mov"])
+def test_the_last_picture_is_shown_as_long_as_it_should(tmp_path: Path, talk: Path, suffix: str) -> None:
+    """Also where it is not the last one to be decoded, and also in a copy of the copy."""
+    source, rest = talk, Fraction(1, 5)
+    for name in ("a", "b"):
+        clip, out = media.probe(source), tmp_path / f"{name}{suffix}"
+        with media.Writer(out, clip) as writer:
+            for frame in media.read_frames(clip):
+                writer.write(replace(frame, duration=rest) if source == talk and frame.index == 24 else frame)
+        with av.open(str(out)) as file:
+            decoded = [packet.pts for packet in file.demux(video=0) if packet.pts is not None]
+        assert decoded[-1] != max(decoded)  # B-frames
+        *_, last = media.read_frames(media.probe(out))
+        assert (last.time, last.duration) == (Fraction(24, 25), rest)
+        assert media.probe(out).duration == pytest.approx(1.16)
+        source = out
 
 
 def test_pictures_that_change_their_size_are_refused_with_the_time(tmp_path: Path) -> None:

@@ -153,17 +153,25 @@ def decoded(
     """
     time_base = stream.time_base or Fraction(1, 1000)
     nominal = max(1, round(1 / ((stated_rate(stream) or 25) * time_base)))
-    first = last = end = None
+    begin, total, last = 0, 0, None  # total: the sum of all durations; last: the last frame so far, not yielded yet
     for frame in _pictures(container, stream, path, lost, wanted):
-        if frame.pts is None or (last is not None and frame.pts <= last):
-            frame.pts = 0 if last is None else last + nominal
+        if frame.pts is None or (last is not None and frame.pts <= (last.pts or 0)):
+            frame.pts = 0 if last is None else (last.pts or 0) + nominal
         frame.duration = frame.duration or nominal
-        last, first = frame.pts, frame.pts if first is None else first
-        end = last + frame.duration
         frame.pict_type = PictureType.NONE  # else the encoder would use the source's frame types
-        yield frame
-    if first is None or end is None:
+        total += frame.duration
+        if last is None:
+            begin = frame.pts
+        else:
+            yield last
+        last = frame
+    if last is None:
         raise InputError(f"{path} holds no frame that can be decoded; convert it to mp4 (H.264)")
+    end = (last.pts or 0) + last.duration
+    if "mp4" in container.format.name:  # with B-frames, its durations are right in total, but not for each frame
+        end = max(end, begin + total)
+        last.duration = end - (last.pts or 0)
+    yield last
     stated = _stated_end(stream, time_base, _fragmented(container))
     if stated - end * time_base > CUT_OFF and lost is None:
         raise InputError(

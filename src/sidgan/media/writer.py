@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Self, cast
+from typing import Any, Self, cast
 
 import av
 import cv2
@@ -257,7 +257,9 @@ class _Output:
         self._path, self._container = path, container
         self.beside: list[SoundTrack | Subtitles] = []
         self._must_flush = False  # whether the encoder was given a frame
-        self._end, self._shift = start, start - time
+        self._start, self._end, self._shift = start, start, start - time
+        self._last: Packet[Any] | None = None  # the last packet so far, not muxed yet
+        self._first_decoded = 0  # decoding time of the first packet, ticks
         self._pictures = PictureStream(container, look, rate, encoding, self._shift)
         self.stream = self._pictures.stream
 
@@ -268,7 +270,8 @@ class _Output:
         shown, self._must_flush = time + self._shift, True
         self._end = shown + duration
         with writing(self._path):
-            self._container.mux(self._pictures.encode(picture, time, duration))
+            packets = self._pictures.encode(picture, time, duration)
+        self._mux(packets)
         for track in self.beside:
             track.mux_until(shown)
 
@@ -288,8 +291,7 @@ class _Output:
                 packet = Packet(piece.data)
                 packet.stream, packet.time_base, packet.is_keyframe = self.stream, tick, piece.key
                 packet.pts, packet.dts, packet.duration = piece.shown, time, piece.duration
-                with writing(self._path):
-                    self._container.mux(packet)
+                self._mux([packet])
                 self._end = max(self._end, (piece.shown + piece.duration) * tick)
                 for track in self.beside:
                     track.mux_until(time * tick)
@@ -298,9 +300,33 @@ class _Output:
     def finish(self) -> None:
         if self._must_flush:
             with writing(self._path):
-                self._container.mux(self._pictures.flush())
+                packets = self._pictures.flush()
+            self._mux(packets)
+        if self._last is not None:
+            if ending(self._path) != ".mkv":
+                self._last.duration = self._rest(self._last)
+            with writing(self._path):
+                self._container.mux(self._last)
         for track in self.beside:
             track.finish(self._end)
+
+    def _mux(self, packets: Sequence[Packet[Any]]) -> None:
+        """Mux all packets but the last one, which is kept back until it is known to be the last of all."""
+        for packet in packets:
+            if self._last is None:
+                self._first_decoded = packet.dts or 0
+            else:
+                with writing(self._path):
+                    self._container.mux(self._last)
+            self._last = packet
+
+    def _rest(self, last: Packet[Any]) -> int:
+        """The duration, in ticks, of the last packet in decoding order, so that all add up to that of the video.
+
+        MP4 stores the differences of decoding times. With B-frames, the last packet decoded is not the last one shown,
+        whose duration would be lost.
+        """
+        return round((self._end - self._start) / last.time_base) - ((last.dts or 0) - self._first_decoded)
 
 
 @contextmanager
