@@ -40,6 +40,14 @@ def test_a_line_overrides_the_options(tmp_path: Path) -> None:
     )  # fmt: skip
 
 
+def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (job,) = read(listed(tmp_path, "video,voice,out,speakers\n~/a.mp4,b~.wav,~/c.mp4,1=~/d.wav;2=e.wav\n"),
+                  replace(LIKE, faces="largest"))  # fmt: skip
+    assert (job.video, job.voice, job.out) == (tmp_path / "a.mp4", Path("b~.wav"), tmp_path / "c.mp4")
+    assert job.speakers == {1: tmp_path / "d.wav", 2: Path("e.wav")}
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -58,6 +66,7 @@ def test_a_line_overrides_the_options(tmp_path: Path) -> None:
         ("video;voice;out\na;b;c\n", "separated by semicolons; save it with commas"),
         ("video\tvoice\tout\na\tb\tc\n", "separated by tabs; save it with commas"),
         ("video,voice,out,voice\na,b,c,d\n", "two columns 'voice'"),
+        ("video,voice,out\na,b\0,c\n", "line 2 holds a null character"),
         ("video,voice,out\n", "holds no job"),
         ("", "no column video"),
     ],

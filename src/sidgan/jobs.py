@@ -45,7 +45,7 @@ def speakers_of(texts: Sequence[str]) -> dict[int, Path]:
             raise ConfigError(f"speaker {part}: give a person's number and an audio file, such as 2=anna.wav")
         if int(number) in speakers:
             raise ConfigError(f"speaker {part}: person {int(number)} has a voice already")
-        speakers[int(number)] = Path(file)
+        speakers[int(number)] = Path(os.path.expanduser(file))  # no shell expands ``~`` there
     return speakers
 
 
@@ -260,6 +260,8 @@ def _given(row: Mapping[str | None, Any]) -> dict[str, str]:
 
 
 def _job(where: str, given: Mapping[str, str], like: Job) -> Job:
+    if any("\0" in text for text in given.values()):
+        raise ConfigError(f"{where} holds a null character; save the list as CSV (UTF-8)")
     if "" in given:
         raise ConfigError(f"{where} has more values than there are columns; put what holds a comma into quotes")
     lacking = _lacking(given)
@@ -268,7 +270,7 @@ def _job(where: str, given: Mapping[str, str], like: Job) -> Job:
     values: dict[str, Any] = {one.name: getattr(like, one.name) for one in fields(Job)}
     for name, text in given.items():
         try:
-            values[name] = KINDS.get(name, str)(text)
+            values[name] = KINDS.get(name, str)(os.path.expanduser(text))
         except ConfigError as error:
             raise ConfigError(f"{where}: {name} cannot be '{text}' ({error})") from None
         except (ValueError, KeyError):

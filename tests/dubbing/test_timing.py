@@ -573,6 +573,21 @@ def test_a_video_whose_own_sound_is_over_before_the_voice_says_that_silence_foll
     assert len(media.read_audio(tmp_path / "out.mkv")) == pytest.approx(3200, abs=20)
 
 
+def test_of_a_voice_with_several_sound_tracks_the_first_one_is_used_and_told(
+    folder: Path, tmp_path: Path, generator: Generator
+) -> None:
+    both = tmp_path / "both.mkv"
+    with av.open(str(folder / "long.wav")) as source, av.open(str(both), "w") as file:
+        tracks = [file.add_stream_from_template(source.streams.audio[0]) for _ in range(2)]
+        for packet in source.demux(audio=0):
+            if packet.dts is not None:
+                packet.stream = tracks[0]
+                file.mux(packet)
+    report, _ = dubbed(folder, tmp_path / "out.mp4", generator, str(both))
+    line = "only the first sound track of both.mkv is used; it has 1 further sound track"
+    assert [note for note in report.notes if "sound track" in note] == [line]
+
+
 @pytest.mark.parametrize("channels", [np.zeros((1, 6400)), np.outer([1, -1], speech(0.4))])
 def test_a_voice_that_no_mouth_can_follow_is_told(
     folder: Path, tmp_path: Path, generator: Generator, channels: np.ndarray

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from sidgan import media
 from sidgan.dubbing.journal import Journal, Record, joined
 from sidgan.dubbing.plan import Plan
 from sidgan.dubbing.report import Clock, DubReport, Progress
@@ -32,7 +33,9 @@ def prove(expected: Expected, work: Journal, clock: Clock, show: Progress, file:
         raise SidganError(problem)
 
 
-def lost(clip: Clip, plan: Plan, settings: Settings, own_end: Fraction, subtitles: Iterable[str]) -> Iterator[str]:
+def lost(
+    clip: Clip, voices: Iterable[Path], plan: Plan, settings: Settings, own_end: Fraction, subtitles: Iterable[str]
+) -> Iterator[str]:
     """Notes on parts of the inputs that are missing from the output and on options without effect, one line each."""
     end, video, length = plan.timeline.voice, plan.seen.end, settings.length
     if length not in ("cut", "keep") and not plan.timeline.repeats:
@@ -53,6 +56,9 @@ def lost(clip: Clip, plan: Plan, settings: Settings, own_end: Fraction, subtitle
         else:
             yield f"{line}, in silence; use --length keep to keep its own sound there"
     yield from _silent(plan.voices)
+    for voice in dict.fromkeys(voices):
+        yield from (f"only the first sound track of {voice.name} is used; it has {more}"
+                    for more in media.unheard(voice))  # fmt: skip
     yield from (f"not copied from {clip.path.name}: {what}" for what in (*clip.besides, *subtitles))
 
 

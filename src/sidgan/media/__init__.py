@@ -21,7 +21,7 @@ from sidgan.media.sound import decode_audio, read_audio, stretch, write_wav
 from sidgan.media.source import metadata
 from sidgan.media.stated import Stated, stated
 from sidgan.media.stills import read_picture
-from sidgan.media.track import SoundSpan, require_sound, sound_span
+from sidgan.media.track import SoundSpan, require_sound, sound_span, unheard
 from sidgan.media.writer import Writer, write_clip, write_png
 
 __all__ = [
@@ -52,6 +52,7 @@ __all__ = [
     "stated",
     "stretch",
     "turned_down",
+    "unheard",
     "without_captions",
     "write_clip",
     "write_excerpt",

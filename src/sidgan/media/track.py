@@ -18,7 +18,7 @@ from av.packet import Packet
 from sidgan.errors import InputError
 from sidgan.media.files import writing
 from sidgan.media.sound import decoded_sound, samples_from, sounding, stated_end, time_of
-from sidgan.media.source import first_picture
+from sidgan.media.source import besides, first_picture
 from sidgan.types import Float
 
 #: Codecs that common players support in each container, and whose packets are therefore copied.
@@ -57,6 +57,16 @@ class Voice:
 def require_sound(path: Path) -> None:
     """Raise `InputError` if a file's sound cannot be used."""
     Voice.of(path)
+
+
+def unheard(path: Path) -> tuple[str, ...]:
+    """Names for users of what of a voice's file is not used, such as ``1 further sound track``.
+
+    Raises:
+        InputError: it has no sound.
+    """
+    with sounding(path) as (container, _):
+        return besides(container)
 
 
 @dataclass(frozen=True)
