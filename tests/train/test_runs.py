@@ -125,6 +125,8 @@ def test_a_run_that_was_begun_otherwise_says_what_differs(begin):
     begin(sync_config("syncnet", 100, None, []))
     with pytest.raises(CheckpointError, match=r"other settings \(batch was \d+ and is 7, steps was 100 and is 200\)"):
         begin(sync_config("syncnet", 200, None, ["batch=7"]))
+    with pytest.raises(CheckpointError, match=r"other settings \(model\.width was \d+ and is 24\)"):
+        begin(sync_config("syncnet", 100, None, ["model.width=24"]))
 
 
 HOLDING = """
