@@ -263,7 +263,7 @@ def pair_scores(net: SyncNet, data: PackedSet) -> dict[str, float]:
 
 def _hits(seen: Tensor, heard: Tensor) -> np.ndarray:
     """Whether the best lag is at most one frame, for each window with `MAX_LAG` neighbours on both sides."""
-    rows = torch.arange(MAX_LAG, len(seen) - MAX_LAG)
+    rows = torch.arange(MAX_LAG, max(MAX_LAG, len(seen) - MAX_LAG))
     if len(rows) == 0:
         return np.zeros(0, bool)
     lags = torch.stack([(seen[rows] * heard[rows + lag]).sum(1) for lag in range(-MAX_LAG, MAX_LAG + 1)], 1)
