@@ -16,7 +16,6 @@ from sidgan.threads import ready_for_dubs
 INSTALL = "pip install 'sidgan[serve]'"
 HOST = "127.0.0.1"
 ACCESS, LIMITS, WORKERS = "Address and users", "Limits", "Workers"  #: panels of the help
-Folder = Annotated[Path, typer.Option(help="folder for uploads, jobs and results; created if missing")]
 Model = Annotated[str, typer.Option(help=RUNNABLE, metavar="FILE", rich_help_panel=WORKERS)]
 Engine = Annotated[Kind, typer.Option(help=ENGINE, rich_help_panel=WORKERS)]
 Address = Annotated[str | None, typer.Option(
@@ -33,7 +32,8 @@ Memory = Annotated[float, typer.Option("--max-memory-mb", help="memory limit of 
 
 
 def serve(
-    folder: Folder = Path("sidgan-service"),
+    folder: Annotated[Path, typer.Option(
+        help="folder for uploads, jobs and results; created if missing")] = Path("sidgan-service"),
     host: Annotated[str, typer.Option(
         help="address to listen on; any address that other machines can reach needs --tokens",
         rich_help_panel=ACCESS)] = HOST,
@@ -86,7 +86,9 @@ def serve(
 
 
 def serve_worker(
-    folder: Folder = Path("sidgan-service"),
+    folder: Annotated[Path, typer.Option(
+        help="folder of the service; with --server, a folder of the worker's own, created if missing",
+    )] = Path("sidgan-service"),
     model: Model = "bundled",
     device: Annotated[str, typer.Option(help=DEVICE, rich_help_panel=WORKERS)] = "auto",
     engine: Engine = "torch",
