@@ -256,7 +256,7 @@ const startPreview = (kind) => act(previewStep, "preview", async () => {
   const job = failed(await watch($("#preview-working"), await ask("POST", "jobs", order(kind, { at: Number($("#moment").value) }))));
   const { "before.jpg": image, "before.mp4": video } = job.urls;
   const shown = image ? compareImages(image, job.urls["after.jpg"]) : compareVideos(video, job.urls["after.mp4"]);
-  $("#preview-result").replaceChildren(shown, make("p", { className: "hint", textContent: `This preview uses only this moment. The full dub uses the whole video and looks better. ${job.result.dubbed} of ${job.result.frames} frames are redrawn.` }));
+  $("#preview-result").replaceChildren(shown, make("p", { className: "hint", textContent: `This preview uses only this moment. The full dub uses the whole video, so it may look a little different. ${job.result.dubbed} of ${job.result.frames} frames are redrawn.` }));
   say("The preview is ready.");
 });
 $("#show-frame").addEventListener("click", startPreview("frame"));
@@ -288,7 +288,7 @@ async function showResult(job) {
     make("a", { className: "button primary", id: "download", href: `${job.urls["dubbed.mp4"]}?download=${encodeURIComponent(`${title}-dubbed.mp4`)}`, textContent: "Download the video" }),
     ...(report ? [make("a", { className: "button", href: report, target: "_blank", rel: "noopener", textContent: "Report" }),
       make("a", { className: "button", id: "download-report", href: `${report}?download=${encodeURIComponent(`${title}-report.html`)}`, textContent: "Download the report" })] : [])));
-  const notes = [`${result.dubbed} of ${result.frames} frames are redrawn${left ? `, ${left} are left as filmed${report ? "; the report says why" : ""}` : ""}.`, ...job.notes];
+  const notes = [`${result.dubbed} of ${result.frames} frames are redrawn${left ? `, ${left} ${left === 1 ? "is" : "are"} left as filmed${report ? "; the report says why" : ""}` : ""}.`, ...job.notes];
   box.append(make("ul", { className: "notes" }, ...notes.map((note) => make("li", { textContent: note }))));
   $("#dub-result").replaceChildren(box);
   refresh();
@@ -311,7 +311,7 @@ async function showJobs() {
     row.append(ENDED.includes(job.state) ? button("Remove", () => ask("DELETE", `jobs/${job.id}`)) : button("Cancel", () => ask("POST", `jobs/${job.id}/cancel`)));
     return row;
   }));
-  $("#kept").textContent = `Kept for ${state.me.limits.keep} hours. Only you can see them, in this browser${state.me.needs_token ? " or with your token" : ""}.`;
+  $("#kept").textContent = `Kept for ${state.me.limits.keep} ${state.me.limits.keep === 1 ? "hour" : "hours"}. Only you can see them, in this browser${state.me.needs_token ? " or with your token" : ""}.`;
 }
 
 // ------------------------------------------------------------------------------------------------------ the whole page
