@@ -55,7 +55,7 @@ def serve(
         help="largest frame of a video, million px", min=0.05, rich_help_panel=LIMITS)] = 8.3,
     max_jobs: Annotated[int, typer.Option(
         help="unfinished jobs that a user may have at a time", min=1, rich_help_panel=LIMITS)] = 20,
-    memory: Memory = 4000,
+    memory: Memory = 6000,
     keep: Keep = 24,
     model: Model = "bundled",
     device: Annotated[str, typer.Option(help=DEVICE, rich_help_panel=WORKERS)] = "auto",
@@ -92,7 +92,7 @@ def serve_worker(
     model: Model = "bundled",
     device: Annotated[str, typer.Option(help=DEVICE, rich_help_panel=WORKERS)] = "auto",
     engine: Engine = "torch",
-    memory: Memory = 4000,
+    memory: Memory = 6000,
     keep: Keep = 24,
     once: Annotated[bool, typer.Option("--once", help="exit when no job is waiting")] = False,
     queue: Address = None,

@@ -45,7 +45,7 @@ class Service:
     device: str = "auto"
     engine: str = "torch"
     workers: int = 1
-    memory: int = 4_000_000_000
+    memory: int = 6_000_000_000
     queue: str | None = None
     worker_secret: str | None = None
 
