@@ -100,9 +100,11 @@ def test_where_it_is_cut_makes_no_difference_to_a_sample(
         if alone:  # every segment by somebody who knows of no other
             batches = dubber.Drawing.batches
 
-            def fresh(self: Any, first: int, stop: int, batches: Any = batches) -> Iterator[list[tuple[Frame, Frame]]]:
+            def fresh(
+                self: Any, *given: Any, batches: Any = batches, **how: Any
+            ) -> Iterator[list[tuple[Frame, Frame]]]:
                 self._next = -1
-                yield from batches(self, first, stop)
+                yield from batches(self, *given, **how)
 
             monkeypatch.setattr(dubber.Drawing, "batches", fresh)
         report = dub(

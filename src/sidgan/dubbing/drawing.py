@@ -108,6 +108,7 @@ class Drawing:
         self._encoded: set[TrackedFace] = set()  # tracks whose reference is encoded and not yet freed
         self._next = -1  # the next frame to draw; -1: none, warm up first
         self._first = 0  # first frame of the range; those before it are warm-up
+        self._filmed = True  # whether frames as decoded are kept for the caller
         self.done = Done()
         self._look, self._steady = Looks(), Steady(steady)
 
@@ -116,15 +117,18 @@ class Drawing:
         """Name of the runtime of the network and its precision, for the report."""
         return self._engine.used
 
-    def batches(self, first: int, stop: int) -> Generator[list[tuple[Frame, Frame]]]:
+    def batches(self, first: int, stop: int, *, filmed: bool = True) -> Generator[list[tuple[Frame, Frame]]]:
         """Frames ``first`` to ``stop - 1`` of the output in order, a batch at a time: (as decoded, as to be encoded).
 
         Close the generator (`contextlib.closing`) if not all batches are consumed.
+
+        Args:
+            filmed: keep frames as decoded; otherwise the frame to be encoded stands in both places, which saves memory.
         """
         if first != self._next:
             self._seek(max(0, first + 1 - LOOK_BACK))
         begin, self._next = self._next, -1  # if the generator is closed early, the next range needs a warm-up
-        self._first, self.done = first, Done()
+        self._first, self._filmed, self.done = first, filmed, Done()
         with (
             ahead(self._batches(stop - begin)) as batches,
             closing(meanwhile(self._blend, map(self._draw, batches))) as blended,
@@ -215,8 +219,9 @@ class Drawing:
     def _blend(self, drawn: Drawn) -> list[tuple[Frame, Frame]]:
         """Paste a batch's drawn faces: its frames in order, as decoded and as edited, without those of the warm-up."""
         faces = {person: iter(images) for person, images in drawn.faces.items()}
-        frames = []
-        for frame, jobs in drawn.batch.frames:
+        frames, waiting = [], drawn.batch.frames
+        while waiting:  # each is freed as soon as it is blended
+            frame, jobs = waiting.pop(0)
             edited = frame
             if jobs:
                 with self._clock.stage("blend"):
@@ -224,7 +229,7 @@ class Drawing:
                     for job in jobs:
                         self._paste(edited, job, next(faces[job.person]))
             if frame.index >= self._first:
-                frames.append((frame, edited))
+                frames.append((frame if self._filmed else edited, edited))
         for person in drawn.gone:
             self._look.forget(person)
             self._steady.forget(person)

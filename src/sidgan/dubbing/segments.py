@@ -77,15 +77,18 @@ def make(part: Part, drawing: Drawing, scheme: Scheme, clock: Clock, on_frame: O
     digests, path = list[int](), scheme.folder / f"{part.segment:05}.segment"
 
     def encode(frames: list[tuple[Frame, Frame]]) -> list[tuple[Frame, Frame]]:
+        """Encode a batch, and return it if it is to be shown; else each frame is freed as soon as it is encoded."""
+        shown = frames.copy() if on_frame is not None else []
         with clock.stage("write"):
-            for _, after in frames:
+            while frames:
+                _, after = frames.pop(0)
                 writer.write(after)
                 digests.extend([media.digest(after)] * scheme.encoding.lossless)
-        return frames
+        return shown
 
     with ExitStack() as stack:
         writer = stack.enter_context(media.SegmentWriter(path, scheme.clip, scheme.encoding, scheme.suffix))
-        drawn = stack.enter_context(closing(drawing.batches(part.first, part.stop)))
+        drawn = stack.enter_context(closing(drawing.batches(part.first, part.stop, filmed=on_frame is not None)))
         for frames in stack.enter_context(closing(meanwhile(encode, drawn))):
             if on_frame is not None:
                 for before, after in frames:
