@@ -176,6 +176,15 @@ def test_a_mouth_that_moves_against_its_sound_is_not_kept(judge):
     assert judge(True).refusal(seen(33.0, gap=-0.5), seen(30.0, gap=-1.0)) is None, "it was worse before"
 
 
+def test_frames_that_are_neighbours_count_as_one(blob):
+    """A gap that swings over 40 frames tells little about its mean, unless these frames lie far from each other."""
+    before = seen(30.0, frames=120)
+    swinging = dataclasses.replace(seen(33.0, frames=120), gap=0.7 * np.sin(np.arange(120) * np.pi / 20) - 0.2)
+    held = split(material(blob, 60))[1]
+    assert Judge(held, True, 1.0).refusal(swinging, before) is None
+    assert Judge(held, True, 10.0).refusal(swinging, before)
+
+
 def test_without_own_sound_a_mouth_must_not_go_deaf(judge):
     before = seen(30.0)
     assert judge(False).refusal(seen(31.0, gap=-2.0, answer=6.0), before) is None
@@ -386,11 +395,30 @@ def test_the_best_look_is_used_and_not_the_last(blob, monkeypatch):
     result = run._adapt_one(base, material(blob, 60), 1.0, **how)
     assert result.generator is good
     assert (result.report.after, result.report.best_at, result.report.kept) == (32.0, 0.5, True)
+    figures[id(bad)] = seen(33.0, gap=-0.5)
+    assert run._adapt_one(base, material(blob, 60), 1.0, **how).generator is good, "the other moves against its sound"
     figures[id(good)] = figures[id(bad)] = seen(29.0)
     result = run._adapt_one(base, material(blob, 60), 1.0, **how)
     assert result.generator is base
     assert not result.report.kept
     assert "is left unchanged" in result.report.line()
+
+
+def test_the_time_of_a_run_is_divided_among_faces(blob, monkeypatch):
+    faces = [material(blob, 150), material(blob, 50), material(blob, 30)]
+    given, told = [], []
+
+    def pretend(base, one, minutes, config, *, progress, **how):
+        given.append((len(one), minutes))
+        progress(0.5, "half")
+        progress(1.0, "done")
+
+    monkeypatch.setattr(run, "_load_base", lambda *_: (small(), None, None))
+    monkeypatch.setattr(run, "read_material", lambda *_, **__: faces)
+    monkeypatch.setattr(run, "_adapt_one", pretend)
+    run.adapt_faces("two.mp4", minutes=8.0, faces="all", progress=lambda share, text: told.append(share))
+    assert given == [(150, 6.0), (50, 2.0)], "the third is seen too briefly"
+    assert told == [0.375, 0.75, 0.875, 1.0]
 
 
 # -------------------------------------------------------------------------------------------------------- changes

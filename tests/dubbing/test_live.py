@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from sidgan import Dubber, audio, media
-from sidgan.dubbing.live import LOOK_AHEAD, STEP
+from sidgan.dubbing.live import LOOK_AHEAD, STEP, hearing, watching
 from sidgan.dubbing.live.album import CHOSEN_AT, Album
 from sidgan.dubbing.live.hearing import REMEMBERED as HEARD
 from sidgan.dubbing.live.hearing import Hearing
@@ -190,6 +190,22 @@ def test_a_new_shot_is_a_new_face_and_nothing_of_the_old_one(
     assert all(changed(first + other, cut))
     alone = list(dubber.stream(other, sound(4)[int(1.6 * audio.SAMPLE_RATE) :], silence="draw"))
     assert np.abs(cut[-1].astype(int) - alone[-1]).max() <= 3
+
+
+def test_sound_that_is_forgotten_moves_no_mouth_later(
+    dubber: Dubber, pictures: list[Byte], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remembering = list(dubber.stream(pictures[:40], sound(3), silence="draw"))
+    monkeypatch.setattr(hearing, "REMEMBERED", 2 * audio.STEPS_PER_SECOND)  # of 2.6 s that are heard in the end
+    assert not any(changed(remembering, dubber.stream(pictures[:40], sound(3), silence="draw")))
+
+
+def test_a_face_is_as_opaque_as_it_is_trusted(
+    dubber: Dubber, pictures: list[Byte], whole: list[Byte], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "fades", lambda person, cuts, count: np.full(len(person.track), 0.25))
+    first, faint = pictures[0].astype(int), next(dubber.stream(pictures, sound(2)))
+    assert np.abs(faint - first).mean() == pytest.approx(0.25 * np.abs(whole[0] - first).mean(), rel=0.2)
 
 
 class Sketchbook:

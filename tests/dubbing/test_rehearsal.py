@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sidgan import media
+from sidgan import audio, media
 from sidgan.dubbing.analysis import Analysis, analyse, rehearsal
 from sidgan.dubbing.analysis.rehearsal import rehearse
+from sidgan.dubbing.redrawing import Job
+from sidgan.dubbing.voice import listen
 from sidgan.errors import InputError
+from sidgan.geometry import mouth_opening
 from sidgan.people import References, TrackedFace
 from sidgan.synth import LINES, Person, Scene
+from sidgan.types import FaceTrack
 
 FRAMES, SPOILT, SIDE = 120, 40, 64
 
@@ -86,27 +91,58 @@ def test_what_is_covered_is_not_tried_with(seen: Analysis) -> None:
     assert len(rehearsal.Rehearsal(person, Copying())._takes) == rehearsal.TAKES  # type: ignore[arg-type]
 
 
-def test_a_mouth_that_does_not_move_counts_less(film: Path, seen: Analysis, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drawn as it was filmed, or always with the mouth of one picture: only this costs more where motion counts."""
+@pytest.mark.parametrize("weight", ["LIPS", "MOTION"])
+def test_a_mouth_that_does_not_move_counts_less(
+    film: Path, seen: Analysis, monkeypatch: pytest.MonkeyPatch, weight: str
+) -> None:
+    """Drawn as it was filmed, or always with the mouth of one picture: only this costs more where lips or motion count.
+    """
 
     class Perfect(Copying):
         def run(self, *given: Any) -> np.ndarray:
             return np.stack([picture.image for picture in tried._filmed])
 
-    def scores(motion: float) -> list[float]:
-        monkeypatch.setattr(rehearsal, "MOTION", motion)
+    def scores(counts: float) -> list[float]:
+        monkeypatch.setattr(rehearsal, weight, counts)
         found = []
         for tried._engine in (Perfect(), Copying()):  # type: ignore[assignment]
             found.append(tried._score([tried._filmed[0]] * 2, np.zeros((rehearsal.TAKES, 1, 80, 28))))  # type: ignore
         return found
 
-    tried = rehearsal.Rehearsal(person_of(seen), Copying())  # type: ignore[arg-type]
-    for frame in media.read_frames(media.probe(film)):
-        if frame.index in tried.wanted:
-            tried.see(frame)
-    (perfect, still), (moving, mumbling) = scores(0.0), scores(1.0)
-    assert moving == perfect > 50
+    tried = seen_by(rehearsal.Rehearsal(person_of(seen), Copying()), film)  # type: ignore[arg-type]
+    (perfect, still), (moving, mumbling) = scores(0.0), scores(1.0 if weight == "MOTION" else 75.0)
+    assert moving == pytest.approx(perfect)
+    assert perfect > 40
     assert mumbling < still - 0.1
+
+
+def test_each_frame_is_tried_with_its_own_sound_and_closed_lips_come_first(
+    film: Path, seen: Analysis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, late = person_of(seen).track, 50
+    later = {name: getattr(whole, name)[late:] for name in ("visible", "landmarks", "matrices", "scores", "pose")}
+    person, mel = TrackedFace(FaceTrack(late, **later)), listen(film).mel
+    tried = []
+
+    def filmed(engine: Any, jobs: Sequence[Job], reference: Any, shown: np.ndarray) -> np.ndarray:
+        tried.append(shown)
+        times = [seen.times[person.track.first + job.row] for job in jobs]
+        assert np.array_equal([job.mel for job in jobs], audio.mel_windows(mel, times))
+        return np.stack([job.crop for job in jobs])
+
+    monkeypatch.setattr(rehearsal, "redraw", filmed)
+    assert seen_by(rehearsal.Rehearsal(person, Copying()), film).choice(seen.times, mel)  # type: ignore[arg-type]
+    assert len(tried) > 2
+    for closed, wide in tried:
+        assert mouth_opening(closed[None]) < mouth_opening(wide[None])
+
+
+def seen_by(trial: rehearsal.Rehearsal, film: Path) -> rehearsal.Rehearsal:
+    """The trial, after it has seen the frames that it wants."""
+    for frame in media.read_frames(media.probe(film)):
+        if frame.index in trial.wanted:
+            trial.see(frame)
+    return trial
 
 
 def test_the_choice_is_kept_with_what_else_was_found(film: Path, seen: Analysis, tmp_path: Path) -> None:

@@ -21,11 +21,11 @@ from marked import network, sidgan
 from sidgan import audio, dubbing, geometry, jobs, media
 from sidgan.adaptation.material import read_material
 from sidgan.dubbing import dub, plan
-from sidgan.dubbing.analysis import Seen, census, choice, first_pass, looking, portraits, trust
+from sidgan.dubbing.analysis import Seen, census, choice, first_pass, looking, portraits, speaking, trust
 from sidgan.dubbing.analysis import glimpses as glimpsing
 from sidgan.dubbing.analysis.choice import number_of, pictured
 from sidgan.dubbing.analysis.glimpses import Glimpses
-from sidgan.dubbing.analysis.speaking import who_speaks
+from sidgan.dubbing.analysis.speaking import scores_of, who_speaks
 from sidgan.dubbing.silence import Silence, hushed, silent
 from sidgan.dubbing.voice import listen, voices
 from sidgan.errors import ConfigError, InputError, NoFaceError, OutputError, SidganError
@@ -470,6 +470,20 @@ def face() -> tuple[TrackedFace, list[np.ndarray]]:
     return person, crops
 
 
+def test_a_mouth_is_compared_with_the_sound_of_its_own_time(face: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(speaking, "_cosines", lambda *_: {})
+    early, rng = face[0], np.random.default_rng(0)
+    late = TrackedFace(dataclasses.replace(early.track, first=50))
+    times = [Fraction(i, 25) for i in range(110)]
+    before, own = (audio.log_mel(rng.normal(0, 0.1, n * 640).astype(np.float32))[:, : n * 16 // 5] for n in (50, 60))
+
+    def score(person: TrackedFace, mel: Any) -> dict[TrackedFace, float]:
+        return scores_of([person], mel, times, None)  # type: ignore[arg-type]
+
+    assert score(late, np.concatenate([before, own], 1))[late] == score(early, own)[early]
+    assert score(late, before) == {}  # nothing is heard while the face is seen
+
+
 @pytest.mark.parametrize(("colour", "name"), [((30, 30, 34), "microphone"), ((120, 80, 60), "hand")])
 def test_what_covers_the_chin_lowers_the_confidence(face: Any, colour: tuple[int, ...], name: str) -> None:
     person, crops = face
@@ -561,6 +575,9 @@ def test_a_doubted_stretch_is_left_alone_and_faded(face: Any) -> None:
     assert weights[:16].min() == weights[34:].min() == 1
     assert plan.fades(TrackedFace(face[0].track), (60,), 90)[-1] == 1  # nothing fades at a cut
     assert plan.fades(TrackedFace(face[0].track), (), 90)[-1] == 0.25
+    later = TrackedFace(dataclasses.replace(face[0].track, first=30))
+    assert plan.fades(later, (30,), 90)[0] == 1
+    assert plan.fades(later, (), 90)[0] == 0.25
 
 
 def test_short_losses_are_bridged_where_the_face_stays_near(face: Any) -> None:
