@@ -10,9 +10,10 @@ import torch
 from typer.testing import CliRunner
 
 import sidgan
-from sidgan import adaptation, checkpoint, faces, media
+from sidgan import adaptation, audio, checkpoint, faces, media
 from sidgan.adaptation import AdaptConfig, adapt, adapt_faces, material, networks
 from sidgan.adaptation.material import read_material
+from sidgan.adaptation.sound import Sound
 from sidgan.cli import app
 from sidgan.config import GeneratorConfig, from_dict, read_toml
 from sidgan.errors import ConfigError, InputError, OutputError
@@ -175,6 +176,17 @@ def test_material_follows_the_clock_and_the_sound(folder):
     assert clip.images.shape[1:] == (3, 64, 64)
     assert float(clip.mels.max()) > 0
     assert found.frames == len(clip)
+
+
+@pytest.mark.parametrize("shift", [4, -3])
+def test_sound_is_moved_to_its_picture(folder, monkeypatch, shift):
+    """By what was found in `test_a_shifted_sound_is_moved_back`."""
+    monkeypatch.setattr(material, "judge_sounds", lambda faces, samples: [Sound("shifted", shift)] * len(faces))
+    (found,) = read_material(folder / "short.mp4", 64)
+    (clip,) = found.clips
+    mel = audio.log_mel(media.read_audio(folder / "short.mp4"))
+    meant = audio.mel_windows(mel, [Fraction(i - shift, 25) for i in range(len(clip))])
+    assert np.allclose(clip.mels, meant, atol=0.01)
 
 
 def test_long_material_is_shortened_to_fit(folder, monkeypatch):

@@ -143,6 +143,14 @@ def test_the_output_speaks_with_the_new_voice_and_says_that_it_was_altered(dubbe
         assert "altered by sidgan" in file.metadata["comment"]
 
 
+def test_smoothing_can_be_turned_off(folder: Path, dubbed: Any, generator: Generator, tmp_path: Path) -> None:
+    sharp: list[Frame] = []
+    dub(folder / "film.mp4", folder / "voice.wav", tmp_path / "out.mp4", generator=generator, device="cpu", steady=0.0,
+        on_frame=lambda _, after: sharp.append(after))  # fmt: skip
+    same = [media.digest(after) == media.digest(one) for (_, after), one in zip(dubbed[2], sharp, strict=True)]
+    assert same == [True] + [False] * (FACES - 1) + [True] * EMPTY  # there is nothing before the first
+
+
 def test_only_the_hidden_box_changes(dubbed: Any, tracks: list[FaceTrack]) -> None:
     _, _, pairs = dubbed
     for before, after in pairs[:FACES]:

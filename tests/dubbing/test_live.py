@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from sidgan.dubbing.live.hearing import REMEMBERED as HEARD
 from sidgan.dubbing.live.hearing import Hearing
 from sidgan.dubbing.live.live import Live
 from sidgan.dubbing.live.pictures import editable, framed, shown
-from sidgan.dubbing.live.watching import REMEMBERED
+from sidgan.dubbing.live.watching import REMEMBERED, Watch
 from sidgan.dubbing.settings import Settings
 from sidgan.engine import Engine
 from sidgan.errors import ConfigError, InputError
@@ -243,6 +244,39 @@ def test_everybody_or_the_most_prominent(dubber: Dubber, pictures: list[Byte], o
         last = list(dubber.stream(both, sound(2), faces=faces))[-6]
         old = both[-6]
         assert [bool((old[:, part] != last[:, part]).any()) for part in (slice(240), slice(240, 480))] == parts
+
+
+def test_who_was_chosen_stays_chosen(
+    pictures: list[Byte], other: list[Byte], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch = Watch(everybody=False)
+    for index, pair in enumerate(zip(pictures[:12], other, strict=False)):
+        watch.add(framed(np.hstack(pair), index, Fraction(RATE), None))
+
+    def chosen() -> int:
+        watch.look(0, 12, Fraction(RATE))
+        ((known, _, _),) = watch.usable(5)
+        return round(float(known.person.track.landmarks[0, 30, 0]))
+
+    first = chosen()
+    assert first < 240, "the larger one"
+    monkeypatch.setattr("sidgan.faces.tracker.prominence", lambda track: float(track.landmarks[0, 30, 0]))
+    assert chosen() == first
+
+
+@pytest.mark.parametrize(("silence", "moves"), [("close", 1.0), ("keep", 0.0), ("draw", 1.0)])
+def test_pauses_of_a_stream_are_treated_as_settings_say(silence: Any, moves: float) -> None:
+    pause = np.zeros(2 * audio.SAMPLE_RATE, np.float32)
+    hearing = Hearing([sound(1.5), pause, sound(1.5)], audio.SAMPLE_RATE, silence)
+    hearing.listen(Fraction(5))
+    voice, _ = hearing.voice()
+    assert voice.moves(Fraction(5, 2), 1.0) == moves
+    assert voice.moves(Fraction(5, 2), 0.0) == (1.0 if silence == "draw" else 0.0)
+
+
+def test_smoothing_can_be_turned_off(dubber: Dubber, pictures: list[Byte], whole: list[Byte]) -> None:
+    sharp = list(islice(dubber.stream(pictures, sound(2), steady=0.0), STEP))
+    assert changed(whole[:STEP], sharp) == [False] + [True] * (STEP - 1)  # there is nothing before the first
 
 
 def test_memory_does_not_grow(generator: Generator, pictures: list[Byte]) -> None:

@@ -284,6 +284,13 @@ def test_who_is_not_in_a_shot_is_not_redrawn_there(folder: Path, known: Known) -
     assert [(shot.person, shot.dubbed) for shot in shots] == [(number_at(known, "left"), TWO), (None, 0)]
 
 
+def test_a_shot_that_is_shown_again_is_listed_again(folder: Path) -> None:
+    once = planned(folder, "b.wav")
+    seen = dataclasses.replace(once.seen, cuts=())
+    twice = dataclasses.replace(once, seen=seen, timeline=Timeline(seen.times, seen.end, 2 * seen.end, "loop"))
+    assert {(shot.first, shot.last) for shot in twice.shots()} == {(0, 79), (80, 159)}
+
+
 def number_at(known: Known, side: str) -> int:
     """The number of the person who is on this side of the first shot."""
     middles = {n: p.track.landmarks[0, :, 0].mean() for p, n in known[0].numbers.items() if p.track.first == 0}
