@@ -111,8 +111,7 @@ def test_a_mouth_that_does_not_move_counts_less(
 
     tried = seen_by(rehearsal.Rehearsal(person_of(seen), Copying()), film)  # type: ignore[arg-type]
     (perfect, still), (moving, mumbling) = scores(0.0), scores(1.0 if weight == "MOTION" else 75.0)
-    assert moving == pytest.approx(perfect)
-    assert perfect > 40
+    assert moving == perfect > 50
     assert mumbling < still - 0.1
 
 
