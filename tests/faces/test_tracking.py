@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
 
@@ -47,6 +48,15 @@ def test_a_fine_search_finds_small_faces_beside_large_ones_and_each_once(alone: 
     counts = [[len(search(picture.mean(-1).astype(np.uint8), fine)) for fine in (False, True)]
               for picture in (alone, together)]  # fmt: skip
     assert counts == [[1, 1], [1, 2]]
+
+
+def test_threads_do_not_disturb_each_other(alone: Byte) -> None:
+    luma = alone.mean(-1).astype(np.uint8)
+    box = search(luma)[0].box
+    boxes = [(box[0] + shift, box[1], box[2] + shift, box[3]) for shift in range(6)]
+    apart = [faces.confirm(luma, box) for box in boxes]
+    with ThreadPoolExecutor(2) as threads:
+        assert list(threads.map(lambda k: faces.confirm(luma, boxes[k % 6]), range(300))) == apart * 50
 
 
 def test_small_faces_are_followed_from_the_first_picture_of_a_shot(

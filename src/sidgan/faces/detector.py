@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import cv2
@@ -38,9 +39,20 @@ class Hog:
         return confirm(luma, box)
 
 
-@lru_cache(maxsize=1)
-def _detector() -> Any:
-    return dlib.get_frontal_face_detector()
+_free: list[Any] = []  #: loaded detectors that no thread is using
+
+
+@contextmanager
+def _detector() -> Iterator[Any]:
+    """The detector, for one thread at a time: it keeps the image it searches, and releases the GIL meanwhile."""
+    try:
+        own = _free.pop()
+    except IndexError:
+        own = dlib.get_frontal_face_detector()
+    try:
+        yield own
+    finally:
+        _free.append(own)
 
 
 def detect(luma: Byte, short_side: int) -> list[tuple[Box, float]]:
@@ -51,7 +63,8 @@ def detect(luma: Byte, short_side: int) -> list[tuple[Box, float]]:
     scale = short_side / min(luma.shape)
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     small = cv2.resize(luma, None, fx=scale, fy=scale, interpolation=how) if scale != 1 else luma
-    found, scores, _ = _detector().run(small, 0, MIN_SCORE)
+    with _detector() as hog:
+        found, scores, _ = hog.run(small, 0, MIN_SCORE)
     boxes = [tuple(v / scale for v in (r.left(), r.top(), r.right() + 1, r.bottom() + 1)) for r in found]
     return [(box, float(score)) for box, score in zip(boxes, scores, strict=True)]
 
@@ -91,7 +104,8 @@ def confirm(luma: Byte, box: Box) -> float | None:
     scale = WINDOW_FACE / (x1 - x0)
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     window = cv2.resize(luma[top:bottom, left:right], None, fx=scale, fy=scale, interpolation=how)
-    found, scores, _ = _detector().run(window, 0, MIN_SCORE)
+    with _detector() as hog:
+        found, scores, _ = hog.run(window, 0, MIN_SCORE)
     near = []
     for rect, score in zip(found, scores, strict=True):
         hit = (rect.left() / scale + left, rect.top() / scale + top, rect.right() / scale + left,
