@@ -5,6 +5,7 @@ import functools
 import json
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import onnx
@@ -91,6 +92,29 @@ def test_every_engine_draws_what_torch_draws(net, kind, mean, most):
         assert np.array_equal(engine.run(scribbled, masks, mels, reference, placed), drawn)
     assert engine.used.startswith(kind)
     assert "differs" not in engine.used
+
+
+@pytest.mark.parametrize("kind", ["torch", "onnx", "openvino"])
+def test_threads_may_share_an_engine(net, kind):
+    engine = Engine(net, "cpu", batch=2, kind=kind)
+    faces, masks, mels, placed, pictures = material(32)
+    reference = engine.encode_reference(pictures)
+
+    def drawn(k):
+        part = slice(k % 4, k % 4 + 2)
+        return engine.run(faces[part], masks[part], mels[part], reference, placed[part]).tobytes()
+
+    alone = [drawn(k) for k in range(4)]
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(drawn, range(100))) == alone * 25
+
+
+def test_threads_may_set_up_an_engine(net):
+    engine, pictures = Engine(net, "cpu", batch=3, kind="onnx"), material(32)[-1]
+    with ThreadPoolExecutor(3) as threads:
+        found = list(threads.map(lambda _: engine.encode_reference(pictures)[0].numpy().tobytes(), range(3)))
+    assert len(set(found)) == 1
+    assert engine.used == "onnx fp32"
 
 
 def test_openvino_draws_the_bundled_weights_at_their_finest():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from threading import Lock
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from sidgan.nn.generator import PICTURE
 from sidgan.types import Byte, Float
 
 LARGEST = 512  #: px; the output of a copying generator is not enlarged beyond the paper's resolution
+_setting_up = Lock()  #: held while an engine is set up, for which torch patches classes of the whole process
 
 
 class Engine:
@@ -124,9 +126,12 @@ class Engine:
 
     def _painter(self, references: int) -> Painter:
         key = self.size, references
-        if key not in self._painters:
-            self._painters[key] = painter(self.kind, self._generator, self.device, self.batch, self.size, references)
-        return self._painters[key]
+        with _setting_up:
+            if key not in self._painters:
+                self._painters[key] = painter(
+                    self.kind, self._generator, self.device, self.batch, self.size, references
+                )
+            return self._painters[key]
 
 
 def sides(config: GeneratorConfig) -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -74,10 +75,11 @@ def openvino_painter(graph: Graph, generator: Generator | None) -> GraphPainter:
         "INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": torch.get_num_threads(),
         "PERFORMANCE_HINT": "LATENCY",
     })  # fmt: skip
-    request = compiled.create_infer_request()
+    request, alone = compiled.create_infer_request(), Lock()
 
     def compute(given: Given) -> Float:
-        return request.infer(dict(given))[compiled.output(0)].copy()  # the request reuses its buffer for the next batch
+        with alone:  # the request reuses its buffer for the next batch, which may be of another thread
+            return request.infer(dict(given))[compiled.output(0)].copy()
 
     inputs = [one.get_any_name() for one in compiled.inputs]
     return GraphPainter(f"openvino {'bf16' if precision == 'bf16' else 'fp32'}", inputs, compute, generator)
