@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import inspect
+import json
 import typing
 from collections.abc import Callable
 from dataclasses import MISSING, fields
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from marked import network
 
@@ -77,6 +80,16 @@ def test_a_dubber_takes_what_the_call_takes() -> None:
     assert [Settings(face=given).face for given in ("2", "anna.jpg")] == [2, Path("anna.jpg")]  # type: ignore[arg-type]
     assert Settings(background="music.wav").background == Path("music.wav")  # type: ignore[arg-type]
     assert Settings(background="original").background == "original"
+
+
+def test_numbers_may_be_those_of_numpy() -> None:
+    given: dict[str, Any] = {"crf": np.int64(20), "steady": np.float32(0.5), "emphasis": Fraction(1, 2)}
+    settings = Settings(**given)
+    json.dumps(settings.noted())
+    assert settings == Settings(crf=20, steady=0.5, emphasis=0.5)
+    person: Any = np.int64(2)
+    assert repr(Settings(face=person).face) == "2"
+    assert [repr(number) for number in Settings(speakers={person: Path("a.wav")}).speakers] == ["2"]
 
 
 def test_what_the_package_offers_takes_files_as_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

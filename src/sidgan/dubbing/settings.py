@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from numbers import Integral
+from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -26,9 +28,11 @@ NOTED_OTHERWISE = frozenset({"face", "speakers", "background", "engine", "device
 
 def face_of(given: int | str | Path | None) -> int | Path | None:
     """Parse the option ``face``: the number of a person, or a photo of them."""
-    if given is None or isinstance(given, int):
-        return given
-    return int(given) if isinstance(given, str) and given.isdecimal() else Path(given)
+    if given is None:
+        return None
+    if isinstance(given, str | PathLike):
+        return int(given) if isinstance(given, str) and given.isdecimal() else Path(given)
+    return int(given)
 
 
 def background_of(given: str | Path | None) -> Background | None:
@@ -61,6 +65,8 @@ class Settings:
 
     def __post_init__(self) -> None:
         require_types({one.name: getattr(self, one.name) for one in fields(Settings)}, Settings)
+        for name, kind in (("crf", int), ("steady", float), ("emphasis", float)):  # the journal cannot hold NumPy's
+            object.__setattr__(self, name, kind(getattr(self, name)))
         object.__setattr__(self, "face", face_of(self.face))  # callers from Python may pass text
         object.__setattr__(self, "background", background_of(self.background))
         for name, known in (("faces", FACES), ("silence", SILENCES), ("length", LENGTHS), ("on_damage", DAMAGES)):
@@ -68,8 +74,9 @@ class Settings:
             require(value in known, f"{name} must be {', '.join(known[:-1])} or {known[-1]}, not {value!r}")
         for name, most in (("crf", 51), ("steady", 1), ("emphasis", 3)):
             require_between(self, 0, most, name)
-        require(all(isinstance(number, int) for number in self.speakers),
+        require(all(isinstance(number, Integral) for number in self.speakers),
                 "speakers go by the numbers of people, such as {1: 'anna.wav'}")  # fmt: skip
+        object.__setattr__(self, "speakers", {int(number): file for number, file in self.speakers.items()})
         require(
             self.face is None or not self.speakers,
             "give face or speakers, not both: each of them chooses who is redrawn",
