@@ -8,7 +8,7 @@ import inspect
 import os
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from numbers import Integral, Real
 from pathlib import Path
@@ -23,6 +23,7 @@ ACCEPTED: dict[Any, tuple[Any, str]] = {
     Path: (str | os.PathLike, "a path"), str: (str, "text"), bool: (bool, "True or False"),
     int: (Integral, "a whole number"), float: (Real, "a number"), types.NoneType: (types.NoneType, "None"),
     Mapping: (Mapping, "a mapping, such as {1: 'anna.wav'}"), Sequence: (Sequence, "a list"),
+    Iterable: (Iterable, "an iterable"),
     collections.abc.Callable: (collections.abc.Callable, "a function"),
     Literal: (str, "text"),  # its values are checked by the settings themselves
 }  # fmt: skip

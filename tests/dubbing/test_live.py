@@ -357,7 +357,7 @@ def test_what_is_no_picture_and_no_sound_is_told(dubber: Dubber, change: dict[st
 
 
 @pytest.mark.parametrize(
-    "change", [{"rate": 0}, {"audio_rate": 0}, {"faces": "speaking"}, {"face": 2}, {"device": "meta"}]
+    "change", [{"rate": 0}, {"rate": 1e-6}, {"audio_rate": 0}, {"faces": "speaking"}, {"face": 2}, {"device": "meta"}]
 )
 def test_impossible_settings_are_told_before_a_picture_is_taken(dubber: Dubber, change: dict[str, Any]) -> None:
     def none() -> Iterator[Byte]:
@@ -366,3 +366,8 @@ def test_impossible_settings_are_told_before_a_picture_is_taken(dubber: Dubber, 
 
     with pytest.raises(ConfigError):
         dubber.stream(none(), sound(1), **change)
+
+
+def test_rates_of_any_type_of_number_are_taken(dubber: Dubber, pictures: list[Byte]) -> None:
+    rates: list[Any] = [np.float32(25), np.int64(25), Fraction(25)]
+    assert [len(list(dubber.stream(pictures[:2], sound(1), rate=rate))) for rate in rates] == [2, 2, 2]

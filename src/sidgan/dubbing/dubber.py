@@ -275,6 +275,7 @@ class Dubber:
             lost(clip, given.voices, written.plan, settings, written.own_end, written.left),
         )  # fmt: skip
 
+    @checked
     def stream(
         self, frames: Iterable[Byte], audio: Iterable[Float], *, rate: Fraction | float = 25, audio_rate: int = 16_000,
         **change: Any,
@@ -305,13 +306,14 @@ class Dubber:
             InputError: an item that is not a picture, or not sound.
         """
         settings = self._changed(change)
-        require(0 < rate <= 1000, f"rate must be above 0 and at most 1000 pictures a second, not {rate}")
+        require(0.001 <= rate <= 1000, f"rate must be 0.001 to 1000 pictures a second, not {rate}")
         require(
             settings.faces != "speaking" and settings.face is None and not settings.speakers,
             "a stream cannot choose people by faces='speaking', face or speakers; use faces 'largest' or 'all'",
         )
         hearing = Hearing(audio, audio_rate, settings.silence)
-        return Live(self.engine, settings, Fraction(rate).limit_denominator(100_000), hearing).dubbed(frames)
+        exact = Fraction(float(rate)).limit_denominator(100_000)
+        return Live(self.engine, settings, exact, hearing).dubbed(frames)
 
     def _changed(self, change: Mapping[str, Any]) -> Settings:
         """The settings of one dub: those of this object with some changed."""
