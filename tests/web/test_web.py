@@ -35,6 +35,7 @@ from marked import sidgan as command
 from sidgan import media
 from sidgan.config import to_dict
 from sidgan.errors import ConfigError, InputError
+from sidgan.web import log
 from sidgan.web import prober as probers
 from sidgan.web.app import create_app
 from sidgan.web.limits import Pace, RefusedError, Seats
@@ -670,3 +671,8 @@ def test_the_page_tells_the_day_of_what_is_not_of_today() -> None:
     today, before = told.stdout.split("|")
     assert re.fullmatch(r"\d+:\d\d\s[AP]M\s", today), told.stdout
     assert "9/9/01" in before
+
+
+def test_no_request_forges_lines_of_the_log_or_drives_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    log.say("GET /é\x1b[2J\nsidgan: all is well")
+    assert capsys.readouterr().err == "sidgan: GET /é\\x1b[2J\\nsidgan: all is well\n"
