@@ -403,6 +403,14 @@ def merge(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
+def by_full_name(tables: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The values of nested tables as ``table.name``, which is how ``--set`` takes settings."""
+    flat: dict[str, Any] = {}
+    for name, value in tables.items():
+        flat |= by_full_name(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return flat
+
+
 def override(values: Mapping[str, Any], assignments: list[str]) -> dict[str, Any]:
     """Apply ``--set a.b=value`` assignments; values are parsed as TOML, or taken as text if they are not TOML."""
     result = dict(values)

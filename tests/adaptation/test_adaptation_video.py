@@ -221,7 +221,11 @@ def test_shots_of_one_person_are_one_face(folder, tmp_path):
 
 def test_people_who_meet_are_two_however_alike(folder, monkeypatch):
     monkeypatch.setattr(cast, "SAME", 10.0)
-    assert [m.number for m in read_material(folder / "two.mp4", 64, "all")] == [1, 2]
+    shares = []
+    found = read_material(folder / "two.mp4", 64, "all", lambda part, _: shares.append(part))
+    assert [m.number for m in found] == [1, 2]
+    assert shares == sorted(shares), "the progress never goes back"
+    assert shares[-1] == 1
 
 
 def test_the_public_name_still_works():

@@ -647,29 +647,28 @@ def test_a_port_in_use_is_told(tmp_path: Path) -> None:
     assert "port" in said
 
 
+def printed(names: str, code: str, **environment: str) -> str:
+    """What JavaScript prints that uses these functions of the page's ``words.js``."""
+    words = Path(media.__file__).parents[1] / "web" / "static" / "words.js"
+    begin = f"""import {{ readFileSync }} from "node:fs";
+        const text = encodeURIComponent(readFileSync(process.argv[1], "utf8"));
+        const {{ {names} }} = await import("data:text/javascript," + text);"""
+    return subprocess.run(["node", "--input-type=module", "-e", begin + code, words], capture_output=True, text=True,
+                          check=True, env={**os.environ, **environment}).stdout  # fmt: skip
+
+
 @pytest.mark.skipif(shutil.which("node") is None, reason="no node")
 def test_the_page_tells_times_that_exist() -> None:
-    words = Path(media.__file__).parents[1] / "web" / "static" / "words.js"
-    code = """import { readFileSync } from "node:fs";
-        const text = encodeURIComponent(readFileSync(process.argv[1], "utf8"));
-        const { seconds } = await import("data:text/javascript," + text);
-        console.log([4, 7.25, 59.94, 59.96, 119.6, 125].map(seconds).join(" | "));"""
-    told = subprocess.run(["node", "--input-type=module", "-e", code, words], capture_output=True, text=True,
-                          check=True)  # fmt: skip
-    assert told.stdout == "4 s | 7.3 s | 59.9 s | 1:00 min | 2:00 min | 2:05 min\n"
+    told = printed("seconds", """console.log([4, 7.25, 59.94, 59.96, 119.6, 125].map(seconds).join(" | "));""")
+    assert told == "4 s | 7.3 s | 59.9 s | 1:00 min | 2:00 min | 2:05 min\n"
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="no node")
 def test_the_page_tells_the_day_of_what_is_not_of_today() -> None:
-    words = Path(media.__file__).parents[1] / "web" / "static" / "words.js"
-    code = """import { readFileSync } from "node:fs";
-        const text = encodeURIComponent(readFileSync(process.argv[1], "utf8"));
-        const { moment } = await import("data:text/javascript," + text);
-        console.log(moment(Date.now() / 1000), "|", moment(1e9));"""
-    told = subprocess.run(["node", "--input-type=module", "-e", code, words], capture_output=True, text=True,
-                          check=True, env={**os.environ, "TZ": "Europe/Berlin", "LC_ALL": "en_US.UTF-8"})  # fmt: skip
-    today, before = told.stdout.split("|")
-    assert re.fullmatch(r"\d+:\d\d\s[AP]M\s", today), told.stdout
+    told = printed("moment", """console.log(moment(Date.now() / 1000), "|", moment(1e9));""",
+                   TZ="Europe/Berlin", LC_ALL="en_US.UTF-8")  # fmt: skip
+    today, before = told.split("|")
+    assert re.fullmatch(r"\d+:\d\d\s[AP]M\s", today), told
     assert "9/9/01" in before
 
 

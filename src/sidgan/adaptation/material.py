@@ -99,7 +99,8 @@ def read_material(
     clip = media.probe(video, tolerant=tolerant)
 
     def looking(stage: str, done: int, total: int) -> None:
-        tell(0.5 * min(1.0, done / total), "adapting: looking for faces")
+        begin, part = (0.0, 0.4) if stage == "analyse" else (0.4, 0.1)  # then, of several faces, who is who
+        tell(begin + part * min(1.0, done / total), "adapting: looking for faces")
 
     seen, _ = survey(clip, looking, seconds=seconds)
     usable = {i: person for i, person in enumerate(seen.people) if person.candidates()}

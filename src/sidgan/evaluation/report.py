@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from sidgan.config import by_full_name
 from sidgan.errors import InputError, counted
 from sidgan.evaluation.charts import Bar, curves, intervals
 from sidgan.evaluation.meanings import DUBBERS, FINISHED, HIGHER, LOWER, MEANINGS, SYSTEMS
@@ -200,15 +201,7 @@ def _excluded(records: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 def _protocol(protocol: Mapping[str, Any]) -> Iterator[str]:
     yield "<h2>How it was judged</h2><table class='words'>"
-    for key, value in _flat(protocol):
-        yield f"<tr><td>{escape(key)}</td><td>{escape(value)}</td></tr>"
+    for key, value in by_full_name(protocol).items():
+        text = value if isinstance(value, str) else json.dumps(value)
+        yield f"<tr><td>{escape(key)}</td><td>{escape(text)}</td></tr>"
     yield "</table></body></html>"
-
-
-def _flat(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
-    """Nested dictionaries as pairs of dotted name and text."""
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            yield from _flat(inner, f"{name}.{key}" if name else key)
-    else:
-        yield name, value if isinstance(value, str) else json.dumps(value)

@@ -12,7 +12,7 @@ from typing import Any
 from lightning.fabric import Fabric
 
 from sidgan import portable
-from sidgan.config import from_dict, to_dict
+from sidgan.config import by_full_name, from_dict, to_dict
 from sidgan.errors import CheckpointError, ConfigError, OutputError
 from sidgan.files import write_text, writing
 
@@ -126,18 +126,10 @@ def same_run(config: Any, begun: dict[str, Any]) -> bool:
 
 def _differing(before: dict[str, Any], now: dict[str, Any]) -> str:
     """Up to three changed settings by their full names, in parentheses; empty if none exists in both."""
-    one, other = (_by_full_name(_fixed_settings(settings)) for settings in (before, now))
+    one, other = (by_full_name(_fixed_settings(settings)) for settings in (before, now))
     names = [name for name in other if name in one and one[name] != other[name]]
     changes = ", ".join(f"{name} was {one[name]} and is {other[name]}" for name in names[:3])
     return f" ({changes})" if changes else ""
-
-
-def _by_full_name(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Settings in tables as ``table.name``, as ``--set`` takes them."""
-    flat: dict[str, Any] = {}
-    for name, value in settings.items():
-        flat |= _by_full_name(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
-    return flat
 
 
 def _fixed_settings(values: dict[str, Any]) -> dict[str, Any]:
