@@ -45,7 +45,7 @@ def engines(generator: Generator, size: int) -> dict[str, Painter]:
         except SidganError as error:
             print(f"without {kind}: {error}")
             continue
-        found.append(painter(kind, generator, device, BATCH, size, generator.config.references))
+        found.append(painter(kind, generator, device, BATCH, size, generator.config.dub_references))
     return {one.name: one for one in found}
 
 
@@ -83,7 +83,7 @@ def main() -> None:
     generator = load_generator(args.model if args.model == "bundled" else Path(args.model))
     size = args.size or generator.config.size
     made = engines(generator, size)
-    faces, hidden, mels, placed, pictures = material(size, generator.config.references)
+    faces, hidden, mels, placed, pictures = material(size, generator.config.dub_references)
     known = {name: one.encode(pictures) for name, one in made.items()}
     pictured, walls, cpus = {}, {name: [] for name in made}, {name: [] for name in made}  # type: ignore[var-annotated]
     for turn in range(args.rounds + 1):

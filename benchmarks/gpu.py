@@ -56,7 +56,7 @@ def operations(config: GeneratorConfig) -> int:
         net = Generator(config).eval()
         faces = torch.empty(1, 3, config.size, config.size)
         mels = torch.empty(1, 1, MEL_BANDS, MEL_STEPS + 2 * MEL_MARGIN)
-        pictures = torch.empty(1, config.references, 3, config.size, config.size)
+        pictures = torch.empty(1, config.dub_references, 3, config.size, config.size)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         net.decode(faces, net.encode_reference(pictures), mels)
     with FlopCounterMode(display=False) as own, torch.no_grad():
@@ -70,7 +70,7 @@ def variants(config: GeneratorConfig, batch: int, device: torch.device) -> Mappi
     net = Generator(config).to(device).eval()
     draw = torch.Generator().manual_seed(0)
     faces = torch.rand(batch, 3, config.size, config.size, generator=draw).to(device)
-    pictures = torch.rand(1, config.references, 3, config.size, config.size, generator=draw).to(device)
+    pictures = torch.rand(1, config.dub_references, 3, config.size, config.size, generator=draw).to(device)
     mels = torch.randn(batch, 1, MEL_BANDS, MEL_STEPS + 2 * MEL_MARGIN, generator=draw).to(device)
     hidden = torch.zeros(batch, 1, config.size, config.size, dtype=torch.bool, device=device)
     hidden[..., config.size // 2 :, config.size // 6 : -config.size // 6] = True

@@ -26,6 +26,7 @@ WINDOW = 800  #: samples that one column is computed from: 50 ms
 STEPS_PER_SECOND = SAMPLE_RATE // HOP  #: 80 columns, 3.2 per frame at 25 fps
 PREEMPHASIS = 0.97
 SILENCE = -4.0  #: the value of digital silence, and of columns outside the recording
+NOTHING = -3.8  #: mean over the bands up to which a column is silent: digital silence with dither
 FMIN, FMAX = 55.0, 7600.0  #: Hz, limits of the mel bands
 BLOCK = 256  #: columns computed together; fixed, so that results do not depend on the sizes of the input blocks
 

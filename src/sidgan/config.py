@@ -191,8 +191,13 @@ class GeneratorConfig:
 
     @property
     def references(self) -> int:
-        """Best number of reference pictures per person: two if the generator warps them, else one."""
+        """Number of reference pictures per person in training: at most two if the generator warps them, else one."""
         return 2 if self.warp_levels else 1
+
+    @property
+    def dub_references(self) -> int:
+        """The same in dubs: lips closed, open and shut if the generator warps its references, else one."""
+        return 3 if self.warp_levels else 1
 
     def channels(self, level: int) -> int:
         """Width of the encoder maps and of the generator block at one resolution."""

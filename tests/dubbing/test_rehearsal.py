@@ -83,6 +83,19 @@ def test_a_pair_is_chosen_with_which_the_face_is_drawn_as_it_was_filmed(film: Pa
     assert opening[person.row(closed)] < opening[person.row(wide)]
 
 
+def test_shut_lips_are_tried_as_well(film: Path, seen: Analysis) -> None:
+    class Three(Copying):
+        references = 3
+
+    clip, person = media.probe(film), person_of(seen)
+    rehearse(clip, seen, Three(), {})  # type: ignore[arg-type]
+    chosen, person.chosen = person.chosen, ()
+    (_, wide, shut), groups = chosen, person.candidates(3)
+    assert shut in groups[2]
+    assert min(groups[2]) < SPOILT <= shut, "some are spoilt"
+    assert mouth_opening(person.points[[person.row(shut)]]) < mouth_opening(person.points[[person.row(wide)]])
+
+
 def test_what_is_covered_is_not_tried_with(seen: Analysis) -> None:
     person = person_of(seen)
     person.covers = {row: np.zeros((24, 24), np.uint8) for row in range(60)}

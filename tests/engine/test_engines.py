@@ -40,16 +40,17 @@ def traced_once():
         yield
 
 
-def material(size, seed=0, frames=5):
-    """Faces, masks, mels, placed, and two reference pictures."""
+def material(size, seed=0, frames=5, references=3):
+    """Faces, masks, mels of sound and silence in turns, placed, and reference pictures."""
     rng = np.random.default_rng(seed)
     portrait = Portrait(Person.random(seed), (size, size))
-    heads = pose(seed, range(frames + 2))
+    heads = pose(seed, range(frames + references))
     faces = np.stack([portrait.render(Mouth(0.1 * i), head) for i, head in enumerate(heads)])
     masks = np.zeros((frames, size, size), np.float32)
     masks[:, size // 2 :, size // 5 : -size // 5] = 1
-    placed = np.eye(2, 3) + rng.normal(0, 0.03, (frames, 2, 2, 3))
+    placed = np.eye(2, 3) + rng.normal(0, 0.03, (frames, references, 2, 3))
     mels = rng.uniform(-4, 4, (frames, 1, 80, 28)).astype(np.float32)
+    mels[1::2, ..., 12:] = -4
     return faces[:frames], masks, mels, placed.astype(np.float32), faces[frames:]
 
 
@@ -92,6 +93,29 @@ def test_every_engine_draws_what_torch_draws(net, kind, mean, most):
         assert np.array_equal(engine.run(scribbled, masks, mels, reference, placed), drawn)
     assert engine.used.startswith(kind)
     assert "differs" not in engine.used
+
+
+def test_of_three_references_the_shut_one_shows_in_silence_and_the_others_in_speech(net):
+    faces, masks, mels, placed, pictures = material(32)
+    engine = Engine(net, "cpu", batch=2)
+    hidden = masks > 0
+
+    def drawn(shown, sound):
+        shown = np.array(shown)
+        return engine.run(faces, masks, sound, engine.encode_reference(pictures[shown]), placed[:, shown])[hidden]
+
+    def differ(one, other):
+        return np.abs(one.astype(float) - other).mean()
+
+    silence = np.full_like(mels, -4)
+    rest = np.where(np.arange(28) < 14, 4, -4).astype(np.float32) + 0 * mels
+    for sound, shut in ((np.abs(mels), False), (silence, True)):
+        three, pair, alone = drawn([0, 1, 2], sound), drawn([0, 1], sound), drawn([2, 2], sound)
+        near, far = (alone, pair) if shut else (pair, alone)
+        assert differ(three, near) < 0.05 * differ(pair, alone), "nearly the same"
+        assert differ(three, far) > 0.8 * differ(pair, alone)
+    three, pair, alone = drawn([0, 1, 2], rest), drawn([0, 1], rest), drawn([2, 2], rest)
+    assert 0.05 < differ(three, pair) / differ(pair, alone) < 0.99, "in between, it fades"
 
 
 @pytest.mark.parametrize("kind", ["torch", "onnx", "openvino"])
@@ -221,20 +245,20 @@ def exported(net, tmp_path_factory):
     result = CliRunner().invoke(app, ["export", str(folder / "net.safetensors"), "-o", str(folder / "net.onnx"),
                                       "--size", "64", "--batch", "2"], catch_exceptions=False)  # fmt: skip
     assert result.exit_code == 0
-    assert "2 faces of 64 px at a time, 2 reference pictures" in result.output
+    assert "2 faces of 64 px at a time, 3 reference pictures" in result.output
     return folder / "net.onnx"
 
 
 @pytest.mark.parametrize("kind", ["onnx", "openvino"])
 def test_an_exported_generator_draws_the_same(net, exported, kind):
     engine = Engine(load(exported), kind=kind).fitting(500)
-    assert (engine.size, engine.batch, engine.references) == (64, 2, 2)
+    assert (engine.size, engine.batch, engine.references) == (64, 2, 3)
     faces, masks, mels, placed, pictures = material(64)
     drawn = engine.run(faces, masks, mels, engine.encode_reference(pictures), placed)
     mean, most = apart(drawn, truth(net, faces, masks, mels, placed, pictures))
     assert mean <= (1e-3 if kind == "onnx" else 0.2)
     assert most <= (0.1 if kind == "onnx" else 6)
-    with pytest.raises(ConfigError, match="exported for 2 reference pictures, not 1"):
+    with pytest.raises(ConfigError, match="exported for 3 reference pictures, not 1"):
         engine.encode_reference(pictures[:1])
 
 

@@ -56,6 +56,21 @@ def test_a_bitten_lip_shows_no_network_what_lips_look_like():
     assert telling(np.zeros((40, 3)), points, 2) == [[*range(8)], [38, 39]], "where there are no others, they serve"
 
 
+@pytest.mark.parametrize(("least", "most", "shut"), [
+    (0.0, 0.3, [0, 1, 2]), (0.018, 0.3, [0, 1]), (0.03, 0.3, [0, 1]), (0.0, 0.02, [0, 1, 2, 3]),
+])  # fmt: skip
+def test_a_third_reference_shows_lips_as_shut_as_they_get(least, most, shut):
+    """A twentieth of the frames at least, and a tenth at most, as far as lips are shut there."""
+    points = np.tile(np.random.default_rng(0).random((68, 2)), (40, 1, 1))
+    points[:, [36, 45]] = [[0.3, 0.4], [0.7, 0.4]]
+    opening = 0.4 * np.linspace(least, most, 40)
+    for pair, apart in (((62, 66), opening), ((51, 57), opening + 0.08)):
+        points[:, pair[0]], points[:, pair[1]] = [0.5, 0.6], np.stack([np.full(40, 0.5), 0.6 + apart], 1)
+    groups = telling(np.zeros((40, 3)), points, 3)
+    assert groups[:2] == telling(np.zeros((40, 3)), points, 2)
+    assert groups[2] == shut
+
+
 def test_a_motion_says_where_to_read():
     maps = torch.arange(256.0).view(1, 1, 1, 16, 16)
     moved, merged = gathered(maps, reading(motion_of(2 * 3 / 16, -2 * 2 / 16)))  # three columns on, two rows back

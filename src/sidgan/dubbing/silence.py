@@ -7,7 +7,7 @@ from typing import Literal, get_args
 import numpy as np
 from scipy.ndimage import uniform_filter1d
 
-from sidgan.audio import SILENCE, STEPS_PER_SECOND
+from sidgan.audio import NOTHING, SILENCE, STEPS_PER_SECOND
 from sidgan.spans import spans
 from sidgan.types import Array, Float
 
@@ -18,7 +18,6 @@ PAUSED = "pause of the voice"  #: the reason in reports for frames that are left
 PAUSE = 0.3  #: seconds; shorter silences are part of speech, such as plosives and breaths between words
 DECIBELS = 12.5  #: dB per unit of a spectrogram
 BELOW = 25.0  #: dB below loud speech (90th percentile of the non-silent columns) from which on a column is silent
-NOTHING = -3.8  #: level, mean over the bands, up to which a column is always silent: digital silence with dither
 
 
 def silent(mel: Float) -> Array:

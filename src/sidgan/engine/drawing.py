@@ -8,8 +8,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sidgan.audio import NOTHING
+from sidgan.config import MEL_STEPS
 from sidgan.engine.devices import choose_precision
 from sidgan.nn import Features, Generator
+from sidgan.nn.generator import PICTURE
+from sidgan.nn.syncnet import middle
+
+SHUT = 2  #: of three references, the one that shows shut lips
+#: Logit added to the belief in it while something is heard, and while nothing is. Networks hardly ever shut a mouth by
+#: themselves, as they learn the mean of all that a sound may look like.
+HEARD, SILENT = -2.0, 8.0
 
 
 class Painter(Protocol):
@@ -67,7 +76,8 @@ def redrawn(
         hidden: (N, 1, T, T) bool; pixels to black out before the network sees them.
         mels: (N, 1, 80, 28) mel windows.
         reference: from `Generator.encode_reference`, of pictures of T px.
-        placed: (N, K, 2, 3), see `Generator.decode`.
+        placed: (N, K, 2, 3), see `Generator.decode`. If K is 3, the third reference must show shut lips: it is used in
+            silence, and hardly where anything is heard.
 
     Returns:
         (N, 3, T, T) float32 in [0, 1].
@@ -75,9 +85,18 @@ def redrawn(
     side = faces.shape[-1]
     own = min(side, generator.config.size)
     queries = faces if generator.config.sees_mouth else faces.masked_fill(hidden, 0)
+    favour = _favour(mels, reference[PICTURE].shape[1])
     if side == own:
-        return generator.decode(queries, reference, mels, placed=placed, finest=True)[side]
+        return generator.decode(queries, reference, mels, placed=placed, finest=True, favour=favour)[side]
     # A reduced pixel is hidden if any part of it is: the mask must have a hard edge, as in training.
     covered = F.max_pool2d(hidden.float(), side // own) > 0
     small = F.avg_pool2d(faces, side // own).masked_fill(covered, 0)
-    return generator.decode(small, reference, mels, placed=placed, sharp=queries, finest=True)[side]
+    return generator.decode(small, reference, mels, placed=placed, sharp=queries, finest=True, favour=favour)[side]
+
+
+def _favour(mels: Tensor, references: int) -> Tensor | None:
+    """What the sound adds to the logits of three references (N, 3), by the share of silence in 0.2 s; else ``None``."""
+    if references != SHUT + 1:
+        return None
+    silence = (middle(mels, MEL_STEPS).float().mean((1, 2)) <= NOTHING).float().mean(-1, keepdim=True)
+    return F.pad(HEARD + (SILENT - HEARD) * silence, (SHUT, 0))

@@ -58,10 +58,10 @@ def export(weights: Path | str, out: Path, *, size: int | None = None, batch: in
     require(side in known, f"this generator draws faces of {', '.join(map(str, known))} px, not {side}")
     file = file_of(weights)
     facts = {"weights": {"name": file.name, "sha256": digest(file)}, "meta": read_meta(file)["meta"]}
-    graph = traced(generator, batch, side, config.references, encoded=False, facts=facts)
+    graph = traced(generator, batch, side, config.dub_references, encoded=False, facts=facts)
     mean, most = difference(onnx_painter(graph, None), graph)
     if most > 1:
         raise SidganError(f"this generator cannot be exported: its graph differs from torch by up to {most:.0f} levels")
     write_graph(out, graph)
-    return (f"{out}: {batch} faces of {side} px at a time, {counted(config.references, 'reference picture')}; "
+    return (f"{out}: {batch} faces of {side} px at a time, {counted(config.dub_references, 'reference picture')}; "
             f"differs from torch by {mean:.3f} grey levels, at most {most:.2f}")  # fmt: skip

@@ -48,14 +48,15 @@ class Engine:
     ) -> None:  # fmt: skip
         require(batch > 0, f"batch must be positive, not {batch}")
         self.kind, self.device = kind, check_engine(kind, device)
-        self.references = generator.config.references  #: number of reference pictures of a person that works best
         self._painters: dict[tuple[int, int], Painter] = {}  # by size and number of references
         self._generator: Generator | Graph
         if isinstance(generator, Graph):
             require(kind != "torch", "an exported model is run by the engines onnx and openvino; choose one or auto")
             self.device = check_engine(kind, "cpu")
             self._generator, self.batch, self.size = generator, generator.batch, generator.size
+            self.references = generator.references  #: number of reference pictures of a person
         else:
+            self.references = generator.config.dub_references
             self._generator, self.batch = generator.to(self.device).eval(), batch
             self.size = generator.config.size if size is None else size
 

@@ -16,6 +16,7 @@ import functools
 import itertools
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import cast
 
 import torch
@@ -211,6 +212,7 @@ class Generator(nn.Module):
         placed: Tensor | None = None,
         sharp: Tensor | None = None,
         finest: bool = False,
+        favour: Tensor | None = None,
     ) -> dict[int, Tensor]:
         """Draw the faces at all output resolutions up to ``level``.
 
@@ -227,6 +229,7 @@ class Generator(nn.Module):
             sharp: (N, 3, T, T), the query at a multiple T of its size, for ``copying`` outputs only: adds an output of
                 T px. Copied pixels are then as sharp as the references; generated ones are enlarged.
             finest: return only the finest output; coarser ones are computed only where it depends on them.
+            favour: (N, K) added to the logits of the belief in each reference, for generators with ``warp_levels``.
 
         Returns:
             {r: (N, 3, r, r) float32 in [0, 1]} from coarse to fine.
@@ -241,14 +244,14 @@ class Generator(nn.Module):
         skips = self.query(query, small)
         x = shrunk(small, config.start)
         images: dict[int, Tensor] = {}
-        reading = Reading.begun(placed, query.shape[0], features[PICTURE]) if config.warp_levels else None
+        reading = Reading.begun(placed, query.shape[0], features[PICTURE], favour) if config.warp_levels else None
         wanted = (level,) if finest and config.rgb == "copying" else config.rgb_levels
         correct: Tensor | None = None  # logits of the coarser level, which this level corrects; from the trunk on
         for r in config.levels:
             moved, reference = gathered(features[r], reading)
             x = self._block(r, x, skips[r], repeated(reference, query.shape[0]).to(skips[r].dtype), audio)
             if reading is not None and r in config.warp_levels:
-                reading = Reading(reading.placed, self.motion[str(r)](x, moved, reading.motion))
+                reading = replace(reading, motion=self.motion[str(r)](x, moved, reading.motion))
             if r in wanted or 0 < config.trunk <= r:
                 drawn = self.rgb[str(r)](x).float()
                 if correct is not None:

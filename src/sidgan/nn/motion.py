@@ -46,18 +46,20 @@ class Reading:
     Attributes:
         placed: (N, K, 2, 3) affines from query to reference coordinates, -1 to 1 across the square.
         motion: (N, K, 3, r, r) what the network adds, at any resolution: x and y offset, and the logit of belief.
+        favour: (N, K) added to the logit of belief everywhere, if anything is.
     """
 
     placed: Tensor
     motion: Tensor | None = None
+    favour: Tensor | None = None
     _cache: dict[int, SamplingGrids] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
-    def begun(cls, placed: Tensor | None, queries: int, pictures: Tensor) -> Reading:
+    def begun(cls, placed: Tensor | None, queries: int, pictures: Tensor, favour: Tensor | None = None) -> Reading:
         """Start without motion, at ``placed`` or the identity, for N queries and ``pictures`` (M, K, ...)."""
-        if placed is not None:
-            return cls(placed.float())
-        return cls(torch.eye(2, 3, device=pictures.device).expand(queries, pictures.shape[1], 2, 3))
+        if placed is None:
+            placed = torch.eye(2, 3, device=pictures.device).expand(queries, pictures.shape[1], 2, 3)
+        return cls(placed.float(), favour=favour)
 
     def at(self, side: int) -> SamplingGrids:
         """The grids for maps of this side; cached, as a level samples feature maps and pictures of the same size."""
@@ -67,12 +69,14 @@ class Reading:
 
     def _at(self, side: int) -> SamplingGrids:
         grids = [_affine_grid(affine, side) for affine in self.placed.unbind(1)]
-        if self.motion is None:
-            shares = grids[0].new_full((1, len(grids), 1, 1, 1), 1 / len(grids))
-        else:
+        belief = grids[0].new_zeros((1, len(grids), 1, 1, 1))
+        if self.motion is not None:
             motion = enlarged(self.motion.flatten(0, 1), side).view(*self.motion.shape[:3], side, side)
             grids = [grid + own for grid, own in zip(grids, motion[:, :, :2].unbind(1), strict=True)]
-            shares = motion[:, :, 2:].softmax(1)
+            belief = motion[:, :, 2:]
+        if self.favour is not None:
+            belief = belief + self.favour[..., None, None, None]
+        shares = belief.softmax(1)
         sums = itertools.accumulate(shares.unbind(1))  # `cumsum` is slow in OpenVINO and ONNX Runtime
         running = [own / so_far.clamp(min=1e-30) for own, so_far in zip(shares.unbind(1), sums, strict=True)]
         return SamplingGrids([grid.permute(0, 2, 3, 1) for grid in grids], running[1:])

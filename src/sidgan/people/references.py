@@ -20,7 +20,7 @@ class References:
         frames: the frames of the video in order, or only those that are candidates.
         people: the faces; those without `TrackedFace.candidates` get no pictures.
         size: side of the pictures in px.
-        count: number of pictures of each face, 1 or 2.
+        count: number of pictures of each face, 1 to 3.
     """
 
     def __init__(self, frames: Iterable[Frame], people: Iterable[TrackedFace], size: int, count: int = 1) -> None:

@@ -24,11 +24,12 @@ MIN_SIDE = 64  #: px; a smaller face square is left as filmed
 MAX_YAW = 60  #: degrees; a face turned further is left as filmed
 FRONTAL = 20  #: degrees of yaw below which a face is a good reference
 REFERENCE_FRAMES = 25  #: number of usable frames at a track's start from which a single reference is chosen
-PAIR_FRAMES = 250  #: the same for a pair: more, as they should include closed lips, and lips as wide open as they get
+PAIR_FRAMES = 250  #: the same for several: more, as they should include shut lips, and lips as wide open as they get
 #: Shares of these frames from which the sharpest is taken: those with the lips closest together and furthest apart. The
 #: first share is large since the very closest lips are pressed together, and show little of their colour and shape.
 CLOSED_SHARE, OPEN_SHARE = 0.2, 0.05
 SHUT = 0.02  #: distance of the inner lips, in eye distances, up to which a mouth counts as shut: no teeth are seen
+SHUT_SHARE = 0.05  #: share of these frames, those with the lips closest together, that are shut at least; at most twice
 FULL = 0.8  #: least height of closed lips, relative to the median: lips that show less are bitten or sucked in
 
 
@@ -108,11 +109,12 @@ class TrackedFace:
         return bool(np.quantile(mouth_opening(self.points[rows]), 1 - OPEN_SHARE) <= SHUT) if rows else False
 
     def candidates(self, count: int = 1, open_share: float = OPEN_SHARE) -> list[list[int]]:
-        """For each of ``count`` references (1 or 2), the frames to choose the sharpest from; empty if none is usable.
+        """For each of ``count`` references (1 to 3), the frames to choose the sharpest from; empty if none is usable.
 
-        They are the frontal ones among the first usable frames, or else the one turned least. Of two references, one
-        shows closed lips and one open lips. Frames with something in front of the face are candidates only if there are
-        no others. If the references were decided beforehand (``chosen``), only these are returned.
+        They are the frontal ones among the first usable frames, or else the one turned least. Of several references,
+        the first shows lips nearly closed, the second lips open, and the third lips shut. Frames with something in
+        front of the face are candidates only if there are no others. If the references were decided beforehand
+        (``chosen``), only these are returned.
 
         Args:
             open_share: share of these frames, with the lips furthest apart, that are candidates for the open one.
@@ -140,9 +142,15 @@ def telling(pose: Float, points: Float, count: int, open_share: float = OPEN_SHA
         return [frontal.tolist()] * bool(len(frontal))
     opening, height = mouth_signals(points[frontal])[:, :2].T
     order, lips = np.argsort(opening, kind="stable"), height - opening
-    closed, wide = (max(1, round(share * len(order))) for share in (CLOSED_SHARE, open_share))
-    full = [k for k in order[:closed] if lips[k] >= FULL * np.median(lips)] or order[:closed]
-    return [frontal[full].tolist(), frontal[order[-wide:]].tolist()]
+    closed, few, wide = (max(1, round(share * len(order))) for share in (CLOSED_SHARE, SHUT_SHARE, open_share))
+    shut = int(np.clip((opening <= SHUT).sum(), few, 2 * few))
+
+    def full(share: int) -> list[int]:
+        """Of so many frames with the lips closest, those that show the lips in their usual height, if there are any."""
+        seen = [k for k in order[:share] if lips[k] >= FULL * np.median(lips)]
+        return frontal[seen or order[:share]].tolist()
+
+    return [full(closed), frontal[order[-wide:]].tolist(), full(shut)][:count]
 
 
 def redrawn(people: Iterable[TrackedFace], faces: str) -> dict[int, list[TrackedFace]]:

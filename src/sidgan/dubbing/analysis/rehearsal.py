@@ -1,9 +1,9 @@
-"""Choose the two reference frames of a face by trial: redraw frames with the video's own sound, and compare.
+"""Choose the reference frames of a face by trial: redraw frames with the video's own sound, and compare.
 
-A rule finds references that suit most faces (`sidgan.people.telling`): one with lips closed, one with lips open, both
-sharp. For some faces these have other lighting, show a grimace, or show teeth only partly. So several pairs are tried:
-a few frames are redrawn with each pair and the original sound, and compared with the filmed frames. The network is the
-one that will draw the dub, so pairs that it cannot handle are found out.
+A rule finds references that suit most faces (`sidgan.people.telling`): with lips closed, open and shut, all sharp. For
+some faces these have other lighting, show a grimace, or show teeth only partly. So several are tried: a few frames are
+redrawn with them and the original sound, and compared with the filmed frames. The network is the one that will draw the
+dub, so references that it cannot handle are found out.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ STILL = 0.01  #: eye distances, lower limit of that standard deviation
 def rehearse(clip: Clip, seen: Analysis, engine: Engine, own: Mapping[int, Engine]) -> None:
     """Choose the references of all faces with at least `FEWEST` usable frames; sets `TrackedFace.chosen`.
 
-    Nothing is chosen if the video has no readable sound, or the network does not take exactly two references.
+    Nothing is chosen if the video has no readable sound, or the network takes only one reference.
 
     Args:
         seen: result of the first pass; its tracks are changed.
         engine: runs the model.
         own: engines with models for single faces, by track number.
     """
-    if engine.references != 2 or clip.audio_rate is None:
+    if engine.references == 1 or clip.audio_rate is None:
         return
     drawn = dict.fromkeys(person for people in seen.by_frame.values() for person in people)
     engines = {seen.people[i]: one for i, one in own.items()}
@@ -86,10 +86,10 @@ class Picture:
 
 
 class Rehearsal:
-    """The trial of several pairs of references for one face.
+    """The trial of several references for one face.
 
-    The candidate frames of each kind, closed and open, are split into a few parts by time; the sharpest crop of each
-    part is tried.
+    The candidate frames of each kind, closed, open and shut, are split into a few parts by time; the sharpest crop of
+    each part is tried.
 
     Attributes:
         wanted: the frames to pass to `see`, in order.
@@ -98,7 +98,7 @@ class Rehearsal:
 
     def __init__(self, person: TrackedFace, engine: Engine) -> None:
         self.person, self._engine = person, engine
-        groups = person.candidates(2, open_share=OPEN_SHARE)
+        groups = person.candidates(engine.references, open_share=OPEN_SHARE)
         frames = sorted({index for group in groups for index in group})
         span = [index for index in person.usable() if frames[0] <= index <= frames[-1]]
         span = [index for index in span if person.row(index) not in person.covers] or span  # uncovered if possible
@@ -130,39 +130,45 @@ class Rehearsal:
                 self._best[part] = sharp, picture
 
     def choice(self, times: Sequence[Fraction], mel: Float) -> tuple[int, ...]:
-        """Frame numbers of the best pair, (closed, open); empty if one kind has no candidate.
+        """Frame numbers of the best references, (closed, open, shut if wanted); empty if a kind has no candidate.
 
         Not all pairs are tried: first the open ones with the sharpest closed one, then the closed ones with the best
-        open one.
+        open one. The sound of the video hardly ever uses shut lips, so these are tried in place of the closed ones.
 
         Args:
             times: seconds at which the video's frames are shown.
             mel: (80, steps), spectrogram of the video's own sound.
         """
         tried = [[picture for (which, _), (_, picture) in sorted(self._best.items(), key=lambda one: -one[1][0])
-                  if which == kind] for kind in range(2)]  # fmt: skip
+                  if which == kind] for kind in range(self._engine.references)]  # fmt: skip
         if not all(tried):
             return ()
         first = self.person.track.first
-        shown = [times[first + picture.row] for picture in self._filmed]
-        mels = audio.mel_windows(mel, shown)
-        closed, opened = tried
-        scores = {one: self._score((closed[0], one), mels) for one in opened}
-        wide = max(opened, key=lambda one: scores[one])
-        scores = {closed[0]: scores[wide]} | {one: self._score((one, wide), mels) for one in closed[1:]}
-        shut = max(closed, key=lambda one: scores[one])
-        return first + shut.row, first + wide.row
+        mels = audio.mel_windows(mel, [times[first + picture.row] for picture in self._filmed])
 
-    def _score(self, pair: Sequence[Picture], mels: Float) -> float:
-        """Similarity of the test frames, redrawn with a pair as references, to the filmed ones, in dB.
+        def score(closed: Picture, wide: Picture) -> float:
+            return self._score((closed, wide, closed)[: self._engine.references], mels)
+
+        sharpest = tried[0][0]
+        scores = {one: score(sharpest, one) for one in tried[1]}
+        wide = max(scores, key=lambda one: scores[one])
+
+        def best(kind: Sequence[Picture]) -> Picture:
+            return max(kind, key=lambda one: scores[wide] if one is sharpest else score(one, wide))
+
+        chosen = best(tried[0]), wide, *map(best, tried[2:])
+        return tuple(first + one.row for one in chosen)
+
+    def _score(self, shown: Sequence[Picture], mels: Float) -> float:
+        """Similarity of the test frames, redrawn with these references, to the filmed ones, in dB.
 
         It is PSNR minus penalties for lips in the wrong place and for a wrong amount of mouth motion. Without the
         latter, a mouth that hardly moves would score well, but viewers see somebody mumble.
         """
         engine, person = self._engine, self.person
         jobs = [Job(person, one.row, one.image, mel, 1.0) for one, mel in zip(self._filmed, mels, strict=True)]
-        reference = engine.encode_reference(np.stack([picture.image for picture in pair]))
-        drawn = redraw(engine, jobs, reference, person.points[[picture.row for picture in pair]])
+        reference = engine.encode_reference(np.stack([picture.image for picture in shown]))
+        drawn = redraw(engine, jobs, reference, person.points[[picture.row for picture in shown]])
         found = [found_again(made, person.points[one.row]) for made, one in zip(drawn, self._filmed, strict=True)]
         alike = np.mean([_psnr(made, one.image, person.boxes[one.row])
                          for made, one in zip(drawn, self._filmed, strict=True)])  # fmt: skip

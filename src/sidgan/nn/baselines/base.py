@@ -55,8 +55,9 @@ class Baseline(Generator):
         placed: Tensor | None = None,
         sharp: Tensor | None = None,
         finest: bool = False,
+        favour: Tensor | None = None,
     ) -> dict[int, Tensor]:
-        """Draw faces (N, 3, S, S); see `Generator.decode`. ``placed`` and ``finest`` have no effect."""
+        """Draw faces (N, 3, S, S); see `Generator.decode`. ``placed``, ``finest`` and ``favour`` have no effect."""
         self._checked(query, level, sharp)
         if fade is not None:
             raise ValueError("the only output has nothing to fade from")
