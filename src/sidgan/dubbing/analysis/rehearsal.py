@@ -28,7 +28,7 @@ from sidgan.types import Byte, Clip, Float, Frame
 
 FEWEST = 50  #: least usable frames of a face; for fewer, trials would take too long compared with drawing
 TAKES = 8  #: frames that are redrawn with each pair
-MOST = 4  #: most candidates with closed lips, and with open lips: one, and one more for each `FEWEST` frames
+MOST = 4  #: most candidates of each kind, with lips closed, open and shut: one, and one more for each `FEWEST` frames
 OPEN_SHARE = 0.08  #: share of the frames, those with the widest open lips, that are candidates for the open reference
 SIDE = 128  #: px of the faces in trials, unless the engine is prepared for one fixed size
 LIPS = 75.0  #: weight of the lip error: dB per eye distance
