@@ -204,7 +204,7 @@ def test_sound_that_is_forgotten_moves_no_mouth_later(
 def test_a_face_is_as_opaque_as_it_is_trusted(
     dubber: Dubber, pictures: list[Byte], whole: list[Byte], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watching, "fades", lambda person, cuts, count: np.full(len(person.track), 0.25))
+    monkeypatch.setattr(watching, "fades", lambda person, *_: np.full(len(person.track), 0.25))
     first, faint = pictures[0].astype(int), next(dubber.stream(pictures, sound(2)))
     assert np.abs(faint - first).mean() == pytest.approx(0.25 * np.abs(whole[0] - first).mean(), rel=0.2)
 

@@ -575,18 +575,36 @@ def test_landmarks_that_jump_are_doubted(face: Any) -> None:
     assert (found.confidence[:25] > trust.SURE).all()
 
 
+def moments(rate: int) -> list[Fraction]:
+    """The times of 90 frames."""
+    return [Fraction(index, rate) for index in range(90)]
+
+
 def test_a_doubted_stretch_is_left_alone_and_faded(face: Any) -> None:
     person = TrackedFace(face[0].track)
     person.doubts = dict.fromkeys(range(20, 30), "face partly covered")
-    weights = plan.fades(person, (), 60)
+    weights = plan.fades(person, (), moments(25), 60)
     assert weights[20:30].max() == 0
     assert weights[16:20].tolist() == weights[30:34][::-1].tolist() == [1.0, 0.75, 0.5, 0.25]
     assert weights[:16].min() == weights[34:].min() == 1
-    assert plan.fades(TrackedFace(face[0].track), (60,), 90)[-1] == 1  # nothing fades at a cut
-    assert plan.fades(TrackedFace(face[0].track), (), 90)[-1] == 0.25
+    assert plan.fades(TrackedFace(face[0].track), (60,), moments(25), 90)[-1] == 1  # nothing fades at a cut
+    assert plan.fades(TrackedFace(face[0].track), (), moments(25), 90)[-1] == 0.25
     later = TrackedFace(dataclasses.replace(face[0].track, first=30))
-    assert plan.fades(later, (30,), 90)[0] == 1
-    assert plan.fades(later, (), 90)[0] == 0.25
+    assert plan.fades(later, (30,), moments(25), 90)[0] == 1
+    assert plan.fades(later, (), moments(25), 90)[0] == 0.25
+
+
+@pytest.mark.parametrize(("rate", "weights"), [(5, [1.0]), (25, [0.25, 0.5, 0.75, 1.0]), (50, np.arange(1, 9) / 8)])
+def test_a_fade_takes_as_long_at_any_frame_rate(
+    face: Any, rate: int, weights: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    person = TrackedFace(face[0].track)
+    person.doubts = dict.fromkeys(range(20, 30), "face partly covered")
+    faded = plan.fades(person, (), moments(rate), 60)[30:]
+    assert faded[: len(weights)] == pytest.approx(weights)
+    assert faded[len(weights) :].min() == 1
+    monkeypatch.setattr(plan, "mouth_opening", lambda points: np.where(np.arange(60) < 30, 0.1, 0.0))
+    assert plan.opened(person, moments(rate))[30:].tolist() == (1 - faded).tolist()
 
 
 def test_short_losses_are_bridged_where_the_face_stays_near(face: Any) -> None:

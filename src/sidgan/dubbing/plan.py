@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from itertools import groupby
 from pathlib import Path
 
@@ -18,9 +19,10 @@ from sidgan.dubbing.voice import Voices, ending, voices
 from sidgan.geometry import mouth_opening
 from sidgan.people import SHUT, TrackedFace
 from sidgan.timeline import Showing, Timeline
-from sidgan.types import Array, Float
+from sidgan.types import Float
 
-FADE = 3  #: frames over which a redrawn mouth fades in and out next to frames left as filmed; not at cuts
+Times = Sequence[Fraction] | Mapping[int, Fraction]  #: seconds by the index of a frame
+FADE = 0.16  #: seconds from a frame left as filmed to the first one with a fully opaque redrawn mouth; not at cuts
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,8 @@ class Plan:
 
     def _weight(self, person: TrackedFace, shown: Showing) -> float:
         if person not in self._weights:
-            self._weights[person] = fades(person, self.seen.cuts, len(self.seen.times)), opened(person)
+            times = self.seen.times
+            self._weights[person] = fades(person, self.seen.cuts, times, len(times)), opened(person, times)
         row = person.row(shown.source)
         opacity, open_ = (float(values[row]) for values in self._weights[person])
         if self.timeline.voice < self.seen.end:
@@ -107,34 +110,40 @@ def planned(seen: Analysis, sound: Path, settings: Settings) -> Plan:
     return Plan(seen, heard, Timeline(seen.times, seen.end, heard.end, settings.length))
 
 
-def fades(person: TrackedFace, cuts: tuple[int, ...], count: int) -> Float:
+def fades(person: TrackedFace, cuts: Sequence[int], times: Times, count: int) -> Float:
     """(N,) opacity of the redrawn mouth in each frame of a track, fading towards frames that are left as filmed.
 
     The ends of a track count as such frames, except at cuts and at the ends of the video.
 
     Args:
         cuts: first frames of all shots except the first.
+        times: seconds at which frames are shown.
         count: frames in the video.
     """
-    track = person.track
-    kept = [row for row, index in enumerate(track.frames) if person.refusal(index) is not None]
-    kept += [-1] * (track.first > 0 and track.first not in cuts)
-    kept += [len(track)] * (track.frames.stop < count and track.frames.stop not in cuts)
-    return _fade_around(len(track), kept)
+    frames = person.track.frames
+    kept = [index for index in frames if person.refusal(index) is not None]
+    kept += [frames.start - 1] * (frames.start > 0 and frames.start not in cuts)
+    kept += [frames.stop] * (frames.stop < count and frames.stop not in cuts)
+    return _fade_around(kept, frames, times)
 
 
-def opened(person: TrackedFace) -> Float:
-    """(N,) 1 where the filmed mouth is open, fading to 0 over the neighbouring frames in which it is shut."""
-    return 1 - _fade_around(len(person.track), np.flatnonzero(mouth_opening(person.points) > SHUT))
+def opened(person: TrackedFace, times: Times) -> Float:
+    """(N,) 1 where the filmed mouth is open, fading to 0 over the neighbouring frames in which it is shut.
+
+    Args:
+        times: seconds at which frames are shown.
+    """
+    frames, open_ = person.track.frames, mouth_opening(person.points) > SHUT
+    return 1 - _fade_around([frames[row] for row in np.flatnonzero(open_)], frames, times)
 
 
-def _fade_around(count: int, low: Sequence[int] | Array) -> Float:
-    """(count,) 0 in the rows ``low``, rising linearly to 1 more than `FADE` rows away; ``low`` may be out of range."""
-    if not len(low):
-        return np.ones(count, np.float32)
-    rows, places = np.arange(count), np.sort(low)
-    after = np.searchsorted(places, rows)
+def _fade_around(low: Sequence[int], frames: range, times: Times) -> Float:
+    """(N,) 0 in the frames ``low``, rising linearly to 1 in those of ``frames`` that are `FADE` away from them."""
+    if not low:
+        return np.ones(len(frames), np.float32)
+    shown, places = (np.array([float(times[index]) for index in some]) for some in (frames, sorted(low)))
+    after = np.searchsorted(places, shown)
     near = np.minimum(
-        np.abs(rows - places[np.minimum(after, len(places) - 1)]), np.abs(rows - places[np.maximum(after - 1, 0)])
+        np.abs(shown - places[np.minimum(after, len(places) - 1)]), np.abs(shown - places[np.maximum(after - 1, 0)])
     )
-    return np.minimum(near / (FADE + 1), 1.0).astype(np.float32)
+    return np.minimum(near / FADE, 1.0).astype(np.float32)

@@ -92,9 +92,9 @@ class Watch:
             person.bridged = bridges(person, times)
             surfaces, covered = zip(*(self._looks[number][index] for index in track.frames), strict=True)
             trust = doubted(person, np.stack(surfaces), np.stack(covered))
-            weights = fades(person, tuple(self._tracker.cuts), arrived)
+            weights = fades(person, [*self._tracker.cuts, since], times, arrived)  # what is forgotten is no edge
             album = before[number].album if number in before else None
-            self._known[number] = Known(person, weights, opened(person), trust.confidence, album)
+            self._known[number] = Known(person, weights, opened(person, times), trust.confidence, album)
         remembered = ((number, {index: one for index, one in looks.items() if index >= since})
                       for number, looks in self._looks.items())  # fmt: skip
         self._looks = defaultdict(dict, ((number, looks) for number, looks in remembered if looks))
