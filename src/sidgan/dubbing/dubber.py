@@ -282,10 +282,11 @@ class Dubber:
     ) -> Iterator[Byte]:  # fmt: skip
         """Dub a live stream of pictures, from a camera or another program, without a file.
 
-        Each picture is returned after at most 32 more have arrived (1.3 s at 25 fps, `sidgan.dubbing.live`). How the
-        sound is cut into blocks does not change the result. Decisions about a face rely on its last few seconds, so a
-        complete video is better dubbed with `dub`. Pictures without a usable face, pictures after the end of the
-        sound, and all pixels away from redrawn mouths are returned unchanged, bit for bit.
+        Each picture is returned after at most 32 more have arrived, and as much of the sound, or 0.8 s where that is
+        more (1.3 s at 25 fps, `sidgan.dubbing.live`). How the sound is cut into blocks does not change the result.
+        Decisions about a face rely on its last few seconds, so a complete video is better dubbed with `dub`. Pictures
+        without a usable face, pictures after the end of the sound, and all pixels away from redrawn mouths are returned
+        unchanged, bit for bit.
 
         These pictures carry no mark that says they were altered. Tell whoever sees them.
 

@@ -15,7 +15,8 @@ from sidgan.dubbing.voice import Voice
 from sidgan.errors import InputError
 from sidgan.types import Float
 
-TOGETHER = 16  #: spectrogram columns that are computed at a time, which delays the sound by 0.2 s
+TOGETHER = 16  #: spectrogram columns that are computed at a time
+DELAY = Fraction(TOGETHER, STEPS_PER_SECOND)  #: seconds of sound that may be read beyond what is listened to
 REMEMBERED = 10 * STEPS_PER_SECOND  #: columns that are kept; silence is judged relative to the speech in them
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from sidgan import geometry
 from sidgan.blend.steady import Steady
 from sidgan.dubbing.live.album import Album
-from sidgan.dubbing.live.hearing import Hearing
+from sidgan.dubbing.live.hearing import DELAY, Hearing
 from sidgan.dubbing.live.pictures import editable, framed, shown
 from sidgan.dubbing.live.watching import Known, Watch
 from sidgan.dubbing.redrawing import Job, finished, redraw
@@ -53,7 +53,7 @@ class Live:
             stop = min(first + STEP, arrived)
             if stop == first:
                 return
-            self._hearing.listen(stop / self._rate + max(LOOK_AHEAD / self._rate, HEARD_AHEAD))
+            self._hearing.listen(stop / self._rate + max(LOOK_AHEAD / self._rate - DELAY, HEARD_AHEAD))
             for person in self._watch.look(first, arrived, self._rate):
                 self._steady.forget(person)
             edited = self._drawn(held, range(first, stop), *self._hearing.voice(), arrived / self._rate)
