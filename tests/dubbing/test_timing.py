@@ -588,6 +588,23 @@ def test_of_a_voice_with_several_sound_tracks_the_first_one_is_used_and_told(
     assert [note for note in report.notes if "sound track" in note] == [line]
 
 
+@pytest.mark.parametrize(
+    ("channels", "out", "change", "kept"),
+    [(4, "mp4", {}, 2), (4, "mov", {}, 4), (6, "mp4", {}, 6), (6, "mov", {"background": "voice.wav"}, 2)],
+)
+def test_channels_that_are_mixed_are_told(
+    folder: Path, tmp_path: Path, generator: Generator, channels: int, out: str, change: dict[str, str], kept: int
+) -> None:
+    with pcm_file(tmp_path / "voice.wav", channels, RATE) as file:
+        file.writeframes(pcm(np.tile(speech(0.4), (channels, 1))))
+    change = {name: str(tmp_path / value) for name, value in change.items()}
+    report, _ = dubbed(folder, tmp_path / f"out.{out}", generator, str(tmp_path / "voice.wav"), **change)
+    with av.open(str(tmp_path / f"out.{out}")) as file:
+        assert file.streams.audio[0].channels == kept
+    told = [note.split(";")[0] for note in report.notes if "channels of" in note]
+    assert told == [f"the {channels} channels of voice.wav are mixed to 2"] * (kept < channels)
+
+
 @pytest.mark.parametrize("channels", [np.zeros((1, 6400)), np.outer([1, -1], speech(0.4))])
 def test_a_voice_that_no_mouth_can_follow_is_told(
     folder: Path, tmp_path: Path, generator: Generator, channels: np.ndarray

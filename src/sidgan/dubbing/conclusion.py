@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from sidgan import media
+from sidgan.dubbing.inputs import Inputs
 from sidgan.dubbing.journal import Journal, Record, joined
 from sidgan.dubbing.plan import Plan
 from sidgan.dubbing.report import Clock, DubReport, Progress
@@ -34,7 +35,7 @@ def prove(expected: Expected, work: Journal, clock: Clock, show: Progress, file:
 
 
 def lost(
-    clip: Clip, voices: Iterable[Path], plan: Plan, settings: Settings, own_end: Fraction, subtitles: Iterable[str]
+    clip: Clip, given: Inputs, out: Path, plan: Plan, settings: Settings, own_end: Fraction, subtitles: Iterable[str]
 ) -> Iterator[str]:
     """Notes on parts of the inputs that are missing from the output and on options without effect, one line each."""
     end, video, length = plan.timeline.voice, plan.seen.end, settings.length
@@ -56,10 +57,19 @@ def lost(
         else:
             yield f"{line}, in silence; use --length keep to keep its own sound there"
     yield from _silent(plan.voices)
-    for voice in dict.fromkeys(voices):
+    for voice in dict.fromkeys(given.voices):
         yield from (f"only the first sound track of {voice.name} is used; it has {more}"
                     for more in media.unheard(voice))  # fmt: skip
+    yield from _mixed_down(given.heard, media.channels(out))
     yield from (f"not copied from {clip.path.name}: {what}" for what in (*clip.besides, *subtitles))
+
+
+def _mixed_down(voices: Iterable[Path], kept: int) -> Iterator[str]:
+    """A note on each voice with more channels than the ``kept`` ones of the output."""
+    for voice in dict.fromkeys(voices):
+        if (count := media.channels(voice)) > kept:
+            yield (f"the {count} channels of {voice.name} are mixed to {kept}; only a WAV file of 16 or 24 bits "
+                   "that is all of the sound of an .mkv or .mov output keeps more")  # fmt: skip
 
 
 def _silent(voices: Voices) -> Iterator[str]:

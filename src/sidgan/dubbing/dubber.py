@@ -272,7 +272,7 @@ class Dubber:
             work.remove()
         return reported(
             written.plan, written.records, clock, f"{self.model}, adapted" if own else self.model, work.resumed,
-            lost(clip, given.voices, written.plan, settings, written.own_end, written.left),
+            lost(clip, given, out, written.plan, settings, written.own_end, written.left),
         )  # fmt: skip
 
     @checked

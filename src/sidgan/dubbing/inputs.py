@@ -28,6 +28,7 @@ class Inputs:
         video: as given.
         speakers: as given, sorted by number.
         voices: all files with speech, ``audio`` first if given.
+        heard: those of them that are heard in the output.
         voice: file with the voices mixed; until `mixed` is entered, the first voice.
         sound: file with the sound of the output, background included; likewise.
 
@@ -47,7 +48,7 @@ class Inputs:
         require_apart(out, files)
         self.video, self._background = video, background
         self.voice = self.sound = self.voices[0]
-        self._heard = self.voices if audio is None else self.voices[:1]
+        self.heard = self.voices if audio is None else self.voices[:1]
 
     @contextmanager
     def mixed(
@@ -76,14 +77,14 @@ class Inputs:
                 finally:
                     with suppress(OSError):
                         kept.rmdir()  # empty if the separation failed
-        mixing = len(self._heard) > 1 or background is not None  # else no folder, which a killed dub would leave behind
+        mixing = len(self.heard) > 1 or background is not None  # else no folder, which a killed dub would leave behind
         with TemporaryDirectory(prefix="sidgan-") if mixing else nullcontext("") as name:
-            if len(self._heard) > 1:
+            if len(self.heard) > 1:
                 self.voice = self.sound = Path(name) / "voices.wav"
-                gain = media.write_mix(self.voice, self._heard)
+                gain = media.write_mix(self.voice, self.heard)
             if background is not None:
                 self.sound = Path(name) / "mix.wav"
-                gain = media.write_mix(self.sound, [*self._heard, background])
+                gain = media.write_mix(self.sound, [*self.heard, background])
             if tell is not None and (less := media.turned_down(gain)):
                 tell(f"all of the sound was {less}")
             yield

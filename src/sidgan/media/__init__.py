@@ -21,7 +21,7 @@ from sidgan.media.sound import decode_audio, read_audio, stretch, write_wav
 from sidgan.media.source import metadata
 from sidgan.media.stated import Stated, stated
 from sidgan.media.stills import read_picture
-from sidgan.media.track import SoundSpan, require_sound, sound_span, unheard
+from sidgan.media.track import SoundSpan, channels, require_sound, sound_span, unheard
 from sidgan.media.writer import Writer, write_clip, write_png
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "SoundSpan",
     "Stated",
     "Writer",
+    "channels",
     "decode_audio",
     "digest",
     "editable",

@@ -69,6 +69,16 @@ def unheard(path: Path) -> tuple[str, ...]:
         return besides(container)
 
 
+def channels(path: Path) -> int:
+    """The number of channels of a file's sound.
+
+    Raises:
+        InputError: it has no sound.
+    """
+    with sounding(path) as (_, stream):
+        return stream.channels
+
+
 @dataclass(frozen=True)
 class SoundSpan:
     """The start and end of a file's sound, and the length of its longest packet, all in seconds."""
