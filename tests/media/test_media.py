@@ -836,6 +836,33 @@ def test_what_a_dub_leaves_behind_is_told(talk: Path, tmp_path: Path) -> None:
     assert media.probe(tmp_path / "cover.mkv").besides == ("cover picture",)
 
 
+@pytest.mark.parametrize(
+    ("name", "told"), [("named.mp4", ()), ("data.mp4", ("1 data track",)), ("files.mkv", ("1 attached file",))]
+)
+def test_data_and_attached_files_that_a_dub_leaves_behind_are_told(
+    tmp_path: Path, name: str, told: tuple[str, ...]
+) -> None:
+    with av.open(str(tmp_path / name), "w") as out:
+        film = out.add_stream("libx264", rate=25)
+        film.width, film.height, film.pix_fmt = 64, 48, "yuv420p"
+        packets = []
+        if name == "named.mp4":
+            out.set_chapters([{"id": 0, "start": 0, "end": 1, "time_base": Fraction(1), "metadata": {"title": "a"}}])
+        elif name == "data.mp4":
+            film.metadata["timecode"] = "01:00:00:00"
+            packets = [data := av.Packet(b"data")]
+            data.stream, data.pts, data.dts, data.duration = out.add_data_stream("bin_data"), 0, 0, 9
+        else:
+            out.add_attachment("notes.txt", "text/plain", b"what was said")
+            out.add_attachment("a.ttf", "application/x-truetype-font", b"letters, which go with subtitles")
+        picture = av.VideoFrame.from_ndarray(drawing(0, 48, 64), format="rgb24")
+        for packet in (*film.encode(picture), *film.encode(), *packets):
+            out.mux(packet)
+    with av.open(str(tmp_path / name)) as file:
+        assert len(file.streams.data) + len(file.streams.attachments) == (1 if name == "named.mp4" else 2)
+    assert media.probe(tmp_path / name).besides == told
+
+
 def test_what_a_dub_does_not_keep_of_the_pictures_is_told(tmp_path: Path) -> None:
     clear = make_video(tmp_path / "clear.mkv", [0, 1], Fraction(1, 25), codec="ffv1", pixels="yuva420p")
     assert media.probe(clear).besides == ("transparency",)

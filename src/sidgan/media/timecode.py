@@ -8,6 +8,7 @@ from fractions import Fraction
 from itertools import chain
 
 from av.container import InputContainer
+from av.stream import Stream
 
 from sidgan.media.source import video_stream
 
@@ -42,8 +43,13 @@ def holds(suffix: str, code: str, rate: Fraction) -> bool:
 
 def _begins_earlier(container: InputContainer) -> bool:
     """Whether a timecode track begins before the first frame, by an unknown time: the file was cut by an edit list."""
-    tracks = [track for track in container.streams.data if [*_codes(track.metadata)]]
+    tracks = filter(is_timecode, container.streams.data)
     return any(entry.is_discard for track in tracks for entry in track.index_entries)
+
+
+def is_timecode(track: Stream) -> bool:
+    """Whether a track holds timecode."""
+    return any(True for _ in _codes(track.metadata))
 
 
 def _codes(metadata: Mapping[str, str]) -> Iterator[str]:

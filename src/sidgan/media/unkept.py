@@ -8,10 +8,12 @@ from typing import cast
 import av
 from av.container import InputContainer
 from av.sidedata.sidedata import Type
-from av.stream import Disposition
+from av.stream import Discard, Disposition
 
+from sidgan.errors import counted
 from sidgan.media.source import video_stream
-from sidgan.media.timecode import stated
+from sidgan.media.subtitles import FONT
+from sidgan.media.timecode import is_timecode, stated
 
 #: Side data of frames that common encoders do not write.
 SIDE_DATA = {
@@ -31,7 +33,11 @@ def unkept(container: InputContainer, first: av.VideoFrame, code: str | None) ->
     """
     tracks = sum(not stream.disposition & Disposition.attached_pic for stream in container.streams.video) - 1
     if tracks > 0:
-        yield f"{tracks} further video track{'s' * (tracks > 1)}"
+        yield counted(tracks, "further video track")
+    if data := sum(not is_timecode(track) and track.discard != Discard.all for track in container.streams.data):
+        yield counted(data, "data track")  # FFmpeg discards titles of chapters, which are known otherwise
+    if files := sum(not FONT.search(file.mimetype or "") for file in container.streams.attachments):
+        yield counted(files, "attached file")
     if any(stream.disposition & Disposition.attached_pic for stream in container.streams.video):
         yield "cover picture"
     if len(first.format.components) in (2, 4) or _alpha_beside(container):  # grey or colour, with alpha
