@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
+from time import sleep
 
 import cv2
 import numpy as np
@@ -68,6 +70,17 @@ def test_landmarks_sit_where_they_should(detector, shots, size: int) -> None:
     assert np.linalg.norm(face.landmarks - truth, axis=1).mean() < 0.05 * (face.box[2] - face.box[0])
     assert face.score == pytest.approx(0.9)
     assert detector(Net((size, size), [])).search(grey) == []
+
+
+def test_threads_do_not_disturb_each_other(detector) -> None:
+    class Slow(Net):
+        def setInputSize(self, size: tuple[int, int]) -> None:  # noqa: N802
+            super().setInputSize(size)
+            sleep(0.002)
+
+    shared = detector(Slow((200, 200), []))
+    with ThreadPoolExecutor(4) as threads:
+        assert not any(threads.map(lambda side: shared.search(np.zeros((side, side), np.uint8)), range(100, 120)))
 
 
 @pytest.mark.parametrize("degrees", [0, 20])

@@ -7,6 +7,7 @@ landmarks come from dlib's model, in a box computed from these five points.
 from __future__ import annotations
 
 from functools import lru_cache
+from threading import Lock
 
 import cv2
 import numpy as np
@@ -34,6 +35,7 @@ class YuNet:
 
     def __init__(self) -> None:
         self._net = cv2.FaceDetectorYN.create(str(fetch(YUNET)), "", (320, 320), MIN_SCORE)
+        self._busy = Lock()  # the network keeps the size of its input, and releases the GIL while it runs
 
     def search(self, luma: Byte, fine: bool = False) -> list[Face]:
         """All faces of a grey frame (H, W) uint8; finds large and small ones at once, so ``fine`` has no effect."""
@@ -61,8 +63,9 @@ class YuNet:
         width, height = (max(SMALLEST, round(v * scale)) for v in luma.shape[::-1])
         how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
         image = cv2.cvtColor(cv2.resize(luma, (width, height), interpolation=how), cv2.COLOR_GRAY2BGR)
-        self._net.setInputSize((width, height))
-        _, rows = self._net.detect(image)
+        with self._busy:
+            self._net.setInputSize((width, height))
+            _, rows = self._net.detect(image)
         step = np.array(luma.shape[::-1]) / (width, height)
         return [] if rows is None else [
             (box_of_five((row[4:14].reshape(5, 2) + 0.5) * step - 0.5), float(row[14])) for row in rows
