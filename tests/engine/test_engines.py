@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from sidgan import checkpoint, dubbing
 from sidgan.cli import app
 from sidgan.config import GeneratorConfig
-from sidgan.engine import Engine, choice, files, load, redrawn
+from sidgan.engine import Engine, choice, files, graph, load, redrawn
 from sidgan.errors import CheckpointError, ConfigError, OutputError, SidganError
 from sidgan.synth import Mouth, Person, Portrait, pose
 
@@ -139,6 +139,26 @@ def test_threads_may_set_up_an_engine(net):
         found = list(threads.map(lambda _: engine.encode_reference(pictures)[0].numpy().tobytes(), range(3)))
     assert len(set(found)) == 1
     assert engine.used == "onnx fp32"
+
+
+def test_one_graph_is_traced_at_a_time(net, monkeypatch):
+    running, most = [], []
+
+    def export(*_, **__):
+        running.append(1)
+        time.sleep(0.1)
+        most.append(len(running))
+        running.pop()
+        raise torch.onnx.errors.OnnxExporterError("no")
+
+    def trace(_):
+        with pytest.raises(SidganError, match="cannot be written as ONNX"):
+            graph.traced(net, 2, 32, 2)
+
+    monkeypatch.setattr(torch.onnx, "export", export)
+    with ThreadPoolExecutor(3) as threads:
+        list(threads.map(trace, range(3)))
+    assert most == [1, 1, 1]
 
 
 def test_openvino_draws_the_bundled_weights_at_their_finest():

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import torch
@@ -29,6 +30,7 @@ from sidgan.nn.generator import PICTURE
 
 OPSET = 18  #: ONNX operator set; GridSample needs 16
 FORMAT = "sidgan-onnx-1"
+_exporting = Lock()  #: the exporter changes settings of the whole process; two at once fail and leave them changed
 KEPT = 16  #: px, side to which the expected output is reduced in a file
 CONSENT = "Only for footage of people who agreed to it; tell the audience that the result is altered."
 LICENCE = "The weights keep the terms of what they were trained on; those bundled with sidgan: see its MODEL_CARD.md."
@@ -118,7 +120,7 @@ def traced(
         expected = redrawn(generator, faces, hidden, mels, reference, placed)
     given = reference if encoded else {PICTURE: pictures}
     inputs = (faces, hidden, mels, placed, *given.values())
-    with _quiet(), torch.no_grad():
+    with _exporting, _quiet(), torch.no_grad():
         try:
             program = torch.onnx.export(
                 _Drawing(generator, list(given)).eval(), inputs, dynamo=True, opset_version=OPSET, verbose=False,

@@ -18,7 +18,7 @@ from sidgan.nn.generator import PICTURE
 from sidgan.types import Byte, Float
 
 LARGEST = 512  #: px; the output of a copying generator is not enlarged beyond the paper's resolution
-_setting_up = Lock()  #: held while an engine is set up, for which torch patches classes of the whole process
+_setting_up = Lock()  #: held while an engine is set up, so that threads that share one set it up once
 
 
 class Engine:
