@@ -121,7 +121,7 @@ def test_from_the_command_line(faces: list[Face], tmp_path: Path) -> None:
     mel, count = np.zeros((80, 100), np.float16), len(many)
     masks = np.tile(np.array([0.2, 0.5, 0.8, 1], np.float32), (count, 1))
     np.savez(data / "clips" / "one.npz", mel=mel, masks=masks, landmarks=points.astype(np.float32))
-    record = {"name": "one", "file": "one", "frames": count, "splits": {"train": (0, count)}}
+    record = {"name": "one", "file": "one", "frames": count, "kept": True, "splits": {"train": (0, count)}}
     (data / "manifest.jsonl").write_text(json.dumps(record) + "\n", encoding="utf-8")
     done = CliRunner().invoke(app, ["train", "occlusion", str(data), "--steps", "2", "--run", str(tmp_path / "r"),
                                     "--set", "batch=2", "--set", "model.width=8", "--device", "cpu"])  # fmt: skip

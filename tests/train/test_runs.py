@@ -19,6 +19,7 @@ from sidgan import checkpoint, downloads, portable
 from sidgan.config import ListenerConfig
 from sidgan.data.dataset import PackedSet, read_manifest
 from sidgan.errors import CheckpointError, ConfigError, DataError, DownloadError, OutputError
+from sidgan.files import digest
 from sidgan.nn import Listener
 from sidgan.train import loop, runs
 from sidgan.train.folder import run_folder
@@ -75,12 +76,12 @@ def test_settings_of_another_shape_are_told_in_one_line(tmp_path, monkeypatch, t
 @pytest.fixture
 def begin(monkeypatch, tmp_path):
     """Begin or go on with a run that has no steps."""
-    monkeypatch.setattr(runs, "run", lambda *_: True)
+    monkeypatch.setattr(runs, "run", lambda *_, **__: True)
     task = SimpleNamespace(fabric=Fabric(accelerator="cpu", devices=1))
 
     def begun(config):
         with run_folder(task.fabric, config, tmp_path / "run", "expert") as folder:
-            runs._train(task, config, folder)
+            runs._train(task, config, folder, [])
 
     return begun
 
@@ -90,7 +91,7 @@ def test_settings_of_a_run_are_written_whole_or_not_at_all(begin, monkeypatch, t
     begin(config)
     first = path.read_text()
     assert json.loads(first)["loop"]["steps"] == 100
-    assert sorted(p.name for p in path.parent.iterdir()) == ["config.json", "lock"]
+    assert sorted(p.name for p in path.parent.iterdir()) == ["config.json", "data.json", "lock"]
     before = path.stat()
     begin(config)
     assert (path.stat().st_ino, path.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns), "nothing to write"
@@ -160,7 +161,7 @@ def test_one_training_at_a_time_has_a_run_folder_and_a_kill_frees_it(begin, tmp_
 def test_a_run_folder_is_held_while_steps_are_made(begin, monkeypatch, tmp_path):
     steps = []
 
-    def step(*_):
+    def step(*_, **__):
         steps.append(1)
         with (tmp_path / "run" / "lock").open("w") as other, pytest.raises(BlockingIOError):
             portable.hold(other)
@@ -172,6 +173,13 @@ def test_a_run_folder_is_held_while_steps_are_made(begin, monkeypatch, tmp_path)
 
 class LoadedError(Exception):
     """Data was asked for."""
+
+
+def _loads_by(load, monkeypatch):
+    """Replace what reads the data of a training."""
+    monkeypatch.setattr(runs, "contents", lambda folder: {"folder": folder.name, "sha256": "", "size": None})
+    monkeypatch.setattr(runs, "_sets", load)
+    monkeypatch.setattr(runs.SpeechSet, "read", load)
 
 
 TRAININGS = {
@@ -223,8 +231,7 @@ def test_a_run_folder_is_held_before_data_is_loaded_and_not_left_for_nothing(kin
         loaded.append(1)
         raise LoadedError
 
-    monkeypatch.setattr(runs, "_sets", load)
-    monkeypatch.setattr(runs.SpeechSet, "read", load)
+    _loads_by(load, monkeypatch)
     with pytest.raises(LoadedError):
         TRAININGS[kind](folder)
     assert not list(tmp_path.iterdir()), "nothing had come into it"
@@ -243,6 +250,41 @@ def test_a_run_folder_is_held_before_data_is_loaded_and_not_left_for_nothing(kin
     assert len(loaded) == 2
 
 
+def _prepared(folder, size, frames=50):
+    """A folder whose manifest lists one clip, which is not there."""
+    folder.mkdir(exist_ok=True)
+    record = {"name": "a", "file": "a", "kept": True, "frames": frames, "size": size, "yaw": 0.0, "identity": "anna",
+              "splits": {"train": [0, 30], "heldout": [30, frames]}}  # fmt: skip
+    (folder / "manifest.jsonl").write_text(json.dumps(record) + "\n", encoding="utf-8")
+
+
+def test_a_run_and_its_weights_name_their_data_and_it_resumes_with_no_other(monkeypatch, tmp_path):
+    _, expert = save_networks(tmp_path, 32)
+    clips = PackedSet.of([talking_blob(32, 50), talking_blob(32, 100)])
+    monkeypatch.setattr(runs, "_sets", lambda *_: (clips, {}))
+    net = [f"model.{k}={v}" for k, v in checkpoint.load_syncnet(expert).config.__dict__.items()]
+    config = sync_config("syncnet", 1, None, [*net, "batch=2", "self_test=false"])
+    run, data = tmp_path / "run", tmp_path / "data"
+    _prepared(data, size=32)
+    runs.train_syncnet([data], config, run, "cpu")
+    known = [{
+        "folder": "data", "sha256": digest(data / "manifest.jsonl"), "size": 32,
+        "splits": {"heldout": {"clips": 1, "people": 1, "frames": 20, "hours": 0.0},
+                   "train": {"clips": 1, "people": 1, "frames": 30, "hours": 0.0}},
+    }]  # fmt: skip
+    assert json.loads((run / "data.json").read_text())["data"] == known
+    assert checkpoint.read_meta(run / "weights.safetensors")["meta"]["data"] == known
+    (tmp_path / "moved").mkdir()
+    data = data.rename(tmp_path / "moved" / "data")
+    runs.train_syncnet([data], config, run, "cpu")  # the same data in another place
+    _prepared(data, size=32, frames=60)
+    with pytest.raises(CheckpointError, match=r"run was started with other data \(data \w{8}, not data \w{8}\)"):
+        runs.train_syncnet([data], config, run, "cpu")
+    (run / "data.json").unlink()  # as in a run of an older version
+    runs.train_syncnet([data], config, run, "cpu")
+    assert json.loads((run / "data.json").read_text())["data"][0]["splits"]["heldout"]["frames"] == 30
+
+
 def test_what_a_generator_learns_from_is_had_before_its_data_is_loaded(monkeypatch, tmp_path):
     def load(*_):
         raise LoadedError
@@ -253,13 +295,18 @@ def test_what_a_generator_learns_from_is_had_before_its_data_is_loaded(monkeypat
     checkpoint.save(tmp_path / "ears.safetensors", Listener(ListenerConfig(audio_width=1, blocks=0.0)))
     monkeypatch.setattr(runs, "_sets", load)
     monkeypatch.setattr(downloads, "fetch", fetch)
-    data, small, featured = tmp_path / "data", gan_config("tiny128", 1, None, []), gan_config("full", 1, None, [])
+    data, small = tmp_path / "data", gan_config("tiny128", 1, None, [])
+    featured, other = (gan_config("full", 1, None, [f"expert_kind={kind}"]) for kind in ("any", "vanilla"))
     with pytest.raises(CheckpointError, match="holds a listener, not a syncnet"):
         runs.train_gan([data], small, str(tmp_path / "ears.safetensors"), tmp_path / "run", "cpu")
     with pytest.raises(DataError, match=r"holds no manifest\.jsonl"):  # and no 548 MB are fetched for it
         runs.train_gan([data], featured, "bundled", tmp_path / "run", "cpu")
-    data.mkdir()
-    (data / "manifest.jsonl").touch()
+    _prepared(data, size=256)
+    with pytest.raises(ConfigError, match="faces of 256 px are too small for a generator of 512 px"):
+        runs.train_gan([data], featured, "bundled", tmp_path / "run", "cpu")
+    _prepared(data, size=512)
+    with pytest.raises(ConfigError, match="the expert is aps, but expert_kind is vanilla"):
+        runs.train_gan([data], other, "bundled", tmp_path / "run", "cpu")
     with pytest.raises(DownloadError, match="no network"):
         runs.train_gan([data], featured, "bundled", tmp_path / "run", "cpu")
     assert not (tmp_path / "run").exists()
@@ -281,7 +328,7 @@ def test_a_run_says_that_the_critics_beside_its_start_are_anothers(monkeypatch, 
     checkpoint.save(tmp_path / "new.safetensors", checkpoint.load_generator())
     checkpoint.save_critics(tmp_path / "new.safetensors", checkpoint.load_critics())
     monkeypatch.setattr(runs, "GanTask", Asked)
-    monkeypatch.setattr(runs, "_sets", lambda *_: (PackedSet.of([talking_blob(32, 60)]), {}))
+    _loads_by(lambda *_: (PackedSet.of([talking_blob(32, 60)]), {}), monkeypatch)
     config = gan_config("tiny128_detail", 1, None, [])
     with pytest.raises(LoadedError):
         runs.train_gan([tmp_path], config, "bundled", tmp_path / "run", "cpu", start=str(start))
@@ -300,8 +347,7 @@ def test_a_training_that_is_told_to_end_while_it_loads_leaves_nothing(kind, monk
     def ours(*_):
         """In place of the default, which would end the tests."""
 
-    monkeypatch.setattr(runs, "_sets", load)
-    monkeypatch.setattr(runs.SpeechSet, "read", load)
+    _loads_by(load, monkeypatch)
     before = signal.signal(signal.SIGTERM, ours)
     try:
         with pytest.raises(SystemExit) as ended:
@@ -326,8 +372,7 @@ def test_a_lock_that_a_killed_training_left_neither_blocks_nor_stays(kind, monke
         loaded.append(1)
         raise LoadedError
 
-    monkeypatch.setattr(runs, "_sets", load)
-    monkeypatch.setattr(runs.SpeechSet, "read", load)
+    _loads_by(load, monkeypatch)
     folder.mkdir()
     (folder / "lock").touch()
     with pytest.raises(LoadedError):

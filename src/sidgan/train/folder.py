@@ -1,10 +1,10 @@
-"""The folder of a run: created or reused, locked by one training at a time, resumed only with the same settings."""
+"""The folder of a run: created or reused, locked by one training at a time, resumed only with its settings and data."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,7 @@ def run_folder(fabric: Fabric, config: Any, folder: Path | None, name: str) -> I
     try:
         with _locked(fabric, folder):
             holds_lock = fabric.is_global_zero
-            before = _settings_of(folder / "config.json")
+            before = _read(folder / "config.json")
             if before is not None and not same_run(config, before):
                 raise CheckpointError(f"{folder} was started with other settings{_differing(before, to_dict(config))}; "
                                       "use the same settings, or another --run folder")  # fmt: skip
@@ -86,20 +86,31 @@ def _locked(fabric: Fabric, folder: Path) -> Iterator[None]:
         yield
 
 
-def keep_settings(folder: Path, config: Any) -> None:
-    """Write the settings of a run into its folder, unless the same are there.
+def require_same_data(folder: Path, data: Sequence[Mapping[str, Any]]) -> None:
+    """Raise a `CheckpointError` if the run in a folder was started with other data, see `sidgan.data.contents`."""
+    before = _read(folder / "data.json")
+    if before is None:  # a new run, or one of an older version
+        return
+    was, now = (", ".join(f"{c['folder']} {c['sha256'][:8]}" for c in found) for found in (before["data"], data))
+    if was != now:
+        raise CheckpointError(f"{folder} was started with other data ({was}, not {now}); give the same, or another "
+                              "--run folder")  # fmt: skip
+
+
+def keep(folder: Path, config: Any, data: Sequence[Mapping[str, Any]]) -> None:
+    """Write settings and data of a run into its folder, unless the same are there.
 
     Raises:
-        CheckpointError: the existing settings cannot be read.
-        OutputError: the settings cannot be written.
+        CheckpointError: the existing files cannot be read.
+        OutputError: they cannot be written.
     """
-    settings, path = to_dict(config), folder / "config.json"
-    if _settings_of(path) != settings:
-        write_text(path, json.dumps(settings, indent=1, sort_keys=True))
+    for name, content in (("config.json", to_dict(config)), ("data.json", {"data": list(data)})):
+        if _read(folder / name) != content:
+            write_text(folder / name, json.dumps(content, indent=1, sort_keys=True))
 
 
-def _settings_of(path: Path) -> dict[str, Any] | None:
-    """The content of a run's ``config.json``, ``None`` if there is no such file."""
+def _read(path: Path) -> dict[str, Any] | None:
+    """The content of a run's ``config.json`` or ``data.json``, ``None`` if there is no such file."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -107,8 +118,8 @@ def _settings_of(path: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         found = None
     if not isinstance(found, dict):
-        raise CheckpointError(f"{path} is damaged; remove it, and resume with the same settings that the run was "
-                              "started with")  # fmt: skip
+        raise CheckpointError(f"{path} is damaged; remove it, and resume with the same settings and data that the "
+                              "run was started with")  # fmt: skip
     return found
 
 

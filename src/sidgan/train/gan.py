@@ -60,6 +60,15 @@ def _parameter_groups(net: Generator, config: GanTrainConfig) -> list[dict[str, 
     return groups + ([{"params": audio, "scale": config.audio_lr}] if config.audio_lr else [])
 
 
+def require_fit(config: GanTrainConfig, size: int, expert: SyncNet | None) -> None:
+    """Raise a `ConfigError` if crops of ``size`` px or the expert do not suit the settings."""
+    drawn, kind = config.generator.size, config.expert_kind
+    require(size >= drawn, f"faces of {size} px are too small for a generator of {drawn} px; prepare them with --size "
+            f"{drawn}, or give --config a smaller preset")  # fmt: skip
+    if expert is not None:
+        require(kind in (expert.config.kind, "any"), f"the expert is {expert.config.kind}, but expert_kind is {kind}")
+
+
 class GanTask(Notes):
     """A generator in training; see `sidgan.train.loop.Task`.
 
@@ -81,9 +90,8 @@ class GanTask(Notes):
         ears: AudioEncoder | None = None, rivals: Critics | None = None,
     ) -> None:  # fmt: skip
         torch.manual_seed(config.seed)
+        require_fit(config, train.size, expert)
         size = config.generator.size
-        require(train.size >= size, f"faces of {train.size} px are too small for a generator of {size} px; prepare "
-                f"them with --size {size}, or give --config a smaller preset")  # fmt: skip
         self.config, self.train, self.fabric = config, train.shown_at(size), fabric
         self.held = {name: data.shown_at(size) for name, data in held.items()}
         self.share = share(fabric, config.batch, SYNC_FRAMES)
@@ -107,8 +115,6 @@ class GanTask(Notes):
         if expert is not None and any(weights.sync for weights in config.weights.values()):
             self._expert_digest = checkpoint.digest(expert.state_dict())
         if expert is not None:
-            kind, wanted = expert.config.kind, config.expert_kind
-            require(wanted in (kind, "any"), f"the expert is {kind}, but expert_kind is {wanted}")
             expert.eval().requires_grad_(False).to(fabric.device)
         betas = (config.betas[0], config.betas[1])
         net.recompute(config.recompute)

@@ -3,6 +3,7 @@
 A run is a folder::
 
     RUN/config.json          resolved settings
+    RUN/data.json            what it is trained on (`sidgan.data.contents`)
     RUN/log.txt              printed lines
     RUN/stats.jsonl          a record of figures every ``log_every`` steps, another every ``eval_every``
     RUN/images/              picture strips of every evaluation
@@ -103,8 +104,14 @@ class LoopConfig:
         require_between(self, 0, math.inf, "minutes")
 
 
-def run(task: Task, folder: Path, config: LoopConfig, say: Callable[[str], None] = print) -> bool:
+def run(
+    task: Task, folder: Path, config: LoopConfig, say: Callable[[str], None] = print, *,
+    card: Mapping[str, Any] | None = None,
+) -> bool:  # fmt: skip
     """Train until ``config.steps`` or ``config.minutes``; resumes from ``folder/last.pt`` if there is one.
+
+    Args:
+        card: facts to write into the card of the weights, in addition to steps and hours.
 
     Returns:
         Whether all steps are done.
@@ -113,14 +120,16 @@ def run(task: Task, folder: Path, config: LoopConfig, say: Callable[[str], None]
         SidganError: too many steps in a row were not finite, or the final weights are not finite.
     """
     (folder / "images").mkdir(parents=True, exist_ok=True)
-    return _Run(task, folder, config, say).go()
+    return _Run(task, folder, config, say, card or {}).go()
 
 
 class _Run:
     """One call of `run`."""
 
-    def __init__(self, task: Task, folder: Path, config: LoopConfig, say: Callable[[str], None]) -> None:
-        self._task, self._folder, self._config = task, folder, config
+    def __init__(
+        self, task: Task, folder: Path, config: LoopConfig, say: Callable[[str], None], card: Mapping[str, Any]
+    ) -> None:
+        self._task, self._folder, self._config, self._card = task, folder, config, card
         self._first_process = task.fabric.is_global_zero
         self._log = _Log(folder, say if self._first_process else None)
         self._first, self._seconds_before = _resume(task, folder / "last.pt")  # of earlier calls
@@ -180,7 +189,7 @@ class _Run:
         save, self._save_delayed = ends or (due and self._bad_steps == 0), due and self._bad_steps > 0
         if self._first_process and save:
             # Weights first: a killed run whose state says that all steps are done must have their weights.
-            meta = {"steps": done, "hours": round(elapsed / 3600, 2)}
+            meta = {**self._card, "steps": done, "hours": round(elapsed / 3600, 2)}
             self._task.export(self._folder / "weights.safetensors", meta)
             _save(self._task, self._folder / "last.pt", done, elapsed)
 

@@ -6,7 +6,7 @@ import logging
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from lightning.fabric import Fabric
 
 from sidgan import checkpoint, downloads
 from sidgan.config import FPS, from_dict, override, read_toml, require
+from sidgan.data.contents import contents, speech_contents
 from sidgan.data.dataset import PackedSet, read_manifest
 from sidgan.data.shards import is_shards
 from sidgan.data.shardset import ShardSet
@@ -24,8 +25,8 @@ from sidgan.engine import choose_device, choose_precision
 from sidgan.errors import counted
 from sidgan.nn import VGG19
 from sidgan.train.diagnosis import offset_histogram, self_test
-from sidgan.train.folder import keep_settings, run_folder
-from sidgan.train.gan import GanTask, GanTrainConfig
+from sidgan.train.folder import keep, require_same_data, run_folder
+from sidgan.train.gan import GanTask, GanTrainConfig, require_fit
 from sidgan.train.listener import ListenerTask, ListenerTrainConfig
 from sidgan.train.loop import Task, run
 from sidgan.train.occlusion import OcclusionTask, OcclusionTrainConfig
@@ -101,8 +102,9 @@ def train_listener(
     fabric = launch(device, config.precision)
     with run_folder(fabric, config, folder, "listener") as place:
         with _stoppable():
+            found = _compared(place, map(speech_contents, speech))
             task = ListenerTask(config, SpeechSet.read(speech), fabric, begin)
-        return _train(task, config, place)
+        return _train(task, config, place, found)
 
 
 def train_syncnet(
@@ -119,6 +121,7 @@ def train_syncnet(
     fabric = launch(device, config.precision)
     with run_folder(fabric, config, folder, "syncnet") as place:
         with _stoppable():
+            found = _compared(place, map(contents, data))
             train, held = _sets(data, fabric, config)
             task = SyncTask(config, train, held, fabric, begin, hearing)
             task.note(_data_summary(train, held))
@@ -127,7 +130,7 @@ def train_syncnet(
                     task.note(*offset_histogram(record for root in data for record in read_manifest(root)))
                 if config.self_test:
                     task.note(self_test(task))
-        return _train(task, config, place)
+        return _train(task, config, place, found)
 
 
 def train_occlusion(
@@ -139,10 +142,11 @@ def train_occlusion(
     require(not any(map(is_shards, data)), "train occlusion needs prepared folders; give these instead of shards")
     with run_folder(fabric, config, folder, "occlusion") as place:
         with _stoppable():
+            found = _compared(place, map(contents, data))
             train, held = _sets(data, fabric, config)
             task = OcclusionTask(config, train, held, fabric, begin)
             task.note(_data_summary(train, held))
-        return _train(task, config, place)
+        return _train(task, config, place, found)
 
 
 class Prepared:
@@ -153,20 +157,14 @@ class Prepared:
     """
 
     def __init__(self, folders: Sequence[Path]) -> None:
-        self._folders = folders
+        self.folders = folders
         self._kept: tuple[PackedSet, dict[str, PackedSet]] | None = None
-
-    def look(self) -> None:
-        """Raise a `DataError` if a folder was not prepared, before any slow work."""
-        for folder in self._folders:
-            if not is_shards(folder):
-                read_manifest(folder)
 
     def sets(self, fabric: Fabric, config: SyncTrainConfig | GanTrainConfig) -> tuple[PackedSet, dict[str, PackedSet]]:
         """The training set and every held-out split except ``test``, which is for `sidgan.evaluation`."""
         if self._kept is not None:
             return self._kept
-        found = _sets(self._folders, fabric, config)
+        found = _sets(self.folders, fabric, config)
         if not isinstance(found[0], ShardSet):
             self._kept = found
         return found
@@ -194,13 +192,14 @@ def train_gan(
     with run_folder(fabric, config, folder, f"gan{size}" if kind == "sidgan" else kind) as place:
         with _stoppable():
             prepared = data if isinstance(data, Prepared) else Prepared(data)
-            if config.needs_vgg:  # a download may be hundreds of MB, so check the folders first
-                prepared.look()
+            found = _compared(place, map(contents, prepared.folders))
+            for entry in found:  # before a download of hundreds of MB, and before clips are loaded
+                require_fit(config, entry["size"] or size, sync)
             vgg = _vgg(config, fabric)
             train, held = prepared.sets(fabric, config)
             task = GanTask(config, train, held, fabric, sync, begin, vgg, hearing, rivals)
             task.note(*messages, _data_summary(train, held))
-        return _train(task, config, place)
+        return _train(task, config, place, found)
 
 
 def _vgg(config: GanTrainConfig, fabric: Fabric) -> VGG19 | None:
@@ -229,6 +228,13 @@ def launch(device: str, precision: str) -> Fabric:
     fabric = Fabric(precision=precision, **topology(where))  # type: ignore[arg-type]
     fabric.launch()
     return fabric
+
+
+def _compared(place: Path, data: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The data as given, once it is known that the run in ``place`` was not started with other data."""
+    found = list(data)
+    require_same_data(place, found)
+    return found
 
 
 def _sets(
@@ -267,12 +273,12 @@ def _reporter(fabric: Fabric) -> Callable[[str], None] | None:
     return None if fabric.is_global_zero else lambda line: print(f"{name} {line}", file=sys.stderr)
 
 
-def _train(task: Task, config: Config, folder: Path) -> Path:
-    task.fabric.barrier()  # until all processes have read the existing settings
+def _train(task: Task, config: Config, folder: Path, data: Sequence[Mapping[str, Any]]) -> Path:
+    task.fabric.barrier()  # until all processes have read the existing files
     if task.fabric.is_global_zero:
-        keep_settings(folder, config)
+        keep(folder, config, data)
     try:
-        run(task, folder, config.loop)
+        run(task, folder, config.loop, card={"data": list(data)})
     except KeyboardInterrupt:
         if task.fabric.is_global_zero:
             print(_how_to_resume(folder, config.loop.save_every))
