@@ -11,6 +11,7 @@ from sidgan.config import SyncNetConfig, from_dict, read_toml
 from sidgan.data.dataset import PackedSet
 from sidgan.train.gan import GanTask, GanTrainConfig
 from sidgan.train.health import sync_figures, warnings
+from sidgan.train.runs import gan_config
 
 WELL = {"gap": 1.0, "to_truth": 0.05, "to_reference": 0.08, "sync_gap": 0.4, "sync_truth_gap": 0.5, "real64": 0.6,
         "fake64": 0.4}  # fmt: skip
@@ -56,7 +57,8 @@ def test_a_deaf_network_is_told_that_it_ignores_the_sound(blob, tmp_path):
     for name, weight in deaf.ema.named_parameters():
         if "modulation" in name:
             weight.zero_()
-    assert "the sound is ignored (wrong sound costs only 0.00 dB); set" in notes_after_evaluation(deaf, tmp_path)
+    said = notes_after_evaluation(deaf, tmp_path)
+    assert "the sound is ignored (wrong sound costs only 0.00 dB); set audio_lr to 1" in said
     assert notes_after_evaluation(deaf, tmp_path, index=5) == "", "nothing is expected at the beginning"
 
 
@@ -69,10 +71,10 @@ def test_the_sync_loss_tells_of_ignored_sound_too(blob, tmp_path):
     assert figures["sync_truth"] < figures["sync"]
     assert abs(figures["sync_gap"]) < 0.05
     good = WELL | {k: figures[k] for k in ("sync_gap", "sync_truth_gap")}
-    (line,) = warnings(good, 0.5, True)
+    (line,) = warnings(good, 0.5, True, True)
     assert "the sound is ignored (wrong sound raises the sync loss by only 0.0" in line
     assert "dB" not in line, "by which it is not told"
-    assert warnings(good, 0.5, False) == [], "the sync loss has not begun"
+    assert warnings(good, 0.5, False, True) == [], "the sync loss has not begun"
 
 
 def test_a_copied_reference_is_noticed(blob, tmp_path):
@@ -98,7 +100,18 @@ def test_a_winning_critic_is_noticed(tmp_path):
 
 
 def test_a_healthy_generator_is_left_in_peace():
-    assert warnings(WELL, 0.5, True) == []
+    assert warnings(WELL, 0.5, True, True) == []
+
+
+@pytest.mark.parametrize(("preset", "remedy"), [
+    ("tiny128_detail", "set audio_lr to 1, or raise lips or the weight of the sync loss"),
+    ("tiny128", "raise lips or the weight of the sync loss"),  # it is 1
+    ("tiny256", "raise lips or the weight of the sync loss"),  # it must be 0
+])  # fmt: skip
+def test_a_remedy_is_one_that_can_be_taken(preset, remedy):
+    config = gan_config(preset, 1, None, [])
+    (line,) = warnings(WELL | {"gap": 0.0}, 0.5, True, config.ears_can_learn)
+    assert line.split("; ")[1] == remedy
 
 
 @pytest.mark.parametrize(("changes", "words"), [
@@ -108,6 +121,6 @@ def test_a_healthy_generator_is_left_in_peace():
     ({"real64": 0.95, "fake64": 0.03}, "critic of level 64 is winning"),
 ])  # fmt: skip
 def test_each_warning_has_its_cause_alone(changes, words):
-    (line,) = warnings(WELL | changes, 0.5, True)
+    (line,) = warnings(WELL | changes, 0.5, True, True)
     assert words in line
     assert ";" in line, "a remedy follows"

@@ -305,8 +305,8 @@ class GanTask(Notes):
         Also the gradient norms of terms other than L1 (`sidgan.train.balance`), and figures and warnings about the
         health of the training (`sidgan.train.health`).
         """
-        now = moment(self.config, index - 1, self.gate.opened)
-        level, share = now.level, index / self.config.loop.steps
+        config, now = self.config, moment(self.config, index - 1, self.gate.opened)
+        level, share = now.level, index / config.loop.steps
         scores = critic_figures(self, now.gan_levels, level)
         coarse = []
         for name, data in (self.held or {"train": self.train}).items():
@@ -315,7 +315,8 @@ class GanTask(Notes):
             coarse.append(seen.coarse)
             figures = {"mouth": seen.right, "gap": seen.right - seen.wrong, "to_truth": seen.to_truth,
                        "to_reference": seen.to_reference, **sync_figures(self, data, level)}  # fmt: skip
-            for line in warnings(figures | scores, share, now.sync == 1 and level in now.sync_levels):
+            sync_on = now.sync == 1 and level in now.sync_levels
+            for line in warnings(figures | scores, share, sync_on, config.ears_can_learn):
                 self.note(f"{name}: {line}")
             scores |= {f"{name}_{k}": v for k, v in figures.items()}
             if self.fabric.is_global_zero:

@@ -85,13 +85,14 @@ def distance(image: Tensor, other: Tensor, mask: Tensor) -> float:
     return float(((image - other).abs() * mask).sum() / (3 * mask.sum() + 1e-6))
 
 
-def warnings(figures: Mapping[str, float], share: float, sync_on: bool) -> list[str]:
+def warnings(figures: Mapping[str, float], share: float, sync_on: bool, ears_can_learn: bool) -> list[str]:
     """Warnings about a generator, one line each: what is wrong and what to do.
 
     Args:
         figures: of one held-out set, with the critics' scores (see `GanTask.evaluate`); some may be missing.
         share: share of the run that is done.
         sync_on: whether the sync loss has reached its full weight.
+        ears_can_learn: whether the learning rate of the audio encoder can be raised (`GanTrainConfig.ears_can_learn`).
     """
     if share < WARN_FROM:
         return []
@@ -106,8 +107,8 @@ def warnings(figures: Mapping[str, float], share: float, sync_on: bool) -> list[
     if judged and figures["sync_gap"] < MIN_SYNC_GAP:
         deaf.append(f"wrong sound raises the sync loss by only {max(0.0, figures['sync_gap']):.2f}")
     if deaf:
-        lines.append(f"the sound is ignored ({', '.join(deaf)}); set audio_lr to 1, or raise lips or the weight of "
-                     "the sync loss")  # fmt: skip
+        first = "set audio_lr to 1, or " if ears_can_learn else ""
+        lines.append(f"the sound is ignored ({', '.join(deaf)}); {first}raise lips or the weight of the sync loss")
     if figures["to_reference"] < COPY_RATIO * figures["to_truth"]:
         lines.append(f"the reference frame is copied (mouths differ from it by {figures['to_reference']:.3f}, from the "
                      f"truth by {figures['to_truth']:.3f}); use clips longer than 2 s in which mouths move, and raise "

@@ -127,6 +127,11 @@ class GanTrainConfig:
                     f"pictures of {r} px; change discriminators.{r}.layers")  # fmt: skip
 
     @property
+    def ears_can_learn(self) -> bool:
+        """Whether ``audio_lr`` can be raised to 1: not if it is 1 already, or must be 0 as the trunk is frozen."""
+        return self.audio_lr < 1 and self.trunk_lr > 0
+
+    @property
     def needs_vgg(self) -> bool:
         """Whether any level has a loss on VGG19 features."""
         return any(weights.features for weights in self.weights.values())
