@@ -16,12 +16,13 @@ import pytest
 from marked import sidgan
 
 from sidgan import media
-from sidgan.data import packing
+from sidgan.data import packing, sources
 from sidgan.data.dataset import PackedSet, read_crops
 from sidgan.data.listing import ClipSource
 from sidgan.data.packing import PrepareConfig, prepare_clip, sharpness_of
 from sidgan.data.prepare import prepare
 from sidgan.errors import InputError
+from sidgan.evaluation import lists
 from sidgan.faces import smooth
 from sidgan.synth import Person, Scene, random_line
 
@@ -218,6 +219,23 @@ def test_long_clips_are_cut_into_equal_pieces(people: Path, tmp_path: Path) -> N
     (root / "talk_p001.mp4").write_bytes(b"cannot be looked at, so it stays whole")
     with pytest.raises(InputError, match="talk_p001 and talk_p001 would be packed under the same name"):
         prepare(root, tmp_path / "out", SMALL, cut=2)
+
+
+def test_cutting_leaves_the_test_list_as_it_is(people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = tmp_path / "hdtf"
+    root.mkdir()
+    (root / "WDA_annotion_time.txt").write_text("Ann0.mp4 0:00-0:02\nBob0.mp4 0:00-0:03\n")
+    for name in ("Ann0", "Bob0"):
+        (root / f"{name}.mp4").symlink_to(people)
+    for module in (sources, lists):
+        monkeypatch.setattr(module, "HDTF_TEST_SECONDS", 3)
+    records = prepare(root, tmp_path / "out", SMALL, source="hdtf", cut=1)
+    assert {r["name"]: list(r["splits"]) for r in records} == {
+        "WDA_Ann/Ann0_0_p000": ["train"], "WDA_Ann/Ann0_0_p001": ["train"], "WDA_Bob/Bob0_0": ["test"]}  # fmt: skip
+    assert [r["name"] for r, _ in lists.choose(records, "hdtf").clips] == ["WDA_Bob/Bob0_0"]
+    rules = tmp_path / "rules.toml"
+    rules.write_text("")
+    assert len(prepare(root, tmp_path / "out", SMALL, source="hdtf", splits=rules, cut=1)) == 5, "no test clips then"
 
 
 def test_too_many_failures_stop_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

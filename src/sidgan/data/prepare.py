@@ -62,7 +62,7 @@ def prepare(
         splits: a TOML file with split rules. Without it, every 20th video of a plain folder is held out (one person may
             be in both splits), and a data set is split by person, see `sidgan.data.splits`.
         executor: runs the jobs, see `sidgan.executors`; by default this process.
-        cut: longer clips are cut into equal pieces of at most this many seconds.
+        cut: longer clips are cut into equal pieces of at most this many seconds, except the test clips of a data set.
         max_failures: the largest share of lines, and of clips, that may fail; ten always may.
         progress: called with the number of clips done and the total.
         report: called with one line about each line, clip or split rule that cannot be used.
@@ -80,7 +80,8 @@ def prepare(
     _check_lines(listing, folder, max_failures, report)
     plain = source == "folder" or splits is not None
     clips = listing.clips if plain else by_identity(listing.clips)
-    pieces = [(piece, clip.name) for clip in clips for piece in _cut(clip, cut)]
+    uncut = "" if plain else "test"  # test lists choose whole clips (`sidgan.evaluation.lists`)
+    pieces = [(piece, clip.name) for clip in clips for piece in _cut(clip, None if clip.split == uncut else cut)]
     clips, wholes = [piece for piece, _ in pieces], {piece.name: whole for piece, whole in pieces}
     # / and __ give the same file name, and a piece's name may be another clip's.
     require_distinct(((clip.name.replace("/", "__"), clip.name) for clip in clips), "packed")
