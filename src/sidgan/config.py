@@ -165,6 +165,9 @@ class GeneratorConfig:
             wanted = to_dict(plain) | {"kind": self.kind}
             other = [f"{name} = {json.dumps(wanted[name])}" for name, v in to_dict(self).items() if v != wanted[name]]
             require(not other, f"for a {self.kind} generator, set {', '.join(other)}")
+            require(self.base <= self.cmax, f"base must be at most cmax, which is {self.cmax}, not {self.base}")
+        fits = self.kind != "pcavs" or self.cmax % 16 == 0  # for the grouped convolutions of its ResNeXt
+        require(fits, f"cmax of a pcavs generator must be a multiple of 16, not {self.cmax}")
 
     @property
     def sees_mouth(self) -> bool:

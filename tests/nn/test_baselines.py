@@ -176,6 +176,20 @@ def test_settings_without_a_meaning_are_refused(change, message):
         tiny("wav2lip", **change)
 
 
+@pytest.mark.parametrize(("kind", "widths", "message"), [
+    ("pcavs", {"cmax": 33}, "cmax of a pcavs generator must be a multiple of 16, not 33"),
+    ("lipgan", {"cmax": 3}, "base must be at most cmax, which is 3, not 4"),
+    ("lipgan", {"cmax": 5}, None), ("wav2lip", {"cmax": 7}, None), ("pcavs", {"cmax": 48, "base": 3}, None),
+])  # fmt: skip
+def test_widths_fit_or_are_refused(kind, widths, message):
+    if message is not None:
+        with pytest.raises(ConfigError, match=f"^{message}$"):
+            tiny(kind, **widths)
+        return
+    query, reference, mel = inputs(32)
+    assert build(tiny(kind, **widths)).eval()(query, reference, mel)[32].shape == query.shape
+
+
 def test_a_wrong_use_says_so():
     net = build(tiny("wav2lip"))
     query, reference, mel = inputs(32)
