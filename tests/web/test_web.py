@@ -540,6 +540,63 @@ def test_the_api_describes_itself(client: TestClient) -> None:
     assert to_dict(ROOM)["jobs"] == client.get("/api/me").json()["limits"]["jobs"]
 
 
+def test_the_api_says_how_it_knows_its_users(client: TestClient, tmp_path: Path) -> None:
+    told = client.get("/api/openapi.json").json()
+    token, session = (told["components"]["securitySchemes"][name] for name in ("token", "session"))
+    assert (token["type"], token["scheme"]) == ("http", "bearer")
+    assert client.post("/api/demo?kind=voice").status_code == 201
+    assert (session["in"], session["name"]) == ("cookie", *client.cookies), "the one that it has just set"
+    assert told["security"] == [{"token": []}, {"session": []}, {}], "it needs neither"
+    with served(tmp_path, tokens=SECRETS) as closed:
+        told = closed.get("/api/openapi.json").json()
+        assert told["security"] == [{"token": []}, {"session": []}]
+        free = {f"{verb} {path}" for path, verbs in told["paths"].items() for verb, about in verbs.items()
+                if about.get("security") == [{}]}  # fmt: skip
+        assert free == {"get /api/me", "post /api/session"}
+        assert closed.get("/api/me").status_code == 200
+        assert closed.get("/api/files").status_code == 401
+
+
+@pytest.mark.parametrize(("asked", "status"), [("bytes=0-3", 206), ("bytes=99999999-", 416), ("lines=1-2", 400),
+                                               ("bytes=x", 400), ("nonsense", 400)])  # fmt: skip
+def test_an_odd_range_is_refused_like_all_else(client: TestClient, material: Path, asked: str, status: int) -> None:
+    file = material / "voice.wav"
+    where = f"/api/files/{given(client, 'voice', file)}/content"
+    answer = client.get(where, headers={"range": asked})
+    if status == 206:
+        assert (answer.status_code, answer.content) == (206, file.read_bytes()[:4])
+        return
+    refused(answer, status, "no such range")
+    told = {416: f"bytes */{file.stat().st_size}"}
+    assert answer.headers.get("content-range") == told.get(status)
+
+
+def test_a_request_that_does_not_arrive_is_dropped(tmp_path: Path) -> None:
+    with served(tmp_path, replace(ROOM, silence=0.2)) as client:
+        begin = {"type": "http.request", "body": b'{"kind"', "more_body": True}
+        for path in ("/api/jobs", "/api/session"):
+            for arrived in ([], [begin]):
+                status, headers = asyncio.run(asyncio.wait_for(_stalled(client.app, path, list(arrived)), 20))
+                assert (status, headers["connection"]) == (408, "close")
+
+
+async def _stalled(app: Any, path: str, arrived: list[dict[str, Any]]) -> tuple[int, dict[str, str]]:
+    """Status and headers of the answer to a request of whose body nothing more arrives."""
+    started: dict[str, Any] = {}
+
+    async def receive() -> dict[str, Any]:
+        return arrived.pop() if arrived else await asyncio.Future()
+
+    async def send(message: dict[str, Any]) -> None:
+        started.update(message if message["type"] == "http.response.start" else {})
+
+    headers = [(b"host", b"localhost"), (b"content-type", b"application/json"), (b"content-length", b"90")]
+    scope = {"type": "http", "method": "POST", "path": path, "raw_path": path.encode(), "query_string": b"",
+             "headers": headers, "scheme": "http", "http_version": "1.1", "root_path": ""}  # fmt: skip
+    await app(scope, receive, send)
+    return started["status"], {name.decode(): value.decode() for name, value in started["headers"]}
+
+
 def test_no_proxy_of_the_prober_survives(tmp_path: Path) -> None:
     """Processes that look at files end with the service."""
     with served(tmp_path) as client:

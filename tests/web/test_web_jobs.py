@@ -533,7 +533,7 @@ def _cookie(client: TestClient, job: str) -> dict[str, str]:
     with store.reading() as db:
         owner = db.execute("select owner from job where id = ?", (job,)).fetchone()[0]
     store.add_session(hashed("kept by the browser"), owner, time.time() + 60)
-    return {access._cookie: "kept by the browser"}
+    return {access.cookie: "kept by the browser"}
 
 
 def test_a_worker_stops_what_is_cancelled_and_gives_back_what_it_must_leave(

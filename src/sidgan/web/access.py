@@ -21,11 +21,15 @@ SESSION_LENGTH = 30 * 86400  #: seconds
 
 
 class Access:
-    """Determines the owner of a request, and starts and ends sessions."""
+    """Determines the owner of a request, and starts and ends sessions.
+
+    Attributes:
+        cookie: name of the cookie of a session.
+    """
 
     def __init__(self, service: Service, store: Store) -> None:
         self._service, self._store = service, store
-        self._cookie = f"sidgan-{store.name()[:8]}"  # services on one machine share cookies, whatever their ports
+        self.cookie = f"sidgan-{store.name()[:8]}"  # services on one machine share cookies, whatever their ports
         self._guesses = Guesses()
 
     @property
@@ -54,7 +58,7 @@ class Access:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer":
             return self.of_token(token.strip(), address_of(request))
-        cookie = request.cookies.get(self._cookie)
+        cookie = request.cookies.get(self.cookie)
         kind, _, hash = (self._store.owner_of(hashed(cookie)) or "" if cookie else "").partition(":")
         if kind == "session":
             return f"session:{hash}" if self.open else None
@@ -80,14 +84,14 @@ class Access:
     def _add_session(self, request: Request, response: Response, secret: str, owner: str) -> None:
         self._store.add_session(hashed(secret), owner, time.time() + SESSION_LENGTH)
         response.set_cookie(
-            self._cookie, secret, max_age=SESSION_LENGTH, httponly=True, samesite="strict",
+            self.cookie, secret, max_age=SESSION_LENGTH, httponly=True, samesite="strict",
             secure=request.url.scheme == "https",
         )  # fmt: skip
 
     def end(self, request: Request, response: Response) -> None:
         """End the session of the request's cookie."""
-        self._store.end_session(hashed(request.cookies.get(self._cookie, "")))
-        response.delete_cookie(self._cookie)
+        self._store.end_session(hashed(request.cookies.get(self.cookie, "")))
+        response.delete_cookie(self.cookie)
 
 
 def address_of(request: Request) -> str:

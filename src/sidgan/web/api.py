@@ -11,9 +11,11 @@ from importlib.util import find_spec
 from threading import Event
 from typing import Annotated, Any, cast
 
-from fastapi import APIRouter, Body, Depends, Path, Query, Request, Response
+from fastapi import APIRouter, Body, Depends, HTTPException, Path, Query, Request, Response
 from fastapi.responses import FileResponse, StreamingResponse
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers
+from starlette.types import Message, Receive, Scope, Send
 
 from sidgan.media import separator
 from sidgan.version import __version__
@@ -62,16 +64,32 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
     for status, text in {
         400: "interrupted, or not JSON", 401: "a token is needed", 403: "not from this page",
         404: "no such file or job", 408: "too slow", 409: "not possible now", 410: "deleted", 413: "too large",
-        421: "unknown host", 422: "invalid", 429: "too many, or too fast", 503: "busy", 507: "disk full",
+        416: "no such range of bytes", 421: "unknown host", 422: "invalid", 429: "too many, or too fast",
+        503: "busy", 507: "disk full",
     }.items()
 }  # fmt: skip
 router = APIRouter(prefix="/api", responses=REFUSALS)
+PUBLIC: dict[str, Any] = {"security": [{}]}  #: in the description of a route that needs neither token nor session
+
+
+class _File(FileResponse):
+    """A file, or the range of bytes that is asked for. Starlette refuses a wrong range in plain text; this does not."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def answer(message: Message) -> None:
+            if message["type"] == "http.response.start" and message["status"] in (400, 416):
+                length = Headers(raw=message["headers"]).get("content-range")
+                raise HTTPException(message["status"], "the file has no such range of bytes",
+                                    {"content-range": length} if length else None)  # fmt: skip
+            await send(message)
+
+        await super().__call__(scope, receive, answer)
 
 
 # ----------------------------------------------------------------------------------------------------------- sessions
 
 
-@router.get("/me", summary="The current user and the limits")
+@router.get("/me", summary="The current user and the limits", openapi_extra=PUBLIC)
 def me(request: Request, parts: AppParts) -> Me:
     """Works without a token too."""
     access: Access = request.app.state.access
@@ -83,7 +101,8 @@ def me(request: Request, parts: AppParts) -> Me:
               separates=separator() is not None)  # fmt: skip
 
 
-@router.post("/session", status_code=204, summary="Log in with a token (programs send it with each request instead)")
+@router.post("/session", status_code=204, openapi_extra=PUBLIC,
+             summary="Log in with a token (programs send it with each request instead)")  # fmt: skip
 def log_in(request: Request, response: Response, login: Login) -> None:
     """Sets a session cookie that scripts cannot read."""
     access: Access = request.app.state.access
@@ -139,8 +158,8 @@ def content(owner: Reader, parts: AppParts, id: IdPath) -> Response:
     path = parts.store.path(file)
     if not path.is_file():
         raise RefusedError(410, "gone", "this file was deleted")
-    return FileResponse(path, media_type=MIME_TYPES.get(file.suffix, "application/octet-stream"),
-                        content_disposition_type="inline", filename=f"{file.kind}{file.suffix}")  # fmt: skip
+    return _File(path, media_type=MIME_TYPES.get(file.suffix, "application/octet-stream"),
+                 content_disposition_type="inline", filename=f"{file.kind}{file.suffix}")  # fmt: skip
 
 
 @router.delete("/files/{id}", status_code=204, summary="Remove a file")
@@ -252,8 +271,8 @@ def result(
     media_type = MIME_TYPES.get(path.suffix, "application/octet-stream")
     headers = {"content-security-policy": REPORT_POLICY} if path.suffix == ".html" else {}
     filename = download.replace("/", "_").replace("\\", "_") if download else known
-    return FileResponse(path, media_type=media_type, headers=headers, filename=filename,
-                        content_disposition_type="attachment" if download else "inline")  # fmt: skip
+    return _File(path, media_type=media_type, headers=headers, filename=filename,
+                 content_disposition_type="attachment" if download else "inline")  # fmt: skip
 
 
 async def _events(parts: Parts, owner: str, id: str) -> AsyncIterator[str]:

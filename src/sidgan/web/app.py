@@ -76,6 +76,7 @@ def create_app(service: Service, closing: Event | None = None) -> Guard:
     app.include_router(router)
     remote_workers = _remote_workers(app, service, queue)
     _page(app)
+    _describe_access(app)
     app.add_exception_handler(RefusedError, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
@@ -94,6 +95,18 @@ def _remote_workers(app: FastAPI, service: Service, queue: Queue) -> AbstractCon
     app.state.remote = remote.Remote(service.worker_secret, terms, key, Guesses())
     app.include_router(remote.router)
     return Feeder(queue, handout, key, say)
+
+
+def _describe_access(app: FastAPI) -> None:
+    """Add to the description of the API how a request says whose it is. All routes must be there already."""
+    access: Access = app.state.access
+    api = app.openapi()  # the description itself, which is served from now on
+    api["components"]["securitySchemes"] = {
+        "token": {"type": "http", "scheme": "bearer", "description": "the user's secret"},
+        "session": {"type": "apiKey", "in": "cookie", "name": access.cookie,
+                    "description": "set by POST /api/session, or without a token by an open service"},
+    }  # fmt: skip
+    api["security"] = [{"token": []}, {"session": []}, *([{}] if access.open else [])]
 
 
 def _page(app: FastAPI) -> None:
@@ -150,7 +163,8 @@ def _invalid(request: Request, error: Exception) -> Response:
 
 def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    answer = _problem(error.status_code, "http", str(error.detail).lower())
+    code = {408: "too_slow", 416: "no_range"}.get(error.status_code, "http")
+    answer = _problem(error.status_code, code, str(error.detail).lower())
     answer.headers.update(error.headers or {})
     return answer
 

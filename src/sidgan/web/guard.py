@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 from urllib.parse import SplitResult, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sidgan.web.limits import Pace
@@ -32,12 +34,14 @@ class Guard:
     """ASGI middleware around the application.
 
     It refuses unknown host names, since another site could otherwise reach a service on loopback through a host name
-    of its own (DNS rebinding); cross-site requests; bodies that are too large; and clients that send too many requests.
+    of its own (DNS rebinding); cross-site requests; bodies that are too large or do not arrive; and clients that send
+    too many requests.
     """
 
     def __init__(self, app: ASGIApp, service: Service) -> None:
         self._app, self._hosts = app, {host.lower() for host in service.hosts}
         self._pace = Pace(service.limits.requests, service.limits.burst)
+        self._silence = service.limits.silence
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse a request, or pass it to the application; add security headers to every response."""
@@ -57,7 +61,7 @@ class Guard:
 
         refusal = self._refusal(scope, headers)
         if refusal is None:
-            await self._app(scope, receive, answer)
+            await self._app(scope, self._patient(receive), answer)
             return
         status, code, message, wait = refusal
         body = json.dumps({"error": {"code": code, "message": message}}).encode()
@@ -65,6 +69,24 @@ class Guard:
         extra += [(b"retry-after", str(math.ceil(wait)).encode())] if wait else []
         await answer({"type": "http.response.start", "status": status, "headers": extra})
         await answer({"type": "http.response.body", "body": body})
+
+    def _patient(self, receive: Receive) -> Receive:
+        """``receive``, which refuses a request if no more of its body arrives for `Limits.silence` seconds."""
+        complete = False
+
+        async def receive_soon() -> Message:
+            nonlocal complete
+            if complete:  # the next message is the end of the connection
+                return await receive()
+            try:
+                message = await asyncio.wait_for(receive(), self._silence)
+            except TimeoutError:
+                text = f"no data arrived for {self._silence:.0f} s; send it again"
+                raise HTTPException(408, text, {"connection": "close"}) from None
+            complete = not message.get("more_body", False)
+            return message
+
+        return receive_soon
 
     def _refusal(self, scope: Scope, headers: Headers) -> tuple[int, str, str, float] | None:
         """Status, code, message and seconds to wait; ``None`` if the request may pass."""

@@ -40,7 +40,7 @@ class Limits:
         uploads: simultaneous uploads of one user.
         all_uploads: simultaneous uploads of all users together.
         streams: simultaneous event streams of one user.
-        silence: seconds without data after which an upload is dropped.
+        silence: seconds without data after which a request that has not arrived completely is dropped.
         requests: average requests per second from one address.
         burst: requests at once from one address.
         adapt: minutes of adaptation to a face.
