@@ -17,11 +17,11 @@ from sidgan import faces
 from sidgan.config import GeneratorConfig, SyncNetConfig
 from sidgan.data.dataset import PackedClip, PackedSet
 from sidgan.errors import ConfigError, DataError
-from sidgan.evaluation import COLUMNS, ROWS, EvalResult, Record, bootstrap, evaluate, revoice, table
+from sidgan.evaluation import COLUMNS, ROWS, EvalResult, Record, bootstrap, evaluate, table
 from sidgan.evaluation.measures import LipJitter, Opening, bridged
 from sidgan.evaluation.networks import sound_of
 from sidgan.evaluation.remarks import partial
-from sidgan.evaluation.revoicing import revoice_clip
+from sidgan.evaluation.revoicing import enough, others, revoice_clip
 from sidgan.evaluation.rows import heard
 from sidgan.evaluation.subject import BATCH, Subject, closed_and_open
 from sidgan.nn import Generator, SyncNet
@@ -339,12 +339,18 @@ def speaking(name: str, levels: np.ndarray) -> PackedClip:
     return PackedClip(name, images, mels, clip.masks, clip.landmarks)
 
 
+def revoiced(generator: Oracle, *clips: PackedClip, expert: SyncNet | None = None) -> list[Record]:
+    """The records of all clips, each with the sound of another one."""
+    chosen = [(clip, *(clips[k] for k in others(i, len(clips)))) for i, clip in enumerate(clips)]
+    return [record for three in chosen for record in revoice_clip(generator.eval(), *three, expert)]
+
+
 def test_a_mouth_that_follows_the_new_voice_is_told_from_one_that_does_not(expert: SyncNet) -> None:
     rng = np.random.default_rng(3)
     clips = [speaking(f"a/{i}", rng.integers(0, COUNT, 60)) for i in range(4)]
-    result = revoice(Oracle(), made_set(*clips), expert=expert)
-    assert {(r.clip, r.row) for r in result.records} == {(c.name, row) for c in clips for row in ("donor", "elsewhere")}
-    for record in result.records:
+    records = revoiced(Oracle(), *clips, expert=expert)
+    assert {(r.clip, r.row) for r in records} == {(c.name, row) for c in clips for row in ("donor", "elsewhere")}
+    for record in records:
         assert record.frames == 59
         if record.row == "donor":
             assert record.values["opening"] == pytest.approx(1)
@@ -352,9 +358,9 @@ def test_a_mouth_that_follows_the_new_voice_is_told_from_one_that_does_not(exper
             assert record.values["opening_lag"] == 0
         else:
             assert abs(record.values["opening"]) < 0.4
-    heard = {row: [r.values["sync"] for r in result.records if r.row == row] for row in ("donor", "elsewhere")}
+    heard = {row: [r.values["sync"] for r in records if r.row == row] for row in ("donor", "elsewhere")}
     assert heard["donor"] != heard["elsewhere"]
-    assert "new voice" in table({"heldout, new voice": result})
+    assert "new voice" in table({"heldout, new voice": EvalResult({}, tuple(records))})
 
 
 def test_a_deaf_generator_follows_nobody() -> None:
@@ -365,14 +371,13 @@ def test_a_deaf_generator_follows_nobody() -> None:
         def decode(self, query, features, mel, **others):  # type: ignore[no-untyped-def]
             return super().decode(query, features, torch.zeros_like(mel))
 
-    result = revoice(Deaf(), made_set(*clips))
-    assert all(r.values["opening"] == 0 for r in result.records)
+    assert all(r.values["opening"] == 0 for r in revoiced(Deaf(), *clips))
 
 
 def test_a_clip_whose_last_batch_is_one_frame_is_judged_with_a_new_voice() -> None:
     rng = np.random.default_rng(3)
     clips = [speaking(f"a/{i}", rng.integers(0, COUNT, BATCH + 2)) for i in range(3)]  # one frame is the reference
-    assert {r.frames for r in revoice(Oracle(), made_set(*clips)).records} == {BATCH + 1}
+    assert {r.frames for r in revoiced(Oracle(), *clips)} == {BATCH + 1}
 
 
 def test_a_pair_of_references_shows_the_person_with_a_new_voice_too() -> None:
@@ -400,7 +405,7 @@ def test_a_pair_of_references_shows_the_person_with_a_new_voice_too() -> None:
 
 def test_a_new_voice_needs_others_to_come_from() -> None:
     with pytest.raises(ConfigError, match="three clips"):
-        revoice(Oracle(), made_set(made_clip(), made_clip("b")))
+        enough(2)
 
 
 def test_a_pair_shows_the_mouth_closed_and_open_and_judges_neither():

@@ -1,7 +1,7 @@
-"""Evaluation of a generator: redraw clips from their own sound (`evaluate`) or from other voices (`revoice`).
+"""Evaluation of a generator: redraw clips from their own sound (`evaluate`).
 
-`evaluate_to` writes the figures of both into a result folder and can resume; `evaluate_videos` evaluates the output of
-any tool; `robustness_to` measures how a model degrades under difficult conditions.
+`evaluate_to` also does so with other voices, writes the figures into a result folder and can resume; `evaluate_videos`
+evaluates the output of any tool; `robustness_to` measures how a model degrades under difficult conditions.
 
 ::
 
@@ -17,7 +17,6 @@ from sidgan.evaluation.reconstruction import evaluate
 from sidgan.evaluation.remarks import notes
 from sidgan.evaluation.report import write_report
 from sidgan.evaluation.results import COLUMNS, SYSTEMS, EvalResult, Interval, Record, bootstrap, table
-from sidgan.evaluation.revoicing import revoice
 from sidgan.evaluation.robustness import FACTORS, RobustnessSettings, robustness_to
 from sidgan.evaluation.rows import LEAKS, ROWS
 from sidgan.evaluation.videos import VideoSettings, evaluate_videos
@@ -25,5 +24,5 @@ from sidgan.evaluation.videos import VideoSettings, evaluate_videos
 __all__ = [
     "COLUMNS", "FACTORS", "LEAKS", "ROWS", "SYSTEMS", "EvalResult", "Interval", "NetworkFiles", "Record",
     "RobustnessSettings", "Settings", "VideoSettings", "bootstrap", "evaluate", "evaluate_to", "evaluate_videos",
-    "notes", "revoice", "robustness_to", "table", "write_report",
+    "notes", "robustness_to", "table", "write_report",
 ]  # fmt: skip

@@ -37,7 +37,7 @@ from sidgan.types import Float
 class Settings:
     """Settings of `evaluate_to`: those of `sidgan.evaluation.evaluate`, and two more.
 
-    ``revoice`` adds the rows of `sidgan.evaluation.revoice`; ``device`` is ``cpu``, ``cuda`` or ``cuda:N``.
+    ``revoice`` adds the rows of `sidgan.evaluation.revoicing`; ``device`` is ``cpu``, ``cuda`` or ``cuda:N``.
     """
 
     reference: Reference = "first"

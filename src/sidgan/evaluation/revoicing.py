@@ -16,41 +16,16 @@ from dataclasses import replace
 import torch
 
 from sidgan.config import require
-from sidgan.data.dataset import PackedClip, PackedSet
+from sidgan.data.dataset import PackedClip
 from sidgan.evaluation.measures import Opening, Sync
 from sidgan.evaluation.reconstruction import donor
-from sidgan.evaluation.results import EvalResult, Record
-from sidgan.evaluation.subject import BATCH, Subject, beginning, evaluating, generated
+from sidgan.evaluation.results import Record
+from sidgan.evaluation.subject import BATCH, Subject, beginning, generated
 from sidgan.nn import Generator, SyncNet
 
 ROWS = ("donor", "elsewhere")
 REVOICED = "revoiced"  #: the system's name in records and tables
 SHORTEST = 25  #: frames; the three clips must all be longer, since correlations over fewer frames mean little
-
-
-@torch.no_grad()
-def revoice(
-    generator: Generator, data: PackedSet, *, expert: SyncNet | None = None, max_frames: int | None = None
-) -> EvalResult:
-    """Dub each clip of a set with the sound of the clip half the set further on; the clip after that is the third.
-
-    Args:
-        generator: of any size.
-        data: at least three clips, usually of one split. The first frame of each is its reference.
-        expert: sync expert, applied with both sounds; without one, the sync metrics are undefined.
-        max_frames: longer clips are cut to this length.
-
-    Raises:
-        ConfigError: there are fewer than three clips.
-    """
-    clips = [beginning(clip, max_frames) for clip in data.clips]
-    enough(len(clips))
-    records: list[Record] = []
-    with evaluating(generator), evaluating(expert):
-        for i, clip in enumerate(clips):
-            voice, third = others(i, len(clips))
-            records += revoice_clip(generator, clip, clips[voice], clips[third], expert)
-    return EvalResult({"max_frames": max_frames, "size": data.size}, tuple(records))
 
 
 def enough(count: int) -> None:
@@ -59,7 +34,10 @@ def enough(count: int) -> None:
 
 
 def others(index: int, count: int) -> tuple[int, int]:
-    """Indices of donor and third clip for the ``index``-th of ``count`` >= 3 clips."""
+    """Indices of donor and third clip for the ``index``-th of ``count`` >= 3 clips.
+
+    The donor is half the set further on, the third clip the one after that.
+    """
     voice = donor(index, count) or 0
     third = (voice + 1) % count
     return voice, third if third != index else (third + 1) % count
@@ -70,7 +48,16 @@ def revoice_clip(
     generator: Generator, clip: PackedClip, voice: PackedClip, third: PackedClip, expert: SyncNet | None,
     mask: str = "query", reference: str = "first",
 ) -> list[Record]:  # fmt: skip
-    """Records of both rows of one clip; none if one of the three clips is not longer than `SHORTEST`."""
+    """Dub a clip with the sound of another, ``voice``.
+
+    Args:
+        generator: in eval mode, of any size.
+        expert: sync expert, applied with both sounds; without one, the sync metrics are undefined.
+        mask, reference: see `sidgan.evaluation.Settings`.
+
+    Returns:
+        Records of both rows; none if one of the three clips is not longer than `SHORTEST`.
+    """
     shared = min(len(clip), len(voice), len(third))
     if shared <= SHORTEST:
         return []
