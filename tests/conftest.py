@@ -13,8 +13,9 @@ from known import remember
 from marked import films
 from small import save_networks
 
-from sidgan.config import GeneratorConfig, from_dict, read_toml
+from sidgan.config import GeneratorConfig
 from sidgan.nn import Generator
+from sidgan.settings import from_dict, read_toml
 from sidgan.web.worker import Means
 
 torch.set_num_threads(1)

@@ -17,7 +17,7 @@ from documents import PAGES, ROOT, Block, code_lines, commands, find, marked, op
 
 import sidgan
 from sidgan import checkpoint, media
-from sidgan.config import read_toml
+from sidgan.settings import read_toml
 from sidgan.synth import LINES, Person, Scene
 from sidgan.train import runs
 

@@ -9,7 +9,7 @@ import sidgan
 
 ROOT = Path(sidgan.__file__).parent
 LAYERS = {
-    "version": 0, "types": 0, "errors": 0, "config": 0, "files": 0, "timeline": 0, "ahead": 0,
+    "version": 0, "types": 0, "errors": 0, "settings": 0, "config": 0, "files": 0, "timeline": 0, "ahead": 0,
     "portable": 0, "arguments": 0, "resampling": 0, "spans": 0, "executors": 0, "threads": 1,
     "audio": 1, "media": 1, "geometry": 1, "nn": 1, "synth": 1,
     "faces": 2, "losses": 2, "metrics": 2, "checkpoint": 2, "engine": 2,

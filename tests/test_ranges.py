@@ -7,8 +7,9 @@ import torch
 from safetensors.torch import save_file
 
 from sidgan import checkpoint
-from sidgan.config import DiscriminatorConfig, GeneratorConfig, LossWeights, from_dict, to_dict
+from sidgan.config import DiscriminatorConfig, GeneratorConfig, LossWeights
 from sidgan.errors import CheckpointError, ConfigError
+from sidgan.settings import from_dict, to_dict
 from sidgan.train.loop import LoopConfig
 from sidgan.train.runs import gan_config, listener_config, occlusion_config, sync_config
 

@@ -27,19 +27,12 @@ from torch import nn
 
 from sidgan import downloads
 from sidgan.arguments import checked
-from sidgan.config import (
-    CriticsConfig,
-    GeneratorConfig,
-    ListenerConfig,
-    OcclusionConfig,
-    SyncNetConfig,
-    from_dict,
-    to_dict,
-)
+from sidgan.config import CriticsConfig, GeneratorConfig, ListenerConfig, OcclusionConfig, SyncNetConfig
 from sidgan.errors import CheckpointError, ConfigError
 from sidgan.files import finished, require_weights, weights_at, writing
 from sidgan.nn import VGG19, AudioEncoder, Generator, Listener, OcclusionNet, SyncNet
 from sidgan.nn.baselines import Critics, build
+from sidgan.settings import from_dict, to_dict
 
 FORMAT = "sidgan-1"
 N = TypeVar("N", bound=nn.Module)

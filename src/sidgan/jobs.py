@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sidgan import dubbing
-from sidgan.config import from_dict, meant
 from sidgan.dubbing import DubReport
 from sidgan.dubbing.journal import Journal
 from sidgan.dubbing.settings import Settings, background_of, face_of
@@ -21,6 +20,7 @@ from sidgan.files import check_target, require_apart, require_ending
 from sidgan.nn import Generator
 from sidgan.portable import on_disk, spelt
 from sidgan.provenance.credentials import Credentials
+from sidgan.settings import from_dict, meant
 from sidgan.types import Show
 
 if TYPE_CHECKING:

@@ -16,12 +16,13 @@ import torch
 from torch import Tensor, nn
 
 from sidgan import checkpoint
-from sidgan.config import GeneratorConfig, require
+from sidgan.config import GeneratorConfig
 from sidgan.errors import CheckpointError, ConfigError, SidganError
 from sidgan.files import check_target, digest
 from sidgan.nn import count_parameters
 from sidgan.nn.baselines import PCAVS, Baseline, LipGAN, Wav2Lip
 from sidgan.nn.baselines.pcavs import POSE
+from sidgan.settings import require
 
 #: System -> terms of use of its weights, as their authors state them.
 TERMS = {

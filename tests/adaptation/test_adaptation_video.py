@@ -15,10 +15,11 @@ from sidgan.adaptation import AdaptConfig, adapt, adapt_faces, material, network
 from sidgan.adaptation.material import read_material
 from sidgan.adaptation.sound import Sound
 from sidgan.cli import app
-from sidgan.config import GeneratorConfig, from_dict, read_toml
+from sidgan.config import GeneratorConfig
 from sidgan.errors import ConfigError, InputError, OutputError
 from sidgan.nn import Generator
 from sidgan.people import cast
+from sidgan.settings import from_dict, read_toml
 from sidgan.synth import Person, Scene, random_line
 
 SHORT = AdaptConfig(steps=2)

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 from sidgan import faces, media
-from sidgan.config import from_dict
 from sidgan.data.listing import ClipSource
 from sidgan.data.packing import PrepareConfig, prepare_clip
 from sidgan.data.prepare import prepare
 from sidgan.errors import ConfigError, DownloadError
 from sidgan.faces import box_of, overlap, yunet
+from sidgan.settings import from_dict
 from sidgan.synth import Person, Scene, random_line
 
 

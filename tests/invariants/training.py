@@ -13,9 +13,10 @@ from drawn import talking_blob
 from lightning.fabric import Fabric
 from torch import Tensor
 
-from sidgan.config import SyncNetConfig, from_dict
+from sidgan.config import SyncNetConfig
 from sidgan.data.dataset import PackedSet
 from sidgan.nn import SyncNet
+from sidgan.settings import from_dict
 from sidgan.train.gan import GanTask, GanTrainConfig
 from sidgan.train.judging import judge, spread
 from sidgan.train.loop import LoopConfig, Notes, Task, run

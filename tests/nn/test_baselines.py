@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from lightning.fabric import Fabric
 from small import small_vgg
 
-from sidgan.config import DiscriminatorConfig, GeneratorConfig, SyncNetConfig, read_toml
+from sidgan.config import DiscriminatorConfig, GeneratorConfig, SyncNetConfig
 from sidgan.data.dataset import PackedSet
 from sidgan.engine import Engine
 from sidgan.errors import ConfigError
@@ -19,6 +19,7 @@ from sidgan.nn.baselines import KINDS, build, critic
 from sidgan.nn.baselines.lipgan import same_padded
 from sidgan.nn.baselines.pcavs import augmented, identity_encoder, other_encoder
 from sidgan.nn.baselines.synthesis import ModulatedConv
+from sidgan.settings import read_toml
 from sidgan.train.gan import GanTask
 from sidgan.train.judging import judge, spread
 from sidgan.train.runs import gan_config

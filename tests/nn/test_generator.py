@@ -9,17 +9,11 @@ from invariants.faces import inputs, meta
 from invariants.shifts import SMALL
 from torch import nn
 
-from sidgan.config import (
-    ConfigError,
-    DiscriminatorConfig,
-    GeneratorConfig,
-    SyncNetConfig,
-    from_dict,
-    presets,
-    read_toml,
-)
+from sidgan.config import DiscriminatorConfig, GeneratorConfig, SyncNetConfig
+from sidgan.errors import ConfigError
 from sidgan.losses import lsgan_d, lsgan_g
 from sidgan.nn import Discriminator, FaceEncoder, Generator, SyncNet, count_parameters
+from sidgan.settings import from_dict, presets, read_toml
 
 
 @pytest.fixture(autouse=True)

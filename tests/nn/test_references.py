@@ -9,9 +9,10 @@ import torch
 from invariants.faces import moving
 
 from sidgan import geometry
-from sidgan.config import ConfigError, GeneratorConfig
+from sidgan.config import GeneratorConfig
 from sidgan.data.dataset import PackedClip, stack_windows
 from sidgan.engine import Engine, redrawn
+from sidgan.errors import ConfigError
 from sidgan.nn import Generator
 from sidgan.nn.motion import Motion, Reading, gathered, mixed
 from sidgan.people import telling

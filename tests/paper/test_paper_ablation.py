@@ -14,11 +14,12 @@ from marked import sidgan
 from small import save_networks
 
 from sidgan import checkpoint, media
-from sidgan.config import SyncNetConfig, to_dict
+from sidgan.config import SyncNetConfig
 from sidgan.errors import ConfigError, DataError, DownloadError, InputError, SidganError
 from sidgan.nn import SyncNet
 from sidgan.paper import ablation, table4
 from sidgan.paper.ablation import SETTINGS, Plan, ablate, config_of, read_runs
+from sidgan.settings import to_dict
 from sidgan.train import runs as training
 from sidgan.train.runs import gan_config
 from sidgan.train.schedule import moment

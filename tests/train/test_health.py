@@ -7,8 +7,9 @@ from invariants import training
 from lightning.fabric import Fabric
 from torch import nn
 
-from sidgan.config import SyncNetConfig, from_dict, read_toml
+from sidgan.config import SyncNetConfig
 from sidgan.data.dataset import PackedSet
+from sidgan.settings import from_dict, read_toml
 from sidgan.train.gan import GanTask, GanTrainConfig
 from sidgan.train.health import sync_figures, warnings
 from sidgan.train.runs import gan_config

@@ -9,10 +9,11 @@ from lightning.fabric import Fabric
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from sidgan import checkpoint, losses
-from sidgan.config import GeneratorConfig, SyncNetConfig, from_dict, read_toml
+from sidgan.config import GeneratorConfig, SyncNetConfig
 from sidgan.data.dataset import PackedSet
 from sidgan.nn import Generator, SyncNet
 from sidgan.paper.ablation import config_of
+from sidgan.settings import from_dict, read_toml
 from sidgan.train import balance
 from sidgan.train.balance import BANDS, COARSEST_SYNC, gradient_balance
 from sidgan.train.gan import GanTask, GanTrainConfig

@@ -13,11 +13,12 @@ from small import small_vgg
 from torch import nn
 
 from sidgan import checkpoint
-from sidgan.config import DiscriminatorConfig, LossWeights, SyncNetConfig, from_dict, presets, read_toml, to_dict
+from sidgan.config import DiscriminatorConfig, LossWeights, SyncNetConfig
 from sidgan.data.dataset import PackedSet
 from sidgan.errors import CheckpointError, ConfigError, SidganError
 from sidgan.nn import Generator, SyncNet, lower_half_windows
 from sidgan.nn.baselines import critic
+from sidgan.settings import from_dict, presets, read_toml, to_dict
 from sidgan.train import augment, pairs, syncnet
 from sidgan.train.balance import gradient_balance
 from sidgan.train.batch import _jittered, prepare_batch

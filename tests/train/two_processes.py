@@ -9,9 +9,10 @@ import torch
 from drawn import talking_blob
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-from sidgan.config import SYNC_FRAMES, SyncNetConfig, from_dict
+from sidgan.config import SYNC_FRAMES, SyncNetConfig
 from sidgan.data.dataset import PackedSet, stack_windows
 from sidgan.nn import SyncNet
+from sidgan.settings import from_dict
 from sidgan.train import gan, syncnet
 from sidgan.train.batch import prepare_batch
 from sidgan.train.gan import GanTask, GanTrainConfig

@@ -33,8 +33,8 @@ from marked import films
 from marked import sidgan as command
 
 from sidgan import media
-from sidgan.config import to_dict
 from sidgan.errors import ConfigError, InputError
+from sidgan.settings import to_dict
 from sidgan.web import log
 from sidgan.web import prober as probers
 from sidgan.web.app import create_app

@@ -14,11 +14,12 @@ from sidgan.adaptation.material import Material, read_material
 from sidgan.adaptation.settings import AdaptConfig
 from sidgan.adaptation.tuning import tune
 from sidgan.arguments import checked
-from sidgan.config import FPS, require
+from sidgan.config import FPS
 from sidgan.errors import InputError, counted
 from sidgan.files import check_target, require_apart, require_ending
 from sidgan.nn import Generator
 from sidgan.nn.baselines import Critics
+from sidgan.settings import require
 from sidgan.train.growth import trunk_of, with_trunk
 from sidgan.types import Float, Show
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from sidgan.config import SYNC_FRAMES, DiscriminatorConfig, GeneratorConfig, LossWeights, require
+from sidgan.config import SYNC_FRAMES, DiscriminatorConfig, GeneratorConfig, LossWeights
+from sidgan.settings import require
 from sidgan.train.loop import LoopConfig
 from sidgan.train.settings import GanTrainConfig
 

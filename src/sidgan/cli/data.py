@@ -36,10 +36,10 @@ def prepare(
 ) -> None:
     """Cut face crops, mels, landmarks and masks from videos. Example: sidgan prepare clips data --size 128."""
     from sidgan import executors
-    from sidgan.config import from_dict, override
     from sidgan.data import survey as surveying
     from sidgan.data.packing import DEFAULTS, PrepareConfig
     from sidgan.data.prepare import prepare as prepare_all
+    from sidgan.settings import from_dict, override
 
     executor = executors.on_ray(ray, out, workers) if ray else executors.local(workers)
     config = from_dict(PrepareConfig, override(DEFAULTS[source] | {"size": size}, settings or []))

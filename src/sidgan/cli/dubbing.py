@@ -9,9 +9,9 @@ import typer
 
 from sidgan.cli.options import DEVICE, ENGINE, RUNNABLE, AsJson, Device, Kind
 from sidgan.cli.output import answer, bar, say
-from sidgan.config import require
 from sidgan.errors import counted
 from sidgan.files import look_first, writing
+from sidgan.settings import require
 from sidgan.threads import ready_for_dubs
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ import typer
 
 from sidgan.cli.options import DEVICE, EXPERT, PROCESSES, AsJson, Device, Expert, Processes
 from sidgan.cli.output import answer, bar, say
-from sidgan.config import require
 from sidgan.errors import ConfigError
 from sidgan.files import look_first
+from sidgan.settings import require
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

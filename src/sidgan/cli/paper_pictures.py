@@ -9,9 +9,9 @@ import typer
 
 from sidgan.cli.options import AsJson, Device, Model
 from sidgan.cli.output import bar, say
-from sidgan.config import require
 from sidgan.errors import counted
 from sidgan.files import look_first
+from sidgan.settings import require
 
 Methods = Annotated[list[str] | None, typer.Option(
     "--method", metavar="NAME=PLACE", help="a method, shown as a column: a folder of finished videos, or a weights "

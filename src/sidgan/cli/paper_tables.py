@@ -80,8 +80,8 @@ def table4(
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Table 4: the effect of each part, over several seeds. Example: sidgan paper table4 ablation."""
-    from sidgan.config import require
     from sidgan.paper import table4 as four
+    from sidgan.settings import require
 
     either = (folder is None) == bool(row)
     require(either, "give a folder from sidgan paper ablation, or --row NAME=RESULTS for each run")
@@ -115,11 +115,11 @@ def ablation(
     look_first([inception, lag_expert], [], [expert, vanilla])
     from dataclasses import replace
 
-    from sidgan.config import require
     from sidgan.engine import choose_device
     from sidgan.evaluation import NetworkFiles
     from sidgan.paper import ablation as running
     from sidgan.paper import table4 as four
+    from sidgan.settings import require
 
     numbers = [int(n) for n in seeds.split(",") if n.strip().isdecimal()]
     require(len(numbers) == len(seeds.split(",")), f"--seeds must be whole numbers, such as 0,1,2, not {seeds}")
@@ -225,8 +225,8 @@ def sets_of(texts: list[str] | tuple[()]) -> dict[str, Path]:
     Raises:
         ConfigError: a text has another form, or names no set.
     """
-    from sidgan.config import require
     from sidgan.paper.published import SETS
+    from sidgan.settings import require
 
     found = {}
     for text in texts:

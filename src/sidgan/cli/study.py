@@ -33,7 +33,7 @@ def build(
 
     Show only people who agreed to it, and tell the viewers that faces were redrawn.
     """
-    from sidgan.config import require
+    from sidgan.settings import require
     from sidgan.study.build import build as make
 
     pairs = [text.partition("=") for text in method or ()]

@@ -106,6 +106,6 @@ def train_gan(
 
 
 def _print_config(config: Any) -> None:
-    from sidgan.config import to_dict
+    from sidgan.settings import to_dict
 
     print(json.dumps(to_dict(config), indent=1))

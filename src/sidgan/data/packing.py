@@ -16,12 +16,13 @@ import cv2
 import numpy as np
 
 from sidgan import audio, faces, geometry, media, provenance
-from sidgan.config import FPS, require
+from sidgan.config import FPS
 from sidgan.data.listing import ClipSource
 from sidgan.data.offset import estimate_offset
 from sidgan.errors import InputError, SidganError
 from sidgan.faces import fan, yunet
 from sidgan.files import write_arrays, write_text
+from sidgan.settings import require
 from sidgan.spans import spans
 from sidgan.types import Byte, Clip, FaceTrack, Float, Frame
 

@@ -23,7 +23,6 @@ import cv2
 
 from sidgan import media
 from sidgan.arguments import checked
-from sidgan.config import require
 from sidgan.data.listing import ClipSource, Listing, require_distinct
 from sidgan.data.packing import DEFAULTS, VERSION, PrepareConfig, helpers, prepare_clip
 from sidgan.data.sources import read_source
@@ -31,6 +30,7 @@ from sidgan.data.splits import Splits, by_identity
 from sidgan.errors import InputError, OutputError
 from sidgan.executors import Executor, local
 from sidgan.files import write_text, writing
+from sidgan.settings import require
 
 TOLERATED = 10  #: failures that never stop a run, whatever their share
 

@@ -25,10 +25,11 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from sidgan.config import FPS, from_dict, require
+from sidgan.config import FPS
 from sidgan.data.listing import ClipSource, rank
 from sidgan.errors import ConfigError
 from sidgan.portable import spelt
+from sidgan.settings import from_dict, require
 
 SHARE = 20  #: one video in 20 of a plain folder is held out; of a data set without an official split, about one
 #: person in 20 is held out and one in 20 is for testing

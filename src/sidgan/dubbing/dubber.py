@@ -16,7 +16,6 @@ import torch
 from sidgan import checkpoint, media, provenance
 from sidgan.arguments import checked
 from sidgan.blend.steady import STEADY
-from sidgan.config import require
 from sidgan.dubbing.analysis import Analysis, analyse
 from sidgan.dubbing.analysis.choice import Faces
 from sidgan.dubbing.analysis.rehearsal import rehearse
@@ -37,6 +36,7 @@ from sidgan.executors import Executor
 from sidgan.files import ending
 from sidgan.nn import Generator
 from sidgan.provenance.credentials import Credentials
+from sidgan.settings import require
 from sidgan.timeline import Length, Timeline
 from sidgan.types import Byte, Clip, Float
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from sidgan import media, provenance
-from sidgan.config import require
 from sidgan.dubbing.report import Progress
 from sidgan.dubbing.settings import Background
 from sidgan.files import require_apart, writing
+from sidgan.settings import require
 
 
 class Inputs:

@@ -9,7 +9,6 @@ from fractions import Fraction
 from pathlib import Path
 
 from sidgan import executors, media
-from sidgan.config import require
 from sidgan.dubbing.analysis import Analysis
 from sidgan.dubbing.inputs import Inputs
 from sidgan.dubbing.journal import Journal
@@ -19,6 +18,7 @@ from sidgan.engine import check_engine
 from sidgan.errors import InputError
 from sidgan.executors import Executor
 from sidgan.provenance.credentials import Credentials
+from sidgan.settings import require
 from sidgan.timeline import Length
 from sidgan.types import Clip
 

@@ -12,9 +12,9 @@ from typing import Any, Literal, get_args
 from sidgan import media
 from sidgan.arguments import require_types
 from sidgan.blend.steady import STEADY
-from sidgan.config import require, require_between
 from sidgan.dubbing.analysis.choice import FACES, Faces
 from sidgan.dubbing.silence import SILENCES, Silence
+from sidgan.settings import require, require_between
 from sidgan.timeline import LENGTHS, Length
 
 Damage = Literal["stop", "pass"]

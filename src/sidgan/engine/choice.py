@@ -11,13 +11,13 @@ from typing import Literal, get_args
 import torch
 import torch.nn.functional as F
 
-from sidgan.config import require
 from sidgan.engine.devices import choose_device
 from sidgan.engine.drawing import Painter, TorchPainter
 from sidgan.engine.graph import Graph, example, traced
 from sidgan.engine.runtimes import GraphPainter, onnx_painter, openvino_painter
 from sidgan.errors import SidganError
 from sidgan.nn import Generator
+from sidgan.settings import require
 
 Kind = Literal["torch", "onnx", "openvino", "auto"]
 MEAN, MOST = 0.35, 8.0  #: largest mean and maximum difference of hidden pixels from torch in fp32, in grey levels

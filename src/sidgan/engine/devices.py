@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from sidgan.config import require
+from sidgan.settings import require
 
 
 def is_device(name: str) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from sidgan.checkpoint import file_of, load_generator, read_meta
-from sidgan.config import require
 from sidgan.engine.choice import check_engine, difference
 from sidgan.engine.graph import Graph, read_graph, traced, write_graph
 from sidgan.engine.run import sides
@@ -13,6 +12,7 @@ from sidgan.engine.runtimes import onnx_painter
 from sidgan.errors import SidganError, counted
 from sidgan.files import check_target, digest
 from sidgan.nn import Generator
+from sidgan.settings import require
 
 
 def load(model: Path | str = "bundled") -> Generator | Graph:

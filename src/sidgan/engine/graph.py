@@ -21,12 +21,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sidgan.config import MEL_BANDS, MEL_MARGIN, MEL_STEPS, GeneratorConfig, from_dict, to_dict
+from sidgan.config import MEL_BANDS, MEL_MARGIN, MEL_STEPS, GeneratorConfig
 from sidgan.engine.drawing import redrawn
 from sidgan.errors import CheckpointError, ConfigError, SidganError
 from sidgan.files import finished, require_weights, writing
 from sidgan.nn import Features, Generator
 from sidgan.nn.generator import PICTURE
+from sidgan.settings import from_dict, to_dict
 
 OPSET = 18  #: ONNX operator set; GridSample needs 16
 FORMAT = "sidgan-onnx-1"

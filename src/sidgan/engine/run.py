@@ -9,12 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sidgan.config import GeneratorConfig, require
+from sidgan.config import GeneratorConfig
 from sidgan.engine.choice import check_engine, painter
 from sidgan.engine.drawing import Painter
 from sidgan.engine.graph import Graph
 from sidgan.nn import Features, Generator
 from sidgan.nn.generator import PICTURE
+from sidgan.settings import require
 from sidgan.types import Byte, Float
 
 LARGEST = 512  #: px; the output of a copying generator is not enlarged beyond the paper's resolution

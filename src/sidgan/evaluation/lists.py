@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sidgan.config import FPS, require
+from sidgan.config import FPS
 from sidgan.data.dataset import read_manifest
 from sidgan.data.listing import lines_of, rank
 from sidgan.data.sources import HDTF_TEST_CLIPS, HDTF_TEST_SECONDS
 from sidgan.errors import ConfigError, DataError, InputError
+from sidgan.settings import require
 
 AVSPEECH_CLIPS = 3945
 HDTF_SECONDS = 7 * 60  #: longer clips are judged up to here

@@ -19,12 +19,12 @@ import torch
 from torch import Tensor
 
 from sidgan import downloads, metrics
-from sidgan.config import require
 from sidgan.errors import CheckpointError
 from sidgan.evaluation.measures import ClipMetric, FrameBatch, SetMetric
 from sidgan.files import digest
 from sidgan.metrics.lag import FRAME_SAMPLES
 from sidgan.nn import SyncNet2016
+from sidgan.settings import require
 from sidgan.types import Float
 
 

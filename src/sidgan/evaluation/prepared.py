@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from sidgan import checkpoint
-from sidgan.config import require
 from sidgan.data.dataset import person_of
 from sidgan.engine import choose_device, require_device
 from sidgan.errors import DataError, InputError
@@ -30,6 +29,7 @@ from sidgan.evaluation.rows import ROWS, heard_samples
 from sidgan.evaluation.subject import Mask, Reference, Subject
 from sidgan.files import digest
 from sidgan.nn import Generator, SyncNet
+from sidgan.settings import require
 from sidgan.types import Float
 
 

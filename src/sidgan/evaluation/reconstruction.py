@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from sidgan.arguments import checked
-from sidgan.config import require
 from sidgan.data.dataset import PackedSet
 from sidgan.evaluation.judging import Verdict, judge
 from sidgan.evaluation.networks import NONE, Networks
@@ -20,6 +19,7 @@ from sidgan.evaluation.results import SYSTEMS, EvalResult
 from sidgan.evaluation.rows import ROWS, dubber, heard
 from sidgan.evaluation.subject import Mask, Reference, Subject, beginning, evaluating
 from sidgan.nn import Generator, SyncNet
+from sidgan.settings import require
 from sidgan.types import Float
 
 

@@ -15,13 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from sidgan.config import by_full_name
 from sidgan.errors import InputError, counted
 from sidgan.evaluation.charts import Bar, curves, intervals
 from sidgan.evaluation.meanings import DUBBERS, FINISHED, HIGHER, LOWER, MEANINGS, SYSTEMS
 from sidgan.evaluation.remarks import notes
 from sidgan.evaluation.results import COLUMNS, HIDDEN, PAPER, column
 from sidgan.files import write_text
+from sidgan.settings import by_full_name
 
 CHARTS = (*PAPER, "mouth_psnr", "opening", "sync")  #: metrics that get a chart, if they are defined
 JUDGED = ("model", "result")  #: rows by which clips are ranked

@@ -15,13 +15,13 @@ from dataclasses import replace
 
 import torch
 
-from sidgan.config import require
 from sidgan.data.dataset import PackedClip
 from sidgan.evaluation.measures import Opening, Sync
 from sidgan.evaluation.reconstruction import donor
 from sidgan.evaluation.results import Record
 from sidgan.evaluation.subject import BATCH, Subject, beginning, generated
 from sidgan.nn import Generator, SyncNet
+from sidgan.settings import require
 
 ROWS = ("donor", "elsewhere")
 REVOICED = "revoiced"  #: the system's name in records and tables

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from sidgan import audio, checkpoint
-from sidgan.config import FPS, SYNC_FRAMES, require
+from sidgan.config import FPS, SYNC_FRAMES
 from sidgan.data.dataset import PackedClip, person_of
 from sidgan.data.listing import ClipSource, rank
 from sidgan.data.packing import read_sound
@@ -40,6 +40,7 @@ from sidgan.evaluation.rows import dubber
 from sidgan.evaluation.subject import Mask, Subject
 from sidgan.files import digest, write_text
 from sidgan.nn import Generator, SyncNet
+from sidgan.settings import require
 from sidgan.types import Float
 
 CLEAN = "clean"  #: name of the undisturbed level

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from sidgan import audio, checkpoint, faces, geometry, media, metrics
-from sidgan.config import FPS, require
+from sidgan.config import FPS
 from sidgan.data.dataset import PackedClip
 from sidgan.data.packing import longest_seen, ticks
 from sidgan.data.sources import folder as videos_below
@@ -39,6 +39,7 @@ from sidgan.evaluation.subject import Mask, Subject
 from sidgan.files import digest
 from sidgan.metrics.lag_crops import MIN_BOXES
 from sidgan.nn import SyncNet
+from sidgan.settings import require
 from sidgan.types import Clip, FaceTrack, Float, Frame
 
 VIDEOS = "videos"  #: name of the mode, and of its only split

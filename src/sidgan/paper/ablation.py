@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sidgan import checkpoint
-from sidgan.config import require, to_dict
 from sidgan.errors import ConfigError, DataError, InputError, SidganError
 from sidgan.evaluation.lists import by_split, chosen
 from sidgan.evaluation.networks import NetworkFiles
@@ -28,6 +27,7 @@ from sidgan.evaluation.prepared import Settings, evaluate_to
 from sidgan.evaluation.protocol import differences
 from sidgan.evaluation.results import COMPOSITE
 from sidgan.files import digest, write_text, writing
+from sidgan.settings import require, to_dict
 from sidgan.types import Show
 
 if TYPE_CHECKING:

@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sidgan.config import require
 from sidgan.errors import ConfigError, InputError, some
 from sidgan.evaluation.distances import distances
 from sidgan.evaluation.folder import plain_records
@@ -23,6 +22,7 @@ from sidgan.evaluation.remarks import missing
 from sidgan.evaluation.results import HIDDEN, EvalResult, Interval, Record, column, without_nan
 from sidgan.paper.published import GROUND, SETS
 from sidgan.portable import spelt
+from sidgan.settings import require
 
 #: Settings that may differ: they decide which rows exist and how fast they are computed, but not their values.
 FREE = ("rows", "systems", "revoice", "device", "sounds")

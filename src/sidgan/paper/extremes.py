@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from sidgan import dubbing
-from sidgan.config import require
 from sidgan.paper import people
 from sidgan.paper.filmed import crops, follow
 from sidgan.paper.sheet import Cell, Sheet
 from sidgan.paper.side_by_side import INVENTED, stacked
+from sidgan.settings import require
 from sidgan.types import Byte, Show
 
 LABELS = {"beard": "beard", "side": "side face", "occlusion": "occlusion", "low": "low resolution"}

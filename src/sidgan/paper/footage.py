@@ -16,11 +16,12 @@ from pathlib import Path
 import numpy as np
 
 from sidgan import audio, geometry, media
-from sidgan.config import FPS, SYNC_FRAMES, require
+from sidgan.config import FPS, SYNC_FRAMES
 from sidgan.data.offset import estimate_offset
 from sidgan.data.packing import ticks
 from sidgan.errors import InputError
 from sidgan.faces import track_faces
+from sidgan.settings import require
 from sidgan.types import Byte, Clip, FaceTrack, Float
 
 SIZE = 512  #: side of the face crop, px: the unit of all shifts

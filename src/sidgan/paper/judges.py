@@ -13,10 +13,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sidgan import checkpoint
-from sidgan.config import SYNC_FRAMES, require
+from sidgan.config import SYNC_FRAMES
 from sidgan.losses import contextual_loss, perceptual_loss, sync_probability
 from sidgan.nn import VGG19, SyncNet, lower_half_windows
 from sidgan.paper.footage import MARGIN, SIZE
+from sidgan.settings import require
 from sidgan.types import Byte, Float
 
 BATCH = 8  #: windows per batch of an expert; VGG19 gets half as many images

@@ -13,13 +13,13 @@ import cv2
 import numpy as np
 
 from sidgan import dubbing
-from sidgan.config import require
 from sidgan.data.sources import folder as videos_below
 from sidgan.errors import InputError, counted
 from sidgan.paper import people
 from sidgan.paper.filmed import Likeness, crops, follow, likeness, mouth_of
 from sidgan.paper.places import weights_of
 from sidgan.paper.sheet import Cell, Sheet
+from sidgan.settings import require
 from sidgan.types import Byte, Float, Show
 
 SECONDS = 10  #: the start of each clip, s, from which moments are chosen

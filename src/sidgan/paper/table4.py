@@ -18,13 +18,13 @@ from typing import Any
 
 import numpy as np
 
-from sidgan.config import require
 from sidgan.errors import InputError, counted
 from sidgan.evaluation.results import RESAMPLES, Interval, column, numbered, without_nan
 from sidgan.paper.ablation import SETTINGS, Run, read_runs
 from sidgan.paper.collect import Comparison, Judged, compare, read_judged
 from sidgan.paper.published import ABLATION, SETS, THREE
 from sidgan.paper.tables import HERE, MORE, THERE, Line, Table, best_of, cells_of, heading, published
+from sidgan.settings import require
 from sidgan.types import Float
 
 FULL = "full"  #: name of the row with the full setting

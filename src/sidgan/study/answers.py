@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sidgan.config import require
 from sidgan.errors import InputError
 from sidgan.paper.published import QUESTIONS
+from sidgan.settings import require
 from sidgan.study.build import Study
 
 FILE = "ratings.sqlite"

@@ -21,11 +21,11 @@ from pathlib import Path
 import numpy as np
 
 from sidgan import dubbing, media
-from sidgan.config import require
 from sidgan.data.sources import folder as videos_below
 from sidgan.errors import ConfigError, InputError, some
 from sidgan.files import write_text, writing
 from sidgan.paper.places import weights_of
+from sidgan.settings import require
 from sidgan.types import Byte, Show
 
 VERSION = "sidgan-study-1"  #: increased whenever ratings from before and after a change should not be combined

@@ -12,9 +12,9 @@ from typing import Any
 from lightning.fabric import Fabric
 
 from sidgan import portable
-from sidgan.config import by_full_name, from_dict, to_dict
 from sidgan.errors import CheckpointError, ConfigError, OutputError
 from sidgan.files import write_text, writing
+from sidgan.settings import by_full_name, from_dict, to_dict
 
 
 def new_run(parent: Path, name: str) -> Path:

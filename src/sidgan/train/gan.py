@@ -15,7 +15,7 @@ from lightning.fabric import Fabric
 from torch import Tensor
 
 from sidgan import checkpoint
-from sidgan.config import SYNC_FRAMES, CriticsConfig, LossWeights, require
+from sidgan.config import SYNC_FRAMES, CriticsConfig, LossWeights
 from sidgan.data.dataset import PackedSet
 from sidgan.errors import CheckpointError
 from sidgan.losses import (
@@ -29,6 +29,7 @@ from sidgan.losses import (
 )
 from sidgan.nn import VGG19, AudioEncoder, Generator, SyncNet, lower_half_windows
 from sidgan.nn.baselines import Critics, build
+from sidgan.settings import require
 from sidgan.train.average import average_in, take_back
 from sidgan.train.balance import BANDS, Calibration, gradient_balance
 from sidgan.train.batch import Batch, at_level, prepare_batch

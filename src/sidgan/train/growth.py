@@ -5,9 +5,10 @@ from __future__ import annotations
 import copy
 from dataclasses import replace
 
-from sidgan.config import GeneratorConfig, require, require_same
+from sidgan.config import GeneratorConfig
 from sidgan.nn import Generator
 from sidgan.nn.baselines import build
+from sidgan.settings import require, require_same
 
 
 def warm_start(start: Generator, config: GeneratorConfig) -> Generator:

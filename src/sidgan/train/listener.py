@@ -13,10 +13,11 @@ import torch.nn.functional as F
 from lightning.fabric import Fabric
 from torch import Tensor
 
-from sidgan.config import ListenerConfig, require, require_between
+from sidgan.config import ListenerConfig
 from sidgan.data.speech import UNKNOWN, SpeechSet
 from sidgan.errors import counted
 from sidgan.nn import Listener
+from sidgan.settings import require, require_between
 from sidgan.train import augment
 from sidgan.train.loop import LoopConfig
 from sidgan.train.next_batch import NextBatch

@@ -28,9 +28,9 @@ import numpy as np
 import torch
 from lightning.fabric import Fabric
 
-from sidgan.config import require_between
 from sidgan.errors import CheckpointError, OutputError, SidganError
 from sidgan.files import writing
+from sidgan.settings import require_between
 
 MAX_BAD_STEPS = 20  #: steps in a row with a loss or gradient that is not finite, after which a run fails
 

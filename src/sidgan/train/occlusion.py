@@ -17,11 +17,12 @@ import torch.nn.functional as F
 from lightning.fabric import Fabric
 from torch import Tensor
 
-from sidgan.config import OcclusionConfig, require, require_between
+from sidgan.config import OcclusionConfig
 from sidgan.data.dataset import PackedSet
 from sidgan.data.occluders import SIDE, Face, Faces, occluded
 from sidgan.nn import OcclusionNet
 from sidgan.nn.occlusion import SIDE as NET_SIDE
+from sidgan.settings import require, require_between
 from sidgan.train.loop import LoopConfig
 from sidgan.train.next_batch import NextBatch
 from sidgan.train.precision import Precision

@@ -18,7 +18,7 @@ from lightning.fabric import Fabric
 from lightning.fabric.strategies.ddp import DDPStrategy
 from torch import nn
 
-from sidgan.config import require
+from sidgan.settings import require
 
 N = TypeVar("N", bound=nn.Module)
 

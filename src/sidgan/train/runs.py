@@ -14,7 +14,7 @@ from typing import Any
 from lightning.fabric import Fabric
 
 from sidgan import checkpoint, downloads
-from sidgan.config import FPS, from_dict, override, read_toml, require
+from sidgan.config import FPS
 from sidgan.data.contents import contents, speech_contents
 from sidgan.data.dataset import PackedSet, read_manifest
 from sidgan.data.shards import is_shards
@@ -24,6 +24,7 @@ from sidgan.data.splits import ASIDE
 from sidgan.engine import choose_device, choose_precision
 from sidgan.errors import counted
 from sidgan.nn import VGG19
+from sidgan.settings import from_dict, override, read_toml, require
 from sidgan.train.diagnosis import offset_histogram, self_test
 from sidgan.train.folder import keep, require_same_data, run_folder
 from sidgan.train.gan import GanTask, GanTrainConfig, require_fit

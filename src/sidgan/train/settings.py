@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Literal
 
-from sidgan.config import SYNC_FRAMES, DiscriminatorConfig, GeneratorConfig, LossWeights, require, require_between
+from sidgan.config import SYNC_FRAMES, DiscriminatorConfig, GeneratorConfig, LossWeights
+from sidgan.settings import require, require_between
 from sidgan.train.loop import LoopConfig
 from sidgan.train.precision import Precision
 

@@ -16,10 +16,11 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from sidgan import checkpoint
-from sidgan.config import SYNC_FRAMES, SyncNetConfig, require, require_between, require_same
+from sidgan.config import SYNC_FRAMES, SyncNetConfig
 from sidgan.data.dataset import PackedClip, PackedSet
 from sidgan.losses import sync_bce
 from sidgan.nn import AudioEncoder, SyncNet, at_expert_size, lower_half_windows
+from sidgan.settings import require, require_between, require_same
 from sidgan.train import augment
 from sidgan.train.diagnosis import PlateauWatch, diagnose, too_easy
 from sidgan.train.loop import LoopConfig, Notes, left_out

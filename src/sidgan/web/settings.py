@@ -8,8 +8,8 @@ import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sidgan.config import require
 from sidgan.errors import ConfigError, InputError
+from sidgan.settings import require
 from sidgan.web.limits import Limits
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")

@@ -9,10 +9,11 @@ import numpy as np
 
 from sidgan import audio
 from sidgan.audio import SAMPLE_RATE, STEPS_PER_SECOND
-from sidgan.config import MEL_BANDS, require
+from sidgan.config import MEL_BANDS
 from sidgan.dubbing.silence import Silence
 from sidgan.dubbing.voice import Voice
 from sidgan.errors import InputError
+from sidgan.settings import require
 from sidgan.types import Float
 
 TOGETHER = 16  #: spectrogram columns that are computed at a time
