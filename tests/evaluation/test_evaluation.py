@@ -64,7 +64,7 @@ class Oracle(Generator):
     def decode(
         self, query: Tensor, features: Mapping[int, Tensor], mel: Tensor,
         level: int | None = None, fade: float | None = None, placed: Tensor | None = None, sharp: Tensor | None = None,
-        finest: bool = False,
+        finest: bool = False, favour: Tensor | None = None,
     ) -> dict[int, Tensor]:  # fmt: skip
         assert not self.training
         self.queries.append(query)
