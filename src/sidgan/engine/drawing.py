@@ -17,9 +17,9 @@ from sidgan.nn.motion import NEVER
 from sidgan.nn.syncnet import middle
 
 SHUT = 2  #: of three references, the one that shows shut lips
-#: Logit added to the belief in it at the edge of silence, and within. Networks hardly ever shut a mouth by themselves:
-#: they learn the mean of all that a sound may look like.
-EDGE, SILENT = -6.0, 8.0
+#: Logit added to the belief in it at the edge of silence, and within; it counts from two thirds of silence on. Networks
+#: hardly ever shut a mouth by themselves, as they learn the mean of all that a sound may look like.
+EDGE, SILENT = -16.0, 8.0
 
 
 class Painter(Protocol):
