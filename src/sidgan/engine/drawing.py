@@ -16,7 +16,7 @@ from sidgan.nn.generator import PICTURE
 from sidgan.nn.motion import NEVER
 from sidgan.nn.syncnet import middle
 
-SHUT = 2  #: of three references, the one that shows shut lips
+SHUT_REFERENCE = 2  #: of three references, the one that shows shut lips
 #: Logit added to the belief in it at the edge of silence, and within; it counts from two thirds of silence on. Networks
 #: hardly ever shut a mouth by themselves, as they learn the mean of all that a sound may look like.
 EDGE, SILENT = -16.0, 8.0
@@ -59,9 +59,9 @@ class TorchPainter:
 
     def draw(self, faces: Tensor, hidden: Tensor, mels: Tensor, reference: Features, placed: Tensor | None) -> Tensor:
         """See `redrawn`. A shut reference is left out where nothing is silent, which changes no bit and saves time."""
-        if reference[PICTURE].shape[1] == SHUT + 1 and not silence(mels).any():
-            reference = {level: maps[:, :SHUT] for level, maps in reference.items()}
-            placed = None if placed is None else placed[:, :SHUT]
+        if reference[PICTURE].shape[1] == SHUT_REFERENCE + 1 and not _silence(mels).any():
+            reference = {level: maps[:, :SHUT_REFERENCE] for level, maps in reference.items()}
+            placed = None if placed is None else placed[:, :SHUT_REFERENCE]
         with torch.inference_mode(), self._precision():
             return redrawn(self._generator, faces, hidden, mels, reference, placed)
 
@@ -98,14 +98,14 @@ def redrawn(
     return generator.decode(small, reference, mels, placed=placed, sharp=queries, finest=True, favour=favour)[side]
 
 
-def silence(mels: Tensor) -> Tensor:
+def _silence(mels: Tensor) -> Tensor:
     """The share of silent columns in the 0.2 s around each frame, (N, 1), from mel windows (N, 1, 80, 28)."""
     return (middle(mels, MEL_STEPS).float().mean((1, 2)) <= NOTHING).float().mean(-1, keepdim=True)
 
 
 def _favour(mels: Tensor, references: int) -> Tensor | None:
     """What the sound adds to the logits of the references, (N, K); ``None`` if none of them shows shut lips."""
-    if references != SHUT + 1:
+    if references != SHUT_REFERENCE + 1:
         return None
-    share = silence(mels)
-    return F.pad(torch.where(share > 0, EDGE + (SILENT - EDGE) * share, NEVER), (SHUT, 0))
+    share = _silence(mels)
+    return F.pad(torch.where(share > 0, EDGE + (SILENT - EDGE) * share, NEVER), (SHUT_REFERENCE, 0))

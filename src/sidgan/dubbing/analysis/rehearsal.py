@@ -12,6 +12,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cache
 from itertools import islice
 
 import numpy as np
@@ -146,18 +147,14 @@ class Rehearsal:
         first = self.person.track.first
         mels = audio.mel_windows(mel, [times[first + picture.row] for picture in self._filmed])
 
+        @cache  # shut lips are among the closed ones, too
         def score(closed: Picture, wide: Picture) -> float:
             return self._score((closed, wide, closed)[: self._engine.references], mels)
 
-        sharpest = tried[0][0]
-        scores = {one: score(sharpest, one) for one in tried[1]}
-        wide = max(scores, key=lambda one: scores[one])
-
-        def best(kind: Sequence[Picture]) -> Picture:
-            return max(kind, key=lambda one: scores[wide] if one is sharpest else score(one, wide))
-
-        chosen = best(tried[0]), wide, *map(best, tried[2:])
-        return tuple(first + one.row for one in chosen)
+        closed, opened, *others = tried
+        wide = max(opened, key=lambda one: score(closed[0], one))
+        narrow, *shut = (max(kind, key=lambda one: score(one, wide)) for kind in (closed, *others))
+        return tuple(first + one.row for one in (narrow, wide, *shut))
 
     def _score(self, shown: Sequence[Picture], mels: Float) -> float:
         """Similarity of the test frames, redrawn with these references, to the filmed ones, in dB.
