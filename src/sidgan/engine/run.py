@@ -19,13 +19,15 @@ from sidgan.settings import require
 from sidgan.types import Byte, Float
 
 LARGEST = 512  #: px; the output of a copying generator is not enlarged beyond the paper's resolution
+#: px; of larger faces, a CPU draws half a batch at a time: the maps of 8 would exceed the memory that is kept for reuse
+WHOLE_BATCH = 256
 _setting_up = Lock()  #: held while an engine is set up, so that threads that share one set it up once
 
 
 class Engine:
     """A generator ready to draw.
 
-    The network always sees batches of exactly ``batch`` faces; the last batch is filled up with copies. Numerical
+    The network always sees batches of one fixed number of faces; the last batch is filled up with copies. Numerical
     libraries choose their algorithms by shape, so a face comes out the same, bit for bit, however faces are grouped.
 
     Engines other than torch are set up when the first references are encoded. This takes some seconds for each size and
@@ -34,7 +36,7 @@ class Engine:
     Args:
         generator: is moved to the device and set to evaluation mode. Or an exported graph with a fixed batch and size.
         device: ``auto`` (CUDA if available and supported by the engine, else the CPU), ``cpu``, ``cuda`` or ``cuda:N``.
-        batch: faces in a batch.
+        batch: faces in a batch (see `WHOLE_BATCH` for large ones).
         size: side of the faces in px, one of `sides`; by default the generator's own.
         kind: ``torch``, ``onnx``, ``openvino``, or ``auto`` for the fastest of those that are installed.
 
@@ -60,6 +62,8 @@ class Engine:
             self.references = generator.config.dub_references
             self._generator, self.batch = generator.to(self.device).eval(), batch
             self.size = generator.config.size if size is None else size
+        halved = self.size > WHOLE_BATCH and self.device.type == "cpu" and not isinstance(generator, Graph)
+        self._together = max(1, self.batch // 2) if halved else self.batch  # faces that the network always sees
 
     def fitting(self, side: float) -> Engine:
         """An engine with the same generator, and the size of `sides` that is nearest to ``side`` px.
@@ -99,7 +103,7 @@ class Engine:
         Returns:
             (N, S, S, 3) uint8 RGB: the finest output.
         """
-        parts = [slice(i, i + self.batch) for i in range(0, len(faces), self.batch)]
+        parts = [slice(i, i + self._together) for i in range(0, len(faces), self._together)]
         drawn = [
             self._draw(faces[part], masks[part], mels[part], reference, None if placed is None else placed[part])
             for part in parts
@@ -108,7 +112,7 @@ class Engine:
 
     def _draw(self, faces: Byte, masks: Float, mels: Float, reference: Features, placed: Float | None) -> Byte:
         count = len(faces)
-        fill = np.minimum(np.arange(self.batch), count - 1)
+        fill = np.minimum(np.arange(self._together), count - 1)
 
         def given(array: np.ndarray) -> Tensor:
             return torch.from_numpy(np.ascontiguousarray(array[fill])).to(self.device)
@@ -131,7 +135,7 @@ class Engine:
         with _setting_up:
             if key not in self._painters:
                 self._painters[key] = painter(
-                    self.kind, self._generator, self.device, self.batch, self.size, references
+                    self.kind, self._generator, self.device, self._together, self.size, references
                 )
             return self._painters[key]
 
