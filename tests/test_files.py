@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from sidgan.dubbing.inputs import Inputs
 from sidgan.dubbing.journal import Journal
 from sidgan.errors import CheckpointError, OutputError
-from sidgan.files import look_first, require_apart
+from sidgan.files import check_target, finished, look_first, require_apart, write_text
 
 
 def test_a_file_is_known_under_its_other_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,3 +53,38 @@ def test_weights_are_looked_for_where_they_are_loaded_from(tmp_path: Path) -> No
     for name, says in ((begun, "begun is a folder; give"), (tmp_path / "no", "no weights file"), (run / "no", "no w")):
         with pytest.raises(CheckpointError, match=says):
             look_first([], [], ["bundled", str(name)])
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows renames no file that is open")
+def test_two_runs_that_write_one_file_at_a_time_both_write_it_whole(tmp_path: Path) -> None:
+    out = tmp_path / "weights"
+    with finished(out) as slow:
+        slow.write_text("slow")
+        write_text(out, "fast")
+        assert out.read_text() == "fast"
+        check_target(out)  # as a third one does before it begins
+        with pytest.raises(UnicodeEncodeError):
+            write_text(out, "fails \udc80")
+        assert (slow.read_text(), out.read_text()) == ("slow", "fast")
+    assert out.read_text() == "slow"
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_what_a_killed_run_left_is_overwritten(tmp_path: Path) -> None:
+    out = tmp_path / "weights"
+    with finished(out) as part:
+        part.write_text("whole")
+        left = part
+    left.write_text("half of what was to be writ")
+    write_text(out, "new")
+    assert (out.read_text(), list(tmp_path.iterdir())) == ("new", [out])
+
+
+def test_a_file_that_is_renamed_while_it_is_locked_is_let_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "weights"
+    monkeypatch.setattr("sidgan.files.hold", lambda file: os.replace(file.name, out))
+    with finished(out) as part:
+        out.write_text("whole")
+        part.write_text("new")
+        assert out.read_text() == "whole"
+    assert (out.read_text(), list(tmp_path.iterdir())) == ("new", [out])

@@ -6,12 +6,14 @@ import errno
 import hashlib
 import os
 import re
+import secrets
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sidgan.errors import CheckpointError, InputError, OutputError
+from sidgan.portable import hold
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,7 +26,8 @@ def finished(path: Path, *failures: type[Exception]) -> Iterator[Path]:
     """A hidden file beside ``path`` to write into, which is renamed to ``path`` when the block succeeds.
 
     If the block raises, the hidden file is removed, and an existing file ``path`` stays as it is. A hidden file that a
-    killed process left behind is overwritten by the next run.
+    killed process left behind is overwritten by the next run. Runs that write ``path`` at the same time write hidden
+    files of their own (except on Windows), and the last one to finish wins.
 
     Args:
         path: the final name.
@@ -34,15 +37,32 @@ def finished(path: Path, *failures: type[Exception]) -> Iterator[Path]:
         OutputError: the folder is missing or not writable, or the file cannot be renamed.
     """
     require_place(path)
-    part = path.with_name(f".{path.name}.part")
-    with writing(path, *failures):
-        part.touch()
-    try:
-        yield part
+    with ExitStack() as held:
         with writing(path, *failures):
-            os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+            part = _hidden(path, held)
+        try:
+            yield part
+            with writing(path, *failures):
+                os.replace(part, path)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+
+
+def _hidden(path: Path, held: ExitStack) -> Path:
+    """Create a hidden file beside ``path`` that no other run writes; its lock is released when ``held`` closes."""
+    part = path.with_name(f".{path.name}.part")
+    if os.name == "nt":  # a file that is open, as a lock needs, could not be renamed
+        part.touch()
+        return part
+    file = held.enter_context(part.open("a", encoding="utf-8"))
+    with suppress(OSError):  # another run holds the lock, or the file system has no locks
+        hold(file)
+        if os.path.samestat(os.fstat(file.fileno()), part.stat()):  # else another run has renamed it meanwhile
+            return part
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    part.touch(exist_ok=False)
+    return part
 
 
 def write_text(path: Path, text: str) -> None:
