@@ -312,6 +312,23 @@ def test_what_a_generator_learns_from_is_had_before_its_data_is_loaded(monkeypat
     assert not (tmp_path / "run").exists()
 
 
+def test_folders_of_different_sizes_are_one_line_before_clips_are_loaded(monkeypatch, tmp_path):
+    def load(*_):
+        raise LoadedError
+
+    monkeypatch.setattr(runs, "_sets", load)
+    data, again = [tmp_path / name for name in "abc"], [tmp_path / "a", tmp_path / "c"]
+    for folder, size in zip(data, (128, 256, 128), strict=True):
+        _prepared(folder, size)
+    expert, generator = sync_config("syncnet", 1, None, []), gan_config("tiny128", 1, None, [])
+    for folders, error, told in ((data, DataError, r"crops of 128 and 256 px; give"), (again, LoadedError, None)):
+        with pytest.raises(error, match=told):
+            runs.train_syncnet(folders, expert, tmp_path / "run", "cpu")
+        with pytest.raises(error, match=told):
+            runs.train_gan(folders, generator, "bundled", tmp_path / "run", "cpu")
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_run_says_that_the_critics_beside_its_start_are_anothers(monkeypatch, tmp_path):
     class Asked(loop.Notes):
         def __init__(self, *networks):

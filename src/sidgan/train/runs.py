@@ -22,7 +22,7 @@ from sidgan.data.shardset import ShardSet
 from sidgan.data.speech import SpeechSet
 from sidgan.data.splits import ASIDE
 from sidgan.engine import choose_device, choose_precision
-from sidgan.errors import counted
+from sidgan.errors import DataError, counted
 from sidgan.nn import VGG19
 from sidgan.settings import from_dict, override, read_toml, require
 from sidgan.train.diagnosis import offset_histogram, self_test
@@ -123,6 +123,7 @@ def train_syncnet(
     with run_folder(fabric, config, folder, "syncnet") as place:
         with _stoppable():
             found = _compared(place, map(contents, data))
+            _require_one_size(found)
             train, held = _sets(data, fabric, config)
             task = SyncTask(config, train, held, fabric, begin, hearing)
             task.note(_data_summary(train, held))
@@ -196,6 +197,7 @@ def train_gan(
             found = _compared(place, map(contents, prepared.folders))
             for entry in found:  # before a download of hundreds of MB, and before clips are loaded
                 require_fit(config, entry["size"] or size, sync)
+            _require_one_size(found)
             vgg = _vgg(config, fabric)
             train, held = prepared.sets(fabric, config)
             task = GanTask(config, train, held, fabric, sync, begin, vgg, hearing, rivals)
@@ -236,6 +238,13 @@ def _compared(place: Path, data: Iterable[dict[str, Any]]) -> list[dict[str, Any
     found = list(data)
     require_same_data(place, found)
     return found
+
+
+def _require_one_size(data: Iterable[Mapping[str, Any]]) -> None:
+    """Raise a `DataError` if folders, as `sidgan.data.contents` describes them, have crops of different sizes."""
+    sides = sorted({entry["size"] for entry in data if entry["size"] is not None})
+    if len(sides) > 1:
+        raise DataError(f"the folders have crops of {' and '.join(map(str, sides))} px; give folders of one size")
 
 
 def _sets(
