@@ -544,7 +544,8 @@ def test_a_video_without_sound_has_none_to_go_on_with_and_says_so(
 ) -> None:
     report, _ = dubbed(folder, tmp_path / "out.mp4", generator, "short.wav", "mute.mp4", length="keep")
     assert len(media.read_audio(tmp_path / "out.mp4")) == pytest.approx(3200, abs=2)
-    assert report.notes == ("mute.mp4 has no sound of its own to keep: the result is silent after the voice",)
+    line = f"{folder / 'mute.mp4'} has no sound of its own to keep: the result is silent after the voice"
+    assert report.notes == (line,)
     for voice, length in (("short.wav", "cut"), ("long.wav", "keep")):  # nothing was to be kept
         report, _ = dubbed(folder, tmp_path / "out.mp4", generator, voice, "mute.mp4", length=length)
         assert not any("of its own" in note for note in report.notes)
@@ -566,7 +567,8 @@ def test_a_video_whose_own_sound_is_over_before_the_voice_says_that_silence_foll
         for frame in media.read_frames(clip):
             writer.write(frame)
     report, _ = dubbed(folder, tmp_path / "out.mkv", generator, "short.wav", "hushed.mp4", length="keep")
-    assert report.notes == ("hushed.mp4's own sound ends at 0.10 s: the result is silent after the voice",)
+    line = f"{folder / 'hushed.mp4'}'s own sound ends at 0.10 s: the result is silent after the voice"
+    assert report.notes == (line,)
     assert report.frames == FACES
     with av.open(str(tmp_path / "out.mkv")) as file:  # nothing was to be joined, so the voice is as it was given
         assert file.streams.audio[0].codec.name == "pcm_s16le"
@@ -584,7 +586,7 @@ def test_of_a_voice_with_several_sound_tracks_the_first_one_is_used_and_told(
                 packet.stream = tracks[0]
                 file.mux(packet)
     report, _ = dubbed(folder, tmp_path / "out.mp4", generator, str(both))
-    line = "only the first sound track of both.mkv is used; it has 1 further sound track"
+    line = f"only the first sound track of {both} is used; it has 1 further sound track"
     assert [note for note in report.notes if "sound track" in note] == [line]
 
 
@@ -602,7 +604,7 @@ def test_channels_that_are_mixed_are_told(
     with av.open(str(tmp_path / f"out.{out}")) as file:
         assert file.streams.audio[0].channels == kept
     told = [note.split(";")[0] for note in report.notes if "channels of" in note]
-    assert told == [f"the {channels} channels of voice.wav are mixed to 2"] * (kept < channels)
+    assert told == [f"the {channels} channels of {tmp_path / 'voice.wav'} are mixed to 2"] * (kept < channels)
 
 
 @pytest.mark.parametrize("channels", [np.zeros((1, 6400)), np.outer([1, -1], speech(0.4))])

@@ -77,7 +77,8 @@ def test_frames_are_told_in_seconds_of_the_output() -> None:
 def test_the_page_shows_shots_notes_and_damage(tmp_path: Path) -> None:
     media.write_clip(tmp_path / "out.mp4", [np.full((64, 64, 3), 99, np.uint8)] * 5, 25, np.zeros(3200, np.float32))
     told = report(
-        notes=("shot 2: it is not clear <who> speaks",), damaged=((1.0, 1.5),), passed=((20, 39, "face turned"),),
+        notes=("shot 2: it is not clear <who> speaks", f"not copied from {tmp_path / 'video.mp4'}: 1 data track"),
+        damaged=((1.0, 1.5),), passed=((20, 39, "face turned"),),
         shots=[shot(0, 49, 0.7), shot(50, 99, 0.91, 2), shot(50, 99, 0.0, None, 0)],
     )  # fmt: skip
     names = tmp_path / "video.mp4", {"voice": tmp_path / "voice.wav"}, tmp_path / "out.mp4"
@@ -85,7 +86,8 @@ def test_the_page_shows_shots_notes_and_damage(tmp_path: Path) -> None:
     page = (tmp_path / "page.html").read_text()
     first, rest = page.split("</section>")
     for words in ("What to check first", "3 moments are worth a look", "left as filmed: face turned",
-                  "0:02.0 to 0:04.0", "the video is damaged", "it is not clear &lt;who&gt; speaks"):  # fmt: skip
+                  "0:02.0 to 0:04.0", "the video is damaged", "it is not clear &lt;who&gt; speaks",
+                  "not copied from video.mp4: 1 data track"):  # fmt: skip
         assert words in first
     for words in ("person 2", "nobody", "0.91", "<span class='doubt'>0.70</span>", "0.50 s"):
         assert words in rest

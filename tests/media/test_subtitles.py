@@ -464,7 +464,7 @@ def test_a_dub_that_goes_on_has_them_too(folder: Path, tmp_path: Path, monkeypat
         patch.setattr(Subtitles, "finish", as_killed)
         report = dub(folder, straight)
     assert report.notes == (
-        "not copied from film.mkv: 1 track of subtitles (of an unknown kind), which no dub can hold",
+        f"not copied from {folder / 'film.mkv'}: 1 track of subtitles (of an unknown kind), which no dub can hold",
     )
     assert [data for *_, data in shown(straight)] == [b"Hello", b"there", b"to the end and on"]
     assert shown(straight)[0][:2] == pytest.approx((0.1, 0.2), abs=0.002)

@@ -36,6 +36,7 @@ from sidgan import cli, dubbing, media, provenance
 from sidgan.dubbing import journal, segments
 from sidgan.errors import ConfigError, InputError
 from sidgan.jobs import Job
+from sidgan.media.sound import pcm, pcm_file
 from sidgan.portable import hold
 from sidgan.web import app as apps
 from sidgan.web import queue as queues
@@ -455,6 +456,27 @@ def test_a_voice_is_as_loud_as_the_film_and_music_stays_under_it(tmp_path: Path,
     powers = [np.abs(np.fft.rfft(media.read_audio(tmp_path / name)[:14_400], 16_000))[440]
               for name in ("matched.mp4", "under.mp4")]  # fmt: skip
     assert powers[1] > 3 * powers[0]
+
+
+@pytest.mark.parametrize("match", [False, True])
+def test_channels_of_a_voice_that_are_mixed_are_told_by_its_users_name(
+    tmp_path: Path, material: Path, means: Means, match: bool
+) -> None:
+    voice = media.read_audio(material / "voice.wav")
+    with pcm_file(material / "four.wav", 4, 16_000) as file:
+        file.writeframes(pcm(np.tile(voice, (4, 1))))
+    frames = [picture for _, picture in media.read_rgb(material / "film.mp4")]
+    media.write_clip(material / "heard.mp4", frames, media.probe(material / "film.mp4").frame_rate, audio=voice)
+    with served(tmp_path) as client:
+        files = (given(client, kind, material / name) for kind, name in (("video", "heard.mp4"), ("voice", "four.wav")))
+        job = client.post("/api/jobs", json=order(*files, match_loudness=match)).json()["id"]
+        work(Queue(Store(tmp_path)), means, print, once=True)
+        told = client.get(f"/api/jobs/{job}").json()
+        page = client.get(told["urls"]["report.html"]).text
+    lines = [note for note in told["notes"] if "channels" in note]
+    assert [line.split(";")[0] for line in lines] == ["the 4 channels of four.wav are mixed to 2"]
+    assert f"<p>{lines[0]}</p>" in page
+    assert str(tmp_path) not in page
 
 
 def test_the_films_own_sound_without_its_speech_is_separated_once(

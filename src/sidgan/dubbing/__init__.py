@@ -21,6 +21,7 @@ face crops of the first pass go to a temporary file when there are many.
 """
 
 from sidgan.dubbing.analysis.census import Presence, faces
+from sidgan.dubbing.conclusion import reduced
 from sidgan.dubbing.dubber import Dubber, dub
 from sidgan.dubbing.journal import work_folder
 from sidgan.dubbing.preparation import check
@@ -29,5 +30,6 @@ from sidgan.dubbing.review.page import write_page
 from sidgan.dubbing.review.strips import strip
 
 __all__ = [
-    "DubReport", "Dubber", "Presence", "Shot", "check", "dub", "faces", "strip", "work_folder", "write_page",
+    "DubReport", "Dubber", "Presence", "Shot", "check", "dub", "faces", "reduced", "strip", "work_folder",
+    "write_page",
 ]  # fmt: skip

@@ -37,7 +37,10 @@ def prove(expected: Expected, work: Journal, clock: Clock, show: Progress, file:
 def lost(
     clip: Clip, given: Inputs, out: Path, plan: Plan, settings: Settings, own_end: Fraction, subtitles: Iterable[str]
 ) -> Iterator[str]:
-    """Notes on parts of the inputs that are missing from the output and on options without effect, one line each."""
+    """Notes on parts of the inputs that are missing from the output and on options without effect, one line each.
+
+    They name files by their paths as given.
+    """
     end, video, length = plan.timeline.voice, plan.seen.end, settings.length
     if length not in ("cut", "keep") and not plan.timeline.repeats:
         yield f"--length {length} had no effect: the voice is not longer than the video"
@@ -47,7 +50,7 @@ def lost(
         yield "the voice is longer than the video and was cut; use --length hold, loop or pingpong to keep all of it"
     if length == "keep" and end + BRIEF < video and own_end < end + BRIEF:
         none = f"'s own sound ends at {float(own_end):.2f} s" if own_end else " has no sound of its own to keep"
-        yield f"{clip.path.name}{none}: the result is silent after the voice"
+        yield f"{clip.path}{none}: the result is silent after the voice"
     if length != "keep" and end + LONG < video:
         line = f"the voice ends at {float(end):.2f} s; the rest of the video is left as filmed"
         if settings.background is not None:
@@ -57,18 +60,17 @@ def lost(
         else:
             yield f"{line}, in silence; use --length keep to keep its own sound there"
     yield from _silent(plan.voices)
-    for voice in dict.fromkeys(given.voices):
-        yield from (f"only the first sound track of {voice.name} is used; it has {more}"
-                    for more in media.unheard(voice))  # fmt: skip
-    yield from _mixed_down(given.heard, media.channels(out))
-    yield from (f"not copied from {clip.path.name}: {what}" for what in (*clip.besides, *subtitles))
+    yield from reduced(given.voices, given.heard, media.channels(out))
+    yield from (f"not copied from {clip.path}: {what}" for what in (*clip.besides, *subtitles))
 
 
-def _mixed_down(voices: Iterable[Path], kept: int) -> Iterator[str]:
-    """A note on each voice with more channels than the ``kept`` ones of the output."""
+def reduced(voices: Iterable[Path], heard: Iterable[Path], channels: int) -> Iterator[str]:
+    """Notes on sound tracks of voices that are not used, and on ``heard`` voices with more channels than the output."""
     for voice in dict.fromkeys(voices):
-        if (count := media.channels(voice)) > kept:
-            yield (f"the {count} channels of {voice.name} are mixed to {kept}; only a WAV file of 16 or 24 bits "
+        yield from (f"only the first sound track of {voice} is used; it has {more}" for more in media.unheard(voice))
+    for voice in dict.fromkeys(heard):
+        if (count := media.channels(voice)) > channels:
+            yield (f"the {count} channels of {voice} are mixed to {channels}; only a WAV file of 16 or 24 bits "
                    "that is all of the sound of an .mkv or .mov output keeps more")  # fmt: skip
 
 

@@ -129,7 +129,7 @@ def dub(task: Task) -> dict[str, Any]:
     spec, out, page = task.spec, task.folder / "dubbed.mp4", task.folder / "report.html"
     sound = task.folder / "sound.wav"
     voice, speakers = _cast(task)
-    if task.spec["match_loudness"]:
+    if spec["match_loudness"]:
         _mix(task, sound)
         voice = sound
     job = Job(
@@ -139,9 +139,14 @@ def dub(task: Task) -> dict[str, Any]:
     )  # fmt: skip
     report, adapted = job.run(task.show, task.tell)
     sound.unlink(missing_ok=True)
-    for line in report.notes:
+    notes = dict.fromkeys(report.notes)
+    if spec["match_loudness"]:  # the dub was given their mix only
+        voices = _voices(task)
+        notes |= dict.fromkeys(dubbing.reduced(voices, voices, media.channels(out)))
+    for line in notes:
         task.tell(line)
-    facts = report.to_dict() | ({"adapted": [network.to_dict() for network in adapted]} if adapted else {})
+    facts = report.to_dict() | {"notes": [*notes]}
+    facts |= {"adapted": [network.to_dict() for network in adapted]} if adapted else {}
     names = {task.path(id): file.name for id, file in task.files.items()}
     names |= {sound: "the voices, made as loud as the video was", _speech_free(task): OWN_SOUND}
     names[out] = f"{Path(names[task.video]).stem}-dubbed.mp4"
@@ -197,6 +202,11 @@ def _cast(task: Task) -> tuple[Path | None, dict[int, Path]]:
     return task.path(cast[0]["voice"]) if len(cast) == 1 else None, speakers
 
 
+def _voices(task: Task) -> list[Path]:
+    """The voices, as in the cast of the order."""
+    return [task.path(part["voice"]) for part in task.spec["cast"]]
+
+
 def _background(task: Task) -> Path | None:
     """The background sound, if any; the video's own sound without its speech is cached beside the video."""
     background = task.spec["background"]
@@ -233,7 +243,7 @@ def _background_excerpt(task: Task, folder: Path, begin: float, end: float) -> P
 
 def _mix(task: Task, out: Path) -> None:
     """Mix all voices, with their loudness matched to the video if the order says so."""
-    voices = [task.path(part["voice"]) for part in task.spec["cast"]]
+    voices = _voices(task)
     gains = [1.0] * len(voices)
     if task.spec["match_loudness"]:
         target = media.loudness(task.video)

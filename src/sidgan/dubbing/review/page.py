@@ -10,6 +10,7 @@ from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from fractions import Fraction
+from functools import reduce
 from html import escape
 from itertools import islice
 from pathlib import Path
@@ -85,9 +86,9 @@ def write_page(
     """
     looks: Sequence[Mapping[str, Any]] = report.get("looks", ())
     files = [video, out, *(file for file in heard.values() if isinstance(file, Path))]
-    shown_names = {file: (names or {}).get(file, file.name) for file in files}
+    shown_names = {file: file.name for file in files} | dict(names or {})
     parts = [
-        *_head(shown_names[out]), *_verdict(report), *_timeline(report), *_shots(report), *_table(report),
+        *_head(shown_names[out]), *_verdict(report, shown_names), *_timeline(report), *_shots(report), *_table(report),
         *_pictures(looks, video, out), *_made_of(report, shown_names, video, heard, out), *_times(report),
         "</main></body></html>",
     ]  # fmt: skip
@@ -106,7 +107,7 @@ def _head(name: str) -> Iterator[str]:
     yield f"<code>sidgan verify {escape(quote(name))}</code> checks its mark.</p>"
 
 
-def _verdict(report: Mapping[str, Any]) -> Iterator[str]:
+def _verdict(report: Mapping[str, Any], shown_names: Mapping[Path, str]) -> Iterator[str]:
     """The findings, the most doubtful first, and the notes of the report."""
     if "frames" not in report:
         return
@@ -122,7 +123,9 @@ def _verdict(report: Mapping[str, Any]) -> Iterator[str]:
         for one in found[:FIRST]:
             yield f"<li><b>{_moment(one.start)} to {_moment(one.end)}</b> {escape(one.text)}</li>"
         yield f"</ol>{_more(len(found), FIRST)}"
-    yield from (f"<p>{escape(note)}</p>" for note in report.get("notes", ()))
+    for note in report.get("notes", ()):
+        named = reduce(lambda text, file: text.replace(str(file), shown_names[file]), shown_names, str(note))
+        yield f"<p>{escape(named)}</p>"
     yield "</section>"
 
 
