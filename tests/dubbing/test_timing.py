@@ -90,9 +90,10 @@ def test_half_an_hour_of_repeats_is_still_on_the_tick(length: str) -> None:
 # ------------------------------------------------------------------------------------------------ frames in any order
 
 
-@pytest.mark.parametrize(
-    ("codec", "name"), [("libx264", "a.mp4"), ("libx264", "a.mkv"), ("libx265", "a.mp4"), ("mpeg4", "a.avi")]
-)
+FILMS = [("libx264", "a.mp4"), ("libx264", "a.mkv"), ("libx265", "a.mp4"), ("mpeg4", "a.avi"), ("libx264", "a.avi")]
+
+
+@pytest.mark.parametrize(("codec", "name"), FILMS)
 def test_frames_are_the_same_in_any_order(
     tmp_path: Path, codec: str, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -121,9 +122,7 @@ def test_frames_are_the_same_in_any_order(
             assert decoded <= last + 1  # going back reads stretches, and none of them is needed again going forth
 
 
-@pytest.mark.parametrize(
-    ("codec", "name"), [("libx264", "a.mp4"), ("libx264", "a.mkv"), ("libx265", "a.mp4"), ("mpeg4", "a.avi")]
-)
+@pytest.mark.parametrize(("codec", "name"), FILMS)
 def test_frames_that_are_picked_are_the_same_and_few_others_are_decoded(
     tmp_path: Path, codec: str, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

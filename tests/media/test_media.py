@@ -16,6 +16,7 @@ import av
 import cv2
 import numpy as np
 import pytest
+from av.video.frame import PictureType
 from made_files import (
     QUICK,
     RATE,
@@ -208,6 +209,14 @@ def test_time_zero_is_the_first_picture_wherever_the_container_starts(tmp_path: 
     copy_clip(path, tmp_path / "b.mp4", audio=path)
     assert timestamps(tmp_path / "b.mp4") == [t - timestamps(path)[0] for t in timestamps(path)], "a dub begins at 0"
     assert abs(lag(media.read_audio(tmp_path / "b.mp4", 48_000), said)) <= 2
+
+
+def test_frames_of_an_avi_are_as_far_apart_as_they_were(tmp_path: Path) -> None:
+    path = make_video(tmp_path / "a.avi", range(30), Fraction(1, 25))
+    with av.open(str(path)) as file:
+        assert any(picture.pict_type == PictureType.B for picture in file.decode(video=0)), "or it tests less"
+    times = [frame.time for frame in media.read_frames(media.probe(path))]
+    assert times == [Fraction(index, 25) for index in range(30)]
 
 
 def test_decoded_planes_are_read_only_and_an_editable_copy_is_private(talk: Path) -> None:

@@ -140,6 +140,9 @@ def decoded(
 
     A frame whose timestamp is missing or does not increase is put one nominal frame duration after the one before it.
 
+    AVI numbers packets in decoding order, and FFmpeg's guess of presentation times is wrong with B-frames of H.264. The
+    time of the packet with which the decoder returns a frame is right but for a constant delay of a frame or two.
+
     Args:
         container: the open file.
         stream: its video stream.
@@ -154,7 +157,10 @@ def decoded(
     time_base = stream.time_base or Fraction(1, 1000)
     nominal = max(1, round(1 / ((stated_rate(stream) or 25) * time_base)))
     begin, total, last = 0, 0, None  # total: the sum of all durations; last: the last frame so far, not yielded yet
-    for frame in _pictures(container, stream, path, lost, wanted):
+    avi = container.format.name == "avi"
+    for frame in _pictures(container, stream, path, lost, None if avi else wanted):
+        if avi:
+            frame.pts = frame.dts
         if frame.pts is None or (last is not None and frame.pts <= (last.pts or 0)):
             frame.pts = 0 if last is None else (last.pts or 0) + nominal
         frame.duration = frame.duration or nominal
