@@ -191,6 +191,8 @@ def test_a_new_shot_is_a_new_face_and_nothing_of_the_old_one(
     assert all(changed(first + other, cut))
     alone = list(dubber.stream(other, sound(4)[int(1.6 * audio.SAMPLE_RATE) :], silence="draw"))
     assert np.abs(cut[-1].astype(int) - alone[-1]).max() <= 3
+    opaque, after_cut = (np.abs(new.astype(int) - other[0]).mean() for new in (alone[0], cut[40]))
+    assert after_cut == pytest.approx(opaque, rel=0.2), "nothing fades at a cut"
 
 
 def test_sound_that_is_forgotten_moves_no_mouth_later(
@@ -207,6 +209,17 @@ def test_a_face_is_as_opaque_as_it_is_trusted(
     monkeypatch.setattr(watching, "fades", lambda person, *_: np.full(len(person.track), 0.25))
     first, faint = pictures[0].astype(int), next(dubber.stream(pictures, sound(2)))
     assert np.abs(faint - first).mean() == pytest.approx(0.25 * np.abs(whole[0] - first).mean(), rel=0.2)
+
+
+@pytest.mark.parametrize("opened", [0.0, 1.0])
+def test_in_a_pause_only_mouths_that_were_filmed_open_are_redrawn(
+    dubber: Dubber, pictures: list[Byte], monkeypatch: pytest.MonkeyPatch, opened: float
+) -> None:
+    monkeypatch.setattr(watching, "opened", lambda person, *_: np.full(len(person.track), opened))
+    pausing = np.append(sound(0.8), np.zeros(audio.SAMPLE_RATE, np.float32))
+    edited = changed(pictures[:40], dubber.stream(pictures[:40], pausing))
+    assert all(edited[:20])
+    assert edited[28:38] == [bool(opened)] * 10
 
 
 class Sketchbook:

@@ -587,6 +587,8 @@ def test_a_doubted_stretch_is_left_alone_and_faded(face: Any) -> None:
     assert weights[20:30].max() == 0
     assert weights[16:20].tolist() == weights[30:34][::-1].tolist() == [1.0, 0.75, 0.5, 0.25]
     assert weights[:16].min() == weights[34:].min() == 1
+    person.doubts |= dict.fromkeys(range(36, 40), "face partly covered")  # between the two, the nearer one decides
+    assert plan.fades(person, (), moments(25), 60)[29:37].tolist() == [0, 0.25, 0.5, 0.75, 0.75, 0.5, 0.25, 0]
     assert plan.fades(TrackedFace(face[0].track), (60,), moments(25), 90)[-1] == 1  # nothing fades at a cut
     assert plan.fades(TrackedFace(face[0].track), (), moments(25), 90)[-1] == 0.25
     later = TrackedFace(dataclasses.replace(face[0].track, first=30))
@@ -605,6 +607,8 @@ def test_a_fade_takes_as_long_at_any_frame_rate(
     assert faded[len(weights) :].min() == 1
     monkeypatch.setattr(plan, "mouth_opening", lambda points: np.where(np.arange(60) < 30, 0.1, 0.0))
     assert plan.opened(person, moments(rate))[30:].tolist() == (1 - faded).tolist()
+    later = TrackedFace(dataclasses.replace(face[0].track, first=30))
+    assert plan.opened(later, moments(rate))[30:].tolist() == pytest.approx(1 - faded)
 
 
 def test_short_losses_are_bridged_where_the_face_stays_near(face: Any) -> None:

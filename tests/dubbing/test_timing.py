@@ -20,6 +20,7 @@ from made_files import copy_clip, film, lag, make_sound, make_video, sound_packe
 from sidgan import dubbing, media, provenance
 from sidgan.audio import log_mel, mel_windows
 from sidgan.dubbing import dub
+from sidgan.dubbing.conclusion import reduced
 from sidgan.dubbing.review import proof
 from sidgan.engine import Engine
 from sidgan.errors import ConfigError, InputError, SidganError
@@ -587,6 +588,11 @@ def test_of_a_voice_with_several_sound_tracks_the_first_one_is_used_and_told(
     report, _ = dubbed(folder, tmp_path / "out.mp4", generator, str(both))
     line = f"only the first sound track of {both} is used; it has 1 further sound track"
     assert [note for note in report.notes if "sound track" in note] == [line]
+    with pcm_file(tmp_path / "four.wav", 4, RATE) as file:
+        file.writeframes(pcm(np.zeros((4, 1600))))
+    notes = list(reduced([both, both], [tmp_path / "four.wav"] * 2, 2))  # of two people with one voice
+    assert notes[0] == line
+    assert [note.split(";")[0] for note in notes[1:]] == [f"the 4 channels of {tmp_path / 'four.wav'} are mixed to 2"]
 
 
 @pytest.mark.parametrize(
