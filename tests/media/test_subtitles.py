@@ -37,6 +37,7 @@ HOW = media.Encoding(preset="ultrafast")
 MUXERS = {".mkv": "matroska", ".mp4": "mp4", ".mov": "mov"}
 HEAD = bytes([0x16, 0, 11]) + bytes(11)  # of a display set: nothing is shown
 END = bytes([0x80, 0, 0])
+TITLES = ["One", "Zwei"]
 
 
 class Track(NamedTuple):
@@ -63,11 +64,17 @@ def text(words: str) -> bytes:
     return len(data).to_bytes(2, "big") + data
 
 
-def subtitled(film: Path, out: Path, *tracks: Track, late: Fraction = Fraction(0), font: bytes = b"") -> Path:
-    """``film`` with subtitles, its first picture at ``late`` seconds."""
+def subtitled(
+    film: Path, out: Path, *tracks: Track, late: Fraction = Fraction(0), font: bytes = b"", named: bool = False
+) -> Path:
+    """``film`` with subtitles, its first picture at ``late`` seconds; if ``named``, with two chapters and a timecode."""
     raw = {"fflags": "-autobsf"}  # damage goes into the file as it is
     with av.open(str(film)) as source, av.open(str(out), "w", MUXERS[out.suffix], container_options=raw) as file:
         streams = {stream.index: file.add_stream_from_template(stream) for stream in source.streams}
+        if named:
+            streams[0].metadata["timecode"] = "01:00:00:00"
+            file.set_chapters([{"id": i, "start": i, "end": i + 1, "time_base": SECOND, "metadata": {"title": title}}
+                               for i, title in enumerate(TITLES)])  # fmt: skip
         packets: list[Packet[Any]] = []
         for packet in source.demux():
             if packet.dts is not None and packet.pts is not None:
@@ -160,6 +167,24 @@ def test_words_times_and_names_are_kept(film: Path, tmp_path: Path, suffix: str,
     assert twice.read_bytes() == once
     dubbed(out, tmp_path / f"again{target}")  # a dub of a dub: nothing piles up
     assert shown(tmp_path / f"again{target}") == [pytest.approx(entry, abs=0.0021) for entry in shown(out)]
+
+
+@pytest.mark.parametrize("target", [".mp4", ".mov", ".mkv"])
+@pytest.mark.parametrize("suffix", [".mp4", ".mov"])
+@pytest.mark.parametrize("tracks", [(), TOLD[:1]])
+def test_titles_of_chapters_and_timecode_are_no_subtitles(
+    film: Path, tmp_path: Path, suffix: str, target: str, tracks: Sequence[Track]
+) -> None:
+    video = subtitled(film, tmp_path / f"in{suffix}", *tracks, named=True)
+    with av.open(str(video)) as file:
+        assert len(file.streams.data) == 2, "MP4 and MOV keep both in tracks of their own"
+    assert media.probe(video).besides == ()
+    out = tmp_path / f"out{target}"
+    assert len(dubbed(video, out)) == (target == ".mkv" and len(tracks) == 1), "subtitles written anew"
+    with av.open(str(out)) as file:
+        assert len(file.streams.subtitles) == len(tracks)
+        assert [chapter["metadata"]["title"] for chapter in file.chapters()] == TITLES
+    assert media.probe(out).timecode == "01:00:00:00"
 
 
 def test_pictures_and_styles_with_their_fonts_are_kept(film: Path, tmp_path: Path) -> None:
