@@ -67,7 +67,7 @@ def text(words: str) -> bytes:
 def subtitled(
     film: Path, out: Path, *tracks: Track, late: Fraction = Fraction(0), font: bytes = b"", named: bool = False
 ) -> Path:
-    """``film`` with subtitles, its first picture at ``late`` seconds; if ``named``, with two chapters and a timecode."""
+    """``film`` with subtitles, first shown at ``late`` seconds; if ``named``, with two chapters and a timecode."""
     raw = {"fflags": "-autobsf"}  # damage goes into the file as it is
     with av.open(str(film)) as source, av.open(str(out), "w", MUXERS[out.suffix], container_options=raw) as file:
         streams = {stream.index: file.add_stream_from_template(stream) for stream in source.streams}
