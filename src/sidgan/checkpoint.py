@@ -80,7 +80,7 @@ def save_changes(
         CheckpointError: ``base`` is no generator of the same shape.
     """
     root = base_file(base)
-    before, after = _tensors(root), network.state_dict()
+    stored, before, after = _tensors(root), load_generator(root).state_dict(), network.state_dict()
     if {k: v.shape for k, v in before.items()} != {k: v.shape for k, v in after.items()}:
         raise CheckpointError(f"{root} does not have the shape of this network; give the weights it was trained from")
     changed = {k: _stored(v, half=True) for k, v in after.items() if not torch.equal(v.cpu(), before[k].to(v.dtype))}
@@ -88,7 +88,7 @@ def save_changes(
     near = "" if inside else _near(root.resolve(), path.resolve().parent)
     name = "bundled" if inside else root.name
     own = {} if network.lively == 1 else {"lively": network.lively}
-    of = {"name": name, "near": near, "digest": digest(before)}
+    of = {"name": name, "near": near, "digest": digest(stored)}
     _write(path, network, changed, own | dict(meta or {}), {"base": json.dumps(of)})
 
 

@@ -472,6 +472,15 @@ def test_weights_that_say_no_number_are_told_in_one_line(kept, lively):
         checkpoint.load_generator(folder / "odd.safetensors")
 
 
+def test_weights_from_before_openings_were_tried_still_serve(kept):
+    folder, base, other = kept
+    tensors = {name: tensor for name, tensor in base.state_dict().items() if name != "opens"}
+    checkpoint._write(folder / "old.safetensors", base, tensors, {}, {})
+    assert not checkpoint.load_generator(folder / "old.safetensors").opens.any()
+    checkpoint.save_changes(folder / "new.safetensors", other, folder / "old.safetensors")
+    assert differing(checkpoint.load_generator(folder / "new.safetensors"), base) == {"rgb.32.weight", "rgb.32.bias"}
+
+
 def test_nothing_changed_is_almost_nothing_to_store(kept):
     folder, base, _ = kept
     checkpoint.save_changes(folder / "same.safetensors", base, folder / "base.safetensors")

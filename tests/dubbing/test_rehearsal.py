@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sidgan import audio, media
+from sidgan import Dubber, audio, geometry, media
 from sidgan.dubbing.analysis import Analysis, analyse, rehearsal
 from sidgan.dubbing.analysis.rehearsal import rehearse
-from sidgan.dubbing.redrawing import Job
+from sidgan.dubbing.redrawing import Job, found_again, redraw
 from sidgan.dubbing.voice import listen
 from sidgan.errors import InputError
 from sidgan.geometry import mouth_opening
@@ -28,12 +28,12 @@ FRAMES, SPOILT, SIDE = 120, 40, 64
 class Copying:
     """An engine whose network puts the mean of its reference pictures where it may not see the face."""
 
-    references, kind, size = 2, "torch", SIDE
+    references, kind, size, opens = 2, "torch", SIDE, False
 
     def fitting(self, side: float) -> Copying:
         return self
 
-    def encode_reference(self, images: np.ndarray) -> np.ndarray:
+    def encode_reference(self, images: np.ndarray, opening: float = 0.0) -> np.ndarray:
         return images.mean(0)
 
     def run(self, faces: np.ndarray, masks: np.ndarray, mels: Any, reference: Any, placed: Any) -> np.ndarray:
@@ -108,8 +108,7 @@ def test_what_is_covered_is_not_tried_with(seen: Analysis) -> None:
 def test_a_mouth_that_does_not_move_counts_less(
     film: Path, seen: Analysis, monkeypatch: pytest.MonkeyPatch, weight: str
 ) -> None:
-    """Drawn as it was filmed, or always with the mouth of one picture: only this costs more where lips or motion count.
-    """
+    """Drawn as filmed, or always with the mouth of one picture: only this costs more where lips or motion count."""
 
     class Perfect(Copying):
         def run(self, *given: Any) -> np.ndarray:
@@ -119,7 +118,8 @@ def test_a_mouth_that_does_not_move_counts_less(
         monkeypatch.setattr(rehearsal, weight, counts)
         found = []
         for tried._engine in (Perfect(), Copying()):  # type: ignore[assignment]
-            found.append(tried._score([tried._filmed[0]] * 2, np.zeros((rehearsal.TAKES, 1, 80, 28))))  # type: ignore
+            mels = np.zeros((rehearsal.TAKES, 1, 80, 28), np.float32)
+            found.append(tried._score([tried._filmed[0]] * 2, mels, 0.0))
         return found
 
     tried = seen_by(rehearsal.Rehearsal(person_of(seen), Copying()), film)  # type: ignore[arg-type]
@@ -143,7 +143,8 @@ def test_each_frame_is_tried_with_its_own_sound_and_closed_lips_come_first(
         return np.stack([job.crop for job in jobs])
 
     monkeypatch.setattr(rehearsal, "redraw", filmed)
-    assert seen_by(rehearsal.Rehearsal(person, Copying()), film).choice(seen.times, mel)  # type: ignore[arg-type]
+    seen_by(rehearsal.Rehearsal(person, Copying()), film).choose(seen.times, mel)  # type: ignore[arg-type]
+    assert person.chosen
     assert len(tried) > 2
     for closed, wide in tried:
         assert mouth_opening(closed[None]) < mouth_opening(wide[None])
@@ -159,8 +160,44 @@ def seen_by(trial: rehearsal.Rehearsal, film: Path) -> rehearsal.Rehearsal:
 
 def test_the_choice_is_kept_with_what_else_was_found(film: Path, seen: Analysis, tmp_path: Path) -> None:
     rehearse(media.probe(film), seen, Copying(), {})  # type: ignore[arg-type]
+    person_of(seen).opening = 0.3
     seen.save(tmp_path / "seen.npz")
-    assert person_of(Analysis.load(tmp_path / "seen.npz")).chosen == person_of(seen).chosen != ()
+    again = person_of(Analysis.load(tmp_path / "seen.npz"))
+    assert again.chosen == person_of(seen).chosen != ()
+    assert again.opening == 0.3
+
+
+@pytest.mark.parametrize("best", rehearsal.OPENINGS)
+def test_a_mouth_is_opened_as_far_as_suits_the_face(film: Path, seen: Analysis, best: float) -> None:
+    class Opening(Copying):
+        opens = True
+
+        def encode_reference(self, images: np.ndarray, opening: float = 0.0) -> Any:
+            return images[0], opening
+
+        def run(self, faces: np.ndarray, masks: np.ndarray, mels: Any, reference: Any, placed: Any) -> np.ndarray:
+            picture, opening = reference
+            return faces if opening == best else super().run(faces, masks, mels, picture, placed)
+
+    rehearse(media.probe(film), seen, Opening(), {})  # type: ignore[arg-type]
+    assert person_of(seen).opening == best
+
+
+def test_the_bundled_network_opens_a_mouth_further_as_told(film: Path, seen: Analysis) -> None:
+    person, engine, clip = person_of(seen), Dubber(device="cpu").engine.fitting(128), media.probe(film)
+    rows = list(range(SPOILT, FRAMES, 10))
+    frames = {frame.index: frame for frame in media.read_frames(clip)}
+    pictures = [geometry.crop_face(frames[row], person.track.matrices[row], 128).image for row in rows]
+    mels = audio.mel_windows(listen(film).mel, [seen.times[row] for row in rows])
+    jobs = [Job(person, row, picture, mel, 1.0) for row, picture, mel in zip(rows, pictures, mels, strict=True)]
+    shown, means = rows[:3], []
+    assert engine.opens
+    for opening in sorted(rehearsal.OPENINGS):
+        reference = engine.encode_reference(np.stack(pictures[:3]), opening)
+        drawn = redraw(engine, jobs, reference, person.points[shown])
+        found = [found_again(image, person.points[row]) for image, row in zip(drawn, rows, strict=True)]
+        means.append(mouth_opening(np.stack(found)).mean())
+    assert (np.diff(means) > 0.005).all(), means
 
 
 def test_an_own_network_tries_for_its_face(film: Path, seen: Analysis) -> None:

@@ -18,6 +18,7 @@ from sidgan import checkpoint, dubbing
 from sidgan.cli import app
 from sidgan.config import GeneratorConfig
 from sidgan.engine import Engine, choice, files, graph, load, redrawn
+from sidgan.engine.drawing import opened
 from sidgan.errors import CheckpointError, ConfigError, OutputError, SidganError
 from sidgan.synth import Mouth, Person, Portrait, pose
 
@@ -29,7 +30,9 @@ SMALL = GeneratorConfig(
 
 @pytest.fixture(scope="module")
 def net():
-    return moving(SMALL)
+    found = moving(SMALL)
+    found.opens.copy_(torch.linspace(-1, 1, len(found.opens)))
+    return found
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -54,14 +57,14 @@ def material(size, seed=0, frames=5, references=3):
     return faces[:frames], masks, mels, placed.astype(np.float32), faces[frames:]
 
 
-def truth(net, faces, masks, mels, placed, pictures):
+def truth(net, faces, masks, mels, placed, pictures, opening=0.0):
     """What torch draws in fp32."""
 
     def pixels(images):
         return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
 
     with torch.no_grad():
-        reference = net.encode_reference(pixels(pictures)[None])
+        reference = opened(net.encode_reference(pixels(pictures)[None]), opening)
         drawn = redrawn(net, pixels(faces), torch.from_numpy(masks > 0)[:, None], torch.from_numpy(mels), reference,
                         torch.from_numpy(placed))  # fmt: skip
     return (drawn * 255).permute(0, 2, 3, 1).numpy()
@@ -89,6 +92,9 @@ def test_every_engine_draws_what_torch_draws(net, kind, mean, most):
         assert np.array_equal(np.concatenate(parts), drawn), "grouping changes a bit"
         others = truth(net, faces, masks, mels, placed, material(32, person + 5)[-1])
         assert apart(others, true)[0] > 5 * mean, "references matter more than engines"
+        wide = truth(net, faces, masks, mels, placed, pictures, 1.5)
+        drawn_wide = engine.run(faces, masks, mels, engine.encode_reference(pictures, 1.5), placed)
+        assert apart(drawn_wide, wide)[0] <= mean < apart(wide, true)[0], "the mouth is opened as far by all"
         scribbled = np.where(masks[..., None] > 0, 255 - faces, faces)
         assert np.array_equal(engine.run(scribbled, masks, mels, reference, placed), drawn)
     assert engine.used.startswith(kind)
@@ -183,7 +189,7 @@ class Odd:
     def __init__(self, graph, brighter=0.0, seconds=0.0):
         self.name, self._graph, self._brighter, self._seconds = f"odd {seconds}", graph, brighter, seconds
 
-    def encode(self, pictures):
+    def encode(self, pictures, opening=0.0):
         return {0: pictures}
 
     def draw(self, *_):

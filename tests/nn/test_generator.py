@@ -305,12 +305,12 @@ def test_emphasis_moves_away_from_the_usual_sound() -> None:
     net, mel = Generator(SMALL), torch.randn(4, 1, 80, 16)
     net.train().audio.eval()  # as in training
     for _ in range(800):
-        net._heard(mel)
+        net.heard(mel)
     net.eval()
     with torch.no_grad():
-        learnt, usual = net._heard(mel), net.usual.clone()
+        learnt, usual = net.heard(mel), net.usual.clone()
         assert torch.allclose(usual, learnt.mean(0), atol=1e-2)
         for emphasis in (0.0, 0.5, 2.0):
             net.emphasis = emphasis
-            assert torch.allclose(net._heard(mel) - usual, emphasis * (learnt - usual), atol=1e-4)
+            assert torch.allclose(net.heard(mel) - usual, emphasis * (learnt - usual), atol=1e-4)
     assert torch.equal(net.usual, usual)  # use does not change it

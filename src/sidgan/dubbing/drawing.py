@@ -239,7 +239,7 @@ class Drawing:
         engine = self._engines.get(person, self._engine)
         if person.reference is None:
             with self._clock.stage("reference"):
-                person.reference = engine.encode_reference(self._references.pictures(person))
+                person.reference = engine.encode_reference(self._references.pictures(person), person.opening)
             self._encoded.add(person)
         with self._clock.stage("network"):
             return redraw(engine, jobs, person.reference, person.points[person.shown])

@@ -12,7 +12,7 @@ from sidgan.audio import NOTHING
 from sidgan.config import MEL_STEPS
 from sidgan.engine.devices import choose_precision
 from sidgan.nn import Features, Generator
-from sidgan.nn.generator import PICTURE
+from sidgan.nn.generator import OPENING, PICTURE
 from sidgan.nn.motion import NEVER
 from sidgan.nn.syncnet import middle
 
@@ -31,8 +31,11 @@ class Painter(Protocol):
 
     name: str
 
-    def encode(self, pictures: Tensor) -> Features:
-        """Features of reference pictures (1, K, 3, T, T) in [0, 1], for this painter's `draw`."""
+    def encode(self, pictures: Tensor, opening: float = 0.0) -> Features:
+        """Features of reference pictures (1, K, 3, T, T) in [0, 1], for this painter's `draw`.
+
+        ``opening`` is how much further than learnt the mouth is opened, see `sidgan.nn.Generator.opens`.
+        """
 
     def draw(self, faces: Tensor, hidden: Tensor, mels: Tensor, reference: Features, placed: Tensor | None) -> Tensor:
         """See `redrawn`; ``reference`` comes from `encode`."""
@@ -52,10 +55,10 @@ class TorchPainter:
         self._mixed = not exact and choose_precision(device) == "bf16-mixed"
         self.name = f"torch {'bf16' if self._mixed else 'fp32'}"
 
-    def encode(self, pictures: Tensor) -> Features:
-        """Features of pictures (1, K, 3, T, T) in [0, 1]."""
+    def encode(self, pictures: Tensor, opening: float = 0.0) -> Features:
+        """See `Painter.encode`."""
         with torch.inference_mode(), self._precision():
-            return self._generator.encode_reference(pictures)
+            return opened(self._generator.encode_reference(pictures), opening)
 
     def draw(self, faces: Tensor, hidden: Tensor, mels: Tensor, reference: Features, placed: Tensor | None) -> Tensor:
         """See `redrawn`. A shut reference is left out where nothing is silent, which changes no bit and saves time."""
@@ -67,6 +70,11 @@ class TorchPainter:
 
     def _precision(self) -> torch.autocast:
         return torch.autocast(self._device.type, torch.bfloat16, enabled=self._mixed)
+
+
+def opened(reference: Features, opening: float) -> Features:
+    """Features of one person's references, and how much further than learnt this person's mouth is opened."""
+    return {**reference, OPENING: reference[PICTURE].new_full((1, 1), opening)}
 
 
 def redrawn(

@@ -22,11 +22,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sidgan.config import MEL_BANDS, MEL_MARGIN, MEL_STEPS, GeneratorConfig
-from sidgan.engine.drawing import redrawn
+from sidgan.engine.drawing import opened, redrawn
 from sidgan.errors import CheckpointError, ConfigError, SidganError
 from sidgan.files import finished, require_weights, writing
 from sidgan.nn import Features, Generator
-from sidgan.nn.generator import PICTURE
+from sidgan.nn.generator import OPENING, PICTURE
 from sidgan.settings import from_dict, to_dict
 
 OPSET = 18  #: ONNX operator set; GridSample needs 16
@@ -84,7 +84,8 @@ def example(batch: int, size: int, references: int) -> tuple[Tensor, Tensor, Ten
 
 def names(reference: Features) -> dict[str, Tensor]:
     """The features of references, with the names of the graph's inputs as keys."""
-    return {"pictures" if level == PICTURE else f"map_{level}": maps for level, maps in reference.items()}
+    own = {PICTURE: "pictures", OPENING: "opening"}
+    return {own.get(level, f"map_{level}"): maps for level, maps in reference.items()}
 
 
 class _Drawing(nn.Module):
@@ -117,7 +118,7 @@ def traced(
     """
     faces, hidden, mels, placed, pictures = example(batch, size, references)
     with torch.no_grad():
-        reference: Features = generator.encode_reference(pictures)
+        reference = opened(generator.encode_reference(pictures), 0.0)
         expected = redrawn(generator, faces, hidden, mels, reference, placed)
     given = reference if encoded else {PICTURE: pictures}
     inputs = (faces, hidden, mels, placed, *given.values())

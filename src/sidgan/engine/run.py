@@ -84,9 +84,17 @@ class Engine:
         """Engine and precision used so far for faces of this size, and the reason if it is not the requested engine."""
         return ", ".join(dict.fromkeys(one.name for (size, _), one in self._painters.items() if size == self.size))
 
-    def encode_reference(self, images: Byte) -> Features:
-        """Features of K pictures of a person (K, S, S, 3) uint8 RGB, to be reused for all of the person's frames."""
-        return self._painter(len(images)).encode(self._images(images)[None])
+    @property
+    def opens(self) -> bool:
+        """Whether the generator can open mouths further (`sidgan.nn.Generator.opens`); exported ones cannot."""
+        return isinstance(self._generator, Generator) and bool(self._generator.opens.any())
+
+    def encode_reference(self, images: Byte, opening: float = 0.0) -> Features:
+        """Features of K pictures of a person (K, S, S, 3) uint8 RGB, to be reused for all of the person's frames.
+
+        ``opening`` is how much further than learnt the person's mouth is opened, a multiple of `Generator.opens`.
+        """
+        return self._painter(len(images)).encode(self._images(images)[None], opening)
 
     def run(
         self, faces: Byte, masks: Float, mels: Float, reference: Features, placed: Float | None = None

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sidgan.engine.drawing import opened
 from sidgan.engine.graph import Graph, names
 from sidgan.nn import Features, Generator
 from sidgan.nn.generator import PICTURE
@@ -32,12 +33,12 @@ class GraphPainter:
     def __init__(self, name: str, inputs: list[str], compute: Callable[[Given], Float], generator: Generator | None):
         self.name, self._inputs, self._compute, self._generator = name, inputs, compute, generator
 
-    def encode(self, pictures: Tensor) -> Features:
-        """Features of pictures (1, K, 3, T, T) in [0, 1]; only the pictures if the graph encodes them itself."""
+    def encode(self, pictures: Tensor, opening: float = 0.0) -> Features:
+        """See `sidgan.engine.drawing.Painter.encode`; only the pictures if the graph encodes them itself."""
         if self._generator is None:
             return {PICTURE: pictures}
         with torch.inference_mode():
-            return self._generator.encode_reference(pictures)
+            return opened(self._generator.encode_reference(pictures), opening)
 
     def draw(self, faces: Tensor, hidden: Tensor, mels: Tensor, reference: Features, placed: Tensor | None) -> Tensor:
         """See `sidgan.engine.drawing.redrawn`."""

@@ -17,7 +17,7 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -29,10 +29,12 @@ from sidgan.nn.layers import SLOPE, FeatureNorm, ResidualBlock, convolved, laid_
 from sidgan.nn.motion import Motion, Reading, enlarged, gathered, hidden_as_well, mixed, repeated, shrunk
 from sidgan.nn.syncnet import AudioEncoder, middle
 
-#: Features of K references of each of M people: resolution r -> (M, K, C, r, r); `PICTURE` -> the pictures themselves.
+#: Features of K references of each of M people: resolution r -> (M, K, C, r, r); `PICTURE` -> the pictures themselves;
+#: `OPENING`, if it is there -> how much further than learnt each mouth is opened.
 Features = Mapping[int, Tensor]
 USUAL = 0.01  #: weight of each batch in the running mean of f_A
 PICTURE = 0  #: key in `Features` of the references themselves, (M, K, 3, S, S)
+OPENING = -1  #: key in `Features` of the multiple of `Generator.opens` that is added to f_A, (M, 1)
 
 
 class FaceEncoder(nn.Module):
@@ -121,6 +123,8 @@ class Generator(nn.Module):
         emphasis: factor on the difference between f_A and its mean ``usual``; 1 as trained, above 1 moves the mouth
             more. Where a sound allows several mouth shapes, training converges to their mean, which moves less than
             each of them. For inference only.
+        opens: (512,) what, added to f_A, opens a mouth further, by about as much as the widest fifth of the frames of
+            speech differs from the least open fifth; measured after training (``tools/measure_opening.py``), else 0.
         lively: the ``emphasis`` that dubs should use with these weights, measured after training.
     """
 
@@ -152,9 +156,15 @@ class Generator(nn.Module):
             self.context = nn.Parameter((near / near.sum())[:, None].repeat(1, AUDIO_FEATURES))
         self.usual: Tensor
         self.register_buffer("usual", torch.zeros(AUDIO_FEATURES))
+        self.opens: Tensor
+        self.register_buffer("opens", torch.zeros(AUDIO_FEATURES))
         self.emphasis = 1.0
         self._audio_frozen = False
         self._recomputed: tuple[int, ...] = ()
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **how: Any) -> Any:
+        """See `torch.nn.Module.load_state_dict`; older weights, without ``opens``, may be loaded too."""
+        return super().load_state_dict({"opens": torch.zeros_like(self.opens), **state_dict}, *args, **how)
 
     @property
     def ears(self) -> AudioEncoder | None:
@@ -239,7 +249,9 @@ class Generator(nn.Module):
         """
         config = self.config
         level = self._checked(query, level, sharp)
-        audio = self._heard(mel)
+        audio = self.heard(mel)
+        if OPENING in features:
+            audio = audio + repeated(features[OPENING], query.shape[0]) * self.opens
         small = hidden_as_well(query, config.base_size)
         skips = self.query(query, small)
         x = shrunk(small, config.start)
@@ -285,7 +297,7 @@ class Generator(nn.Module):
             return cast(Tensor, checkpoint(block, *inputs, use_reentrant=False, preserve_rng_state=False))
         return cast(Tensor, block(*inputs))
 
-    def _heard(self, mel: Tensor) -> Tensor:
+    def heard(self, mel: Tensor) -> Tensor:
         """f_A (N, 512) of mel windows, normalised; with ``audio_context``, a weighted mean over adjacent windows."""
         reach = self.config.audio_context
         windows = middle(mel, MEL_STEPS + 2 * MEL_HOP * reach).unfold(-1, MEL_STEPS, MEL_HOP)  # (N, 1, 80, K, 16)

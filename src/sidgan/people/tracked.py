@@ -46,6 +46,7 @@ class TrackedFace:
         covers: {row: what lies in front of the face there, (24, 24) uint8, 0 to 255}; likewise.
         tone, border, contours: blending of the redrawn face; each depends on the last frames.
         chosen: frames of the references if they were decided beforehand; else the sharpest candidates are taken.
+        opening: how much further than learnt the mouth is opened, a multiple of `sidgan.nn.Generator.opens`.
         best: {reference: (sharpness, picture (S, S, 3), row) of the sharpest candidate so far}.
         pictures: (K, S, S, 3) uint8 RGB, the references, once they are chosen.
         shown: rows of the references.
@@ -60,6 +61,7 @@ class TrackedFace:
     doubts: dict[int, str] = field(default_factory=dict)
     covers: dict[int, Byte] = field(default_factory=dict)
     chosen: tuple[int, ...] = ()
+    opening: float = 0.0
     tone: ToneMatch = field(init=False)
     border: Border = field(init=False)
     contours: Contours = field(init=False)

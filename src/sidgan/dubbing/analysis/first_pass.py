@@ -87,6 +87,7 @@ class Analysis(Seen):
             arrays |= {f"{i}/bridged": person.bridged, f"{i}/chosen": np.array(shown, bool)}
             arrays |= {f"{i}/confidence": trust.confidence, f"{i}/doubts": trust.doubts}
             arrays[f"{i}/references"] = np.array(person.chosen, np.int64)
+            arrays[f"{i}/opening"] = np.array(person.opening)
             arrays[f"{i}/covered"] = np.array([*person.covers], np.int64)
             arrays[f"{i}/covers"] = np.array([*person.covers.values()], np.uint8)
         arrays["first"] = np.array([person.track.first for person in self.people], np.int64)
@@ -116,6 +117,7 @@ class Analysis(Seen):
                     person.bridged, person.doubts = saved[f"{i}/bridged"], trust[person].refusals()
                     person.covers = dict(zip(saved[f"{i}/covered"].tolist(), saved[f"{i}/covers"], strict=True))
                     person.chosen = tuple(saved[f"{i}/references"].tolist())
+                    person.opening = float(saved[f"{i}/opening"])
                     people.append(person)
                     for row in np.flatnonzero(saved[f"{i}/chosen"]):
                         by_frame[person.track.first + int(row)].append(person)

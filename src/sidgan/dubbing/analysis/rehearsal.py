@@ -4,6 +4,9 @@ A rule finds references that suit most faces (`sidgan.people.telling`): with lip
 some faces these have other lighting, show a grimace, or show teeth only partly. So several are tried: a few frames are
 redrawn with them and the original sound, and compared with the filmed frames. The network is the one that will draw the
 dub, so references that it cannot handle are found out.
+
+In the same way it is tried whether a face looks better with its mouth opened further, or less far, than learnt: the
+network does not know how far this person opens it.
 """
 
 from __future__ import annotations
@@ -35,10 +38,13 @@ SIDE = 128  #: px of the faces in trials, unless the engine is prepared for one 
 LIPS = 75.0  #: weight of the lip error: dB per eye distance
 MOTION = 1.0  #: weight of a wrong amount of motion: dB per factor e of the mouth opening's standard deviation
 STILL = 0.01  #: eye distances, lower limit of that standard deviation
+OPENINGS = (0.0, 0.3, 0.6, -0.3)  #: multiples of `Generator.opens` that are tried; the first wins a tie
 
 
 def rehearse(clip: Clip, seen: Analysis, engine: Engine, own: Mapping[int, Engine]) -> None:
-    """Choose the references of all faces with at least `FEWEST` usable frames; sets `TrackedFace.chosen`.
+    """Choose the references of all faces with at least `FEWEST` usable frames, and how far their mouths are opened.
+
+    Sets `TrackedFace.chosen` and `TrackedFace.opening`.
 
     Nothing is chosen if the video has no readable sound, or the network takes only one reference.
 
@@ -64,7 +70,7 @@ def rehearse(clip: Clip, seen: Analysis, engine: Engine, own: Mapping[int, Engin
         for trial in [trial for trial in trials if frame.index in trial.wanted]:
             trial.see(frame)
             if frame.index == trial.last:
-                trial.person.chosen = trial.choice(seen.times, mel)
+                trial.choose(seen.times, mel)
                 trials.remove(trial)
 
 
@@ -130,8 +136,8 @@ class Rehearsal:
             if part not in self._best or sharp > self._best[part][0]:
                 self._best[part] = sharp, picture
 
-    def choice(self, times: Sequence[Fraction], mel: Float) -> tuple[int, ...]:
-        """Frame numbers of the best references, (closed, open, shut if wanted); empty if a kind has no candidate.
+    def choose(self, times: Sequence[Fraction], mel: Float) -> None:
+        """Choose the best references (closed, open, shut if wanted), unless a kind has no candidate, and the opening.
 
         Not all pairs are tried: first the open ones with the sharpest closed one, then the closed ones with the best
         open one. The sound of the video hardly ever uses shut lips, so these are tried in place of the closed ones.
@@ -143,28 +149,30 @@ class Rehearsal:
         tried = [[picture for (which, _), (_, picture) in sorted(self._best.items(), key=lambda one: -one[1][0])
                   if which == kind] for kind in range(self._engine.references)]  # fmt: skip
         if not all(tried):
-            return ()
+            return
         first = self.person.track.first
         mels = audio.mel_windows(mel, [times[first + picture.row] for picture in self._filmed])
 
         @cache  # shut lips are among the closed ones, too
-        def score(closed: Picture, wide: Picture) -> float:
-            return self._score((closed, wide, closed)[: self._engine.references], mels)
+        def score(closed: Picture, wide: Picture, opening: float = 0.0) -> float:
+            return self._score((closed, wide, closed)[: self._engine.references], mels, opening)
 
         closed, opened, *others = tried
         wide = max(opened, key=lambda one: score(closed[0], one))
         narrow, *shut = (max(kind, key=lambda one: score(one, wide)) for kind in (closed, *others))
-        return tuple(first + one.row for one in (narrow, wide, *shut))
+        self.person.chosen = tuple(first + one.row for one in (narrow, wide, *shut))
+        if self._engine.opens:
+            self.person.opening = max(OPENINGS, key=lambda opening: score(narrow, wide, opening))
 
-    def _score(self, shown: Sequence[Picture], mels: Float) -> float:
-        """Similarity of the test frames, redrawn with these references, to the filmed ones, in dB.
+    def _score(self, shown: Sequence[Picture], mels: Float, opening: float) -> float:
+        """Similarity of the test frames, redrawn with these references and this opening, to the filmed ones, in dB.
 
         It is PSNR minus penalties for lips in the wrong place and for a wrong amount of mouth motion. Without the
         latter, a mouth that hardly moves would score well, but viewers see somebody mumble.
         """
         engine, person = self._engine, self.person
         jobs = [Job(person, one.row, one.image, mel, 1.0) for one, mel in zip(self._filmed, mels, strict=True)]
-        reference = engine.encode_reference(np.stack([picture.image for picture in shown]))
+        reference = engine.encode_reference(np.stack([picture.image for picture in shown]), opening)
         drawn = redraw(engine, jobs, reference, person.points[[picture.row for picture in shown]])
         found = [found_again(made, person.points[one.row]) for made, one in zip(drawn, self._filmed, strict=True)]
         alike = np.mean([_psnr(made, one.image, person.boxes[one.row])
