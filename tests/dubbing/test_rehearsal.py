@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -160,11 +161,12 @@ def seen_by(trial: rehearsal.Rehearsal, film: Path) -> rehearsal.Rehearsal:
 
 def test_the_choice_is_kept_with_what_else_was_found(film: Path, seen: Analysis, tmp_path: Path) -> None:
     rehearse(media.probe(film), seen, Copying(), {})  # type: ignore[arg-type]
-    person_of(seen).opening = 0.3
+    person_of(seen).opening, person_of(seen).cut = 0.3, frozenset({1, 7})
     seen.save(tmp_path / "seen.npz")
     again = person_of(Analysis.load(tmp_path / "seen.npz"))
     assert again.chosen == person_of(seen).chosen != ()
     assert again.opening == 0.3
+    assert again.cut == {1, 7}
 
 
 @pytest.mark.parametrize("best", rehearsal.OPENINGS)
@@ -198,6 +200,27 @@ def test_the_bundled_network_opens_a_mouth_further_as_told(film: Path, seen: Ana
         found = [found_again(image, person.points[row]) for image, row in zip(drawn, rows, strict=True)]
         means.append(mouth_opening(np.stack(found)).mean())
     assert (np.diff(means) > 0.005).all(), means
+
+
+def test_references_show_the_whole_jaw(seen: Analysis) -> None:
+    person, first = person_of(seen), person_of(seen).track.first
+    person.cut = frozenset(range(80))
+    assert min(index for group in person.candidates(3) for index in group) >= first + 80
+    person.cut = frozenset(range(FRAMES - 5))  # hardly any frame shows it: then the others have to do
+    assert min(index for group in person.candidates(3) for index in group) < first + FRAMES - 5
+
+
+def test_frames_whose_edge_cuts_off_the_chin_are_known(film: Path, seen: Analysis, tmp_path: Path) -> None:
+    assert person_of(seen).cut == frozenset()
+    chin = person_of(seen).track.landmarks[:, 8, 1]
+    height = int(np.median(chin[:30])) // 2 * 2
+    pictures = [image[:height] for _, image in islice(media.read_rgb(film), 30)]
+    media.write_clip(tmp_path / "low.mp4", iter(pictures), 25, crf=10)
+    low = person_of(analyse(media.probe(tmp_path / "low.mp4"), "largest", lambda stage, done, total: None))
+    beyond = chin[:30] >= height + 1
+    assert 3 < beyond.sum() < 27
+    assert {row for row in range(30) if beyond[row]} <= low.cut
+    assert len(low.cut) < 30
 
 
 def test_an_own_network_tries_for_its_face(film: Path, seen: Analysis) -> None:

@@ -665,7 +665,7 @@ def test_references_are_forgotten_out_of_sight_and_found_again(
     encoded: list[int] = []
     encode = Engine.encode_reference
     monkeypatch.setattr(
-        Engine, "encode_reference", lambda self, images: encoded.append(images.sum()) or encode(self, images)
+        Engine, "encode_reference", lambda self, images, *how: encoded.append(images.sum()) or encode(self, images)
     )
     out = tmp_path / "out.mp4"
     dubber = dubbing.Dubber(generator=generator, device="cpu", batch=2)

@@ -3,12 +3,16 @@
 A hand is a palm, an arm and some fingers, each a rounded limb that is darker at its edges. Its colour is sampled from
 skin of the face itself or of another face, its texture from other skin. Objects are microphones, discs and corners of
 any colour, or with another person's picture on them. All of them may have defocus and motion blur.
+
+With each face comes its usual look, a mean of frames in which the head is posed alike. Some of these frames may have
+something in front of the face too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -18,7 +22,38 @@ from sidgan.types import Byte, Float
 SIDE = 96  #: px, side of the face crops
 TONES = [*range(1, 5), *range(12, 16), *range(27, 31)]  #: landmarks on skin: cheeks, bridge of the nose
 
-Face = tuple[Float, Float]  #: a crop (SIDE, SIDE, 3) in [0, 255], and its landmarks (68, 2) in unit coordinates
+UNKNOWN = 0.1  #: share of faces whose usual look is not known (black), as in short shots
+OFTEN = 0.35  #: probability that something covers a part of the frames that the usual look is the mean of
+AT_EDGE = 0.3  #: share of faces that are cut off by the lower edge of the frame
+
+
+class Face(NamedTuple):
+    """A face without occluders.
+
+    Attributes:
+        picture: (SIDE, SIDE, 3) in [0, 255].
+        points: (68, 2) landmarks in unit coordinates.
+        usual: (SIDE, SIDE, 3) in [0, 255], see `sidgan.nn.OcclusionNet`.
+    """
+
+    picture: Float
+    points: Float
+    usual: Float
+
+
+class Example(NamedTuple):
+    """A face, perhaps with occluders.
+
+    Attributes:
+        picture, usual: (SIDE, SIDE, 3) uint8.
+        hidden: (SIDE, SIDE) in [0, 1], the occlusion mask.
+    """
+
+    picture: Byte
+    usual: Byte
+    hidden: Float
+
+
 Faces = Callable[[np.random.Generator], Face]  #: returns a random face
 
 
@@ -30,27 +65,37 @@ class Layer:
     alpha: Float
 
 
-def occluded(rng: np.random.Generator, faces: Faces, share: float) -> tuple[Byte, Float]:
+def occluded(rng: np.random.Generator, faces: Faces, share: float) -> Example:
     """A random face, perhaps with occluders, under random augmentation.
 
     Args:
         rng: decides everything.
         faces: returns random unoccluded faces.
         share: probability of an occluder.
-
-    Returns:
-        Picture (SIDE, SIDE, 3) uint8, and occlusion mask (SIDE, SIDE) in [0, 1].
     """
-    picture, points = faces(rng)
-    hidden = np.zeros((SIDE, SIDE), np.float32)
+    face = faces(rng)
+    picture, usual, hidden = face.picture, face.usual, np.zeros((SIDE, SIDE), np.float32)
     if rng.random() < share:
         for _ in range(1 + (rng.random() < 0.2)):
-            layer = _hand(rng, (picture, points), faces) if rng.random() < 0.75 else _object(rng, faces)
-            layer = _blurred(rng, layer)
-            alpha = layer.alpha[..., None]
-            picture = picture * (1 - alpha) + np.clip(layer.colours, 0, 255) * alpha
+            layer = _occluder(rng, face, faces)
+            picture = _behind(picture, layer, layer.alpha)
             hidden = np.maximum(hidden, layer.alpha)
-    return _augmented(rng, np.asarray(picture, np.float32), hidden)
+    if rng.random() < OFTEN:
+        layer = _occluder(rng, face, faces)
+        usual = _behind(usual, layer, rng.uniform(0, 0.4) * layer.alpha)
+    if rng.random() < UNKNOWN:
+        usual = np.zeros_like(usual)
+    return _augmented(rng, picture, usual, hidden)
+
+
+def _occluder(rng: np.random.Generator, face: Face, faces: Faces) -> Layer:
+    return _blurred(rng, _hand(rng, face, faces) if rng.random() < 0.75 else _object(rng, faces))
+
+
+def _behind(picture: Float, layer: Layer, alpha: Float) -> Float:
+    """A picture with an occluder in front of it."""
+    share = alpha[..., None]
+    return np.asarray(picture * (1 - share) + np.clip(layer.colours, 0, 255) * share, np.float32)
 
 
 def _hand(rng: np.random.Generator, face: Face, faces: Faces) -> Layer:
@@ -134,7 +179,7 @@ def _px(at: Float) -> tuple[int, int]:
 
 def _tone(rng: np.random.Generator, face: Face) -> Float:
     """Mean RGB (3,) of a small patch of skin."""
-    picture, points = face
+    picture, points, _ = face
     x, y = (points[rng.choice(TONES)] * SIDE).astype(int).clip(2, SIDE - 3)
     return np.asarray(picture[y - 2 : y + 3, x - 2 : x + 3].reshape(-1, 3).mean(0))
 
@@ -142,7 +187,7 @@ def _tone(rng: np.random.Generator, face: Face) -> Float:
 def _texture(rng: np.random.Generator, faces: Faces) -> Float:
     """A random part of a random face, enlarged to (SIDE, SIDE, 3): skin texture, or a picture on an object."""
     top, left = rng.integers(0, 40, 2)
-    return np.asarray(cv2.resize(np.asarray(faces(rng)[0][top:, left:], np.float32), (SIDE, SIDE)))
+    return np.asarray(cv2.resize(np.asarray(faces(rng).picture[top:, left:], np.float32), (SIDE, SIDE)))
 
 
 def _blurred(rng: np.random.Generator, layer: Layer) -> Layer:
@@ -158,20 +203,41 @@ def _blurred(rng: np.random.Generator, layer: Layer) -> Layer:
     return Layer(cv2.filter2D(layer.colours, -1, kernel), cv2.filter2D(alpha, -1, kernel))
 
 
-def _augmented(rng: np.random.Generator, picture: Float, hidden: Float) -> tuple[Byte, Float]:
-    """Augmentation as of another camera: flip, rotation, shift, exposure, colour, blur, noise; the mask moves along."""
-    if rng.random() < 0.5:
-        picture, hidden = picture[:, ::-1], hidden[:, ::-1]
+def _augmented(rng: np.random.Generator, picture: Float, usual: Float, hidden: Float) -> Example:
+    """Augmentation as of another camera: flip, rotation, shift, frame edge, exposure, colour, blur, noise.
+
+    The usual look is moved and coloured along, but never quite the same.
+    """
+    flip = rng.random() < 0.5
     move: Float = cv2.getRotationMatrix2D((SIDE / 2, SIDE / 2), 6 * rng.normal(), rng.uniform(0.92, 1.1))
     move[:, 2] += 3 * rng.normal(size=2)
-    size = (SIDE, SIDE)
-    picture = cv2.warpAffine(np.ascontiguousarray(picture), move, size, borderMode=cv2.BORDER_REPLICATE)
-    hidden = cv2.warpAffine(np.ascontiguousarray(hidden), move, size)
-    picture = 255 * np.clip(picture / 255, 0, 1) ** np.exp(0.5 * rng.normal())
-    picture = picture * np.exp(0.2 * rng.normal() + 0.12 * rng.normal(size=3)) + 8 * rng.normal()
-    if rng.random() < 0.1:
-        picture = np.repeat(picture.mean(-1, keepdims=True), 3, -1)
-    if rng.random() < 0.4:
-        picture = cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.3, 2))
-    picture = picture + rng.normal(size=picture.shape) * rng.uniform(0, 5)
-    return np.clip(picture, 0, 255).astype(np.uint8), np.asarray(hidden, np.float32)
+    nearly = np.array(move)
+    nearly[:, 2] += 0.7 * rng.normal(size=2)
+    picture, usual, hidden = (
+        _moved(array, matrix, flip) for array, matrix in ((picture, move), (usual, nearly), (hidden, move))
+    )
+    if rng.random() < AT_EDGE:
+        row = int(rng.uniform(0.7, 1) * SIDE)
+        there = int(np.clip(row + 3 * rng.normal(), SIDE // 2, SIDE - 1))
+        picture[row:], usual[there:], hidden[row:] = picture[row - 1], usual[there - 1], 0
+    gamma, gain = np.exp(0.5 * rng.normal()), np.exp(0.2 * rng.normal() + 0.12 * rng.normal(size=3))
+    lift, grey, blur = 8 * rng.normal(), rng.random() < 0.1, rng.uniform(0.3, 2) if rng.random() < 0.4 else 0.0
+    noise, other = rng.uniform(0, 5), np.exp(0.04 * rng.normal())
+
+    def seen(image: Float, gain: Float, noise: float) -> Byte:
+        image = 255 * np.clip(image / 255, 0, 1) ** gamma * gain + lift
+        if grey:
+            image = np.repeat(image.mean(-1, keepdims=True), 3, -1)
+        if blur:
+            image = cv2.GaussianBlur(image, (0, 0), blur)
+        return np.asarray(np.clip(image + noise * rng.normal(size=image.shape), 0, 255).astype(np.uint8))
+
+    usually = seen(usual, gain * other, noise / 4) if usual.any() else usual.astype(np.uint8)
+    return Example(seen(picture, gain, noise), usually, hidden)
+
+
+def _moved(array: Float, move: Float, flip: bool) -> Float:
+    """A picture or mask, mirrored if ``flip``, and moved."""
+    edge = cv2.BORDER_REPLICATE if array.ndim == 3 else cv2.BORDER_CONSTANT
+    turned = np.ascontiguousarray(array[:, ::-1] if flip else array, np.float32)
+    return np.array(cv2.warpAffine(turned, move, (SIDE, SIDE), borderMode=edge), np.float32)

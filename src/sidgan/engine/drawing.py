@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -12,10 +12,11 @@ from sidgan.audio import NOTHING
 from sidgan.config import MEL_STEPS
 from sidgan.engine.devices import choose_precision
 from sidgan.nn import Features, Generator
-from sidgan.nn.generator import OPENING, PICTURE
+from sidgan.nn.generator import PICTURE
 from sidgan.nn.motion import NEVER
 from sidgan.nn.syncnet import middle
 
+OPENING = -1  #: key, in the `Features` of engines, of how much further than learnt a person's mouth is opened, (1, 1)
 SHUT_REFERENCE = 2  #: of three references, the one that shows shut lips
 #: Logit added to the belief in it at the edge of silence, and within; it counts from two thirds of silence on. Networks
 #: hardly ever shut a mouth by themselves, as they learn the mean of all that a sound may look like.
@@ -73,7 +74,7 @@ class TorchPainter:
 
 
 def opened(reference: Features, opening: float) -> Features:
-    """Features of one person's references, and how much further than learnt this person's mouth is opened."""
+    """Features of one person's references, and how much further than learnt this person's mouth is opened in speech."""
     return {**reference, OPENING: reference[PICTURE].new_full((1, 1), opening)}
 
 
@@ -87,7 +88,7 @@ def redrawn(
         faces: (N, 3, T, T) in [0, 1]. T is one of the generator's ``sizes``, or a multiple if its output copies pixels.
         hidden: (N, 1, T, T) bool; pixels to black out before the network sees them.
         mels: (N, 1, 80, 28) mel windows.
-        reference: from `Generator.encode_reference`, of pictures of T px.
+        reference: from `Generator.encode_reference`, of pictures of T px; or from `opened`.
         placed: (N, K, 2, 3), see `Generator.decode`. If K is 3, the third reference must show shut lips: it is used in
             silence alone.
 
@@ -97,13 +98,15 @@ def redrawn(
     side = faces.shape[-1]
     own = min(side, generator.config.size)
     queries = faces if generator.config.sees_mouth else faces.masked_fill(hidden, 0)
-    favour = _favour(mels, reference[PICTURE].shape[1])
+    how: dict[str, Any] = {"placed": placed, "finest": True, "favour": _favour(mels, reference[PICTURE].shape[1])}
+    if OPENING in reference:
+        how["opening"] = reference[OPENING] * (1 - _silence(mels))
     if side == own:
-        return generator.decode(queries, reference, mels, placed=placed, finest=True, favour=favour)[side]
+        return generator.decode(queries, reference, mels, **how)[side]
     # A reduced pixel is hidden if any part of it is: the mask must have a hard edge, as in training.
     covered = F.max_pool2d(hidden.float(), side // own) > 0
     small = F.avg_pool2d(faces, side // own).masked_fill(covered, 0)
-    return generator.decode(small, reference, mels, placed=placed, sharp=queries, finest=True, favour=favour)[side]
+    return generator.decode(small, reference, mels, sharp=queries, **how)[side]
 
 
 def _silence(mels: Tensor) -> Tensor:

@@ -22,11 +22,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sidgan.config import MEL_BANDS, MEL_MARGIN, MEL_STEPS, GeneratorConfig
-from sidgan.engine.drawing import opened, redrawn
+from sidgan.engine.drawing import OPENING, opened, redrawn
 from sidgan.errors import CheckpointError, ConfigError, SidganError
 from sidgan.files import finished, require_weights, writing
 from sidgan.nn import Features, Generator
-from sidgan.nn.generator import OPENING, PICTURE
+from sidgan.nn.generator import PICTURE
 from sidgan.settings import from_dict, to_dict
 
 OPSET = 18  #: ONNX operator set; GridSample needs 16

@@ -29,12 +29,10 @@ from sidgan.nn.layers import SLOPE, FeatureNorm, ResidualBlock, convolved, laid_
 from sidgan.nn.motion import Motion, Reading, enlarged, gathered, hidden_as_well, mixed, repeated, shrunk
 from sidgan.nn.syncnet import AudioEncoder, middle
 
-#: Features of K references of each of M people: resolution r -> (M, K, C, r, r); `PICTURE` -> the pictures themselves;
-#: `OPENING`, if it is there -> how much further than learnt each mouth is opened.
+#: Features of K references of each of M people: resolution r -> (M, K, C, r, r); `PICTURE` -> the pictures themselves.
 Features = Mapping[int, Tensor]
 USUAL = 0.01  #: weight of each batch in the running mean of f_A
 PICTURE = 0  #: key in `Features` of the references themselves, (M, K, 3, S, S)
-OPENING = -1  #: key in `Features` of the multiple of `Generator.opens` that is added to f_A, (M, 1)
 
 
 class FaceEncoder(nn.Module):
@@ -164,7 +162,8 @@ class Generator(nn.Module):
 
     def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **how: Any) -> Any:
         """See `torch.nn.Module.load_state_dict`; older weights, without ``opens``, may be loaded too."""
-        return super().load_state_dict({"opens": torch.zeros_like(self.opens), **state_dict}, *args, **how)
+        none = {name: torch.zeros_like(tensor) for name, tensor in self.state_dict().items() if name == "opens"}
+        return super().load_state_dict({**none, **state_dict}, *args, **how)
 
     @property
     def ears(self) -> AudioEncoder | None:
@@ -223,6 +222,7 @@ class Generator(nn.Module):
         sharp: Tensor | None = None,
         finest: bool = False,
         favour: Tensor | None = None,
+        opening: Tensor | None = None,
     ) -> dict[int, Tensor]:
         """Draw the faces at all output resolutions up to ``level``.
 
@@ -240,6 +240,7 @@ class Generator(nn.Module):
                 T px. Copied pixels are then as sharp as the references; generated ones are enlarged.
             finest: return only the finest output; coarser ones are computed only where it depends on them.
             favour: (N, K) added to the logits of the belief in each reference, for generators with ``warp_levels``.
+            opening: (N, 1) multiples of ``opens`` to be added to f_A; none by default.
 
         Returns:
             {r: (N, 3, r, r) float32 in [0, 1]} from coarse to fine.
@@ -250,8 +251,8 @@ class Generator(nn.Module):
         config = self.config
         level = self._checked(query, level, sharp)
         audio = self.heard(mel)
-        if OPENING in features:
-            audio = audio + repeated(features[OPENING], query.shape[0]) * self.opens
+        if opening is not None:
+            audio = audio + opening * self.opens
         small = hidden_as_well(query, config.base_size)
         skips = self.query(query, small)
         x = shrunk(small, config.start)

@@ -1,8 +1,9 @@
 """A small network that segments what covers a face: hands, microphones, cups.
 
 A U-Net on face crops of 48 px: whatever covers a mouth is several of these pixels wide, and a crop of this size takes
-only a millisecond. Pixel coordinates are two further inputs, because the same texture means different things in the
-middle and at the edge of a face.
+only a millisecond. A second picture shows what the face usually looks like in this pose, which tells hands from ears,
+hair, beards and shadows. Pixel coordinates are two further inputs, because the same texture means different things in
+the middle and at the edge of a face.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from sidgan.config import OcclusionConfig
 
 SIDE = 48  #: px, side of the face crops
 GROUPS = 8  #: of every group normalisation
+INPUTS = 8  #: two pictures and the coordinates
 
 
 class OcclusionNet(nn.Module):
@@ -30,8 +32,8 @@ class OcclusionNet(nn.Module):
         w = config.width
         widths = (w, 2 * w, 3 * w, 4 * w)
         self.down = nn.ModuleList(
-            nn.Sequential(_unit(before, width, 1 if before == 5 else 2), _unit(width, width))
-            for before, width in zip((5, *widths), widths, strict=False)
+            nn.Sequential(_unit(before, width, stride), _unit(width, width))
+            for before, width, stride in zip((INPUTS, *widths), widths, (1, 2, 2, 2), strict=False)
         )
         self.bottom = _unit(widths[-1], widths[-1])
         self.up = nn.ModuleList(_unit(a + b, b) for a, b in zip(widths[:0:-1], widths[-2::-1], strict=True))
@@ -40,9 +42,14 @@ class OcclusionNet(nn.Module):
         coordinates = torch.stack(torch.meshgrid(axis, axis, indexing="ij"))[None]
         self.register_buffer("coordinates", coordinates, persistent=False)
 
-    def forward(self, faces: Tensor) -> Tensor:
-        """Map faces (N, 3, 48, 48) in [0, 1] to logits (N, 48, 48)."""
-        x = torch.cat([faces, self.coordinates.expand(len(faces), -1, -1, -1)], 1)
+    def forward(self, faces: Tensor, usual: Tensor) -> Tensor:
+        """Map faces to logits (N, 48, 48).
+
+        Args:
+            faces: (N, 3, 48, 48) in [0, 1].
+            usual: (N, 3, 48, 48) in [0, 1], means of frames in which the head is posed alike; black if there are none.
+        """
+        x = torch.cat([faces, usual, self.coordinates.expand(len(faces), -1, -1, -1)], 1)
         skips = []
         for level in self.down:
             x = level(x)

@@ -45,6 +45,7 @@ class TrackedFace:
         doubts: {row: why the face should not be redrawn there}; empty until `sidgan.dubbing` fills it.
         covers: {row: what lies in front of the face there, (24, 24) uint8, 0 to 255}; likewise.
         tone, border, contours: blending of the redrawn face; each depends on the last frames.
+        cut: rows of the frames whose edge cuts off the chin or the jaw; likewise.
         chosen: frames of the references if they were decided beforehand; else the sharpest candidates are taken.
         opening: how much further than learnt the mouth is opened, a multiple of `sidgan.nn.Generator.opens`.
         best: {reference: (sharpness, picture (S, S, 3), row) of the sharpest candidate so far}.
@@ -60,6 +61,7 @@ class TrackedFace:
     bridged: Array = field(init=False)
     doubts: dict[int, str] = field(default_factory=dict)
     covers: dict[int, Byte] = field(default_factory=dict)
+    cut: frozenset[int] = frozenset()
     chosen: tuple[int, ...] = ()
     opening: float = 0.0
     tone: ToneMatch = field(init=False)
@@ -115,8 +117,9 @@ class TrackedFace:
 
         They are the frontal ones among the first usable frames, or else the one turned least. Of several references,
         the first shows lips nearly closed, the second lips open, and the third lips shut. Frames with something in
-        front of the face are candidates only if there are no others. If the references were decided beforehand
-        (``chosen``), only these are returned.
+        front of the face are candidates only if there are no others, and so are, nearly, those that cut it off: what is
+        beyond the edge would be copied into the picture. If the references were decided beforehand (``chosen``), only
+        these are returned.
 
         Args:
             open_share: share of these frames, with the lips furthest apart, that are candidates for the open one.
@@ -126,6 +129,8 @@ class TrackedFace:
         first = PAIR_FRAMES if count > 1 else REFERENCE_FRAMES
         usable = list(islice(self.usable(), first))
         usable = [i for i in usable if self.row(i) not in self.covers] or usable
+        whole = [i for i in usable if self.row(i) not in self.cut]
+        usable = whole if len(whole) >= REFERENCE_FRAMES else usable
         rows = [self.row(i) for i in usable]
         groups = telling(self.track.pose[rows], self.points[rows], count, open_share)
         return [[usable[k] for k in group] for group in groups]

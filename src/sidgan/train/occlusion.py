@@ -22,12 +22,14 @@ from sidgan.data.dataset import PackedSet
 from sidgan.data.occluders import SIDE, Face, Faces, occluded
 from sidgan.nn import OcclusionNet
 from sidgan.nn.occlusion import SIDE as NET_SIDE
+from sidgan.poses import alike
 from sidgan.settings import require, require_between
 from sidgan.train.loop import LoopConfig
 from sidgan.train.next_batch import NextBatch
 from sidgan.train.precision import Precision
 from sidgan.train.processes import share, step_rng
 from sidgan.train.single import SingleTask
+from sidgan.types import Float
 
 EVAL_FACES = 128  #: faces drawn for each held-out figure
 DICE_WEIGHT = 0.3  #: weight of the Dice loss beside cross-entropy, which small occluders hardly affect
@@ -86,8 +88,8 @@ class OcclusionTask(SingleTask[OcclusionNet]):
 
     def step(self, index: int) -> Mapping[str, float]:
         """One batch of faces."""
-        faces, hidden = self.batches.take(index)
-        logits = self.net(faces).float()
+        faces, usual, hidden = self.batches.take(index)
+        logits = self.net(faces, usual).float()
         cross_entropy, dice = F.binary_cross_entropy_with_logits(logits, hidden), _dice(logits.sigmoid(), hidden).mean()
         loss = cross_entropy + DICE_WEIGHT * (1 - dice)
         return {**self.learn(index, loss, self._rate(index)), "overlap": dice.item()}
@@ -96,7 +98,7 @@ class OcclusionTask(SingleTask[OcclusionNet]):
         done = index / max(self.config.loop.steps, 1)
         return self.config.lr * min(1.0, (index + 1) / 100) * max(0.01, 0.5 + 0.5 * math.cos(math.pi * min(done, 1.0)))
 
-    def _step_batch(self, index: int) -> tuple[Tensor, Tensor]:
+    def _step_batch(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
         self._train.at(index)
         rng = step_rng(self.config.seed, index, self.fabric)
         return self.fabric.to_device(drawn(rng, faces_of(self._train), self.share, self.config.covered))
@@ -108,8 +110,8 @@ class OcclusionTask(SingleTask[OcclusionNet]):
         for name, held in self._held.items():
             for what, covered in (("overlap", 1.0), ("false", 0.0)):
                 rng = np.random.default_rng(self.config.seed)
-                faces, hidden = self.fabric.to_device(drawn(rng, faces_of(held), EVAL_FACES, covered))
-                seen = (self.ema(faces) > 0).float()
+                faces, usual, hidden = self.fabric.to_device(drawn(rng, faces_of(held), EVAL_FACES, covered))
+                seen = (self.ema(faces, usual) > 0).float()
                 figure = _dice(seen, hidden).mean() if covered else seen.mean()
                 figures[f"{name}_{what}"] = float(figure)
         return figures
@@ -121,21 +123,31 @@ def faces_of(data: PackedSet) -> Faces:
     def face(rng: np.random.Generator) -> Face:
         clip = data.draw(rng)
         frame = int(rng.integers(len(clip)))
-        picture = clip.images[frame].permute(1, 2, 0).cpu().numpy()
-        how = cv2.INTER_AREA if len(picture) > SIDE else cv2.INTER_LINEAR
-        small = cv2.resize(np.ascontiguousarray(picture), (SIDE, SIDE), interpolation=how)
-        return small.astype(np.float32), clip.landmarks[frame]
+        known = np.sort(rng.permutation(len(clip))[: rng.integers(1, len(clip) + 1)])  # of few, none is quite alike
+        ((near, _),) = alike(clip.landmarks, known, np.array([frame]))
+        usual = clip.images[near].float().mean(0) if len(near) else torch.zeros_like(clip.images[frame])
+        return Face(_small(clip.images[frame]), clip.landmarks[frame], _small(usual))
 
     return face
 
 
-def drawn(rng: np.random.Generator, faces: Faces, count: int, covered: float) -> tuple[Tensor, Tensor]:
-    """A batch: faces (count, 3, 48, 48) in [0, 1], and the occluded share of each pixel (count, 48, 48)."""
-    pictures, hidden = zip(*(occluded(rng, faces, covered) for _ in range(count)), strict=True)
-    images = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 255
-    masks = torch.from_numpy(np.stack(hidden))[:, None]
+def _small(picture: Tensor) -> Float:
+    """A picture (3, S, S) as (SIDE, SIDE, 3) float32."""
+    pixels = np.ascontiguousarray(picture.permute(1, 2, 0).cpu().numpy())
+    how = cv2.INTER_AREA if len(pixels) > SIDE else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(pixels, (SIDE, SIDE), interpolation=how), np.float32)
+
+
+def drawn(rng: np.random.Generator, faces: Faces, count: int, covered: float) -> tuple[Tensor, Tensor, Tensor]:
+    """A batch: the network's inputs, (count, 3, 48, 48) twice, and the occluded share of each pixel (count, 48, 48)."""
+    examples = [occluded(rng, faces, covered) for _ in range(count)]
+    pictures, usual = (
+        torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 255
+        for images in ([one.picture for one in examples], [one.usual for one in examples])
+    )
+    masks = torch.from_numpy(np.stack([one.hidden for one in examples]))[:, None]
     block = SIDE // NET_SIDE
-    return F.avg_pool2d(images, block), F.avg_pool2d(masks, block)[:, 0]
+    return F.avg_pool2d(pictures, block), F.avg_pool2d(usual, block), F.avg_pool2d(masks, block)[:, 0]
 
 
 def _dice(seen: Tensor, there: Tensor) -> Tensor:

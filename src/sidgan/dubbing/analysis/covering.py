@@ -1,8 +1,10 @@
 """Find objects that cover a face, such as hands, microphones and cups, with a small network, frame by frame.
 
-The network also mistakes some beards and hard shadows for coverings. Unlike hands, those are always there. So what
-counts is how far its score exceeds the usual score at the same place of the same face. Covered pixels stay as filmed,
-in front of the redrawn mouth; a face whose lips are covered is not redrawn (`sidgan.dubbing.analysis.trust`).
+The network looks at each face twice, by itself and compared with how it usually looks in that pose, and both must
+agree: by itself it mistakes ears, hair and shadows; compared with other poses it mistakes what has moved. Some beards
+are still mistaken. Unlike hands, those are always there. So what counts is how far a score exceeds the usual score at
+the same place of the same face. Covered pixels stay as filmed, in front of the redrawn mouth; a face whose lips are
+covered is not redrawn (`sidgan.dubbing.analysis.trust`).
 """
 
 from __future__ import annotations
@@ -20,11 +22,12 @@ from sidgan.engine import choose_precision
 from sidgan.geometry import JAW, NOSE_BASE, OUTER_LIPS
 from sidgan.nn import OcclusionNet
 from sidgan.nn.occlusion import SIDE
+from sidgan.poses import alike, compared
 from sidgan.types import Array, Byte, Float
 
 CELLS = 24  #: width of the grid of scores of a face, in cells
 TOGETHER = 8  #: faces in a batch; always the same number, so that each face gets the same scores, bit for bit
-COMPARED = 300  #: frames, spread over the track, that define the usual score
+FAR = 0.02  #: in sides of the face square; where no other frames show the pose within this, nothing counts as covered
 STRONG = 208  #: of 255; a covering must reach this in some cell, as beards seldom do
 SURE = 128  #: of 255; from here on a cell counts as covered
 RISE = (64.0, 192.0)  #: of 255; between these scores, the source is faded in over the redrawn face
@@ -42,17 +45,41 @@ def _fast() -> bool:
     return choose_precision(torch.device("cpu")) == "bf16-mixed"
 
 
-def cell_scores(faces: Byte) -> Byte:
-    """(N, 24, 24) uint8: scores of the network, 0 to 255, that a cell of faces (N, 48, 48, 3) uint8 RGB is covered."""
+def scores(faces: Byte, wanted: Array, pictures: Byte, rows: Array, points: Float) -> Byte:
+    """(M, 24, 24) uint8: how sure it is, from 0 to 255, that cells of faces of a track are covered.
+
+    Args:
+        faces: (M, 48, 48, 3) uint8 RGB, the faces of the frames ``wanted``.
+        wanted: (M,) rows.
+        pictures: (R, 48, 48, 3) uint8, the faces of ``rows``.
+        rows: (R,) rising, the frames to compare with (`sidgan.poses.compared`).
+        points: (N, 68, 2) unit landmarks of all frames.
+    """
+    usual, off = np.zeros_like(faces), np.zeros(len(wanted))
+    for i, (near, apart) in enumerate(alike(points, rows, wanted)):
+        if len(near):
+            usual[i] = pictures[np.searchsorted(rows, near)].mean(0, dtype=np.float32).round()
+            off[i] = apart
+    found = np.minimum(cell_scores(faces, np.zeros_like(faces)), cell_scores(faces, usual))
+    return np.asarray(np.where(off[:, None, None] > FAR, 0, found).astype(np.uint8))
+
+
+def cell_scores(faces: Byte, usual: Byte) -> Byte:
+    """(N, 24, 24) uint8: scores of the network, 0 to 255, that a cell of a face is covered.
+
+    Args:
+        faces: (N, 48, 48, 3) uint8 RGB.
+        usual: (N, 48, 48, 3), their usual looks; black where they are not known.
+    """
     found = []
     for begin in range(0, len(faces), TOGETHER):
-        some = faces[begin : begin + TOGETHER]
-        filled = some[np.minimum(np.arange(TOGETHER), len(some) - 1)]
+        rows = np.minimum(np.arange(begin, begin + TOGETHER), len(faces) - 1)
+        both = (torch.from_numpy(images[rows]).permute(0, 3, 1, 2).float() / 255 for images in (faces, usual))
         with torch.inference_mode():
             with torch.autocast("cpu", torch.bfloat16, enabled=_fast()):
-                sure = _net()(torch.from_numpy(filled).permute(0, 3, 1, 2).float() / 255).float().sigmoid()
+                sure = _net()(*both).float().sigmoid()
             cells = torch.nn.functional.avg_pool2d(sure, SIDE // CELLS)
-        found.append((cells[: len(some)] * 255).round().byte().numpy())
+        found.append((cells[: len(faces) - begin] * 255).round().byte().numpy())
     return np.concatenate(found)
 
 
@@ -63,13 +90,11 @@ def covers(cells: Byte, points: Float, good: Array) -> Byte:
     count.
 
     Args:
-        cells: (N, 24, 24), see `cell_scores`.
+        cells: (N, 24, 24), see `scores`.
         points: (N, 68, 2) unit landmarks.
         good: (N,) bool, the frames that define the usual score (their median).
     """
-    rows = np.flatnonzero(good)
-    rows = rows[np.linspace(0, len(rows) - 1, min(COMPARED, len(rows))).round().astype(int)]
-    usual = np.median(cells[rows], 0).astype(np.uint8)
+    usual = np.median(cells[compared(good)], 0).astype(np.uint8)
     more = maximum_filter(np.maximum(cells, usual) - usual, (3, 1, 1), mode="nearest")
     for i in np.flatnonzero((more >= RISE[0]).any((1, 2))):
         more[i] = reaching_in(more[i], points[i])

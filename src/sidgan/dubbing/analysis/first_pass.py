@@ -88,6 +88,7 @@ class Analysis(Seen):
             arrays |= {f"{i}/confidence": trust.confidence, f"{i}/doubts": trust.doubts}
             arrays[f"{i}/references"] = np.array(person.chosen, np.int64)
             arrays[f"{i}/opening"] = np.array(person.opening)
+            arrays[f"{i}/cut"] = np.array(sorted(person.cut), np.int64)
             arrays[f"{i}/covered"] = np.array([*person.covers], np.int64)
             arrays[f"{i}/covers"] = np.array([*person.covers.values()], np.uint8)
         arrays["first"] = np.array([person.track.first for person in self.people], np.int64)
@@ -116,6 +117,7 @@ class Analysis(Seen):
                     trust[person] = Trust(saved[f"{i}/confidence"], saved[f"{i}/doubts"])
                     person.bridged, person.doubts = saved[f"{i}/bridged"], trust[person].refusals()
                     person.covers = dict(zip(saved[f"{i}/covered"].tolist(), saved[f"{i}/covers"], strict=True))
+                    person.cut = frozenset(saved[f"{i}/cut"].tolist())
                     person.chosen = tuple(saved[f"{i}/references"].tolist())
                     person.opening = float(saved[f"{i}/opening"])
                     people.append(person)

@@ -12,10 +12,12 @@ from sidgan.dubbing.analysis import covering
 from sidgan.dubbing.analysis.glimpses import Glimpses
 from sidgan.dubbing.analysis.trust import Trust, surface, trust
 from sidgan.dubbing.report import Progress
+from sidgan.geometry import JAW
 from sidgan.people import TrackedFace
 from sidgan.people.cast import Looks, Member, members, unknown
+from sidgan.poses import compared
 from sidgan.spans import spans
-from sidgan.types import Byte, Clip, Float
+from sidgan.types import Array, Byte, Clip, Float
 
 LONGEST_LOSS = Fraction(1, 2)  #: longest gap in a track that is bridged, seconds
 MOVED = 0.25  #: how far a face may move in a gap, in sides of its square
@@ -26,7 +28,7 @@ def look(
     clip: Clip, people: Sequence[TrackedFace], times: Sequence[Fraction], glimpses: Glimpses, progress: Progress, *,
     identify: bool = False,
 ) -> tuple[tuple[Member, ...], dict[TrackedFace, Trust]]:  # fmt: skip
-    """Assess every track of a video; sets `TrackedFace.bridged`, `TrackedFace.doubts` and `TrackedFace.covers`.
+    """Assess every track of a video; sets ``bridged``, ``doubts``, ``covers`` and ``cut`` of `TrackedFace`.
 
     Args:
         people: all tracks, the most prominent first.
@@ -39,19 +41,29 @@ def look(
     """
     for person in people:
         person.bridged = bridges(person, times)
+        jaw = person.track.landmarks[:, JAW]
+        beyond = ((jaw < 0) | (jaw >= (clip.width, clip.height))).any((1, 2))
+        person.cut = frozenset(np.flatnonzero(beyond).tolist())
     alone = len(people) == 1 and not identify
     who = (unknown(),) if alone else members(dict(enumerate(people)), _identities(clip, people, progress))
     return who, {person: doubted(person, *looks(person, glimpses)) for person in people}
 
 
 def looks(person: TrackedFace, glimpses: Glimpses) -> tuple[Byte, Byte]:
-    """`surface` (N, 12, 12, 3) and `covering.cell_scores` (N, 24, 24) of the N frames of a track."""
+    """`surface` (N, 12, 12, 3) and `covering.scores` (N, 24, 24) of the N frames of a track."""
+    track = person.track
+
+    def pictures(rows: Array) -> Byte:
+        return np.stack([glimpses.picture(track.first + int(row), track.matrices[row]) for row in rows])
+
+    rows = compared(track.visible)
+    known = pictures(rows)
     surfaces, cells = [], []
-    for begin in range(0, len(person.track), covering.TOGETHER):
-        rows = range(begin, min(begin + covering.TOGETHER, len(person.track)))
-        faces = [glimpses.picture(person.track.first + row, person.track.matrices[row]) for row in rows]
+    for begin in range(0, len(track), covering.TOGETHER):
+        some = np.arange(begin, min(begin + covering.TOGETHER, len(track)))
+        faces = pictures(some)
         surfaces += [surface(face) for face in faces]
-        cells.append(covering.cell_scores(np.stack(faces)))
+        cells.append(covering.scores(faces, some, known, rows, person.points))
     return np.stack(surfaces), np.concatenate(cells)
 
 

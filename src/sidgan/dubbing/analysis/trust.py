@@ -17,6 +17,7 @@ from scipy.ndimage import median_filter
 from sidgan.dubbing.analysis.covering import hidden_shares
 from sidgan.geometry import JAW, NOSE_BASE, OUTER_LIPS, STEADY
 from sidgan.people import MAX_YAW, MIN_SIDE, TrackedFace
+from sidgan.poses import alike, compared
 from sidgan.types import Array, Byte, Float
 
 REASONS = (
@@ -26,10 +27,6 @@ SURE = 0.5  #: confidence below which a face is left as filmed
 STEADY_OVER = 5  #: frames of the median filter that keeps the confidence from flickering
 
 GRID = 12  #: cells across a face square
-COMPARED = 300  #: frames, spread over the track, to compare the skin with
-APART = 12  #: least distance to these in frames, as a hand covers neighbouring frames too
-NEIGHBOURS = 16  #: number of these that are used: the ones with the most similar head pose
-FEWEST = 8  #: with fewer frames to compare with, as in shots of under a second, no face counts as covered
 FEW = 2  #: outliers among the neighbours that are ignored at either end: they may be covered themselves
 LIGHTER, REDDER = 20.0, 7.0  #: levels by which Y, and Cb or Cr, of a skin cell may lie outside the neighbours' range
 ALIKE = 0.009  #: in sides of the square; where landmarks differ by more, larger deviations are allowed
@@ -105,20 +102,15 @@ def covered(surfaces: Byte, points: Float, good: Array) -> Float:
         points: (N, 68, 2) unit landmarks.
         good: (N,) bool, the frames to compare with.
     """
-    rows = np.flatnonzero(good)
-    rows = rows[np.linspace(0, len(rows) - 1, min(COMPARED, len(rows))).round().astype(int)]
-    head = points[:, STEADY].reshape(len(points), -1)
+    rows = compared(good)
     skin, upper = _cells(np.median(points[rows], 0))
     shares = np.zeros(len(points), np.float32)
     if not skin.any() or not upper.any():  # degenerate landmarks
         return shares
-    for i, looks in enumerate(surfaces):
-        others = rows[np.abs(rows - i) > APART]
-        if len(others) < FEWEST:
+    for i, (looks, (near, off)) in enumerate(zip(surfaces, alike(points, rows), strict=True)):
+        if not len(near):
             continue
-        off = np.abs(head[others] - head[i]).mean(1)
-        nearest = np.argsort(off, kind="stable")[:NEIGHBOURS]
-        near, leeway = others[nearest], max(1.0, float(off[nearest].mean()) / ALIKE)
+        leeway = max(1.0, off / ALIKE)
         usual = surfaces[near].astype(np.float32)
         light = np.median(looks[upper] - usual[:, upper], 1)  # a change of the whole face is a change of light
         known = np.sort(usual[:, skin] + light[:, None], 0)

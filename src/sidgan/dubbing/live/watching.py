@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import TypeVar
 
 import numpy as np
 
@@ -17,7 +19,10 @@ from sidgan.dubbing.live.album import Album
 from sidgan.dubbing.plan import fades, opened
 from sidgan.faces import SMOOTHED, Tracker
 from sidgan.people import TrackedFace
+from sidgan.poses import compared
 from sidgan.types import Byte, Float, Frame
+
+T = TypeVar("T")
 
 REMEMBERED = 75  #: frames kept of each track, to compare a face with; more than smoothing needs
 
@@ -53,8 +58,8 @@ class Watch:
 
     def __init__(self, *, everybody: bool) -> None:
         self._tracker, self._everybody = Tracker(), everybody
-        self._faces: dict[tuple[int, int], Byte] = {}  # by track number and frame: crops since the last `look`
-        self._looks: dict[int, dict[int, tuple[Byte, Byte]]] = defaultdict(dict)  # by track number, then frame
+        self._faces: dict[int, dict[int, Byte]] = defaultdict(dict)  # by track number, then frame: small crops
+        self._looks: dict[int, dict[int, tuple[Byte, Byte]]] = defaultdict(dict)  # `surface` and cell scores of these
         self._known: dict[int, Known] = {}
         self._current: TrackedFace | None = None
 
@@ -64,7 +69,7 @@ class Watch:
         for number, points in self._tracker.here().items():
             # The smoothed face square is not known yet, but its jitter is small beside the cells of these crops.
             unit = geometry.square_matrix(geometry.face_square(points))
-            self._faces[number, frame.index] = geometry.crop_face(frame, unit, FINE).image
+            self._faces[number][frame.index] = geometry.crop_face(frame, unit, FINE).image
 
     def look(self, first: int, arrived: int, rate: Fraction) -> list[TrackedFace]:
         """Update what is known of each face, before frames from ``first`` on are drawn.
@@ -80,25 +85,31 @@ class Watch:
         since = max(0, first - REMEMBERED)
         times = {index: index / rate for index in range(since, arrived + 1)}
         self._tracker.forget(since)
-        if self._faces:
-            cells = covering.cell_scores(np.stack([*self._faces.values()]))
-            for ((number, index), face), covered in zip(self._faces.items(), cells, strict=True):
-                self._looks[number][index] = surface(face), covered
-            self._faces = {}
         before, self._known = self._known, {}
         for number, track in self._tracker.recent(since).items():
             person = before[number].person if number in before else TrackedFace(track)
             person.follow(track)
             person.bridged = bridges(person, times)
+            self._see(number, person)
             surfaces, covered = zip(*(self._looks[number][index] for index in track.frames), strict=True)
             trust = doubted(person, np.stack(surfaces), np.stack(covered))
             weights = fades(person, [*self._tracker.cuts, since], times, arrived)  # what is forgotten is no edge
             album = before[number].album if number in before else None
             self._known[number] = Known(person, weights, opened(person, times), trust.confidence, album)
-        remembered = ((number, {index: one for index, one in looks.items() if index >= since})
-                      for number, looks in self._looks.items())  # fmt: skip
-        self._looks = defaultdict(dict, ((number, looks) for number, looks in remembered if looks))
+        self._faces, self._looks = _since(since, self._faces), _since(since, self._looks)
         return [known.person for number, known in before.items() if number not in self._known]
+
+    def _see(self, number: int, person: TrackedFace) -> None:
+        """Rate the frames of a track that have arrived since the last call, compared with what is remembered of it."""
+        track, faces, known = person.track, self._faces[number], self._looks[number]
+        new = np.array([row for row, index in enumerate(track.frames) if index not in known], int)
+        rows = compared(track.visible)
+        if len(new):
+            pictures = np.stack([faces[track.first + int(row)] for row in rows])
+            seen = np.stack([faces[track.first + int(row)] for row in new])
+            cells = covering.scores(seen, new, pictures, rows, person.points)
+            for row, face, covered in zip(new, seen, cells, strict=True):
+                known[track.first + int(row)] = surface(face), covered
 
     def usable(self, index: int) -> list[tuple[Known, float, float]]:
         """Whose mouth is redrawn in a frame, its opacity in (0, 1], and ``opened`` of `Known`."""
@@ -110,3 +121,11 @@ class Watch:
         found = [(known, float(known.weights[row]), float(known.opened[row])) for known, row in rows]
         return [one for one in found if one[1] > 0 and one[0].person.refusal(index) is None]
 
+
+def _since(first: int, kept: Mapping[int, Mapping[int, T]]) -> defaultdict[int, dict[int, T]]:
+    """What is kept by track number, then frame, from frame ``first`` on."""
+    recent: defaultdict[int, dict[int, T]] = defaultdict(dict)
+    for number, frames in kept.items():
+        if left := {index: one for index, one in frames.items() if index >= first}:
+            recent[number] = left
+    return recent

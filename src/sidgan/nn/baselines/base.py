@@ -24,6 +24,7 @@ class Baseline(Generator):
         nn.Module.__init__(self)  # not `Generator.__init__`: it has the same interface, but none of its layers
         self.config = config
         self.register_buffer("usual", torch.zeros(audio_features))
+        self.register_buffer("opens", torch.zeros(1), persistent=False)  # it cannot be told to open a mouth further
         self.emphasis = 1.0
         self._audio_frozen = False
 
@@ -56,8 +57,9 @@ class Baseline(Generator):
         sharp: Tensor | None = None,
         finest: bool = False,
         favour: Tensor | None = None,
+        opening: Tensor | None = None,
     ) -> dict[int, Tensor]:
-        """Draw faces (N, 3, S, S); see `Generator.decode`. ``placed``, ``finest`` and ``favour`` have no effect."""
+        """Draw faces (N, 3, S, S); see `Generator.decode`. ``placed``, ``finest`` and what follows have no effect."""
         self._checked(query, level, sharp)
         if fade is not None:
             raise ValueError("the only output has nothing to fade from")
