@@ -173,13 +173,13 @@ def test_a_face_is_seen_the_same_whoever_comes_with_it() -> None:
 def test_a_face_is_compared_with_others_in_the_same_pose(
     clips: list[PackedClip], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Brighter than usual is covered, says this network; and by itself it finds everything covered."""
+    """Brighter than usual is covered, says this network; and by itself it finds everything covered but what is dark."""
     count = 60
     points = np.repeat(clips[0].landmarks[:1], count, 0)
     points[::2, :, 0] += 0.1  # every other frame is turned
-    pictures = np.full((count, 48, 48, 3), 60, np.uint8)
+    pictures = np.full((count, 48, 48, 3), 80, np.uint8)
     pictures[::2] = 200
-    pictures[21], pictures[22] = 90, 230  # something is before the face
+    pictures[21], pictures[22], pictures[23] = 110, 230, 60  # something is before the face, but what is dark
     points[50, :, 0] += 0.3  # a pose of its own
 
     def brighter(faces: np.ndarray, usual: np.ndarray) -> np.ndarray:
@@ -192,8 +192,9 @@ def test_a_face_is_compared_with_others_in_the_same_pose(
         return [int(value) for value in cells[:, 0, 0]]
 
     monkeypatch.setattr(covering, "cell_scores", brighter)
-    assert found([4, 5, 21, 22, 50]) == [0, 0, 30, 30, 0]
-    assert found([7], last=15) == [60], "too few to compare with: what the network says of the face alone"
+    assert found([4, 5, 21, 22, 23, 50]) == [0, 0, 30, 30, 0, 0]
+    assert found([7], last=15) == [80], "too few to compare with: what the network says of the face alone"
+    assert found([23], last=15 + 15) == [0]
 
 
 def test_what_is_always_there_is_not_a_covering(faces: list[Face]) -> None:

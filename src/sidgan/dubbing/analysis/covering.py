@@ -1,10 +1,10 @@
 """Find objects that cover a face, such as hands, microphones and cups, with a small network, frame by frame.
 
-The network looks at each face twice, by itself and compared with how it usually looks in that pose, and both must
-agree: by itself it mistakes ears, hair and shadows; compared with other poses it mistakes what has moved. Some beards
-are still mistaken. Unlike hands, those are always there. So what counts is how far a score exceeds the usual score at
-the same place of the same face. Covered pixels stay as filmed, in front of the redrawn mouth; a face whose lips are
-covered is not redrawn (`sidgan.dubbing.analysis.trust`).
+The network looks at a face by itself and, if it finds something, once more beside how the face usually looks in that
+pose. Both must agree: by itself it mistakes ears, hair and shadows; compared with other poses it mistakes what has
+moved. Some beards are still mistaken. Unlike hands, those are always there. So what counts is how far a score exceeds
+the usual score at the same place of the same face. Covered pixels stay as filmed, in front of the redrawn mouth; a face
+whose lips are covered is not redrawn (`sidgan.dubbing.analysis.trust`).
 """
 
 from __future__ import annotations
@@ -55,13 +55,18 @@ def scores(faces: Byte, wanted: Array, pictures: Byte, rows: Array, points: Floa
         rows: (R,) rising, the frames to compare with (`sidgan.poses.compared`).
         points: (N, 68, 2) unit landmarks of all frames.
     """
-    usual, off = np.zeros_like(faces), np.zeros(len(wanted))
-    for i, (near, apart) in enumerate(alike(points, rows, wanted)):
+    found = cell_scores(faces, np.zeros_like(faces))
+    some = np.flatnonzero(found.max((1, 2)) >= RISE[0])  # most faces need no second look
+    usual, known = np.zeros_like(faces[some]), np.ones(len(some), bool)
+    for i, (near, off) in enumerate(alike(points, rows, wanted[some])):
+        known[i] = off <= FAR
         if len(near):
             usual[i] = pictures[np.searchsorted(rows, near)].mean(0, dtype=np.float32).round()
-            off[i] = apart
-    found = np.minimum(cell_scores(faces, np.zeros_like(faces)), cell_scores(faces, usual))
-    return np.asarray(np.where(off[:, None, None] > FAR, 0, found).astype(np.uint8))
+    both = np.zeros_like(found)
+    if known.any():
+        sure = some[known]
+        both[sure] = np.minimum(found[sure], cell_scores(faces[sure], usual[known]))
+    return both
 
 
 def cell_scores(faces: Byte, usual: Byte) -> Byte:
