@@ -9,6 +9,7 @@ whose lips are covered is not redrawn (`sidgan.dubbing.analysis.trust`).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 
 import cv2
@@ -45,14 +46,14 @@ def _fast() -> bool:
     return choose_precision(torch.device("cpu")) == "bf16-mixed"
 
 
-def scores(faces: Byte, wanted: Array, pictures: Byte, rows: Array, points: Float) -> Byte:
+def scores(faces: Byte, wanted: Array, picture: Callable[[int], Byte], rows: Array, points: Float) -> Byte:
     """(M, 24, 24) uint8: how sure it is, from 0 to 255, that cells of faces of a track are covered.
 
     Args:
         faces: (M, 48, 48, 3) uint8 RGB, the faces of the frames ``wanted``.
         wanted: (M,) rows.
-        pictures: (R, 48, 48, 3) uint8, the faces of ``rows``.
-        rows: (R,) rising, the frames to compare with (`sidgan.poses.compared`).
+        picture: returns the face (48, 48, 3) uint8 of one of ``rows``; asked only where something is found.
+        rows: (R,) the frames to compare with (`sidgan.poses.compared`).
         points: (N, 68, 2) unit landmarks of all frames.
     """
     found = cell_scores(faces, np.zeros_like(faces))
@@ -61,7 +62,7 @@ def scores(faces: Byte, wanted: Array, pictures: Byte, rows: Array, points: Floa
     for i, (near, off) in enumerate(alike(points, rows, wanted[some])):
         known[i] = off <= FAR
         if len(near):
-            usual[i] = pictures[np.searchsorted(rows, near)].mean(0, dtype=np.float32).round()
+            usual[i] = np.mean([picture(int(row)) for row in near], 0, dtype=np.float32).round()
     both = np.zeros_like(found)
     if known.any():
         sure = some[known]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
+from functools import cache
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from sidgan.people import TrackedFace
 from sidgan.people.cast import Looks, Member, members, unknown
 from sidgan.poses import compared
 from sidgan.spans import spans
-from sidgan.types import Array, Byte, Clip, Float
+from sidgan.types import Byte, Clip, Float
 
 LONGEST_LOSS = Fraction(1, 2)  #: longest gap in a track that is bridged, seconds
 MOVED = 0.25  #: how far a face may move in a gap, in sides of its square
@@ -53,15 +54,14 @@ def looks(person: TrackedFace, glimpses: Glimpses) -> tuple[Byte, Byte]:
     """`surface` (N, 12, 12, 3) and `covering.scores` (N, 24, 24) of the N frames of a track."""
     track = person.track
 
-    def pictures(rows: Array) -> Byte:
-        return np.stack([glimpses.picture(track.first + int(row), track.matrices[row]) for row in rows])
+    def picture(row: int) -> Byte:
+        return glimpses.picture(track.first + row, track.matrices[row])
 
-    rows = compared(track.visible)
-    known = pictures(rows)
+    rows, known = compared(track.visible), cache(picture)  # neighbouring frames are compared with the same ones
     surfaces, cells = [], []
     for begin in range(0, len(track), covering.TOGETHER):
         some = np.arange(begin, min(begin + covering.TOGETHER, len(track)))
-        faces = pictures(some)
+        faces = np.stack([picture(row) for row in some.tolist()])
         surfaces += [surface(face) for face in faces]
         cells.append(covering.scores(faces, some, known, rows, person.points))
     return np.stack(surfaces), np.concatenate(cells)

@@ -102,14 +102,16 @@ class Watch:
     def _see(self, number: int, person: TrackedFace) -> None:
         """Rate the frames of a track that have arrived since the last call, compared with what is remembered of it."""
         track, faces, known = person.track, self._faces[number], self._looks[number]
+
+        def picture(row: int) -> Byte:
+            return faces[track.first + row]
+
         new = np.array([row for row, index in enumerate(track.frames) if index not in known], int)
-        rows = compared(track.visible)
         if len(new):
-            pictures = np.stack([faces[track.first + int(row)] for row in rows])
-            seen = np.stack([faces[track.first + int(row)] for row in new])
-            cells = covering.scores(seen, new, pictures, rows, person.points)
-            for row, face, covered in zip(new, seen, cells, strict=True):
-                known[track.first + int(row)] = surface(face), covered
+            seen = np.stack([picture(row) for row in new.tolist()])
+            cells = covering.scores(seen, new, picture, compared(track.visible), person.points)
+            for row, face, covered in zip(new.tolist(), seen, cells, strict=True):
+                known[track.first + row] = surface(face), covered
 
     def usable(self, index: int) -> list[tuple[Known, float, float]]:
         """Whose mouth is redrawn in a frame, its opacity in (0, 1], and ``opened`` of `Known`."""
