@@ -11,7 +11,7 @@ ROOT = Path(sidgan.__file__).parent
 LAYERS = {
     "version": 0, "types": 0, "errors": 0, "settings": 0, "config": 0, "files": 0, "timeline": 0, "ahead": 0,
     "portable": 0, "arguments": 0, "resampling": 0, "spans": 0, "executors": 0, "threads": 1,
-    "audio": 1, "media": 1, "geometry": 1, "nn": 1, "synth": 1, "poses": 2,
+    "audio": 1, "media": 1, "geometry": 1, "nn": 1, "synth": 1, "poses": 2, "carry": 2,
     "faces": 2, "losses": 2, "metrics": 2, "checkpoint": 2, "engine": 2,
     "blend": 2, "downloads": 2, "published": 2, "provenance": 2,
     "people": 3, "data": 3, "dubbing": 3, "train": 3, "evaluation": 3, "adaptation": 3,

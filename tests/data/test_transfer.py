@@ -13,9 +13,9 @@ from dying import end_at_once
 from typer.testing import CliRunner
 
 from sidgan import audio, faces, geometry, media
+from sidgan.carry import Motion, View, blended, destination, redraw
 from sidgan.cli import app
 from sidgan.data import transfer
-from sidgan.data.carry import Motion, View, blended, destination, redraw
 from sidgan.data.dataset import PackedSet, read_crops
 from sidgan.data.drawn import drawn_twice
 from sidgan.errors import ConfigError, DataError, SidganError

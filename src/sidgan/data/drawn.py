@@ -17,8 +17,8 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
 from sidgan import faces, geometry
+from sidgan.carry import SHUT, Motion
 from sidgan.config import FPS
-from sidgan.data.carry import SHUT, Motion
 from sidgan.synth import Mouth, Person, Portrait, pose
 from sidgan.types import Byte, FaceTrack, Float
 

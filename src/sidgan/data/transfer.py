@@ -1,7 +1,7 @@
 """More speakers from few: clips in which the mouth of one person (target) moves as another's (donor) did.
 
 A sync expert needs many people; a set in which one person speaks for hours and others for seconds has few. The mouth
-motion of any clip can be transferred to any face, filmed (`sidgan.data.carry`) or synthetic (`sidgan.data.drawn`), and
+motion of any clip can be transferred to any face, filmed (`sidgan.carry`) or synthetic (`sidgan.data.drawn`), and
 stays in sync with the donor's sound. Targets and donors are frames of the split ``train``, and so are the results.
 """
 
@@ -19,8 +19,8 @@ import cv2
 import numpy as np
 
 from sidgan import audio, geometry, media
+from sidgan.carry import Motion, View, blended, brightness, colour_match, destination, redraw
 from sidgan.config import FPS
-from sidgan.data.carry import Motion, View, blended, brightness, destination, redraw
 from sidgan.data.dataset import packed_arrays, person_of, read_crops, read_manifest
 from sidgan.data.drawn import drawn
 from sidgan.errors import ConfigError, DataError, counted
@@ -35,7 +35,6 @@ AMPLITUDES = (0.8, 1.3)  #: range of the factor on the donor's mouth motion
 WINDOW_TRIES = 4  #: random windows of the donor, of which the one with the most varied mouth opening is used
 CLOSED = 0.1  #: share of the frames, those with the smallest openings, that count as lips closed
 NOSE_TIP = 30  #: landmark whose position relative to the eyes shows how the head is turned
-GAIN_LIMITS = (0.5, 1.25)  #: limits of the colour match; brighter teeth would look unnatural
 BLEND_SHARES = (0.3, 0.7)  #: range of the other person's share in a blended face
 POSE_TRIES = 8  #: random people, of whom the one with the most similar head pose is blended in
 MAX_POSE_DIFFERENCE = 8.0  #: degrees; heads whose poses differ by more are not blended
@@ -331,8 +330,9 @@ def _nearest_pose(material: Material, pose: Float) -> tuple[float, int]:
 def _pictures(face: Material, donor: Material, shown: np.ndarray, spoken: np.ndarray, aims: Float) -> Iterator[Byte]:
     """The target's ``shown`` frames warped to landmarks ``aims``, with inner mouths of the donor's ``spoken`` ones."""
     own, other = (rows[np.linspace(0, len(rows) - 1, COLOUR_SAMPLES).astype(int)] for rows in (shown, spoken))
-    gain = brightness(face.images[own], face.pixels[own]) / brightness(donor.images[other], donor.pixels[other])
-    gain = np.clip(gain, *GAIN_LIMITS)
+    gain = colour_match(
+        brightness(face.images[own], face.pixels[own]), brightness(donor.images[other], donor.pixels[other])
+    )
     lips = face.view(_closed_frame(face.motion, shown))
     for i, j, aim in zip(shown, spoken, aims, strict=True):
         yield redraw(face.view(i), lips, aim, donor.view(j), gain)

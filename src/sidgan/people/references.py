@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 
 from sidgan import geometry
-from sidgan.people.tracked import TrackedFace
+from sidgan.people.opening import opened
+from sidgan.people.tracked import OPEN, TrackedFace
 from sidgan.types import Byte, Frame
 
 
@@ -35,6 +36,7 @@ class References:
     def pictures(self, person: TrackedFace) -> Byte:
         """The sharpest candidate for each reference of a face, (K, S, S, 3) uint8 RGB; kept in ``person``.
 
+        Where no frame shows the lips open, the second one is made from one that shows them shut (`opened`).
         Faces may be asked for in any order.
         """
         if person.pictures is not None:
@@ -50,7 +52,10 @@ class References:
                     seen.best[which] = sharp, image, row
         best, person.best = [person.best[which] for which in sorted(person.best)], {}
         person.shown = [row for _, _, row in best]
-        person.pictures = np.stack([image for _, image, _ in best])
+        pictures = [image for _, image, _ in best]
+        if len(pictures) > OPEN and person.mute():
+            pictures[OPEN] = opened(pictures[OPEN], person.points[person.shown[OPEN]])
+        person.pictures = np.stack(pictures)
         return person.pictures
 
 

@@ -28,7 +28,9 @@ PAIR_FRAMES = 250  #: the same for several: more, as they should include shut li
 #: Shares of these frames from which the sharpest is taken: those with the lips closest together and furthest apart. The
 #: first share is large since the very closest lips are pressed together, and show little of their colour and shape.
 CLOSED_SHARE, OPEN_SHARE = 0.2, 0.05
+OPEN = 1  #: of several references, the one that shows open lips
 SHUT = 0.02  #: distance of the inner lips, in eye distances, up to which a mouth counts as shut: no teeth are seen
+NARROW = 0.06  #: the same, for the widest openings of a mouth that never speaks; in speech they are 0.08 or more
 SHUT_SHARE = 0.05  #: share of these frames, those with the lips closest together, that are shut at least; at most twice
 FULL = 0.8  #: least height of closed lips, relative to the median: lips that show less are bitten or sucked in
 
@@ -108,32 +110,46 @@ class TrackedFace:
         return (index for index in self.track.frames if self.refusal(index) is None)
 
     def mute(self) -> bool:
-        """Whether the mouth stays shut wherever the face can be redrawn, so that no frame shows teeth or tongue."""
-        rows = [self.row(index) for index in self.usable()]
-        return bool(np.quantile(mouth_opening(self.points[rows]), 1 - OPEN_SHARE) <= SHUT) if rows else False
+        """Whether the mouth hardly opens wherever the face can be redrawn, so that no frame shows what is inside."""
+        return self._hardly_opens(self._telling_part())
 
     def candidates(self, count: int = 1, open_share: float = OPEN_SHARE) -> list[list[int]]:
         """For each of ``count`` references (1 to 3), the frames to choose the sharpest from; empty if none is usable.
 
-        They are the frontal ones among the first usable frames, or else the one turned least. Of several references,
-        the first shows lips nearly closed, the second lips open, and the third lips shut. Frames with something in
-        front of the face are candidates only if there are no others, and so are, nearly, those that cut it off: what is
-        beyond the edge would be copied into the picture. If the references were decided beforehand (``chosen``), only
-        these are returned.
+        They are the frontal ones among the first usable frames, or else the one turned least. Several references come
+        from the first part of the track in which the mouth opens, if there is one: the first shows lips nearly closed,
+        the second lips open, and the third lips shut. Frames with something in front of the face are candidates only if
+        there are no others, and so are, nearly, those that cut it off: what is beyond the edge would be copied into the
+        picture. If the references were decided beforehand (``chosen``), only these are returned.
 
         Args:
             open_share: share of these frames, with the lips furthest apart, that are candidates for the open one.
         """
         if len(self.chosen) == count:
             return [[index] for index in self.chosen]
-        first = PAIR_FRAMES if count > 1 else REFERENCE_FRAMES
-        usable = list(islice(self.usable(), first))
+        usable = self._telling_part() if count > 1 else list(islice(self.usable(), REFERENCE_FRAMES))
         usable = [i for i in usable if self.row(i) not in self.covers] or usable
         whole = [i for i in usable if self.row(i) not in self.cut]
         usable = whole if len(whole) >= REFERENCE_FRAMES else usable
         rows = [self.row(i) for i in usable]
         groups = telling(self.track.pose[rows], self.points[rows], count, open_share)
         return [[usable[k] for k in group] for group in groups]
+
+    def _telling_part(self) -> list[int]:
+        """The first `PAIR_FRAMES` usable frames; or as many later ones, if the mouth opens only then."""
+        usable = self.usable()
+        first = part = list(islice(usable, PAIR_FRAMES))
+        while len(part) >= REFERENCE_FRAMES and self._hardly_opens(part):
+            part = list(islice(usable, PAIR_FRAMES))
+        return part if len(part) >= REFERENCE_FRAMES else first
+
+    def _hardly_opens(self, frames: list[int]) -> bool:
+        return bool(frames) and hardly_opens(self.points[[self.row(index) for index in frames]])
+
+
+def hardly_opens(points: Float) -> bool:
+    """Whether a mouth is hardly open in any of the pictures with these unit landmarks (N, 68, 2)."""
+    return bool(np.quantile(mouth_opening(points), 1 - OPEN_SHARE) <= NARROW)
 
 
 def telling(pose: Float, points: Float, count: int, open_share: float = OPEN_SHARE) -> list[list[int]]:

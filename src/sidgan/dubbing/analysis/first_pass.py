@@ -213,8 +213,8 @@ def analyse(
 
 
 def _mute(seen: Seen, tracks: set[TrackedFace], name: str) -> Iterator[str]:
-    """A note for each person to be redrawn whose mouth is never open."""
+    """A note for each person to be redrawn whose mouth hardly ever opens."""
     speaking = {seen.numbers[person] for person in tracks if not person.mute()}
     for number in sorted({seen.numbers[person] for person in tracks} - speaking):
-        yield (f"person {number} never opens their mouth in {name}, so the model cannot see their teeth and the mouth "
-               "will hardly open; give a video in which they speak")  # fmt: skip
+        yield (f"person {number} hardly opens their mouth in {name}, so what is inside it is made up; "
+               "for their own teeth, give a video in which they speak")  # fmt: skip

@@ -32,6 +32,7 @@ MARGIN = 0.25  #: fraction of the side; distance from the image to the fixed poi
 SOFT_ROWS = 4  #: rows below the nose base over which the warp fades in
 FEATHER = 0.005  #: fraction of the side; blur of the inner mouth's edge
 BLEND_SIZE = 0.88  #: size of the blended region, relative to the face's outline
+GAIN_LIMITS = (0.5, 1.25)  #: limits of the colour match; brighter teeth would look unnatural
 LIP_REACH = 0.025  #: fraction of the side; margin around the lips that are taken from the closed mouth
 
 
@@ -126,6 +127,11 @@ def brightness(images: Byte, landmarks: Float) -> Float:
             cv2.fillConvexPoly(cover, cv2.convexHull(points[corners].round().astype(np.int32)), (1,))
         means.append(cv2.mean(image, cover)[:3])
     return np.asarray(np.mean(means, 0) + 1)
+
+
+def colour_match(face: Float, donor: Float) -> Float:
+    """(3,) factor on the donor's RGB values that suits the target, from the `brightness` of both."""
+    return np.clip(face / donor, *GAIN_LIMITS)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,116 @@
+"""A mouth that is never open in the video: a reference that shows it open is made. On drawn faces with known truth."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from sidgan import dub, faces, geometry, media
+from sidgan.dubbing.analysis import analyse
+from sidgan.dubbing.analysis.rehearsal import rehearse
+from sidgan.dubbing.live.pictures import framed
+from sidgan.people import PAIR_FRAMES, References, TrackedFace, opened
+from sidgan.people.tracked import OPEN
+from sidgan.synth import LINES, Mouth, Person, Portrait, Pose, Scene
+from sidgan.types import Byte, FaceTrack, Float
+
+SIZE = 256
+SHUT, WIDE = Mouth(), Mouth(opening=0.6, teeth=0.5)
+
+
+def shown(person: int, mouth: Mouth, head: Pose) -> tuple[Byte, Float]:
+    """A crop (SIZE, SIZE, 3) and its unit landmarks; where it is cut does not depend on the mouth."""
+    portrait = Portrait(Person(person), (400, 400), face_px=300)
+    square = geometry.square_matrix(geometry.face_square(portrait.landmarks(SHUT, head)))
+    crop = cv2.warpAffine(portrait.render(mouth, head), geometry.crop_matrix(square, SIZE), (SIZE, SIZE),
+                          flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)  # fmt: skip
+    return crop, geometry.to_unit(square[None], portrait.landmarks(mouth, head)[None])[0]
+
+
+@pytest.mark.parametrize(("person", "head"), [(0, Pose()), (7, Pose(yaw=12)), (11, Pose(roll=15, pitch=-6))])
+def test_shut_lips_are_opened_as_the_person_would(person: int, head: Pose) -> None:
+    picture, points = shown(person, SHUT, head)
+    truth, true_points = shown(person, WIDE, head)
+    made = opened(picture, points)
+    found = (faces.landmarks(made, faces.box_of(points * SIZE - 0.5)) + 0.5) / SIZE
+    opening, wanted = (float(geometry.mouth_opening(one[None])[0]) for one in (found, true_points))
+    assert 0.6 * wanted < opening < 1.5 * wanted
+    eyes = round(SIZE * float(points[36:48, 1].max()))
+    assert (made[:eyes] == picture[:eyes]).all(), "nothing but the mouth and what is below the nose changes"
+    lips = cv2.convexHull((true_points[geometry.INNER_LIPS] * SIZE).astype(np.int32))
+    hull = cv2.fillConvexPoly(np.zeros((SIZE, SIZE), np.uint8), lips, (1,)) > 0
+    nearer, before = (np.abs(one[hull].astype(float) - truth[hull]).mean() for one in (made, picture))
+    assert nearer < 0.6 * before
+    grey = cv2.cvtColor(made, cv2.COLOR_RGB2GRAY)[hull]
+    assert np.quantile(grey, 0.9) > 2.5 * np.quantile(grey, 0.1), "teeth are bright, the inside of a mouth is dark"
+
+
+def track(openings: Float) -> TrackedFace:
+    """A face that stays where it is, and opens its mouth so far."""
+    portrait = Portrait(Person(3), (200, 200), face_px=150)
+    some = {float(one): portrait.landmarks(Mouth(opening=float(one)), Pose()) for one in np.unique(openings)}
+    points = np.stack([some[float(one)] for one in openings]).astype(np.float32)
+    square = geometry.square_matrix(geometry.face_square(points[0]))
+    count = len(points)
+    return TrackedFace(FaceTrack(0, np.ones(count, bool), points, np.tile(square, (count, 1, 1)).astype(np.float32),
+                                 np.ones(count, np.float32), np.zeros((count, 3), np.float32)))  # fmt: skip
+
+
+def talking(count: int) -> Float:
+    return np.float32(0.8 * np.abs(np.sin(np.arange(count) / 3)).round(2))
+
+
+def test_who_speaks_later_is_shown_as_then() -> None:
+    late = track(np.concatenate([np.zeros(PAIR_FRAMES + 30, np.float32), talking(100)]))
+    assert not late.mute()
+    _, wide, _ = late.candidates(3)
+    assert min(wide) >= PAIR_FRAMES + 30
+    early = track(np.concatenate([talking(100), np.zeros(PAIR_FRAMES, np.float32)]))
+    assert max(early.candidates(3)[OPEN]) < 100
+    silent = track(np.concatenate([np.zeros(2 * PAIR_FRAMES, np.float32), talking(5)]))  # a yawn is too short
+    assert silent.mute()
+    assert max(max(group) for group in silent.candidates(3)) < PAIR_FRAMES
+
+
+@pytest.mark.parametrize("speaks", [False, True])
+def test_only_who_never_opens_the_mouth_gets_a_picture_that_was_made(speaks: bool) -> None:
+    person = track(talking(60) if speaks else np.zeros(60, np.float32))
+    portrait = Portrait(Person(3), (200, 200), face_px=150)
+    picture = portrait.render(SHUT, Pose())
+
+    wanted = sorted({index for group in person.candidates(3) for index in group})
+    frames = (framed(picture, index, Fraction(25), None) for index in wanted)
+    narrow, wide, shut = References(frames, [person], 128, 3).pictures(person)
+    assert (narrow == shut).all()
+    assert (wide == narrow).all() == speaks
+    if not speaks:
+        assert (wide == opened(narrow, person.points[0])).all()
+
+
+@pytest.fixture(scope="module")
+def still(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A minute's silence, shortened: somebody who looks ahead while another is heard."""
+    scene = Scene(Person(5), LINES["morning"], seconds=2.4, size=(240, 240))
+    portrait = Portrait(Person(5), (240, 240), face_px=150)
+    path = tmp_path_factory.mktemp("still") / "listens.mp4"
+    media.write_clip(path, (portrait.render(SHUT, Pose()) for _ in range(60)), 25, scene.audio(16_000), crf=10)
+    return path
+
+
+def test_who_only_listens_speaks_in_the_dub(still: Path, tmp_path: Path) -> None:
+    report = dub(still, still, tmp_path / "dub.mp4", silence="draw")
+    assert any("hardly opens their mouth" in note and "made up" in note for note in report.notes)
+    person = analyse(media.probe(tmp_path / "dub.mp4"), "largest", lambda *_: None).people[0]
+    opening = geometry.mouth_opening(person.points)
+    assert np.quantile(opening, 0.9) > 0.05
+    assert np.quantile(opening, 0.1) < 0.03
+
+
+def test_nothing_is_tried_with_another_voice(still: Path) -> None:
+    seen = analyse(media.probe(still), "largest", lambda *_: None)
+    rehearse(media.probe(still), seen, type("Never", (), {"references": 3})(), {})
+    assert not any(person.chosen for person in seen.people)
