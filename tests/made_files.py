@@ -80,7 +80,8 @@ def make_video(
             stream.codec_context.sample_aspect_ratio = shape
         if rotation or mirror:
             stream.set_display_rotation(rotation, hflip=mirror)
-        voice = out.add_stream("mp2" if muxer in ("mpeg", "mpegts") else "aac", rate=48_000) if sound else None
+        heard = "mp2" if muxer in ("mpeg", "mpegts") else "pcm_s16le" if path.suffix == ".avi" else "aac"
+        voice = out.add_stream(heard, rate=48_000, layout="stereo") if sound else None
         for index, value in enumerate(pts):
             picture = av.VideoFrame.from_ndarray(drawing(index, size[1], size[0]), format="rgb24")
             picture = picture.reformat(format=pixels)

@@ -72,6 +72,7 @@ class Clip:
         shape: sample aspect ratio, width to height of a pixel; ``None`` if the file does not state it.
         timecode: of the first frame, such as ``01:00:00:00``; ``None`` if the file has none.
         captions: whether the first frame carries closed captions.
+        delay: ticks by which the decoder returns frames of an AVI with B-frames too late; they are subtracted.
     """
 
     path: Path
@@ -90,6 +91,7 @@ class Clip:
     shape: Fraction | None = None
     timecode: str | None = None
     captions: bool = False
+    delay: int = 0
 
     @property
     def begin(self) -> Fraction:

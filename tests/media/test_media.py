@@ -211,12 +211,27 @@ def test_time_zero_is_the_first_picture_wherever_the_container_starts(tmp_path: 
     assert abs(lag(media.read_audio(tmp_path / "b.mp4", 48_000), said)) <= 2
 
 
-def test_frames_of_an_avi_are_as_far_apart_as_they_were(tmp_path: Path) -> None:
-    path = make_video(tmp_path / "a.avi", range(30), Fraction(1, 25))
+@pytest.mark.parametrize(("codec", "between"), [("mjpeg", 0), ("mpeg4", 0), ("mpeg4", 2), ("libx264", 0), ("libx264", 3)])
+def test_an_avi_begins_with_its_sound_and_its_frames_keep_their_distances(
+    tmp_path: Path, codec: str, between: int
+) -> None:
+    said, path = speech(3.0, 48_000), tmp_path / "a.avi"
+    pixels = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+    make_video(
+        path, range(75), Fraction(1, 25), codec=codec, pixels=pixels, sound=(said, 0), tags={"max_b_frames": between}
+    )
     with av.open(str(path)) as file:
-        assert any(picture.pict_type == PictureType.B for picture in file.decode(video=0)), "or it tests less"
-    times = [frame.time for frame in media.read_frames(media.probe(path))]
-    assert times == [Fraction(index, 25) for index in range(30)]
+        kinds = {picture.pict_type for picture in file.decode(video=0)}
+    assert (PictureType.B in kinds) == (between > 0), "or it tests less"
+    clip = media.probe(path)
+    frames = [(frame.time, media.glance(frame)) for frame in media.read_frames(clip)]
+    assert [time for time, _ in frames] == [Fraction(index, 25) for index in range(75)]
+    for start in range(51, 75):
+        assert [(f.time, media.glance(f)) for f in media.read_span(clip, Fraction(start, 25))] == frames[start:]
+    assert abs(lag(media.read_audio(path, 48_000), said)) <= 2
+    copy_clip(path, tmp_path / "b.mkv", audio=path)
+    assert timestamps(tmp_path / "b.mkv") == [time for time, _ in frames]
+    assert abs(lag(media.read_audio(tmp_path / "b.mkv", 48_000), said)) <= 2
 
 
 def test_decoded_planes_are_read_only_and_an_editable_copy_is_private(talk: Path) -> None:

@@ -24,6 +24,7 @@ from sidgan.media.source import (
     begins_anywhere,
     besides,
     decoded,
+    decoding_delay,
     opened,
     shown_at,
     sound_stream,
@@ -117,6 +118,7 @@ def probe(path: Path, *, tolerant: bool = False) -> Clip:
             shape=stream.sample_aspect_ratio or None,
             timecode=code,
             captions=captioned(first),
+            delay=decoding_delay(first),
         )
 
 
@@ -212,7 +214,7 @@ def _frames(
     stream.thread_type = "NONE" if clip.tolerant else "AUTO"
     lost: list[Fraction] | None = [] if clip.tolerant else None
     size = (clip.width, clip.height) if clip.rotation % 180 == 0 else (clip.height, clip.width)
-    for index, picture in enumerate(decoded(container, stream, clip.path, lost, wanted)):
+    for index, picture in enumerate(decoded(container, stream, clip.path, lost, wanted, clip.delay)):
         shown = shown_at(picture)
         origin = shown if origin is None else origin
         if index < skip:

@@ -134,14 +134,14 @@ def besides(container: InputContainer) -> tuple[str, ...]:
 
 def decoded(
     container: InputContainer, stream: VideoStream, path: Path, lost: list[Fraction] | None = None,
-    wanted: Container[int] | None = None,
+    wanted: Container[int] | None = None, delay: int | None = None,
 ) -> Iterator[av.VideoFrame]:  # fmt: skip
     """All frames in presentation order, with timestamps that exist and strictly increase.
 
     A frame whose timestamp is missing or does not increase is put one nominal frame duration after the one before it.
 
-    AVI numbers packets in decoding order, and FFmpeg's guess of presentation times is wrong with B-frames of H.264. The
-    time of the packet with which the decoder returns a frame is right but for a constant delay of a frame or two.
+    AVI numbers packets in decoding order, and FFmpeg's guess of presentation times is wrong with B-frames. The time of
+    the packet with which the decoder returns a frame is right but for a constant delay, see `decoding_delay`.
 
     Args:
         container: the open file.
@@ -149,6 +149,7 @@ def decoded(
         path: the file, for error messages.
         lost: if given, damaged parts are skipped, and the time in seconds before each gap is appended to it.
         wanted: timestamps in ticks of the only frames that are needed; others may be missing. All by default.
+        delay: `decoding_delay` of the file in ticks; by default that of the first frame, which must be the file's.
 
     Raises:
         InputError: no frame can be decoded. Without ``lost`` also if the file is damaged in the middle, or ends well
@@ -158,9 +159,12 @@ def decoded(
     nominal = max(1, round(1 / ((stated_rate(stream) or 25) * time_base)))
     begin, total, last = 0, 0, None  # total: the sum of all durations; last: the last frame so far, not yielded yet
     avi = container.format.name == "avi"
+    if avi:
+        stream.codec_context.copy_opaque = True
     for frame in _pictures(container, stream, path, lost, None if avi else wanted):
         if avi:
-            frame.pts = frame.dts
+            delay = decoding_delay(frame) if delay is None else delay
+            frame.pts = None if frame.dts is None else frame.dts - delay
         if frame.pts is None or (last is not None and frame.pts <= (last.pts or 0)):
             frame.pts = 0 if last is None else (last.pts or 0) + nominal
         frame.duration = frame.duration or nominal
@@ -183,6 +187,15 @@ def decoded(
         raise InputError(
             f"{path} ends at {float(end * time_base):.2f} s of {float(stated):.2f} s; it is cut off; copy it again"
         )
+
+
+def decoding_delay(first: av.VideoFrame) -> int:
+    """Ticks by which the first frame of an AVI is returned later than its packet; 0 for other containers.
+
+    With B-frames, a decoder first waits for a packet or two. AVI knows no times below 0 for these: as its sound, its
+    pictures begin with the time of their first packet.
+    """
+    return 0 if first.opaque is None or first.dts is None else first.dts - cast(int, first.opaque)
 
 
 def _stated_end(stream: VideoStream, time_base: Fraction, fragmented: bool) -> Fraction:
@@ -212,6 +225,7 @@ def _pictures(
             return
         if wanted is not None:
             stream.codec_context.skip_frame = "DEFAULT" if packet.pts in wanted else "NONREF"
+        packet.opaque = packet.dts
         try:
             frames = packet.decode()
         except av.FFmpegError as error:
