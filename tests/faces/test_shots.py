@@ -14,6 +14,7 @@ import pytest
 from sidgan import media
 from sidgan.faces import SMOOTHED, Tracker, smooth
 from sidgan.faces.shots import CutFinder, jumps
+from sidgan.geometry import MOUTH
 from sidgan.synth import LINES, Person, Scene
 from sidgan.types import Byte, FaceTrack, Float, Frame
 
@@ -102,6 +103,17 @@ def test_between_alike_framings_the_person_goes_on_and_the_crop_is_right_at_once
     assert np.abs(both[:, 0, 0] / alone[:, 0, 0] - 1).max() < 0.03, "it was 0.06"
 
 
+def test_a_lively_head_jumps_where_the_whole_picture_does(tmp_path: Path) -> None:
+    first = shot(4, 16, face_px=110, motion=3.0)
+    then = shot(4, 30, face_px=110, motion=3.0, centre=(123.0, 91.0))[14:]
+    both, one, other = (followed(take, tmp_path) for take in (first + then, first, then))
+    side = both.matrices[0, 0, 0]
+    aside = both.matrices[:, :, 2] - np.concatenate([one.matrices, other.matrices])[:, :, 2]
+    assert np.linalg.norm(aside, axis=1).max() < 0.03 * side, "it was 0.045"
+    mouth = (both.landmarks - np.concatenate([one.landmarks, other.landmarks]))[:, MOUTH].mean(1)
+    assert np.linalg.norm(mouth, axis=1).max() < 0.012 * side, "it was 0.021"
+
+
 def head(tremble: float = 0.2, frames: int = 90) -> Float:
     """(N, 68, 2) landmarks of a head that turns faster than people do, found with a tremble of so many px."""
     shots = Scene(Person.random(4), LINES["hello"], seconds=frames / 25 + 0.001, size=SIZE, motion=4.0)
@@ -110,14 +122,25 @@ def head(tremble: float = 0.2, frames: int = 90) -> Float:
 
 
 def test_a_head_that_is_elsewhere_at_once_has_jumped_and_no_turn_has() -> None:
-    points = head()
-    assert jumps(points) == []
+    points, still = head(), np.zeros(90)
+    assert jumps(points, still) == []
     turn = np.interp(np.arange(90), [40, 44], [0, 40])[:, None, None]  # 10 px a frame, half of the face in four
-    assert jumps(points + turn) == []
+    assert jumps(points + turn, still) == []
     away = points + np.where(np.arange(90) < 40, 0, 8)[:, None, None]
-    assert jumps(away) == [40]
-    assert jumps(away[37:]) == [], "too near the beginning to be told"
-    assert jumps(away[:5]) == []
+    assert jumps(away, still) == [40]
+    assert jumps(away[37:], still[37:]) == [], "too near the beginning to be told"
+    assert jumps(away[:5], still[:5]) == []
+
+
+def test_a_head_that_jumps_a_little_has_jumped_if_the_picture_changes_at_once() -> None:
+    points, still = head(), np.full(90, 0.4)
+    flash = np.where(np.arange(90) == 40, 1.2, still)
+    away = points + np.where(np.arange(90) < 40, 0, 2)[:, None, None]
+    assert jumps(away, flash) == [40]
+    assert jumps(away, still) == jumps(away, np.roll(flash, 1)) == []
+    assert jumps(points, flash) == [], "a picture that changes alone"
+    moving = np.where(np.arange(90) >= 40, 1.2, still)
+    assert jumps(away, moving) == [], "and goes on changing, as when a camera begins to move"
 
 
 def test_a_track_that_is_cut_off_jumps_where_the_whole_one_does() -> None:

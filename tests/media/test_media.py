@@ -211,7 +211,9 @@ def test_time_zero_is_the_first_picture_wherever_the_container_starts(tmp_path: 
     assert abs(lag(media.read_audio(tmp_path / "b.mp4", 48_000), said)) <= 2
 
 
-@pytest.mark.parametrize(("codec", "between"), [("mjpeg", 0), ("mpeg4", 0), ("mpeg4", 2), ("libx264", 0), ("libx264", 3)])
+@pytest.mark.parametrize(
+    ("codec", "between"), [("mjpeg", 0), ("mpeg4", 0), ("mpeg4", 2), ("libx264", 0), ("libx264", 3)]
+)
 def test_an_avi_begins_with_its_sound_and_its_frames_keep_their_distances(
     tmp_path: Path, codec: str, between: int
 ) -> None:

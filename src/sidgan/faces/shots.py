@@ -3,8 +3,8 @@
 After a cut, the frame shows other things. Fast motion shows the same things elsewhere, and a flash shows them in other
 tones. So the thumbnail is divided into tiles, and each is searched for nearby in the last thumbnail, whatever its
 brightness and contrast. Many tiles without a match are a cut; a few are a cut only if no face is where it was either,
-which `sidgan.faces.Tracker` checks. A cut between similar shots of one person shows nothing new, but the head jumps:
-`jumps` finds these cuts from landmarks.
+which `sidgan.faces.Tracker` checks. A cut between similar shots of one person shows nothing new, but the head jumps,
+and much of the picture changes a little: `jumps` finds these cuts from landmarks and from how much each frame changes.
 """
 
 from __future__ import annotations
@@ -34,13 +34,20 @@ HISTORY = 4  #: number of those last frames
 # Measured: where clips of people are cut to other moments of themselves, heads jump by 0.07 (median).
 JUMP = 0.03  #: least movement of a head between two frames that may be a cut, relative to the face square's side
 AT_ONCE = 3.0  #: it must exceed this multiple of the movements around it: turning a head takes several frames
-AROUND = 3  #: movements that are compared before and after one
+SMALL_JUMP = 0.015  #: least movement that may be a cut where the picture changes at once too; it must be the largest
+CHANGES_AT_ONCE = 2.5  #: such a change must exceed this multiple of the changes around it
+AROUND = 3  #: movements and changes that are compared before and after one
 
 
 class CutFinder:
-    """Is given every frame in order, and says where a shot begins. Keeps one thumbnail only."""
+    """Is given every frame in order, and says where a shot begins. Keeps one thumbnail only.
+
+    Attributes:
+        change: mean difference of the last two frames in grey levels, apart from brightness and contrast.
+    """
 
     def __init__(self) -> None:
+        self.change = 0.0
         self._last: tuple[Byte, ...] | None = None
         self._recent: deque[float] = deque(maxlen=HISTORY)  # shares of new tiles
 
@@ -49,6 +56,7 @@ class CutFinder:
         last, self._last = self._last, thumbnail(frame)
         if last is None:
             return False
+        self.change = float(np.abs(self._last[0] - _relit(last[0], self._last[0])).mean())
         share = new_share(last, self._last)
         usual = max(self._recent, default=0.0)
         self._recent.append(share)
@@ -60,17 +68,29 @@ class CutFinder:
         return True
 
 
-def jumps(points: Float) -> list[int]:
-    """The rows of a track's landmarks (N, 68, 2) px at which a head has suddenly moved: there is probably a cut."""
-    count = len(points) - 1 - 2 * AROUND
-    if count < 1:
+def jumps(points: Float, changes: Float) -> list[int]:
+    """The rows of a track at which a head has suddenly moved: there is probably a cut.
+
+    Args:
+        points: (N, 68, 2) landmarks in px.
+        changes: (N,) `CutFinder.change` of each frame.
+    """
+    if len(points) < 2 + 2 * AROUND:
         return []
-    moves = np.sqrt((np.diff(points[:, STEADY], axis=0) ** 2).sum(-1).mean(-1))
-    around = np.lib.stride_tricks.sliding_window_view(moves, 2 * AROUND + 1).copy()
+    moves, moves_around = _with_others(np.sqrt((np.diff(points[:, STEADY], axis=0) ** 2).sum(-1).mean(-1)))
+    changes, changes_around = _with_others(changes[1:])
+    side = face_square(points[AROUND : AROUND + len(moves)])[:, 2]
+    far = moves > np.maximum(JUMP * side, AT_ONCE * moves_around)
+    seen = changes > CHANGES_AT_ONCE * changes_around
+    found = far | (seen & (moves > np.maximum(SMALL_JUMP * side, moves_around)))
+    return [int(i) + AROUND + 1 for i in np.nonzero(found)[0]]
+
+
+def _with_others(values: Float) -> tuple[Float, Float]:
+    """The values (N,) that have `AROUND` others on either side, and the largest of these others for each."""
+    around = np.lib.stride_tricks.sliding_window_view(values, 2 * AROUND + 1).copy()
     around[:, AROUND] = 0
-    side = face_square(points[AROUND : AROUND + count])[:, 2]
-    far = moves[AROUND : AROUND + count] > np.maximum(JUMP * side, AT_ONCE * around.max(1))
-    return [int(i) + AROUND + 1 for i in np.nonzero(far)[0]]
+    return values[AROUND : len(values) - AROUND], around.max(1)
 
 
 def thumbnail(frame: Frame) -> tuple[Byte, ...]:

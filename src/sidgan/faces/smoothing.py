@@ -13,8 +13,11 @@ from sidgan.types import FaceTrack, Float
 SMOOTHED = 22 + AROUND  #: number of frames before and after one that influence it in a smoothed track
 
 
-def smooth(first: int, points: Float, scores: Float) -> FaceTrack:
+def smooth(first: int, points: Float, scores: Float, changes: Float | None = None) -> FaceTrack:
     """A track that starts at frame ``first``, from raw landmarks (N, 68, 2) px and scores (N,), 0 where not seen.
+
+    ``changes`` (N,) says how much each frame differs from the one before, see `sidgan.faces.shots.jumps`; without it,
+    small jumps are not found.
 
     Gaps are interpolated linearly. Landmarks are smoothed by a Gaussian with a standard deviation of one frame. The
     crop is smoothed by a median of 13 frames and a Gaussian of 4, so that the network sees a steady face and the pasted
@@ -25,7 +28,8 @@ def smooth(first: int, points: Float, scores: Float) -> FaceTrack:
     frames = np.arange(len(points))
     flat = points.reshape(len(points), -1)
     filled = np.stack([np.interp(frames, seen, flat[seen, i]) for i in range(flat.shape[1])], 1).reshape(points.shape)
-    takes = [_steadied(take) for take in np.split(filled, jumps(filled))]
+    changes = np.zeros(len(points)) if changes is None else changes[: len(points)]
+    takes = [_steadied(take) for take in np.split(filled, jumps(filled, changes))]
     steady, square = (np.concatenate(parts) for parts in zip(*takes, strict=True))
     return FaceTrack(
         first=first, visible=scores > 0, landmarks=steady.astype(np.float32), matrices=square_matrix(square),

@@ -39,9 +39,10 @@ class _Follower:
 
     number: int
     first: int  # frame in which it was found
-    start: int  # frame of points[0] and scores[0]; later than ``first`` once old frames were dropped
+    start: int  # frame of points[0], scores[0] and changes[0]; later than ``first`` once old frames were dropped
     points: list[Float] = field(default_factory=list)
     scores: list[float] = field(default_factory=list)
+    changes: list[float] = field(default_factory=list)  # how much each frame differs from the one before
     offset: Float = field(default_factory=lambda: np.zeros(2, np.float32))  # box centre - point centre, per spread
     ratio: float = 0.0  # box side per spread
     score: float = 0.0
@@ -68,14 +69,14 @@ class _Follower:
     def track(self, since: int) -> FaceTrack | None:
         """The smoothed track from frame ``since`` on; ``None`` if the face was seen in too few frames."""
         begin = max(0, since - self.start)
-        points, scores = self.points[begin:], self.scores[begin:]
+        points, scores, changes = self.points[begin:], self.scores[begin:], self.changes[begin:]
         if sum(score > 0 for score in scores) < MIN_SEEN:
             return None
-        return smooth(self.start + begin, np.stack(points), np.array(scores, np.float32))
+        return smooth(self.start + begin, np.stack(points), np.array(scores, np.float32), np.array(changes))
 
     def forget(self, before: int) -> None:
         count = max(0, before - self.start)
-        self.points, self.scores = self.points[count:], self.scores[count:]
+        self.points, self.scores, self.changes = self.points[count:], self.scores[count:], self.changes[count:]
         self.start += count
 
 
@@ -130,6 +131,8 @@ class Tracker:
             self._key_frame(luma, frame.index)
             self._since_key = 0
         self._since_key += 1
+        for follower in self._active:
+            follower.changes.append(self._cuts.change)
         ended = [f for f in self._active if f.lost > MAX_GAP]
         self._done += ended
         self._active = [f for f in self._active if f.lost <= MAX_GAP]

@@ -86,7 +86,8 @@ def probe(path: Path, *, tolerant: bool = False) -> Clip:
         if stream is None:
             kind = "sound without pictures" if container.streams.audio else "not a video"
             raise InputError(f"{path} is {kind}; give a video file (mp4, mov, mkv, ...)")
-        frames = decoded(container, stream, path)
+        delay = decoding_delay(container, path)
+        frames = decoded(container, stream, path, delay=delay)
         first = next(frames)
         name = container.format.name
         if name.endswith("_pipe") or (name in PICTURES and next(frames, None) is None):
@@ -118,7 +119,7 @@ def probe(path: Path, *, tolerant: bool = False) -> Clip:
             shape=stream.sample_aspect_ratio or None,
             timecode=code,
             captions=captioned(first),
-            delay=decoding_delay(first),
+            delay=delay,
         )
 
 

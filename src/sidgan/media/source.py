@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Container, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -134,7 +134,7 @@ def besides(container: InputContainer) -> tuple[str, ...]:
 
 def decoded(
     container: InputContainer, stream: VideoStream, path: Path, lost: list[Fraction] | None = None,
-    wanted: Container[int] | None = None, delay: int | None = None,
+    wanted: Container[int] | None = None, delay: int = 0,
 ) -> Iterator[av.VideoFrame]:  # fmt: skip
     """All frames in presentation order, with timestamps that exist and strictly increase.
 
@@ -149,7 +149,7 @@ def decoded(
         path: the file, for error messages.
         lost: if given, damaged parts are skipped, and the time in seconds before each gap is appended to it.
         wanted: timestamps in ticks of the only frames that are needed; others may be missing. All by default.
-        delay: `decoding_delay` of the file in ticks; by default that of the first frame, which must be the file's.
+        delay: `decoding_delay` of the file.
 
     Raises:
         InputError: no frame can be decoded. Without ``lost`` also if the file is damaged in the middle, or ends well
@@ -159,11 +159,8 @@ def decoded(
     nominal = max(1, round(1 / ((stated_rate(stream) or 25) * time_base)))
     begin, total, last = 0, 0, None  # total: the sum of all durations; last: the last frame so far, not yielded yet
     avi = container.format.name == "avi"
-    if avi:
-        stream.codec_context.copy_opaque = True
     for frame in _pictures(container, stream, path, lost, None if avi else wanted):
         if avi:
-            delay = decoding_delay(frame) if delay is None else delay
             frame.pts = None if frame.dts is None else frame.dts - delay
         if frame.pts is None or (last is not None and frame.pts <= (last.pts or 0)):
             frame.pts = 0 if last is None else (last.pts or 0) + nominal
@@ -189,13 +186,22 @@ def decoded(
         )
 
 
-def decoding_delay(first: av.VideoFrame) -> int:
-    """Ticks by which the first frame of an AVI is returned later than its packet; 0 for other containers.
+def decoding_delay(container: InputContainer, path: Path) -> int:
+    """Ticks by which a decoder returns the pictures of an AVI later than they are shown; 0 for other containers.
 
-    With B-frames, a decoder first waits for a packet or two. AVI knows no times below 0 for these: as its sound, its
-    pictures begin with the time of their first packet.
+    With B-frames, it must wait for a packet or two before it can return the first picture. AVI knows no times below 0
+    for such packets, so the first picture is shown at the time of its own packet, which is the first key frame.
     """
-    return 0 if first.opaque is None or first.dts is None else first.dts - cast(int, first.opaque)
+    if container.format.name != "avi":
+        return 0
+    own = None
+    with opened(path) as again, suppress(av.FFmpegError):  # damage is not reported here
+        stream = video_stream(again)
+        for packet in again.demux(stream) if stream else ():
+            own = packet.dts if own is None and packet.is_keyframe else own
+            for frame in packet.decode():
+                return max(0, (frame.dts or 0) - (own or 0))
+    return 0
 
 
 def _stated_end(stream: VideoStream, time_base: Fraction, fragmented: bool) -> Fraction:
@@ -225,7 +231,6 @@ def _pictures(
             return
         if wanted is not None:
             stream.codec_context.skip_frame = "DEFAULT" if packet.pts in wanted else "NONREF"
-        packet.opaque = packet.dts
         try:
             frames = packet.decode()
         except av.FFmpegError as error:
@@ -255,7 +260,7 @@ def first_picture(path: Path) -> Fraction | None:
         stream = video_stream(container)
         if stream is None:
             return None
-        return shown_at(next(decoded(container, stream, path)))
+        return shown_at(next(decoded(container, stream, path, delay=decoding_delay(container, path))))
 
 
 def shown_at(picture: av.VideoFrame) -> Fraction:
