@@ -73,6 +73,7 @@ class Clip:
         timecode: of the first frame, such as ``01:00:00:00``; ``None`` if the file has none.
         captions: whether the first frame carries closed captions.
         delay: ticks by which the decoder returns frames of an AVI with B-frames too late; they are subtracted.
+        still: whether it is a photo, read as a short video.
     """
 
     path: Path
@@ -92,6 +93,7 @@ class Clip:
     timecode: str | None = None
     captions: bool = False
     delay: int = 0
+    still: bool = False
 
     @property
     def begin(self) -> Fraction:

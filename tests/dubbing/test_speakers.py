@@ -635,7 +635,7 @@ def test_short_losses_are_bridged_where_the_face_stays_near(face: Any) -> None:
 # ------------------------------------------------------------------------------------------------------------- silence
 
 
-def test_who_never_opens_the_mouth_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_does_not_speak_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def survey(*given: Any, **how: Any) -> tuple[Seen, tuple[Member, ...]]:
         found, members = real(*given, **how)
         for person in found.people:
@@ -647,7 +647,7 @@ def test_who_never_opens_the_mouth_is_told(folder: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(first_pass, "survey", survey)
     clip = media.probe(folder / "two.mp4")
     notes = first_pass.analyse(clip, "all", lambda *_: None).notes
-    assert [note.split(" in ")[0] for note in notes] == ["person 1 hardly opens their mouth"]
+    assert [note.split(" in ")[0] for note in notes] == ["person 1 does not speak"]
     shut = 0
     assert first_pass.analyse(clip, "all", lambda *_: None).notes == ()
 

@@ -27,7 +27,8 @@ OUTPUT, PEOPLE, SOUND, PICTURE, SPEED = (  #: panels of the help
 
 
 def dub(
-    video: Annotated[Path | None, typer.Argument(help="the video with the face to dub", show_default=False)] = None,
+    video: Annotated[Path | None, typer.Argument(
+        help="the video, or photo, with the face to dub", show_default=False)] = None,
     voice: Annotated[Path | None, typer.Argument(
         help="the new voice: any file with sound. With --speaker: the sound of the dub (default: a mix of the "
         "speakers' voices)", show_default=False,
@@ -183,7 +184,7 @@ def _dub_all(file: Path, defaults: Job, ray: str | None, as_json: bool) -> None:
 
 
 def faces(
-    video: Annotated[Path, typer.Argument(help="any video", show_default=False)],
+    video: Annotated[Path, typer.Argument(help="any video, or a photo", show_default=False)],
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="also write a picture that shows everybody", metavar="PNG")
     ] = None,

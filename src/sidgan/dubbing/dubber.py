@@ -85,7 +85,8 @@ def dub(
     choose another engine).
 
     Args:
-        video: any video file; every frame keeps its timestamp, format and colour tags.
+        video: any video file; every frame keeps its timestamp, format and colour tags. Or a photo, which is shown as
+            long as the voice lasts.
         audio: any file with sound; it becomes the sound track. ``None`` with ``speakers``: the mix of their voices.
         out: ``.mp4``, ``.mov`` or ``.mkv``.
         model: ``bundled``, a weights file, or an ``.onnx`` file from `sidgan.engine.export`.
@@ -251,6 +252,8 @@ class Dubber:
         ready = engines(own, settings, self.engine.batch)
         require(all(e.size == self.engine.size for e in ready.values()), "all faces need networks of the same size")
         clip, clock = media.probe(Path(video), tolerant=settings.on_damage == "pass"), Clock()
+        if clip.still and settings.length in ("cut", "keep"):
+            settings = replace(settings, length="hold")
         given = given_files(Path(video), audio, out, sign, settings)
         request = _Request(
             given, clip, out, replace(settings, speakers=given.speakers), own, ready, sign, workers, cluster, on_frame,

@@ -17,7 +17,7 @@ import numpy as np
 from av.container import InputContainer
 from av.sidedata.sidedata import Type
 from av.video.format import VideoFormat
-from av.video.reformatter import ColorRange, Colorspace
+from av.video.reformatter import ColorRange
 
 from sidgan.errors import InputError
 from sidgan.media.source import (
@@ -25,6 +25,7 @@ from sidgan.media.source import (
     besides,
     decoded,
     decoding_delay,
+    is_still,
     opened,
     shown_at,
     sound_stream,
@@ -33,14 +34,11 @@ from sidgan.media.source import (
 )
 from sidgan.media.timecode import timecode
 from sidgan.media.unkept import unkept
+from sidgan.media.yuv import MATRICES, SWSCALE, from_rgb, matrix_for
 from sidgan.types import Array, Byte, Clip, Frame, PixelFormat, PlaneMap
 
-# Codes of ITU-T H.273, as FFmpeg keeps them in a frame's ``colorspace``; 2 and all others mean "unspecified".
-MATRICES = {1: "bt709", 4: "bt601", 5: "bt601", 6: "bt601", 7: "bt601", 9: "bt2020", 10: "bt2020"}
-CODES = {"bt601": 6, "bt709": 1, "bt2020": 9}
-SWSCALE = {"bt601": Colorspace.ITU601, "bt709": Colorspace.ITU709, "bt2020": Colorspace.BT2020}
 FULL_RANGE = 2
-PICTURES = ("image2", "gif", "apng")  #: formats of still images, besides all that FFmpeg names ``*_pipe``
+ANIMATED = ("gif", "apng")  #: formats of pictures that may move, and are videos if they do
 
 
 @dataclass(frozen=True)
@@ -74,11 +72,11 @@ def probe(path: Path, *, tolerant: bool = False) -> Clip:
     """The properties of a video, found by decoding only its first frames.
 
     Args:
-        path: a video file.
+        path: a video file, or a photo: it is read as a video of `sidgan.media.stills.FRAMES` frames.
         tolerant: skip damaged parts when the clip is read, see `Clip`.
 
     Raises:
-        InputError: it cannot be dubbed: missing, damaged, a still image, mirrored, or sound without video.
+        InputError: it cannot be dubbed: missing, damaged, mirrored, or sound without video.
     """
     path = Path(path)
     with opened(path) as container:
@@ -89,9 +87,8 @@ def probe(path: Path, *, tolerant: bool = False) -> Clip:
         delay = decoding_delay(container, path)
         frames = decoded(container, stream, path, delay=delay)
         first = next(frames)
-        name = container.format.name
-        if name.endswith("_pipe") or (name in PICTURES and next(frames, None) is None):
-            raise InputError(f"{path} is a still picture; give a video file (mp4, mov, mkv, ...)")
+        if container.format.name in ANIMATED and next(frames, None) is None:
+            raise InputError(f"{path} does not move; convert it to png or jpg")
         rate = stated_rate(stream) or _measured_rate(first, frames)
         if stream.duration is not None and stream.time_base is not None:
             duration = float(stream.duration * stream.time_base)
@@ -120,6 +117,7 @@ def probe(path: Path, *, tolerant: bool = False) -> Clip:
             timecode=code,
             captions=captioned(first),
             delay=delay,
+            still=is_still(container),
         )
 
 
@@ -284,19 +282,6 @@ def read_rgb(path: Path) -> Iterator[tuple[Fraction, Byte]]:
         yield frame.time, np.ascontiguousarray(np.rot90(rgb, clip.rotation // 90))
 
 
-def matrix_for(height: int) -> str:
-    """The colour matrix that players assume if a file does not specify one, for a height in px."""
-    return "bt709" if height >= 720 else "bt601"
-
-
-def to_yuv(rgb: Byte, *, chroma444: bool) -> av.VideoFrame:
-    """(H, W, 3) uint8 RGB as a tagged YUV frame of limited range: 4:2:0 if the size is even, unless ``chroma444``."""
-    height, width = rgb.shape[:2]
-    half = not (chroma444 or height % 2 or width % 2)
-    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), format="rgb24")
-    return _from_rgb(frame, "yuv420p" if half else "yuv444p")
-
-
 def planar_name(layout: VideoFormat, width: int, height: int) -> str:
     """FFmpeg's name of the planar format to which frames of ``layout`` are converted; see `read_frames`."""
     if layout.is_rgb or layout.has_palette:
@@ -372,7 +357,7 @@ def _planar(picture: av.VideoFrame, layout: PixelFormat) -> av.VideoFrame:
     if picture.format.name.replace("yuvj", "yuv") == layout.name:
         return picture
     if picture.format.is_rgb or picture.format.has_palette:
-        return _from_rgb(picture, layout.name)
+        return from_rgb(picture, layout.name)
     return picture.reformat(format=layout.name)
 
 
@@ -389,10 +374,3 @@ def arranged(picture: av.VideoFrame, pixels: str | None) -> av.VideoFrame:
     new.color_primaries, new.color_trc = picture.color_primaries, picture.color_trc
     new.pts, new.time_base, new.duration = picture.pts, picture.time_base, picture.duration
     return new
-
-
-def _from_rgb(picture: av.VideoFrame, name: str) -> av.VideoFrame:
-    matrix = matrix_for(picture.height)
-    yuv = picture.reformat(format=name, dst_colorspace=SWSCALE[matrix], dst_color_range=ColorRange.MPEG)
-    yuv.colorspace, yuv.color_range = CODES[matrix], int(ColorRange.MPEG)
-    return yuv

@@ -19,6 +19,7 @@ from av.video.stream import VideoStream
 
 from sidgan.errors import InputError
 from sidgan.files import require_there
+from sidgan.media.stills import filmed
 
 if TYPE_CHECKING:
     from av.container.core import Chapter
@@ -132,6 +133,11 @@ def besides(container: InputContainer) -> tuple[str, ...]:
     return (f"{count} further sound track{'s' * (count > 1)}",) if count > 0 else ()
 
 
+def is_still(container: InputContainer) -> bool:
+    """Whether a file is a photo, not a video. GIF and animated PNG count as videos."""
+    return container.format.name == "image2" or container.format.name.endswith("_pipe")
+
+
 def decoded(
     container: InputContainer, stream: VideoStream, path: Path, lost: list[Fraction] | None = None,
     wanted: Container[int] | None = None, delay: int = 0,
@@ -159,7 +165,10 @@ def decoded(
     nominal = max(1, round(1 / ((stated_rate(stream) or 25) * time_base)))
     begin, total, last = 0, 0, None  # total: the sum of all durations; last: the last frame so far, not yielded yet
     avi = container.format.name == "avi"
-    for frame in _pictures(container, stream, path, lost, None if avi else wanted):
+    pictures = _pictures(container, stream, path, lost, None if avi else wanted)
+    if is_still(container):
+        pictures = filmed(path, time_base)  # not by FFmpeg, which does not turn photos upright
+    for frame in pictures:
         if avi:
             frame.pts = None if frame.dts is None else frame.dts - delay
         if frame.pts is None or (last is not None and frame.pts <= (last.pts or 0)):

@@ -20,13 +20,14 @@ from sidgan.errors import OutputError
 from sidgan.files import ending, require_file
 from sidgan.media.encoders import MUXERS, Encoding
 from sidgan.media.files import finished, writing
-from sidgan.media.pictures import Picture, probe, to_yuv
+from sidgan.media.pictures import Picture, probe
 from sidgan.media.segments import Segment, decoding_times, earlier
 from sidgan.media.source import opened, title_and_chapters
 from sidgan.media.stream import Look, PictureStream
 from sidgan.media.subtitles import Subtitles
 from sidgan.media.timecode import holds
 from sidgan.media.track import SoundTrack, Voice, encoded, joined_packets, voice_packets
+from sidgan.media.yuv import to_yuv
 from sidgan.types import Byte, Clip, Float, Frame
 
 AHEAD = 1_000_000  #: us of packets that the muxer buffers while it waits for a subtitle, which may not come for an hour

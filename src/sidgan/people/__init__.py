@@ -1,24 +1,22 @@
 """People in a video: face tracks to redraw (`tracked`), references (`references`, `opening`), identities (`cast`)."""
 
 from sidgan.people.cast import SAME, Looks, Member, members
-from sidgan.people.opening import opened
+from sidgan.people.opening import completed
 from sidgan.people.references import References, sharpness
 from sidgan.people.tracked import (
     MAX_YAW,
     MIN_SIDE,
-    OPEN,
     PAIR_FRAMES,
     SHUT,
     TrackedFace,
-    hardly_opens,
     redrawn,
+    stays_still,
     telling,
 )  # fmt: skip
 
 __all__ = [
     "MAX_YAW",
     "MIN_SIDE",
-    "OPEN",
     "PAIR_FRAMES",
     "SAME",
     "SHUT",
@@ -26,10 +24,10 @@ __all__ = [
     "Member",
     "References",
     "TrackedFace",
-    "hardly_opens",
+    "completed",
     "members",
-    "opened",
     "redrawn",
     "sharpness",
+    "stays_still",
     "telling",
 ]  # fmt: skip

@@ -6,11 +6,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
 import cv2
-import numpy as np
 
 from sidgan import geometry
-from sidgan.people.opening import opened
-from sidgan.people.tracked import OPEN, TrackedFace
+from sidgan.people.opening import completed
+from sidgan.people.tracked import TrackedFace
 from sidgan.types import Byte, Frame
 
 
@@ -36,8 +35,8 @@ class References:
     def pictures(self, person: TrackedFace) -> Byte:
         """The sharpest candidate for each reference of a face, (K, S, S, 3) uint8 RGB; kept in ``person``.
 
-        Where no frame shows the lips open, the second one is made from one that shows them shut (`opened`).
-        Faces may be asked for in any order.
+        Where no frame shows the lips open or shut, such a picture is made of another (`completed`). Faces may be asked
+        for in any order.
         """
         if person.pictures is not None:
             return person.pictures
@@ -52,10 +51,7 @@ class References:
                     seen.best[which] = sharp, image, row
         best, person.best = [person.best[which] for which in sorted(person.best)], {}
         person.shown = [row for _, _, row in best]
-        pictures = [image for _, image, _ in best]
-        if len(pictures) > OPEN and person.mute():
-            pictures[OPEN] = opened(pictures[OPEN], person.points[person.shown[OPEN]])
-        person.pictures = np.stack(pictures)
+        person.pictures = completed([image for _, image, _ in best], person.points[person.shown], person.mute())
         return person.pictures
 
 

@@ -28,9 +28,8 @@ PAIR_FRAMES = 250  #: the same for several: more, as they should include shut li
 #: Shares of these frames from which the sharpest is taken: those with the lips closest together and furthest apart. The
 #: first share is large since the very closest lips are pressed together, and show little of their colour and shape.
 CLOSED_SHARE, OPEN_SHARE = 0.2, 0.05
-OPEN = 1  #: of several references, the one that shows open lips
 SHUT = 0.02  #: distance of the inner lips, in eye distances, up to which a mouth counts as shut: no teeth are seen
-NARROW = 0.06  #: the same, for the widest openings of a mouth that never speaks; in speech they are 0.08 or more
+STILL = 0.03  #: the same, for how much the opening of a mouth varies that never speaks; in speech it is 0.04 to 0.25
 SHUT_SHARE = 0.05  #: share of these frames, those with the lips closest together, that are shut at least; at most twice
 FULL = 0.8  #: least height of closed lips, relative to the median: lips that show less are bitten or sucked in
 
@@ -110,14 +109,14 @@ class TrackedFace:
         return (index for index in self.track.frames if self.refusal(index) is None)
 
     def mute(self) -> bool:
-        """Whether the mouth hardly opens wherever the face can be redrawn, so that no frame shows what is inside."""
-        return self._hardly_opens(self._telling_part())
+        """Whether the mouth hardly moves wherever the face can be redrawn: somebody listens, or it is a photo."""
+        return self._still(self._telling_part())
 
     def candidates(self, count: int = 1, open_share: float = OPEN_SHARE) -> list[list[int]]:
         """For each of ``count`` references (1 to 3), the frames to choose the sharpest from; empty if none is usable.
 
         They are the frontal ones among the first usable frames, or else the one turned least. Several references come
-        from the first part of the track in which the mouth opens, if there is one: the first shows lips nearly closed,
+        from the first part of the track in which the mouth moves, if there is one: the first shows lips nearly closed,
         the second lips open, and the third lips shut. Frames with something in front of the face are candidates only if
         there are no others, and so are, nearly, those that cut it off: what is beyond the edge would be copied into the
         picture. If the references were decided beforehand (``chosen``), only these are returned.
@@ -136,20 +135,21 @@ class TrackedFace:
         return [[usable[k] for k in group] for group in groups]
 
     def _telling_part(self) -> list[int]:
-        """The first `PAIR_FRAMES` usable frames; or as many later ones, if the mouth opens only then."""
+        """The first `PAIR_FRAMES` usable frames; or as many later ones, if the mouth moves only then."""
         usable = self.usable()
         first = part = list(islice(usable, PAIR_FRAMES))
-        while len(part) >= REFERENCE_FRAMES and self._hardly_opens(part):
+        while len(part) >= REFERENCE_FRAMES and self._still(part):
             part = list(islice(usable, PAIR_FRAMES))
         return part if len(part) >= REFERENCE_FRAMES else first
 
-    def _hardly_opens(self, frames: list[int]) -> bool:
-        return bool(frames) and hardly_opens(self.points[[self.row(index) for index in frames]])
+    def _still(self, frames: list[int]) -> bool:
+        return bool(frames) and stays_still(self.points[[self.row(index) for index in frames]])
 
 
-def hardly_opens(points: Float) -> bool:
-    """Whether a mouth is hardly open in any of the pictures with these unit landmarks (N, 68, 2)."""
-    return bool(np.quantile(mouth_opening(points), 1 - OPEN_SHARE) <= NARROW)
+def stays_still(points: Float) -> bool:
+    """Whether a mouth hardly moves from one picture to another; (N, 68, 2) unit landmarks."""
+    least, most = np.quantile(mouth_opening(points), (SHUT_SHARE, 1 - OPEN_SHARE))
+    return bool(most - least <= STILL)
 
 
 def telling(pose: Float, points: Float, count: int, open_share: float = OPEN_SHARE) -> list[list[int]]:

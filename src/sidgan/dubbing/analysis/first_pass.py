@@ -213,8 +213,8 @@ def analyse(
 
 
 def _mute(seen: Seen, tracks: set[TrackedFace], name: str) -> Iterator[str]:
-    """A note for each person to be redrawn whose mouth hardly ever opens."""
+    """A note for each person to be redrawn whose mouth never speaks."""
     speaking = {seen.numbers[person] for person in tracks if not person.mute()}
     for number in sorted({seen.numbers[person] for person in tracks} - speaking):
-        yield (f"person {number} hardly opens their mouth in {name}, so what is inside it is made up; "
+        yield (f"person {number} does not speak in {name}, so what is inside their mouth is made up; "
                "for their own teeth, give a video in which they speak")  # fmt: skip

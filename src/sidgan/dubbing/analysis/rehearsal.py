@@ -47,7 +47,7 @@ def rehearse(clip: Clip, seen: Analysis, engine: Engine, own: Mapping[int, Engin
     Sets `TrackedFace.chosen` and `TrackedFace.opening`.
 
     Nothing is chosen if the video has no readable sound, or the network takes only one reference. Nor is it for faces
-    that never open their mouths, as others are heard then.
+    that never speak, as others are heard then.
 
     Args:
         seen: result of the first pass; its tracks are changed.

@@ -9,7 +9,7 @@ import numpy as np
 from sidgan import geometry
 from sidgan.engine import Engine
 from sidgan.nn import Features
-from sidgan.people import OPEN, PAIR_FRAMES, TrackedFace, hardly_opens, opened, sharpness, telling
+from sidgan.people import PAIR_FRAMES, TrackedFace, completed, sharpness, stays_still, telling
 from sidgan.types import Byte, Float, Frame
 
 EVERY = 3  #: one frame in this many is kept: neighbours hardly differ, and all of them would take 50 MB
@@ -63,7 +63,5 @@ class Album:
         groups = telling(np.stack(poses), np.stack(points), self.engine.references)
         best = [max(group, key=lambda place: sharpness(crops[place])) for group in groups]
         self.points = np.stack([points[place] for place in best])
-        pictures = [crops[place] for place in best]
-        if len(best) > OPEN and hardly_opens(np.stack(points)):
-            pictures[OPEN] = opened(pictures[OPEN], self.points[OPEN])
-        self.reference = self.engine.encode_reference(np.stack(pictures))
+        pictures = completed([crops[place] for place in best], self.points, stays_still(np.stack(points)))
+        self.reference = self.engine.encode_reference(pictures)

@@ -1,0 +1,97 @@
+"""A photo speaks: it is read as a short video, and shown as long as the voice lasts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from sidgan import dub, geometry, media, provenance
+from sidgan.cli import app
+from sidgan.dubbing.analysis import analyse
+from sidgan.errors import InputError
+from sidgan.jobs import Job
+from sidgan.media.stills import FRAMES
+from sidgan.synth import LINES, Mouth, Person, Portrait, Pose, Scene
+from sidgan.types import Byte
+
+SECONDS = 2.0
+
+
+@pytest.fixture(scope="module")
+def photo() -> Byte:
+    """(241, 221, 3) RGB: somebody who smiles."""
+    smile = Mouth(opening=0.3, spread=0.8, teeth=0.7)
+    return Portrait(Person(5), (241, 221), face_px=150).render(smile, Pose())
+
+
+@pytest.fixture(scope="module")
+def voice(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("voice") / "voice.wav"
+    media.write_wav(path, Scene(Person(5), LINES["morning"], seconds=SECONDS).audio(16_000), 16_000)
+    return path
+
+
+def turned_by_tag(picture: Byte) -> bytes:
+    """A JPEG that is stored lying on its side, with the tag of phones that turns it upright."""
+    lying = cv2.rotate(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), cv2.ROTATE_90_COUNTERCLOCKWISE)
+    data = cv2.imencode(".jpg", lying, [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()
+    entry = b"\x01\x12\x00\x03\x00\x00\x00\x01\x00\x06\x00\x00"  # orientation: turn clockwise
+    tag = b"Exif\x00\x00MM\x00*\x00\x00\x00\x08\x00\x01" + entry + bytes(4)
+    return data[:2] + b"\xff\xe1" + (len(tag) + 2).to_bytes(2, "big") + tag + data[2:]
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.webp", "tagged.jpg", "named.mp4"])
+def test_a_photo_is_read_upright_in_a_format_that_any_player_plays(photo: Byte, tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    if name == "tagged.jpg":
+        path.write_bytes(turned_by_tag(photo))
+    else:
+        suffix = ".png" if name == "named.mp4" else path.suffix
+        path.write_bytes(cv2.imencode(suffix, cv2.cvtColor(photo, cv2.COLOR_RGB2BGR))[1].tobytes())
+    clip = media.probe(path)
+    assert (clip.still, clip.width, clip.height, clip.rotation, clip.format.name) == (True, 220, 240, 0, "yuv420p")
+    frames = list(media.read_rgb(path))
+    assert [round(25 * time) for time, _ in frames] == [*range(FRAMES)]
+    assert all((picture == frames[0][1]).all() for _, picture in frames)
+    assert np.abs(frames[0][1].astype(float) - photo[:240, :220]).mean() < 4
+
+
+def test_the_photo_speaks_as_long_as_the_voice_and_only_its_mouth_moves(
+    photo: Byte, voice: Path, tmp_path: Path
+) -> None:
+    media.write_png(tmp_path / "smile.png", photo)
+    report = dub(tmp_path / "smile.png", voice, tmp_path / "out.mp4", lossless=True)
+    assert report.frames == report.dubbed == SECONDS * 25
+    assert float(media.sound_span(tmp_path / "out.mp4").end) == pytest.approx(SECONDS, abs=0.05)
+    assert [note for note in report.notes if "does not speak" in note]
+    assert provenance.verify(tmp_path / "out.mp4").holds
+    made = np.stack([picture for _, picture in media.read_rgb(tmp_path / "out.mp4")])
+    still = next(media.read_rgb(tmp_path / "smile.png"))[1]
+    assert (made[:, :100] == still[:100]).all(), "eyes and hair stay as they were"
+    seen = analyse(media.probe(tmp_path / "out.mp4"), "largest", lambda *_: None).people[0]
+    opening = geometry.mouth_opening(seen.points)
+    assert opening.min() < 0.04, "the smile shuts"
+    assert opening.max() > 0.08, "and opens"
+
+
+def test_people_of_a_photo_are_listed(photo: Byte, tmp_path: Path) -> None:
+    media.write_png(tmp_path / "two.png", np.hstack([photo, photo[:, ::-1]]))
+    result = CliRunner().invoke(app, ["faces", str(tmp_path / "two.png"), "-o", str(tmp_path / "sheet.png")])
+    assert result.exit_code == 0
+    assert f"{FRAMES} frames" in result.output
+
+
+def test_what_a_photo_cannot_be_used_for_is_told_in_one_line(photo: Byte, voice: Path, tmp_path: Path) -> None:
+    media.write_png(tmp_path / "a.png", photo)
+    (tmp_path / "cut.png").write_bytes((tmp_path / "a.png").read_bytes()[:60])
+    with pytest.raises(InputError, match="cut"):
+        dub(tmp_path / "cut.png", voice, tmp_path / "out.mp4")
+    with pytest.raises(InputError, match="no sound"):
+        dub(tmp_path / "a.png", tmp_path / "a.png", tmp_path / "out.mp4")
+    with pytest.raises(InputError, match="dub without --adapt"):
+        Job(video=tmp_path / "a.png", voice=voice, out=tmp_path / "out.mp4", adapt=1).run(lambda *_: None, str)
+    assert not (tmp_path / "out.mp4").exists()
