@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -37,10 +38,11 @@ def films(folder: Path) -> Path:
     return folder
 
 
-def network(seed: int) -> Generator:
+def network(seed: int, **more: Any) -> Generator:
     """A generator as small as it gets, always the same."""
     torch.manual_seed(seed)
-    return Generator(GeneratorConfig(size=64, base=2, cmax=4, rgb_levels=(64,), audio_levels=(16,), audio_width=1))
+    small = {"size": 64, "base": 2, "cmax": 4, "rgb_levels": (64,), "audio_levels": (16,), "audio_width": 1}
+    return Generator(GeneratorConfig(**small | more))
 
 
 def missing(names: Iterable[str]) -> list[str]:

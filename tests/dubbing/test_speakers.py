@@ -18,10 +18,10 @@ import numpy as np
 import pytest
 from marked import network, sidgan
 
-from sidgan import audio, dubbing, geometry, jobs, media
+from sidgan import audio, dubbing, geometry, jobs, media, provenance
 from sidgan.adaptation.material import read_material
 from sidgan.dubbing import dub, plan
-from sidgan.dubbing.analysis import Seen, census, choice, first_pass, looking, portraits, speaking, trust
+from sidgan.dubbing.analysis import Seen, census, choice, first_pass, looking, speaking, trust
 from sidgan.dubbing.analysis import glimpses as glimpsing
 from sidgan.dubbing.analysis.choice import number_of, pictured
 from sidgan.dubbing.analysis.glimpses import Glimpses
@@ -110,25 +110,30 @@ def changes(folder: Path, audio: str | None, **how: Any) -> Changes:
 # ------------------------------------------------------------------------------------------------------------- people
 
 
-def test_people_are_known_again_in_a_part_where_they_have_other_numbers(folder: Path, tmp_path: Path) -> None:
-    whole = portraits.portraits(folder / "two.mp4")
-    assert [one.number for one in whole] == [1, 2]
-    assert all(one.picture is not None and one.picture.shape == (160, 160, 3) for one in whole)
-    media.write_excerpt(tmp_path / "part.mp4", folder / "two.mp4", TWO / 25, (TWO + ONE) / 25)
-    part = portraits.portraits(tmp_path / "part.mp4")
-    assert [one.number for one in part] == [1]
-    portraits.save(whole, tmp_path / "people.json")
-    kept = portraits.load(tmp_path / "people.json")
-    assert [one.presence for one in kept] == [one.presence for one in whole]
-    right = next(one.number for one in whole if one.presence.place.startswith("right"))
-    left = next(one.number for one in whole if one.presence.place.startswith("left"))
-    assert portraits.recognised(whole, part) == portraits.recognised(kept, part) == {right: 1}
-    media.write_excerpt(tmp_path / "both.mp4", folder / "two.mp4", 0, 1)
-    there = portraits.portraits(tmp_path / "both.mp4")
-    both, again = {one.number: one.presence.place for one in there}, portraits.recognised(kept, there)
-    assert both[again[left]].startswith("left")
-    assert both[again[right]].startswith("right")
-    assert portraits.recognised(whole, whole) == {1: 1, 2: 2}
+def test_an_excerpt_is_drawn_as_in_the_dub_of_all_of_it(folder: Path, known: Known, tmp_path: Path) -> None:
+    drawing = dubbing.Dubber(generator=network(0, warp_levels=(64,)), device="cpu", lossless=True,
+                             speakers={2: folder / "b.wav"})  # fmt: skip
+    drawing.dub(folder / "two.mp4", folder / "b.wav", tmp_path / "whole.mkv")
+    found = first_pass.undecided(copy.deepcopy(known[0]))
+    found.save(tmp_path / "faces.npz")
+    found = first_pass.Analysis.load(tmp_path / "faces.npz")
+    frames = found.shown(1.21, 2.8)
+    assert frames == range(31, 70)
+    out = tmp_path / "before.mp4", tmp_path / "after.mp4"
+    told = drawing.excerpt(folder / "two.mp4", folder / "b.wav", folder / "a.wav", frames, *out, found=found)
+    assert (told.frames, told.notes) == (39, ())
+    assert 30 <= told.dubbed <= 39
+    whole, before, after = ([*media.read_frames(media.probe(file))] for file in (tmp_path / "whole.mkv", *out))
+    assert [frame.time for frame in after] == [frame.time for frame in before] == [Fraction(i, 25) for i in range(39)]
+    assert media.probe(out[1]).start == 0
+    assert [media.digest(frame) for frame in after] == [media.digest(frame) for frame in whole[31:70]]
+    assert sum(bool(person.chosen) for person in found.people) == 1, "nobody else is in the excerpt and redrawn"
+    mark = provenance.read(out[1])
+    assert mark is not None
+    assert mark.source == provenance.digest_of(folder / "two.mp4")
+    assert provenance.read(out[0]) is None
+    with pytest.raises(InputError, match="nobody who has a voice is visible at this moment"):
+        drawing.excerpt(folder / "two.mp4", folder / "b.wav", folder / "a.wav", range(66, 70), *out, found=found)
 
 
 def test_people_are_found_numbered_and_shown(folder: Path, tmp_path: Path) -> None:

@@ -42,22 +42,6 @@ def test_a_file_is_counted_without_being_decoded(folder: Path, tmp_path: Path) -
             media.stated(folder / name, 10)
 
 
-@pytest.mark.parametrize("start", [0.0, 0.52, 2.6])
-def test_a_part_begins_at_0_with_the_pictures_of_its_time(folder: Path, tmp_path: Path, start: float) -> None:
-    assert media.write_excerpt(tmp_path / "part.mp4", folder / "film.mp4", start, start + 1) == start
-    whole, part = (list(media.read_rgb(file)) for file in (folder / "film.mp4", tmp_path / "part.mp4"))
-    first = round(start * 25)
-    assert [time for time, _ in part] == [Fraction(i, 25) for i in range(25)]
-    grey = [np.array([picture.mean() for _, picture in film]) for film in (part, whole[first : first + 25])]
-    assert np.abs(grey[0] - grey[1]).mean() < 2
-    assert media.stated(tmp_path / "part.mp4", 99).seconds == pytest.approx(1.0)
-    assert media.probe(tmp_path / "part.mp4").start == 0
-    assert media.write_excerpt(tmp_path / "part.mp4", folder / "film.mp4", 0.5, 1) == pytest.approx(0.52)
-    with pytest.raises(InputError, match=r"is over at 9\.0 s"):
-        media.write_excerpt(tmp_path / "none.mp4", folder / "film.mp4", 9, 10)
-    assert not (tmp_path / "none.mp4").exists()
-
-
 def test_a_part_of_a_sound_is_as_long_as_asked(folder: Path, tmp_path: Path) -> None:
     media.write_sound_excerpt(tmp_path / "part.wav", folder / "sound.wav", 2.5, 5.5)
     part = media.read_audio(tmp_path / "part.wav", 48_000)

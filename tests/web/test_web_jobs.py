@@ -29,15 +29,19 @@ import httpx2 as httpx
 import numpy as np
 from at_service import ROOM, events, given, order, refused, served
 from fastapi.testclient import TestClient
+from marked import network
 from separating import none_at_all, put_on_path
 from typer.testing import CliRunner
 
-from sidgan import cli, dubbing, media, provenance
+from sidgan import checkpoint, cli, dubbing, media, provenance
 from sidgan.dubbing import journal, segments
+from sidgan.dubbing.analysis import first_pass, rehearsal
+from sidgan.engine import Engine
 from sidgan.errors import ConfigError, InputError
 from sidgan.jobs import Job
 from sidgan.media.sound import pcm, pcm_file
 from sidgan.portable import hold
+from sidgan.synth import LINES, Person, Scene
 from sidgan.web import app as apps
 from sidgan.web import queue as queues
 from sidgan.web import tasks
@@ -404,6 +408,61 @@ def test_a_small_dub_from_upload_to_download(tmp_path: Path, material: Path, mea
         assert client.get(f"/api/jobs/{dub}/files/sound.wav").status_code == 404
 
 
+def test_a_preview_is_drawn_as_its_dub_and_faces_and_references_are_found_once(
+    tmp_path: Path, material: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def again(*given: object, **how: object) -> None:
+        raise AssertionError("this was found before")
+
+    def encode(self: Engine, images: np.ndarray, opening: float = 0.0) -> Any:
+        encoded.append((images, opening))
+        return real(self, images, opening)
+
+    real, encoded, shown = Engine.encode_reference, list[tuple[np.ndarray, float]](), list[tuple[np.ndarray, float]]()
+    monkeypatch.setattr(Engine, "encode_reference", encode)
+    checkpoint.save(material / "three.safetensors", network(0, warp_levels=(64,)))
+    means = Means(model=str(material / "three.safetensors"), device="cpu")
+    scene = Scene(Person(3), LINES["morning"], seconds=3.2, size=(192, 192))
+    media.write_clip(material / "long.mp4", (shot.image for shot in scene), 25, scene.audio(16_000), crf=10)
+    with served(tmp_path) as client:
+        video, voice = given(client, "video", material / "long.mp4"), given(client, "voice", material / "voice.wav")
+        part = order(video, voice, cast=[{"person": 1, "voice": voice}])
+
+        def made(**job: object) -> dict[str, Path]:
+            """The videos of a job that is done."""
+            id = client.post("/api/jobs", json=job).json()["id"]
+            work(Queue(Store(tmp_path)), means, print, once=True)
+            told = client.get(f"/api/jobs/{id}").json()
+            assert told["state"] == "done", told["error"]
+            shown.extend(encoded[-1:])
+            return {name: tmp_path / "jobs" / id / name for name in told["result"]["files"]}
+
+        made(kind="look", video=video)
+        with monkeypatch.context() as patch:
+            patch.setattr(first_pass, "survey", again)
+            patch.setattr(tasks, "survey", again)
+            first = made(**part | {"kind": "preview", "at": 0.4})
+            patch.setattr(rehearsal, "Rehearsal", again)
+            second = made(**part | {"kind": "preview", "at": 0.4})
+        made(**part)
+    assert first["after.mp4"].read_bytes() == second["after.mp4"].read_bytes()
+    assert len([*media.read_rgb(first["after.mp4"])]) == len([*media.read_rgb(first["before.mp4"])]) == 70
+    (pictures, opening), *others = shown
+    assert len(others) == 2
+    assert all(np.array_equal(pictures, one) and opening == other for one, other in others)
+
+
+def test_a_moment_without_anybody_who_speaks_is_told(tmp_path: Path, material: Path, means: Means) -> None:
+    with served(tmp_path) as client:
+        video, voice = given(client, "video", material / "film.mp4"), given(client, "voice", material / "voice.wav")
+        id = client.post("/api/jobs", json={**order(video, voice), "kind": "frame", "at": 0.5}).json()["id"]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(tasks, "FRAME_LENGTH", 0.08)  # only the empty room
+            work(Queue(Store(tmp_path)), means, print, once=True)
+        failed = client.get(f"/api/jobs/{id}").json()
+    assert failed["error"] == "nobody who has a voice is visible at this moment; choose another moment"
+
+
 @pytest.mark.parametrize(("problem", "why"), [
     (InputError("film.mp4 cannot be read"), "film.mp4 cannot be read"), (ValueError("odd"), "ValueError: odd"),
 ])  # fmt: skip
@@ -458,9 +517,10 @@ def test_a_voice_is_as_loud_as_the_film_and_music_stays_under_it(tmp_path: Path,
     assert powers[1] > 3 * powers[0]
 
 
+@pytest.mark.parametrize("kind", ["dub", "preview"])
 @pytest.mark.parametrize("match", [False, True])
 def test_channels_of_a_voice_that_are_mixed_are_told_by_its_users_name(
-    tmp_path: Path, material: Path, means: Means, match: bool
+    tmp_path: Path, material: Path, means: Means, match: bool, kind: str
 ) -> None:
     voice = media.read_audio(material / "voice.wav")
     with pcm_file(material / "four.wav", 4, 16_000) as file:
@@ -469,13 +529,14 @@ def test_channels_of_a_voice_that_are_mixed_are_told_by_its_users_name(
     media.write_clip(material / "heard.mp4", frames, media.probe(material / "film.mp4").frame_rate, audio=voice)
     with served(tmp_path) as client:
         files = (given(client, kind, material / name) for kind, name in (("video", "heard.mp4"), ("voice", "four.wav")))
-        job = client.post("/api/jobs", json=order(*files, match_loudness=match)).json()["id"]
+        at = {} if kind == "dub" else {"at": 0.2}
+        job = client.post("/api/jobs", json={**order(*files, match_loudness=match), "kind": kind, **at}).json()["id"]
         work(Queue(Store(tmp_path)), means, print, once=True)
         told = client.get(f"/api/jobs/{job}").json()
-        page = client.get(told["urls"]["report.html"]).text
+        page = client.get(told["urls"]["report.html"]).text if kind == "dub" else ""
     lines = [note for note in told["notes"] if "channels" in note]
     assert [line.split(";")[0] for line in lines] == ["the 4 channels of four.wav are mixed to 2"]
-    assert f"<p>{lines[0]}</p>" in page
+    assert kind != "dub" or f"<p>{lines[0]}</p>" in page
     assert str(tmp_path) not in page
 
 

@@ -25,11 +25,11 @@ from sidgan.dubbing.conclusion import reduced
 from sidgan.dubbing.dubber import Dubber, dub
 from sidgan.dubbing.journal import work_folder
 from sidgan.dubbing.preparation import check
-from sidgan.dubbing.report import DubReport, Shot
+from sidgan.dubbing.report import DubReport, Excerpt, Shot
 from sidgan.dubbing.review.page import write_page
 from sidgan.dubbing.review.strips import strip
 
 __all__ = [
-    "DubReport", "Dubber", "Presence", "Shot", "check", "dub", "faces", "reduced", "strip", "work_folder",
+    "DubReport", "Dubber", "Excerpt", "Presence", "Shot", "check", "dub", "faces", "reduced", "strip", "work_folder",
     "write_page",
 ]  # fmt: skip

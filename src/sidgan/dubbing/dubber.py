@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
@@ -26,12 +26,13 @@ from sidgan.dubbing.journal import Journal, Record, surroundings, work_folder
 from sidgan.dubbing.live import Hearing, Live
 from sidgan.dubbing.plan import Plan, planned
 from sidgan.dubbing.preparation import cluster_of, first_pass, given_files, heard
-from sidgan.dubbing.report import Clock, DubReport, Progress
+from sidgan.dubbing.report import Clock, DubReport, Excerpt, Progress
 from sidgan.dubbing.review.proof import Expected
 from sidgan.dubbing.segments import OnFrame, Scheme, WorkerSetup, complete, engine_of, engines
 from sidgan.dubbing.settings import Damage, Settings, background_of, face_of
 from sidgan.dubbing.silence import Silence
 from sidgan.engine import Engine, load
+from sidgan.errors import InputError
 from sidgan.executors import Executor
 from sidgan.files import ending
 from sidgan.nn import Generator
@@ -41,6 +42,7 @@ from sidgan.timeline import Length, Timeline
 from sidgan.types import Byte, Clip, Float
 
 OF_ENGINE = ("device", "engine", "emphasis")  #: settings that are fixed once the engine is created
+FILMED = 12  #: constant quality of an excerpt as filmed; better than a dub's, since its source was encoded before
 
 
 @checked
@@ -277,6 +279,69 @@ class Dubber:
             written.plan, written.records, clock, f"{self.model}, adapted" if own else self.model, work.resumed,
             lost(clip, given, out, written.plan, settings, written.own_end, written.left),
         )  # fmt: skip
+
+    @checked
+    def excerpt(
+        self,
+        video: Path | str,
+        voice: Path | str,
+        sound: Path | str,
+        frames: range,
+        before: Path | str,
+        after: Path | str,
+        *,
+        found: Analysis,
+        progress: Progress | None = None,
+        **change: Any,
+    ) -> Excerpt:
+        """Dub some frames of a video, drawn as in a dub of all of it, and write them as they were filmed as well.
+
+        The output carries a mark, as that of `dub`, but is not verified.
+
+        Args:
+            video: the whole video.
+            voice: the whole voice that mouths follow; with ``speakers``, the mix of theirs.
+            sound: what is heard; it starts at the first of the frames.
+            frames: indices of the frames.
+            before, after: the outputs, ``.mp4``, ``.mov`` or ``.mkv``.
+            found: the faces of the whole video. Faces in these frames whose references are not chosen get them.
+            progress: see `sidgan.dub`.
+            change: single settings by name, as in `dub`; length and background have no effect.
+
+        Raises:
+            InputError: nobody whose mouth may be redrawn is in these frames; else as `dub`.
+        """
+        clip, settings, voice = media.probe(Path(video)), self._changed(change), Path(voice)
+        show = progress or (lambda stage, done, total: None)
+        seen = analyse(clip, settings.faces, show, settings.face, list(settings.speakers), found)
+        here = {index: seen.by_frame[index] for index in frames if index in seen.by_frame}
+        if not here:
+            raise InputError("nobody who has a voice is visible at this moment; choose another moment")
+        rehearse(clip, replace(seen, by_frame=here), self.engine, {})
+        plan = planned(seen, voice, settings)
+
+        def drawn(stage: str, done: int, total: int) -> None:
+            show(stage, done - frames.start, len(frames))
+
+        drawing = Drawing(clip, plan, self.engine, {}, Clock(), drawn, settings.steady)
+        begin, end = seen.times[frames.start], (*seen.times, seen.end)[frames.stop]
+        spans = [(first - begin, last - begin) for first, last in drawing.edited() if begin <= first < end]
+        voices = [provenance.digest_of(file) for file in dict.fromkeys((voice, *settings.speakers.values()))]
+        mark = provenance.Mark(
+            model=self._name, weights=self._digest, source=provenance.digest_of(clip.path), voice=voices[0],
+            voices=tuple(voices[1:]), edited=provenance.Stretches.of(spans),
+        )  # fmt: skip
+        part = replace(clip, origin=clip.start + begin)  # so that its first frame is shown at 0
+        with (
+            media.Writer(Path(before), part, encoding=media.Encoding(crf=FILMED)) as filmed,
+            media.Writer(Path(after), part, audio=Path(sound), encoding=settings.encoding) as dubbed,
+            closing(drawing.batches(frames.start, frames.stop)) as batches,
+        ):
+            dubbed.tags = mark.tags()
+            for decoded, edited in chain.from_iterable(batches):
+                filmed.write(decoded)
+                dubbed.write(edited)
+        return Excerpt(len(frames), drawing.done.dubbed, seen.notes)
 
     @checked
     def stream(

@@ -36,6 +36,15 @@ class Shot:
 
 
 @dataclass(frozen=True)
+class Excerpt:
+    """What was done to some frames of a video: how many there are, how many of them redrawn, and notes for the user."""
+
+    frames: int
+    dubbed: int
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class DubReport:
     """What was done to a video.
 

@@ -9,7 +9,7 @@ starts with the first frame" needs no arithmetic anywhere else.
 """
 
 from sidgan.media.encoders import Encoding
-from sidgan.media.excerpt import write_excerpt, write_sound_excerpt
+from sidgan.media.excerpt import write_sound_excerpt
 from sidgan.media.loudness import loudness
 from sidgan.media.mix import turned_down, write_mix
 from sidgan.media.pictures import digest, editable, glance, probe, read_frames, read_rgb, read_span, without_captions
@@ -21,7 +21,7 @@ from sidgan.media.sound import decode_audio, read_audio, stretch, write_wav
 from sidgan.media.source import metadata
 from sidgan.media.stated import Stated, stated
 from sidgan.media.stills import read_picture
-from sidgan.media.track import SoundSpan, channels, require_sound, sound_span, unheard
+from sidgan.media.track import SoundSpan, channels, channels_kept, require_sound, sound_span, unheard
 from sidgan.media.writer import Writer, write_clip, write_png
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "Stated",
     "Writer",
     "channels",
+    "channels_kept",
     "decode_audio",
     "digest",
     "editable",
@@ -56,7 +57,6 @@ __all__ = [
     "unheard",
     "without_captions",
     "write_clip",
-    "write_excerpt",
     "write_mix",
     "write_png",
     "write_rest",

@@ -27,6 +27,7 @@ COPIED = {
     ".mov": {"aac", "mp3", "ac3", "eac3", "alac", "pcm_s16le", "pcm_s24le"},
     ".mkv": {"aac", "mp3", "mp2", "ac3", "eac3", "alac", "opus", "flac", "vorbis", "pcm_s16le", "pcm_s24le"},
 }
+LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1"}  #: of AAC, by the number of channels; any other number is mixed to stereo
 AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
 MP3_RATE = 16_000  #: Hz; lower sample rates of MP3 (MPEG-2.5) are not in the standard of MP4
 BIT_RATE = 192_000  #: bit/s of AAC; the encoder takes less at low sample rates, where it must
@@ -77,6 +78,16 @@ def channels(path: Path) -> int:
     """
     with sounding(path) as (_, stream):
         return stream.channels
+
+
+def channels_kept(path: Path, suffix: str) -> int:
+    """The number of channels that a file's sound has as the sound of an output; ``suffix`` is that of the output.
+
+    Raises:
+        InputError: it has no sound.
+    """
+    with sounding(path) as (_, stream):
+        return stream.channels if stream.channels in LAYOUTS or _is_copied(stream, suffix) else 2
 
 
 @dataclass(frozen=True)
@@ -232,7 +243,7 @@ def _encoded(stream: AudioStream, blocks: Iterable[Float], layout: str, place: i
 
 
 def _layout(channels: int) -> str:
-    return {1: "mono", 6: "5.1"}.get(channels, "stereo")
+    return LAYOUTS.get(channels, "stereo")
 
 
 def _start(packet: Packet[AudioStream]) -> Fraction:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from shutil import rmtree
 from tempfile import TemporaryDirectory
 from time import sleep
 from typing import Any
@@ -16,16 +15,18 @@ import numpy as np
 
 from sidgan import dubbing, media
 from sidgan.data.sheets import text
-from sidgan.dubbing.analysis import portraits
-from sidgan.errors import InputError, SidganError
+from sidgan.dubbing.analysis import Analysis, census, survey, undecided
+from sidgan.errors import InputError, NoFaceError, SidganError
 from sidgan.files import finished
 from sidgan.jobs import OWN_SOUND, Job
+from sidgan.people import sharpness
 from sidgan.types import Byte, Show
 from sidgan.web.queue import Queue, Work, files_of, locked
 from sidgan.web.store import Kept
 from sidgan.web.worker import Means
 
 FRAME_LENGTH, PREVIEW_LENGTH = 0.6, 5.0  #: seconds of video that are dubbed for a single frame, and for a preview
+FACES = "faces.npz"  #: what was found in a video, in its folder
 POLL = 0.2  #: seconds between two attempts to lock a job's folder
 MAX_GAIN = 20.0  #: dB by which a voice is turned up or down at most
 Tell = Callable[[str], None]
@@ -92,14 +93,16 @@ def plain(queue: Queue, job: Work, line: str) -> str:
 
 def look(task: Task) -> dict[str, Any]:
     """Find the people in a video, with an image of each."""
-    people = []
-    for person in _people(task, fresh=True):
-        name = f"person-{person.number}.jpg"
-        if person.picture is not None:
-            _write_jpg(task.folder / name, person.picture)
-        presence = person.presence
+    clip, seen, people = media.probe(task.video), _surveyed(task), []
+    if not seen.people:
+        raise NoFaceError(f"no face found in {task.video}; give a video with a face that is seen from the front")
+    tracks = census.tracks_of(seen)
+    pictures = census.pictures(clip, {number: [*census.moments(one)] for number, one in tracks.items()}, task.progress)
+    for number, one in tracks.items():
+        name, presence = f"person-{number}.jpg", census.presence(seen, clip, one, number)
+        _write_jpg(task.folder / name, max((picture for _, picture in pictures[number]), key=sharpness))
         people.append({
-            "number": person.number, "place": presence.place, "seen": presence.seen, "frames": presence.frames,
+            "number": number, "place": presence.place, "seen": presence.seen, "frames": presence.frames,
             "redrawable": presence.redrawable, "reasons": presence.reasons, "picture": name,
         })  # fmt: skip
     return {"people": people, "files": [person["picture"] for person in people]}
@@ -111,7 +114,7 @@ def frame(task: Task) -> dict[str, Any]:
     with TemporaryDirectory(prefix="moment-", dir=task.folder) as folder:
         begin = max(0.0, min(at - FRAME_LENGTH / 2, length - FRAME_LENGTH))
         without_background = replace(task, spec={**task.spec, "background": None})  # it would not be heard
-        before, after, report = _excerpt(without_background, Path(folder), begin, begin + FRAME_LENGTH)
+        before, after, begin, report = _excerpt(without_background, Path(folder), begin, begin + FRAME_LENGTH)
         for name, video, caption in (("before.jpg", before, ""), ("after.jpg", after, "altered by sidgan")):
             _write_jpg(task.folder / name, _captioned(_frame_at(video, at - begin), caption))
     return {"at": at, "dubbed": report.dubbed, "frames": report.frames, "files": ["before.jpg", "after.jpg"]}
@@ -119,9 +122,9 @@ def frame(task: Task) -> dict[str, Any]:
 
 def preview(task: Task) -> dict[str, Any]:
     """Dub a few seconds: videos of them before and after."""
-    begin = task.spec["at"]
-    before, after, report = _excerpt(task, task.folder, begin, begin + PREVIEW_LENGTH)
-    return {"at": begin, "dubbed": report.dubbed, "frames": report.frames, "files": [before.name, after.name]}
+    at = task.spec["at"]
+    before, after, _, report = _excerpt(task, task.folder, at, at + PREVIEW_LENGTH)
+    return {"at": at, "dubbed": report.dubbed, "frames": report.frames, "files": [before.name, after.name]}
 
 
 def dub(task: Task) -> dict[str, Any]:
@@ -184,15 +187,15 @@ def _files(queue: Queue, job: Work, *, strict: bool = True) -> list[Kept]:
     return [file for file in files if file is not None]
 
 
-def _people(task: Task, *, fresh: bool = False) -> tuple[portraits.Portrait, ...]:
-    """The people in the video, from a cache beside it unless they are to be found afresh."""
-    cache = task.queue.store.file_folder(task.spec["video"]) / "people.json"
-    if not fresh:
-        with suppress(OSError, ValueError, KeyError, TypeError):
-            return portraits.load(cache)
-    people = portraits.portraits(task.video, task.progress)
-    portraits.save(people, cache)
-    return people
+def _surveyed(task: Task, *tried: str) -> Analysis:
+    """The faces of the video, from a file beside it, if need be found now; rather from the files ``tried``."""
+    folder = task.queue.store.file_folder(task.spec["video"])
+    for name in (*tried, FACES):
+        with suppress(OSError, ValueError):
+            return Analysis.load(folder / name)
+    seen = undecided(survey(media.probe(task.video), task.progress)[0])
+    seen.save(folder / FACES)
+    return seen
 
 
 def _cast(task: Task) -> tuple[Path | None, dict[int, Path]]:
@@ -261,42 +264,43 @@ def _gain(target: float, loudness: float | None) -> float:
     return 1.0 if loudness is None else float(10 ** (min(MAX_GAIN, max(-MAX_GAIN, target - loudness)) / 20))
 
 
-def _excerpt(task: Task, folder: Path, begin: float, end: float) -> tuple[Path, Path, dubbing.DubReport]:
-    """Cut an excerpt from the video and dub it, without using the rest of the video: before, after, and the report."""
+def _excerpt(task: Task, folder: Path, begin: float, end: float) -> tuple[Path, Path, float, dubbing.Excerpt]:
+    """Dub an excerpt of the video as the dub of all of it: before, after, when it begins in seconds, and the report."""
     before, after = folder / "before.mp4", folder / "after.mp4"
-    for leftover in (before, after):  # from a worker that was stopped
-        leftover.unlink(missing_ok=True)
-    rmtree(dubbing.work_folder(after), ignore_errors=True)
-    begin = media.write_excerpt(before, task.video, begin, end)  # time of its first frame, where the sound must start
+    dubber = dubbing.Dubber(
+        task.means.model, device=task.means.device, engine=task.means.engine, emphasis=task.spec["emphasis"],
+        silence=task.spec["silence"],
+    )  # fmt: skip
+    tried = f"tried-{dubber.model}-{dubber.engine.kind}-{dubber.settings.emphasis:g}.npz"
+    seen = _surveyed(task, tried)
+    frames = seen.shown(begin, end)
+    if not frames:
+        raise InputError(f"{task.video} is over at {begin:.1f} s; choose an earlier moment")
+    begin = float(seen.times[frames.start])  # where the sound must start
     with TemporaryDirectory(prefix="sound-", dir=folder) as sounds:
-        mix, heard = Path(sounds) / "whole.wav", Path(sounds) / "heard.wav"
-        voices: dict[int | None, Path] = {}
-        for number, part in enumerate(task.spec["cast"]):
-            voices[part["person"]] = Path(sounds) / f"{number}.wav"
-            media.write_sound_excerpt(voices[part["person"]], task.path(part["voice"]), begin, end)
-        if task.spec["match_loudness"] or len(voices) > 1:
-            _mix(task, mix)
-            media.write_sound_excerpt(heard, mix, begin, end)
-        else:
-            heard = next(iter(voices.values()))
-        speakers = _renumbered(task, before, {person: voice for person, voice in voices.items() if person is not None})
-        report = dubbing.dub(
-            before, heard, after, speakers=speakers, background=_background_excerpt(task, Path(sounds), begin, end),
-            silence=task.spec["silence"], model=task.means.model, device=task.means.device, engine=task.means.engine,
-            emphasis=task.spec["emphasis"], progress=task.progress,
-        )  # fmt: skip
-    return before, after, report
+        whole, heard = Path(sounds) / "whole.wav", Path(sounds) / "heard.wav"
+        voice, speakers = _cast(task)
+        if task.spec["match_loudness"] or voice is None:
+            _mix(task, whole)
+            voice = whole
+        media.write_sound_excerpt(heard, voice, begin, end)
+        if (background := _background_excerpt(task, Path(sounds), begin, end)) is not None:
+            said, heard = heard, Path(sounds) / "mixed.wav"
+            media.write_mix(heard, [said, background])
+        report = dubber.excerpt(
+            task.video, voice, heard, frames, before, after, found=seen, speakers=speakers, progress=task.progress
+        )
+    seen.save(task.queue.store.file_folder(task.spec["video"]) / tried)
+    for line in (*report.notes, *dubbing.reduced(_voices(task), _voices(task), _channels(task))):
+        task.tell(line)
+    return before, after, begin, report
 
 
-def _renumbered(task: Task, excerpt: Path, speakers: Mapping[int, Path]) -> dict[int, Path]:
-    """The speakers who are visible in an excerpt, by the numbers that they have in it; recognised by identity."""
-    if not speakers:
-        return {}
-    numbers = portraits.recognised(_people(task), portraits.portraits(excerpt, task.progress))
-    visible = {numbers[person]: voice for person, voice in speakers.items() if person in numbers}
-    if not visible:
-        raise InputError("nobody who has a voice is visible at this moment; choose another moment")
-    return visible
+def _channels(task: Task) -> int:
+    """The number of channels of the sound of the dub."""
+    spec, voices = task.spec, _voices(task)
+    mixed = spec["match_loudness"] or spec["background"] is not None or len(voices) > 1
+    return 2 if mixed else media.channels_kept(voices[0], ".mp4")
 
 
 def _frame_at(video: Path, at: float) -> Byte:

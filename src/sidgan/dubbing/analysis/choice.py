@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Literal, get_args
@@ -24,28 +24,27 @@ FACES: tuple[str, ...] = get_args(Faces)
 
 
 def chosen(
-    usable: Mapping[int, TrackedFace], who: Sequence[Member], numbers: Sequence[int], video: Path
+    usable: Iterable[TrackedFace], numbers: Mapping[TrackedFace, int], wanted: Collection[int], video: Path
 ) -> dict[int, list[TrackedFace]]:
-    """{frame: tracks that may be redrawn in it} for the people with these numbers.
+    """{frame: tracks that may be redrawn in it} for some people.
 
     Args:
-        usable: tracks with usable frames by track number, the most prominent first.
-        who: all people of the video.
-        numbers: people to redraw.
+        usable: tracks with usable frames, the most prominent first.
+        numbers: the number of the person of each track of the video.
+        wanted: numbers of the people to redraw.
 
     Raises:
         InputError: nobody has such a number.
         NoFaceError: one of these people cannot be redrawn in any frame.
     """
-    tracks: list[int] = []
-    for number in numbers:
-        member = next((m for m in who if m.number == number), None)
-        if member is None:
-            raise InputError(f"there is no person {number} in {video}, only {_listed(len(who))}; see sidgan faces")
-        if not any(i in usable for i in member.tracks):
+    mine = [person for person in usable if numbers[person] in wanted]
+    for number in wanted:
+        if number not in numbers.values():
+            there = _listed(len(set(numbers.values())))
+            raise InputError(f"there is no person {number} in {video}, only {there}; see sidgan faces")
+        if all(numbers[person] != number for person in mine):
             raise NoFaceError(f"person {number} of {video} cannot be redrawn in any frame; sidgan faces says why")
-        tracks += member.tracks
-    return redrawn((usable[i] for i in sorted(tracks) if i in usable), "all")
+    return redrawn(mine, "all")
 
 
 def pictured(photo: Path) -> Float:

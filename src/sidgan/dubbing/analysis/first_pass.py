@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,10 @@ class Seen:
     people: tuple[TrackedFace, ...]
     numbers: dict[TrackedFace, int]
     trust: dict[TrackedFace, Trust]
+
+    def shown(self, start: float, end: float) -> range:
+        """The frames that are shown from ``start`` to before ``end``, in seconds, rounded to milliseconds."""
+        return range(*(bisect_left(self.times, Fraction(round(1000 * at), 1000)) for at in (start, end)))
 
 
 @dataclass(frozen=True)
@@ -174,26 +179,30 @@ def survey(
 
 
 def analyse(
-    clip: Clip, faces: str, progress: Progress, face: int | Path | None = None, speakers: Sequence[int] = ()
-) -> Analysis:
+    clip: Clip, faces: str, progress: Progress, face: int | Path | None = None, speakers: Sequence[int] = (),
+    found: Seen | None = None,
+) -> Analysis:  # fmt: skip
     """Track the faces of a video, and choose who is redrawn.
 
     Args:
         faces: ``largest``, ``all`` or ``speaking``, see `sidgan.dub`; ignored with ``face`` or ``speakers``.
         face: number or photo of the only person to redraw.
         speakers: numbers of the people with voices of their own.
+        found: the faces, if `survey` has found them before. It is repeated for a photo, which needs identities.
 
     Raises:
         NoFaceError: no face of the video, or of the chosen person, can be redrawn.
         InputError: no person has this number, or looks like the photo.
     """
     wanted = pictured(face) if isinstance(face, Path) else None  # before the first pass, which takes minutes
-    seen, members = survey(clip, progress, identify=wanted is not None)
-    usable = {i: person for i, person in enumerate(seen.people) if person.candidates()}
+    seen, members = found, tuple[Member, ...]()
+    if seen is None or wanted is not None:
+        seen, members = survey(clip, progress, identify=wanted is not None)
+    usable = [person for person in seen.people if person.candidates()]
     if not usable:
-        found = "only small, turned or covered faces" if seen.people else "no face"
+        there = "only small, turned or covered faces" if seen.people else "no face"
         raise NoFaceError(
-            f"{found} found in {clip.path}; give a video with a face of at least {MIN_SIDE} px, "
+            f"{there} found in {clip.path}; give a video with a face of at least {MIN_SIDE} px, "
             f"turned by less than {MAX_YAW} degrees, in {MIN_SEEN} frames or more"
         )
     notes: tuple[str, ...] = ()
@@ -203,13 +212,25 @@ def analyse(
     elif isinstance(face, int):
         numbers.append(face)
     if numbers:
-        by_frame = chosen(usable, members, numbers, clip.path)
+        by_frame = chosen(usable, seen.numbers, numbers, clip.path)
     elif faces == "speaking":
-        by_frame, notes = speaking(list(usable.values()), seen.cuts, clip, seen.times)
+        by_frame, notes = speaking(usable, seen.cuts, clip, seen.times)
     else:
-        by_frame = redrawn(usable.values(), faces)
+        by_frame = redrawn(usable, faces)
     notes += tuple(_mute(seen, {person for people in by_frame.values() for person in people}, clip.path.name))
-    return Analysis(**vars(seen), usable=tuple(usable.values()), by_frame=by_frame, notes=notes)
+    return _decided(seen, usable, by_frame, notes)
+
+
+def undecided(seen: Seen) -> Analysis:
+    """The same faces while nobody is chosen, in a form that can be saved."""
+    return _decided(seen, (), {}, ())
+
+
+def _decided(
+    seen: Seen, usable: Iterable[TrackedFace], by_frame: dict[int, list[TrackedFace]], notes: tuple[str, ...]
+) -> Analysis:
+    known: dict[str, Any] = {one.name: getattr(seen, one.name) for one in fields(Seen)}
+    return Analysis(**known, usable=tuple(usable), by_frame=by_frame, notes=notes)
 
 
 def _mute(seen: Seen, tracks: set[TrackedFace], name: str) -> Iterator[str]:

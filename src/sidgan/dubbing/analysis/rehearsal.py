@@ -46,8 +46,8 @@ def rehearse(clip: Clip, seen: Analysis, engine: Engine, own: Mapping[int, Engin
 
     Sets `TrackedFace.chosen` and `TrackedFace.opening`.
 
-    Nothing is chosen if the video has no readable sound, or the network takes only one reference. Nor is it for faces
-    that never speak, as others are heard then.
+    Nothing is chosen if the video has no readable sound, or the network takes only one reference, and nothing again for
+    faces whose references are chosen. Nor is it for faces that never speak, as others are heard then.
 
     Args:
         seen: result of the first pass; its tracks are changed.
@@ -58,7 +58,7 @@ def rehearse(clip: Clip, seen: Analysis, engine: Engine, own: Mapping[int, Engin
         return
     drawn = dict.fromkeys(person for people in seen.by_frame.values() for person in people)
     engines = {seen.people[i]: one for i, one in own.items()}
-    long = [person for person in drawn if _usable(person) >= FEWEST and not person.mute()]
+    long = [one for one in drawn if not one.chosen and _usable(one) >= FEWEST and not one.mute()]
     trials = [Rehearsal(person, _small(engines.get(person, engine), seen)) for person in long]
     if not trials:
         return

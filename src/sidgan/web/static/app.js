@@ -251,12 +251,15 @@ function order(kind, more) {
   };
 }
 
+const noteList = (notes) => make("ul", { className: "notes" }, ...notes.map((note) => make("li", { textContent: note })));
+
 const startPreview = (kind) => act(previewStep, "preview", async () => {
   $("#preview-result").replaceChildren();
   const job = failed(await watch($("#preview-working"), await ask("POST", "jobs", order(kind, { at: Number($("#moment").value) }))));
   const { "before.jpg": image, "before.mp4": video } = job.urls;
   const shown = image ? compareImages(image, job.urls["after.jpg"]) : compareVideos(video, job.urls["after.mp4"]);
-  $("#preview-result").replaceChildren(shown, make("p", { className: "hint", textContent: `This preview uses only this moment. The full dub uses the whole video, so it may look a little different. ${job.result.dubbed} of ${job.result.frames} frames are redrawn.` }));
+  const notes = [`${job.result.dubbed} of ${job.result.frames} frames are redrawn, as in the full dub if it is not adapted to the faces first.`, ...job.notes];
+  $("#preview-result").replaceChildren(shown, noteList(notes));
   say("The preview is ready.");
 });
 $("#show-frame").addEventListener("click", startPreview("frame"));
@@ -289,7 +292,7 @@ async function showResult(job) {
     ...(report ? [make("a", { className: "button", href: report, target: "_blank", rel: "noopener", textContent: "Report" }),
       make("a", { className: "button", id: "download-report", href: `${report}?download=${encodeURIComponent(`${title}-report.html`)}`, textContent: "Download the report" })] : [])));
   const notes = [`${result.dubbed} of ${result.frames} frames are redrawn${left ? `, ${left} ${left === 1 ? "is" : "are"} left as filmed${report ? "; the report says why" : ""}` : ""}.`, ...job.notes];
-  box.append(make("ul", { className: "notes" }, ...notes.map((note) => make("li", { textContent: note }))));
+  box.append(noteList(notes));
   $("#dub-result").replaceChildren(box);
   refresh();
 }
