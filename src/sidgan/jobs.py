@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sidgan import dubbing
 from sidgan.dubbing import DubReport
+from sidgan.dubbing.analysis import Find, once
 from sidgan.dubbing.journal import Journal
 from sidgan.dubbing.settings import Settings, background_of, face_of
 from sidgan.errors import ConfigError, InputError, SidganError, counted
@@ -137,10 +138,11 @@ class Job(Settings):
         elif self.sign is not None or self.key is not None:
             raise ConfigError("give --sign and --key together: the certificate and its private key")
         self._check_beside()
-        own, adapted = self._adapted(credentials, show, tell)
+        find = once() if self.adapt is not None and not isinstance(self.face, Path) else None
+        own, adapted = self._adapted(credentials, show, tell, find)
         report = dubbing.Dubber(self.model, self).dub(
             self.video, self.voice, self.out, own=own, sign=credentials, workers=self.workers, ray=self.ray,
-            tell=tell, progress=lambda stage, done, total: show(done / max(total, 1), stage),
+            tell=tell, find=find, progress=lambda stage, done, total: show(done / max(total, 1), stage),
         )  # fmt: skip
         facts = {} if self.adapt is None else {"adapted": [one.to_dict() for one in adapted]}
         try:
@@ -163,7 +165,7 @@ class Job(Settings):
             earlier.append(target)
 
     def _adapted(
-        self, credentials: Credentials | None, show: Show, tell: Tell
+        self, credentials: Credentials | None, show: Show, tell: Tell, find: Find | None
     ) -> tuple[Mapping[int, Generator], list[AdaptReport]]:
         if self.adapt is None:
             return {}, []
@@ -177,7 +179,7 @@ class Job(Settings):
             results = adaptation.adapt_faces_once(
                 dubbing.work_folder(self.out) / "adapted", self.video, model=self.model, minutes=self.adapt,
                 faces="largest" if self.faces == "largest" and self.face is None and not self.speakers else "all",
-                device=self.device, tolerant=self.on_damage == "pass", progress=show,
+                device=self.device, tolerant=self.on_damage == "pass", progress=show, find=find,
             )  # fmt: skip
         for one in (result.report for result in results):
             who = f"face {one.face} ({one.place}): " if len(results) > 1 else ""

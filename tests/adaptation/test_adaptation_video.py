@@ -16,7 +16,9 @@ from sidgan.adaptation.material import read_material
 from sidgan.adaptation.sound import Sound
 from sidgan.cli import app
 from sidgan.config import GeneratorConfig
+from sidgan.dubbing.analysis import first_pass
 from sidgan.errors import ConfigError, InputError, OutputError
+from sidgan.jobs import Job
 from sidgan.nn import Generator
 from sidgan.people import cast
 from sidgan.settings import from_dict, read_toml
@@ -94,6 +96,28 @@ def test_each_face_gets_weights_of_its_own(folder, tmp_path):
     assert (one.report.face, one.tracks) == (1, both[0].tracks)
     own = networks(both)
     assert set(own) == {t for r in both if r.report.kept for t in r.tracks}
+
+
+def test_the_faces_of_a_video_are_found_once_for_adaptation_and_dub(folder, tmp_path, monkeypatch):
+    def survey(clip, progress, **how):
+        found.append(how)
+        return real(clip, progress, **how)
+
+    def adapted(results):
+        own.update(networks(results))
+        return own
+
+    real, found, own = first_pass.survey, [], {}
+    monkeypatch.setattr(first_pass, "survey", survey)
+    monkeypatch.setattr(material, "survey", survey)
+    monkeypatch.setattr(adaptation, "networks", adapted)
+    how = {"model": str(folder / "base.safetensors"), "faces": "all", "device": "cpu"}
+    job = Job(video=folder / "two.mp4", voice=folder / "voice.wav", out=tmp_path / "out.mp4", adapt=0.05, **how)
+    job.run(lambda *_: None, print)
+    assert len(found) == 1
+    sidgan.dub(folder / "two.mp4", folder / "voice.wav", tmp_path / "same.mp4", own=own, **how)
+    assert len(found) == 2
+    assert (tmp_path / "out.mp4").read_bytes() == (tmp_path / "same.mp4").read_bytes()
 
 
 def test_a_dub_draws_each_face_with_its_own_weights(folder, tmp_path):

@@ -14,6 +14,7 @@ import torch
 
 from sidgan import checkpoint, provenance
 from sidgan.adaptation.run import Adapted, AdaptReport, adapt_faces
+from sidgan.dubbing.analysis import Find
 from sidgan.engine import choose_device
 from sidgan.errors import CheckpointError
 from sidgan.files import write_text, writing
@@ -24,11 +25,12 @@ FACES = "faces.json"  #: written last, so a folder that has it is complete
 
 
 def adapt_faces_once(folder: Path, video: Path, *, model: Path | str, minutes: float, faces: str, device: str,
-                     tolerant: bool, progress: Show) -> list[Adapted]:  # fmt: skip
+                     tolerant: bool, progress: Show, find: Find | None = None) -> list[Adapted]:  # fmt: skip
     """`adapt_faces`, or its cached result for the same video, model and settings, identical to the last bit.
 
     Args:
         folder: of the cache.
+        find: see `adapt_faces`.
 
     Raises:
         InputError: as `adapt_faces`.
@@ -45,7 +47,7 @@ def adapt_faces_once(folder: Path, video: Path, *, model: Path | str, minutes: f
     found = _read(place)
     if found is None:
         found = adapt_faces(video, model=model, minutes=minutes, faces=faces, device=device, tolerant=tolerant,
-                            progress=progress)  # fmt: skip
+                            progress=progress, find=find)  # fmt: skip
         _write(place, found)
     return found
 

@@ -16,7 +16,7 @@ from sidgan.adaptation.sound import Sound, judge_sounds
 from sidgan.config import FPS
 from sidgan.data.dataset import PackedClip
 from sidgan.data.packing import ticks
-from sidgan.dubbing.analysis import survey
+from sidgan.dubbing.analysis import Find, survey
 from sidgan.errors import InputError
 from sidgan.people import MAX_YAW, MIN_SIDE, TrackedFace, redrawn
 from sidgan.people.cast import place
@@ -77,7 +77,7 @@ class _Stretch:
 
 def read_material(
     video: Path, size: int, which: str = "largest", progress: Show | None = None, seconds: float | None = None,
-    tolerant: bool = False,
+    tolerant: bool = False, find: Find | None = None,
 ) -> list[Material]:  # fmt: skip
     """Read the training material of a video.
 
@@ -88,6 +88,7 @@ def read_material(
         progress: called with the share done and a line of text.
         seconds: read only this much of the beginning. Track indices then differ from those of a dub of the whole.
         tolerant: skip damaged parts.
+        find: finds the faces of the whole video, if somebody else needs them as well.
 
     Returns:
         The faces that would be redrawn, the most prominent first. Tracks of one person are merged.
@@ -102,7 +103,7 @@ def read_material(
         begin, part = (0.0, 0.4) if stage == "analyse" else (0.4, 0.1)  # then, of several faces, who is who
         tell(begin + part * min(1.0, done / total), "adapting: looking for faces")
 
-    seen, _ = survey(clip, looking, seconds=seconds)
+    seen = find(clip, looking) if find is not None else survey(clip, looking, seconds=seconds)[0]
     usable = {i: person for i, person in enumerate(seen.people) if person.candidates()}
     if not usable:
         why = "only small, turned or covered faces" if seen.people else "no face"

@@ -15,6 +15,7 @@ from sidgan.adaptation.settings import AdaptConfig
 from sidgan.adaptation.tuning import tune
 from sidgan.arguments import checked
 from sidgan.config import FPS
+from sidgan.dubbing.analysis import Find
 from sidgan.errors import InputError, counted
 from sidgan.files import check_target, require_apart, require_ending
 from sidgan.nn import Generator
@@ -174,6 +175,7 @@ def adapt_faces(
     device: str = "auto",
     progress: Show = lambda share, text: None,
     config: AdaptConfig | None = None,
+    find: Find | None = None,
 ) -> list[Adapted]:
     """Fine-tune separate weights for each face that a dub of a video would redraw.
 
@@ -184,6 +186,7 @@ def adapt_faces(
         minutes: total time for training, without preparation and evaluation.
         faces: as for `sidgan.dub`.
         tolerant: skip damaged parts of the video.
+        find: see `sidgan.dubbing.Dubber.dub`, which may be given the same one.
 
     The other arguments are those of `adapt`.
 
@@ -193,7 +196,7 @@ def adapt_faces(
     how = config or AdaptConfig()
     base, rivals, note = _load_base(model, minutes, how)
     require(faces in ("largest", "all"), f"faces must be 'largest' or 'all', not {faces!r}")
-    found = read_material(Path(video), base.config.base_size, faces, progress, tolerant=tolerant)
+    found = read_material(Path(video), base.config.base_size, faces, progress, tolerant=tolerant, find=find)
     known = [m for m in found if len(m) >= MIN_FRAMES]
     if not known:
         _require_enough(found[0], video)

@@ -16,7 +16,7 @@ import torch
 from sidgan import checkpoint, media, provenance
 from sidgan.arguments import checked
 from sidgan.blend.steady import STEADY
-from sidgan.dubbing.analysis import Analysis, analyse
+from sidgan.dubbing.analysis import Analysis, Find, analyse
 from sidgan.dubbing.analysis.choice import Faces
 from sidgan.dubbing.analysis.rehearsal import rehearse
 from sidgan.dubbing.conclusion import lost, prove, reported
@@ -158,6 +158,7 @@ class _Request:
         own, ready: networks for single faces and their engines, by track number.
         cluster: the machines that draw; ``None`` where this one does.
         show: called with progress, see `dub`.
+        find: see `Dubber.dub`.
     """
 
     given: Inputs
@@ -172,6 +173,7 @@ class _Request:
     on_frame: OnFrame | None
     show: Progress
     tell: Callable[[str], None] | None
+    find: Find | None
     clock: Clock
 
 
@@ -239,11 +241,14 @@ class Dubber:
         workers: int = 1,
         ray: str | None = None,
         tell: Callable[[str], None] | None = None,
+        find: Find | None = None,
         **change: Any,
     ) -> DubReport:
         """Dub one video; see `sidgan.dubbing.dub`.
 
         Args:
+            find: finds the faces, called with the clip and ``progress`` unless an earlier run has found them; for
+                callers who need them as well (`sidgan.dubbing.analysis.once`). A photo as ``face`` excludes it.
             change: single settings by name for this dub; ``device``, ``engine`` and ``emphasis`` cannot change.
         """
         out, own, settings = Path(out), own or {}, self._changed(change)
@@ -259,7 +264,7 @@ class Dubber:
         given = given_files(Path(video), audio, out, sign, settings)
         request = _Request(
             given, clip, out, replace(settings, speakers=given.speakers), own, ready, sign, workers, cluster, on_frame,
-            progress or (lambda stage, done, total: None), tell, clock,
+            progress or (lambda stage, done, total: None), tell, find, clock,
         )  # fmt: skip
         with ExitStack() as stack:
             work = stack.enter_context(Journal(out))
@@ -460,7 +465,9 @@ def _planned(request: _Request, work: Journal, engine: Engine) -> Plan:
     settings = request.settings
 
     def find() -> Analysis:
-        seen = analyse(request.clip, settings.faces, request.show, settings.face, list(settings.speakers))
+        clip, show = request.clip, request.show
+        found = None if request.find is None else request.find(clip, show)
+        seen = analyse(clip, settings.faces, show, settings.face, list(settings.speakers), found)
         rehearse(request.clip, seen, engine, request.ready)
         return seen
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from fractions import Fraction
 from pathlib import Path
@@ -58,6 +58,9 @@ class Seen:
     def shown(self, start: float, end: float) -> range:
         """The frames that are shown from ``start`` to before ``end``, in seconds, rounded to milliseconds."""
         return range(*(bisect_left(self.times, Fraction(round(1000 * at), 1000)) for at in (start, end)))
+
+
+Find = Callable[[Clip, Progress], Seen]  #: finds the faces of a video, as `survey` does
 
 
 @dataclass(frozen=True)
@@ -176,6 +179,18 @@ def survey(
     numbers = {people[i]: member.number for member in members for i in member.tracks}
     cuts = tuple(tracker.cuts)
     return Seen(tuple(times), end, tuple(glances), tuple(damaged), cuts, people, numbers, trust), members
+
+
+def once() -> Find:
+    """A `survey` that is made at its first call; later ones return what was found."""
+    kept: list[Seen] = []
+
+    def find(clip: Clip, progress: Progress) -> Seen:
+        if not kept:
+            kept.append(survey(clip, progress)[0])
+        return kept[0]
+
+    return find
 
 
 def analyse(
