@@ -251,6 +251,35 @@ def test_pictures_to_draw_after_are_chosen_again_as_better_ones_come(pictures: l
     assert mouth_opening(album.points).max() <= np.median(opening)
 
 
+def test_pictures_that_cut_off_a_chin_are_not_drawn_after_once_there_are_others(pictures: list[Byte]) -> None:
+    frames = {i: framed(picture, i, Fraction(RATE), None) for i, picture in enumerate(pictures[:44])}
+    tracker = Tracker()
+    for frame in frames.values():
+        tracker.add(frame)
+    face = TrackedFace(*tracker.finish())
+    opening = mouth_opening(face.points)
+    usual = np.quantile(opening, 0.75)
+    for share, left_out in ((0.75, True), (0.1, False)):
+        face.cut = frozenset(np.flatnonzero(opening > np.quantile(opening, share)).tolist())
+        album = Album(Sketchbook(), 0)
+        album.update(face, np.ones(44), frames)
+        assert (mouth_opening(album.points).max() <= usual) == left_out
+
+
+def test_a_stream_knows_where_its_edge_cuts_off_a_chin(pictures: list[Byte]) -> None:
+    def watched(lines: int) -> TrackedFace:
+        watch = Watch(everybody=True)
+        for index, picture in enumerate(pictures[:12]):
+            watch.add(framed(picture[:lines], index, Fraction(RATE), None))
+        watch.look(0, 12, Fraction(RATE))
+        ((known, _, _),) = watch.usable(5)
+        return known.person
+
+    whole = watched(SIZE[0])
+    assert whole.cut == frozenset()
+    assert watched(round(whole.track.landmarks[:, 8, 1].min()) - 4).cut == frozenset(range(12))
+
+
 def test_everybody_or_the_most_prominent(dubber: Dubber, pictures: list[Byte], other: list[Byte]) -> None:
     both = [np.hstack(pair) for pair in zip(pictures[:40], other, strict=True)]
     for faces, parts in (("largest", [True, False]), ("all", [True, True])):

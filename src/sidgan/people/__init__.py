@@ -7,27 +7,15 @@ from sidgan.people.tracked import (
     MAX_YAW,
     MIN_SIDE,
     PAIR_FRAMES,
+    REFERENCE_FRAMES,
     SHUT,
     TrackedFace,
     redrawn,
     stays_still,
     telling,
-)  # fmt: skip
+)
 
 __all__ = [
-    "MAX_YAW",
-    "MIN_SIDE",
-    "PAIR_FRAMES",
-    "SAME",
-    "SHUT",
-    "Looks",
-    "Member",
-    "References",
-    "TrackedFace",
-    "completed",
-    "members",
-    "redrawn",
-    "sharpness",
-    "stays_still",
-    "telling",
+    "MAX_YAW", "MIN_SIDE", "PAIR_FRAMES", "REFERENCE_FRAMES", "SAME", "SHUT", "Looks", "Member", "References",
+    "TrackedFace", "completed", "members", "redrawn", "sharpness", "stays_still", "telling",
 ]  # fmt: skip

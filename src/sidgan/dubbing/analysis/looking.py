@@ -42,12 +42,16 @@ def look(
     """
     for person in people:
         person.bridged = bridges(person, times)
-        jaw = person.track.landmarks[:, JAW]
-        beyond = ((jaw < 0) | (jaw >= (clip.width, clip.height))).any((1, 2))
-        person.cut = frozenset(np.flatnonzero(beyond).tolist())
+        person.cut = cut_off(person, clip.width, clip.height)
     alone = len(people) == 1 and not identify
     who = (unknown(),) if alone else members(dict(enumerate(people)), _identities(clip, people, progress))
     return who, {person: doubted(person, *looks(person, glimpses)) for person in people}
+
+
+def cut_off(person: TrackedFace, width: int, height: int) -> frozenset[int]:
+    """Rows of the frames of a track, ``width`` x ``height`` px, whose edge cuts off the chin or the jaw."""
+    jaw = person.track.landmarks[:, JAW]
+    return frozenset(np.flatnonzero(((jaw < 0) | (jaw >= (width, height))).any((1, 2))).tolist())
 
 
 def looks(person: TrackedFace, glimpses: Glimpses) -> tuple[Byte, Byte]:

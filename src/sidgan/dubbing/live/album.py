@@ -9,7 +9,7 @@ import numpy as np
 from sidgan import geometry
 from sidgan.engine import Engine
 from sidgan.nn import Features
-from sidgan.people import PAIR_FRAMES, TrackedFace, completed, sharpness, stays_still, telling
+from sidgan.people import PAIR_FRAMES, REFERENCE_FRAMES, TrackedFace, completed, sharpness, stays_still, telling
 from sidgan.types import Byte, Float, Frame
 
 EVERY = 3  #: one frame in this many is kept: neighbours hardly differ, and all of them would take 50 MB
@@ -20,7 +20,8 @@ class Album:
     """Collects crops of one face over its first `PAIR_FRAMES` frames, and chooses references from them.
 
     The rule is that of `sidgan.dub`. The first frames may show only closed lips, or a hand in front of them, so the
-    choice is repeated several times, each time from the half of the crops with the higher confidence.
+    choice is repeated several times, each time from the half of the crops with the higher confidence. Crops of faces
+    that the edge of the picture cuts off are left out once there are enough others.
 
     Args:
         engine: engine of the size that suits the face.
@@ -30,7 +31,7 @@ class Album:
     def __init__(self, engine: Engine, since: int) -> None:
         self.engine, self._since, self._choices = engine, since, 0
         self._last = -1  # the last frame that was seen
-        self._kept: list[tuple[float, Byte, Float, Float]] = []  # confidence, crop, pose, landmarks
+        self._kept: list[tuple[bool, float, Byte, Float, Float]] = []  # cut off, confidence, crop, pose, landmarks
         self.points: Float  #: (K, 68, 2) unit landmarks of the references
         self.reference: Features  #: the references as encoded by the network
 
@@ -50,7 +51,8 @@ class Album:
             wanted = ((index - self._since) % EVERY == 0 and row not in person.covers) or not self._kept
             if wanted and person.refusal(index) is None:
                 crop = geometry.crop_face(frames[index], person.track.matrices[row], self.engine.size).image
-                self._kept.append((float(confidence[row]), crop, person.track.pose[row], person.points[row]))
+                sure, cut = float(confidence[row]), row in person.cut
+                self._kept.append((cut, sure, crop, person.track.pose[row], person.points[row]))
         if age >= CHOSEN_AT[self._choices]:
             self._choices += 1
             self._choose()
@@ -58,8 +60,10 @@ class Album:
             self._kept = []
 
     def _choose(self) -> None:
-        usual = np.median([one[0] for one in self._kept])
-        _, crops, poses, points = zip(*(one for one in self._kept if one[0] >= usual), strict=True)
+        whole = [one for one in self._kept if not one[0]]
+        kept = whole if len(whole) >= REFERENCE_FRAMES // EVERY else self._kept
+        usual = np.median([one[1] for one in kept])
+        _, _, crops, poses, points = zip(*(one for one in kept if one[1] >= usual), strict=True)
         groups = telling(np.stack(poses), np.stack(points), self.engine.references)
         best = [max(group, key=lambda place: sharpness(crops[place])) for group in groups]
         self.points = np.stack([points[place] for place in best])

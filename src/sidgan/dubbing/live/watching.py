@@ -13,7 +13,7 @@ import numpy as np
 from sidgan import geometry
 from sidgan.dubbing.analysis import covering
 from sidgan.dubbing.analysis.glimpses import FINE
-from sidgan.dubbing.analysis.looking import bridges, doubted
+from sidgan.dubbing.analysis.looking import bridges, cut_off, doubted
 from sidgan.dubbing.analysis.trust import surface
 from sidgan.dubbing.live.album import Album
 from sidgan.dubbing.plan import fades, opened
@@ -62,10 +62,12 @@ class Watch:
         self._looks: dict[int, dict[int, tuple[Byte, Byte]]] = defaultdict(dict)  # `surface` and cell scores of these
         self._known: dict[int, Known] = {}
         self._current: TrackedFace | None = None
+        self._size = 0, 0  # width and height of the pictures, px
 
     def add(self, frame: Frame) -> None:
         """Track the faces in the next frame."""
         self._tracker.add(frame)
+        self._size = frame.planes[0].shape[1], frame.planes[0].shape[0]
         for number, points in self._tracker.here().items():
             # The smoothed face square is not known yet, but its jitter is small beside the cells of these crops.
             unit = geometry.square_matrix(geometry.face_square(points))
@@ -89,7 +91,7 @@ class Watch:
         for number, track in self._tracker.recent(since).items():
             person = before[number].person if number in before else TrackedFace(track)
             person.follow(track)
-            person.bridged = bridges(person, times)
+            person.bridged, person.cut = bridges(person, times), cut_off(person, *self._size)
             self._see(number, person)
             surfaces, covered = zip(*(self._looks[number][index] for index in track.frames), strict=True)
             trust = doubted(person, np.stack(surfaces), np.stack(covered))
