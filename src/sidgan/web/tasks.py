@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -17,7 +18,7 @@ from sidgan import dubbing, media
 from sidgan.data.sheets import text
 from sidgan.dubbing.analysis import Analysis, census, survey, undecided
 from sidgan.errors import InputError, NoFaceError, SidganError
-from sidgan.files import finished
+from sidgan.files import finished, write_text
 from sidgan.jobs import OWN_SOUND, Job
 from sidgan.people import sharpness
 from sidgan.types import Byte, Show
@@ -187,15 +188,26 @@ def _files(queue: Queue, job: Work, *, strict: bool = True) -> list[Kept]:
     return [file for file in files if file is not None]
 
 
-def _surveyed(task: Task, *tried: str) -> Analysis:
-    """The faces of the video, from a file beside it, if need be found now; rather from the files ``tried``."""
-    folder = task.queue.store.file_folder(task.spec["video"])
-    for name in (*tried, FACES):
-        with suppress(OSError, ValueError):
-            return Analysis.load(folder / name)
+def _surveyed(task: Task) -> Analysis:
+    """The faces of the video, which are found once and kept beside it."""
+    cache = task.queue.store.file_folder(task.spec["video"]) / FACES
+    with suppress(OSError, ValueError):
+        return Analysis.load(cache)
     seen = undecided(survey(media.probe(task.video), task.progress)[0])
-    seen.save(folder / FACES)
+    seen.save(cache)
     return seen
+
+
+@contextmanager
+def _tried(task: Task, seen: Analysis, dubber: dubbing.Dubber) -> Iterator[None]:
+    """Give faces the references that earlier previews with these settings chose, and keep those chosen in the block."""
+    name = f"tried-{dubber.model}-{dubber.engine.kind}-{dubber.settings.emphasis:g}.json"
+    cache = task.queue.store.file_folder(task.spec["video"]) / name
+    with suppress(OSError, ValueError, TypeError):
+        for person, (chosen, opening) in zip(seen.people, json.loads(cache.read_text()), strict=True):
+            person.chosen, person.opening = tuple(chosen), float(opening)
+    yield
+    write_text(cache, json.dumps([(person.chosen, person.opening) for person in seen.people]))
 
 
 def _cast(task: Task) -> tuple[Path | None, dict[int, Path]]:
@@ -271,8 +283,7 @@ def _excerpt(task: Task, folder: Path, begin: float, end: float) -> tuple[Path, 
         task.means.model, device=task.means.device, engine=task.means.engine, emphasis=task.spec["emphasis"],
         silence=task.spec["silence"],
     )  # fmt: skip
-    tried = f"tried-{dubber.model}-{dubber.engine.kind}-{dubber.settings.emphasis:g}.npz"
-    seen = _surveyed(task, tried)
+    seen = _surveyed(task)
     frames = seen.shown(begin, end)
     if not frames:
         raise InputError(f"{task.video} is over at {begin:.1f} s; choose an earlier moment")
@@ -287,10 +298,10 @@ def _excerpt(task: Task, folder: Path, begin: float, end: float) -> tuple[Path, 
         if (background := _background_excerpt(task, Path(sounds), begin, end)) is not None:
             said, heard = heard, Path(sounds) / "mixed.wav"
             media.write_mix(heard, [said, background])
-        report = dubber.excerpt(
-            task.video, voice, heard, frames, before, after, found=seen, speakers=speakers, progress=task.progress
-        )
-    seen.save(task.queue.store.file_folder(task.spec["video"]) / tried)
+        with _tried(task, seen, dubber):
+            report = dubber.excerpt(
+                task.video, voice, heard, frames, before, after, found=seen, speakers=speakers, progress=task.progress
+            )
     for line in (*report.notes, *dubbing.reduced(_voices(task), _voices(task), _channels(task))):
         task.tell(line)
     return before, after, begin, report

@@ -232,7 +232,7 @@ def analyse(
         by_frame, notes = speaking(usable, seen.cuts, clip, seen.times)
     else:
         by_frame = redrawn(usable, faces)
-    notes += tuple(_mute(seen, {person for people in by_frame.values() for person in people}, clip.path.name))
+    notes += tuple(_mute(seen, {person for people in by_frame.values() for person in people}, clip.path))
     return _decided(seen, usable, by_frame, notes)
 
 
@@ -248,9 +248,9 @@ def _decided(
     return Analysis(**known, usable=tuple(usable), by_frame=by_frame, notes=notes)
 
 
-def _mute(seen: Seen, tracks: set[TrackedFace], name: str) -> Iterator[str]:
+def _mute(seen: Seen, tracks: set[TrackedFace], video: Path) -> Iterator[str]:
     """A note for each person to be redrawn whose mouth never speaks."""
     speaking = {seen.numbers[person] for person in tracks if not person.mute()}
     for number in sorted({seen.numbers[person] for person in tracks} - speaking):
-        yield (f"person {number} does not speak in {name}, so what is inside their mouth is made up; "
+        yield (f"person {number} does not speak in {video}, so what is inside their mouth is made up; "
                "for their own teeth, give a video in which they speak")  # fmt: skip
