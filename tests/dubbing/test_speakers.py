@@ -652,7 +652,7 @@ def test_who_does_not_speak_is_told(folder: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(first_pass, "survey", survey)
     clip = media.probe(folder / "two.mp4")
     notes = first_pass.analyse(clip, "all", lambda *_: None).notes
-    assert [note.split(" in ")[0] for note in notes] == ["person 1 does not speak"]
+    assert [note.split(", so")[0] for note in notes] == [f"person 1 does not speak in {clip.path}"]
     shut = 0
     assert first_pass.analyse(clip, "all", lambda *_: None).notes == ()
 
