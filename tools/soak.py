@@ -90,6 +90,7 @@ def long_job(folder: Path, seconds: float) -> dict[str, Any]:
     return {
         "seconds": seconds, "frames": report.frames, "wall": round(time.perf_counter() - begun),
         "stages": report.seconds, "early_mib": round(early), "late_mib": round(late),
+        "eighths_mib": [round(float(max(part))) for part in np.array_split(seen, 8)],
         "peak_mib": report.memory, "ok": late <= FLAT * early,
     }  # fmt: skip
 
