@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -118,6 +118,16 @@ def test_what_is_not_there_is_told_before_the_first_of_many_begins(tmp_path: Pat
     assert line.startswith(f"{tmp_path / '2.mp4'}: there is no {tmp_path / 'no.mp4'} and no {tmp_path / 'nor.wav'};")
 
 
+def test_a_folder_for_outputs_that_is_not_there_is_told_before_the_first_of_many_begins(tmp_path: Path) -> None:
+    (tmp_path / "talk.mp4").touch()
+    for name in ("1.mp4", "to/2.mp4"):
+        (tmp_path / "list.csv").write_text(
+            f"video,voice,out,report\n{tmp_path / 'talk.mp4'},{tmp_path / 'talk.mp4'},{tmp_path / name},"
+            f"{tmp_path / 'to' / 'page.html'}\n")  # fmt: skip
+        (line,) = absent(read(tmp_path / "list.csv", LIKE))
+        assert line.startswith(f"{tmp_path / name}: there is no folder {tmp_path / 'to'}; this dub will fail")
+
+
 def test_a_page_that_cannot_be_made_leaves_a_finished_dub(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -149,13 +159,20 @@ def test_what_nobody_foresaw_is_a_line_too(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_a_list_tells_what_a_single_dub_tells(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     passed = ((0, 0, "no face"), (2, 3, "voice is over"), (5, 5, "no face"))
-    report = SimpleNamespace(dubbed=3, frames=7, notes=("the voice was cut",), passed=passed)
-    monkeypatch.setattr(Job, "run", lambda *_: (report, []))
+    report = SimpleNamespace(dubbed=3, frames=7, notes=("the voice was cut",), passed=passed, damaged=((1.0, 1.5),))
+
+    def run(self: Job, show: Any, tell: Callable[[str], None]) -> Any:
+        tell("the face was learnt")
+        return report, []
+
+    monkeypatch.setattr(Job, "run", run)
     file = listed(tmp_path, "video,voice,out\na.mp4,a.wav,b.mp4\n")
     code, said = command("dub", "--jobs", file, "--report", "b.html")
     assert (code, "3 of 7 frames dubbed -> b.mp4; see b.html" in said, "the voice was cut" in said) == (0, True, True)
     assert "2 frames left as filmed: no face" in said
     assert "2 frames left as filmed: voice is over" in said
+    assert "1.00-1.50 s are damaged" in said
+    assert "the face was learnt" in said
     assert '"the voice was cut"' in command("dub", "--jobs", file, "--json")[1]
 
 

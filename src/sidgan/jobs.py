@@ -228,9 +228,10 @@ def read(file: Path, like: Job) -> list[Job]:
 
 
 def absent(jobs: Sequence[Job]) -> Iterator[str]:
-    """A warning for each job whose input files are missing, so that the user learns of it before earlier jobs run."""
+    """A warning for each job whose inputs or output folders are missing, to be shown before earlier jobs run."""
     for job in jobs:
         missing = [str(path) for path in job.given if not path.exists()]
+        missing += dict.fromkeys(f"folder {path.parent}" for path in job.outputs if not path.parent.is_dir())
         if missing:
             yield f"{job.out}: there is no {' and no '.join(missing)}; this dub will fail unless that exists by then"
 
@@ -293,7 +294,7 @@ class Outcome:
     Attributes:
         done: whether it succeeded.
         line: one line about the result, or the error.
-        notes: further lines: the notes of its report, and how many frames were left as filmed and why.
+        notes: further lines: what it told while it ran, such as the gain of the adaptation, and `remarks`.
     """
 
     job: Job
@@ -313,14 +314,23 @@ def run_all(jobs: Sequence[Job], executor: Executor) -> Iterator[Outcome]:
 
 def attempt(job: Job) -> Outcome:
     """Run a job, and return its error as an outcome instead of raising it."""
+    told = list[str]()
     try:
-        report, _ = job.run(lambda share, text: None, lambda line: None)
+        report, _ = job.run(lambda share, text: None, told.append)
     except SidganError as error:
         line = str(error)  # which may name only an input, and several jobs may share it
         return Outcome(job, False, line if str(job.out) in line else f"{job.out}: {line}")
     except Exception as error:  # an unexpected error of one file must not stop the other jobs
         return Outcome(job, False, " ".join(f"{job.out} failed ({type(error).__name__}: {error})".split()))
-    return Outcome(job, True, made(job, report), (*report.notes, *left(report)))
+    return Outcome(job, True, made(job, report), (*told, *remarks(report)))
+
+
+def remarks(report: DubReport, few: int = 0) -> Iterator[str]:
+    """Lines about a dub: notes, frames that were left as filmed (see `left`), and damage."""
+    yield from report.notes
+    yield from left(report, few)
+    for begin, end in report.damaged:
+        yield f"{begin:.2f}-{end:.2f} s are damaged: the last good frame is shown instead"
 
 
 def left(report: DubReport, few: int = 0) -> Iterator[str]:

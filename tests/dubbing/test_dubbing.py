@@ -582,6 +582,22 @@ def test_a_strip_is_spread_over_the_film_with_the_source_in_its_upper_row(tmp_pa
     assert levels == pytest.approx([60 + 24, 60 + 64, 150 + 24, 150 + 64], abs=3)
 
 
+def test_a_strip_shows_whose_mouth_was_redrawn_beside_somebody_larger(folder: Path, tmp_path: Path) -> None:
+    film = [picture for _, picture in islice(media.read_rgb(folder / "film.mp4"), 4)]
+    small = [cv2.resize(picture, None, fx=0.7, fy=0.7, interpolation=cv2.INTER_AREA) for picture in film]
+    high, wide = small[0].shape[:2]
+    for name, changed in (("before", 0), ("after", 1)):
+        pictures = []
+        for large, other in zip(film, small, strict=True):
+            beside = np.full((len(large), wide, 3), 90, np.uint8)
+            beside[:high] = other[:, ::-1] if changed else other
+            pictures.append(np.hstack([large, beside]))
+        media.write_clip(tmp_path / f"{name}.mp4", pictures, Fraction(25), crf=4)
+    strip(tmp_path / "before.mp4", tmp_path / "after.mp4", tmp_path / "strip.png", count=2, size=96)
+    picture = cv2.imread(str(tmp_path / "strip.png")).astype(int)
+    assert np.abs(picture[:96] - picture[96:]).mean() > 10
+
+
 @pytest.mark.clips
 def test_real_footage_is_dubbed(generator: Generator, clips: Path, tmp_path: Path) -> None:
     source = clips / "test" / "anchor_FAzSK8PLmGI_720p.mp4"

@@ -121,7 +121,7 @@ def dub(
         require(video is None and out is None, "give VIDEO, VOICE and -o, or --jobs with a list of dubs, not both")
         look_first([jobs], [], [model])
     from sidgan.dubbing.settings import background_of, face_of
-    from sidgan.jobs import Job, left, made, speakers_of
+    from sidgan.jobs import Job, made, remarks, speakers_of
 
     missing = Path()  # with --jobs, the list gives video and out
     job = Job(
@@ -145,12 +145,8 @@ def dub(
     answer(report.to_dict() | facts, as_json, made(job, report))
     if engine != "torch":
         say(f"  drawn by {report.engine}")
-    for line in report.notes:
+    for line in remarks(report, few=5):
         say(f"  {line}")
-    for line in left(report, few=5):
-        say(f"  {line}")
-    for begin, end in report.damaged:
-        say(f"  {begin:.2f}-{end:.2f} s are damaged: the last good frame is shown instead")
 
 
 def _dub_all(file: Path, defaults: Job, ray: str | None, as_json: bool) -> None:

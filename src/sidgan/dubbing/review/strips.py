@@ -10,13 +10,15 @@ import numpy as np
 from sidgan import geometry, media
 from sidgan.errors import InputError
 from sidgan.faces import search
-from sidgan.types import Byte, Float, Frame
+from sidgan.types import Byte, Frame
 
 
 def strip(
     before: Path, after: Path, out: Path, times: Sequence[float] | None = None, *, count: int = 6, size: int = 320
 ) -> None:
-    """Write a picture of the largest face at several moments: from ``before`` in the upper row, ``after`` below.
+    """Write a picture of a face at several moments: from ``before`` in the upper row, from ``after`` below.
+
+    Of several faces in a frame, the one that was changed most is shown; where none was changed, the largest.
 
     Args:
         before: the source.
@@ -37,17 +39,28 @@ def strip(
         if len(columns) == len(moments):
             break
         if pair[0].time >= moments[len(columns)]:
-            unit = _largest_face(pair[0])
-            columns.append(np.concatenate([geometry.crop_face(frame, unit, size).image for frame in pair]))
+            columns.append(_column(*pair, size))
     if not columns:
         raise InputError(f"{before} ends before {moments[0]} s; give earlier times")
     media.write_png(out, np.concatenate(columns, axis=1))
 
 
-def _largest_face(frame: Frame) -> Float:
-    """Unit affine (2, 3) of the largest face of a frame; without a face, of the largest square in its middle."""
-    squares = [geometry.face_square(face.landmarks) for face in search(geometry.luma8(frame))]
-    height, width = frame.planes[0].shape
+def _column(before: Frame, after: Frame, size: int) -> Byte:
+    """(2 ``size``, ``size``, 3): the face that differs most between two frames, from both of them.
+
+    Without a face, the largest square in the middle of the frames.
+    """
+    squares = [geometry.face_square(face.landmarks) for face in search(geometry.luma8(before))]
+    height, width = before.planes[0].shape
     side = min(height, width)
     middle = np.array([width / 2, (height - side) / 2, side], np.float32)
-    return geometry.square_matrix(max(squares, key=lambda square: float(square[2]), default=middle))
+    largest_first = sorted(squares, key=lambda square: -float(square[2])) or [middle]
+    units = [geometry.square_matrix(square) for square in largest_first]
+    columns = [np.concatenate([geometry.crop_face(frame, unit, size).image for frame in (before, after)])
+               for unit in units]  # fmt: skip
+    return max(columns, key=lambda column: _difference(column[:size], column[size:]))
+
+
+def _difference(one: Byte, other: Byte) -> int:
+    """Mean difference of two pictures in whole levels of 255, so that what encoding alone changes is mostly none."""
+    return round(float(np.abs(one.astype(np.int16) - other).mean()))
