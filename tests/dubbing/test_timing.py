@@ -642,6 +642,20 @@ def test_what_follows_a_shorter_voice_is_told_with_advice_that_works(
     assert note.endswith(says)
 
 
+def test_h264_that_few_players_play_is_told(folder: Path, tmp_path: Path, generator: Generator) -> None:
+    with av.open(str(folder / "even.mp4")) as source, av.open(str(tmp_path / "deep.mkv"), "w") as target:
+        stream = target.add_stream("ffv1", rate=30, width=SIZE[1], height=SIZE[0], pix_fmt="yuv420p10le")
+        for picture in source.decode(video=0):
+            target.mux(stream.encode(picture.reformat(format="yuv420p10le")))
+        target.mux(stream.encode())
+    told = []
+    for video, encoder in ((folder / "even.mp4", "x264"), (tmp_path / "deep.mkv", "x264"),
+                           (tmp_path / "deep.mkv", "x265")):  # fmt: skip
+        report, _ = dubbed(folder, tmp_path / "out.mp4", generator, "even.mp4", str(video), encoder=encoder)
+        told.append(any("do not play that; use --encoder x265" in note for note in report.notes))
+    assert told == [False, True, False]
+
+
 def test_without_loss_only_the_mouth_differs_in_the_file(folder: Path, tmp_path: Path, generator: Generator) -> None:
     _, pairs = dubbed(folder, tmp_path / "out.mp4", generator, "short.wav", lossless=True)
     back = list(media.read_frames(media.probe(tmp_path / "out.mp4")))

@@ -37,7 +37,7 @@ def prove(expected: Expected, work: Journal, clock: Clock, show: Progress, file:
 def lost(
     clip: Clip, given: Inputs, out: Path, plan: Plan, settings: Settings, own_end: Fraction, subtitles: Iterable[str]
 ) -> Iterator[str]:
-    """Notes on parts of the inputs that are missing from the output and on options without effect, one line each.
+    """Notes on what is missing from the output, on options without effect and on who can play it, one line each.
 
     They name files by their paths as given.
     """
@@ -62,6 +62,9 @@ def lost(
     yield from _silent(plan.voices)
     yield from reduced(given.voices, given.heard, media.channels(out))
     yield from (f"not copied from {clip.path}: {what}" for what in (*clip.besides, *subtitles))
+    if clip.format.bits > 8 and settings.encoder.startswith(("x264", "libx264", "h264")):
+        yield (f"the result is H.264 of {clip.format.bits} bits, as the video has {clip.format.bits}: many phones, "
+               "browsers and televisions do not play that; use --encoder x265 for them")  # fmt: skip
 
 
 def reduced(voices: Iterable[Path], heard: Iterable[Path], channels: int) -> Iterator[str]:
