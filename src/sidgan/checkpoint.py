@@ -29,7 +29,7 @@ from sidgan import downloads
 from sidgan.arguments import checked
 from sidgan.config import CriticsConfig, GeneratorConfig, ListenerConfig, OcclusionConfig, SyncNetConfig
 from sidgan.errors import CheckpointError, ConfigError
-from sidgan.files import finished, require_weights, weights_at, writing
+from sidgan.files import ending, finished, require_weights, weights_at, writing
 from sidgan.nn import VGG19, AudioEncoder, Generator, Listener, OcclusionNet, SyncNet
 from sidgan.nn.baselines import Critics, build
 from sidgan.settings import from_dict, to_dict
@@ -162,6 +162,9 @@ def read_meta(path: Path) -> dict[str, Any]:
         with safe_open(path, "pt") as file:
             header = file.metadata() or {}
     except (SafetensorError, OSError) as error:
+        if ending(path) == ".onnx":
+            text = f"{path} is an exported model, which can only dub; give the weights file it was exported from"
+            raise CheckpointError(text) from None
         raise CheckpointError(f"{path} is not a safetensors file, or is damaged ({error})") from None
     if header.get("format") != FORMAT:
         raise CheckpointError(f"{path} was not written by sidgan; give a file from 'sidgan train' or the bundled one")

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from made_files import copy_clip
 
 from sidgan import checkpoint, media, metrics
 from sidgan.config import SyncNetConfig
@@ -19,6 +20,7 @@ from sidgan.errors import ConfigError, DataError, InputError, OutputError
 from sidgan.evaluation import EvalResult, NetworkFiles, VideoSettings, evaluate_videos, notes, write_report
 from sidgan.evaluation.cuts import Cuts
 from sidgan.nn import SyncNet, SyncNet2016
+from sidgan.provenance.mark import SENTENCE
 from sidgan.synth import Person, Scene, random_line
 from sidgan.types import FaceTrack
 
@@ -130,6 +132,21 @@ def test_what_a_result_lacks_is_told_beside_the_table(judged: tuple[Path, EvalRe
     assert "the finished videos as they are" in page
     assert "pasted into the true frame" not in page, "that is how drawn mouths are judged"
     assert "alt='frames of black, from top to bottom: truth, result'" in page
+
+
+def test_a_dub_in_place_of_a_true_video_is_told(folders: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    true, mine, expert = folders
+    swapped, dubs = tmp_path / "true", tmp_path / "mine"
+    swapped.mkdir()
+    dubs.mkdir()
+    copy_clip(mine / "soft.mov", swapped / "dub.mp4", tags={"comment": SENTENCE})
+    copy_clip(true / "soft.mp4", dubs / "dub.mp4")
+    evaluate_videos(tmp_path / "out", dubs, swapped, expert=expert, settings=HOW)
+    assert any("1 true video marked as altered by sidgan (dub)" in note for note in notes(tmp_path / "out"))
+    copy_clip(mine / "soft.mov", dubs / "dub.mp4", tags={"comment": SENTENCE})
+    copy_clip(true / "soft.mp4", swapped / "dub.mp4")
+    evaluate_videos(tmp_path / "right", dubs, swapped, expert=expert, settings=HOW)
+    assert not any("marked" in note for note in notes(tmp_path / "right"))
 
 
 def test_frames_are_counted_by_why_they_are_not_judged(

@@ -403,6 +403,9 @@ def test_checkpoint_round_trip_and_refusals(tmp_path):
         checkpoint.load_syncnet(tmp_path / "junk.safetensors")
     with pytest.raises(CheckpointError, match="no weights file"):
         checkpoint.load_syncnet(tmp_path / "none.safetensors")
+    (tmp_path / "model.onnx").write_bytes(b"junk" * 100)
+    with pytest.raises(CheckpointError, match=r"model\.onnx is an exported model, which can only dub"):
+        checkpoint.load_generator(tmp_path / "model.onnx")
 
 
 def test_unknown_settings_name_the_nearest():

@@ -25,7 +25,8 @@ def notes(out: Path) -> list[str]:
     for split, summary in _read(out, "summary").items():
         own = [r for r in records if r["split"] == split]
         found = [f"{counted(count, 'frame')} not judged: {why}" for why, count in summary["skipped_frames"].items()]
-        found += [*few_units(own), *no_face_or_sound(own), *partial(summary), *missing_rows(summary, settings)]
+        found += [*few_units(own), *no_face_or_sound(own), *altered_truth(own), *partial(summary),
+                  *missing_rows(summary, settings)]  # fmt: skip
         lines += [f"{split}: {line}" for line in found]
     return lines + missing(out)
 
@@ -82,6 +83,14 @@ def no_face_or_sound(records: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     mute = [r["name"] for r in judged if r.get("sound") is False]
     if mute:
         yield f"{counted(len(mute), 'result')} without sound, and so without sync figures ({some(mute)})"
+
+
+def altered_truth(records: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """A note on true videos that carry the mark of a dub, as when the two folders are swapped."""
+    names = [r["name"] for r in records if r.get("altered_truth")]
+    if names:
+        yield (f"{counted(len(names), 'true video')} marked as altered by sidgan ({some(names)}): --truth needs the "
+               "originals; are the folders swapped?")  # fmt: skip
 
 
 def partial(summary: Mapping[str, Any]) -> Iterator[str]:

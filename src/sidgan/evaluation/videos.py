@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sidgan import audio, checkpoint, faces, geometry, media, metrics
+from sidgan import audio, checkpoint, faces, geometry, media, metrics, provenance
 from sidgan.config import FPS
 from sidgan.data.dataset import PackedClip
 from sidgan.data.packing import longest_seen, ticks
@@ -218,6 +218,7 @@ class Pair:
         facts: dict[str, Any] = {
             "judged": len(frames), "skipped": {} if settings.score_reference else {"reference": 1},
             "no_face_in_result": missing, "sound": sounds["result"] is not None,
+            "altered_truth": provenance.altered(Path(str(self.truth))),
         }  # fmt: skip
         if tools.networks.lag_expert is not None:
             facts["lag_faces"] = "pipeline"
