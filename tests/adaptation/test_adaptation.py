@@ -18,6 +18,7 @@ from sidgan.adaptation.run import time_shares
 from sidgan.adaptation.sound import Sound, foreign_speech, judge_sounds, sound_under
 from sidgan.adaptation.tuning import frozen, tune
 from sidgan.config import CriticsConfig, DiscriminatorConfig, GeneratorConfig
+from sidgan.data.offset import Offset
 from sidgan.errors import CheckpointError, ConfigError
 from sidgan.geometry import mouth_opening
 from sidgan.nn import Generator
@@ -99,6 +100,19 @@ def test_silence_teaches_no_lips(talk, samples):
     assert (sound.verdict, sound.teaches) == ("silent", False)
 
 
+def test_what_is_heard_while_a_face_is_seen_decides_whether_it_is_silent(talk):
+    points, spoken = talk
+    late = np.concatenate([np.zeros(len(points) * 640, np.float32), spoken])
+    before, during = ([(points, start)] for start in (Fraction(0), Fraction(len(points), 25)))
+    assert [sound.verdict for sound in judge_sounds([before, during], late)] == ["silent", "own"]
+
+
+def test_a_quiet_voice_is_not_silent(talk):
+    points, spoken = talk
+    quiet = spoken * 10 ** (-50 / 20) / np.sqrt(np.mean(np.square(spoken)))  # -50 dBFS
+    assert verdicts(points, samples=quiet)[0].teaches
+
+
 def test_who_speaks_says_where_the_sound_of_a_file_lies(talk):
     points, spoken = talk
     late = sound_under(spoken, Fraction(-6, 25), len(points))
@@ -106,6 +120,29 @@ def test_who_speaks_says_where_the_sound_of_a_file_lies(talk):
     assert brief.shift == speaker.shift != 0, "two seconds say nothing, but they are of the same file"
     listener, _ = speaking(14, seed=9)
     assert verdicts(points, listener, samples=late)[1].verdict == "not its own"
+
+
+@pytest.mark.parametrize(
+    ("frames", "lag", "evidence", "verdict"),
+    [(600, 4, 5.0, "shifted by 3 frames"), (600, 4, 3.0, "not its own"), (400, 4, 3.0, "shifted by 3 frames"),
+     (400, 8, 3.0, "not its own"), (200, 8, 3.0, "shifted by 3 frames"), (600, 8, 12.0, "shifted by 8 frames")],
+)  # fmt: skip
+def test_a_face_is_judged_by_its_length_its_evidence_and_the_surest_face(monkeypatch, frames, lag, evidence, verdict):
+    found = {700: Offset(3, 20.0), 300: Offset(-2, 11.0), frames: Offset(lag, evidence)}  # by the length of a face
+    monkeypatch.setattr("sidgan.adaptation.sound.estimate_offset", lambda points, mel: found[len(points)])
+    samples = np.random.default_rng(0).uniform(-0.5, 0.5, 28 * 16000).astype(np.float32)
+    sure, less, judged = verdicts(*(np.zeros((n, 68, 2), np.float32) for n in (700, 300, frames)), samples=samples)
+    assert (sure.verdict, less.verdict) == ("shifted by 3 frames", "shifted by -2 frames")
+    assert judged.verdict == verdict
+    assert judged.shift == (int(verdict.split()[2]) if judged.teaches else 0)
+
+
+def test_a_face_seen_in_many_short_stretches_is_judged_by_them_together(talk):
+    points, spoken = talk
+    stretches = [(points[i : i + 34], Fraction(i, 25)) for i in range(0, len(points) - 33, 34)]
+    (sound,) = judge_sounds([stretches], spoken)
+    assert (sound.verdict, sound.shift) == ("own", 0)
+    assert sound.evidence > 10
 
 
 def test_sound_beyond_the_recording_is_silence():

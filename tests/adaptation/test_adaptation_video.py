@@ -18,7 +18,9 @@ from sidgan.cli import app
 from sidgan.config import GeneratorConfig
 from sidgan.dubbing.analysis import first_pass
 from sidgan.errors import ConfigError, InputError, OutputError
+from sidgan.geometry import mouth_opening
 from sidgan.jobs import Job
+from sidgan.metrics import opening_match
 from sidgan.nn import Generator
 from sidgan.people import cast
 from sidgan.settings import from_dict, read_toml
@@ -229,6 +231,34 @@ def test_what_no_dub_redraws_is_not_learnt(folder, tmp_path):
     (found,) = read_material(tmp_path / "hand.mp4", 64)
     (clip,) = found.clips
     assert 30 <= len(clip) <= SECONDS * 25 - 20
+
+
+def test_every_frame_of_the_material_has_its_own_picture_landmarks_and_sound(folder, tmp_path, monkeypatch):
+    """Of somebody who comes in, moves across the picture, and has a hand in front of the mouth at first."""
+    images, sound = pictures(3)
+    images = [np.pad(image, ((0, 0), (i, 80 - i), (0, 0)), mode="edge") for i, image in enumerate(images)]
+    for i, image in enumerate(images[:15]):
+        cv2.ellipse(image, (96 + i, 185), (55, 60), 0, 0, 360, (150, 100, 75), -1)
+    media.write_clip(tmp_path / "in.mp4", [np.zeros_like(images[0])] * 5 + images, Fraction(25), sound, 16000, crf=8)
+    judged = []
+    monkeypatch.setattr(material, "judge_sounds", lambda faces, samples: judged.extend(faces) or [Sound("own")])
+    (found,) = read_material(tmp_path / "in.mp4", 64)
+    (clip,), (((points, start),),) = found.clips, judged
+    first = round(start * 25) - 5
+    assert 10 < first < 20
+    mel = audio.log_mel(media.read_audio(tmp_path / "in.mp4"))
+    meant = audio.mel_windows(mel, [start + Fraction(i, 25) for i in range(len(clip))])
+    assert np.allclose(clip.mels, meant, atol=0.01)
+    seen = [image.permute(1, 2, 0).numpy() for image in clip.images]
+    again = np.stack([faces.landmarks(image, faces.box_of(place * 64)) / 64
+                      for image, place in zip(seen, clip.landmarks, strict=True)])  # fmt: skip
+    assert np.abs(again - clip.landmarks).mean() < 0.02, "each picture is cut around its own face"
+    film = [faces.search(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY))[0].landmarks for image in images[first:]]
+    opened = mouth_opening(np.stack(film[: len(clip)]))
+    for known in (clip.landmarks, points, again):
+        match = opening_match(mouth_opening(known), opened)
+        assert match.lag == 0
+        assert match.correlation > 0.8
 
 
 def test_shots_of_one_person_are_one_face(folder, tmp_path):

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from fractions import Fraction
 from itertools import islice, pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import av
@@ -20,7 +21,7 @@ import torch
 from sidgan import dubbing, geometry, media
 from sidgan.blend import ToneMatch, mouth_alpha
 from sidgan.blend.tone import GAIN
-from sidgan.dubbing import Dubber, drawing, dub, strip
+from sidgan.dubbing import Dubber, drawing, dub, redrawing, strip
 from sidgan.dubbing.analysis import first_pass, looking
 from sidgan.engine import Engine
 from sidgan.errors import CheckpointError, ConfigError, InputError, NoFaceError, OutputError, SidganError
@@ -559,6 +560,19 @@ def test_tone_is_matched_within_limits_and_without_flicker(tracks: list[FaceTrac
     calm = tone(drawn, source, box, old)
     step = np.abs(calm - drawn).mean() / np.abs(source.astype(float) - drawn).mean()
     assert step < 0.15  # a sudden change comes in slowly
+
+
+def test_each_face_is_hidden_and_aligned_by_its_own_landmarks(tracks: list[FaceTrack]) -> None:
+    person, rows, given = TrackedFace(tracks[0]), [1, FACES // 2, FACES - 1], list[tuple[np.ndarray, np.ndarray]]()
+    engine: Any = SimpleNamespace(size=64, run=lambda crops, masks, mels, reference, places: given.append((masks, places)))
+    sound = np.zeros((1, 80, 28), np.float32)
+    jobs = [redrawing.Job(person, row, np.zeros((64, 64, 3), np.uint8), sound, 1.0) for row in rows]
+    shown = person.points[[0, 2]]
+    redrawing.redraw(engine, jobs, None, shown)  # type: ignore[arg-type]
+    ((masks, places),) = given
+    for row, mask, place in zip(rows, masks, places, strict=True):
+        assert np.array_equal(mask, geometry.mask_image(person.boxes[row], 64))
+        assert np.allclose(place, geometry.placement(person.points[[row]], shown)[0], atol=1e-6)
 
 
 def test_a_strip_shows_before_above_after(dubbed: Any, folder: Path, tmp_path: Path) -> None:

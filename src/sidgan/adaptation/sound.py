@@ -49,9 +49,9 @@ Stretch = tuple[Float, Fraction]  #: landmarks (N, 68, 2) at 25 fps, and the tim
 def judge_sounds(faces: Sequence[Sequence[Stretch]], samples: Float) -> list[Sound]:
     """Judge the sound of a video for each of its faces, given by the stretches in which it is seen.
 
-    A lag belongs to the file, not to a face, so the face with the most evidence determines it for all. A face with
-    another lag, or with too little evidence for its length, belongs to a listener or is dubbed already. If a face is
-    too short to judge, the sound counts as its own, as is mostly true.
+    A face whose own lag is sure keeps it. The others get that of the file, which the face with the most evidence tells:
+    one with another lag, or with too little evidence for its length, belongs to a listener or is dubbed already. If a
+    face is too short to judge, the sound counts as its own, as is mostly true.
 
     Args:
         faces: the stretches of each face; one without any counts as silent.
