@@ -19,7 +19,7 @@ import pytest
 import torch
 
 from sidgan import dubbing, geometry, media
-from sidgan.blend import ToneMatch, mouth_alpha
+from sidgan.blend import Steady, ToneMatch, mouth_alpha
 from sidgan.blend.tone import GAIN
 from sidgan.dubbing import Dubber, drawing, dub, redrawing, strip
 from sidgan.dubbing.analysis import first_pass, looking
@@ -573,6 +573,28 @@ def test_each_face_is_hidden_and_aligned_by_its_own_landmarks(tracks: list[FaceT
     for row, mask, place in zip(rows, masks, places, strict=True):
         assert np.array_equal(mask, geometry.mask_image(person.boxes[row], 64))
         assert np.allclose(place, geometry.placement(person.points[[row]], shown)[0], atol=1e-6)
+
+
+def test_a_face_gets_the_grain_of_its_frame_at_its_own_size_on_skin_alone(folder: Path, tracks: list[FaceTrack]) -> None:
+    frame = next(media.read_frames(media.probe(folder / "film.mp4")))
+    crop = geometry.crop_face(frame, tracks[0].matrices[0], 64).image
+    smooth, grainy = media.editable(frame), media.editable(frame)
+    smooth.planes[0][...] = 128
+    grainy.planes[0][...] = np.random.default_rng(0).integers(108, 149, frame.planes[0].shape)
+    made = []
+    for one in (smooth, grainy):
+        person = TrackedFace(tracks[0])
+        job = redrawing.Job(person, 0, crop, np.zeros((1, 80, 28), np.float32), 1.0)
+        made.append(redrawing.finished(one, job, cv2.GaussianBlur(crop, (0, 0), 1.0), Steady(0)))
+    side = round(float(person.sides[0]))
+    assert made[0].image.shape == made[1].image.shape == (side, side, 3)
+    assert side > 100
+    grain = np.abs(made[1].image - made[0].image).mean(2)
+    lips = np.zeros((side, side), np.uint8)
+    cv2.fillPoly(lips, [(person.points[0][geometry.OUTER_LIPS] * side).astype(np.int32)], 1)
+    assert lips.sum() > 100
+    assert grain[lips > 0].max() == 0
+    assert np.median(grain[(made[1].alpha > 0.9) & (cv2.dilate(lips, np.ones((25, 25))) == 0)]) > 1
 
 
 def test_a_strip_shows_before_above_after(dubbed: Any, folder: Path, tmp_path: Path) -> None:
