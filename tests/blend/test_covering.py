@@ -15,7 +15,7 @@ import torch
 from lightning.fabric import Fabric
 from typer.testing import CliRunner
 
-from sidgan import checkpoint, geometry, media
+from sidgan import checkpoint, geometry, media, poses
 from sidgan.blend.steady import Steady
 from sidgan.cli import app
 from sidgan.config import OcclusionConfig
@@ -181,6 +181,7 @@ def test_a_face_is_compared_with_others_in_the_same_pose(
     pictures[::2] = 200
     pictures[21], pictures[22], pictures[23] = 110, 230, 60  # something is before the face, but what is dark
     points[50, :, 0] += 0.3  # a pose of its own
+    points[21, 48:, 1] += 0.5  # a mouth that opens wide is no other pose
 
     def brighter(faces: np.ndarray, usual: np.ndarray) -> np.ndarray:
         more = np.maximum(faces.astype(int) - usual, 0).max((1, 2, 3))
@@ -195,6 +196,24 @@ def test_a_face_is_compared_with_others_in_the_same_pose(
     assert found([4, 5, 21, 22, 23, 50]) == [0, 0, 30, 30, 0, 0]
     assert found([7], last=15) == [80], "too few to compare with: what the network says of the face alone"
     assert found([23], last=30) == [0]
+
+
+def test_a_long_track_is_compared_with_good_frames_from_all_of_it() -> None:
+    good = np.ones(3000, bool)
+    good[1000:1200] = False
+    rows = poses.compared(good)
+    assert len(rows) == poses.COMPARED
+    assert (rows[0], rows[-1]) == (0, 2999)
+    assert good[rows].all()
+    assert np.diff(rows).max() < 220
+
+
+def test_a_hand_that_stays_before_a_face_while_it_is_not_found_is_not_usual(faces: list[Face]) -> None:
+    cells, good = np.zeros((60, 24, 24), np.uint8), np.ones(60, bool)
+    cells[15:, 12:, :8] = 240
+    good[15:] = False
+    found = covering.covers(cells, np.stack([faces[0].points] * 60), good)
+    assert (found[:, 15, 4] > 0).nonzero()[0].tolist() == list(range(14, 60))
 
 
 def test_what_is_always_there_is_not_a_covering(faces: list[Face]) -> None:
@@ -234,6 +253,7 @@ def test_how_much_of_lips_and_face_is_hidden(faces: list[Face]) -> None:
     clear = covering.clear(np.pad(np.full((12, 24), 255, np.uint8), ((0, 12), (0, 0))), 96)
     assert clear[:40].max() == 0
     assert clear[56:].min() == 1
+    assert covering.clear(np.full((24, 24), 128, np.uint8), 48) == pytest.approx(0.5), "what is half sure fades"
 
 
 # -------------------------------------------------------------------------------------------------------- dubbing

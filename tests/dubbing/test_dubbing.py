@@ -17,8 +17,9 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from made_files import copy_clip
 
-from sidgan import dubbing, geometry, media
+from sidgan import dubbing, geometry, media, provenance
 from sidgan.blend import Steady, ToneMatch, mouth_alpha
 from sidgan.blend.tone import GAIN
 from sidgan.dubbing import Dubber, drawing, dub, redrawing, strip
@@ -614,8 +615,19 @@ def test_a_strip_is_spread_over_the_film_with_the_source_in_its_upper_row(tmp_pa
         media.write_clip(tmp_path / f"{name}.mp4", pictures, Fraction(25), crf=4)
     strip(tmp_path / "before.mp4", tmp_path / "after.mp4", tmp_path / "strip.png", count=2, size=32)
     picture = cv2.imread(str(tmp_path / "strip.png"))
-    levels = [picture[row, column, 1] for row in (16, 48) for column in (16, 48)]  # frames 3 and 8 of 10
-    assert levels == pytest.approx([60 + 24, 60 + 64, 150 + 24, 150 + 64], abs=3)
+    levels = [int(picture[row, column, 1]) for row in (16, 48) for column in (16, 48)]  # frames 2 and 7 of 10
+    assert levels == pytest.approx([60 + 16, 60 + 56, 150 + 16, 150 + 56], abs=3)
+
+
+def test_a_strip_is_spread_over_what_was_redrawn(tmp_path: Path) -> None:
+    media.write_clip(tmp_path / "before.mp4", [np.full((64, 96, 3), 60 + 8 * i, np.uint8) for i in range(10)],
+                     Fraction(25), crf=4)  # fmt: skip
+    edited = provenance.Stretches.of([(0.08, 0.16), (0.32, 0.36), (9, 10)])  # frames 2, 3 and 8
+    mark = provenance.Mark(model="m", weights="0" * 64, source="0" * 64, voice="0" * 64, edited=edited)
+    copy_clip(tmp_path / "before.mp4", tmp_path / "after.mp4", crf=4, tags=mark.tags())
+    strip(tmp_path / "before.mp4", tmp_path / "after.mp4", tmp_path / "strip.png", count=3, size=32)
+    picture = cv2.imread(str(tmp_path / "strip.png"))
+    assert [int(picture[16, column, 1]) for column in (16, 48, 80)] == pytest.approx([60 + 16, 60 + 24, 60 + 64], abs=3)
 
 
 def test_a_strip_shows_whose_mouth_was_redrawn_beside_somebody_larger(folder: Path, tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from sidgan import geometry, media
-from sidgan.errors import InputError
+from sidgan import geometry, media, provenance
+from sidgan.errors import InputError, MarkError
 from sidgan.faces import search
 from sidgan.types import Byte, Frame
 
@@ -25,7 +25,8 @@ def strip(
         after: its dub, with the same frames.
         out: a ``.png`` file.
         times: seconds of the moments.
-        count: without ``times``, the number of moments, spread evenly over the video.
+        count: without ``times``, the number of moments, spread evenly over what was redrawn, by the mark of the dub;
+            without a mark, over the video.
         size: side of each face in px.
 
     Raises:
@@ -33,16 +34,31 @@ def strip(
         OutputError: ``out`` cannot be written.
     """
     source, dubbed = (media.probe(video, tolerant=True) for video in (before, after))  # damaged parts are skipped
-    moments = sorted(times) if times is not None else [source.duration * (i + 0.5) / count for i in range(count)]
+    moments = sorted(times) if times is not None else _redrawn(after, source.duration, count)
     columns: list[Byte] = []
     for pair in zip(media.read_frames(source), media.read_frames(dubbed), strict=False):
         if len(columns) == len(moments):
             break
-        if pair[0].time >= moments[len(columns)]:
+        if pair[0].time + pair[0].duration > moments[len(columns)]:
             columns.append(_column(*pair, size))
     if not columns:
         raise InputError(f"{before} ends before {moments[0]} s; give earlier times")
     media.write_png(out, np.concatenate(columns, axis=1))
+
+
+def _redrawn(video: Path, end: float, count: int) -> list[float]:
+    """``count`` moments in seconds before ``end``, spread evenly over the redrawn parts of a dub, or else over all."""
+    try:
+        mark = provenance.read(video)
+    except MarkError:
+        mark = None
+    marked = mark.edited.spans if mark is not None else ()
+    spans = [(start, min(stop, end)) for start, stop in marked if start < min(stop, end)] or [(0.0, end)]
+    lengths = [stop - start for start, stop in spans]
+    before = np.concatenate([[0.0], np.cumsum(lengths)])  # redrawn seconds before each part
+    wanted = before[-1] * (np.arange(count) + 0.5) / count
+    part = np.searchsorted(before, wanted, side="right") - 1
+    return [float(spans[i][0] + t - before[i]) for i, t in zip(part, wanted, strict=True)]
 
 
 def _column(before: Frame, after: Frame, size: int) -> Byte:
