@@ -261,16 +261,29 @@ def test_every_frame_of_the_material_has_its_own_picture_landmarks_and_sound(fol
         assert match.correlation > 0.8
 
 
-def test_shots_of_one_person_are_one_face(folder, tmp_path):
-    """Two shots of one person at other places and sizes, a dark frame between them."""
+def test_shots_of_less_than_a_second_are_not_learnt_from(folder, tmp_path):
     images, sound = pictures(3)
-    wide = [np.pad(i, ((40, 0), (60, 20), (0, 0)), mode="edge") for i in images[30:]]
-    first = [np.pad(i, ((20, 20), (20, 60), (0, 0)), mode="edge") for i in images[:30]]
+    dark = [np.zeros_like(images[0])] * 2
+    media.write_clip(tmp_path / "cut.mp4", images[:15] + dark + images[15:], Fraction(25), sound, 16000)
+    (found,) = read_material(tmp_path / "cut.mp4", 64, "all")
+    (clip,) = found.clips
+    assert 40 <= len(clip) <= 45
+    assert found.frames > 50, "a dub redraws both"
+
+
+def test_shots_of_one_person_are_one_face(folder, tmp_path, monkeypatch):
+    """Two shots of one person at other places, a dark frame between them; the later one is longer."""
+    images, sound = pictures(3)
+    wide = [np.pad(i, ((40, 0), (60, 20), (0, 0)), mode="edge") for i in images[26:]]
+    first = [np.pad(i, ((20, 20), (20, 60), (0, 0)), mode="edge") for i in images[:26]]
+    judged = []
+    monkeypatch.setattr(material, "judge_sounds", lambda faces, samples: judged.extend(faces) or [Sound("own")])
     cut = [np.zeros_like(first[0])] * 2
     media.write_clip(tmp_path / "cut.mp4", first + cut + wide, Fraction(25), sound, 16000)
     (found,) = read_material(tmp_path / "cut.mp4", 64, "all")
     assert sorted(found.tracks) == [0, 1]
-    assert len(found.clips) == 2
+    assert [len(clip) for clip in found.clips] == [26, 34]
+    assert [start for _, start in judged[0]] == [0, Fraction(28, 25)], "in order of time, as the end is held out"
     assert found.frames == len(found)
 
 

@@ -181,6 +181,7 @@ def test_a_face_is_compared_with_others_in_the_same_pose(
     pictures[::2] = 200
     pictures[21], pictures[22], pictures[23] = 110, 230, 60  # something is before the face, but what is dark
     points[50, :, 0] += 0.3  # a pose of its own
+    pictures[50] = 250
     points[21, 48:, 1] += 0.5  # a mouth that opens wide is no other pose
 
     def brighter(faces: np.ndarray, usual: np.ndarray) -> np.ndarray:
@@ -194,8 +195,20 @@ def test_a_face_is_compared_with_others_in_the_same_pose(
 
     monkeypatch.setattr(covering, "cell_scores", brighter)
     assert found([4, 5, 21, 22, 23, 50]) == [0, 0, 30, 30, 0, 0]
-    assert found([7], last=15) == [80], "too few to compare with: what the network says of the face alone"
+    for last in (15, 24):
+        assert found([7], last=last) == [80], "too few to compare with: what the network says of the face alone"
     assert found([23], last=30) == [0]
+
+
+def test_a_comparison_alone_finds_nothing(clips: list[PackedClip], monkeypatch: pytest.MonkeyPatch) -> None:
+    def surer(faces: np.ndarray, usual: np.ndarray) -> np.ndarray:
+        return np.full((len(faces), 24, 24), 200 if usual.any() else 70, np.uint8)
+
+    monkeypatch.setattr(covering, "cell_scores", surer)
+    points = np.repeat(clips[0].landmarks[:1], 60, 0)
+    faces = np.full((2, 48, 48, 3), 90, np.uint8)
+    found = covering.scores(faces, np.array([5, 6]), lambda row: faces[0], np.arange(60), points)
+    assert found.min() == found.max() == 70
 
 
 def test_a_long_track_is_compared_with_good_frames_from_all_of_it() -> None:
