@@ -565,7 +565,7 @@ def test_tone_is_matched_within_limits_and_without_flicker(tracks: list[FaceTrac
 
 def test_each_face_is_hidden_and_aligned_by_its_own_landmarks(tracks: list[FaceTrack]) -> None:
     person, rows, given = TrackedFace(tracks[0]), [1, FACES // 2, FACES - 1], list[tuple[np.ndarray, np.ndarray]]()
-    engine: Any = SimpleNamespace(size=64, run=lambda crops, masks, mels, reference, places: given.append((masks, places)))
+    engine: Any = SimpleNamespace(size=64, run=lambda _, masks, mels, features, places: given.append((masks, places)))
     sound = np.zeros((1, 80, 28), np.float32)
     jobs = [redrawing.Job(person, row, np.zeros((64, 64, 3), np.uint8), sound, 1.0) for row in rows]
     shown = person.points[[0, 2]]
@@ -576,17 +576,19 @@ def test_each_face_is_hidden_and_aligned_by_its_own_landmarks(tracks: list[FaceT
         assert np.allclose(place, geometry.placement(person.points[[row]], shown)[0], atol=1e-6)
 
 
-def test_a_face_gets_the_grain_of_its_frame_at_its_own_size_on_skin_alone(folder: Path, tracks: list[FaceTrack]) -> None:
+def test_a_face_gets_the_grain_of_its_frame_on_skin_and_clear_lips_at_its_own_size(
+    folder: Path, tracks: list[FaceTrack]
+) -> None:
     frame = next(media.read_frames(media.probe(folder / "film.mp4")))
     crop = geometry.crop_face(frame, tracks[0].matrices[0], 64).image
     smooth, grainy = media.editable(frame), media.editable(frame)
     smooth.planes[0][...] = 128
     grainy.planes[0][...] = np.random.default_rng(0).integers(108, 149, frame.planes[0].shape)
-    made = []
-    for one in (smooth, grainy):
+    made, soft = [], cv2.GaussianBlur(crop, (0, 0), 1.0)
+    for one, filmed in ((smooth, crop), (grainy, crop), (smooth, soft)):
         person = TrackedFace(tracks[0])
-        job = redrawing.Job(person, 0, crop, np.zeros((1, 80, 28), np.float32), 1.0)
-        made.append(redrawing.finished(one, job, cv2.GaussianBlur(crop, (0, 0), 1.0), Steady(0)))
+        job = redrawing.Job(person, 0, filmed, np.zeros((1, 80, 28), np.float32), 1.0)
+        made.append(redrawing.finished(one, job, soft, Steady(0)))
     side = round(float(person.sides[0]))
     assert made[0].image.shape == made[1].image.shape == (side, side, 3)
     assert side > 100
@@ -596,6 +598,8 @@ def test_a_face_gets_the_grain_of_its_frame_at_its_own_size_on_skin_alone(folder
     assert lips.sum() > 100
     assert grain[lips > 0].max() == 0
     assert np.median(grain[(made[1].alpha > 0.9) & (cv2.dilate(lips, np.ones((25, 25))) == 0)]) > 1
+    fine = [(one.image - cv2.GaussianBlur(one.image, (0, 0), 3))[lips > 0].std() for one in made]
+    assert fine[0] > 1.25 * fine[2], "lips are as clear as they were filmed"
 
 
 def test_a_strip_shows_before_above_after(dubbed: Any, folder: Path, tmp_path: Path) -> None:
