@@ -3,6 +3,7 @@
 import json
 from fractions import Fraction
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -222,6 +223,24 @@ def test_long_material_is_shortened_to_fit(folder, monkeypatch):
     assert len(found) == 30
 
 
+def test_only_the_beginning_is_read_where_that_is_asked_for(folder):
+    (found,) = read_material(folder / "talk.mp4", 64, seconds=1.2)
+    assert len(found) == pytest.approx(30, abs=1)
+
+
+def test_damage_is_passed_over_where_that_is_asked_for(folder, tmp_path):
+    with av.open(str(folder / "talk.mp4")) as file:
+        places = [(packet.pos, packet.size) for packet in file.demux(video=0) if packet.pos is not None]
+    data = bytearray((folder / "talk.mp4").read_bytes())
+    for pos, size in places[40:44]:
+        data[pos : pos + size] = bytes(size)
+    (tmp_path / "damaged.mp4").write_bytes(data)
+    with pytest.raises(InputError, match="damaged"):
+        read_material(tmp_path / "damaged.mp4", 64)
+    (found,) = read_material(tmp_path / "damaged.mp4", 64, tolerant=True)
+    assert len(found) > 25
+
+
 def test_what_no_dub_redraws_is_not_learnt(folder, tmp_path):
     images, sound = pictures(3)
     covered = [image.copy() for image in images]
@@ -292,8 +311,15 @@ def test_people_who_meet_are_two_however_alike(folder, monkeypatch):
     shares = []
     found = read_material(folder / "two.mp4", 64, "all", lambda part, _: shares.append(part))
     assert [m.number for m in found] == [1, 2]
+    assert [m.tracks for m in found] == [(0,), (1,)]
+    assert max(m.frames for m in found) <= SECONDS * 25
     assert shares == sorted(shares), "the progress never goes back"
     assert shares[-1] == 1
+
+
+def test_of_two_who_are_seen_at_once_the_most_prominent_is_learnt_unless_all_are_asked_for(folder):
+    assert [m.number for m in read_material(folder / "pair.mp4", 64)] == [1]
+    assert [m.number for m in read_material(folder / "pair.mp4", 64, "all")] == [1, 2]
 
 
 def test_the_public_name_still_works():

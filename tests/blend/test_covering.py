@@ -254,12 +254,18 @@ def test_what_does_not_reach_in_from_outside_is_not_a_covering(faces: list[Face]
 
 
 def test_how_much_of_lips_and_face_is_hidden(faces: list[Face]) -> None:
-    points = np.stack([faces[0].points] * 3)
-    covers = np.zeros((3, 24, 24), np.uint8)
+    points = np.stack([faces[0].points] * 5)
+    covers = np.zeros((5, 24, 24), np.uint8)
     covers[1, :12] = 255  # forehead and eyes
     covers[2, :, :] = 255
+    covers[3, int(24 * points[3, geometry.OUTER_LIPS, 1].max()) + 2 :] = 255  # the chin
+    covers[4] = 255
+    covers[4, :, 12:] = 100  # hardly anything, beside what is covered
     lips, face = covering.hidden_shares(covers, points)
-    assert lips.tolist() == [0, 0, 1]
+    assert lips[:4].tolist() == [0, 0, 1, 0]
+    assert face[3] > 0.1
+    assert 0.1 < lips[4] < 0.9
+    assert 0.1 < face[4] < 0.9
     assert face[0] == 0
     assert face[1] < 0.1
     assert face[2] == 1
