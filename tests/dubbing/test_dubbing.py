@@ -20,7 +20,7 @@ import torch
 from made_files import copy_clip
 
 from sidgan import dubbing, geometry, media, provenance
-from sidgan.blend import Steady, ToneMatch, mouth_alpha
+from sidgan.blend import Steady, ToneMatch, mouth_alpha, polygon
 from sidgan.blend.tone import GAIN
 from sidgan.dubbing import Dubber, drawing, dub, redrawing, strip
 from sidgan.dubbing.analysis import first_pass, looking
@@ -600,6 +600,31 @@ def test_a_face_gets_the_grain_of_its_frame_on_skin_and_clear_lips_at_its_own_si
     assert np.median(grain[(made[1].alpha > 0.9) & (cv2.dilate(lips, np.ones((25, 25))) == 0)]) > 1
     fine = [(one.image - cv2.GaussianBlur(one.image, (0, 0), 3))[lips > 0].std() for one in made]
     assert fine[0] > 1.25 * fine[2], "lips are as clear as they were filmed"
+
+
+@pytest.mark.parametrize("down", [0.06, -0.04])
+def test_the_mask_covers_the_filmed_mouth_and_the_drawn_one_and_ends_at_the_border(
+    folder: Path, tracks: list[FaceTrack], monkeypatch: pytest.MonkeyPatch, down: float
+) -> None:
+    frame = next(media.read_frames(media.probe(folder / "film.mp4")))
+    person = TrackedFace(tracks[0])
+    old, moved = person.points[0], person.points[0].copy()
+    moved[48:68, 1] += down
+    moved[5:12, 1] += 3 * down  # the chin
+    monkeypatch.setattr(redrawing, "found_again", lambda image, points: moved)
+    crop = geometry.crop_face(frame, tracks[0].matrices[0], 64).image
+    job = redrawing.Job(person, 0, crop, np.zeros((1, 80, 28), np.float32), 1.0)
+    alphas = []
+    for reach in (0.0, 0.1):
+        monkeypatch.setattr(person, "border", lambda *_, reach=reach: reach)
+        alphas.append(redrawing.finished(frame, job, crop, Steady(0)).alpha)
+    near, far = alphas
+    for points in (old, moved):
+        assert near[polygon(len(near), points[geometry.OUTER_LIPS])].min() > 0.8
+        chin = (points[8] * len(far)).astype(int)
+        assert chin[1] >= len(far) or far[chin[1], chin[0]] > 0.4
+    assert (far >= near - 1e-3).all()
+    assert far.sum() > 1.1 * near.sum()
 
 
 def test_a_strip_shows_before_above_after(dubbed: Any, folder: Path, tmp_path: Path) -> None:

@@ -272,7 +272,7 @@ def test_plain_text_is_written_anew_where_it_has_to_be(
     say, words = (text, str.encode) if kind == "mov_text" else (str.encode, text)
     said = [(0.4, 1.0, say("Hello")), (1.0, 1.1, b"\xff\xfe\xff"), (1.2, 1.6, say("Grüße"))]
     video, out = subtitled(film, tmp_path / f"in{suffix}", Track(kind, said)), tmp_path / f"out{target}"
-    lost = f"colours and positions of 1 track of subtitles ({kind}), written as {becomes}"
+    lost = f"any colours and positions of 1 track of subtitles ({kind}), written as {becomes}"
     assert dubbed(video, out) == [
         f"{lost}; choose an {suffix} output to keep them",
         "subtitles that are damaged, near 1.00 s",

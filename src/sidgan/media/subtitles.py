@@ -98,7 +98,7 @@ class Subtitles:
             yield f"{_tracks(self._unfit)}, {advice}"
         if self._rewritten:
             yield (
-                f"colours and positions of {_tracks(self._rewritten)}, written as {WRITTEN[self._suffix]}; "
+                f"any colours and positions of {_tracks(self._rewritten)}, written as {WRITTEN[self._suffix]}; "
                 f"choose an {_holder(self._rewritten)} output to keep them"
             )
         if self._damaged is not None:
