@@ -54,15 +54,17 @@ def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         ("video,voice,out,encodr\na,b,c,x265\n", "did you mean 'encoder'"),
         ("video,voice\na,b\n", "no column out"),
         ("video,voice,out\na,,c\n", "line 2 lacks voice"),
+        ("video,voice,out\na,b,c.mp4\na,b,d.avi\n", "line 3: d.avi: .avi is not a known container"),
         ("video,voice,out,crf\na,b,c,good\n", "crf cannot be 'good'"),
         ("video,voice,out,faces\na,b,c,smallest\n", "must be one of largest, all"),
         ("video,voice,out,lossless\na,b,c,perhaps\n", "lossless cannot be 'perhaps'"),
         ("video,voice,out,lossless\na,b,c,perhaps\n", "'perhaps'; give yes or no"),
         ("video,voice,out,adapt\na,b,c,\"0,5\"\n", "'0,5'; give a number, with a decimal point"),
         ("video,voice,out\na, b,b,c\n", "line 2 has more values than there are columns"),
-        ("video,voice,out\na,b,c\nd,e,./c\n", "more than one job for c"),
-        ("video,voice,out\na,b,c\nd,e,a\n", "a job that reads a, which another job writes"),
-        ("video,voice,out,speakers,faces\na,,c,1=b;2=./d,largest\na,b,d,,\n", "reads d, which another job writes"),
+        ("video,voice,out\na,b,c.mp4\nd,e,./c.mp4\n", "more than one job for c.mp4"),
+        ("video,voice,out\na.mkv,b,c.mp4\nd,e,a.mkv\n", "a job that reads a.mkv, which another job writes"),
+        ("video,voice,out,speakers,faces\na,,c.mp4,1=b;2=./d.mp4,largest\na,b,d.mp4,,\n",
+         "reads d.mp4, which another job writes"),
         ("video;voice;out\na;b;c\n", "separated by semicolons; save it with commas"),
         ("video\tvoice\tout\na\tb\tc\n", "separated by tabs; save it with commas"),
         ("video,voice,out,voice\na,b,c,d\n", "two columns 'voice'"),
@@ -185,7 +187,7 @@ def test_a_list_that_is_stopped_says_what_the_same_command_does(
         raise KeyboardInterrupt
 
     monkeypatch.setattr("sidgan.jobs.run_all", stopped)
-    code, said = command("dub", "--jobs", listed(tmp_path, "video,voice,out\na,b,c\nd,e,f\n"))
+    code, said = command("dub", "--jobs", listed(tmp_path, "video,voice,out\na,b,c.mp4\nd,e,f.mp4\n"))
     assert (code, f"stopped after {done} of 2 dubs; run the same command again to resume" in said) == (130, True)
     assert ("first remove the finished lines" in said) == bool(done)
 
@@ -218,10 +220,10 @@ def test_either_a_list_or_one_dub(tmp_path: Path) -> None:
 
 
 def test_lists_of_spreadsheets_are_understood_or_told(tmp_path: Path) -> None:
-    (job,) = read(listed(tmp_path, "video,voice,out\na,b,c,,\n"), LIKE)  # empty cells to the right
-    assert job.out == Path("c")
-    (job,) = read(listed(tmp_path, "video,voice,out,,\na,b,c,,\n,,,,\n , ,,,\n"), LIKE)  # and below
-    assert job.out == Path("c")
+    (job,) = read(listed(tmp_path, "video,voice,out\na,b,c.mp4,,\n"), LIKE)  # empty cells to the right
+    assert job.out == Path("c.mp4")
+    (job,) = read(listed(tmp_path, "video,voice,out,,\na,b,c.mp4,,\n,,,,\n , ,,,\n"), LIKE)  # and below
+    assert job.out == Path("c.mp4")
     wrong = ("video,voice,out,,\na,b,c,d,\n", "line 2 has more values"), ("video,,out\na,b,c\n", "column ''")
     for text, says in wrong:
         with pytest.raises(ConfigError, match=says):

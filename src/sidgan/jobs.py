@@ -10,12 +10,12 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sidgan import dubbing
+from sidgan import dubbing, media
 from sidgan.dubbing import DubReport
 from sidgan.dubbing.analysis import Find, once
 from sidgan.dubbing.journal import Journal
 from sidgan.dubbing.settings import Settings, background_of, face_of
-from sidgan.errors import ConfigError, InputError, SidganError, counted
+from sidgan.errors import ConfigError, InputError, OutputError, SidganError, counted
 from sidgan.executors import Executor
 from sidgan.files import check_target, require_apart, require_ending
 from sidgan.nn import Generator
@@ -282,9 +282,11 @@ def _job(where: str, given: Mapping[str, str], like: Job) -> Job:
     values |= {name: on_disk(file) for name in READ if isinstance(file := values[name], Path)}
     values["speakers"] = {number: on_disk(file) for number, file in values["speakers"].items()}
     try:
-        return from_dict(Job, values)
-    except ConfigError as error:
+        job = from_dict(Job, values)
+        media.require_container(job.out)
+    except (ConfigError, OutputError) as error:
         raise ConfigError(f"{where}: {error}") from None
+    return job
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from sidgan.media.source import metadata
 from sidgan.media.stated import Stated, stated
 from sidgan.media.stills import read_picture
 from sidgan.media.track import SoundSpan, channels, channels_kept, require_sound, sound_span, unheard
-from sidgan.media.writer import Writer, write_clip, write_png
+from sidgan.media.writer import Writer, require_container, write_clip, write_png
 
 __all__ = [
     "Encoding",
@@ -46,6 +46,7 @@ __all__ = [
     "read_picture",
     "read_rgb",
     "read_span",
+    "require_container",
     "require_separator",
     "require_sound",
     "separator",

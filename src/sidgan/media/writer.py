@@ -330,13 +330,18 @@ class _Output:
         return round((self._end - self._start) / last.time_base) - ((last.dts or 0) - self._first_decoded)
 
 
+def require_container(path: Path) -> None:
+    """Raise an `OutputError` unless the ending of ``path`` is that of a container that can be written."""
+    if ending(path) not in MUXERS:
+        what = f"{path.suffix} is not a known container" if path.suffix else "the name has no ending"
+        raise OutputError(f"{path}: {what}; use {', '.join(MUXERS)}")
+
+
 @contextmanager
 def _target(path: Path) -> Iterator[Path]:
     """The temporary file to write to; becomes ``path`` when the block ends without an error."""
     require_file(path)
-    if ending(path) not in MUXERS:
-        what = f"{path.suffix} is not a known container" if path.suffix else "the name has no ending"
-        raise OutputError(f"{path}: {what}; use {', '.join(MUXERS)}")
+    require_container(path)
     with finished(path) as part:
         yield part
 
