@@ -204,7 +204,7 @@ def _tried(task: Task, seen: Analysis, dubber: dubbing.Dubber) -> Iterator[None]
     name = f"tried-{dubber.model}-{dubber.engine.kind}-{dubber.settings.emphasis:g}.json"
     cache = task.queue.store.file_folder(task.spec["video"]) / name
     with suppress(OSError, ValueError, TypeError):
-        for person, (chosen, opening) in zip(seen.people, json.loads(cache.read_text()), strict=True):
+        for person, (chosen, opening) in zip(seen.people, json.loads(cache.read_text(encoding="utf-8")), strict=True):
             person.chosen, person.opening = tuple(chosen), float(opening)
     yield
     write_text(cache, json.dumps([(person.chosen, person.opening) for person in seen.people]))
