@@ -55,7 +55,7 @@ def test_people_have_numbers_not_names_of_numbers() -> None:
 
 
 def test_files_that_two_jobs_would_make_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "jobs.csv").write_text("video,voice,out\na,b,c\na,b,d\n")
+    (tmp_path / "jobs.csv").write_text("video,voice,out\na,b,c.mp4\na,b,d.mp4\n")
     like = jobs.Job(Path(), Path(), Path(), strip=tmp_path / "one.png")
     with pytest.raises(InputError, match=r"more than one job for .*one\.png"):
         jobs.read(tmp_path / "jobs.csv", like)
@@ -112,7 +112,7 @@ def test_a_list_of_jobs_has_a_column_for_every_setting(tmp_path: Path) -> None:
     texts = {"faces": "all", "face": "2", "silence": "keep", "length": "hold", "device": "cpu", "engine": "onnx",
              "encoder": "x265", "crf": "3", "lossless": "yes", "steady": "0.25", "emphasis": "2",
              "on_damage": "pass", "background": "original"}  # fmt: skip
-    rows = [f"a,b,{left}," + ",".join("" if name == left else text for name, text in texts.items())
+    rows = [f"a,b,{left}.mp4," + ",".join("" if name == left else text for name, text in texts.items())
             for left in ("face", "faces")]  # fmt: skip
     (tmp_path / "jobs.csv").write_text("\n".join([f"video,voice,out,{','.join(texts)}", *rows]))
     everybody, job = jobs.read(tmp_path / "jobs.csv", jobs.Job(Path(), Path(), Path()))
@@ -121,7 +121,7 @@ def test_a_list_of_jobs_has_a_column_for_every_setting(tmp_path: Path) -> None:
     assert (everybody.faces, everybody.face) == ("all", None)
     assert all(getattr(job, name) != default for name, default in DEFAULTS.items() if name != "faces")
     (tmp_path / "jobs.csv").write_text("video,voice,out,face,speakers,background\n"
-                                       "a,b,c,anna.png,,m.wav\na,b,d,,2=b.wav;3=c.wav,\n")
+                                       "a,b,c.mp4,anna.png,,m.wav\na,b,d.mp4,,2=b.wav;3=c.wav,\n")
     photo, two = jobs.read(tmp_path / "jobs.csv", jobs.Job(Path(), Path(), Path()))
     assert (photo.face, two.speakers) == (Path("anna.png"), {2: Path("b.wav"), 3: Path("c.wav")})
     assert (photo.background, two.background) == (Path("m.wav"), None)
