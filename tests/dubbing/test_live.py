@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
@@ -28,7 +28,7 @@ from sidgan.geometry import mouth_opening
 from sidgan.nn import Generator
 from sidgan.people import TrackedFace
 from sidgan.synth import LINES, Person, Scene
-from sidgan.types import Byte, Float
+from sidgan.types import Byte, Float, Frame
 
 RATE = 25
 SIZE = (240, 240)
@@ -232,12 +232,17 @@ class Sketchbook:
         return images
 
 
-def test_pictures_to_draw_after_are_chosen_again_as_better_ones_come(pictures: list[Byte]) -> None:
-    frames = {i: framed(picture, i, Fraction(RATE), None) for i, picture in enumerate(pictures[:44])}
+def followed(pictures: Sequence[Byte]) -> tuple[dict[int, Frame], TrackedFace]:
+    """The pictures as frames by index, and the only face in them."""
+    frames = {i: framed(picture, i, Fraction(RATE), None) for i, picture in enumerate(pictures)}
     tracker = Tracker()
     for frame in frames.values():
         tracker.add(frame)
-    face = TrackedFace(*tracker.finish())
+    return frames, TrackedFace(*tracker.finish())
+
+
+def test_pictures_to_draw_after_are_chosen_again_as_better_ones_come(pictures: list[Byte]) -> None:
+    frames, face = followed(pictures[:44])
     opening = mouth_opening(face.points)
     quiet = {i: frames[i] for i in np.argsort(opening[: CHOSEN_AT[1]])[:12]} | {0: frames[0]}  # lips that hardly part
     album = Album(Sketchbook(), 0)
@@ -251,12 +256,19 @@ def test_pictures_to_draw_after_are_chosen_again_as_better_ones_come(pictures: l
     assert mouth_opening(album.points).max() <= np.median(opening)
 
 
+def test_who_has_not_spoken_yet_is_drawn_after_a_mouth_that_was_opened(pictures: list[Byte]) -> None:
+    frames, face = followed([pictures[0]] * 12 + pictures[:44])
+    album = Album(Sketchbook(), 0)
+    album.update(face, np.ones(56), {i: frames[i] for i in range(12)})
+    closed, wide = album.reference
+    assert np.abs(wide.astype(int) - closed)[len(closed) // 2 :].mean() > 2, "though all frames were the same"
+    album.update(face, np.ones(56), {i: frames[i] for i in range(CHOSEN_AT[1], 56)})
+    opening = float(mouth_opening(face.points).max())
+    assert mouth_opening(album.points)[1] > 0.8 * opening, "then it is seen"
+
+
 def test_pictures_that_cut_off_a_chin_are_not_drawn_after_once_there_are_others(pictures: list[Byte]) -> None:
-    frames = {i: framed(picture, i, Fraction(RATE), None) for i, picture in enumerate(pictures[:44])}
-    tracker = Tracker()
-    for frame in frames.values():
-        tracker.add(frame)
-    face = TrackedFace(*tracker.finish())
+    frames, face = followed(pictures[:44])
     opening = mouth_opening(face.points)
     usual = np.quantile(opening, 0.75)
     for share, left_out in ((0.75, True), (0.1, False)):

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from sidgan import dub, geometry, media, provenance
 from sidgan.cli import app
+from sidgan.dubbing import strip
 from sidgan.dubbing.analysis import analyse
 from sidgan.errors import InputError
 from sidgan.jobs import Job
@@ -76,6 +77,18 @@ def test_the_photo_speaks_as_long_as_the_voice_and_only_its_mouth_moves(
     opening = geometry.mouth_opening(seen.points)
     assert opening.min() < 0.04, "the smile shuts"
     assert opening.max() > 0.08, "and opens"
+
+
+def test_the_strip_of_a_photo_shows_all_of_the_dub(photo: Byte, voice: Path, tmp_path: Path) -> None:
+    media.write_png(tmp_path / "smile.png", photo)
+    dub(tmp_path / "smile.png", voice, tmp_path / "out.mp4")
+    strip(tmp_path / "smile.png", tmp_path / "out.mp4", tmp_path / "strip.png", count=4, size=96)
+    picture = media.read_picture(tmp_path / "strip.png").astype(int)
+    assert picture.shape == (192, 384, 3)
+    above, below = (np.split(row, 4, axis=1) for row in np.split(picture, 2))
+    assert all((one == above[0]).all() for one in above)
+    apart = [np.abs(one - other)[48:].mean() for k, one in enumerate(below) for other in below[:k]]
+    assert max(apart) > 3, "the mouth moves"
 
 
 def test_people_of_a_photo_are_listed(photo: Byte, tmp_path: Path) -> None:

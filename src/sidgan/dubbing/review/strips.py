@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
@@ -34,13 +35,17 @@ def strip(
         OutputError: ``out`` cannot be written.
     """
     source, dubbed = (media.probe(video, tolerant=True) for video in (before, after))  # damaged parts are skipped
-    moments = sorted(times) if times is not None else _redrawn(after, source.duration, count)
+    filmed: Iterator[Frame] = media.read_frames(source)
+    end = source.duration
+    if source.still:  # it is shown longer than it is read
+        filmed, end = repeat(next(filmed)), dubbed.duration
+    moments = sorted(times) if times is not None else _redrawn(after, end, count)
     columns: list[Byte] = []
-    for pair in zip(media.read_frames(source), media.read_frames(dubbed), strict=False):
+    for original, edited in zip(filmed, media.read_frames(dubbed), strict=False):
         if len(columns) == len(moments):
             break
-        if pair[0].time + pair[0].duration > moments[len(columns)]:
-            columns.append(_column(*pair, size))
+        if edited.time + edited.duration > moments[len(columns)]:
+            columns.append(_column(original, edited, size))
     if not columns:
         raise InputError(f"{before} ends before {moments[0]} s; give earlier times")
     media.write_png(out, np.concatenate(columns, axis=1))
