@@ -336,9 +336,9 @@ def test_nobody_is_drawn_after_a_picture_with_a_hand_in_it(film: Path) -> None:
     covered = {person.track.first + row for row in person.covers}
     assert covered
     person.doubts = {}
-    assert not covered & {index for group in person.candidates(2) for index in group}
+    assert not covered & {index for group in person.candidates(person.views[0], 2) for index in group}
     person.covers = dict.fromkeys(range(len(person.track)), np.full((24, 24), 255, np.uint8))
-    assert person.candidates(2) != []
+    assert person.candidates(person.views[0], 2) != []
 
 
 def test_covers_lower_the_confidence(film: Path) -> None:

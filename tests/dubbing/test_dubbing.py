@@ -344,8 +344,8 @@ def test_small_and_turned_faces_are_left_alone(tracks: list[FaceTrack]) -> None:
     assert "turned" in (refusals[4] or "")
     assert "smaller" in (refusals[5] or "")
     assert {r for i, r in enumerate(refusals) if i not in (4, 5)} == {None}
-    assert {104, 105}.isdisjoint(person.candidates()[0])
-    assert all({104, 105}.isdisjoint(group) for group in person.candidates(2))
+    assert {104, 105}.isdisjoint(person.candidates(person.views[0])[0])
+    assert all({104, 105}.isdisjoint(group) for group in person.candidates(person.views[0], 2))
 
 
 @pytest.mark.parametrize("lines", [112, 144, 176])
@@ -376,7 +376,7 @@ def test_the_reference_is_the_sharpest_frontal_frame(folder: Path, tracks: list[
                 copy.planes[0][...] = cv2.GaussianBlur(np.ascontiguousarray(copy.planes[0]), (0, 0), 3)
             yield copy
 
-    (picture,) = References(blurred(), [person], 64).pictures(person)
+    (picture,) = References(lambda _: blurred(), [person], 64).pictures(person, person.views[0])
     frame = next(islice(blurred(), 11, None))
     assert np.array_equal(picture, geometry.crop_face(frame, person.track.matrices[11], 64).image)
 
@@ -389,10 +389,11 @@ def test_two_references_show_the_lips_closed_and_open(folder: Path, tracks: list
     pose = np.zeros_like(tracks[0].pose)
     pose[2, 0] = 30
     person = TrackedFace(dataclasses.replace(tracks[0], landmarks=landmarks, pose=pose))
-    pictures = References(media.read_frames(media.probe(folder / "film.mp4")), [person], 64, 2).pictures(person)
-    frames = list(islice(media.read_frames(media.probe(folder / "film.mp4")), 10))
+    (view,), film = person.views, media.probe(folder / "film.mp4")
+    pictures = References(lambda _: media.read_frames(film), [person], 64, 2).pictures(person, view)
+    frames = list(islice(media.read_frames(film), 10))
     crops = [geometry.crop_face(f, m, 64).image for f, m in zip(frames, person.track.matrices, strict=False)]
-    assert person.candidates(2) == [[4, 6, 8], [9]]  # lips that are pressed together show little of themselves
+    assert person.candidates(view, 2) == [[4, 6, 8], [9]]  # lips that are pressed together show little of themselves
     for picture, group in zip(pictures, ((4, 6, 8), (9,)), strict=True):
         assert np.array_equal(picture, crops[max(group, key=lambda i: sharpness(crops[i]))])
 

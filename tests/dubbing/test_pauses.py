@@ -14,15 +14,16 @@ from sidgan.dubbing.redrawing import Job, found_again, redraw
 from sidgan.engine import Engine
 from sidgan.geometry import crop_face, mouth_opening
 from sidgan.people import References
-from sidgan.people.tracked import SHUT
+from sidgan.people.views import SHUT
 
 
 @pytest.mark.parametrize("name", ["sadtalker_WDA_AOC", "latentsync_demo1"])
 def test_mouths_are_shut_where_nothing_is_heard(clips: Path, name: str) -> None:
     clip = media.probe(clips / "test" / f"{name}.mp4")
     (person,) = analyse(clip, "largest", lambda *_: None).usable
+    (view,) = person.views
     engine = Engine(load_generator("bundled"), "cpu").fitting(128)
-    pictures = References(media.read_frames(clip), [person], engine.size, 3).pictures(person)
+    pictures = References(lambda _: media.read_frames(clip), [person], engine.size, 3).pictures(person, view)
     frames = {frame.index: frame for frame in media.read_frames(clip) if frame.index % 10 == 0}
     rows = [person.row(index) for index in frames if person.refusal(index) is None]
     crops = [crop_face(frames[person.track.first + row], person.track.matrices[row], engine.size).image for row in rows]
@@ -31,7 +32,7 @@ def test_mouths_are_shut_where_nothing_is_heard(clips: Path, name: str) -> None:
 
     def opening(count: int) -> float:
         """Median of what is drawn with so many references."""
-        drawn = redraw(engine, jobs, engine.encode_reference(pictures[:count]), person.points[person.shown[:count]])
+        drawn = redraw(engine, jobs, engine.encode_reference(pictures[:count]), person.points[view.shown[:count]])
         found = [found_again(image, person.points[row]) for image, row in zip(drawn, rows, strict=True)]
         return float(np.median(mouth_opening(np.stack(found))))
 

@@ -19,7 +19,7 @@ from sidgan.dubbing.redrawing import Job, found_again, redraw
 from sidgan.dubbing.voice import listen
 from sidgan.errors import InputError
 from sidgan.geometry import mouth_opening
-from sidgan.people import References, TrackedFace
+from sidgan.people import References, TrackedFace, View
 from sidgan.synth import LINES, Person, Scene
 from sidgan.types import FaceTrack
 
@@ -70,16 +70,25 @@ def person_of(seen: Analysis) -> TrackedFace:
     return person
 
 
+def view_of(seen: Analysis) -> View:
+    (view,) = person_of(seen).views
+    return view
+
+
+def trial_of(person: TrackedFace) -> rehearsal.Rehearsal:
+    return rehearsal.Rehearsal(person, person.views[0], Copying())  # type: ignore[arg-type]
+
+
 def test_a_pair_is_chosen_with_which_the_face_is_drawn_as_it_was_filmed(film: Path, seen: Analysis) -> None:
     clip, person = media.probe(film), person_of(seen)
     sharpest = copy.deepcopy(person)
-    References(media.read_frames(clip), [sharpest], SIDE, 2).pictures(sharpest)
-    assert min(sharpest.shown) < SPOILT  # what is sharp alone is spoilt
+    References(lambda _: media.read_frames(clip), [sharpest], SIDE, 2).pictures(sharpest, sharpest.views[0])
+    assert min(sharpest.views[0].shown) < SPOILT  # what is sharp alone is spoilt
     rehearse(clip, seen, Copying(), {})  # type: ignore[arg-type]
-    closed, wide = person.chosen
+    closed, wide = view_of(seen).chosen
     assert min(closed, wide) >= SPOILT
-    assert person.candidates(2) == [[closed], [wide]]
-    assert len(person.candidates()[0]) > 1  # whether somebody can be redrawn is not decided by this
+    assert person.candidates(view_of(seen), 2) == [[closed], [wide]]
+    assert len(person.candidates(view_of(seen))[0]) > 1  # whether somebody can be redrawn is not decided by this
     opening = np.linalg.norm(person.points[:, 62] - person.points[:, 66], axis=1)
     assert opening[person.row(closed)] < opening[person.row(wide)]
 
@@ -88,10 +97,10 @@ def test_shut_lips_are_tried_as_well(film: Path, seen: Analysis) -> None:
     class Three(Copying):
         references = 3
 
-    clip, person = media.probe(film), person_of(seen)
+    clip, person, view = media.probe(film), person_of(seen), view_of(seen)
     rehearse(clip, seen, Three(), {})  # type: ignore[arg-type]
-    chosen, person.chosen = person.chosen, ()
-    (_, wide, shut), groups = chosen, person.candidates(3)
+    chosen, view.chosen = view.chosen, ()
+    (_, wide, shut), groups = chosen, person.candidates(view_of(seen), 3)
     assert shut in groups[2]
     assert min(groups[2]) < SPOILT <= shut, "some are spoilt"
     assert mouth_opening(person.points[[person.row(shut)]]) < mouth_opening(person.points[[person.row(wide)]])
@@ -100,9 +109,9 @@ def test_shut_lips_are_tried_as_well(film: Path, seen: Analysis) -> None:
 def test_what_is_covered_is_not_tried_with(seen: Analysis) -> None:
     person = person_of(seen)
     person.covers = {row: np.zeros((24, 24), np.uint8) for row in range(60)}
-    assert min(rehearsal.Rehearsal(person, Copying()).wanted) >= person.track.first + 60  # type: ignore[arg-type]
+    assert min(trial_of(person).wanted) >= person.track.first + 60
     person.covers = {row: np.zeros((24, 24), np.uint8) for row in range(FRAMES)}
-    assert len(rehearsal.Rehearsal(person, Copying())._takes) == rehearsal.TAKES  # type: ignore[arg-type]
+    assert len(trial_of(person)._takes) == rehearsal.TAKES
 
 
 @pytest.mark.parametrize("weight", ["LIPS", "MOTION"])
@@ -123,7 +132,7 @@ def test_a_mouth_that_does_not_move_counts_less(
             found.append(tried._score([tried._filmed[0]] * 2, mels, 0.0))
         return found
 
-    tried = seen_by(rehearsal.Rehearsal(person_of(seen), Copying()), film)  # type: ignore[arg-type]
+    tried = seen_by(trial_of(person_of(seen)), film)
     (perfect, still), (moving, mumbling) = scores(0.0), scores(1.0 if weight == "MOTION" else 75.0)
     assert moving == perfect > 50
     assert mumbling < still - 0.1
@@ -144,8 +153,8 @@ def test_each_frame_is_tried_with_its_own_sound_and_closed_lips_come_first(
         return np.stack([job.crop for job in jobs])
 
     monkeypatch.setattr(rehearsal, "redraw", filmed)
-    seen_by(rehearsal.Rehearsal(person, Copying()), film).choose(seen.times, mel)  # type: ignore[arg-type]
-    assert person.chosen
+    seen_by(trial_of(person), film).choose(seen.times, mel)
+    assert person.views[0].chosen
     assert len(tried) > 2
     for closed, wide in tried:
         assert mouth_opening(closed[None]) < mouth_opening(wide[None])
@@ -161,12 +170,12 @@ def seen_by(trial: rehearsal.Rehearsal, film: Path) -> rehearsal.Rehearsal:
 
 def test_the_choice_is_kept_with_what_else_was_found(film: Path, seen: Analysis, tmp_path: Path) -> None:
     rehearse(media.probe(film), seen, Copying(), {})  # type: ignore[arg-type]
-    person_of(seen).opening, person_of(seen).cut = 0.3, frozenset({1, 7})
+    view_of(seen).opening, person_of(seen).cut = 0.3, frozenset({1, 7})
     seen.save(tmp_path / "seen.npz")
-    again = person_of(Analysis.load(tmp_path / "seen.npz"))
-    assert again.chosen == person_of(seen).chosen != ()
-    assert again.opening == 0.3
-    assert again.cut == {1, 7}
+    again = Analysis.load(tmp_path / "seen.npz")
+    assert view_of(again).chosen == view_of(seen).chosen != ()
+    assert view_of(again).opening == 0.3
+    assert person_of(again).cut == {1, 7}
 
 
 @pytest.mark.parametrize("best", rehearsal.OPENINGS)
@@ -182,7 +191,7 @@ def test_a_mouth_is_opened_as_far_as_suits_the_face(film: Path, seen: Analysis, 
             return faces if opening == best else super().run(faces, masks, mels, picture, placed)
 
     rehearse(media.probe(film), seen, Opening(), {})  # type: ignore[arg-type]
-    assert person_of(seen).opening == best
+    assert view_of(seen).opening == best
 
 
 def test_the_bundled_network_opens_a_mouth_further_as_told(film: Path, seen: Analysis) -> None:
@@ -205,9 +214,9 @@ def test_the_bundled_network_opens_a_mouth_further_as_told(film: Path, seen: Ana
 def test_references_show_the_whole_jaw(seen: Analysis) -> None:
     person, first = person_of(seen), person_of(seen).track.first
     person.cut = frozenset(range(80))
-    assert min(index for group in person.candidates(3) for index in group) >= first + 80
+    assert min(index for group in person.candidates(view_of(seen), 3) for index in group) >= first + 80
     person.cut = frozenset(range(FRAMES - 5))  # hardly any frame shows it: then the others have to do
-    assert min(index for group in person.candidates(3) for index in group) < first + FRAMES - 5
+    assert min(index for group in person.candidates(view_of(seen), 3) for index in group) < first + FRAMES - 5
 
 
 def test_frames_whose_edge_cuts_off_the_chin_are_known(film: Path, seen: Analysis, tmp_path: Path) -> None:
@@ -229,7 +238,7 @@ def test_an_own_network_tries_for_its_face(film: Path, seen: Analysis) -> None:
             pytest.fail("another network drew")
 
     rehearse(media.probe(film), seen, Never(), {0: Copying()})  # type: ignore[arg-type, dict-item]
-    assert person_of(seen).chosen
+    assert view_of(seen).chosen
 
 
 @pytest.mark.parametrize("why", ["silent film", "unreadable sound", "short", "one reference"])
@@ -249,4 +258,4 @@ def test_where_nothing_can_be_tried_nothing_is_chosen(
     if why == "one reference":
         engine.references = 1
     rehearse(clip, seen, engine, {})  # type: ignore[arg-type]
-    assert person_of(seen).chosen == ()
+    assert view_of(seen).chosen == ()

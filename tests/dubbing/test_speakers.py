@@ -127,7 +127,7 @@ def test_an_excerpt_is_drawn_as_in_the_dub_of_all_of_it(folder: Path, known: Kno
     assert [frame.time for frame in after] == [frame.time for frame in before] == [Fraction(i, 25) for i in range(39)]
     assert media.probe(out[1]).start == 0
     assert [media.digest(frame) for frame in after] == [media.digest(frame) for frame in whole[31:70]]
-    assert sum(bool(person.chosen) for person in found.people) == 1, "nobody else is in the excerpt and redrawn"
+    assert sum(bool(one.views[0].chosen) for one in found.people) == 1, "nobody else is in the excerpt and redrawn"
     mark = provenance.read(out[1])
     assert mark is not None
     assert mark.source == provenance.digest_of(folder / "two.mp4")

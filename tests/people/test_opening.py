@@ -103,13 +103,13 @@ def talking(count: int) -> Float:
 def test_who_speaks_later_is_shown_as_then() -> None:
     late = track(np.concatenate([np.zeros(PAIR_FRAMES + 30, np.float32), talking(100)]))
     assert not late.mute()
-    _, wide, _ = late.candidates(3)
+    _, wide, _ = late.candidates(late.views[0], 3)
     assert min(wide) >= PAIR_FRAMES + 30
     early = track(np.concatenate([talking(100), np.zeros(PAIR_FRAMES, np.float32)]))
-    assert max(early.candidates(3)[1]) < 100
+    assert max(early.candidates(early.views[0], 3)[1]) < 100
     silent = track(np.concatenate([np.zeros(2 * PAIR_FRAMES, np.float32), talking(5)]))  # a word is too short
     assert silent.mute()
-    assert max(max(group) for group in silent.candidates(3)) < PAIR_FRAMES
+    assert max(max(group) for group in silent.candidates(silent.views[0], 3)) < PAIR_FRAMES
 
 
 @pytest.mark.parametrize("speaks", [False, True])
@@ -118,9 +118,9 @@ def test_only_who_does_not_speak_gets_a_picture_that_was_made(speaks: bool) -> N
     portrait = Portrait(Person(3), (200, 200), face_px=150)
     picture = portrait.render(SHUT, Pose())
 
-    wanted = sorted({index for group in person.candidates(3) for index in group})
+    wanted = sorted({index for group in person.candidates(person.views[0], 3) for index in group})
     frames = (framed(picture, index, Fraction(25), None) for index in wanted)
-    narrow, wide, quiet = References(frames, [person], 128, 3).pictures(person)
+    narrow, wide, quiet = References(lambda _: frames, [person], 128, 3).pictures(person, person.views[0])
     assert (narrow == quiet).all()
     assert (wide == narrow).all() == speaks
     if not speaks:
@@ -149,4 +149,4 @@ def test_who_only_listens_speaks_in_the_dub(still: Path, tmp_path: Path) -> None
 def test_nothing_is_tried_with_another_voice(still: Path) -> None:
     seen = analyse(media.probe(still), "largest", lambda *_: None)
     rehearse(media.probe(still), seen, type("Never", (), {"references": 3})(), {})
-    assert not any(person.chosen for person in seen.people)
+    assert not any(person.views[0].chosen for person in seen.people)

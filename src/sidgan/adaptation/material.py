@@ -104,7 +104,7 @@ def read_material(
         tell(begin + part * min(1.0, done / total), "adapting: looking for faces")
 
     seen = find(clip, looking) if find is not None else survey(clip, looking, seconds=seconds)[0]
-    usable = {i: person for i, person in enumerate(seen.people) if person.candidates()}
+    usable = {i: person for i, person in enumerate(seen.people) if person.appears}
     if not usable:
         why = "only small, turned or covered faces" if seen.people else "no face"
         raise InputError(

@@ -32,7 +32,7 @@ from sidgan.dubbing.redrawing import Job, finished, redraw
 from sidgan.dubbing.report import Clock, Progress
 from sidgan.dubbing.review.looks import Looks, Sample
 from sidgan.engine import Engine
-from sidgan.people import References, TrackedFace
+from sidgan.people import References, TrackedFace, View, mixed
 from sidgan.timeline import Showing
 from sidgan.types import Byte, Clip, Frame
 
@@ -164,9 +164,8 @@ class Drawing:
         self._player = media.Player(self._clip, self._seen.times, self._seen.glances)
         lowest = min(shown.source for shown in islice(self._timeline, index, None))
         size, count = self._engine.size, self._engine.references
-        upcoming = [p for p in self._seen.usable if p.pictures is None and p.track.frames[-1] >= lowest]
-        wanted = sorted({*chain.from_iterable(chain.from_iterable(person.candidates(count) for person in upcoming))})
-        self._references = References(self._player.pick(wanted), upcoming, size, count)
+        upcoming = [person for person in self._seen.usable if person.track.frames[-1] >= lowest]
+        self._references = References(self._player.pick, upcoming, size, count)
         for person in self._seen.usable:
             person.begin()
             self._look.forget(person)
@@ -201,10 +200,10 @@ class Drawing:
         """
         gone = []
         for person in [p for p in self._encoded if source not in p.track.frames]:
-            person.reference = None
-            if source > person.track.frames[-1] and not self._timeline.repeats:
-                person.pictures = None
-                gone.append(person)
+            over = source > person.track.frames[-1] and not self._timeline.repeats
+            for view in person.views:
+                view.reference, view.pictures = None, None if over else view.pictures
+            gone += [person] * over
             self._encoded.remove(person)
         return gone
 
@@ -236,13 +235,19 @@ class Drawing:
         return frames
 
     def _redraw(self, person: TrackedFace, jobs: Sequence[Job]) -> Byte:
+        def draw(view: View, some: list[int]) -> Byte:
+            return self._redraw_from(person, view, [jobs[i] for i in some])
+
+        return mixed(person.views, [job.row for job in jobs], draw)
+
+    def _redraw_from(self, person: TrackedFace, view: View, jobs: Sequence[Job]) -> Byte:
         engine = self._engines.get(person, self._engine)
-        if person.reference is None:
+        if view.reference is None:
             with self._clock.stage("reference"):
-                person.reference = engine.encode_reference(self._references.pictures(person), person.opening)
+                view.reference = engine.encode_reference(self._references.pictures(person, view), view.opening)
             self._encoded.add(person)
         with self._clock.stage("network"):
-            return redraw(engine, jobs, person.reference, person.points[person.shown])
+            return redraw(engine, jobs, view.reference, person.points[view.shown])
 
     def _paste(self, frame: Frame, job: Job, drawn: Byte) -> None:
         """Paste a drawn mouth into an editable frame, and measure its quality."""

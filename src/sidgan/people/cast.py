@@ -86,7 +86,7 @@ def members(people: Mapping[int, TrackedFace], identities: Mapping[int, Float]) 
         people: tracked faces, by index into the video's tracks, which are in order of prominence.
         identities: embedding (128,) of each of them.
     """
-    usable = {i for i, person in people.items() if person.candidates()}
+    usable = {i for i, person in people.items() if person.appears}
     groups = _grouped({i: people[i].track for i in sorted(people, key=lambda i: (i not in usable, i))}, identities)
 
     def order(group: list[int]) -> tuple[float, float]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import cv2
 
 from sidgan import geometry
 from sidgan.people.opening import completed
 from sidgan.people.tracked import TrackedFace
+from sidgan.people.views import View
 from sidgan.types import Byte, Frame
 
 
@@ -17,42 +18,46 @@ class References:
     """Selects the reference pictures of tracked faces. It reads the video itself, ahead of drawing, as far as needed.
 
     Args:
-        frames: the frames of the video in order, or only those that are candidates.
-        people: the faces; those without `TrackedFace.candidates` get no pictures.
+        read: called once with the frames that may be needed, in order; returns at least these, in order.
+        people: the faces; those that can nowhere be redrawn get no pictures.
         size: side of the pictures in px.
-        count: number of pictures of each face, 1 to 3.
+        count: number of pictures of each view of a face, 1 to 3.
     """
 
-    def __init__(self, frames: Iterable[Frame], people: Iterable[TrackedFace], size: int, count: int = 1) -> None:
-        self._frames: Iterator[Frame] = iter(frames)
+    def __init__(
+        self, read: Callable[[list[int]], Iterable[Frame]], people: Iterable[TrackedFace], size: int, count: int = 1
+    ) -> None:
         self._size, self._count = size, count
-        self._wanted: dict[int, list[tuple[TrackedFace, int]]] = defaultdict(list)
-        for person in people:
-            for which, group in enumerate(person.candidates(count)):
+        self._wanted: dict[int, list[tuple[TrackedFace, View, int]]] = defaultdict(list)
+        missing = [(person, view) for person in people for view in person.views if view.pictures is None]
+        for person, view in missing:
+            view.best = {}
+            for which, group in enumerate(person.candidates(view, count)):
                 for index in group:
-                    self._wanted[index].append((person, which))
+                    self._wanted[index].append((person, view, which))
+        self._frames: Iterator[Frame] = iter(read(sorted(self._wanted)))
 
-    def pictures(self, person: TrackedFace) -> Byte:
-        """The sharpest candidate for each reference of a face, (K, S, S, 3) uint8 RGB; kept in ``person``.
+    def pictures(self, person: TrackedFace, view: View) -> Byte:
+        """The sharpest candidate for each reference of a view, (K, S, S, 3) uint8 RGB; kept in ``view``.
 
-        Where no frame shows the lips open or shut, such a picture is made of another (`completed`). Faces may be asked
+        Where no frame shows the lips open or shut, such a picture is made of another (`completed`). Views may be asked
         for in any order.
         """
-        if person.pictures is not None:
-            return person.pictures
-        last = max(map(max, person.candidates(self._count)))
+        if view.pictures is not None:
+            return view.pictures
+        last = max(map(max, person.candidates(view, self._count)))
         while self._wanted and min(self._wanted) <= last:
             frame = next(self._frames)
-            for seen, which in self._wanted.pop(frame.index, []):
+            for seen, side, which in self._wanted.pop(frame.index, []):
                 row = seen.row(frame.index)
                 image = geometry.crop_face(frame, seen.track.matrices[row], self._size).image
                 sharp = sharpness(image)
-                if which not in seen.best or sharp > seen.best[which][0]:
-                    seen.best[which] = sharp, image, row
-        best, person.best = [person.best[which] for which in sorted(person.best)], {}
-        person.shown = [row for _, _, row in best]
-        person.pictures = completed([image for _, image, _ in best], person.points[person.shown], person.mute())
-        return person.pictures
+                if which not in side.best or sharp > side.best[which][0]:
+                    side.best[which] = sharp, image, row
+        best, view.best = [view.best[which] for which in sorted(view.best)], {}
+        view.shown = [row for _, _, row in best]
+        view.pictures = completed([image for _, image, _ in best], person.points[view.shown], person.mute())
+        return view.pictures
 
 
 def sharpness(image: Byte) -> float:

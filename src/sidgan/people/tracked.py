@@ -16,22 +16,13 @@ from sidgan import geometry
 from sidgan.blend import ToneMatch
 from sidgan.blend.border import Border
 from sidgan.blend.contours import Contours
-from sidgan.geometry import mouth_opening, mouth_signals
-from sidgan.nn import Features
+from sidgan.people.views import OPEN_SHARE, PAIR_FRAMES, REFERENCE_FRAMES, View, stays_still, telling, views
 from sidgan.types import Array, Byte, FaceTrack, Float
 
 MIN_SIDE = 64  #: px; a smaller face square is left as filmed
 MAX_YAW = 60  #: degrees; a face turned further is left as filmed
-FRONTAL = 20  #: degrees of yaw below which a face is a good reference
-REFERENCE_FRAMES = 25  #: number of usable frames at a track's start from which a single reference is chosen
-PAIR_FRAMES = 250  #: the same for several: more, as they should include shut lips, and lips as wide open as they get
-#: Shares of these frames from which the sharpest is taken: those with the lips closest together and furthest apart. The
-#: first share is large since the very closest lips are pressed together, and show little of their colour and shape.
-CLOSED_SHARE, OPEN_SHARE = 0.2, 0.05
-SHUT = 0.02  #: distance of the inner lips, in eye distances, up to which a mouth counts as shut: no teeth are seen
-STILL = 0.03  #: the same, for how much the opening of a mouth varies that never speaks; in speech it is 0.04 to 0.25
-SHUT_SHARE = 0.05  #: share of these frames, those with the lips closest together, that are shut at least; at most twice
-FULL = 0.8  #: least height of closed lips, relative to the median: lips that show less are bitten or sucked in
+TURNED_AWAY = 30  #: degrees; likewise, where the face is seen from that side too briefly for references
+BRIEF = "face seen too briefly from this side"
 
 
 @dataclass(eq=False)
@@ -47,12 +38,7 @@ class TrackedFace:
         covers: {row: what lies in front of the face there, (24, 24) uint8, 0 to 255}; likewise.
         tone, border, contours: blending of the redrawn face; each depends on the last frames.
         cut: rows of the frames whose edge cuts off the chin or the jaw; likewise.
-        chosen: frames of the references if they were decided beforehand; else the sharpest candidates are taken.
-        opening: how much further than learnt the mouth is opened, a multiple of `sidgan.nn.Generator.opens`.
-        best: {reference: (sharpness, picture (S, S, 3), row) of the sharpest candidate so far}.
-        pictures: (K, S, S, 3) uint8 RGB, the references, once they are chosen.
-        shown: rows of the references.
-        reference: the network's features of the references.
+        views: the sides from which the face is seen, each with references of its own; a single one until `find_views`.
     """
 
     track: FaceTrack
@@ -63,15 +49,10 @@ class TrackedFace:
     doubts: dict[int, str] = field(default_factory=dict)
     covers: dict[int, Byte] = field(default_factory=dict)
     cut: frozenset[int] = frozenset()
-    chosen: tuple[int, ...] = ()
-    opening: float = 0.0
+    views: tuple[View, ...] = field(init=False)
     tone: ToneMatch = field(init=False)
     border: Border = field(init=False)
     contours: Contours = field(init=False)
-    best: dict[int, tuple[float, Byte, int]] = field(init=False)
-    pictures: Byte | None = None
-    shown: list[int] = field(default_factory=list)
-    reference: Features | None = None
 
     def __post_init__(self) -> None:
         self.follow(self.track)
@@ -79,7 +60,7 @@ class TrackedFace:
 
     def begin(self) -> None:
         """Reset what depends on frames drawn before: another stretch of the output begins."""
-        self.tone, self.border, self.contours, self.best = ToneMatch(), Border(), Contours(), {}
+        self.tone, self.border, self.contours = ToneMatch(), Border(), Contours()
 
     def follow(self, track: FaceTrack) -> None:
         """Continue with another track of the same face."""
@@ -88,10 +69,18 @@ class TrackedFace:
         self.boxes = geometry.mask_boxes(self.points)
         self.sides = self.track.matrices[:, 0, 0]
         self.bridged = np.zeros(len(self.track), bool)
+        self.views = (View.whole(len(self.track)),)
 
     def row(self, index: int) -> int:
         """The row of frame ``index`` in the arrays."""
         return index - self.track.first
+
+    def find_views(self) -> None:
+        """Set ``views``, once all ``doubts`` are known, and doubt frames that show a side of which there is no view."""
+        yaw, can = self.track.pose[:, 0], [self.refusal(index) is None for index in self.track.frames]
+        self.views = views(yaw, np.array(can, bool))
+        unseen = ~np.any([view.rows for view in self.views], axis=0)
+        self.doubts = dict.fromkeys(np.flatnonzero(unseen & (np.abs(yaw) > TURNED_AWAY)).tolist(), BRIEF) | self.doubts
 
     def refusal(self, index: int) -> str | None:
         """Why the face cannot be redrawn in frame ``index``; ``None`` if it can."""
@@ -108,25 +97,27 @@ class TrackedFace:
         """The indices of the frames in which the face can be redrawn."""
         return (index for index in self.track.frames if self.refusal(index) is None)
 
+    @property
+    def appears(self) -> bool:
+        """Whether the face can be redrawn in any frame."""
+        return next(self.usable(), None) is not None
+
     def mute(self) -> bool:
         """Whether the mouth hardly moves wherever the face can be redrawn: somebody listens, or it is a photo."""
-        return self._still(self._telling_part())
+        return self._still(self._telling_part(self.usable()))
 
-    def candidates(self, count: int = 1, open_share: float = OPEN_SHARE) -> list[list[int]]:
-        """For each of ``count`` references (1 to 3), the frames to choose the sharpest from; empty if none is usable.
+    def candidates(self, view: View, count: int = 1, open_share: float = OPEN_SHARE) -> list[list[int]]:
+        """For each of ``count`` references (1 to 3) of a view, the frames to choose the sharpest from, see `telling`.
 
-        They are the frontal ones among the first usable frames, or else the one turned least. Several references come
-        from the first part of the track in which the mouth moves, if there is one: the first shows lips nearly closed,
-        the second lips open, and the third lips shut. Frames with something in front of the face are candidates only if
-        there are no others, and so are, nearly, those that cut it off: what is beyond the edge would be copied into the
-        picture. If the references were decided beforehand (``chosen``), only these are returned.
-
-        Args:
-            open_share: share of these frames, with the lips furthest apart, that are candidates for the open one.
+        They are chosen from the first usable frames. Several references come from the first part of the track in which
+        the mouth moves, if there is one. Frames with something in front of the face are candidates only if there are no
+        others, and so are, nearly, those that cut it off: what is beyond the edge would be copied into the picture. If
+        the references were decided beforehand (`View.chosen`), only these are returned. Empty if no frame is usable.
         """
-        if len(self.chosen) == count:
-            return [[index] for index in self.chosen]
-        usable = self._telling_part() if count > 1 else list(islice(self.usable(), REFERENCE_FRAMES))
+        if len(view.chosen) == count:
+            return [[index] for index in view.chosen]
+        seen = self.seen_from(view)
+        usable = self._telling_part(seen) if count > 1 else list(islice(seen, REFERENCE_FRAMES))
         usable = [i for i in usable if self.row(i) not in self.covers] or usable
         whole = [i for i in usable if self.row(i) not in self.cut]
         usable = whole if len(whole) >= REFERENCE_FRAMES else usable
@@ -134,9 +125,12 @@ class TrackedFace:
         groups = telling(self.track.pose[rows], self.points[rows], count, open_share)
         return [[usable[k] for k in group] for group in groups]
 
-    def _telling_part(self) -> list[int]:
+    def seen_from(self, view: View) -> Iterator[int]:
+        """The indices of the usable frames of a view."""
+        return (index for index in self.usable() if view.rows[self.row(index)])
+
+    def _telling_part(self, usable: Iterator[int]) -> list[int]:
         """The first `PAIR_FRAMES` usable frames; or as many later ones, if the mouth moves only then."""
-        usable = self.usable()
         first = part = list(islice(usable, PAIR_FRAMES))
         while len(part) >= REFERENCE_FRAMES and self._still(part):
             part = list(islice(usable, PAIR_FRAMES))
@@ -146,41 +140,11 @@ class TrackedFace:
         return bool(frames) and stays_still(self.points[[self.row(index) for index in frames]])
 
 
-def stays_still(points: Float) -> bool:
-    """Whether a mouth hardly moves from one picture to another; (N, 68, 2) unit landmarks."""
-    least, most = np.quantile(mouth_opening(points), (SHUT_SHARE, 1 - OPEN_SHARE))
-    return bool(most - least <= STILL)
-
-
-def telling(pose: Float, points: Float, count: int, open_share: float = OPEN_SHARE) -> list[list[int]]:
-    """For each of ``count`` references, which of N pictures of a face are candidates; see `TrackedFace.candidates`.
-
-    Args:
-        pose: (N, 3) yaw, pitch and roll in degrees.
-        points: (N, 68, 2) landmarks in unit coordinates.
-    """
-    yaw = np.abs(pose[:, 0])
-    frontal = np.flatnonzero(yaw < FRONTAL) if (yaw < FRONTAL).any() else np.argsort(yaw, kind="stable")[:1]
-    if count == 1 or not len(frontal):
-        return [frontal.tolist()] * bool(len(frontal))
-    opening, height = mouth_signals(points[frontal])[:, :2].T
-    order, lips = np.argsort(opening, kind="stable"), height - opening
-    closed, few, wide = (max(1, round(share * len(order))) for share in (CLOSED_SHARE, SHUT_SHARE, open_share))
-    shut = int(np.clip((opening <= SHUT).sum(), few, 2 * few))
-
-    def full(share: int) -> list[int]:
-        """Of so many frames with the lips closest, those that show the lips in their usual height, if there are any."""
-        seen = [k for k in order[:share] if lips[k] >= FULL * np.median(lips)]
-        return frontal[seen or order[:share]].tolist()
-
-    return [full(closed), frontal[order[-wide:]].tolist(), full(shut)][:count]
-
-
 def redrawn(people: Iterable[TrackedFace], faces: str) -> dict[int, list[TrackedFace]]:
     """Which faces are redrawn in which frame.
 
     Args:
-        people: faces with `TrackedFace.candidates`, the most prominent first.
+        people: faces that appear, the most prominent first.
         faces: ``largest`` for the most prominent face of each frame, or ``all``.
 
     Returns:

@@ -203,11 +203,12 @@ def _tried(task: Task, seen: Analysis, dubber: dubbing.Dubber) -> Iterator[None]
     """Give faces the references that earlier previews with these settings chose, and keep those chosen in the block."""
     name = f"tried-{dubber.model}-{dubber.engine.kind}-{dubber.settings.emphasis:g}.json"
     cache = task.queue.store.file_folder(task.spec["video"]) / name
+    views = [view for person in seen.people for view in person.views]
     with suppress(OSError, ValueError, TypeError):
-        for person, (chosen, opening) in zip(seen.people, json.loads(cache.read_text(encoding="utf-8")), strict=True):
-            person.chosen, person.opening = tuple(chosen), float(opening)
+        for view, (chosen, opening) in zip(views, json.loads(cache.read_text(encoding="utf-8")), strict=True):
+            view.chosen, view.opening = tuple(chosen), float(opening)
     yield
-    write_text(cache, json.dumps([(person.chosen, person.opening) for person in seen.people]))
+    write_text(cache, json.dumps([(view.chosen, view.opening) for view in views]))
 
 
 def _cast(task: Task) -> tuple[Path | None, dict[int, Path]]:

@@ -94,8 +94,9 @@ class Analysis(Seen):
             trust, shown = self.trust[person], [person in self.by_frame.get(index, ()) for index in person.track.frames]
             arrays |= {f"{i}/bridged": person.bridged, f"{i}/chosen": np.array(shown, bool)}
             arrays |= {f"{i}/confidence": trust.confidence, f"{i}/doubts": trust.doubts}
-            arrays[f"{i}/references"] = np.array(person.chosen, np.int64)
-            arrays[f"{i}/opening"] = np.array(person.opening)
+            for v, view in enumerate(person.views):
+                arrays[f"{i}/{v}/references"] = np.array(view.chosen, np.int64)
+                arrays[f"{i}/{v}/opening"] = np.array(view.opening)
             arrays[f"{i}/cut"] = np.array(sorted(person.cut), np.int64)
             arrays[f"{i}/covered"] = np.array([*person.covers], np.int64)
             arrays[f"{i}/covers"] = np.array([*person.covers.values()], np.uint8)
@@ -126,8 +127,10 @@ class Analysis(Seen):
                     person.bridged, person.doubts = saved[f"{i}/bridged"], trust[person].refusals()
                     person.covers = dict(zip(saved[f"{i}/covered"].tolist(), saved[f"{i}/covers"], strict=True))
                     person.cut = frozenset(saved[f"{i}/cut"].tolist())
-                    person.chosen = tuple(saved[f"{i}/references"].tolist())
-                    person.opening = float(saved[f"{i}/opening"])
+                    person.find_views()
+                    for v, view in enumerate(person.views):
+                        view.chosen = tuple(saved[f"{i}/{v}/references"].tolist())
+                        view.opening = float(saved[f"{i}/{v}/opening"])
                     people.append(person)
                     for row in np.flatnonzero(saved[f"{i}/chosen"]):
                         by_frame[person.track.first + int(row)].append(person)
@@ -137,7 +140,7 @@ class Analysis(Seen):
                     damaged=tuple((float(first), float(last)) for first, last in saved["damaged"]),
                     cuts=tuple(saved["cuts"].tolist()), people=tuple(people),
                     numbers=dict(zip(people, saved["numbers"].tolist(), strict=True)), trust=trust,
-                    usable=tuple(person for person in people if person.candidates()), by_frame=by_frame,
+                    usable=tuple(person for person in people if person.appears), by_frame=by_frame,
                     notes=tuple(saved["notes"].tolist()),
                 )  # fmt: skip
         except (KeyError, EOFError, BadZipFile) as error:
@@ -213,7 +216,7 @@ def analyse(
     seen, members = found, tuple[Member, ...]()
     if seen is None or wanted is not None:
         seen, members = survey(clip, progress, identify=wanted is not None)
-    usable = [person for person in seen.people if person.candidates()]
+    usable = [person for person in seen.people if person.appears]
     if not usable:
         there = "only small, turned or covered faces" if seen.people else "no face"
         raise NoFaceError(

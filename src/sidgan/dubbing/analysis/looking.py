@@ -29,7 +29,7 @@ def look(
     clip: Clip, people: Sequence[TrackedFace], times: Sequence[Fraction], glimpses: Glimpses, progress: Progress, *,
     identify: bool = False,
 ) -> tuple[tuple[Member, ...], dict[TrackedFace, Trust]]:  # fmt: skip
-    """Assess every track of a video; sets ``bridged``, ``doubts``, ``covers`` and ``cut`` of `TrackedFace`.
+    """Assess every track of a video; sets ``bridged``, ``doubts``, ``covers``, ``cut`` and ``views`` of `TrackedFace`.
 
     Args:
         people: all tracks, the most prominent first.
@@ -45,7 +45,10 @@ def look(
         person.cut = cut_off(person, clip.width, clip.height)
     alone = len(people) == 1 and not identify
     who = (unknown(),) if alone else members(dict(enumerate(people)), _identities(clip, people, progress))
-    return who, {person: doubted(person, *looks(person, glimpses)) for person in people}
+    found = {person: doubted(person, *looks(person, glimpses)) for person in people}
+    for person in people:
+        person.find_views()
+    return who, found
 
 
 def cut_off(person: TrackedFace, width: int, height: int) -> frozenset[int]:

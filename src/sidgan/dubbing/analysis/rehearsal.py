@@ -1,4 +1,4 @@
-"""Choose the reference frames of a face by trial: redraw frames with the video's own sound, and compare.
+"""Choose the reference frames of each view of a face by trial: redraw frames with the video's own sound, and compare.
 
 A rule finds references that suit most faces (`sidgan.people.telling`): with lips closed, open and shut, all sharp. For
 some faces these have other lighting, show a grimace, or show teeth only partly. So several are tried: a few frames are
@@ -27,7 +27,7 @@ from sidgan.dubbing.voice import listen
 from sidgan.engine import Engine
 from sidgan.errors import InputError
 from sidgan.geometry import LEFT_EYE_CORNER, MOUTH, RIGHT_EYE_CORNER
-from sidgan.people import TrackedFace, sharpness
+from sidgan.people import TrackedFace, View, sharpness
 from sidgan.types import Byte, Clip, Float, Frame
 
 FEWEST = 50  #: least usable frames of a face; for fewer, trials would take too long compared with drawing
@@ -42,12 +42,12 @@ OPENINGS = (0.0, 0.3, 0.6, -0.3)  #: multiples of `Generator.opens` that are tri
 
 
 def rehearse(clip: Clip, seen: Analysis, engine: Engine, own: Mapping[int, Engine]) -> None:
-    """Choose the references of all faces with at least `FEWEST` usable frames, and how far their mouths are opened.
+    """Choose the references of all views with at least `FEWEST` usable frames, and how far mouths are opened there.
 
-    Sets `TrackedFace.chosen` and `TrackedFace.opening`.
+    Sets `View.chosen` and `View.opening`.
 
     Nothing is chosen if the video has no readable sound, or the network takes only one reference, and nothing again for
-    faces whose references are chosen. Nor is it for faces that never speak, as others are heard then.
+    views whose references are chosen. Nor is it for faces that never speak, as others are heard then.
 
     Args:
         seen: result of the first pass; its tracks are changed.
@@ -58,8 +58,9 @@ def rehearse(clip: Clip, seen: Analysis, engine: Engine, own: Mapping[int, Engin
         return
     drawn = dict.fromkeys(person for people in seen.by_frame.values() for person in people)
     engines = {seen.people[i]: one for i, one in own.items()}
-    long = [one for one in drawn if not one.chosen and _usable(one) >= FEWEST and not one.mute()]
-    trials = [Rehearsal(person, _small(engines.get(person, engine), seen)) for person in long]
+    spoken = [(person, view) for person in drawn if not person.mute() for view in person.views]
+    long = [(person, view) for person, view in spoken if not view.chosen and _usable(person, view) >= FEWEST]
+    trials = [Rehearsal(person, view, _small(engines.get(person, engine), seen)) for person, view in long]
     if not trials:
         return
     try:
@@ -75,9 +76,9 @@ def rehearse(clip: Clip, seen: Analysis, engine: Engine, own: Mapping[int, Engin
                 trials.remove(trial)
 
 
-def _usable(person: TrackedFace) -> int:
-    """Number of frames in which a face can be redrawn, counted only as far as it matters."""
-    return len(list(islice(person.usable(), MOST * FEWEST)))
+def _usable(person: TrackedFace, view: View) -> int:
+    """Number of usable frames of a view, counted only as far as it matters."""
+    return len(list(islice(person.seen_from(view), MOST * FEWEST)))
 
 
 def _small(engine: Engine, seen: Analysis) -> Engine:
@@ -94,7 +95,7 @@ class Picture:
 
 
 class Rehearsal:
-    """The trial of several references for one face.
+    """The trial of several references for one view of a face.
 
     The candidate frames of each kind, closed, open and shut, are split into a few parts by time; the sharpest crop of
     each part is tried.
@@ -104,14 +105,14 @@ class Rehearsal:
         last: the last of them.
     """
 
-    def __init__(self, person: TrackedFace, engine: Engine) -> None:
-        self.person, self._engine = person, engine
-        groups = person.candidates(engine.references, open_share=OPEN_SHARE)
+    def __init__(self, person: TrackedFace, view: View, engine: Engine) -> None:
+        self.person, self.view, self._engine = person, view, engine
+        groups = person.candidates(view, engine.references, open_share=OPEN_SHARE)
         frames = sorted({index for group in groups for index in group})
-        span = [index for index in person.usable() if frames[0] <= index <= frames[-1]]
+        span = [index for index in person.seen_from(view) if frames[0] <= index <= frames[-1]]
         span = [index for index in span if person.row(index) not in person.covers] or span  # uncovered if possible
         self._takes = {span[(2 * k + 1) * len(span) // (2 * TAKES)] for k in range(TAKES)}
-        each = min(MOST, 1 + _usable(person) // FEWEST)
+        each = min(MOST, 1 + _usable(person, view) // FEWEST)
         # Test frames are no candidates: a frame would be redrawn best with itself as a reference.
         self._parts: dict[int, list[tuple[int, int]]] = {}
         for kind, group in enumerate(groups):
@@ -161,9 +162,9 @@ class Rehearsal:
         closed, opened, *others = tried
         wide = max(opened, key=lambda one: score(closed[0], one))
         narrow, *shut = (max(kind, key=lambda one: score(one, wide)) for kind in (closed, *others))
-        self.person.chosen = tuple(first + one.row for one in (narrow, wide, *shut))
+        self.view.chosen = tuple(first + one.row for one in (narrow, wide, *shut))
         if self._engine.opens:
-            self.person.opening = max(OPENINGS, key=lambda opening: score(narrow, wide, opening))
+            self.view.opening = max(OPENINGS, key=lambda opening: score(narrow, wide, opening))
 
     def _score(self, shown: Sequence[Picture], mels: Float, opening: float) -> float:
         """Similarity of the test frames, redrawn with these references and this opening, to the filmed ones, in dB.
