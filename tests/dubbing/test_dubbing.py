@@ -443,7 +443,7 @@ def test_the_network_goes_on_while_frames_are_encoded(
 
     monkeypatch.setattr(Engine, "run", counted)
     monkeypatch.setattr(media.SegmentWriter, "write", waits)
-    monkeypatch.setattr("sidgan.dubbing.dubber.rehearse", lambda *_: None)  # it draws too
+    monkeypatch.setattr("sidgan.dubbing.passes.rehearse", lambda *_: None)  # it draws too
     Dubber(generator=generator, device="cpu", batch=1).dub(
         folder / "film.mp4", folder / "voice.wav", folder / "along.mp4"
     )

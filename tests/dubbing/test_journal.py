@@ -25,7 +25,7 @@ from sidgan import adaptation, dubbing, media, portable
 from sidgan.adaptation import kept
 from sidgan.adaptation.material import read_material
 from sidgan.blend.tone import LOOK_BACK, ToneMatch
-from sidgan.dubbing import dubber, journal, segments, work_folder
+from sidgan.dubbing import journal, passes, segments, work_folder
 from sidgan.dubbing.analysis import first_pass
 from sidgan.dubbing.drawing import Done
 from sidgan.dubbing.journal import Journal, Record
@@ -98,7 +98,7 @@ def test_where_it_is_cut_makes_no_difference_to_a_sample(
         monkeypatch.setattr(segments, "LENGTH", size)
         digests: list[int] = []
         if alone:  # every segment by somebody who knows of no other
-            batches = dubber.Drawing.batches
+            batches = passes.Drawing.batches
 
             def fresh(
                 self: Any, *given: Any, batches: Any = batches, **how: Any
@@ -106,7 +106,7 @@ def test_where_it_is_cut_makes_no_difference_to_a_sample(
                 self._next = -1
                 yield from batches(self, *given, **how)
 
-            monkeypatch.setattr(dubber.Drawing, "batches", fresh)
+            monkeypatch.setattr(passes.Drawing, "batches", fresh)
         report = dub(
             folder, tmp_path / "out.mp4", length=length, voice=folder / voice,
             on_frame=lambda before, after, digests=digests: digests.append(media.digest(after)),
@@ -235,7 +235,7 @@ def test_ctrl_c_is_one_line_and_the_same_command_goes_on(
     assert f"run the same command again to resume {out}" in said
     assert [path.name for path in tmp_path.iterdir()] == [".out.mp4.sidgan"]
     with monkeypatch.context() as patch:
-        patch.setattr(dubber, "analyse", None)  # it is not done again
+        patch.setattr(passes, "analyse", None)  # it is not done again
         report = dub(folder, out, tell=again.append)
     assert again == [f"resuming: {2 * SHORT} frames are done already"]
     assert report.resumed == 2 * SHORT

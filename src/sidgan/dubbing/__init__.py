@@ -11,9 +11,10 @@
     output ─ decode ─ compare ─────▶ report, page               review      third pass: verify the output
 
 `sidgan.blend` blends the drawn faces into their frames, behind objects that cover them (`analysis.covering`). `review`
-measures image quality and writes a page that says what to check first. Settings are in `settings`; `preparation` and
-`conclusion` hold the steps before and after these passes. `journal` saves finished work, so that a dub can be resumed.
-`live` dubs streams of pictures with the same building blocks.
+measures image quality and writes a page that says what to check first. `dubber` has the entry points, `passes` runs the
+three passes in order, and `preparation` and `conclusion` hold the steps before and after them. Settings are in
+`settings`. `journal` saves finished work, so that a dub can be resumed. `excerpt` dubs a few frames for a preview, and
+`live` dubs streams of pictures, both with the same building blocks.
 
 What happens to each frame is decided before the first one is drawn (`plan`). Full pictures are not kept between the
 passes, only landmarks, skin tones and spectrograms, so memory use hardly grows with the length of the video. The small
@@ -23,9 +24,10 @@ face crops of the first pass go to a temporary file when there are many.
 from sidgan.dubbing.analysis.census import Presence, faces
 from sidgan.dubbing.conclusion import reduced
 from sidgan.dubbing.dubber import Dubber, dub
+from sidgan.dubbing.excerpt import Excerpt
 from sidgan.dubbing.journal import work_folder
 from sidgan.dubbing.preparation import check
-from sidgan.dubbing.report import DubReport, Excerpt, Shot
+from sidgan.dubbing.report import DubReport, Shot
 from sidgan.dubbing.review.page import write_page
 from sidgan.dubbing.review.strips import strip
 

@@ -2,47 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from fractions import Fraction
-from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from sidgan import checkpoint, media, provenance
+from sidgan import media
 from sidgan.arguments import checked
 from sidgan.blend.steady import STEADY
-from sidgan.dubbing.analysis import Analysis, Find, analyse
+from sidgan.dubbing.analysis import Analysis, Find
 from sidgan.dubbing.analysis.choice import Faces
-from sidgan.dubbing.analysis.rehearsal import rehearse
-from sidgan.dubbing.conclusion import lost, prove, reported
-from sidgan.dubbing.drawing import Drawing
-from sidgan.dubbing.inputs import Inputs
-from sidgan.dubbing.journal import Journal, Record, surroundings, work_folder
+from sidgan.dubbing.excerpt import Excerpt, write_excerpt
 from sidgan.dubbing.live import Hearing, Live
-from sidgan.dubbing.plan import Plan, planned
-from sidgan.dubbing.preparation import cluster_of, first_pass, given_files, heard
-from sidgan.dubbing.report import Clock, DubReport, Excerpt, Progress
-from sidgan.dubbing.review.proof import Expected
-from sidgan.dubbing.segments import OnFrame, Scheme, WorkerSetup, complete, engine_of, engines
+from sidgan.dubbing.passes import Request, dubbed
+from sidgan.dubbing.preparation import cluster_of, given_files
+from sidgan.dubbing.report import Clock, DubReport, Progress, no_progress
+from sidgan.dubbing.segments import OnFrame, engine_of, engines
 from sidgan.dubbing.settings import Damage, Settings, background_of, face_of
 from sidgan.dubbing.silence import Silence
-from sidgan.engine import Engine, load
-from sidgan.errors import InputError
-from sidgan.executors import Executor
-from sidgan.files import ending
+from sidgan.dubbing.weights import Weights
+from sidgan.engine import load
 from sidgan.nn import Generator
 from sidgan.provenance.credentials import Credentials
 from sidgan.settings import require
-from sidgan.timeline import Length, Timeline
-from sidgan.types import Byte, Clip, Float
+from sidgan.timeline import Length
+from sidgan.types import Byte, Float
 
 OF_ENGINE = ("device", "engine", "emphasis")  #: settings that are fixed once the engine is created
-FILMED = 12  #: constant quality of an excerpt as filmed; better than a dub's, since its source was encoded before
 
 
 @checked
@@ -148,54 +135,6 @@ def dub(
     )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class _Request:
-    """The validated arguments of one call of `dub`.
-
-    Attributes:
-        given: the input files.
-        clip: the probed video.
-        own, ready: networks for single faces and their engines, by track number.
-        cluster: the machines that draw; ``None`` where this one does.
-        show: called with progress, see `dub`.
-        find: see `Dubber.dub`.
-    """
-
-    given: Inputs
-    clip: Clip
-    out: Path
-    settings: Settings
-    own: Mapping[int, Generator]
-    ready: Mapping[int, Engine]
-    sign: Credentials | None
-    workers: int
-    cluster: Executor | None
-    on_frame: OnFrame | None
-    show: Progress
-    tell: Callable[[str], None] | None
-    find: Find | None
-    clock: Clock
-
-
-@dataclass(frozen=True)
-class _Written:
-    """What `Dubber._write_output` wrote, for the report.
-
-    Attributes:
-        plan: what was to happen to each frame.
-        records: what was done, segment by segment.
-        mark: the provenance mark in the output.
-        own_end: see `sidgan.dubbing.preparation.Heard`.
-        left: parts of the video that could not be copied to the output, one line each.
-    """
-
-    plan: Plan
-    records: Sequence[Record]
-    mark: provenance.Mark
-    own_end: Fraction
-    left: Sequence[str]
-
-
 class Dubber:
     """A loaded model that dubs one video after another.
 
@@ -216,16 +155,9 @@ class Dubber:
         batch: int = 8, **change: Any,
     ) -> None:  # fmt: skip
         self.settings = settings = replace(settings or Settings(), **change)
-        network = load(model) if generator is None else generator
-        self.engine = engine_of(network, settings, batch)
-        self._network = model if generator is None else generator
-        if generator is None:
-            file = checkpoint.file_of(model)
-            self._name, self._digest = file.stem, provenance.digest_of(file)
-            self.model = f"{self._name}-{self._digest[:12]}"
-        else:
-            self._name, self._digest = "given", checkpoint.digest(generator.state_dict())
-            self.model = "given"
+        self.engine = engine_of(load(model) if generator is None else generator, settings, batch)
+        self._weights = Weights.of(model if generator is None else generator)
+        self.model = self._weights.label
 
     @checked
     def dub(
@@ -262,28 +194,11 @@ class Dubber:
         if clip.still and settings.length in ("cut", "keep"):
             settings = replace(settings, length="hold")
         given = given_files(Path(video), audio, out, sign, settings)
-        request = _Request(
-            given, clip, out, replace(settings, speakers=given.speakers), own, ready, sign, workers, cluster, on_frame,
-            progress or (lambda stage, done, total: None), tell, find, clock,
-        )  # fmt: skip
-        with ExitStack() as stack:
-            work = stack.enter_context(Journal(out))
-            with clock.stage("listen"):
-                kept = work_folder(out) / "separated"
-                stack.enter_context(given.mixed(kept, settings.device, request.show, tell))
-            draft = out
-            if sign is not None:
-                draft = sign.draft(out)
-                stack.callback(draft.unlink, missing_ok=True)
-            written = self._write_output(request, work, draft)
-            if sign is not None:
-                with clock.stage("sign"):
-                    sign.sign(draft, out, given.video, written.mark.to_dict(), written.mark.edited.spans)
-            work.remove()
-        return reported(
-            written.plan, written.records, clock, f"{self.model}, adapted" if own else self.model, work.resumed,
-            lost(clip, given, out, written.plan, settings, written.own_end, written.left),
-        )  # fmt: skip
+        return dubbed(Request(
+            engine=self.engine, weights=self._weights, given=given, clip=clip, out=out, own=own, ready=ready, sign=sign,
+            settings=replace(settings, speakers=given.speakers), workers=workers, cluster=cluster, on_frame=on_frame,
+            show=progress or no_progress, tell=tell, find=find, clock=clock,
+        ))  # fmt: skip
 
     @checked
     def excerpt(
@@ -316,37 +231,10 @@ class Dubber:
         Raises:
             InputError: nobody whose mouth may be redrawn is in these frames; else as `dub`.
         """
-        clip, settings, voice = media.probe(Path(video)), self._changed(change), Path(voice)
-        show = progress or (lambda stage, done, total: None)
-        seen = analyse(clip, settings.faces, show, settings.face, list(settings.speakers), found)
-        here = {index: seen.by_frame[index] for index in frames if index in seen.by_frame}
-        if not here:
-            raise InputError("nobody who has a voice is visible at this moment; choose another moment")
-        rehearse(clip, replace(seen, by_frame=here), self.engine, {})
-        plan = planned(seen, voice, settings)
-
-        def drawn(stage: str, done: int, total: int) -> None:
-            show(stage, done - frames.start, len(frames))
-
-        drawing = Drawing(clip, plan, self.engine, {}, Clock(), drawn, settings.steady)
-        begin, end = seen.times[frames.start], (*seen.times, seen.end)[frames.stop]
-        spans = [(first - begin, last - begin) for first, last in drawing.edited() if begin <= first < end]
-        voices = [provenance.digest_of(file) for file in dict.fromkeys((voice, *settings.speakers.values()))]
-        mark = provenance.Mark(
-            model=self._name, weights=self._digest, source=provenance.digest_of(clip.path), voice=voices[0],
-            voices=tuple(voices[1:]), edited=provenance.Stretches.of(spans),
+        return write_excerpt(
+            self.engine, self._weights, self._changed(change), media.probe(Path(video)), Path(voice), Path(sound),
+            frames, Path(before), Path(after), found, progress or no_progress,
         )  # fmt: skip
-        part = replace(clip, origin=clip.start + begin)  # so that its first frame is shown at 0
-        with (
-            media.Writer(Path(before), part, encoding=media.Encoding(crf=FILMED)) as filmed,
-            media.Writer(Path(after), part, audio=Path(sound), encoding=settings.encoding) as dubbed,
-            closing(drawing.batches(frames.start, frames.stop)) as batches,
-        ):
-            dubbed.tags = mark.tags()
-            for decoded, edited in chain.from_iterable(batches):
-                filmed.write(decoded)
-                dubbed.write(edited)
-        return Excerpt(len(frames), drawing.done.dubbed, seen.notes)
 
     @checked
     def stream(
@@ -395,83 +283,3 @@ class Dubber:
         fixed = [name for name in OF_ENGINE if getattr(settings, name) != getattr(self.settings, name)]
         require(not fixed, f"{' and '.join(fixed)} cannot change between the dubs of a Dubber; create another Dubber")
         return settings
-
-    def _write_output(self, request: _Request, work: Journal, draft: Path) -> _Written:
-        """Write and verify the output, not signed yet, at ``draft``."""
-        given, clip, settings, clock = request.given, request.clip, request.settings, request.clock
-        # The writer is opened first, so that an unusable output or voice raises before minutes of work.
-        with media.Writer(draft, clip, audio=given.sound, encoding=settings.encoding, named=True) as writer:
-            with clock.stage("mark"):
-                inputs = self._inputs(given, settings, request.own)
-                here = surroundings(settings.engine, settings.device)
-            work.open(inputs | settings.noted() | here, request.tell)
-            plan = _planned(request, work, self.engine)
-            sound = heard(given.sound, clip, plan, settings.length)
-            if sound.goes_on:
-                writer.go_on_with_own_sound()
-            drawing = Drawing(clip, plan, self.engine, request.ready, clock, request.show, settings.steady)
-            with clock.stage("mark"):
-                mark = self._mark(clip, inputs, drawing, plan.timeline, signed=request.sign is not None)
-            records = self._draw_segments(request, work, drawing, len(plan.timeline), here)
-            writer.tags = mark.tags()
-            digests = [*chain(*(record.digests for record in records))]
-            expected = Expected(request.out, given.video, plan.timeline, digests, sound.said, sound.goes_on, mark)
-            writer.prove = partial(prove, expected, work, clock, request.show)
-            with clock.stage("write"):
-                parts = [media.Segment(work.segment(record.segment)) for record in records]
-                writer.join(parts, subtitles=plan.seen.end)
-        return _Written(plan, records, mark, sound.own_end, writer.left())
-
-    def _draw_segments(
-        self, request: _Request, work: Journal, drawing: Drawing, count: int, here: Mapping[str, Any]
-    ) -> list[Record]:
-        """Draw the segments that an earlier run did not, and return the records of all ``count`` frames in order."""
-        setup = WorkerSetup(
-            Scheme(request.clip, request.settings.encoding, ending(request.out), work.folder), work.analysis,
-            request.given.voice, request.settings, self._network, request.own, self.engine.batch,
-            torch.get_num_threads(), here,
-        )  # fmt: skip
-        return complete(
-            work, count, drawing, setup, request.workers, request.clock, request.show, request.on_frame,
-            request.cluster,
-        )  # fmt: skip
-
-    def _inputs(self, given: Inputs, settings: Settings, own: Mapping[int, Generator]) -> dict[str, Any]:
-        """Digests of everything the output depends on: files, weights and adapted networks."""
-        networks = {id(network): checkpoint.digest(network.state_dict()) for network in own.values()}
-        return {
-            "video": provenance.digest_of(given.video), "model": self._digest,
-            "voice": [provenance.digest_of(file) for file in given.voices], "speakers": list(given.speakers),
-            **{name: provenance.digest_of(value) if isinstance(value, Path) else value
-               for name, value in (("face", settings.face), ("background", settings.background))},
-            "adapted": {str(track): networks[id(network)] for track, network in own.items()},
-        }  # fmt: skip
-
-    def _mark(
-        self, clip: Clip, inputs: Mapping[str, Any], drawing: Drawing, timeline: Timeline, *, signed: bool
-    ) -> provenance.Mark:
-        earlier = provenance.earlier(clip.path, clip.duration)
-        again = [timeline.repeated] if earlier and timeline.repeats else []
-        return provenance.Mark(
-            model=self._name, weights=self._digest, source=inputs["video"], voice=inputs["voice"][0],
-            voices=tuple(inputs["voice"][1:]), edited=provenance.Stretches.of(drawing.edited()),
-            adapted=tuple(sorted(set(inputs["adapted"].values()))),
-            earlier=provenance.Stretches.of([*earlier.spans, *again], earlier.left_out), signed=signed,
-        )  # fmt: skip
-
-
-def _planned(request: _Request, work: Journal, engine: Engine) -> Plan:
-    """Run the first pass, or load it from an earlier run, and plan what happens to each frame."""
-    settings = request.settings
-
-    def find() -> Analysis:
-        clip, show = request.clip, request.show
-        found = None if request.find is None else request.find(clip, show)
-        seen = analyse(clip, settings.faces, show, settings.face, list(settings.speakers), found)
-        rehearse(request.clip, seen, engine, request.ready)
-        return seen
-
-    with request.clock.stage("analyse"):
-        seen = first_pass(work, find)
-    with request.clock.stage("listen"):
-        return planned(seen, request.given.voice, settings)

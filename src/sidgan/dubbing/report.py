@@ -14,6 +14,10 @@ from sidgan.portable import peak_memory
 Progress = Callable[[str, int, int], None]  #: called with stage, frames done, frames in total (an estimate at first)
 
 
+def no_progress(stage: str, done: int, total: int) -> None:
+    """A `Progress` that does nothing."""
+
+
 @dataclass(frozen=True)
 class Shot:
     """One person in one shot.
@@ -33,15 +37,6 @@ class Shot:
     person: int | None
     confidence: float
     dubbed: int
-
-
-@dataclass(frozen=True)
-class Excerpt:
-    """What was done to some frames of a video: how many there are, how many of them redrawn, and notes for the user."""
-
-    frames: int
-    dubbed: int
-    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True)

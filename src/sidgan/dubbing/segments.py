@@ -28,7 +28,7 @@ from sidgan.dubbing.analysis import Analysis
 from sidgan.dubbing.drawing import Drawing
 from sidgan.dubbing.journal import LENGTH, Journal, Record, surroundings
 from sidgan.dubbing.plan import planned
-from sidgan.dubbing.report import Clock, Progress, Spent
+from sidgan.dubbing.report import Clock, Progress, Spent, no_progress
 from sidgan.dubbing.settings import Settings
 from sidgan.engine import Engine, Graph, load
 from sidgan.errors import SidganError
@@ -132,11 +132,7 @@ class WorkerSetup:
         model, settings = self.model if isinstance(self.model, Generator) else load(self.model), self.settings
         plan = planned(Analysis.load(self.analysis), self.sound, settings)
         engine, own = engine_of(model, settings, self.batch), engines(self.own, settings, self.batch)
-        return Drawing(self.scheme.clip, plan, engine, own, clock, _no_progress, settings.steady)
-
-
-def _no_progress(stage: str, done: int, total: int) -> None:
-    """No progress from workers: the parent process reports it."""
+        return Drawing(self.scheme.clip, plan, engine, own, clock, no_progress, settings.steady)
 
 
 def engine_of(network: Generator | Graph, settings: Settings, batch: int) -> Engine:

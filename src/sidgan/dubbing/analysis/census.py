@@ -13,7 +13,7 @@ import numpy as np
 from sidgan import geometry, media
 from sidgan.data.sheets import blank, text
 from sidgan.dubbing.analysis import Seen, survey
-from sidgan.dubbing.report import Progress
+from sidgan.dubbing.report import Progress, no_progress
 from sidgan.errors import NoFaceError, some
 from sidgan.files import check_target, require_apart, require_ending
 from sidgan.people import TrackedFace, cast, sharpness
@@ -93,7 +93,7 @@ def faces(
         require_apart(sheet, [Path(video)], "the video itself")
         require_ending(sheet, ".png")
         check_target(sheet)
-    clip, progress = media.probe(Path(video)), progress or (lambda stage, done, total: None)
+    clip, progress = media.probe(Path(video)), progress or no_progress
     seen, _ = survey(clip, progress)
     if not seen.people:
         raise NoFaceError(f"no face found in {video}; give a video with a face that is seen from the front")
