@@ -16,7 +16,7 @@ from small import save_networks
 from sidgan.config import GeneratorConfig
 from sidgan.nn import Generator
 from sidgan.settings import from_dict, read_toml
-from sidgan.web.worker import Means
+from sidgan.web.settings import Means
 
 torch.set_num_threads(1)
 gc.disable()  # all that is imported and collected stays: looking through it again and again takes seconds

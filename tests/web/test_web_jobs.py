@@ -50,11 +50,11 @@ from sidgan.web.app import create_app
 from sidgan.web.limits import RefusedError
 from sidgan.web.queue import Badge, Queue, Work
 from sidgan.web.schema import WholeDub
-from sidgan.web.settings import Service, hashed
+from sidgan.web.settings import Means, Service, hashed
 from sidgan.web.store import Store, new_id
 from sidgan.web.supervisor import Supervisor
 from sidgan.web.uploads import MAX_NAME
-from sidgan.web.worker import Dropped, Means, Pulse, work
+from sidgan.web.worker import Dropped, Pulse, work
 
 SHORT = 8  # frames of a segment in these tests
 

@@ -45,11 +45,11 @@ from sidgan.web.courier import Courier, UnreachableError
 from sidgan.web.handout import EngineError, Handout
 from sidgan.web.limits import Limits
 from sidgan.web.queue import Queue, Work
-from sidgan.web.settings import Service, hashed, read_secret
+from sidgan.web.settings import Means, Service, hashed, read_secret
 from sidgan.web.store import Store
 from sidgan.web.supervisor import Supervisor
 from sidgan.web.terms import Terms
-from sidgan.web.worker import Means, Pulse, work
+from sidgan.web.worker import Pulse, work
 
 SECRET, TOKEN = "what-workers-say-0001", "anna-has-a-secret-0001"
 WORKER, ANNA = {"authorization": f"Bearer {SECRET}"}, {"authorization": f"Bearer {TOKEN}"}

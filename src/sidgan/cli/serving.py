@@ -120,7 +120,7 @@ def serve_worker(
             raise ConfigError(f"{folder} is not the folder of a service; check the name, or start the service first: "
                               f"sidgan serve --folder {folder}")  # fmt: skip
     ready_for_dubs()
-    from sidgan.web.settings import Service, hashed, read_secret
+    from sidgan.web.settings import Means, Service, hashed, read_secret
 
     if parent is None:
         look_first([], [], [model])
@@ -138,7 +138,7 @@ def serve_worker(
     from sidgan.web.log import say
     from sidgan.web.queue import Queue
     from sidgan.web.store import Store
-    from sidgan.web.worker import Means, work
+    from sidgan.web.worker import work
 
     means = Means(model=model, device=device, engine=engine)
     if queue is None or server is None or worker_secret is None:

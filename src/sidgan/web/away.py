@@ -27,9 +27,10 @@ from sidgan.web.courier import Courier, UnreachableError
 from sidgan.web.handout import EngineError, Handout
 from sidgan.web.limits import RefusedError
 from sidgan.web.queue import Queue, Work
+from sidgan.web.settings import Means
 from sidgan.web.store import DATABASE, Store, new_id
 from sidgan.web.terms import ID, RESULTS, Terms
-from sidgan.web.worker import Dropped, Means
+from sidgan.web.worker import Dropped
 
 EVERY = 4.0  #: seconds between two heartbeats
 GREETING = 30.0  #: seconds between two greetings while the worker is idle

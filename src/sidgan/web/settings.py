@@ -1,4 +1,4 @@
-"""The settings of a service, and the files of tokens and secrets."""
+"""The settings of a service and of its workers, and the files of tokens and secrets."""
 
 from __future__ import annotations
 
@@ -16,6 +16,15 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 MIN_SECRET = 16  #: characters of a token or secret
 #: ASCII, since a header has no agreed encoding for other characters.
 SECRET = rf"[!-~]{{{MIN_SECRET},500}}"
+
+
+@dataclass(frozen=True)
+class Means:
+    """What jobs are done with, see `sidgan.dub`."""
+
+    model: str = "bundled"
+    device: str = "auto"
+    engine: str = "torch"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,8 +23,8 @@ from sidgan.jobs import OWN_SOUND, Job
 from sidgan.people import sharpness
 from sidgan.types import Byte, Show
 from sidgan.web.queue import Queue, Work, files_of, locked
+from sidgan.web.settings import Means
 from sidgan.web.store import Kept
-from sidgan.web.worker import Means
 
 FRAME_LENGTH, PREVIEW_LENGTH = 0.6, 5.0  #: seconds of video that are dubbed for a single frame, and for a preview
 FACES = "faces.npz"  #: what was found in a video, in its folder

@@ -7,18 +7,15 @@ import signal
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib import import_module
 from types import FrameType
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from sidgan.errors import SidganError
 from sidgan.web.queue import LEASE, Badge, Queue, Work
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from sidgan.web.settings import Means
 
 IDLE = 0.5  #: seconds between two queries for a job
 BEAT = 1.0  #: seconds between two heartbeats
@@ -33,15 +30,6 @@ class Stopped(BaseException):
 
 class Dropped(BaseException):
     """The job was cancelled, or no longer belongs to this worker."""
-
-
-@dataclass(frozen=True)
-class Means:
-    """What jobs are done with, see `sidgan.dub`."""
-
-    model: str = "bundled"
-    device: str = "auto"
-    engine: str = "torch"
 
 
 class Pulse:
