@@ -18,7 +18,6 @@ from sidgan.train.diagnosis import (
     PlateauWatch,
     diagnose,
     explain,
-    measure,
     offset_histogram,
     self_test,
     too_easy,
@@ -63,7 +62,7 @@ def task(clips, **changes):
 
 
 def cause(clips) -> str | None:
-    facts = replace(measure(task(clips)), grown=1.2, moved=0.5)  # of a network that has been trained for a while
+    facts = replace(task(clips).facts(), grown=1.2, moved=0.5)  # of a network that has been trained for a while
     found = explain(facts)
     return found.cause if found else None
 
@@ -136,18 +135,18 @@ def test_weights_tell_of_a_wrong_learning_rate(lr, expected, blob):
     stuck = task([blob(128, 60)], lr=lr, warmup=1)
     for index in range(40):
         stuck.step(index)
-    assert explain(measure(stuck)).cause == expected
+    assert explain(stuck.facts()).cause == expected
 
 
 def test_a_healthy_learning_rate_is_not_blamed(blob):
     well = task([blob(128, 60)], lr=4e-3, warmup=1)
     for index in range(40):
         well.step(index)
-    assert explain(measure(well)) is None
+    assert explain(well.facts()) is None
 
 
 def test_the_data_is_blamed_before_the_learning_rate():
-    facts = measure(task([talk(i, lag=5) for i in range(CLIPS)]))
+    facts = task([talk(i, lag=5) for i in range(CLIPS)]).facts()
     assert explain(replace(facts, moved=0.0)).cause == "mels misaligned"
     assert explain(Facts(None, 0.0, 1.0, 0.0)).cause == "learning rate too low"
 
@@ -177,20 +176,24 @@ def test_a_run_that_stays_at_069_says_why_in_its_log(tmp_path, blob):
 
 
 def test_without_a_cause_the_line_says_what_was_measured():
-    line = diagnose(task([talk(i) for i in range(CLIPS)]))
+    line = diagnose(task([talk(i) for i in range(CLIPS)]).facts())
     assert "learning rate too low" in line, "nothing was trained yet"
     well = task([talk(i) for i in range(CLIPS)])
     well.origin = [p * 0.9 for p in well.origin]
-    assert "no measurement explains it (lag 0, evidence" in diagnose(well)
+    assert "no measurement explains it (lag 0, evidence" in diagnose(well.facts())
 
 
 # ------------------------------------------------------------------------------------------------ before the run
 
 
+def outcome(data: PackedSet, lr: float = 1e-3) -> str:
+    return self_test(data, NET, lr=lr, seed=0, device=torch.device("cpu"))
+
+
 def test_the_self_test_passes_sound_data_and_disturbs_nothing(blob):
     one, other = task([blob(128, 40)]), task([blob(128, 40)])
     before = torch.get_rng_state()
-    assert "memorises 8 windows" in self_test(one)
+    assert "memorises 8 windows" in outcome(one.train)
     assert torch.equal(before, torch.get_rng_state())
     for index in range(2):
         assert one.step(index) == other.step(index)
@@ -200,17 +203,17 @@ def test_the_self_test_names_what_is_wrong(blob):
     silent = blob(128, 40)
     silent.mels[:] = -4.0
     with pytest.raises(DataError, match="right and wrong sounds are the same"):
-        self_test(task([silent]))
+        outcome(PackedSet.of([silent]))
     still = blob(128, 40)
     still.images[:] = still.images[:1].clone()
     with pytest.raises(DataError, match="all frames are the same"):
-        self_test(task([still]))
+        outcome(PackedSet.of([still]))
     broken = blob(128, 40)
     broken.mels[5:] = float("nan")
     with pytest.raises(DataError, match="NaN or infinite"):
-        self_test(task([broken]))
+        outcome(PackedSet.of([broken]))
     with pytest.raises(ConfigError, match="learning rate 1e-06 is too low"):
-        self_test(task([blob(128, 40)], lr=1e-6))
+        outcome(PackedSet.of([blob(128, 40)]), lr=1e-6)
 
 
 def test_offsets_are_shown_as_a_histogram():

@@ -7,23 +7,21 @@ measured without the expert: see `measure` and `explain`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from sidgan.config import SyncNetConfig
+from sidgan.data.dataset import PackedSet
 from sidgan.data.offset import TRUST
 from sidgan.errors import ConfigError, DataError, counted
 from sidgan.nn import SyncNet, lower_half_windows
 from sidgan.train.alignment import MIN_FRAMES, Alignment, measure_alignment
 from sidgan.train.pairs import SyncPairs, draw_pairs, pair_loss, same_sound
-
-if TYPE_CHECKING:
-    from sidgan.train.syncnet import SyncTask
 
 STUCK = 0.66  #: mean loss above which an expert counts as not having learnt anything
 WINDOWS, NEGATIVES = 8, 3  #: in the self-test: number of windows, and of wrong sounds for each
@@ -88,9 +86,8 @@ def explain(facts: Facts) -> Finding | None:
     return None
 
 
-def diagnose(task: SyncTask) -> str:
-    """One line about an expert whose loss stays near 0.69. The state of the training does not change."""
-    facts = measure(task)
+def diagnose(facts: Facts) -> str:
+    """One line about an expert whose loss stays near 0.69."""
     found = explain(facts)
     if found is not None:
         return str(found)
@@ -101,14 +98,18 @@ def diagnose(task: SyncTask) -> str:
             f"weights moved by {facts.moved:.0%}); train longer, with a larger batch or less augmentation")  # fmt: skip
 
 
-def measure(task: SyncTask) -> Facts:
-    """Measure an expert in training and its data; takes seconds."""
-    _, mels = draw_pairs(np.random.default_rng(0), task.train, 64, NEGATIVES)
-    layers = [p.detach() for p in task.net.parameters() if p.dim() == 4]
+def measure(data: PackedSet, layers: Sequence[Tensor], origin: Sequence[Tensor]) -> Facts:
+    """Measure an expert in training and its data; takes seconds.
+
+    Args:
+        data: the training set.
+        layers, origin: the weights of each convolution, now and before the training.
+    """
+    _, mels = draw_pairs(np.random.default_rng(0), data, 64, NEGATIVES)
     ratios = [(float(now.norm() / then.norm()), float((now - then.to(now)).norm() / then.norm()))
-              for now, then in zip(layers, task.origin, strict=True)]  # fmt: skip
+              for now, then in zip(layers, origin, strict=True)]  # fmt: skip
     grown, moved = np.median(ratios, 0)
-    return Facts(measure_alignment(task.train), _same_sound_share(mels), float(grown), float(moved))
+    return Facts(measure_alignment(data), _same_sound_share(mels), float(grown), float(moved))
 
 
 def _same_sound_share(mels: Tensor) -> float:
@@ -119,10 +120,17 @@ def _same_sound_share(mels: Tensor) -> float:
 # ------------------------------------------------------------------------------------------------ before the run
 
 
-def self_test(task: SyncTask) -> str:
+def self_test(data: PackedSet, model: SyncNetConfig, *, lr: float, seed: int, device: torch.device) -> str:
     """Let a new network memorise a few windows. This needs no sync, but a working data path and learning rate.
 
-    Neither the task's weights nor its random state change.
+    The random state does not change.
+
+    Args:
+        data: the training set.
+        model: of the network.
+        lr: learning rate of the training.
+        seed: decides which windows are drawn.
+        device: where the network is trained.
 
     Returns:
         A line to log.
@@ -131,9 +139,8 @@ def self_test(task: SyncTask) -> str:
         DataError: the windows contain nothing to learn from.
         ConfigError: the learning rate or the network is unsuitable.
     """
-    model, lr = task.config.model, task.config.lr
-    faces, mels = draw_pairs(np.random.default_rng(task.config.seed), task.train, WINDOWS, NEGATIVES)
-    video, mels = (x.to(task.fabric.device) for x in (lower_half_windows(faces, model.face), mels))
+    faces, mels = draw_pairs(np.random.default_rng(seed), data, WINDOWS, NEGATIVES)
+    video, mels = (x.to(device) for x in (lower_half_windows(faces, model.face), mels))
     if not bool(torch.isfinite(mels).all()):
         raise DataError("the mels contain NaN or infinite values; prepare the data again")
     if float((video - video[:1]).abs().max()) < 1 / 255:

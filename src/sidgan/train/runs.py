@@ -131,7 +131,8 @@ def train_syncnet(
                 if not isinstance(train, ShardSet):  # shards have no list of all records
                     task.note(*offset_histogram(record for root in data for record in read_manifest(root)))
                 if config.self_test:
-                    task.note(self_test(task))
+                    test = self_test(train, config.model, lr=config.lr, seed=config.seed, device=fabric.device)
+                    task.note(test)
         return _train(task, config, place, found)
 
 

@@ -22,7 +22,7 @@ from sidgan.losses import sync_bce
 from sidgan.nn import AudioEncoder, SyncNet, at_expert_size, lower_half_windows
 from sidgan.settings import require, require_between, require_same
 from sidgan.train import augment
-from sidgan.train.diagnosis import PlateauWatch, diagnose, too_easy
+from sidgan.train.diagnosis import Facts, PlateauWatch, diagnose, measure, too_easy
 from sidgan.train.loop import LoopConfig, Notes, left_out
 from sidgan.train.next_batch import NextBatch
 from sidgan.train.pairs import MAX_DISTANCE, SyncPairs, draw_pairs, pair_loss, same_sound
@@ -106,7 +106,7 @@ class SyncTask(Notes):
         if ears is not None:
             expert.audio.take_over(ears)
         net = SyncPairs(expert)
-        self.origin = [p.detach().clone() for p in net.parameters() if p.dim() == 4]  # initial convolution weights
+        self.origin = [weights.clone() for weights in _convolutions(net)]
         self.watch = PlateauWatch(config.watch)
         super().__init__()
         net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -128,7 +128,7 @@ class SyncTask(Notes):
             norm.reset_running_stats()  # spoiled by the batch; `calibrated` computes them anew before use
         if self.watch.add(loss.item()):
             self.batches.wait()
-            self.note(f"the loss is still near 0.69 after {index + 1} steps; {diagnose(self)}")
+            self.note(f"the loss is still near 0.69 after {index + 1} steps; {diagnose(self.facts())}")
         ranked = (cosines[:, :1] > cosines[:, 1:]).float().mean()
         return {"loss": loss.item(), "ranked": ranked.item()} | left_out(finite)
 
@@ -155,6 +155,10 @@ class SyncTask(Notes):
         video = at_expert_size(images.flatten(1, 2), self.config.model.face)
         sounds = augment.mel_noise(mels, rng) if self.config.augment else mels
         return self.fabric.to_device(video), self.fabric.to_device(sounds)
+
+    def facts(self) -> Facts:
+        """Measurements that may explain why the expert does not learn. The state of the training does not change."""
+        return measure(self.train, _convolutions(self.net), self.origin)
 
     @torch.no_grad()
     def evaluate(self, index: int, images: Path) -> Mapping[str, float]:
@@ -207,6 +211,11 @@ class SyncTask(Notes):
         for norm in norms:
             norm.momentum = 0.1
         return net.eval()
+
+
+def _convolutions(net: nn.Module) -> list[Tensor]:
+    """The weights of each convolution."""
+    return [p.detach() for p in net.parameters() if p.dim() == 4]
 
 
 def _norms(net: nn.Module) -> list[_BatchNorm]:
