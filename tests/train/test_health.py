@@ -65,9 +65,9 @@ def test_a_deaf_network_is_told_that_it_ignores_the_sound(blob, tmp_path):
 
 def test_the_sync_loss_tells_of_ignored_sound_too(blob, tmp_path):
     deaf = task(blob, weights={64: {"sync": 0.1}})
-    deaf.expert = Oracle()
-    figures = sync_figures(deaf, deaf.train, 64)
-    assert deaf.expert.looks == 2, "drawn and true pictures are seen once, whatever they are compared with"
+    expert = Oracle()
+    figures = sync_figures(deaf.ema, expert, deaf.train, 64)
+    assert expert.looks == 2, "drawn and true pictures are seen once, whatever they are compared with"
     assert figures["sync_truth_gap"] > 0.1, "the oracle knows right from wrong"
     assert figures["sync_truth"] < figures["sync"]
     assert abs(figures["sync_gap"]) < 0.05

@@ -14,8 +14,8 @@ from sidgan.data.dataset import PackedSet
 from sidgan.nn import Generator, SyncNet
 from sidgan.paper.ablation import config_of
 from sidgan.settings import from_dict, read_toml
-from sidgan.train import balance
-from sidgan.train.balance import BANDS, COARSEST_SYNC, gradient_balance
+from sidgan.train import calibration, gan
+from sidgan.train.calibration import BANDS, COARSEST_SYNC
 from sidgan.train.gan import GanTask, GanTrainConfig
 from sidgan.train.loop import LoopConfig, run
 from sidgan.train.rate import rate_at
@@ -94,8 +94,8 @@ def test_the_gate_opens_when_the_loss_has_stopped_falling():
 
 
 def test_a_run_with_gate_and_calibration_resumes_as_if_uninterrupted(blob, tmp_path, monkeypatch):
-    monkeypatch.setattr(balance, "BATCHES", 1)
-    monkeypatch.setattr(balance, "MIN_MARGIN", -1.0)
+    monkeypatch.setattr(gan, "CALIBRATION_BATCHES", 1)
+    monkeypatch.setattr(calibration, "MIN_MARGIN", -1.0)
     config = gan_config(8, lr=1e-6, sync_gate=1, calibrate=True, recon_frames=2, settle=0.2, sync_ramp=0.2, **TERMS)
     quiet = {"log_every": 1, "eval_every": 2}
     whole = task(blob, config)
@@ -119,11 +119,11 @@ def test_a_run_with_gate_and_calibration_resumes_as_if_uninterrupted(blob, tmp_p
 
 
 def test_calibration_brings_each_term_into_its_band_once(blob, tmp_path, monkeypatch):
-    monkeypatch.setattr(balance, "MIN_MARGIN", -1.0)
+    monkeypatch.setattr(calibration, "MIN_MARGIN", -1.0)
     learner = task(blob, gan_config(40, calibrate=True, **TERMS))
     for index in range(4):
         learner.step(index)
-    after = gradient_balance(learner, 64, 16)
+    after = learner.balance(64, 16)
     for level, terms in learner.calibration.scales.items():
         for term, factor in terms.items():
             low, high = COARSEST_SYNC if (term, level) == ("sync", 16) else BANDS[term]
@@ -141,9 +141,11 @@ def test_calibration_brings_each_term_into_its_band_once(blob, tmp_path, monkeyp
 def test_calibration_costs_a_process_no_more_frames_than_a_step(blob, monkeypatch):
     learner = task(blob, gan_config(40, **TERMS | {"batch": 20}))
     learner.share = 5  # as the first of four processes
-    seen, terms = [], learner.terms
-    monkeypatch.setattr(learner, "terms", lambda r, image, *rest: seen.append(len(image)) or terms(r, image, *rest))
-    gradient_balance(learner, 64, 1)
+    seen, terms = [], learner.objective.terms
+    monkeypatch.setattr(
+        learner.objective, "terms", lambda r, image, *rest: seen.append(len(image)) or terms(r, image, *rest)
+    )
+    learner.balance(64, 1)
     assert set(seen) == {5}
 
 
@@ -160,7 +162,7 @@ def test_a_critic_is_weighed_when_it_tells_real_from_generated(blob):
 
 
 def test_a_critic_of_detail_keeps_its_weight(blob, monkeypatch):
-    monkeypatch.setattr(balance, "MIN_MARGIN", -1.0)
+    monkeypatch.setattr(calibration, "MIN_MARGIN", -1.0)
     critics = {r: {**c, "sees": "detail"} for r, c in TERMS["discriminators"].items()}
     learner = task(blob, gan_config(40, calibrate=True, **{**TERMS, "discriminators": critics}))
     for index in range(4):
@@ -171,7 +173,7 @@ def test_a_critic_of_detail_keeps_its_weight(blob, monkeypatch):
 def test_without_calibration_weights_are_what_was_set(blob):
     plain = task(blob, gan_config(40, **TERMS))
     plain.step(0)
-    assert plain.weights_at(64) == plain.config.weights_at(64)
+    assert plain.objective.weights_at(64) == plain.config.weights_at(64)
 
 
 # ---------------------------------------------------------------------------------------------- cost and precision

@@ -20,7 +20,6 @@ from sidgan.nn import Generator, SyncNet, lower_half_windows
 from sidgan.nn.baselines import critic
 from sidgan.settings import from_dict, presets, read_toml, to_dict
 from sidgan.train import augment, pairs, syncnet
-from sidgan.train.balance import gradient_balance
 from sidgan.train.batch import _jittered, prepare_batch
 from sidgan.train.folder import same_run
 from sidgan.train.gan import GanTask, GanTrainConfig
@@ -524,9 +523,9 @@ def test_the_balance_of_gradients_is_in_proportion_to_the_weights(blob):
         config = gan_config(4, weights={64: weights}, vgg="random")
         task = GanTask(config, PackedSet.of([blob(64, 60)]), {}, fabric(), expert, vgg=vgg)
         before = {k: v.clone() for k, v in task.state()["net"].items()}
-        balance = gradient_balance(task, 64, batches=2)
+        balance = task.balance(64, batches=2)
         assert all(torch.equal(before[k], v) for k, v in task.state()["net"].items())
-        assert gradient_balance(task, 64, 2, {64: {"sync"}}) == {64: {"sync": balance[64]["sync"]}}, "all that is asked"
+        assert task.balance(64, 2, {64: {"sync"}}) == {64: {"sync": balance[64]["sync"]}}, "all that is asked"
         return balance
 
     some = measured(sync=0.01, frequency=1.0, features=0.1)

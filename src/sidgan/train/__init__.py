@@ -10,8 +10,8 @@
 =============  =====================================================================================================
 a step         `batch` (input), `augment`, `pairs` (right and wrong pairs), `next_batch` (prefetch), `precision`
                (update), `rate` (learning rate), `average` (of weights), `processes` (distributed training)
-the generator  `schedule` (when levels and losses start), `balance` (gradient of each loss), `growth` (warm start from
-               a smaller size), `settings`
+the generator  `objective` (Eq. 4), `schedule` (when levels and losses start), `balance` (gradient of each loss),
+               `calibration` (of their weights), `growth` (warm start from a smaller size), `settings`
 monitoring     `alignment` (of the data), `diagnosis` (of an expert), `health` and `judging` (of a generator)
 on disk        `folder`
 =============  =====================================================================================================

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, replace
+from collections.abc import Collection, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,28 +14,22 @@ from lightning.fabric import Fabric
 from torch import Tensor
 
 from sidgan import checkpoint
-from sidgan.config import SYNC_FRAMES, CriticsConfig, LossWeights
+from sidgan.config import SYNC_FRAMES, CriticsConfig
 from sidgan.data.dataset import PackedSet
 from sidgan.errors import CheckpointError
-from sidgan.losses import (
-    RIVALRY,
-    content_loss,
-    contextual_loss,
-    focal_frequency_loss,
-    masked_l1,
-    perceptual_loss,
-    sync_loss,
-)
-from sidgan.nn import VGG19, AudioEncoder, Generator, SyncNet, lower_half_windows
+from sidgan.losses import RIVALRY, content_loss
+from sidgan.nn import VGG19, AudioEncoder, Generator, SyncNet
 from sidgan.nn.baselines import Critics, build
 from sidgan.settings import require
 from sidgan.train.average import average_in, take_back
-from sidgan.train.balance import BANDS, Calibration, gradient_balance
+from sidgan.train.balance import gradient_balance
 from sidgan.train.batch import Batch, at_level, prepare_batch
+from sidgan.train.calibration import BANDS, Calibration
 from sidgan.train.growth import warm_start
-from sidgan.train.health import critic_figures, modulation, sync_figures, warnings
+from sidgan.train.health import WINDOWS, critic_figures, modulation, sync_figures, warnings
 from sidgan.train.judging import judge, spread, write_strip
 from sidgan.train.loop import Notes, left_out
+from sidgan.train.objective import Objective
 from sidgan.train.precision import descend, restore_scaler, scaler_state
 from sidgan.train.processes import share, step_rng
 from sidgan.train.rate import rate_at
@@ -44,6 +37,8 @@ from sidgan.train.schedule import Moment, SyncGate, moment
 from sidgan.train.settings import GanTrainConfig
 
 __all__ = ["GanTask", "GanTrainConfig"]
+
+CALIBRATION_BATCHES = 8  #: batches measured on; enough, as the bands are at least a factor of three wide
 
 
 def _parameter_groups(net: Generator, config: GanTrainConfig) -> list[dict[str, Any]]:
@@ -113,7 +108,7 @@ class GanTask(Notes):
         require(vgg is not None or not config.needs_vgg, "a level has a 'features' weight, which needs VGG19")
         self.expert = expert
         self._expert_digest = None  # of the expert that the sync loss comes from
-        if expert is not None and any(weights.sync for weights in config.weights.values()):
+        if expert is not None and config.has_sync:
             self._expert_digest = checkpoint.digest(expert.state_dict())
         if expert is not None:
             expert.eval().requires_grad_(False).to(fabric.device)
@@ -129,6 +124,7 @@ class GanTask(Notes):
                 critics.take_over(rivals)
             critic_optimiser = torch.optim.Adam(critics.parameters(), lr=config.critic_lr * config.lr, betas=betas)
             self.critics, self.critic_optimiser = fabric.setup(critics, critic_optimiser)
+        self.objective = Objective(config, fabric, self.calibration, self.critics, expert, self.vgg)
 
     # ------------------------------------------------------------------------------------------------ one step
 
@@ -147,7 +143,7 @@ class GanTask(Notes):
         if self.net.module.ears is not None:
             self.net.module.ears.eval()  # keep the expert's batch statistics: batches here are small and correlated
         if self.config.calibrate:
-            self.calibration.update(self, index, now)
+            self._calibrate(index, now)
         fade = now.fade if now.fade < 1 else None
         queries = batch.shown_to(self.config.generator)
         images = self.net(queries, batch.reference, batch.mels, now.level, fade, batch.placed)
@@ -180,6 +176,29 @@ class GanTask(Notes):
         order.sort(1)
         return torch.from_numpy((order + SYNC_FRAMES * np.arange(len(order))[:, None]).ravel()).to(self.fabric.device)
 
+    def balance(
+        self, level: int, batches: int = 4, wanted: Mapping[int, Collection[str]] | None = None
+    ) -> dict[int, dict[str, float]]:
+        """`gradient_balance` on some batches of the training set, with as many frames as this process has in a step.
+
+        Neither the networks nor the random state of the training change.
+        """
+        rng = np.random.default_rng(0)
+        some = self.sampled_frames(rng, self.share)
+        samples = ((self._augmented(rng, self.share // SYNC_FRAMES, SYNC_FRAMES), some) for _ in range(batches))
+        return gradient_balance(self.net.module, self.objective, samples, level, wanted)
+
+    def _calibrate(self, index: int, now: Moment) -> None:
+        def measure(wanted: Mapping[int, Collection[str]]) -> dict[int, dict[str, float]]:
+            # Processes may hold different clips; all use the factors of the first one, whose state is saved.
+            return self.fabric.broadcast(self.balance(now.level, CALIBRATION_BATCHES, wanted))
+
+        self.note(*self.calibration.update(self.config, index, now, measure))
+
+    def _augmented(self, rng: np.random.Generator, count: int, frames: int) -> Batch:
+        """A batch of ``count`` windows of the training set, augmented as in a step."""
+        return prepare_batch(self.train.windows(rng, count, frames), self.augmentation_rng(rng)).to(self.fabric.device)
+
     def _losses(
         self, images: dict[int, Tensor], batch: Batch, now: Moment, sync: bool, some: Tensor | None, features: bool
     ) -> dict[str, Tensor]:
@@ -189,81 +208,13 @@ class GanTask(Notes):
         for level, image in images.items():
             share = now.fade if level == now.level else 1.0
             ramp = now.sync if sync and level in now.sync_levels else 0.0
-            for name, value in self.terms(level, image, batch, ramp, level in now.gan_levels, some, only).items():
+            terms = self.objective.terms(level, image, batch, ramp, level in now.gan_levels, some, only)
+            for name, value in terms.items():
                 losses[name] = losses.get(name, torch.zeros_like(value)) + share * value
-        content, read = self.weights_at(now.level).content, self.net.module.read
+        content, read = self.objective.weights_at(now.level).content, self.net.module.read
         if content and read is not None:
             losses["content"] = content * content_loss(*read)
         return losses
-
-    def terms(
-        self, level: int, image: Tensor, batch: Batch, sync: float, gan: bool, some: Tensor | None = None,
-        only: Collection[str] | None = None,
-    ) -> dict[str, Tensor]:  # fmt: skip
-        """The weighted terms of Eq. 4 at one level.
-
-        Args:
-            level: r, the side of the output, px.
-            image: (N, 3, r, r), the output.
-            batch: its input; must consist of windows of five frames if ``sync`` is not 0.
-            sync: factor of the sync loss, 0 to 1; 0 omits it.
-            gan: whether to include the adversarial term.
-            some: indices of the frames for features, frequency and gan; all by default.
-            only: names of the terms to compute; all by default.
-        """
-        weights = self.weights_at(level)
-        if only is not None:
-            weights = replace(weights, **{t: 0.0 for t in BANDS if t not in only})
-        truth = at_level(batch.target, level)
-        emphasis = at_level(batch.mask + weights.lips * batch.lips, level)
-        losses = {"l1": weights.l1 * masked_l1(image, truth, emphasis, weights.mouth)}
-        part, true_part = (image, truth) if some is None else (image[some], truth[some])
-        if weights.features and self.vgg is not None:
-            losses["features"] = weights.features * self._feature_loss(self.vgg, part, true_part)
-        if weights.frequency:
-            losses["frequency"] = weights.frequency * focal_frequency_loss(part, true_part)
-        if gan and weights.gan and self.critics is not None and str(level) in self.critics.module:
-            generator_loss = RIVALRY[self.config.critics[level].kind][1]
-            heard = batch.mels if some is None else batch.mels[some]
-            losses["gan"] = weights.gan * generator_loss(self._score(level, part, heard))
-        if sync and weights.sync and self.expert is not None:
-            losses["sync"] = sync * weights.sync * self._sync_loss(self.expert, image, batch.sync_mel)
-        return losses
-
-    # Networks run in the precision of the run; the losses convert to float32.
-
-    def _feature_loss(self, vgg: VGG19, image: Tensor, truth: Tensor) -> Tensor:
-        compare = contextual_loss if self.config.features == "contextual" else perceptual_loss
-        with self.fabric.autocast():
-            drawn, true = vgg(image), vgg(truth)
-        return compare(drawn, true)
-
-    def _sync_loss(self, expert: SyncNet, image: Tensor, mels: Tensor) -> Tensor:
-        seen = lower_half_windows(image.view(-1, SYNC_FRAMES, *image.shape[1:]), expert.config.face)
-        with self.fabric.autocast():
-            cosine = expert(seen, mels)  # frozen: the gradient flows to the picture only
-        return sync_loss(cosine)
-
-    def _score(self, level: int, image: Tensor, mels: Tensor) -> Tensor:
-        with self.fabric.autocast():
-            return self.critics.module[str(level)](image, mels)
-
-    def weights_at(self, level: int) -> LossWeights:
-        """Current weights of Eq. 4 at an output, including calibration."""
-        weights, scale = self.config.weights_at(level), self.calibration.scale
-        return replace(weights, **{t: getattr(weights, t) * scale(level, t) for t in BANDS})
-
-    @contextmanager
-    def critics_in_eval(self) -> Iterator[None]:
-        """Put the critics into eval mode, in which spectral normalisation is not updated."""
-        if self.critics is None:
-            yield
-            return
-        self.critics.eval()
-        try:
-            yield
-        finally:
-            self.critics.train()
 
     def _train_critics(
         self, images: dict[int, Tensor], batch: Batch, now: Moment, some: Tensor | None
@@ -308,14 +259,19 @@ class GanTask(Notes):
         """
         config, now = self.config, moment(self.config, index - 1, self.gate.opened)
         level, share = now.level, index / config.loop.steps
-        scores = critic_figures(self, now.gan_levels, level)
+        scores: dict[str, float] = {}
+        if self.critics is not None:
+            batch = self._augmented(np.random.default_rng(0), 2 * WINDOWS, 1)
+            scores = critic_figures(self.net.module, self.objective, batch, now.gan_levels, level)
         coarse = []
         for name, data in (self.held or {"train": self.train}).items():
             windows = spread(data, 64)
             seen = judge(self.ema, windows, level)
             coarse.append(seen.coarse)
             figures = {"mouth": seen.right, "gap": seen.right - seen.wrong, "to_truth": seen.to_truth,
-                       "to_reference": seen.to_reference, **sync_figures(self, data, level)}  # fmt: skip
+                       "to_reference": seen.to_reference}  # fmt: skip
+            if self.expert is not None and config.has_sync:
+                figures |= sync_figures(self.ema, self.expert, data, level)
             sync_on = now.sync == 1 and level in now.sync_levels
             for line in warnings(figures | scores, share, sync_on, config.ears_can_learn):
                 self.note(f"{name}: {line}")
@@ -326,7 +282,7 @@ class GanTask(Notes):
         scores |= {"coarse": self.fabric.broadcast(float(np.mean(coarse))), "modulation": modulation(self.ema)}
         if self.gate.add(index, scores["coarse"]):
             self.note(f"the validation L1 has stopped falling at {scores['coarse']:.4f}: the sync loss can start")
-        for r, pulls in gradient_balance(self, level).items():
+        for r, pulls in self.balance(level).items():
             scores |= {f"pull{r}_{term}": ratio for term, ratio in pulls.items()}
         return scores
 
@@ -367,7 +323,7 @@ class GanTask(Notes):
         """
         extra: dict[str, Any] = {"vgg": self.vgg.source} if self.vgg is not None else {}
         if self.config.calibrate:
-            extra["weights"] = {str(r): asdict(self.weights_at(r)) for r in self.config.generator.rgb_levels}
+            extra["weights"] = {str(r): asdict(self.objective.weights_at(r)) for r in self.config.generator.rgb_levels}
         checkpoint.save(path, self.ema, {**meta, **extra})
         if self.critics is not None:
             checkpoint.save_critics(path, self.critics.module, meta)

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from sidgan.config import SYNC_FRAMES
 from sidgan.data.dataset import PackedSet
 from sidgan.losses import sync_loss
-from sidgan.nn import Generator, lower_half_windows
+from sidgan.nn import Generator, SyncNet, lower_half_windows
 from sidgan.nn.layers import FeatureNorm
-from sidgan.train.batch import at_level, prepare_batch
-
-if TYPE_CHECKING:
-    from sidgan.train.gan import GanTask
+from sidgan.train.batch import Batch, at_level, prepare_batch
+from sidgan.train.objective import Objective
 
 WARN_FROM = 0.25  #: share of the run before which there are no warnings
 MIN_PSNR_GAP = 0.1  #: dB by which mouth PSNR must be better with the right sound than with a wrong one
@@ -29,46 +25,44 @@ WINDOWS = 8  #: windows that the figures are measured on
 
 
 @torch.no_grad()
-def sync_figures(task: GanTask, data: PackedSet, level: int) -> dict[str, float]:
-    """Sync loss of the averaged generator at one level on windows of a set, and how much wrong sounds add to it.
+def sync_figures(net: Generator, expert: SyncNet, data: PackedSet, level: int) -> dict[str, float]:
+    """Sync loss of a generator at one level on windows of a set, and how much wrong sounds add to it.
 
     Returns:
         ``sync``: loss of generated pictures with the right sound. ``sync_gap``: how much higher the loss is with the
-        sound of another window. ``sync_truth``, ``sync_truth_gap``: the same for true frames. Empty without an expert
-        or without weight on the sync loss.
+        sound of another window. ``sync_truth``, ``sync_truth_gap``: the same for true frames.
     """
-    if task.expert is None or not any(w.sync for w in task.config.weights.values()):
-        return {}
     windows = data.windows(np.random.default_rng(0), WINDOWS, SYNC_FRAMES)
-    batch = prepare_batch(windows, None).to(task.fabric.device)
-    queries = batch.shown_to(task.config.generator)
-    drawn = task.ema(queries, batch.reference, batch.mels, level, None, batch.placed)[level]
-    heard = task.expert.embed_audio(batch.sync_mel)
+    batch = prepare_batch(windows, None).to(next(net.parameters()).device)
+    drawn = net(batch.shown_to(net.config), batch.reference, batch.mels, level, None, batch.placed)[level]
+    heard = expert.embed_audio(batch.sync_mel)
     figures: dict[str, float] = {}
     for name, images in (("sync", drawn), ("sync_truth", at_level(batch.target, level))):
         faces = images.unflatten(0, (-1, SYNC_FRAMES))
-        seen = task.expert.embed_video(lower_half_windows(faces, task.expert.config.face))
+        seen = expert.embed_video(lower_half_windows(faces, expert.config.face))
         right, *others = (float(sync_loss((seen * heard.roll(k, 0)).sum(1))) for k in range(WINDOWS))
         figures |= {name: right, f"{name}_gap": float(np.mean(others)) - right}
     return figures
 
 
 @torch.no_grad()
-def critic_figures(task: GanTask, levels: tuple[int, ...], level: int) -> dict[str, float]:
+def critic_figures(
+    net: Generator, objective: Objective, batch: Batch, levels: tuple[int, ...], level: int
+) -> dict[str, float]:
     """Mean scores by the critics of ``levels``: ``real<level>`` of real and ``fake<level>`` of generated pictures.
 
-    The pictures are augmented windows of the training set, as in a training step.
+    Args:
+        net: a generator in training.
+        objective: has critics.
+        batch: of the training set, augmented as in a step.
+        levels: of the critics.
+        level: finest active output.
     """
-    if task.critics is None:
-        return {}
-    rng = np.random.default_rng(0)
-    batch = prepare_batch(task.train.windows(rng, 2 * WINDOWS, 1), task.augmentation_rng(rng)).to(task.fabric.device)
-    queries = batch.shown_to(task.config.generator)
-    images = task.net.module(queries, batch.reference, batch.mels, level, None, batch.placed)
+    images = net(batch.shown_to(net.config), batch.reference, batch.mels, level, None, batch.placed)
     figures = {}
-    with task.critics_in_eval():
-        for r in (r for r in levels if str(r) in task.critics.module):
-            critic = task.critics.module[str(r)]
+    with objective.critics_in_eval():
+        for r in (r for r in levels if str(r) in objective.critics.module):
+            critic = objective.critics.module[str(r)]
             figures[f"real{r}"] = float(critic(at_level(batch.target, r), batch.mels).mean())
             figures[f"fake{r}"] = float(critic(images[r], batch.mels).mean())
     return figures
@@ -78,11 +72,6 @@ def modulation(net: Generator) -> float:
     """Root mean square of the weights that turn sound into scales and shifts; 0.02 at the start of a training."""
     weights = [m.modulation.weight for m in net.modules() if isinstance(m, FeatureNorm) and m.modulation is not None]
     return float(torch.cat([w.detach().flatten() for w in weights]).square().mean().sqrt()) if weights else 0.0
-
-
-def distance(image: Tensor, other: Tensor, mask: Tensor) -> float:
-    """Mean absolute difference of two (N, 3, S, S) pictures where ``mask`` (N, 1, S, S) is 1."""
-    return float(((image - other).abs() * mask).sum() / (3 * mask.sum() + 1e-6))
 
 
 def warnings(figures: Mapping[str, float], share: float, sync_on: bool, ears_can_learn: bool) -> list[str]:

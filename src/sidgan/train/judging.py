@@ -14,7 +14,6 @@ from torch import Tensor
 from sidgan.data.dataset import PackedSet, Windows, stack_windows
 from sidgan.nn import Generator
 from sidgan.train.batch import at_level, prepare_batch
-from sidgan.train.health import distance
 
 
 def spread(data: PackedSet, count: int) -> Windows:
@@ -42,6 +41,11 @@ class Judged(NamedTuple):
     coarse: float
     to_truth: float
     to_reference: float
+
+
+def distance(image: Tensor, other: Tensor, mask: Tensor) -> float:
+    """Mean absolute difference of two (N, 3, S, S) pictures where ``mask`` (N, 1, S, S) is 1."""
+    return float(((image - other).abs() * mask).sum() / (3 * mask.sum() + 1e-6))
 
 
 @torch.no_grad()

@@ -45,7 +45,7 @@ class GanTrainConfig:
             between keep small batches varied.
         features_every: interval of the loss on VGG19 features in steps; it can cost more than all the rest.
         critic_lr: learning rate of the discriminators relative to ``lr``.
-        calibrate: rescale each term once if its gradient lies outside its band (`sidgan.train.balance.BANDS`).
+        calibrate: rescale each term once if its gradient lies outside its band (`sidgan.train.calibration.BANDS`).
         recon_frames: of every five frames, how many are used for the features, frequency and gan terms; fewer are
             faster.
         recompute: number of the finest generator blocks whose activations are recomputed in the backward pass
@@ -136,6 +136,11 @@ class GanTrainConfig:
     def needs_vgg(self) -> bool:
         """Whether any level has a loss on VGG19 features."""
         return any(weights.features for weights in self.weights.values())
+
+    @property
+    def has_sync(self) -> bool:
+        """Whether any level has a sync loss."""
+        return any(weights.sync for weights in self.weights.values())
 
     @property
     def has_more_than_l1(self) -> bool:
