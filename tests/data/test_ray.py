@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from made_files import contents
 from marked import films
 from small import save_networks
 
@@ -41,10 +42,6 @@ def folder(tmp_path_factory):
                      np.zeros(19200, np.float32), 16000)  # fmt: skip
     (folder / "broken.mp4").write_bytes((folder / "talk3.mp4").read_bytes()[:3000])
     return folder
-
-
-def contents(folder):
-    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
 # ------------------------------------------------------------------------------------------------------------- local

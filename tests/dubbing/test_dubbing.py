@@ -551,15 +551,15 @@ def test_tone_is_matched_within_limits_and_without_flicker(tracks: list[FaceTrac
     person = TrackedFace(tracks[0])
     old, box = person.points[5], person.boxes[5]
     source = np.random.default_rng(0).integers(60, 180, (128, 128, 3)).astype(np.uint8)
-    assert np.abs(ToneMatch()(source, source, box, old) - source).max() < 0.2
+    assert np.abs(ToneMatch()(source, source, box, old, 0) - source).max() < 0.2
     drawn = np.round((source.astype(float) - 8) / 1.05).astype(np.uint8)
-    assert np.abs(ToneMatch()(drawn, source, box, old) - source).max() < 2
-    far = ToneMatch()(np.full_like(source, 20), source, box, old)
+    assert np.abs(ToneMatch()(drawn, source, box, old, 0) - source).max() < 2
+    far = ToneMatch()(np.full_like(source, 20), source, box, old, 0)
     assert far.max() <= 20 * GAIN[1] + 25.5
     tone = ToneMatch()
-    for _ in range(20):
-        tone(source, source, box, old)
-    calm = tone(drawn, source, box, old)
+    for place in range(20):
+        tone(source, source, box, old, place)
+    calm = tone(drawn, source, box, old, 20)
     step = np.abs(calm - drawn).mean() / np.abs(source.astype(float) - drawn).mean()
     assert step < 0.15  # a sudden change comes in slowly
 

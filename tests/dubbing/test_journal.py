@@ -128,7 +128,8 @@ def test_tone_remembers_so_many_frames_and_no_more() -> None:
     assert np.array_equal(whole, part)
     late = ToneMatch()
     late(*pictures[-1], box, old, len(pictures) - 1)
-    assert not np.array_equal(late(*pictures[0], box, old), long(*pictures[0], box, old))
+    after = len(pictures)
+    assert not np.array_equal(late(*pictures[0], box, old, after), long(*pictures[0], box, old, after))
 
 
 # ------------------------------------------------------------------------------------------------------------ stopped

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from made_files import contents
 from marked import sidgan
 from small import save_networks
 
@@ -63,10 +64,6 @@ def judged(prepared: Path, weights: tuple[Path, Path], tmp_path_factory: pytest.
     out = tmp_path_factory.mktemp("judged") / "out"
     evaluate_to(out, weights[0], [prepared], expert=weights[1], settings=HOW)
     return out
-
-
-def contents(out: Path) -> dict[str, bytes]:
-    return {p.relative_to(out).as_posix(): p.read_bytes() for p in sorted(out.rglob("*")) if p.is_file()}
 
 
 def test_one_process_or_two_give_the_same_bytes(

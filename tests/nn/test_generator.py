@@ -1,5 +1,4 @@
 import dataclasses
-from collections.abc import Iterator
 
 import pytest
 import torch
@@ -15,14 +14,7 @@ from sidgan.losses import lsgan_d, lsgan_g
 from sidgan.nn import Discriminator, FaceEncoder, Generator, SyncNet, count_parameters
 from sidgan.settings import from_dict, presets, read_toml
 
-
-@pytest.fixture(autouse=True)
-def _seeded() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # these networks are too small to share
-    torch.manual_seed(0)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("seeded")
 
 
 @pytest.fixture

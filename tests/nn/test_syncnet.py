@@ -20,13 +20,7 @@ VIDEO = [
 ]  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
-def _seeded() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # these networks are too small to share
-    torch.manual_seed(0)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("seeded")
 
 
 def samplers(net: nn.Module) -> Iterator[AdaptivePolyphase]:

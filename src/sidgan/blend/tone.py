@@ -29,7 +29,7 @@ class ToneMatch:
     def __init__(self) -> None:
         self._fits: deque[tuple[int, Float]] = deque()  # index of a frame; gain and offset (2, 3) of each channel
 
-    def __call__(self, drawn: Byte, source: Byte, box: Float, old: Float, place: int | None = None) -> Float:
+    def __call__(self, drawn: Byte, source: Byte, box: Float, old: Float, place: int) -> Float:
         """The redrawn face with corrected tone, (S, S, 3) float32 in [0, 255].
 
         Args:
@@ -37,9 +37,8 @@ class ToneMatch:
             source: (S, S, 3) uint8, the source crop.
             box: (4,) hidden box in unit coordinates.
             old: (68, 2) landmarks of the source face; only skin inside their hull is compared.
-            place: index of the frame in the output; by default the next one.
+            place: index of the frame in the output.
         """
-        place = self._fits[-1][0] + 1 if place is None and self._fits else place or 0
         ring = _ring(len(drawn), box, old)
         if ring.sum() >= 16:
             self._fits.append((place, _fit(drawn[ring], source[ring])))

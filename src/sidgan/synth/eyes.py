@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sidgan.synth.head import smooth, vector
+from sidgan.synth.head import coverage, smooth, vector
 from sidgan.synth.lips import Paint
 from sidgan.synth.person import Person, Pose
 from sidgan.types import Float
@@ -61,8 +61,8 @@ class _Eye:
     pixel: float
 
     def edge(self, distance: Float, soft: float = 0.0) -> Float:
-        """Antialiased coverage, 0 outside to 1 inside, from the signed distance to an edge feathered by ``soft`` cm."""
-        return smooth(distance / (2 * (self.pixel + soft)) + 0.5)
+        """See `coverage`."""
+        return coverage(self.pixel, distance, soft)
 
     @property
     def inside(self) -> Float:

@@ -251,6 +251,14 @@ def smooth(x: Float) -> Float:
     return x * x * (3 - 2 * x)
 
 
+def coverage(pixel: float, distance: Float, soft: float = 0.0) -> Float:
+    """Antialiased coverage, 0 outside to 1 inside, from the signed distance to an edge feathered by ``soft`` cm.
+
+    ``pixel`` is the side of a pixel in cm.
+    """
+    return smooth(distance / (2 * (pixel + soft)) + 0.5)
+
+
 @dataclass(frozen=True)
 class Hit:
     """Where rays meet the head; arrays of one 2-D shape.

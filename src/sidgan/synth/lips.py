@@ -7,10 +7,11 @@ contours give the true lip landmarks.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
-from sidgan.synth.head import GAP, MOUTH_Y, smooth, vector
+from sidgan.synth.head import GAP, MOUTH_Y, coverage, smooth, vector
 from sidgan.synth.person import Person
 from sidgan.synth.speech import Mouth
 from sidgan.types import Float
@@ -112,9 +113,7 @@ def draw(person: Person, mouth: Mouth, x: Float, y: Float, *, lean: tuple[float,
     lips = Lips.of(person, mouth)
     top, bottom, up, down = lips.inner_top(x), lips.inner_bottom(x), lips.outer_top(x), lips.outer_bottom(x)
 
-    def edge(distance: Float, soft: float = 0.0) -> Float:
-        return smooth(distance / (2 * (pixel + soft)) + 0.5)
-
+    edge = partial(coverage, pixel)
     inside = edge(y - top) * edge(bottom - y) * edge(0.94 * lips.half - np.abs(x))
     body = edge(y - up, 0.05) * edge(down - y, 0.06) * edge(lips.half - np.abs(x))
     skin = np.asarray(person.skin, np.float32)
@@ -154,9 +153,7 @@ def _cavity(
         """Coordinates of what is seen at a depth behind the lips."""
         return x - lean[0] * cm, y - lean[1] * cm
 
-    def edge(distance: Float, soft: float = 0.0) -> Float:
-        return smooth(distance / (2 * (pixel + soft)) + 0.5)
-
+    edge = partial(coverage, pixel)
     top, bottom = lips.inner_top(x), lips.inner_bottom(x)
     throat = vector(0.055, 0.012, 0.010)
     colour = np.broadcast_to(throat, (*x.shape, 3)) * (0.5 + 0.5 * smooth((y - top) / 1.2))[..., None]
@@ -200,7 +197,7 @@ def _teeth(person: Person, x: Float, y: Float, *, limit: float, upper: bool, pix
     bite = limit - 0.03 * x * x + uneven if upper else limit + 0.025 * x * x - uneven
     rounding = 0.06 * np.exp(-((from_gap / 0.09) ** 2))
     depth = (bite - rounding - y) if upper else (y - bite - rounding)  # cm above the biting edge
-    cover = smooth(depth / (2 * pixel) + 0.5) * smooth((2.7 - np.abs(x)) / 0.3)
+    cover = coverage(pixel, depth) * smooth((2.7 - np.abs(x)) / 0.3)
     crown = 0.95 if upper else 0.80
     gum = smooth((depth - crown + 0.14 * np.cos((inside - 0.5) * np.pi)) / 0.1)
     bend = np.sqrt(np.maximum(1 - (x / 3.0) ** 2, 0.05))

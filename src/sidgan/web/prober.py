@@ -31,11 +31,11 @@ SECONDS = 40.0
 class Prober:
     """A pool of such processes, started on demand."""
 
-    def __init__(self, parallel: int = PARALLEL) -> None:
+    def __init__(self) -> None:
         self._idle: queue.Queue[subprocess.Popen[str] | None] = queue.Queue()
-        for _ in range(parallel):
+        for _ in range(PARALLEL):
             self._idle.put(None)
-        self._free = asyncio.Semaphore(parallel)
+        self._free = asyncio.Semaphore(PARALLEL)
 
     async def look(self, path: Path, kind: str, name: str, limits: Limits) -> dict[str, Any]:
         """Examine a file. Waiting for a free process blocks none of the threads that all requests share.
