@@ -41,6 +41,11 @@ class Break(NamedTuple):
     new: str
     arguments: tuple[Any, ...] = ()  #: of the check
 
+    def row(self) -> str:
+        """Its row in docs/invariants.md, but for what the check says."""
+        new = f"`{self.new}`".replace("\n    ", "; ") if self.new else "nothing"
+        return f"| {self.promise} | {self.what} | `{self.function.__qualname__}`: `{self.old}` → {new} |"
+
 
 APS, UNIT, VIDEO, NET = layers.AdaptivePolyphase, layers.ConvUnit, syncnet.VideoEncoder, generator.Generator
 
@@ -319,12 +324,7 @@ def caught(case: Break) -> str:
 
 def table() -> str:
     """Markdown: every break and what the test said."""
-    rows = [HEADER, "|---|---|---|---|"]
-    for case in BREAKS:
-        new = f"`{case.new}`".replace("\n    ", "; ") if case.new else "nothing"
-        edit = f"`{case.function.__qualname__}`: `{case.old}` → {new}"
-        rows.append(f"| {case.promise} | {case.what} | {edit} | {caught(case)} |")
-    return "\n".join(rows)
+    return "\n".join([HEADER, "|---|---|---|---|", *(f"{case.row()} {caught(case)} |" for case in BREAKS)])
 
 
 if __name__ == "__main__":

@@ -45,8 +45,10 @@ def cells(lines: list[str]) -> list[list[str]]:
 
 def test_the_page_tells_every_break_and_no_other() -> None:
     promises, breaks = PAGE.read_text().split(HEADER)
-    told = {(promise, what) for promise, what, *_ in cells(breaks.splitlines()[2:])}
-    assert told == {(case.promise, case.what) for case in BREAKS}, "run tests/sabotage.py for a new table"
+    rows = [line for line in breaks.splitlines()[2:] if line.startswith("|")]
+    assert len(rows) == len(BREAKS), "run tests/sabotage.py for a new table"
+    for row, case in zip(rows, BREAKS, strict=True):
+        assert row.startswith(case.row()), "run tests/sabotage.py for a new table"
     held = {row[0]: row[2] for row in cells(promises.splitlines())}
     for case in BREAKS:
         assert f"`{case.check.__name__}`" in held[case.promise], f"{case.promise} does not name this check"
