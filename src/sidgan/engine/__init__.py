@@ -8,13 +8,13 @@
 """
 
 from sidgan.engine.choice import Kind, check_engine
-from sidgan.engine.devices import choose_device, choose_precision, is_device, require_device
+from sidgan.engine.devices import choose_device, choose_precision, require_device
 from sidgan.engine.drawing import redrawn
 from sidgan.engine.files import export, load
 from sidgan.engine.graph import Graph
 from sidgan.engine.run import Engine
 
 __all__ = [
-    "Engine", "Graph", "Kind", "check_engine", "choose_device", "choose_precision", "export", "is_device",
-    "load", "redrawn", "require_device",
+    "Engine", "Graph", "Kind", "check_engine", "choose_device", "choose_precision", "export", "load",
+    "redrawn", "require_device",
 ]  # fmt: skip

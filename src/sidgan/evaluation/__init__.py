@@ -18,11 +18,11 @@ from sidgan.evaluation.remarks import notes
 from sidgan.evaluation.report import write_report
 from sidgan.evaluation.results import COLUMNS, SYSTEMS, EvalResult, Interval, Record, bootstrap, table
 from sidgan.evaluation.robustness import FACTORS, RobustnessSettings, robustness_to
-from sidgan.evaluation.rows import LEAKS, ROWS
+from sidgan.evaluation.rows import ROWS
 from sidgan.evaluation.videos import VideoSettings, evaluate_videos
 
 __all__ = [
-    "COLUMNS", "FACTORS", "LEAKS", "ROWS", "SYSTEMS", "EvalResult", "Interval", "NetworkFiles", "Record",
-    "RobustnessSettings", "Settings", "VideoSettings", "bootstrap", "evaluate", "evaluate_to", "evaluate_videos",
+    "COLUMNS", "FACTORS", "ROWS", "SYSTEMS", "EvalResult", "Interval", "NetworkFiles", "Record", "RobustnessSettings",
+    "Settings", "VideoSettings", "bootstrap", "evaluate", "evaluate_to", "evaluate_videos",
     "notes", "robustness_to", "table", "write_report",
 ]  # fmt: skip
