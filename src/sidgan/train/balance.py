@@ -49,6 +49,7 @@ def gradient_balance(
                 # Terms on a subset of the frames share the indexing, so its graph is kept.
                 pulls = {name: torch.autograd.grad(v, leaf, retain_graph=True)[0] for name, v in values.items()}
                 norms = {name: float((pull * hidden).norm()) for name, pull in pulls.items()}
-            for name in norms.keys() - {"l1"}:
-                ratios[r][name].append(norms[name] / norms["l1"])
+            l1 = norms.pop("l1")
+            for name, norm in norms.items():
+                ratios[r][name].append(norm / l1)
     return {r: {name: float(np.median(values)) for name, values in ratios[r].items()} for r in sorted(ratios)}

@@ -138,7 +138,7 @@ class GanTask(Notes):
         rng = step_rng(self.config.seed, index, self.fabric)
         references = int(rng.integers(self.config.references)) + 1 if self.config.references > 1 else 1
         windows = self.train.windows(rng, self.share // frames, frames, references)
-        batch = prepare_batch(windows, self.augmentation_rng(rng), self.config.identity).to(self.fabric.device)
+        batch = prepare_batch(windows, self._augmentation_rng(rng), self.config.identity).to(self.fabric.device)
         self.net.train()
         if self.net.module.ears is not None:
             self.net.module.ears.eval()  # keep the expert's batch statistics: batches here are small and correlated
@@ -163,7 +163,7 @@ class GanTask(Notes):
             take_back(self.net.module, self.ema)
         return report
 
-    def augmentation_rng(self, rng: np.random.Generator) -> np.random.Generator | None:
+    def _augmentation_rng(self, rng: np.random.Generator) -> np.random.Generator | None:
         """The generator for augmentation in `prepare_batch`; ``None`` if augmentation is off."""
         return rng if self.config.augment else None
 
@@ -196,8 +196,8 @@ class GanTask(Notes):
         self.note(*self.calibration.update(self.config, index, now, measure))
 
     def _augmented(self, rng: np.random.Generator, count: int, frames: int) -> Batch:
-        """A batch of ``count`` windows of the training set, augmented as in a step."""
-        return prepare_batch(self.train.windows(rng, count, frames), self.augmentation_rng(rng)).to(self.fabric.device)
+        """A batch of ``count`` windows of the training set, augmented as in a step, but with the people's own looks."""
+        return prepare_batch(self.train.windows(rng, count, frames), self._augmentation_rng(rng)).to(self.fabric.device)
 
     def _losses(
         self, images: dict[int, Tensor], batch: Batch, now: Moment, sync: bool, some: Tensor | None, features: bool
