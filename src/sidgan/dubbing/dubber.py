@@ -191,8 +191,7 @@ class Dubber:
         ready = engines(own, settings, self.engine.batch)
         require(all(e.size == self.engine.size for e in ready.values()), "all faces need networks of the same size")
         clip, clock = media.probe(Path(video), tolerant=settings.on_damage == "pass"), Clock()
-        if clip.still and settings.length in ("cut", "keep"):
-            settings = replace(settings, length="hold")
+        settings = settings.fitting(clip)
         given = given_files(Path(video), audio, out, sign, settings)
         return dubbed(Request(
             engine=self.engine, weights=self._weights, given=given, clip=clip, out=out, own=own, ready=ready, sign=sign,
@@ -219,10 +218,10 @@ class Dubber:
         The output carries a mark, as that of `dub`, but is not verified.
 
         Args:
-            video: the whole video.
+            video: the whole video, or a photo.
             voice: the whole voice that mouths follow; with ``speakers``, the mix of theirs.
             sound: what is heard; it starts at the first of the frames.
-            frames: indices of the frames.
+            frames: indices of the frames; those of a photo go on for as long as the voice lasts, 25 per second.
             before, after: the outputs, ``.mp4``, ``.mov`` or ``.mkv``.
             found: the faces of the whole video. Faces in these frames whose references are not chosen get them.
             progress: see `sidgan.dub`.

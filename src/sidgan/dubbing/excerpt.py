@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import dataclass, replace
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 
 from sidgan import media, provenance
@@ -36,18 +36,20 @@ def write_excerpt(
     before: Path, after: Path, found: Analysis, progress: Progress,
 ) -> Excerpt:  # fmt: skip
     """Write some frames of ``clip`` as filmed and as dubbed; see `sidgan.dubbing.Dubber.excerpt`."""
+    settings = settings.fitting(clip)
     seen = analyse(clip, settings.faces, progress, settings.face, list(settings.speakers), found)
-    here = {index: seen.by_frame[index] for index in frames if index in seen.by_frame}
+    plan = planned(seen, voice, settings)
+    shown = list(islice(plan.timeline, frames.start, frames.stop))
+    here = {one.source: seen.by_frame[one.source] for one in shown if one.source in seen.by_frame}
     if not here:
         raise InputError("nobody who has a voice is visible at this moment; choose another moment")
     rehearse(clip, replace(seen, by_frame=here), engine, {})
-    plan = planned(seen, voice, settings)
 
     def drawn(stage: str, done: int, total: int) -> None:
         progress(stage, done - frames.start, len(frames))
 
     drawing = Drawing(clip, plan, engine, {}, Clock(), drawn, settings.steady)
-    begin, end = seen.times[frames.start], (*seen.times, seen.end)[frames.stop]
+    begin, end = shown[0].time, shown[-1].time + shown[-1].duration
     spans = [(first - begin, last - begin) for first, last in drawing.edited() if begin <= first < end]
     voices = [provenance.digest_of(file) for file in dict.fromkeys((voice, *settings.speakers.values()))]
     mark = provenance.Mark(
@@ -64,4 +66,4 @@ def write_excerpt(
         for decoded, edited in chain.from_iterable(batches):
             filmed.write(decoded)
             dubbed.write(edited)
-    return Excerpt(len(frames), drawing.done.dubbed, seen.notes)
+    return Excerpt(len(shown), drawing.done.dubbed, seen.notes)

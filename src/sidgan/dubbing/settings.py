@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from numbers import Integral
 from os import PathLike
 from pathlib import Path
@@ -16,6 +16,7 @@ from sidgan.dubbing.analysis.choice import FACES, Faces
 from sidgan.dubbing.silence import SILENCES, Silence
 from sidgan.settings import require, require_between
 from sidgan.timeline import LENGTHS, Length
+from sidgan.types import Clip
 
 Damage = Literal["stop", "pass"]
 Background = Literal["original"] | Path
@@ -94,6 +95,11 @@ class Settings:
     def encoding(self) -> media.Encoding:
         """How pictures are encoded."""
         return media.Encoding(self.encoder, self.crf, lossless=self.lossless)
+
+    def fitting(self, clip: Clip) -> Settings:
+        """The settings for a clip; a photo is held for as long as the voice lasts, unless it is to be repeated."""
+        held = clip.still and self.length in ("cut", "keep")
+        return replace(self, length="hold") if held else self
 
     def noted(self) -> dict[str, Any]:
         """Plain values for the journal that determine the output's bytes: all but those of `NOTED_OTHERWISE`."""

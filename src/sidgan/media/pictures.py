@@ -32,6 +32,7 @@ from sidgan.media.source import (
     stated_rate,
     video_stream,
 )
+from sidgan.media.stills import RATE
 from sidgan.media.timecode import timecode
 from sidgan.media.unkept import unkept
 from sidgan.media.yuv import MATRICES, SWSCALE, from_rgb, matrix_for
@@ -89,7 +90,8 @@ def probe(path: Path, *, tolerant: bool = False) -> Clip:
         first = next(frames)
         if container.format.name in ANIMATED and next(frames, None) is None:
             raise InputError(f"{path} does not move; convert it to png or jpg")
-        rate = stated_rate(stream) or _measured_rate(first, frames)
+        still = is_still(container)
+        rate = RATE if still else stated_rate(stream) or _measured_rate(first, frames)
         if stream.duration is not None and stream.time_base is not None:
             duration = float(stream.duration * stream.time_base)
         else:
@@ -110,14 +112,14 @@ def probe(path: Path, *, tolerant: bool = False) -> Clip:
             format=_pixel_format(first, rotation),
             audio_rate=None if sound is None else sound.rate,
             tolerant=tolerant,
-            besides=(*besides(container), *unkept(container, first, code)),
+            besides=(*besides(container), *unkept(path, container, first, code)),
             start=shown_at(first),
             origin=shown_at(first) if begins_anywhere(container) else Fraction(0),
             shape=stream.sample_aspect_ratio or None,
             timecode=code,
             captions=captioned(first),
             delay=delay,
-            still=is_still(container),
+            still=still,
         )
 
 

@@ -19,13 +19,14 @@ from av.video.stream import VideoStream
 
 from sidgan.errors import InputError
 from sidgan.files import require_there
-from sidgan.media.stills import filmed
+from sidgan.media.stills import RATE, filmed
 
 if TYPE_CHECKING:
     from av.container.core import Chapter
 
 CUT_OFF = Fraction(1, 2)  #: seconds that may be missing at the end before a file counts as cut off
 LATE = 1_000_000  #: us; a live stream that starts later was joined late: B-frames and sound delay the start by less
+PHOTO_BRANDS = ("avif", "heic", "heix", "mif1")  #: of photos in the container of MP4: AVIF and HEIF
 MATROSKA_END = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")  #: the DURATION tag that common programs write for a track
 MOST_GAPS = 100  #: number of demuxing errors that are skipped in a damaged file
 
@@ -46,7 +47,8 @@ def opened(path: Path, formats: Sequence[str] = (), *, pictures: bool = True) ->
     try:
         # The prefix keeps a colon in a file name from being read as a protocol; the whitelist keeps a playlist from
         # accessing the network; metadata with invalid UTF-8 must not cause an error.
-        options = {"protocol_whitelist": "file"} | ({"format_whitelist": ",".join(formats)} if formats else {})
+        # Nor is a name that holds % a pattern of many photos' names.
+        options = {"protocol_whitelist": "file", "pattern_type": "none"} | ({"format_whitelist": ",".join(formats)} if formats else {})
         decoding = {} if pictures else {"skip_frame": "all"}
         container = av.open(f"file:{path}", options=decoding, container_options=options, metadata_errors="replace")
     except PermissionError as error:
@@ -135,7 +137,8 @@ def besides(container: InputContainer) -> tuple[str, ...]:
 
 def is_still(container: InputContainer) -> bool:
     """Whether a file is a photo, not a video. GIF and animated PNG count as videos."""
-    return container.format.name == "image2" or container.format.name.endswith("_pipe")
+    name = container.format.name
+    return name == "image2" or name.endswith("_pipe") or container.metadata.get("major_brand") in PHOTO_BRANDS
 
 
 def decoded(
@@ -161,13 +164,14 @@ def decoded(
         InputError: no frame can be decoded. Without ``lost`` also if the file is damaged in the middle, or ends well
             before the time stated in its header.
     """
-    time_base = stream.time_base or Fraction(1, 1000)
+    still = is_still(container)
+    time_base = 1 / RATE if still else stream.time_base or Fraction(1, 1000)
     nominal = max(1, round(1 / ((stated_rate(stream) or 25) * time_base)))
     begin, total, last = 0, 0, None  # total: the sum of all durations; last: the last frame so far, not yielded yet
     avi = container.format.name == "avi"
     pictures = _pictures(container, stream, path, lost, None if avi else wanted)
-    if is_still(container):
-        pictures = filmed(path, time_base)  # not by FFmpeg, which does not turn photos upright
+    if still:
+        pictures = filmed(path)  # not by FFmpeg, which does not turn photos upright
     for frame in pictures:
         if avi:
             frame.pts = None if frame.dts is None else frame.dts - delay
@@ -188,7 +192,7 @@ def decoded(
         end = max(end, begin + total)
         last.duration = end - (last.pts or 0)
     yield last
-    stated = _stated_end(stream, time_base, _fragmented(container))
+    stated = Fraction(0) if still else _stated_end(stream, time_base, _fragmented(container))
     if stated - end * time_base > CUT_OFF and lost is None:
         raise InputError(
             f"{path} ends at {float(end * time_base):.2f} s of {float(stated):.2f} s; it is cut off; copy it again"

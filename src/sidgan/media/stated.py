@@ -13,14 +13,18 @@ from av.container import InputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
 
-from sidgan.media.source import opened, sound_stream, video_stream
+from sidgan.media.source import is_still, opened, sound_stream, video_stream
 
 #: The only formats that are tried: no playlists, which refer to other files, no image sequences, no devices.
 FORMATS = (
     "mov", "matroska", "avi", "mpegts", "mpeg", "ogg", "flv", "asf", "wav", "mp3", "flac", "aac", "amr", "aiff", "caf",
-    "w64",
+    "w64", "image2", "jpeg_pipe", "png_pipe", "webp_pipe", "tiff_pipe", "bmp_pipe",
 )  # fmt: skip
-SUFFIXES = {"mov": ".mp4", "matroska": ".mkv"}  #: by the first of FFmpeg's names; ``.`` and that name for the others
+#: By the first of FFmpeg's names; ``.`` and that name for the others.
+SUFFIXES = {
+    "mov": ".mp4", "matroska": ".mkv", "image2": ".jpg", "jpeg_pipe": ".jpg", "png_pipe": ".png",
+    "webp_pipe": ".webp", "tiff_pipe": ".tiff", "bmp_pipe": ".bmp",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,7 @@ class Stated:
             end of the last one.
         sound: whether there is a sound stream.
         heard: length of the sound, seconds.
+        still: whether it is a photo, which has no length.
     """
 
     suffix: str
@@ -44,6 +49,7 @@ class Stated:
     seconds: float
     sound: bool
     heard: float
+    still: bool
 
 
 def stated(path: Path, most: int) -> Stated:
@@ -63,10 +69,12 @@ def stated(path: Path, most: int) -> Stated:
         pictures, sound = video_stream(container), sound_stream(container)
         shown, heard = (_Count(stream, limit) for stream, limit in ((pictures, most), (sound, 1000 * most)))
         _count(container, (shown, heard))
+        still = is_still(container)
         return Stated(
-            suffix=SUFFIXES.get(name, f".{name}"), width=pictures.width if pictures else 0,
+            suffix=".avif" if still and name == "mov" else SUFFIXES.get(name, f".{name}"), width=pictures.width if pictures else 0,
             height=pictures.height if pictures else 0, frames=shown.packets,
-            seconds=(shown if pictures else heard).seconds, sound=sound is not None, heard=heard.seconds,
+            seconds=0.0 if still else (shown if pictures else heard).seconds, sound=sound is not None,
+            heard=heard.seconds, still=still,
         )  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import cast
 
 import av
@@ -11,7 +12,8 @@ from av.sidedata.sidedata import Type
 from av.stream import Discard, Disposition
 
 from sidgan.errors import counted
-from sidgan.media.source import video_stream
+from sidgan.media.source import is_still, video_stream
+from sidgan.media.stills import see_through
 from sidgan.media.subtitles import FONT
 from sidgan.media.timecode import is_timecode, stated
 
@@ -23,11 +25,12 @@ SIDE_DATA = {
 }  # fmt: skip
 
 
-def unkept(container: InputContainer, first: av.VideoFrame, code: str | None) -> Iterator[str]:
+def unkept(path: Path, container: InputContainer, first: av.VideoFrame, code: str | None) -> Iterator[str]:
     """Names for users of what a dub of this video loses, judged by its first frame.
 
     Args:
-        container: the open video.
+        path: the video, or photo.
+        container: the same, open.
         first: its first frame.
         code: its timecode if it has one that can be kept, see `sidgan.media.timecode.timecode`.
     """
@@ -40,7 +43,7 @@ def unkept(container: InputContainer, first: av.VideoFrame, code: str | None) ->
         yield counted(files, "attached file")
     if any(stream.disposition & Disposition.attached_pic for stream in container.streams.video):
         yield "cover picture"
-    if len(first.format.components) in (2, 4) or _alpha_beside(container):  # grey or colour, with alpha
+    if len(first.format.components) in (2, 4) or _alpha_beside(container) or _see_through_photo(path, container):
         yield "transparency"
     if first.interlaced_frame:
         yield "interlacing"
@@ -48,6 +51,10 @@ def unkept(container: InputContainer, first: av.VideoFrame, code: str | None) ->
     yield from dict.fromkeys(words for kind, words in SIDE_DATA.items() if kind in present)
     if code is None and any(stated(container)):
         yield "timecode"
+
+
+def _see_through_photo(path: Path, container: InputContainer) -> bool:
+    return is_still(container) and see_through(path)
 
 
 def _alpha_beside(container: InputContainer) -> bool:

@@ -22,7 +22,7 @@ from sidgan.version import __version__
 from sidgan.web.access import Access, Reader, Writer
 from sidgan.web.guard import REPORT_POLICY
 from sidgan.web.limits import RefusedError, Seats
-from sidgan.web.queue import ENDED, Queue, Work, files_of
+from sidgan.web.queue import ENDED, Queue, Work, files_of, length_of
 from sidgan.web.schema import FileKind, FileOut, JobOut, Login, Look, Me, Order, Preview, Priority, Problem, WholeDub
 from sidgan.web.settings import Service
 from sidgan.web.store import Kept, Store
@@ -33,6 +33,7 @@ KEEPALIVE = 15.0  #: seconds without an event after which a comment is sent, so 
 MIME_TYPES = {
     ".mp4": "video/mp4", ".mkv": "video/x-matroska", ".wav": "audio/wav", ".jpg": "image/jpeg", ".png": "image/png",
     ".html": "text/html; charset=utf-8", ".ogg": "audio/ogg", ".mp3": "audio/mpeg", ".flac": "audio/flac",
+    ".webp": "image/webp", ".avif": "image/avif", ".tiff": "image/tiff", ".bmp": "image/bmp",
 }  # fmt: skip
 
 
@@ -94,7 +95,7 @@ def me(request: Request, parts: AppParts) -> Me:
     """Works without a token too."""
     access: Access = request.app.state.access
     owner, limits = access.of(request), parts.service.limits
-    shown = {"upload": limits.upload, "seconds": limits.seconds, "pixels": limits.pixels, "jobs": limits.jobs,
+    shown = {"upload": limits.upload, "seconds": limits.seconds, "pixels": limits.pixels, "photo": limits.photo, "jobs": limits.jobs,
              "files": limits.files, "keep": limits.keep, "adapt": limits.adapt if _can_adapt() else 0.0}  # fmt: skip
     name = owner.partition(":")[2] if owner and owner.startswith("token:") else None
     return Me(known=owner is not None, needs_token=not access.open, name=name, version=__version__, limits=shown,
@@ -125,7 +126,7 @@ def list_files(owner: Reader, parts: AppParts) -> list[FileOut]:
 
 
 @router.post(
-    "/files", status_code=201, summary="Upload a video, or any file with sound as a voice",
+    "/files", status_code=201, summary="Upload a video or photo, or any file with sound as a voice",
     openapi_extra={"requestBody": {"required": True, "content": {"application/octet-stream": {
         "schema": {"type": "string", "format": "binary"}}}}},
 )  # fmt: skip
@@ -159,7 +160,7 @@ def content(owner: Reader, parts: AppParts, id: IdPath) -> Response:
     if not path.is_file():
         raise RefusedError(410, "gone", "this file was deleted")
     return _File(path, media_type=MIME_TYPES.get(file.suffix, "application/octet-stream"),
-                 content_disposition_type="inline", filename=f"{file.kind}{file.suffix}")  # fmt: skip
+                 content_disposition_type="inline", filename=f"{'photo' if file.facts.get('still') else file.kind}{file.suffix}")  # fmt: skip
 
 
 @router.delete("/files/{id}", status_code=204, summary="Remove a file")
@@ -184,19 +185,23 @@ def add_job(owner: Writer, parts: AppParts, order: Annotated[Order, Body()]) -> 
     """The job is queued; follow its events, or poll its state."""
     spec = order.model_dump(exclude={"kind", "priority", "consent"})
     limits = parts.service.limits
-    video, *voices = (_file(parts, owner, id) for id in files_of(spec))
+    files = {id: _file(parts, owner, id) for id in files_of(spec)}
+    video = files[order.video]
     if video.kind != "video":
-        raise RefusedError(422, "no_video", f"{video.name} was uploaded as a voice; give a video")
-    for voice in voices:
+        raise RefusedError(422, "no_video", f"{video.name} was uploaded as a voice; give a video or photo")
+    for voice in (files[id] for id in files_of(spec)[1:]):
         if not voice.facts["sound"]:
             raise RefusedError(422, "no_sound", f"{voice.name} has no sound; give a voice")
     if not isinstance(order, Look):
-        if isinstance(order, Preview) and order.at and order.at >= video.facts["seconds"]:
-            raise RefusedError(422, "too_late", f"{video.name} ends at {video.facts['seconds']:.1f} s; choose an "
-                                                "earlier moment")  # fmt: skip
+        if isinstance(order, Preview) and order.at and order.at >= (length := length_of(spec, files)):
+            ends = "the voice ends" if video.facts.get("still") else f"{video.name} ends"
+            raise RefusedError(422, "too_late", f"{ends} at {length:.1f} s; choose an earlier moment")
         adapt = order.adapt if isinstance(order, WholeDub) else None
         if adapt is not None and not _can_adapt():
             raise RefusedError(422, "no_tool", "this service cannot adapt to faces: it needs the extra train")
+        if adapt is not None and video.facts.get("still"):
+            raise RefusedError(422, "photo", f"{video.name} is a photo, which shows too little to adapt to; leave adapt "
+                                             "out")  # fmt: skip
         if adapt is not None and adapt > limits.adapt:
             raise RefusedError(422, "too_long", f"at most {limits.adapt:g} minutes of adaptation are allowed")
         if order.match_loudness and not video.facts["sound"]:

@@ -33,6 +33,7 @@ class Limits:
         upload: bytes of a file.
         seconds: length of a video or voice.
         pixels: pixels of a frame.
+        photo: pixels of a photo, which is reduced to 2000 px when it is read.
         rate: average frames per second.
         files, bytes: number and total size of the files of one user.
         jobs: unfinished jobs of one user.
@@ -51,6 +52,7 @@ class Limits:
     upload: int = 1 << 30
     seconds: float = 900.0
     pixels: int = 3840 * 2160
+    photo: int = 64_000_000
     rate: float = 121.0
     files: int = 60
     bytes: int = 4 << 30

@@ -42,13 +42,13 @@ class Prober:
 
         Args:
             path: the file, under a name that the service chose.
-            kind: ``video`` or ``voice``.
+            kind: ``video``, which may also be a photo, or ``voice``.
             name: the user's name of the file, for messages.
             limits: what is allowed.
 
         Returns:
-            ``suffix``, ``seconds``, ``sound`` and, for a video, ``width``, ``height`` (px) and ``rate`` (frames per
-            second). The file is renamed to ``original`` with that suffix.
+            ``suffix``, ``seconds``, ``sound``, ``still`` (whether it is a photo) and, for a video or photo, ``width``,
+            ``height`` (px) and ``rate`` (frames per second). The file is renamed to ``original`` with that suffix.
 
         Raises:
             RefusedError: the file is not of this kind, exceeds the limits, or cannot be read.
@@ -68,7 +68,7 @@ class Prober:
             assert child.stdout is not None
             max_frames = round(limits.seconds * limits.rate)
             with suppress(OSError), _killed_after(SECONDS, child):
-                child.stdin.write(json.dumps([str(path), kind, limits.pixels, max_frames, limits.seconds]) + "\n")
+                child.stdin.write(json.dumps([str(path), kind, limits.pixels, limits.photo, max_frames, limits.seconds]) + "\n")
                 child.stdin.flush()
                 line = child.stdout.readline()
         finally:

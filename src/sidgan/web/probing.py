@@ -15,18 +15,18 @@ from sidgan.portable import bound_memory
 
 SECONDS = 20  #: wall time for one file
 MEMORY = 3 << 30  #: bytes of address space; libraries and threads take 1 GB of it before the first file
-MIN_SIZE = 64  #: px, width and height of a video
+MIN_SIZE = 64  #: px, width and height of a video or photo
 
 
-def examine(path: Path, kind: str, pixels: int, max_frames: int, seconds: float) -> dict[str, Any]:
+def examine(path: Path, kind: str, pixels: int, photo: int, max_frames: int, seconds: float) -> dict[str, Any]:
     """Facts about a file, see `Prober.look`.
 
     The file is first renamed to its final name: FFmpeg also goes by names, so it must be examined under that name.
 
     Args:
         path: the file.
-        kind: ``video`` or ``voice``.
-        pixels, max_frames, seconds: limits of frame size, frame count and length.
+        kind: ``video``, which may also be a photo, or ``voice``.
+        pixels, photo, max_frames, seconds: limits of the size of a frame and of a photo, of frame count and length.
 
     Raises:
         SidganError: the file is not of this kind, or exceeds a limit.
@@ -34,26 +34,35 @@ def examine(path: Path, kind: str, pixels: int, max_frames: int, seconds: float)
     path = path.rename(path.with_name(f"original{media.stated(path, max_frames).suffix}"))
     found = media.stated(path, max_frames)
     if kind == "video" and not found.frames:
-        raise SidganError(f"{path} has no moving picture; give a video, such as mp4, mov, mkv or webm")
+        raise SidganError(f"{path} has no picture; give a video, such as mp4, mov, mkv or webm, or a photo")
     if kind == "voice" and not found.sound:
         raise SidganError(f"{path} has no sound; give a recording of speech, or a video with sound")
     _require_length(path, kind, found, max_frames, seconds)
-    if found.frames and not found.width * found.height:
-        raise SidganError(f"{path} has frames of an impossible size; convert it to mp4")
-    if found.width * found.height > pixels:
-        raise SidganError(f"{path} is {found.width} x {found.height} px, which is too large; "
-                          f"give at most {pixels / 1e6:.1f} million px")  # fmt: skip
-    facts = asdict(found)
+    _require_size(path, found, photo if found.still else pixels)
+    facts = asdict(found) | {"suffix": path.suffix}  # under its name, a JPEG file is of another of FFmpeg's formats
     if kind == "video":
         clip = media.probe(path)
         facts |= {"width": clip.width, "height": clip.height, "rate": round(float(clip.frame_rate), 3)}
         if clip.width * clip.height > pixels or min(clip.width, clip.height) < MIN_SIZE:
-            raise SidganError(f"{path} is {clip.width} x {clip.height} px; give a video of {MIN_SIZE} px to "
+            raise SidganError(f"{path} is {clip.width} x {clip.height} px; give one of {MIN_SIZE} px to "
                               f"{pixels / 1e6:.1f} million px")  # fmt: skip
     if kind == "voice":
         facts["seconds"] = found.heard
         next(media.decode_audio(path), None)
     return facts
+
+
+def _require_size(path: Path, found: media.Stated, most: int) -> None:
+    """Refuse frames of more than ``most`` px, or of a size that FFmpeg does not accept."""
+    size = found.width * found.height
+    if size > most:
+        raise SidganError(f"{path} is {found.width} x {found.height} px, which is too large; "
+                          f"give at most {most / 1e6:.1f} million px")  # fmt: skip
+    if found.still and not size:
+        raise SidganError(f"{path} is too large a picture, or damaged; give a jpg or png of at most "
+                          f"{most / 1e6:.1f} million px")  # fmt: skip
+    if found.frames and not size:
+        raise SidganError(f"{path} has frames of an impossible size; convert it to mp4")
 
 
 def _require_length(path: Path, kind: str, found: media.Stated, max_frames: int, seconds: float) -> None:

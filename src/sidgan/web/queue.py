@@ -29,7 +29,7 @@ from sidgan.errors import OutputError
 from sidgan.portable import hold
 from sidgan.types import Show
 from sidgan.web.limits import Limits, RefusedError
-from sidgan.web.store import Store, new_id
+from sidgan.web.store import Kept, Store, new_id
 
 LEASE = 60.0  #: seconds without a heartbeat after which a worker counts as dead
 REMOTE = "remote:"  #: prefix of the names of remote workers
@@ -320,6 +320,19 @@ def files_of(spec: Mapping[str, Any]) -> list[str]:
     """The ids of the files that a job needs."""
     ids = [spec["video"], *(part["voice"] for part in spec.get("cast", ())), spec.get("background")]
     return [id for id in ids if id and id != "original"]
+
+
+def length_of(spec: Mapping[str, Any], files: Mapping[str, Kept]) -> float:
+    """Seconds of what a job can show a part of: of the video, or, if that is a photo, of the longest voice.
+
+    Args:
+        spec: a job with a cast.
+        files: its files by id.
+    """
+    facts = files[spec["video"]].facts
+    if facts.get("still"):
+        return max(float(files[part["voice"]].facts["heard"]) for part in spec["cast"])
+    return float(facts["seconds"])
 
 
 def _require_place(store: Store, db: sqlite3.Connection, owner: str, limits: Limits) -> None:

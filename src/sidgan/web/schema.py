@@ -32,7 +32,7 @@ class Part(Given):
 class Dub(Given):
     """How a video is dubbed."""
 
-    video: Id
+    video: Annotated[Id, Field(description="a video, or a photo that is to speak")]
     cast: Annotated[list[Part], Field(min_length=1, max_length=MAX_PEOPLE)]
     consent: Annotated[Literal[True], Field(description="everybody who is seen or heard agreed to this use; anything "
                                             "but true is refused")]  # fmt: skip
@@ -60,8 +60,10 @@ class WholeDub(Dub):
     kind: Literal["dub"]
     priority: Annotated[int, Field(ge=-1, le=1, description="among your own jobs")] = 0
     length: Annotated[Literal["cut", "hold", "loop", "pingpong", "keep"], Field(
-        description="where the voice is longer or shorter than the video")] = "cut"  # fmt: skip
-    adapt: Annotated[float | None, Field(ge=0.1, le=60, description="minutes of adaptation to the faces first")] = None
+        description="where the voice is longer or shorter than the video; a photo lasts as long as the voice")
+    ] = "cut"  # fmt: skip
+    adapt: Annotated[float | None, Field(ge=0.1, le=60, description="minutes of adaptation to the faces first; not to those of a photo")
+    ] = None
     on_damage: Annotated[Literal["stop", "pass"], Field(description="if the video is damaged")] = "stop"
 
     @model_validator(mode="after")
@@ -75,7 +77,8 @@ class Preview(Dub):
     """Dub a few seconds as a video (``preview``), or one frame as an image (``frame``)."""
 
     kind: Literal["frame", "preview"]
-    at: Annotated[float, Field(ge=0, le=1e6, description="time of the frame or of the preview's start, in seconds")]
+    at: Annotated[float, Field(ge=0, le=1e6, description="time of the frame or of the preview's start, in seconds: of the video, "
+                        "or of the voice if a photo speaks")]  # fmt: skip
 
 
 class Look(Given):
@@ -120,6 +123,7 @@ class FileOut(BaseModel):
     bytes: int
     seconds: float
     sound: bool
+    still: Annotated[bool, Field(description="a photo, which is shown for as long as the voice lasts")] = False
     width: int = 0
     height: int = 0
     rate: float = 0.0

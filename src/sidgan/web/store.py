@@ -44,7 +44,7 @@ class Kept:
     """An uploaded file. Times are seconds since the epoch.
 
     Attributes:
-        kind: ``video``, or ``voice`` for anything with sound.
+        kind: ``video``, also for a photo, or ``voice`` for anything with sound.
         name: the user's file name, only for display.
         suffix: file name extension, determined from the content.
         bytes: size.

@@ -1,4 +1,4 @@
-"""The jobs: find people in a video, dub one frame, a few seconds, or all of it. One function for each kind of job."""
+"""The jobs: find people in a video or photo, dub one frame, a few seconds, or all of it. One function for each kind of job."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from fractions import Fraction
+from math import ceil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import sleep
@@ -22,7 +24,7 @@ from sidgan.files import finished, write_text
 from sidgan.jobs import OWN_SOUND, Job
 from sidgan.people import sharpness
 from sidgan.types import Byte, Show
-from sidgan.web.queue import Queue, Work, files_of, locked
+from sidgan.web.queue import Queue, Work, files_of, length_of, locked
 from sidgan.web.settings import Means
 from sidgan.web.store import Kept
 
@@ -56,8 +58,13 @@ class Task:
 
     @property
     def video(self) -> Path:
-        """The path of the video."""
+        """The path of the video, or photo."""
         return self.path(self.spec["video"])
+
+    @property
+    def still(self) -> bool:
+        """Whether it is a photo."""
+        return bool(self.files[self.spec["video"]].facts.get("still"))
 
     def path(self, id: str) -> Path:
         """The path of a file."""
@@ -96,7 +103,8 @@ def look(task: Task) -> dict[str, Any]:
     """Find the people in a video, with an image of each."""
     clip, seen, people = media.probe(task.video), _surveyed(task), []
     if not seen.people:
-        raise NoFaceError(f"no face found in {task.video}; give a video with a face that is seen from the front")
+        raise NoFaceError(f"no face found in {task.video}; give {'a photo' if task.still else 'a video'} with a face "
+                          "that is seen from the front")  # fmt: skip
     tracks = census.tracks_of(seen)
     pictures = census.pictures(clip, {number: [*census.moments(one)] for number, one in tracks.items()}, task.progress)
     for number, one in tracks.items():
@@ -111,7 +119,7 @@ def look(task: Task) -> dict[str, Any]:
 
 def frame(task: Task) -> dict[str, Any]:
     """Dub one frame: images of it before and after."""
-    at, length = task.spec["at"], task.files[task.spec["video"]].facts["seconds"]
+    at, length = task.spec["at"], length_of(task.spec, task.files)
     with TemporaryDirectory(prefix="moment-", dir=task.folder) as folder:
         begin = max(0.0, min(at - FRAME_LENGTH / 2, length - FRAME_LENGTH))
         without_background = replace(task, spec={**task.spec, "background": None})  # it would not be heard
@@ -285,10 +293,7 @@ def _excerpt(task: Task, folder: Path, begin: float, end: float) -> tuple[Path, 
         silence=task.spec["silence"],
     )  # fmt: skip
     seen = _surveyed(task)
-    frames = seen.shown(begin, end)
-    if not frames:
-        raise InputError(f"{task.video} is over at {begin:.1f} s; choose an earlier moment")
-    begin = float(seen.times[frames.start])  # where the sound must start
+    frames, begin = _shown(task, seen, begin, end)
     with TemporaryDirectory(prefix="sound-", dir=folder) as sounds:
         whole, heard = Path(sounds) / "whole.wav", Path(sounds) / "heard.wav"
         voice, speakers = _cast(task)
@@ -306,6 +311,18 @@ def _excerpt(task: Task, folder: Path, begin: float, end: float) -> tuple[Path, 
     for line in (*report.notes, *dubbing.reduced(_voices(task), _voices(task), _channels(task))):
         task.tell(line)
     return before, after, begin, report
+
+
+def _shown(task: Task, seen: Analysis, begin: float, end: float) -> tuple[range, float]:
+    """The frames of the dub between two times in seconds, and when the first is shown, where the sound must start."""
+    if task.still:
+        rate, end = len(seen.times) / seen.end, min(end, length_of(task.spec, task.files))
+        frames = range(*(ceil(Fraction(round(1000 * at), 1000) * rate) for at in (begin, end)))
+    else:
+        frames = seen.shown(begin, end)
+    if not frames:
+        raise InputError(f"{task.video} is over at {begin:.1f} s; choose an earlier moment")
+    return frames, float(frames.start / rate if task.still else seen.times[frames.start])
 
 
 def _channels(task: Task) -> int:

@@ -97,11 +97,15 @@ async function takeVideo(file) {
   state.video = file;
   state.people = null;
   state.cast.clear();
-  $("#video").src = file.url;
+  const [shown, hidden] = file.still ? [$("#photo"), $("#video")] : [$("#video"), $("#photo")];
+  shown.src = file.url;
+  hidden.removeAttribute("src");
+  [shown.hidden, hidden.hidden] = [false, true];
+  const length = file.still ? "photo" : seconds(file.seconds), rate = file.still ? "" : `${file.rate.toFixed(file.rate % 1 ? 2 : 0)} frames per second, `;
   $("#video-name").textContent = file.name;
-  $("#video-facts").textContent = `${seconds(file.seconds)}, ${file.width} × ${file.height}, ${file.rate.toFixed(file.rate % 1 ? 2 : 0)} frames per second, ${size(file.bytes)}`;
-  $("#moment").max = Math.max(0, file.seconds - 0.1).toFixed(1);
-  $("#moment").value = (file.seconds / 3).toFixed(1);
+  $("#video-facts").textContent = `${length}, ${file.width} × ${file.height}, ${rate}${size(file.bytes)}`;
+  fitMoment();
+  $("#moment").value = ($("#moment").max / 3).toFixed(1);
   $("#preview-result").replaceChildren();
   $("#dub-result").replaceChildren();
   showBackgrounds();
@@ -226,8 +230,8 @@ function showPeople() {
     const share = Math.round(100 * person.redrawable / person.frames), why = Object.keys(person.reasons)[0];
     return make("li", { className: given ? "speaks" : "" },
       make("img", { src: person.url, alt: `person ${person.number}`, width: 83, height: 83 }),
-      make("div", { className: "who" }, make("strong", { textContent: `Person ${person.number}` }), `${person.place.split(",")[0]}, first seen at ${person.seen[0][0].toFixed(1)} s`,
-        make("br"), share === 100 ? "can be redrawn in all frames" : `${share} % can be redrawn${why ? `; not: ${why}` : ""}`),
+      make("div", { className: "who" }, make("strong", { textContent: `Person ${person.number}` }), `${person.place.split(",")[0]}${state.video.still ? "" : `, first seen at ${person.seen[0][0].toFixed(1)} s`}`,
+        make("br"), share === 100 ? `can be redrawn${state.video.still ? "" : " in all frames"}` : `${share} % can be redrawn${why ? `; not: ${why}` : ""}`),
       make("label", { htmlFor: id, textContent: "speaks with" }), choice);
   }));
   refresh();
@@ -235,10 +239,18 @@ function showPeople() {
 
 // ------------------------------------------------------------------------------------------------- preview and the dub
 
+// How long the dub lasts, at least: as the video, or if that is a photo, as the longest of its voices.
+function fitMoment() {
+  const cast = [...state.cast.values()], given = state.voices.filter((voice) => cast.includes(voice.id));
+  const length = state.video?.still ? Math.max(0, ...given.map((voice) => voice.seconds)) : state.video?.seconds ?? 0;
+  $("#moment").max = Math.max(0, length - 0.1).toFixed(1);
+  showMoment();
+}
+
 const showMoment = () => { $("#moment-at").textContent = `${Number($("#moment").value).toFixed(1)} s`; };
 $("#moment").addEventListener("input", () => {
   showMoment();
-  $("#video").currentTime = $("#moment").value;
+  if (!state.video.still) $("#video").currentTime = $("#moment").value;
 });
 $("#consent").addEventListener("change", () => refresh());
 $("#emphasis").addEventListener("input", () => { $("#emphasis-is").textContent = Number($("#emphasis").value).toFixed(1); });
@@ -257,7 +269,7 @@ const startPreview = (kind) => act(previewStep, "preview", async () => {
   $("#preview-result").replaceChildren();
   const job = failed(await watch($("#preview-working"), await ask("POST", "jobs", order(kind, { at: Number($("#moment").value) }))));
   const { "before.jpg": image, "before.mp4": video } = job.urls;
-  const shown = image ? compareImages(image, job.urls["after.jpg"]) : compareVideos(video, job.urls["after.mp4"]);
+  const shown = image ? compareImages(image, job.urls["after.jpg"]) : compareVideos(video, job.urls["after.mp4"], false);
   const notes = [`${job.result.dubbed} of ${job.result.frames} frames are redrawn, as in the full dub if it is not adapted to the faces first.`, ...job.notes];
   $("#preview-result").replaceChildren(shown, noteList(notes));
   say("The preview is ready.");
@@ -267,7 +279,7 @@ $("#show-preview").addEventListener("click", startPreview("preview"));
 
 $("#dub").addEventListener("click", act(dubStep, "dub", async () => {
   $("#dub-result").replaceChildren();
-  const more = { length: $("#length").value, on_damage: $("#damage").checked ? "pass" : "stop", adapt: Number($("#adapt").value) || null };
+  const more = state.video.still ? {} : { length: $("#length").value, on_damage: $("#damage").checked ? "pass" : "stop", adapt: Number($("#adapt").value) || null };
   await followDub(await ask("POST", "jobs", order("dub", more)));
 }));
 
@@ -285,7 +297,7 @@ async function showResult(job) {
   const title = (video?.name ?? "video").replace(/\.[^.]*$/, ""), result = job.result;
   const left = result.frames - result.dubbed;
   const box = make("div", { className: "result" }, make("h3", { textContent: `${title}, dubbed` }));
-  box.append(video ? compareVideos(video.url, job.urls["dubbed.mp4"]) : make("video", { src: job.urls["dubbed.mp4"], controls: true, playsInline: true }));
+  box.append(video ? compareVideos(video.url, job.urls["dubbed.mp4"], video.still) : make("video", { src: job.urls["dubbed.mp4"], controls: true, playsInline: true }));
   const report = job.urls["report.html"];  // missing if it could not be made; a note says why
   box.append(make("div", { className: "row" },
     make("a", { className: "button primary", id: "download", href: `${job.urls["dubbed.mp4"]}?download=${encodeURIComponent(`${title}-dubbed.mp4`)}`, textContent: "Download the video" }),
@@ -302,7 +314,7 @@ const listJobs = () => showJobs().catch((error) => problem(dubStep, error));
 async function showJobs() {
   const [jobs, files] = await Promise.all([ask("GET", "jobs"), ask("GET", "files")]);
   const dubs = jobs.filter((job) => job.kind === "dub");
-  const name = (id) => files.find((file) => file.id === id)?.name ?? "a deleted video";
+  const name = (id) => files.find((file) => file.id === id)?.name ?? "a deleted file";
   $("#history").hidden = !dubs.length;
   $("#jobs").replaceChildren(...dubs.map((job) => {
     const status = { waiting: "waiting", running: `running, ${Math.round(100 * job.share)} %`, done: "done", failed: `failed: ${job.error}`, cancelled: "cancelled" }[job.state];
@@ -321,7 +333,7 @@ async function showJobs() {
 
 function refresh() {
   const someone = [...state.cast.values()].some(Boolean);
-  const needs = [!state.video && "a video", !state.voices.length && "a voice", state.video && state.voices.length && !someone && "a voice for a person in step 3", !$("#consent").checked && "your confirmation above"].filter(Boolean);
+  const needs = [!state.video && "a video or photo", !state.voices.length && "a voice", state.video && state.voices.length && !someone && "a voice for a person in step 3", !$("#consent").checked && "your confirmation above"].filter(Boolean);
   const line = needs.length ? `Still needed: ${needs.join(", ")}.` : "";
   $("#preview-needs").textContent = line;
   $("#dub-needs").textContent = line.replace("your confirmation above", "your confirmation in step 4");
@@ -333,7 +345,11 @@ function refresh() {
   $(".chosen", videoStep).hidden = !state.video || state.busy.has("video");
   $("#moment").disabled = !state.video;
   $("#match").disabled = !state.video?.sound;
-  $("#people-hint").textContent = state.people ? (state.voices.length ? "Choose a voice for each person to be dubbed." : "Add a voice, then choose who speaks with it.") : state.video ? "" : "The people in the video are shown here.";
+  const still = Boolean(state.video?.still);
+  for (const id of ["length", "adapt", "damage"]) $(`#${id}`).disabled = still;
+  $("#photo-hint").hidden = !still;
+  fitMoment();
+  $("#people-hint").textContent = state.people ? (state.voices.length ? "Choose a voice for each person to be dubbed." : "Add a voice, then choose who speaks with it.") : state.video ? "" : "The people in the video or photo are shown here.";
   videoStep.classList.toggle("done", Boolean(state.video));
   voiceStep.classList.toggle("done", state.voices.length > 0);
   peopleStep.classList.toggle("done", someone);
