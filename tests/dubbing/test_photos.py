@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from made_files import black_png
 from typer.testing import CliRunner
 
 from sidgan import dub, geometry, media, provenance
@@ -45,7 +46,7 @@ def turned_by_tag(picture: Byte) -> bytes:
     return data[:2] + b"\xff\xe1" + (len(tag) + 2).to_bytes(2, "big") + tag + data[2:]
 
 
-@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.webp", "tagged.jpg", "named.mp4"])
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.webp", "a.avif", "a%03d.jpg", "tagged.jpg", "named.mp4"])
 def test_a_photo_is_read_upright_in_a_format_that_any_player_plays(photo: Byte, tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     if name == "tagged.jpg":
@@ -59,6 +60,27 @@ def test_a_photo_is_read_upright_in_a_format_that_any_player_plays(photo: Byte, 
     assert [round(25 * time) for time, _ in frames] == [*range(FRAMES)]
     assert all((picture == frames[0][1]).all() for _, picture in frames)
     assert np.abs(frames[0][1].astype(float) - photo[:240, :220]).mean() < 4
+
+
+@pytest.mark.parametrize("kind", ["png", "webp", "tiff"])
+def test_a_photo_that_is_transparent_somewhere_says_that_this_is_lost(photo: Byte, tmp_path: Path, kind: str) -> None:
+    alpha = np.full((*photo.shape[:2], 1), 255, np.uint8)
+    for name, least in (("opaque", 255), ("glass", 254)):
+        alpha[:40, :40] = least
+        cv2.imwrite(str(tmp_path / f"{name}.{kind}"), np.dstack([photo[..., ::-1], alpha]))
+    assert media.probe(tmp_path / f"opaque.{kind}").besides == ()
+    assert media.probe(tmp_path / f"glass.{kind}").besides == ("transparency",)
+
+
+def test_what_is_lost_of_a_photo_is_told_in_one_line(photo: Byte, voice: Path, tmp_path: Path) -> None:
+    alpha = np.where(np.arange(241)[:, None] < 20, 0, np.full((241, 221), 255)).astype(np.uint8)
+    cv2.imwrite(str(tmp_path / "cut.png"), np.dstack([photo[..., ::-1], alpha]))
+    result = CliRunner().invoke(app, ["dub", *(str(path) for path in (tmp_path / "cut.png", voice)), "-o",
+                                      str(tmp_path / "out.mp4")])  # fmt: skip
+    assert result.exit_code == 0, result.output
+    said = " ".join(result.output.split())
+    assert said.count("transparency") == 1
+    assert f"not copied from {tmp_path / 'cut.png'}: transparency" in said
 
 
 def test_the_photo_speaks_as_long_as_the_voice_and_only_its_mouth_moves(
@@ -103,6 +125,9 @@ def test_what_a_photo_cannot_be_used_for_is_told_in_one_line(photo: Byte, voice:
     (tmp_path / "cut.png").write_bytes((tmp_path / "a.png").read_bytes()[:60])
     with pytest.raises(InputError, match="cut"):
         dub(tmp_path / "cut.png", voice, tmp_path / "out.mp4")
+    (tmp_path / "huge.png").write_bytes(black_png(40_000, 40_000))
+    with pytest.raises(InputError, match=r"huge.png is too large a picture; reduce it to 2000 px"):
+        dub(tmp_path / "huge.png", voice, tmp_path / "out.mp4")
     with pytest.raises(InputError, match="no sound"):
         dub(tmp_path / "a.png", tmp_path / "a.png", tmp_path / "out.mp4")
     with pytest.raises(InputError, match="dub without --adapt"):

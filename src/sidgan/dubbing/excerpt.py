@@ -56,7 +56,7 @@ def write_excerpt(
         model=weights.name, weights=weights.digest, source=provenance.digest_of(clip.path), voice=voices[0],
         voices=tuple(voices[1:]), edited=provenance.Stretches.of(spans),
     )  # fmt: skip
-    part = replace(clip, origin=clip.start + begin)  # so that its first frame is shown at 0
+    part = replace(clip, origin=clip.start + seen.times[shown[0].source])  # so that its first frame is shown at 0
     with (
         media.Writer(before, part, encoding=media.Encoding(crf=FILMED)) as filmed,
         media.Writer(after, part, audio=sound, encoding=settings.encoding) as dubbed,

@@ -46,9 +46,9 @@ def opened(path: Path, formats: Sequence[str] = (), *, pictures: bool = True) ->
     require_there(path)
     try:
         # The prefix keeps a colon in a file name from being read as a protocol; the whitelist keeps a playlist from
-        # accessing the network; metadata with invalid UTF-8 must not cause an error.
-        # Nor is a name that holds % a pattern of many photos' names.
-        options = {"protocol_whitelist": "file", "pattern_type": "none"} | ({"format_whitelist": ",".join(formats)} if formats else {})
+        # accessing the network; metadata with invalid UTF-8 must not cause an error; % in a photo's name is no pattern.
+        options = {"protocol_whitelist": "file", "pattern_type": "none"}
+        options |= {"format_whitelist": ",".join(formats)} if formats else {}
         decoding = {} if pictures else {"skip_frame": "all"}
         container = av.open(f"file:{path}", options=decoding, container_options=options, metadata_errors="replace")
     except PermissionError as error:

@@ -71,8 +71,8 @@ def stated(path: Path, most: int) -> Stated:
         _count(container, (shown, heard))
         still = is_still(container)
         return Stated(
-            suffix=".avif" if still and name == "mov" else SUFFIXES.get(name, f".{name}"), width=pictures.width if pictures else 0,
-            height=pictures.height if pictures else 0, frames=shown.packets,
+            suffix=".avif" if still and name == "mov" else SUFFIXES.get(name, f".{name}"),
+            width=pictures.width if pictures else 0, height=pictures.height if pictures else 0, frames=shown.packets,
             seconds=0.0 if still else (shown if pictures else heard).seconds, sound=sound is not None,
             heard=heard.seconds, still=still,
         )  # fmt: skip

@@ -95,8 +95,9 @@ def me(request: Request, parts: AppParts) -> Me:
     """Works without a token too."""
     access: Access = request.app.state.access
     owner, limits = access.of(request), parts.service.limits
-    shown = {"upload": limits.upload, "seconds": limits.seconds, "pixels": limits.pixels, "photo": limits.photo, "jobs": limits.jobs,
-             "files": limits.files, "keep": limits.keep, "adapt": limits.adapt if _can_adapt() else 0.0}  # fmt: skip
+    shown = {"upload": limits.upload, "seconds": limits.seconds, "pixels": limits.pixels, "photo": limits.photo,
+             "jobs": limits.jobs, "files": limits.files, "keep": limits.keep,
+             "adapt": limits.adapt if _can_adapt() else 0.0}  # fmt: skip
     name = owner.partition(":")[2] if owner and owner.startswith("token:") else None
     return Me(known=owner is not None, needs_token=not access.open, name=name, version=__version__, limits=shown,
               separates=separator() is not None)  # fmt: skip
@@ -159,8 +160,9 @@ def content(owner: Reader, parts: AppParts, id: IdPath) -> Response:
     path = parts.store.path(file)
     if not path.is_file():
         raise RefusedError(410, "gone", "this file was deleted")
+    kind = "photo" if file.facts.get("still") else file.kind
     return _File(path, media_type=MIME_TYPES.get(file.suffix, "application/octet-stream"),
-                 content_disposition_type="inline", filename=f"{'photo' if file.facts.get('still') else file.kind}{file.suffix}")  # fmt: skip
+                 content_disposition_type="inline", filename=f"{kind}{file.suffix}")  # fmt: skip
 
 
 @router.delete("/files/{id}", status_code=204, summary="Remove a file")
@@ -196,14 +198,8 @@ def add_job(owner: Writer, parts: AppParts, order: Annotated[Order, Body()]) -> 
         if isinstance(order, Preview) and order.at and order.at >= (length := length_of(spec, files)):
             ends = "the voice ends" if video.facts.get("still") else f"{video.name} ends"
             raise RefusedError(422, "too_late", f"{ends} at {length:.1f} s; choose an earlier moment")
-        adapt = order.adapt if isinstance(order, WholeDub) else None
-        if adapt is not None and not _can_adapt():
-            raise RefusedError(422, "no_tool", "this service cannot adapt to faces: it needs the extra train")
-        if adapt is not None and video.facts.get("still"):
-            raise RefusedError(422, "photo", f"{video.name} is a photo, which shows too little to adapt to; leave adapt "
-                                             "out")  # fmt: skip
-        if adapt is not None and adapt > limits.adapt:
-            raise RefusedError(422, "too_long", f"at most {limits.adapt:g} minutes of adaptation are allowed")
+        if isinstance(order, WholeDub) and order.adapt is not None:
+            _require_adaptable(video, order.adapt, limits.adapt)
         if order.match_loudness and not video.facts["sound"]:
             raise RefusedError(422, "no_sound", f"{video.name} has no sound to match; leave match_loudness out")
         if order.background == "original":
@@ -306,6 +302,15 @@ def _require_own_sound(video: Kept) -> None:
         raise RefusedError(422, "no_sound", f"{video.name} has no sound of its own; leave background out")
     if separator() is None:
         raise RefusedError(422, "no_tool", "this service cannot separate sound; give music and effects as a file")
+
+
+def _require_adaptable(video: Kept, minutes: float, most: float) -> None:
+    if not _can_adapt():
+        raise RefusedError(422, "no_tool", "this service cannot adapt to faces: it needs the extra train")
+    if video.facts.get("still"):
+        raise RefusedError(422, "photo", f"{video.name} is a photo, which shows too little to adapt; leave adapt out")
+    if minutes > most:
+        raise RefusedError(422, "too_long", f"at most {most:g} minutes of adaptation are allowed")
 
 
 def _can_adapt() -> bool:

@@ -66,9 +66,9 @@ class Prober:
                 )  # fmt: skip
             assert child.stdin is not None
             assert child.stdout is not None
-            max_frames = round(limits.seconds * limits.rate)
+            sizes = limits.pixels, limits.photo, round(limits.seconds * limits.rate), limits.seconds
             with suppress(OSError), _killed_after(SECONDS, child):
-                child.stdin.write(json.dumps([str(path), kind, limits.pixels, limits.photo, max_frames, limits.seconds]) + "\n")
+                child.stdin.write(json.dumps([str(path), kind, *sizes]) + "\n")
                 child.stdin.flush()
                 line = child.stdout.readline()
         finally:

@@ -62,8 +62,9 @@ class WholeDub(Dub):
     length: Annotated[Literal["cut", "hold", "loop", "pingpong", "keep"], Field(
         description="where the voice is longer or shorter than the video; a photo lasts as long as the voice")
     ] = "cut"  # fmt: skip
-    adapt: Annotated[float | None, Field(ge=0.1, le=60, description="minutes of adaptation to the faces first; not to those of a photo")
-    ] = None
+    adapt: Annotated[float | None, Field(
+        ge=0.1, le=60, description="minutes of adaptation to the faces first; not to those of a photo")
+    ] = None  # fmt: skip
     on_damage: Annotated[Literal["stop", "pass"], Field(description="if the video is damaged")] = "stop"
 
     @model_validator(mode="after")
@@ -77,8 +78,8 @@ class Preview(Dub):
     """Dub a few seconds as a video (``preview``), or one frame as an image (``frame``)."""
 
     kind: Literal["frame", "preview"]
-    at: Annotated[float, Field(ge=0, le=1e6, description="time of the frame or of the preview's start, in seconds: of the video, "
-                        "or of the voice if a photo speaks")]  # fmt: skip
+    at: Annotated[float, Field(ge=0, le=1e6, description="time of the frame or of the preview's start, in seconds: of "
+                               "the video, or of the voice if a photo speaks")]  # fmt: skip
 
 
 class Look(Given):

@@ -1,4 +1,4 @@
-"""The jobs: find people in a video or photo, dub one frame, a few seconds, or all of it. One function for each kind of job."""
+"""The jobs: find people in a video or photo, dub one frame, a few seconds, or all of it. One function for each kind."""
 
 from __future__ import annotations
 
