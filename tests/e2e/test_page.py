@@ -12,6 +12,7 @@ import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
 from sidgan import media, provenance
+from sidgan.synth import Mouth, Person, Portrait, Pose
 
 LONG = 240_000  # ms; a worker may be slow
 expect.set_options(timeout=LONG)
@@ -103,6 +104,41 @@ def test_a_video_is_dubbed(
     expect(page.locator("#dub-result video")).to_have_count(2)
     expect(page.locator("#jobs li")).to_have_count(1)
     expect(page.locator("#people img")).to_have_count(1)
+
+
+def test_a_photo_is_dubbed(
+    browser: Browser, service: str, material: Path, pictures: Path, tmp_path: Path, trouble: list[str]
+) -> None:
+    media.write_png(tmp_path / "anna.png", Portrait(Person(5), (480, 400), face_px=220).render(Mouth(0.1), Pose()))
+    page = opened(browser, service, trouble, **DESK)
+    page.set_input_files("#video-file", tmp_path / "anna.png")
+    expect(page.locator("#photo")).to_be_visible()
+    expect(page.locator("#video")).to_be_hidden()
+    assert page.evaluate("document.querySelector('#photo').naturalWidth") == 400
+    expect(page.locator("#video-facts")).to_contain_text("photo, 400 × 480")
+    page.set_input_files("#voice-file", material / "german.wav")
+    expect(page.locator("#people li")).to_contain_text("can be redrawn")
+    expect(page.locator("#moment")).to_have_attribute("max", "1.5")  # of the voice
+    page.get_by_label("Everybody who is seen").check()
+    page.locator("#step-dub summary").click()
+    for name in ("length", "adapt", "damage", "match"):
+        expect(page.locator(f"#{name}")).to_be_disabled()
+    page.get_by_role("button", name="Preview five seconds").click()
+    expect(page.locator("#preview-result video")).to_have_count(2)
+    page.get_by_role("button", name="Dub the photo").click()
+    expect(page.locator("#dub-result img")).to_have_count(1)
+    page.locator("#dub-result .controls button").click()
+    page.wait_for_function("() => document.querySelector('#dub-result video').ended")
+    page.screenshot(path=pictures / "desk-photo.png", full_page=True)
+    with page.expect_download() as got:
+        page.locator("#download").click()
+    assert got.value.suggested_filename == "anna-dubbed.mp4"
+    page.reload()
+    expect(page.locator("#dub-result img")).to_have_count(1)
+    page.set_input_files("#video-file", material / "talk.mp4")
+    expect(page.locator("#video")).to_be_visible()
+    expect(page.locator("#photo")).to_be_hidden()
+    expect(page.locator("#length")).to_be_enabled()
 
 
 def test_what_is_no_video_is_told(browser: Browser, service: str, tmp_path: Path, trouble: list[str]) -> None:

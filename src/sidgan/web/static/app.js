@@ -100,6 +100,7 @@ async function takeVideo(file) {
   const [shown, hidden] = file.still ? [$("#photo"), $("#video")] : [$("#video"), $("#photo")];
   shown.src = file.url;
   hidden.removeAttribute("src");
+  if (file.still) $("#video").load(); // else an earlier one would play on
   [shown.hidden, hidden.hidden] = [false, true];
   const length = file.still ? "photo" : seconds(file.seconds), rate = file.still ? "" : `${file.rate.toFixed(file.rate % 1 ? 2 : 0)} frames per second, `;
   $("#video-name").textContent = file.name;
@@ -270,7 +271,7 @@ const startPreview = (kind) => act(previewStep, "preview", async () => {
   const job = failed(await watch($("#preview-working"), await ask("POST", "jobs", order(kind, { at: Number($("#moment").value) }))));
   const { "before.jpg": image, "before.mp4": video } = job.urls;
   const shown = image ? compareImages(image, job.urls["after.jpg"]) : compareVideos(video, job.urls["after.mp4"], false);
-  const notes = [`${job.result.dubbed} of ${job.result.frames} frames are redrawn, as in the full dub if it is not adapted to the faces first.`, ...job.notes];
+  const notes = [`${job.result.dubbed} of ${job.result.frames} frames are redrawn, as in the full dub${state.video.still ? "" : " if it is not adapted to the faces first"}.`, ...job.notes];
   $("#preview-result").replaceChildren(shown, noteList(notes));
   say("The preview is ready.");
 });
@@ -348,6 +349,7 @@ function refresh() {
   const still = Boolean(state.video?.still);
   for (const id of ["length", "adapt", "damage"]) $(`#${id}`).disabled = still;
   $("#photo-hint").hidden = !still;
+  $("#dub").textContent = still ? "Dub the photo" : "Dub the video";
   fitMoment();
   $("#people-hint").textContent = state.people ? (state.voices.length ? "Choose a voice for each person to be dubbed." : "Add a voice, then choose who speaks with it.") : state.video ? "" : "The people in the video or photo are shown here.";
   videoStep.classList.toggle("done", Boolean(state.video));

@@ -10,7 +10,7 @@ function make(tag, className, values = {}) {
 
 const clock = (s, all) => all < 60 ? s.toFixed(1) : `${Math.floor(s / 60)}:${String(Math.floor(s % 60)).padStart(2, "0")}`;
 
-function stage(before, after, name) {
+function stage(before, after) {
   const box = make("div", "stage");
   const edge = make("div", "edge");
   const split = make("input", "", { type: "range", min: 0, max: 100, step: 1, value: 50, ariaLabel: "divider between original (left) and dubbed (right)" });
@@ -23,7 +23,7 @@ function stage(before, after, name) {
   for (const name of ["load", "loadedmetadata"]) after.addEventListener(name, fit);
   move();
   before.classList.add("old");
-  box.append(after, before, edge, make("span", "tag left", { textContent: name }), make("span", "tag right", { textContent: "dubbed" }), split);
+  box.append(after, before, edge, make("span", "tag left", { textContent: "original" }), make("span", "tag right", { textContent: "dubbed" }), split);
   return { box, edge, split };
 }
 
@@ -31,7 +31,7 @@ export function compareImages(before, after) {
   const old = make("img", "", { src: before, alt: "original frame" });
   const dubbed = make("img", "", { src: after, alt: "dubbed frame" });
   const figure = make("figure", "compare");
-  figure.append(stage(old, dubbed, "as filmed").box);
+  figure.append(stage(old, dubbed).box);
   return figure;
 }
 
@@ -40,7 +40,7 @@ export function compareVideos(before, after, still) {
   const old = still ? make("img", "", { src: before, alt: "original photo" }) : make("video", "", { src: before, muted: true, playsInline: true, preload: "auto" });
   const dubbed = make("video", "", { src: after, playsInline: true, preload: "auto" });
   const figure = make("figure", "compare");
-  const { box, edge, split } = stage(old, dubbed, still ? "photo" : "as filmed");
+  const { box, edge, split } = stage(old, dubbed);
   const controls = make("div", "controls");
   const play = make("button", "", { type: "button", textContent: "Play" });
   const seek = make("input", "", { type: "range", min: 0, max: 1, step: 0.01, value: 0, ariaLabel: "position, in seconds" });
