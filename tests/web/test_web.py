@@ -519,7 +519,7 @@ def test_a_moment_after_the_end_of_a_video_is_refused_at_once(client: TestClient
 
 def test_a_voice_may_be_a_video_and_a_video_needs_pictures(client: TestClient, material: Path) -> None:
     refused(send(client, "voice", (material / "film.mp4").read_bytes(), "film.mp4"), 422, "film.mp4 has no sound")
-    refused(send(client, "video", (material / "voice.wav").read_bytes(), "v.wav"), 422, "v.wav has no moving picture")
+    refused(send(client, "video", (material / "voice.wav").read_bytes(), "v.wav"), 422, "v.wav has no picture")
     refused(send(client, "voice", b"", "v.wav"), 422, "empty")
     demo, silent = client.post("/api/demo?kind=video").json()["id"], given(client, "video", material / "film.mp4")
     assert client.post("/api/jobs", json=order(silent, demo)).status_code == 201  # the demo's sound

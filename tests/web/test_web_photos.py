@@ -61,6 +61,17 @@ def test_a_photo_is_taken_by_its_content_and_served_as_it_came(photo: Byte, tmp_
         assert answer.headers["content-disposition"] == f'inline; filename="photo.{kind}"'
 
 
+def test_animated_pictures_are_videos_or_refused(photo: Byte, tmp_path: Path) -> None:
+    moves = cv2.Animation()
+    moves.frames, moves.durations = [photo, photo[:, ::-1]], [100, 100]
+    for kind in ("png", "webp"):
+        cv2.imwriteanimation(str(tmp_path / f"moves.{kind}"), moves)
+    with served(tmp_path / "kept") as client:
+        facts = send(client, "video", (tmp_path / "moves.png").read_bytes(), "moves.png").json()
+        assert (facts["still"], facts["seconds"]) == (False, pytest.approx(0.2))
+        refused(send(client, "video", (tmp_path / "moves.webp").read_bytes(), "m.webp"), 422, "animated or damaged")
+
+
 def test_photos_of_phones_are_larger_than_frames_may_be_but_not_without_limit(photo: Byte, tmp_path: Path) -> None:
     with served(tmp_path) as client:
         large = send(client, "video", encoded(cv2.resize(photo, (4000, 3000)), "jpg"), "large.jpg").json()

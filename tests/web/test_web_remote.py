@@ -34,9 +34,10 @@ import uvicorn
 from at_service import ROOM, given, order, refused, served
 from marked import sidgan as command
 
-from sidgan import dubbing
+from sidgan import dubbing, media
 from sidgan.dubbing import journal, segments
 from sidgan.errors import ConfigError, OutputError
+from sidgan.synth import Mouth, Person, Portrait, Pose
 from sidgan.web import away as aways
 from sidgan.web import handout, remote, terms
 from sidgan.web.app import create_app
@@ -200,28 +201,32 @@ def test_all_kinds_of_jobs_are_done_elsewhere_and_a_dub_has_the_same_bytes(
     with REDIS() as engine, serving(tmp_path / "service", engine, means) as client:
         video, voice = sent(client, material)
         part = [{"person": 1, "voice": voice}]
+        media.write_png(tmp_path / "me.png", Portrait(Person(5), (220, 220), face_px=150).render(Mouth(0.1), Pose()))
+        photo = given(client, "video", tmp_path / "me.png")
         orders: list[dict[str, Any]] = [
             {"kind": "look", "video": video},
             {**order(video, voice), "kind": "frame", "at": 0.2, "cast": part},
             {**order(video, voice), "kind": "preview", "at": 0.3},
-            order(video, voice, cast=part),
+            order(video, voice, cast=part), order(photo, voice),
         ]  # fmt: skip
         far = [ordered(client, **one) for one in orders]
         elsewhere(tmp_path / "worker", engine, client, means)
         told = [client.get(f"/api/jobs/{job}").json() for job in far]
         assert [[*job["urls"]] for job in told] == [
-            ["person-1.jpg"], ["before.jpg", "after.jpg"], ["before.mp4", "after.mp4"], ["dubbed.mp4", "report.html"]
+            ["person-1.jpg"], ["before.jpg", "after.jpg"], ["before.mp4", "after.mp4"],
+            *[["dubbed.mp4", "report.html"]] * 2,
         ]  # fmt: skip
-        moment, whole = ordered(client, **orders[1]), ordered(client, **orders[3])
+        moment, whole, speaking = (ordered(client, **orders[index]) for index in (1, 3, 4))
         work(Queue(Store(tmp_path / "service")), means, print, once=True)
-        for job, near, name in ((far[1], moment, "after.jpg"), (far[3], whole, "dubbed.mp4")):
+        for job, near, name in ((far[1], moment, "after.jpg"), (far[3], whole, "dubbed.mp4"),
+                                (far[4], speaking, "dubbed.mp4")):  # fmt: skip
             assert result(client, job, name) == result(client, near, name), name
         assert result(client, far[0], "person-1.jpg")[:2] == b"\xff\xd8"
         assert len(result(client, far[2], "after.mp4")) > 1000
-        report = result(client, far[-1], "report.html")
+        report = result(client, far[3], "report.html")
         assert b"film-dubbed.mp4" in report
         assert str(tmp_path).encode() not in report
-        assert [*(tmp_path / "service" / "jobs" / far[-1]).glob(".*")] == []
+        assert [*(tmp_path / "service" / "jobs" / far[3]).glob(".*")] == []
     assert [*(tmp_path / "worker" / "jobs").iterdir()] == []  # nothing is kept that is of no more use
 
 

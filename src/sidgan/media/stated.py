@@ -18,7 +18,7 @@ from sidgan.media.source import is_still, opened, sound_stream, video_stream
 #: The only formats that are tried: no playlists, which refer to other files, no image sequences, no devices.
 FORMATS = (
     "mov", "matroska", "avi", "mpegts", "mpeg", "ogg", "flv", "asf", "wav", "mp3", "flac", "aac", "amr", "aiff", "caf",
-    "w64", "image2", "jpeg_pipe", "png_pipe", "webp_pipe", "tiff_pipe", "bmp_pipe",
+    "w64", "apng", "image2", "jpeg_pipe", "png_pipe", "webp_pipe", "tiff_pipe", "bmp_pipe",
 )  # fmt: skip
 #: By the first of FFmpeg's names; ``.`` and that name for the others.
 SUFFIXES = {

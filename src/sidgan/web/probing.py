@@ -59,7 +59,7 @@ def _require_size(path: Path, found: media.Stated, most: int) -> None:
         raise SidganError(f"{path} is {found.width} x {found.height} px, which is too large; "
                           f"give at most {most / 1e6:.1f} million px")  # fmt: skip
     if found.still and not size:
-        raise SidganError(f"{path} is too large a picture, or damaged; give a jpg or png of at most "
+        raise SidganError(f"{path} is too large a picture, animated or damaged; give a jpg or png of at most "
                           f"{most / 1e6:.1f} million px")  # fmt: skip
     if found.frames and not size:
         raise SidganError(f"{path} has frames of an impossible size; convert it to mp4")
