@@ -147,7 +147,7 @@ class Job(Settings):
         facts = {} if self.adapt is None else {"adapted": [one.to_dict() for one in adapted]}
         try:
             if self.strip is not None:
-                dubbing.strip(self.video, self.out, self.strip)
+                dubbing.strip(self.video, self.out, self.strip, length=self.length)
             if self.report is not None:
                 dubbing.write_page(report.to_dict() | facts, self.video, self.heard, self.out, self.report)
         except SidganError as error:

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import torch
 from made_files import copy_clip
+from small import save_networks
 
 from sidgan import dubbing, geometry, media, provenance
 from sidgan.blend import Steady, ToneMatch, mouth_alpha, polygon
@@ -27,11 +28,13 @@ from sidgan.dubbing.analysis import first_pass, looking
 from sidgan.engine import Engine
 from sidgan.errors import CheckpointError, ConfigError, InputError, NoFaceError, OutputError, SidganError
 from sidgan.faces import search, track_faces
+from sidgan.jobs import Job
 from sidgan.media import player
 from sidgan.nn import Generator
 from sidgan.people import References, TrackedFace, sharpness, tracked
 from sidgan.synth import LINES, Scene
 from sidgan.synth import Person as Drawn
+from sidgan.timeline import Length, Timeline
 from sidgan.types import FaceTrack, Frame
 
 FACES, EMPTY = 14, 5  # frames with and then without a face
@@ -647,6 +650,35 @@ def test_a_strip_is_spread_over_the_film_with_the_source_in_its_upper_row(tmp_pa
     picture = cv2.imread(str(tmp_path / "strip.png"))
     levels = [int(picture[row, column, 1]) for row in (16, 48) for column in (16, 48)]  # frames 2 and 7 of 10
     assert levels == pytest.approx([60 + 16, 60 + 56, 150 + 16, 150 + 56], abs=3)
+
+
+@pytest.mark.parametrize(
+    ("length", "sources"), [("hold", [2, 7, 9, 9]), ("loop", [2, 7, 2, 7]), ("pingpong", [2, 7, 6, 1])]
+)
+def test_a_strip_shows_all_of_a_dub_that_is_longer_than_its_video(
+    tmp_path: Path, length: Length, sources: list[int]
+) -> None:
+    source = [np.full((64, 96, 3), 60 + 8 * i, np.uint8) for i in range(10)]
+    for name, frames in (("before", 10), ("after", 20)):
+        timeline = Timeline([Fraction(i, 25) for i in range(10)], Fraction(10, 25), Fraction(frames, 25), length)
+        media.write_clip(tmp_path / f"{name}.mp4", [source[shown.source] for shown in timeline], Fraction(25), crf=4)
+    strip(tmp_path / "before.mp4", tmp_path / "after.mp4", tmp_path / "strip.png", length=length, count=4, size=32)
+    picture = cv2.imread(str(tmp_path / "strip.png"))
+    for row in (16, 48):
+        levels = [int(picture[row, 16 + 32 * column, 1]) for column in range(4)]
+        assert levels == pytest.approx([60 + 8 * i for i in sources], abs=3)
+
+
+def test_the_strip_of_a_job_shows_all_of_a_longer_dub(folder: Path, tmp_path: Path) -> None:
+    model, _ = save_networks(tmp_path, 64)
+    job = Job(folder / "film.mp4", folder / "voice.wav", tmp_path / "out.mp4", model=str(model), length="loop",
+              strip=tmp_path / "strip.png", device="cpu")  # fmt: skip
+    job.run(lambda *_: None, print)
+    strip(job.video, job.out, tmp_path / "same.png", length="loop")
+    assert (tmp_path / "strip.png").read_bytes() == (tmp_path / "same.png").read_bytes()
+    picture = media.read_picture(tmp_path / "strip.png").astype(int)
+    assert picture.shape == (640, 6 * 320, 3)
+    assert np.abs(picture[:100] - picture[320:420]).mean() < 6, "above the eyes, nothing is redrawn"
 
 
 def test_a_strip_is_spread_over_what_was_redrawn(tmp_path: Path) -> None:

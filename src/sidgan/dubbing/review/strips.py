@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import repeat
+from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -11,43 +11,48 @@ import numpy as np
 from sidgan import geometry, media, provenance
 from sidgan.errors import InputError, MarkError
 from sidgan.faces import search
+from sidgan.timeline import Length, Timeline
 from sidgan.types import Byte, Frame
 
 
 def strip(
-    before: Path, after: Path, out: Path, times: Sequence[float] | None = None, *, count: int = 6, size: int = 320
-) -> None:
+    before: Path, after: Path, out: Path, times: Sequence[float] | None = None, *, length: Length = "cut",
+    count: int = 6, size: int = 320,
+) -> None:  # fmt: skip
     """Write a picture of a face at several moments: from ``before`` in the upper row, from ``after`` below.
 
     Of several faces in a frame, the one that was changed most is shown; where none was changed, the largest.
 
     Args:
         before: the source.
-        after: its dub, with the same frames.
+        after: its dub.
         out: a ``.png`` file.
-        times: seconds of the moments.
+        times: seconds of the dub.
+        length: how the dub was made longer than the source, as in `sidgan.dub`; a photo is held in any case.
         count: without ``times``, the number of moments, spread evenly over what was redrawn, by the mark of the dub;
-            without a mark, over the video.
+            without a mark, over the dub.
         size: side of each face in px.
 
     Raises:
-        InputError: a video cannot be read, or ends before the first of the times.
+        InputError: a video cannot be read, or the dub ends before the first of the times.
         OutputError: ``out`` cannot be written.
     """
     source, dubbed = (media.probe(video, tolerant=True) for video in (before, after))  # damaged parts are skipped
-    filmed: Iterator[Frame] = media.read_frames(source)
-    end = source.duration
-    if source.still:  # it is shown longer than it is read
-        filmed, end = repeat(next(filmed)), dubbed.duration
-    moments = sorted(times) if times is not None else _redrawn(after, end, count)
-    columns: list[Byte] = []
-    for original, edited in zip(filmed, media.read_frames(dubbed), strict=False):
+    shown, glances, end = list[Fraction](), list[int](), Fraction(0)
+    for frame in media.read_frames(source):
+        shown.append(frame.time)
+        glances.append(media.glance(frame))
+        end = frame.time + frame.duration
+    timeline = Timeline(shown, end, Fraction(dubbed.duration), "hold" if source.still else length)
+    moments = sorted(times) if times is not None else _redrawn(after, dubbed.duration, count)
+    filmed, columns = media.Player(source, shown, glances), list[Byte]()
+    for showing, edited in zip(timeline, media.read_frames(dubbed), strict=False):
         if len(columns) == len(moments):
             break
         if edited.time + edited.duration > moments[len(columns)]:
-            columns.append(_column(original, edited, size))
+            columns.append(_column(filmed.frame(showing.source), edited, size))
     if not columns:
-        raise InputError(f"{before} ends before {moments[0]} s; give earlier times")
+        raise InputError(f"{after} ends before {moments[0]} s; give earlier times")
     media.write_png(out, np.concatenate(columns, axis=1))
 
 
