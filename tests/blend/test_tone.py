@@ -30,11 +30,11 @@ def skin() -> Byte:
 def test_what_is_behind_a_face_does_not_colour_it(face: Float, skin: Byte) -> None:
     behind = skin.copy()
     behind[round(0.85 * SIZE) :, : SIZE // 4] = behind[round(0.85 * SIZE) :, -SIZE // 4 :] = 0, 255, 0
-    assert np.abs(ToneMatch()(skin, behind, BOX, face) - skin).max() < 0.2
+    assert np.abs(ToneMatch()(skin, behind, BOX, face, 0) - skin).max() < 0.2
 
 
 def test_what_is_drawn_far_too_dark_becomes_only_a_little_lighter(face: Float, skin: Byte) -> None:
     flat = skin // 4  # contrast and brightness are far off: the drawing is wrong, not its tone
-    made = ToneMatch()(flat, skin, BOX, face)
+    made = ToneMatch()(flat, skin, BOX, face, 0)
     assert (made - flat).max() < 0.1 * flat.max() + 25.5
     assert made.std() < 1.15 * flat.std()

@@ -197,6 +197,8 @@ def test_what_cannot_be_is_told_before_anything_is_done(
     none_at_all(monkeypatch)
     with pytest.raises(ConfigError, match=r"not installed; run: pip install 'sidgan\[separate\]'"):
         dubbing.check(folder / "heard.mp4", folder / "voice.wav", tmp_path / "a.mp4", background="original")
+    with pytest.raises(InputError, match="has no sound of its own"):
+        dubbing.check(folder / "film.mp4", folder / "voice.wav", tmp_path / "a.mp4", background="original")
     code, said = sidgan("dub", folder / "heard.mp4", folder / "voice.wav", "-o", tmp_path / "a.mp4", "--background",
                         "original", "--length", "keep")  # fmt: skip
     assert code == 2

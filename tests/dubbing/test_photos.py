@@ -12,9 +12,9 @@ from typer.testing import CliRunner
 
 from sidgan import dub, geometry, media, provenance
 from sidgan.cli import app
-from sidgan.dubbing import strip
+from sidgan.dubbing import faces, strip
 from sidgan.dubbing.analysis import analyse
-from sidgan.errors import InputError
+from sidgan.errors import InputError, NoFaceError
 from sidgan.jobs import Job
 from sidgan.media.stills import FRAMES
 from sidgan.synth import LINES, Mouth, Person, Portrait, Pose, Scene
@@ -130,6 +130,31 @@ def test_what_a_photo_cannot_be_used_for_is_told_in_one_line(photo: Byte, voice:
         dub(tmp_path / "huge.png", voice, tmp_path / "out.mp4")
     with pytest.raises(InputError, match="no sound"):
         dub(tmp_path / "a.png", tmp_path / "a.png", tmp_path / "out.mp4")
-    with pytest.raises(InputError, match="dub without --adapt"):
+    with pytest.raises(InputError, match="it is a photo, which shows no speech; dub without --adapt"):
         Job(video=tmp_path / "a.png", voice=voice, out=tmp_path / "out.mp4", adapt=1).run(lambda *_: None, str)
+    with pytest.raises(InputError, match="no sound of its own"):
+        dub(tmp_path / "a.png", voice, tmp_path / "out.mp4", background="original")
+    media.write_png(tmp_path / "wall.png", np.full((240, 240, 3), 200, np.uint8))
+    for find in (lambda: dub(tmp_path / "wall.png", voice, tmp_path / "out.mp4"), lambda: faces(tmp_path / "wall.png")):
+        with pytest.raises(NoFaceError, match="give a photo with a face") as refused:
+            find()
+        assert "frames" not in str(refused.value)
     assert not (tmp_path / "out.mp4").exists()
+
+
+@pytest.mark.parametrize("brand", [b"heic", b"avif"])
+def test_photos_of_phones_that_are_not_read_are_told(photo: Byte, voice: Path, tmp_path: Path, brand: bytes) -> None:
+    media.write_clip(tmp_path / "film.mp4", [photo[:240, :220]], 25)
+    data = (tmp_path / "film.mp4").read_bytes()
+    assert data[4:8] == b"ftyp"
+    (tmp_path / "photo").write_bytes(data[:8] + brand + data[12:])
+    with pytest.raises(InputError, match="convert it to png or jpg"):
+        dub(tmp_path / "photo", voice, tmp_path / "out.mp4")
+
+
+def test_a_word_is_no_reason_to_speak_of_options_that_nobody_gave(photo: Byte, voice: Path, tmp_path: Path) -> None:
+    media.write_png(tmp_path / "a.png", photo)
+    media.write_wav(tmp_path / "word.wav", media.read_audio(voice)[:4000], 16_000)
+    report = dub(tmp_path / "a.png", tmp_path / "word.wav", tmp_path / "out.mp4")
+    assert (report.frames, report.dubbed) == (FRAMES, 7)
+    assert not [note for note in report.notes if "--length" in note]

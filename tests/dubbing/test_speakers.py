@@ -394,12 +394,18 @@ def test_everybody_speaks_with_their_own_voice_and_the_mark_lists_them(folder: P
 
 
 def test_a_given_sound_track_is_heard_and_only_speakers_move(folder: Path) -> None:
-    _, halves, _ = changes(folder, "c.wav", speakers={1: folder / "a.wav"})
+    report, halves, _ = changes(folder, "c.wav", speakers={1: folder / "a.wav"})
+    assert not [note for note in report.notes if "unheard" in note]
     assert len(set(halves[8:20])) == 1  # before that a pause, in which a shut mouth stays
     assert sum(halves[8]) == 1
     heard, said = media.read_audio(folder / "out.mp4"), media.read_audio(folder / "c.wav")
     count = min(len(heard), len(said))
     assert np.corrcoef(heard[:count], said[:count])[0, 1] > 0.95
+
+
+def test_a_sound_track_that_is_over_before_a_speaker_is_told(folder: Path) -> None:
+    report, _, _ = changes(folder, "a.wav", speakers={1: folder / "b.wav"})
+    assert [note for note in report.notes if "a.wav ends at 1.00 s" in note and "mouths move unheard" in note]
 
 
 def test_a_mix_is_as_long_as_the_longest_and_never_too_loud(folder: Path, tmp_path: Path) -> None:

@@ -94,10 +94,12 @@ def read_material(
         The faces that would be redrawn, the most prominent first. Tracks of one person are merged.
 
     Raises:
-        InputError: no such file, not a video, or no face that can be redrawn.
+        InputError: no such file, not a video, a photo, or no face that can be redrawn.
     """
     tell = progress or (lambda share, text: None)
     clip = media.probe(video, tolerant=tolerant)
+    if clip.still:
+        raise InputError(f"cannot adapt to {video.name}: it is a photo, which shows no speech; dub without --adapt")
 
     def looking(stage: str, done: int, total: int) -> None:
         begin, part = (0.0, 0.4) if stage == "analyse" else (0.4, 0.1)  # then, of several faces, who is who

@@ -42,7 +42,7 @@ def lost(
     They name files by their paths as given.
     """
     end, video, length = plan.timeline.voice, plan.seen.end, settings.length
-    if length not in ("cut", "keep") and not plan.timeline.repeats:
+    if length not in ("cut", "keep") and not plan.timeline.repeats and not clip.still:
         yield f"--length {length} had no effect: the voice is not longer than the video"
     if length == "keep" and abs(end - video) <= BRIEF:
         yield "--length keep had no effect: the voice is as long as the video"
@@ -60,6 +60,10 @@ def lost(
         else:
             yield f"{line}, in silence; use --length keep to keep its own sound there"
     yield from _silent(plan.voices)
+    heard = media.sound_span(given.heard[0]).end
+    if len(given.heard) < len(given.voices) and heard + LONG < min(end, plan.timeline.end):
+        yield (f"{given.heard[0]} ends at {float(heard):.2f} s, and a speaker's voice later: mouths move unheard after "
+               "it; give a sound track that holds all voices")  # fmt: skip
     yield from reduced(given.voices, given.heard, media.channels(out))
     yield from (f"not copied from {clip.path}: {what}" for what in (*clip.besides, *subtitles))
     if clip.format.bits > 8 and settings.encoder.startswith(("x264", "libx264", "h264")):

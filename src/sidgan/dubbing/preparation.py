@@ -42,9 +42,9 @@ def check(
 
     check_engine(engine, device)
     if background == "original":
-        media.require_separator()
         if media.probe(video).audio_rate is None:
             raise InputError(f"{video} has no sound of its own for the background; leave the background out")
+        media.require_separator()
     encoding = media.Encoding(encoder, lossless=lossless)
     with suppress(Enough), Journal(out):
         draft = out if sign is None else sign.draft(out)

@@ -60,7 +60,7 @@ def _decoded(path: Path, how: int) -> Array:
     except cv2.error as error:
         raise InputError(f"{path} is too large a picture; reduce it to {LARGEST} px") from error
     if image is None:
-        raise InputError(f"{path} is not a picture that can be read; give a photo (jpg, png, ...)")
+        raise InputError(f"{path} is not a picture that can be read; give a photo as jpg or png")
     return image
 
 

@@ -96,7 +96,8 @@ def faces(
     clip, progress = media.probe(Path(video)), progress or no_progress
     seen, _ = survey(clip, progress)
     if not seen.people:
-        raise NoFaceError(f"no face found in {video}; give a video with a face that is seen from the front")
+        kind = "photo" if clip.still else "video"
+        raise NoFaceError(f"no face found in {video}; give a {kind} with a face that is seen from the front")
     tracks = tracks_of(seen)
     people = tuple(presence(seen, clip, mine, number) for number, mine in tracks.items())
     if sheet is not None:

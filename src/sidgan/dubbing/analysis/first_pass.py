@@ -219,9 +219,10 @@ def analyse(
     usable = [person for person in seen.people if person.appears]
     if not usable:
         there = "only small, turned or covered faces" if seen.people else "no face"
+        kind, often = ("photo", "") if clip.still else ("video", f", in {MIN_SEEN} frames or more")
         raise NoFaceError(
-            f"{there} found in {clip.path}; give a video with a face of at least {MIN_SIDE} px, "
-            f"turned by less than {MAX_YAW} degrees, in {MIN_SEEN} frames or more"
+            f"{there} found in {clip.path}; give a {kind} with a face of at least {MIN_SIDE} px, "
+            f"turned by less than {MAX_YAW} degrees{often}"
         )
     notes: tuple[str, ...] = ()
     numbers = list(speakers)
