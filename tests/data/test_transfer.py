@@ -108,6 +108,15 @@ def test_the_mouth_follows_the_donor_and_not_its_owner(filmed: dict) -> None:
         assert (result[i, nose:] != images[i, nose:]).any()
 
 
+def test_the_chin_follows_the_lower_lip(filmed: dict) -> None:
+    (_, points, _), (_, heard, _) = filmed["a"], filmed["c"]
+    target, donor = Motion.of(points), Motion.of(heard)
+    moved = destination(target, donor.speech(), 1.0)[:, :, 1] - points[:, :, 1]
+    lip, chin = moved[:, 57], moved[:, 8]
+    assert np.corrcoef(lip, chin)[0, 1] > 0.8
+    assert 0.4 < np.polyfit(lip, chin, 1)[0] < 0.9
+
+
 def test_ones_own_speech_gives_ones_own_landmarks(filmed: dict) -> None:
     _, points, _ = filmed["a"]
     motion = Motion.of(points)

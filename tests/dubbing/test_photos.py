@@ -83,6 +83,13 @@ def test_what_is_lost_of_a_photo_is_told_in_one_line(photo: Byte, voice: Path, t
     assert f"not copied from {tmp_path / 'cut.png'}: transparency" in said
 
 
+@pytest.mark.parametrize("size", [(3000, 1500), (1500, 3000)])
+def test_a_large_photo_is_reduced_by_its_longer_side(photo: Byte, tmp_path: Path, size: tuple[int, int]) -> None:
+    path = tmp_path / "large.jpg"
+    cv2.imwrite(str(path), cv2.resize(photo, size))
+    assert media.read_picture(path).shape == (size[1] * 2 // 3, size[0] * 2 // 3, 3)
+
+
 def test_the_photo_speaks_as_long_as_the_voice_and_only_its_mouth_moves(
     photo: Byte, voice: Path, tmp_path: Path
 ) -> None:
@@ -128,6 +135,9 @@ def test_what_a_photo_cannot_be_used_for_is_told_in_one_line(photo: Byte, voice:
     (tmp_path / "huge.png").write_bytes(black_png(40_000, 40_000))
     with pytest.raises(InputError, match=r"huge.png is too large a picture; reduce it to 2000 px"):
         dub(tmp_path / "huge.png", voice, tmp_path / "out.mp4")
+    (tmp_path / "empty.png").touch()
+    with pytest.raises(InputError, match="not a picture"):
+        media.read_picture(tmp_path / "empty.png")
     with pytest.raises(InputError, match="no sound"):
         dub(tmp_path / "a.png", tmp_path / "a.png", tmp_path / "out.mp4")
     with pytest.raises(InputError, match="it is a photo, which shows no speech; dub without --adapt"):
@@ -148,7 +158,7 @@ def test_photos_of_phones_that_are_not_read_are_told(photo: Byte, voice: Path, t
     data = (tmp_path / "film.mp4").read_bytes()
     assert data[4:8] == b"ftyp"
     (tmp_path / "photo").write_bytes(data[:8] + brand + data[12:])
-    with pytest.raises(InputError, match="convert it to png or jpg"):
+    with pytest.raises(InputError, match="not a picture that can be read; give a photo as jpg or png"):
         dub(tmp_path / "photo", voice, tmp_path / "out.mp4")
 
 

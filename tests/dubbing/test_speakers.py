@@ -406,6 +406,13 @@ def test_a_given_sound_track_is_heard_and_only_speakers_move(folder: Path) -> No
 def test_a_sound_track_that_is_over_before_a_speaker_is_told(folder: Path) -> None:
     report, _, _ = changes(folder, "a.wav", speakers={1: folder / "b.wav"})
     assert [note for note in report.notes if "a.wav ends at 1.00 s" in note and "mouths move unheard" in note]
+    assert not [note for note in report.notes if "was cut" in note]
+
+
+def test_a_speaker_who_is_cut_is_told(folder: Path, tmp_path: Path) -> None:
+    media.write_wav(tmp_path / "long.wav", np.tile(media.read_audio(folder / "b.wav"), 2), 16_000)
+    report, _, _ = changes(folder, None, speakers={1: tmp_path / "long.wav"})
+    assert [note for note in report.notes if "longer than the video and was cut" in note]
 
 
 def test_a_mix_is_as_long_as_the_longest_and_never_too_loud(folder: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from sidgan import dub, faces, geometry, media
+from sidgan.blend import polygon
 from sidgan.dubbing.analysis import analyse
 from sidgan.dubbing.analysis.rehearsal import rehearse
 from sidgan.dubbing.live.pictures import framed
@@ -70,6 +71,27 @@ def test_open_lips_are_shut(person: int, head: Pose) -> None:
     nearer, before = (np.abs(one[inside(points)].astype(float) - truth[inside(points)]).mean()
                       for one in (made, picture))  # fmt: skip
     assert nearer < 0.6 * before
+    lips = polygon(SIZE, true_points[geometry.OUTER_LIPS])
+    red, wanted = ((one[lips, 0].mean() - one[lips, 1].mean()) for one in (made.astype(float), truth.astype(float)))
+    assert red > 0.7 * wanted, "what covers the teeth has the colour of lips"
+    near, at = (cv2.dilate(lips.astype(np.uint8), np.ones((reach, reach))) > 0 for reach in (25, 5))
+    beside = near & ~at & (np.arange(SIZE)[:, None] < SIZE * true_points[57, 1])
+    assert np.abs(made.astype(float) - truth)[beside].mean() < 2.5, "skin and corners of the mouth stay"
+
+
+def test_teeth_are_as_dark_as_the_picture() -> None:
+    picture, points = shown(0, SHUT, Pose())
+    _, wide = shown(0, VOWEL, Pose())
+    light, dim = (np.quantile(opened(one, points)[inside(wide)], 0.9) for one in (picture, picture // 2))
+    assert dim < 0.65 * light
+
+
+def test_lips_a_little_apart_and_lips_beyond_the_picture_are_left_as_they_are() -> None:
+    slit, points = shown(0, Mouth(opening=0.08), Pose())
+    assert 0.01 < geometry.mouth_opening(points[None])[0] < 0.05
+    assert shut(slit, points) is slit
+    picture, points = shown(0, VOWEL, Pose())
+    assert shut(picture, points + 1) is picture
 
 
 def test_what_is_shut_or_open_is_left_as_it_is() -> None:

@@ -40,7 +40,6 @@ from sidgan.types import Array, Byte, Clip, Frame, PixelFormat, PlaneMap
 
 FULL_RANGE = 2
 ANIMATED = ("gif", "apng")  #: formats of pictures that may move, and are videos if they do
-UNREAD_PHOTOS = ("avif", "heic", "heix", "mif1")  #: brands of MP4 files that hold photos, which are not read
 
 
 @dataclass(frozen=True)
@@ -89,8 +88,7 @@ def probe(path: Path, *, tolerant: bool = False) -> Clip:
         delay = decoding_delay(container, path)
         frames = decoded(container, stream, path, delay=delay)
         first = next(frames)
-        unread = container.metadata.get("major_brand") in UNREAD_PHOTOS
-        if unread or (container.format.name in ANIMATED and next(frames, None) is None):
+        if container.format.name in ANIMATED and next(frames, None) is None:
             raise InputError(f"{path} does not move; convert it to png or jpg")
         still = is_still(container)
         rate = RATE if still else stated_rate(stream) or _measured_rate(first, frames)
