@@ -60,6 +60,7 @@ class Timeline:
         self._times, self._end, self.voice = times, end, voice
         self._length: Length = "hold" if length == "pingpong" and len(times) == 1 else length
         self.repeats = voice > end and length not in ("cut", "keep")  #: whether frames are shown again
+        self.rewinds = self.repeats and self._length != "hold"  #: whether others than the last one are
         (last,) = deque(self, maxlen=1)
         self._count = last.index + 1
         self.end = last.time + last.duration  #: seconds at which the last frame of the output ends

@@ -13,13 +13,13 @@ from dying import end_at_once
 from typer.testing import CliRunner
 
 from sidgan import audio, faces, geometry, media
-from sidgan.carry import Motion, View, blended, destination, redraw
+from sidgan.carry import Motion, View, blended, brightness, colour_match, destination, redraw
 from sidgan.cli import app
 from sidgan.data import transfer
 from sidgan.data.dataset import PackedSet, read_crops
 from sidgan.data.drawn import drawn_twice
 from sidgan.errors import ConfigError, DataError, SidganError
-from sidgan.synth import Person, Portrait, mouth, pose, random_line
+from sidgan.synth import Person, Portrait, Pose, mouth, pose, random_line
 
 SIZE, COUNT = 128, 40
 TRAIN = {"a": (0, 40), "b": (5, 35), "c": (0, 40), "held": None}  # of the people's frames
@@ -128,12 +128,39 @@ def test_ones_own_speech_gives_ones_own_landmarks(filmed: dict) -> None:
     assert np.abs(aims[:, still] - points[:, still]).max() < 1e-3
 
 
+def test_a_head_that_turns_keeps_its_mouth_in_the_middle() -> None:
+    times = np.arange(100) / 25 + 0.3
+    shapes = mouth(random_line(np.random.default_rng(3), 4.6), times)
+    portrait = Portrait(Person.random(3), (200, 200), face_px=130)
+    points = np.stack([portrait.landmarks(shape, Pose(yaw=20 * np.sin(1.5 * t)))
+                       for shape, t in zip(shapes, times, strict=True)]).astype(np.float32)  # fmt: skip
+    motion = Motion.of(points)
+    aims = destination(motion, motion.speech(), 1.0)
+    assert np.abs(aims - points)[:, geometry.MOUTH, 0].mean() < 0.3
+
+
+def test_an_amplitude_is_how_far_lips_move(filmed: dict) -> None:
+    target, donor = Motion.of(filmed["a"][1]), Motion.of(filmed["c"][1])
+    once, twice = (np.ptp(Motion.of(destination(target, donor.speech(), by)).opening) for by in (1.0, 2.0))
+    assert 1.6 < twice / once < 2.4
+
+
 def test_head_motion_is_not_speech(filmed: dict) -> None:
     _, points, _ = filmed["a"]
     angle = np.radians(20 * np.sin(np.arange(COUNT) / 5))
     turn = np.stack([np.cos(angle), -np.sin(angle), np.sin(angle), np.cos(angle)], 1).reshape(-1, 2, 2)
     moved = 1.7 * points @ turn.transpose(0, 2, 1) + 30 * np.sin(np.arange(COUNT))[:, None, None]
     assert np.allclose(Motion.of(moved).speech(), Motion.of(points).speech(), atol=1e-4)
+
+
+def test_brightness_is_of_both_cheeks_and_a_black_picture_has_one(filmed: dict) -> None:
+    _, points, _ = filmed["a"]
+    lit = np.full((1, SIZE, SIZE, 3), 40, np.uint8)
+    lit[:, :, SIZE // 2 :] = 200
+    assert brightness(lit, points[:1]) == pytest.approx(121, abs=8)
+    black = brightness(np.zeros_like(lit), points[:1])
+    assert colour_match(black, black) == pytest.approx(1)
+    assert colour_match(brightness(lit, points[:1]), black).max() < 2, "teeth do not shine"
 
 
 def test_a_blended_face_is_both_peoples_within_its_outline_only(filmed: dict) -> None:
@@ -143,6 +170,8 @@ def test_a_blended_face_is_both_peoples_within_its_outline_only(filmed: dict) ->
     whole = blended(face, other, theirs[0], 1.0, np.ones(3)).astype(int)
     inner = np.s_[int(theirs[0][27, 1]) : int(theirs[0][57, 1]), int(theirs[0][39, 0]) : int(theirs[0][42, 0])]
     assert np.abs(whole[inner] - others[0][inner]).mean() < 1
+    dim = blended(face, other, theirs[0], 1.0, np.full(3, 0.5)).astype(int)
+    assert np.abs(dim[inner] - others[0][inner] / 2).mean() < 1
     half = blended(face, other, theirs[0], 0.5, np.ones(3)).astype(int)
     own = blended(face, other, theirs[0], 0.0, np.ones(3)).astype(int)
     assert (whole[:4] == own[:4]).all()  # hair and backdrop are the first one's

@@ -124,7 +124,17 @@ def test_people_of_a_photo_are_listed(photo: Byte, tmp_path: Path) -> None:
     media.write_png(tmp_path / "two.png", np.hstack([photo, photo[:, ::-1]]))
     result = CliRunner().invoke(app, ["faces", str(tmp_path / "two.png"), "-o", str(tmp_path / "sheet.png")])
     assert result.exit_code == 0
-    assert f"{FRAMES} frames" in result.output
+    first, second, last = result.output.splitlines()
+    assert all(line.split()[-3:] == ["can", "be", "redrawn"] for line in (first, second))
+    assert not any(word in result.output for word in ("frames", " s", "seen")), "a photo takes no time"
+    assert last == f"see {tmp_path / 'sheet.png'}"
+    row = media.read_picture(tmp_path / "sheet.png")[60:200]
+    assert row[:, :170].std() > 20
+    assert row[:, 180:].std() == 0, "each person is shown once"
+    media.write_png(tmp_path / "small.png", cv2.resize(photo, (100, 110)))
+    result = CliRunner().invoke(app, ["faces", str(tmp_path / "small.png")])
+    assert "cannot be redrawn: face smaller than" in result.output
+    assert "(8)" not in result.output
 
 
 def test_what_a_photo_cannot_be_used_for_is_told_in_one_line(photo: Byte, voice: Path, tmp_path: Path) -> None:

@@ -294,6 +294,9 @@ def test_a_shot_that_is_shown_again_is_listed_again(folder: Path) -> None:
     seen = dataclasses.replace(once.seen, cuts=())
     twice = dataclasses.replace(once, seen=seen, timeline=Timeline(seen.times, seen.end, 2 * seen.end, "loop"))
     assert {(shot.first, shot.last) for shot in twice.shots()} == {(0, 79), (80, 159)}
+    assert {(shot.start, shot.end) for shot in twice.shots()} == {(0.0, 3.2), (3.2, 6.4)}
+    held = dataclasses.replace(twice, timeline=Timeline(seen.times, seen.end, 2 * seen.end, "hold"))
+    assert {(shot.first, shot.last) for shot in held.shots()} == {(0, 159)}, "which goes on and does not begin again"
 
 
 def number_at(known: Known, side: str) -> int:

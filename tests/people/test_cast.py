@@ -17,7 +17,7 @@ from sidgan.people import TrackedFace, cast
 from sidgan.types import FaceTrack
 
 RATE = 25
-CLIP: Any = SimpleNamespace(width=400)
+CLIP: Any = SimpleNamespace(width=400, still=False)
 
 
 def face(

@@ -199,7 +199,7 @@ def faces(
         people = dubbing.faces(
             video, sheet=out, progress=lambda stage, done, total: show(done / max(total, 1), stage)
         )  # fmt: skip
-    lines = [line for one in people for line in (one.line(), f"     seen {one.when()}")]
+    lines = [line for one in people for line in (one.line(), *([f"     seen {one.when()}"] if one.seen else []))]
     lines += [] if out is None else [f"see {out}"]
     answer({"people": [asdict(one) for one in people]}, as_json, "\n".join(lines))
 

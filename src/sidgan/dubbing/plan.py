@@ -56,11 +56,11 @@ class Plan:
         return [(person, weight) for person, weight in weights if weight > 0] or PAUSED
 
     def shots(self) -> Iterator[Shot]:
-        """Each shot once per person in it; where the video repeats, its shots are listed again."""
-        cuts = self.seen.cuts
+        """Each shot once per person in it; where the video is played again, its shots are listed again."""
+        cuts, once = self.seen.cuts, len(self.seen.times)
 
         def shot_of(shown: Showing) -> tuple[int, int]:
-            return bisect_right(cuts, shown.source), shown.index >= len(self.seen.times)
+            return bisect_right(cuts, shown.source), self.timeline.rewinds and shown.index >= once
 
         for (_, _), group in groupby(self.timeline, shot_of):
             yield from self._shot(list(group))

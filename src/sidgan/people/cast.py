@@ -112,6 +112,8 @@ def distance(one: Float, other: Float) -> float:
 def place(people: Sequence[TrackedFace], times: Sequence[Fraction], clip: Clip) -> str:
     """A text such as ``left, 120 px, from 3.2 s on``: where and when a person is seen, so that a user knows who it is.
 
+    Of a photo, only where.
+
     Args:
         people: the person's tracks, the most prominent first.
         times: presentation times of the video's frames in seconds.
@@ -121,7 +123,7 @@ def place(people: Sequence[TrackedFace], times: Sequence[Fraction], clip: Clip) 
     middle = float(np.median(track.matrices[:, 0, 0] / 2 + track.matrices[:, 0, 2])) / clip.width
     where = "left" if middle < 0.4 else "right" if middle > 0.6 else "in the middle"
     begin = min(float(times[p.track.first]) for p in people)
-    return f"{where}, {np.median(people[0].sides):.0f} px, from {begin:.1f} s on"
+    return f"{where}, {np.median(people[0].sides):.0f} px" + ("" if clip.still else f", from {begin:.1f} s on")
 
 
 def _grouped(tracks: Mapping[int, FaceTrack], identities: Mapping[int, Float]) -> list[list[int]]:

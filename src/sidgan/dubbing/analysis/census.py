@@ -33,7 +33,7 @@ class Presence:
     Attributes:
         number: for ``--face`` and ``--speaker``; 1 is the most prominent person.
         place: where and when they are seen, in words.
-        seen: (first, last) seconds of the time spans in which they are visible.
+        seen: (first, last) seconds of the time spans in which they are visible; empty for a photo.
         frames: number of frames in which they are seen.
         redrawable: number of these in which their mouth can be redrawn.
         reasons: {reason why not: number of frames}, the most frequent first.
@@ -52,8 +52,13 @@ class Presence:
 
     def line(self) -> str:
         """One line of the table, for users."""
-        share = f"{self.share:3.0f} % can be redrawn"
-        return f"{self.number:>3}  {self.place:<40} {self.frames:>6} frames, {share}{self.except_for()}"
+        return f"{self.number:>3}  {self.place:<40} {self.usable()}"
+
+    def usable(self) -> str:
+        """In how many frames their mouth can be redrawn, and why not in the others; of a photo, whether it can."""
+        if self.seen:
+            return f"{self.share:3.0f} % of {self.frames} frames can be redrawn{self.except_for()}"
+        return "can be redrawn" if self.redrawable else f"cannot be redrawn: {', '.join(self.reasons)}"
 
     @property
     def share(self) -> float:
@@ -101,7 +106,8 @@ def faces(
     tracks = tracks_of(seen)
     people = tuple(presence(seen, clip, mine, number) for number, mine in tracks.items())
     if sheet is not None:
-        shown = pictures(clip, {number: list(moments(mine)) for number, mine in tracks.items()}, progress)
+        crops = 1 if clip.still else CROPS
+        shown = pictures(clip, {number: [*moments(mine)][:crops] for number, mine in tracks.items()}, progress)
         media.write_png(sheet, np.vstack([_row(seen, one, shown[one.number]) for one in people]))
     return people
 
@@ -125,7 +131,8 @@ def presence(seen: Seen, clip: Clip, tracks: Sequence[TrackedFace], number: int)
             else:
                 reasons[refusal] += 1
     return Presence(
-        number=number, place=cast.place(tracks, seen.times, clip), seen=_time_spans(seen, frames), frames=len(frames),
+        number=number, place=cast.place(tracks, seen.times, clip), seen=() if clip.still else _time_spans(seen, frames),
+        frames=len(frames),
         redrawable=good, reasons=dict(reasons.most_common()), confidence=round(float(np.mean(sure or [0])), 3),
         side=round(float(np.median(np.concatenate([person.sides for person in tracks]))), 1),
     )  # fmt: skip
@@ -186,12 +193,11 @@ def pictures(
 def _row(seen: Seen, one: Presence, pictures: Sequence[tuple[int, Byte]]) -> Byte:
     row = blank(HEAD + TILE + FOOT + GAP, CROPS * (TILE + GAP) + GAP)
     text(row, f"{one.number}", (GAP, 30), 0.9)
-    text(row, f"{one.place}; seen {one.when()}", (GAP + 40, 18), 0.45)
-    share = f"{one.share:.0f} % of {one.frames} frames can be redrawn{one.except_for()}"
-    text(row, share, (GAP + 40, 37), 0.45, (110, 110, 110))
+    text(row, f"{one.place}; seen {one.when()}" if one.seen else one.place, (GAP + 40, 18), 0.45)
+    text(row, one.usable().strip(), (GAP + 40, 37), 0.45, (110, 110, 110))
     for k, (index, picture) in enumerate(pictures):
         x = GAP + k * (TILE + GAP)
         row[HEAD : HEAD + TILE, x : x + TILE] = picture
-        text(row, f"{float(seen.times[index]):.1f} s", (x, HEAD + TILE + 13), 0.4, (110, 110, 110))
+        text(row, f"{float(seen.times[index]):.1f} s" if one.seen else "", (x, HEAD + TILE + 13), 0.4, (110, 110, 110))
     row[-1] = 220
     return row
