@@ -7,13 +7,14 @@ from fractions import Fraction
 from itertools import islice
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
 
 from sidgan import media
 from sidgan.faces import SMOOTHED, Tracker, smooth
-from sidgan.faces.shots import CutFinder, jumps
+from sidgan.faces.shots import CutFinder, jumps, thumbnail
 from sidgan.geometry import MOUTH
 from sidgan.synth import LINES, Person, Scene
 from sidgan.types import Byte, FaceTrack, Float, Frame
@@ -68,6 +69,39 @@ def test_fast_motion_is_no_cut(room: Byte, tmp_path: Path) -> None:
     assert cuts(moved(room, 14), tmp_path) == []  # 6 % of the width from frame to frame
     still = [room[:, : SIZE[1]]] * 4
     assert cuts(still + [room[:, 600 : 600 + SIZE[1]]] * 4, tmp_path) == [4]  # elsewhere in the same room is
+
+
+def test_what_spreads_over_the_picture_is_no_cut_but_a_cut_after_it_is(room: Byte, tmp_path: Path) -> None:
+    random, calm = np.random.default_rng(1), room[:, : SIZE[1]]
+
+    def covered(share: float) -> list[Byte]:
+        """Two equal frames, as of footage at a lower rate, in which something new hides this share of the picture."""
+        image, new = calm.copy(), random.uniform(0, 255, (12, 16, 3)).astype(np.float32)
+        width = round(share * SIZE[1])
+        image[:, :width] = np.clip(cv2.resize(new, SIZE[::-1], interpolation=cv2.INTER_CUBIC), 0, 255)[:, :width]
+        return [image, image]
+
+    images = [calm, calm, *(image for share in (0.2, 0.3, 0.45, 0.3) for image in covered(share))]
+    other = room[:, 600 : 600 + SIZE[1]]
+    finder = CutFinder()
+    found = [finder.add(frame) for frame in frames([*images, other, other], tmp_path)]
+    assert [index for index, cut in enumerate(found) if cut] == [len(images)]
+    assert None in found, "where it begins, faces must tell"
+
+
+def test_cuts_are_found_in_10_bits(tmp_path: Path) -> None:
+    one, other = shot(1, 5), shot(2, 4)
+    media.write_clip(tmp_path / "film.mp4", one[:3] + other, Fraction(25), crf=12)
+    with av.open(str(tmp_path / "film.mp4")) as source, av.open(str(tmp_path / "deep.mkv"), "w") as target:
+        stream = target.add_stream("ffv1", rate=25, width=SIZE[1], height=SIZE[0], pix_fmt="yuv420p10le")
+        for picture in source.decode(video=0):
+            target.mux(stream.encode(picture.reformat(format="yuv420p10le")))
+        target.mux(stream.encode())
+    finder, deep, plain = CutFinder(), *(media.read_frames(media.probe(tmp_path / name)) for name in
+                                         ("deep.mkv", "film.mp4"))  # fmt: skip
+    for index, (frame, like) in enumerate(zip(deep, plain, strict=True)):
+        assert finder.add(frame) == (index == 3)
+        assert max(np.abs(a.astype(int) - b).max() for a, b in zip(thumbnail(frame), thumbnail(like), strict=True)) <= 1
 
 
 def test_flash_and_lamp_are_no_cuts(tmp_path: Path) -> None:
