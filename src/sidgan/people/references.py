@@ -28,10 +28,11 @@ class References:
         self, read: Callable[[list[int]], Iterable[Frame]], people: Iterable[TrackedFace], size: int, count: int = 1
     ) -> None:
         self._size, self._count = size, count
+        #: {view: {reference: (sharpness, picture (S, S, 3), row) of the sharpest candidate so far}}
+        self._best: dict[View, dict[int, tuple[float, Byte, int]]] = defaultdict(dict)
         self._wanted: dict[int, list[tuple[TrackedFace, View, int]]] = defaultdict(list)
         missing = [(person, view) for person in people for view in person.views if view.pictures is None]
         for person, view in missing:
-            view.best = {}
             for which, group in enumerate(person.candidates(view, count)):
                 for index in group:
                     self._wanted[index].append((person, view, which))
@@ -52,11 +53,12 @@ class References:
                 row = seen.row(frame.index)
                 image = geometry.crop_face(frame, seen.track.matrices[row], self._size).image
                 sharp = sharpness(image)
-                if which not in side.best or sharp > side.best[which][0]:
-                    side.best[which] = sharp, image, row
-        best, view.best = [view.best[which] for which in sorted(view.best)], {}
-        view.shown = [row for _, _, row in best]
-        view.pictures = completed([image for _, image, _ in best], person.points[view.shown], person.mute())
+                best = self._best[side]
+                if which not in best or sharp > best[which][0]:
+                    best[which] = sharp, image, row
+        found = [one for _, one in sorted(self._best.pop(view).items())]
+        view.shown = [row for _, _, row in found]
+        view.pictures = completed([image for _, image, _ in found], person.points[view.shown], person.mute())
         return view.pictures
 
 

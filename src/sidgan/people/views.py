@@ -44,7 +44,6 @@ class View:
         shares: (N,) in [0, 1], the share of this view in the drawn mouth; those of all views of a face add up to 1.
         chosen: frames of the references if they were decided beforehand; else the sharpest candidates are taken.
         opening: how much further than learnt the mouth is opened, a multiple of `sidgan.nn.Generator.opens`.
-        best: {reference: (sharpness, picture (S, S, 3), row) of the sharpest candidate so far}.
         pictures: (K, S, S, 3) uint8 RGB, the references, once they are chosen.
         shown: rows of the references.
         reference: the network's features of the references.
@@ -54,7 +53,6 @@ class View:
     shares: Float
     chosen: tuple[int, ...] = ()
     opening: float = 0.0
-    best: dict[int, tuple[float, Byte, int]] = field(default_factory=dict)
     pictures: Byte | None = None
     shown: list[int] = field(default_factory=list)
     reference: Features | None = None

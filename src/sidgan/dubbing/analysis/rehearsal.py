@@ -58,8 +58,8 @@ def rehearse(clip: Clip, seen: Analysis, engine: Engine, own: Mapping[int, Engin
         return
     drawn = dict.fromkeys(person for people in seen.by_frame.values() for person in people)
     engines = {seen.people[i]: one for i, one in own.items()}
-    spoken = [(person, view) for person in drawn if not person.mute() for view in person.views]
-    long = [(person, view) for person, view in spoken if not view.chosen and _usable(person, view) >= FEWEST]
+    long = [(one, view) for one in drawn for view in one.views
+            if not view.chosen and _usable(one, view) >= FEWEST and not one.mute()]  # fmt: skip
     trials = [Rehearsal(person, view, _small(engines.get(person, engine), seen)) for person, view in long]
     if not trials:
         return

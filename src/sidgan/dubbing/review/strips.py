@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from sidgan import geometry, media, provenance
 from sidgan.errors import InputError, MarkError
 from sidgan.faces import search
 from sidgan.timeline import Length, Timeline
-from sidgan.types import Byte, Frame
+from sidgan.types import Byte, Clip, Frame
 
 
 def strip(
@@ -38,22 +39,30 @@ def strip(
         OutputError: ``out`` cannot be written.
     """
     source, dubbed = (media.probe(video, tolerant=True) for video in (before, after))  # damaged parts are skipped
+    moments = sorted(times) if times is not None else _redrawn(after, dubbed.duration, count)
+    filmed = _filmed(source, Fraction(dubbed.duration), "hold" if source.still else length)
+    columns: list[Byte] = []
+    for pair in zip(filmed, media.read_frames(dubbed), strict=False):
+        if len(columns) == len(moments):
+            break
+        if pair[1].time + pair[1].duration > moments[len(columns)]:
+            columns.append(_column(*pair, size))
+    if not columns:
+        raise InputError(f"{after} ends before {moments[0]} s; give earlier times")
+    media.write_png(out, np.concatenate(columns, axis=1))
+
+
+def _filmed(source: Clip, voice: Fraction, length: Length) -> Iterator[Frame]:
+    """The frame of the source that each frame of its dub shows; see `Timeline`."""
     shown, glances, end = list[Fraction](), list[int](), Fraction(0)
     for frame in media.read_frames(source):
         shown.append(frame.time)
         glances.append(media.glance(frame))
         end = frame.time + frame.duration
-    timeline = Timeline(shown, end, Fraction(dubbed.duration), "hold" if source.still else length)
-    moments = sorted(times) if times is not None else _redrawn(after, dubbed.duration, count)
-    filmed, columns = media.Player(source, shown, glances), list[Byte]()
-    for showing, edited in zip(timeline, media.read_frames(dubbed), strict=False):
-        if len(columns) == len(moments):
-            break
-        if edited.time + edited.duration > moments[len(columns)]:
-            columns.append(_column(filmed.frame(showing.source), edited, size))
-    if not columns:
-        raise InputError(f"{after} ends before {moments[0]} s; give earlier times")
-    media.write_png(out, np.concatenate(columns, axis=1))
+        yield frame
+    player = media.Player(source, shown, glances)
+    for showing in islice(Timeline(shown, end, voice, length), len(shown), None):
+        yield player.frame(showing.source)
 
 
 def _redrawn(video: Path, end: float, count: int) -> list[float]:
