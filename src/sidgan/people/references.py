@@ -6,12 +6,13 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 
 import cv2
+import numpy as np
 
 from sidgan import geometry
 from sidgan.people.opening import completed
 from sidgan.people.tracked import TrackedFace
-from sidgan.people.views import View
-from sidgan.types import Byte, Frame
+from sidgan.people.views import OPEN, View
+from sidgan.types import Byte, Float, Frame
 
 
 class References:
@@ -28,8 +29,8 @@ class References:
         self, read: Callable[[list[int]], Iterable[Frame]], people: Iterable[TrackedFace], size: int, count: int = 1
     ) -> None:
         self._size, self._count = size, count
-        #: {view: {reference: (sharpness, picture (S, S, 3), row) of the sharpest candidate so far}}
-        self._best: dict[View, dict[int, tuple[float, Byte, int]]] = defaultdict(dict)
+        #: {view: {reference: (sharpness, picture (S, S, 3), landmarks (68, 2)) of the sharpest candidate so far}}
+        self._best: dict[View, dict[int, tuple[float, Byte, Float]]] = defaultdict(dict)
         self._wanted: dict[int, list[tuple[TrackedFace, View, int]]] = defaultdict(list)
         missing = [(person, view) for person in people for view in person.views if view.pictures is None]
         for person, view in missing:
@@ -50,15 +51,17 @@ class References:
         while self._wanted and min(self._wanted) <= last:
             frame = next(self._frames)
             for seen, side, which in self._wanted.pop(frame.index, []):
-                row = seen.row(frame.index)
-                image = geometry.crop_face(frame, seen.track.matrices[row], self._size).image
+                source = seen.source(side, which)
+                row = source.row(frame.index)
+                image = geometry.crop_face(frame, source.track.matrices[row], self._size).image
                 sharp = sharpness(image)
                 best = self._best[side]
                 if which not in best or sharp > best[which][0]:
-                    best[which] = sharp, image, row
+                    best[which] = sharp, image, source.points[row]
         found = [one for _, one in sorted(self._best.pop(view).items())]
-        view.shown = [row for _, _, row in found]
-        view.pictures = completed([image for _, image, _ in found], person.points[view.shown], person.mute())
+        view.shown = np.stack([points for _, _, points in found])
+        mute = person.mute() and (view, OPEN) not in person.lent
+        view.pictures = completed([image for _, image, _ in found], view.shown, mute)
         return view.pictures
 
 

@@ -16,7 +16,7 @@ from sidgan import geometry
 from sidgan.blend import ToneMatch
 from sidgan.blend.border import Border
 from sidgan.blend.contours import Contours
-from sidgan.people.views import OPEN_SHARE, PAIR_FRAMES, REFERENCE_FRAMES, View, stays_still, telling, views
+from sidgan.people.views import CLOSED, OPEN_SHARE, PAIR_FRAMES, REFERENCE_FRAMES, View, stays_still, telling, views
 from sidgan.types import Array, Byte, FaceTrack, Float
 
 MIN_SIDE = 64  #: px; a smaller face square is left as filmed
@@ -39,6 +39,7 @@ class TrackedFace:
         tone, border, contours: blending of the redrawn face; each depends on the last frames.
         cut: rows of the frames whose edge cuts off the chin or the jaw; likewise.
         views: the sides from which the face is seen, each with references of its own; a single one until `find_views`.
+        lent: {(view, reference): (another track of the person, its view)} that has a better one, see `lending`.
     """
 
     track: FaceTrack
@@ -50,6 +51,7 @@ class TrackedFace:
     covers: dict[int, Byte] = field(default_factory=dict)
     cut: frozenset[int] = frozenset()
     views: tuple[View, ...] = field(init=False)
+    lent: dict[tuple[View, int], tuple[TrackedFace, View]] = field(default_factory=dict)
     tone: ToneMatch = field(init=False)
     border: Border = field(init=False)
     contours: Contours = field(init=False)
@@ -69,7 +71,7 @@ class TrackedFace:
         self.boxes = geometry.mask_boxes(self.points)
         self.sides = self.track.matrices[:, 0, 0]
         self.bridged = np.zeros(len(self.track), bool)
-        self.views = (View.whole(len(self.track)),)
+        self.views, self.lent = (View.whole(len(self.track)),), {}
 
     def row(self, index: int) -> int:
         """The row of frame ``index`` in the arrays."""
@@ -113,6 +115,7 @@ class TrackedFace:
         the mouth moves, if there is one. Frames with something in front of the face are candidates only if there are no
         others, and so are, nearly, those that cut it off: what is beyond the edge would be copied into the picture. If
         the references were decided beforehand (`View.chosen`), only these are returned. Empty if no frame is usable.
+        The frames of references that are `lent` belong to `source`.
         """
         if len(view.chosen) == count:
             return [[index] for index in view.chosen]
@@ -123,7 +126,16 @@ class TrackedFace:
         usable = whole if len(whole) >= REFERENCE_FRAMES else usable
         rows = [self.row(i) for i in usable]
         groups = telling(self.track.pose[rows], self.points[rows], count, open_share)
-        return [[usable[k] for k in group] for group in groups]
+        own = [[usable[k] for k in group] for group in groups]
+        for which in range(CLOSED + 1, len(own)):
+            if (view, which) in self.lent:
+                face, other = self.lent[view, which]
+                own[which] = face.candidates(other, count, open_share)[which]
+        return own
+
+    def source(self, view: View, which: int) -> TrackedFace:
+        """The track from which a reference of a view is taken: this one, unless it is `lent`."""
+        return self.lent[view, which][0] if (view, which) in self.lent else self
 
     def seen_from(self, view: View) -> Iterator[int]:
         """The indices of the usable frames of a view."""

@@ -24,6 +24,7 @@ FRONTAL = 20  #: degrees of yaw up to which a face is seen from the front
 MIXED = 4.0  #: degrees of yaw on either side of a border within which two views are mixed
 STEADY = 3.0  #: frames; sigma of the Gaussian that smooths yaw, which is estimated for each frame alone
 REFERENCE_FRAMES = 25  #: number of usable frames that a view needs, and from which a single reference is chosen
+CLOSED, OPEN, SHUT_LIPS = range(3)  #: the references of a view, in this order; see `telling`
 PAIR_FRAMES = 250  #: the same for several: more, as they should include shut lips, and lips as wide open as they get
 FURTHER = 10.0  #: degrees further than the `REFERENCE_FRAMES` frames turned least that references may be turned
 #: Shares of these frames from which the sharpest is taken: those with the lips closest together and furthest apart. The
@@ -45,7 +46,7 @@ class View:
         chosen: frames of the references if they were decided beforehand; else the sharpest candidates are taken.
         opening: how much further than learnt the mouth is opened, a multiple of `sidgan.nn.Generator.opens`.
         pictures: (K, S, S, 3) uint8 RGB, the references, once they are chosen.
-        shown: rows of the references.
+        shown: (K, 68, 2) unit landmarks of the references.
         reference: the network's features of the references.
     """
 
@@ -54,7 +55,7 @@ class View:
     chosen: tuple[int, ...] = ()
     opening: float = 0.0
     pictures: Byte | None = None
-    shown: list[int] = field(default_factory=list)
+    shown: Float = field(default_factory=lambda: np.zeros((0, 68, 2), np.float32))
     reference: Features | None = None
 
     @staticmethod

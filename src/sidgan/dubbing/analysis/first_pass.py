@@ -97,6 +97,9 @@ class Analysis(Seen):
             for v, view in enumerate(person.views):
                 arrays[f"{i}/{v}/references"] = np.array(view.chosen, np.int64)
                 arrays[f"{i}/{v}/opening"] = np.array(view.opening)
+            lent = [(person.views.index(view), which, self.people.index(face), face.views.index(other))
+                    for (view, which), (face, other) in person.lent.items()]  # fmt: skip
+            arrays[f"{i}/lent"] = np.array(lent, np.int64).reshape(-1, 4)
             arrays[f"{i}/cut"] = np.array(sorted(person.cut), np.int64)
             arrays[f"{i}/covered"] = np.array([*person.covers], np.int64)
             arrays[f"{i}/covers"] = np.array([*person.covers.values()], np.uint8)
@@ -134,6 +137,9 @@ class Analysis(Seen):
                     people.append(person)
                     for row in np.flatnonzero(saved[f"{i}/chosen"]):
                         by_frame[person.track.first + int(row)].append(person)
+                for i, person in enumerate(people):
+                    for v, which, face, other in saved[f"{i}/lent"].tolist():
+                        person.lent[person.views[v], which] = people[face], people[face].views[other]
                 *times, end = (Fraction(str(time)) for time in saved["times"])
                 return cls(
                     times=tuple(times), end=end, glances=tuple(saved["glances"].tolist()),

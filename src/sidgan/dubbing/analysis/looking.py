@@ -11,11 +11,12 @@ import numpy as np
 from sidgan import geometry, media
 from sidgan.dubbing.analysis import covering
 from sidgan.dubbing.analysis.glimpses import Glimpses
-from sidgan.dubbing.analysis.trust import Trust, surface, trust
+from sidgan.dubbing.analysis.trust import Trust, complexion, surface, trust
 from sidgan.dubbing.report import Progress
 from sidgan.geometry import JAW
 from sidgan.people import TrackedFace
 from sidgan.people.cast import Looks, Member, members, unknown
+from sidgan.people.lending import lend
 from sidgan.poses import compared
 from sidgan.spans import spans
 from sidgan.types import Byte, Clip, Float
@@ -29,7 +30,7 @@ def look(
     clip: Clip, people: Sequence[TrackedFace], times: Sequence[Fraction], glimpses: Glimpses, progress: Progress, *,
     identify: bool = False,
 ) -> tuple[tuple[Member, ...], dict[TrackedFace, Trust]]:  # fmt: skip
-    """Assess every track of a video; sets ``bridged``, ``doubts``, ``covers``, ``cut`` and ``views`` of `TrackedFace`.
+    """Assess every track of a video; sets ``bridged``, ``doubts``, ``covers``, ``cut``, ``views``, ``lent``.
 
     Args:
         people: all tracks, the most prominent first.
@@ -45,9 +46,13 @@ def look(
         person.cut = cut_off(person, clip.width, clip.height)
     alone = len(people) == 1 and not identify
     who = (unknown(),) if alone else members(dict(enumerate(people)), _identities(clip, people, progress))
-    found = {person: doubted(person, *looks(person, glimpses)) for person in people}
+    found, skin = dict[TrackedFace, Trust](), dict[TrackedFace, Float]()
     for person in people:
+        surfaces, cells = looks(person, glimpses)
+        found[person], skin[person] = doubted(person, surfaces, cells), complexion(surfaces, person.points)
         person.find_views()
+    for member in who:
+        lend([people[i] for i in sorted(member.tracks)], skin)
     return who, found
 
 

@@ -47,7 +47,8 @@ def rehearse(clip: Clip, seen: Analysis, engine: Engine, own: Mapping[int, Engin
     Sets `View.chosen` and `View.opening`.
 
     Nothing is chosen if the video has no readable sound, or the network takes only one reference, and nothing again for
-    views whose references are chosen. Nor is it for faces that never speak, as others are heard then.
+    views whose references are chosen. Nor is it for faces that never speak, as others are heard then. Views to which
+    references are lent take those that were chosen for the lender; such lenders are tried even if they are not redrawn.
 
     Args:
         seen: result of the first pass; its tracks are changed.
@@ -57,12 +58,20 @@ def rehearse(clip: Clip, seen: Analysis, engine: Engine, own: Mapping[int, Engin
     if engine.references == 1 or clip.audio_rate is None:
         return
     drawn = dict.fromkeys(person for people in seen.by_frame.values() for person in people)
+    drawn = dict.fromkeys(lender for person in drawn for lender, _ in person.lent.values()) | drawn
     engines = {seen.people[i]: one for i, one in own.items()}
     long = [(one, view) for one in drawn for view in one.views
             if not view.chosen and _usable(one, view) >= FEWEST and not one.mute()]  # fmt: skip
-    trials = [Rehearsal(person, view, _small(engines.get(person, engine), seen)) for person, view in long]
-    if not trials:
-        return
+    if long:
+        _try(clip, seen, [Rehearsal(person, view, _small(engines.get(person, engine), seen)) for person, view in long])
+    for person in drawn:
+        for (view, _), (_, lender) in person.lent.items():
+            if not view.chosen:  # not tried itself
+                view.opening = lender.opening
+
+
+def _try(clip: Clip, seen: Analysis, trials: list[Rehearsal]) -> None:
+    """Show the trials the frames that they want."""
     try:
         mel = listen(clip.path, seen.times[max(trial.last for trial in trials)] + 1).mel
     except InputError:  # unreadable sound counts as none
@@ -88,10 +97,11 @@ def _small(engine: Engine, seen: Analysis) -> Engine:
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """A crop of a face, (S, S, 3) uint8 RGB, and its row in the track."""
+    """A crop of a face, (S, S, 3) uint8 RGB, the frame it is from, and its unit landmarks (68, 2)."""
 
-    row: int
+    index: int
     image: Byte
+    points: Float
 
 
 class Rehearsal:
@@ -128,15 +138,22 @@ class Rehearsal:
 
     def see(self, frame: Frame) -> None:
         """Take the crop of the next wanted frame."""
-        row = self.person.row(frame.index)
-        picture = Picture(row, geometry.crop_face(frame, self.person.track.matrices[row], self._engine.size).image)
+
+        @cache  # lips that are closed and shut are one picture
+        def picture(face: TrackedFace) -> Picture:
+            row = face.row(frame.index)
+            crop = geometry.crop_face(frame, face.track.matrices[row], self._engine.size)
+            return Picture(frame.index, crop.image, face.points[row])
+
         if frame.index in self._takes:
-            self._filmed.append(picture)
-            self._found.append(found_again(picture.image, self.person.points[row]))
-        sharp = sharpness(picture.image)
+            filmed = picture(self.person)
+            self._filmed.append(filmed)
+            self._found.append(found_again(filmed.image, filmed.points))
         for part in self._parts.get(frame.index, ()):
+            shown = picture(self.person.source(self.view, part[0]))
+            sharp = sharpness(shown.image)
             if part not in self._best or sharp > self._best[part][0]:
-                self._best[part] = sharp, picture
+                self._best[part] = sharp, shown
 
     def choose(self, times: Sequence[Fraction], mel: Float) -> None:
         """Choose the best references (closed, open, shut if wanted), unless a kind has no candidate, and the opening.
@@ -152,8 +169,7 @@ class Rehearsal:
                   if which == kind] for kind in range(self._engine.references)]  # fmt: skip
         if not all(tried):
             return
-        first = self.person.track.first
-        mels = audio.mel_windows(mel, [times[first + picture.row] for picture in self._filmed])
+        mels = audio.mel_windows(mel, [times[picture.index] for picture in self._filmed])
 
         @cache  # shut lips are among the closed ones, too
         def score(closed: Picture, wide: Picture, opening: float = 0.0) -> float:
@@ -162,7 +178,7 @@ class Rehearsal:
         closed, opened, *others = tried
         wide = max(opened, key=lambda one: score(closed[0], one))
         narrow, *shut = (max(kind, key=lambda one: score(one, wide)) for kind in (closed, *others))
-        self.view.chosen = tuple(first + one.row for one in (narrow, wide, *shut))
+        self.view.chosen = tuple(one.index for one in (narrow, wide, *shut))
         if self._engine.opens:
             self.view.opening = max(OPENINGS, key=lambda opening: score(narrow, wide, opening))
 
@@ -173,12 +189,13 @@ class Rehearsal:
         latter, a mouth that hardly moves would score well, but viewers see somebody mumble.
         """
         engine, person = self._engine, self.person
-        jobs = [Job(person, one.row, one.image, mel, 1.0) for one, mel in zip(self._filmed, mels, strict=True)]
+        rows = [person.row(one.index) for one in self._filmed]
+        jobs = [Job(person, row, one.image, mel, 1.0) for row, one, mel in zip(rows, self._filmed, mels, strict=True)]
         reference = engine.encode_reference(np.stack([picture.image for picture in shown]), opening)
-        drawn = redraw(engine, jobs, reference, person.points[[picture.row for picture in shown]])
-        found = [found_again(made, person.points[one.row]) for made, one in zip(drawn, self._filmed, strict=True)]
-        alike = np.mean([_psnr(made, one.image, person.boxes[one.row])
-                         for made, one in zip(drawn, self._filmed, strict=True)])  # fmt: skip
+        drawn = redraw(engine, jobs, reference, np.stack([picture.points for picture in shown]))
+        found = [found_again(made, one.points) for made, one in zip(drawn, self._filmed, strict=True)]
+        alike = np.mean([_psnr(made, one.image, person.boxes[row])
+                         for made, one, row in zip(drawn, self._filmed, rows, strict=True)])  # fmt: skip
         apart = np.mean([_apart(made, filmed) for made, filmed in zip(found, self._found, strict=True)])
         moves, moved = (max(STILL, float(geometry.mouth_opening(np.stack(points)).std()))
                         for points in (found, self._found))  # fmt: skip

@@ -119,6 +119,18 @@ def covered(surfaces: Byte, points: Float, good: Array) -> Float:
     return shares
 
 
+def complexion(surfaces: Byte, points: Float) -> Float:
+    """(N, 3) mean Y, Cr, Cb of a face, without the mouth, in each of N frames.
+
+    Args:
+        surfaces: (N, 12, 12, 3), see `surface`.
+        points: (N, 68, 2) unit landmarks.
+    """
+    skin, upper = _cells(np.median(points, 0))
+    inside = skin | upper
+    return surfaces[:, inside].mean(1) if inside.any() else surfaces.mean((1, 2))
+
+
 def slips(points: Float) -> Float:
     """(N,) jitter: distance of head landmarks from the mean of both neighbouring frames, in sides of the square."""
     steady = points[:, STEADY]

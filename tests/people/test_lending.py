@@ -1,0 +1,150 @@
+"""References that one shot of a person lends to another, on drawn people with known truth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sidgan import geometry, load_generator, media
+from sidgan.dubbing.analysis import Analysis, analyse
+from sidgan.dubbing.analysis.rehearsal import rehearse
+from sidgan.dubbing.live.pictures import framed
+from sidgan.engine import Engine
+from sidgan.people import References, TrackedFace
+from sidgan.people.lending import lend
+from sidgan.synth import LINES, Mouth, Person, Portrait, Pose, Scene
+from sidgan.types import Byte, FaceTrack, Float
+
+SKIN = np.float32((150, 140, 120))
+CLOSED, OPEN, SHUT = range(3)
+SPEAKS, LISTENS = 75, 40  #: frames of the film's shots
+
+
+def track(first: int, openings: Float, yaw: float = 0.0, face: int = 150) -> TrackedFace:
+    """A face that stays where it is, and opens its mouth so far."""
+    portrait = Portrait(Person(3), (320, 320), face_px=face)
+    some = {float(one): portrait.landmarks(Mouth(opening=float(one)), Pose()) for one in np.unique(openings)}
+    points = np.stack([some[float(one)] for one in openings]).astype(np.float32)
+    square, count = geometry.square_matrix(geometry.face_square(points[0])), len(points)
+    pose = np.tile(np.float32((yaw, 0, 0)), (count, 1))
+    return TrackedFace(FaceTrack(first, np.ones(count, bool), points, np.tile(square, (count, 1, 1)).astype(np.float32),
+                                 np.ones(count, np.float32), pose))  # fmt: skip
+
+
+def talking(count: int, most: float = 0.8, least: float = 0.0) -> Float:
+    return np.float32((least + (most - least) * np.abs(np.sin(np.arange(count) / 3))).round(2))
+
+
+def lent(lender: TrackedFace, other: TrackedFace, light: Float = SKIN) -> set[int]:
+    """Which references ``other`` gets; the lender gets none."""
+    lend([lender, other], {lender: np.tile(SKIN, (len(lender.track), 1)), other: np.tile(light, (len(other.track), 1))})
+    assert not lender.lent
+    assert {face for face, _ in other.lent.values()} <= {lender}
+    return {which for _, which in other.lent}
+
+
+def test_who_hardly_speaks_in_a_shot_is_lent_an_open_mouth_of_another_shot() -> None:
+    speaks, listens = track(0, talking(60)), track(60, np.zeros(30, np.float32))
+    assert lent(speaks, listens) == {OPEN}
+    (view,), (other,) = listens.views, speaks.views
+    own, wide, _ = listens.candidates(view, 3)
+    assert min(own) >= 60
+    assert wide == speaks.candidates(other, 3)[OPEN]
+    assert (listens.source(view, CLOSED), listens.source(view, OPEN)) == (listens, speaks)
+    other.chosen = (1, 2, 3)
+    assert listens.candidates(view, 3)[OPEN] == [2], "what was tried there is taken"
+
+
+def test_whose_mouth_is_never_shut_in_a_shot_is_lent_a_shut_one() -> None:
+    assert lent(track(0, talking(60)), track(60, talking(60, least=0.4))) == {SHUT}
+
+
+def test_a_shot_in_which_a_person_speaks_keeps_its_own() -> None:
+    assert lent(track(0, talking(60)), track(60, talking(60, 0.7))) == set()
+
+
+@pytest.mark.parametrize("light", [(170, 140, 120), (130, 140, 120), (150, 148, 120), (150, 140, 112)])
+def test_nothing_is_lent_between_shots_in_different_light(light: tuple[int, int, int]) -> None:
+    assert lent(track(0, talking(60)), track(60, np.zeros(30, np.float32)), np.float32(light)) == set()
+
+
+def test_nothing_is_lent_where_it_would_not_fit() -> None:
+    listens = np.zeros(30, np.float32)
+    assert lent(track(0, talking(60)), track(60, listens, yaw=15)) == set()
+    assert lent(track(0, talking(60), face=80), track(60, listens, face=200)) == set()
+    assert lent(track(0, talking(20)), track(60, listens)) == set(), "a second, which may be a chance finding"
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A person who speaks, then listens before another background, then speaks in green light."""
+    scene = Scene(Person(5), LINES["morning"], seconds=SPEAKS / 25, size=(240, 240), face_px=150)
+    aside = Portrait(Person(5), (240, 240), face_px=170, centre=(130, 125))
+
+    def pictures() -> Iterator[Byte]:
+        spoken = [shot.image for shot in scene]
+        yield from spoken
+        quiet = aside.render(Mouth(), Pose())
+        quiet[:, :24] = quiet[:, -24:] = quiet[:20] = (20, 60, 90)
+        yield from [quiet] * LISTENS
+        yield from ((image * (0.5, 1.0, 0.5)).astype(np.uint8) for image in spoken[:LISTENS])
+
+    path = tmp_path_factory.mktemp("lending") / "film.mp4"
+    media.write_clip(path, pictures(), 25, scene.audio(16_000), 16_000, crf=10)
+    return path
+
+
+@pytest.fixture(scope="module")
+def seen(film: Path) -> Analysis:
+    return analyse(media.probe(film), "largest", lambda *_: None)
+
+
+def test_a_shot_of_a_listener_is_drawn_with_the_teeth_of_another_shot(film: Path, seen: Analysis) -> None:
+    clip = media.probe(film)
+    speaks, listens, green = sorted(seen.people, key=lambda one: one.track.first)
+    assert len(set(seen.numbers.values())) == 1, "one person"
+    assert set(listens.lent.values()) == {(speaks, speaks.views[0])}
+    assert not any(face in (listens, green) for one in seen.people for face, _ in one.lent.values())
+
+    engine = Engine(load_generator("bundled"), "cpu").fitting(128)
+    # A preview of the listener's shot alone finds what the whole dub does.
+    part = {index: people for index, people in seen.by_frame.items() if index in listens.track.frames}
+    rehearse(clip, replace(seen, by_frame=part), engine, {})
+    (view,), (other,) = listens.views, speaks.views
+    assert not view.chosen
+    assert other.chosen
+    assert view.opening == other.opening
+
+    pictures = References(media.Player(clip, seen.times, seen.glances).pick, seen.people, 128, engine.references)
+    narrow, wide, *_ = pictures.pictures(listens, view)
+    (frame,) = media.Player(clip, seen.times, seen.glances).pick([other.chosen[OPEN]])
+    row = speaks.row(frame.index)
+    assert (wide == geometry.crop_face(frame, speaks.track.matrices[row], 128).image).all()
+    assert (view.shown[OPEN] == speaks.points[row]).all()
+    assert (narrow != wide).any()
+
+
+def test_what_is_lent_is_kept(seen: Analysis, tmp_path: Path) -> None:
+    seen.save(tmp_path / "seen.npz")
+    again = Analysis.load(tmp_path / "seen.npz")
+
+    def places(found: Analysis) -> list[tuple[int, int, int]]:
+        return [(i, which, found.people.index(face)) for i, one in enumerate(found.people)
+                for (_, which), (face, _) in one.lent.items()]  # fmt: skip
+
+    assert places(again) == places(seen) != []
+    assert all(view in one.views for one in again.people for view, _ in one.lent)
+
+
+def test_a_face_that_goes_on_in_a_stream_forgets_what_was_lent() -> None:
+    speaks, listens = track(0, talking(60)), track(60, np.zeros(30, np.float32))
+    lent(speaks, listens)
+    listens.follow(listens.track)
+    assert not listens.lent
+    frames = (framed(np.zeros((320, 320, 3), np.uint8), index, Fraction(25), None) for index in range(60, 90))
+    assert len(References(lambda _: frames, [listens], 64, 2).pictures(listens, listens.views[0])) == 2
