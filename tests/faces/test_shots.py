@@ -197,3 +197,27 @@ def test_real_shots_have_no_cut_inside_and_one_between(clips: Path) -> None:
             found += [count] * bool(finder.add(frame))
             count += 1
     assert found == [20, 40]
+
+
+@pytest.mark.parametrize(("closer", "aside"), [(1.1, 0.0), (1.2, 0.1), (1.25, -0.15), (1.4, 0.0)])
+def test_a_face_is_found_in_every_frame_where_cuts_go_closer_and_back(
+    closer: float, aside: float, tmp_path: Path
+) -> None:
+    """A film of somebody at ease, in which an editor cuts to a part of the picture, as to hide what was left out."""
+    size, every = (360, 480), 14
+    scene = [*Scene(Person.random(5), LINES["hello"], seconds=56 / 25 + 0.001, size=size, face_px=150)]
+    whole = np.float32([[1, 0, 0], [0, 1, 0]])
+    part = np.float32([[closer, 0, (1 - closer + 2 * aside) * 240], [0, closer, (1 - closer - aside) * 180]])
+    views = [part if (i // every) % 2 else whole for i in range(len(scene))]
+    images = [cv2.warpAffine(one.image, view, size[::-1], flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
+              for one, view in zip(scene, views, strict=True)]  # fmt: skip
+    tracker, found = Tracker(), dict[int, Float]()
+    for frame in frames(images, tmp_path):
+        tracker.add(frame)
+    for track in reversed(tracker.finish()):  # the most prominent last
+        found |= {index: track.landmarks[row] for row, index in enumerate(track.frames) if track.visible[row]}
+    assert sorted(found) == list(range(len(scene)))
+    assert set(tracker.cuts) <= set(range(every, len(scene), every))
+    for index, points in found.items():
+        true = scene[index].landmarks @ views[index][:, :2].T + views[index][:, 2]
+        assert np.linalg.norm(points - true, axis=1).mean() < 0.06 * np.ptp(true[:, 0]), index

@@ -36,6 +36,7 @@ JUMP = 0.03  #: least movement of a head between two frames that may be a cut, r
 AT_ONCE = 3.0  #: it must exceed this multiple of the movements around it: turning a head takes several frames
 SMALL_JUMP = 0.015  #: least movement that may be a cut where the picture changes at once too; it must be the largest
 CHANGES_AT_ONCE = 2.5  #: such a change must exceed this multiple of the changes around it
+LEAST_CHANGE = 1.0  #: grey levels; a change up to this one is never sudden
 AROUND = 3  #: movements and changes that are compared before and after one
 
 
@@ -44,10 +45,13 @@ class CutFinder:
 
     Attributes:
         change: mean difference of the last two frames in grey levels, apart from brightness and contrast.
+        sudden: whether this is far more than it was before. There may be a cut to a closer or a later picture of the
+            same, in which faces are found nearly where they were.
     """
 
     def __init__(self) -> None:
-        self.change = 0.0
+        self.change, self.sudden = 0.0, False
+        self._changes: deque[float] = deque(maxlen=AROUND)
         self._last: tuple[Byte, ...] | None = None
         self._recent: deque[float] = deque(maxlen=HISTORY)  # shares of new tiles
 
@@ -57,6 +61,8 @@ class CutFinder:
         if last is None:
             return False
         self.change = float(np.abs(self._last[0] - _relit(last[0], self._last[0])).mean())
+        self.sudden = self.change > max(LEAST_CHANGE, CHANGES_AT_ONCE * max(self._changes, default=np.inf))
+        self._changes.append(self.change)
         share = new_share(last, self._last)
         usual = max(self._recent, default=0.0)
         self._recent.append(share)

@@ -30,6 +30,8 @@ MAX_GAP = 25  #: frames a face may be lost before its track ends
 TIGHT = 0.85  #: side of a tighter box relative to a face's box; both should give nearly the same landmarks
 UNSURE = 0.03  #: mean distance of the landmarks in the two boxes, relative to the box's side, from which one is doubted
 USUAL = 250  #: number of last frames whose median gives the usual length of a face, from bridge of the nose to chin
+SAME_FACE = 0.3  #: overlap of a known face and a found one above which they are the same
+JUMPED = 0.1  #: the same after a sudden change, where it may have jumped
 SAME_PLACE = 0.25  #: distance of two tracks, relative to the face square's side, below which they show the same face
 
 
@@ -120,12 +122,12 @@ class Tracker:
         luma = luma8(frame)
         cut = self._cuts.add(frame)
         if cut or (cut is None and self._all_gone(luma)):
-            self.cuts.append(frame.index)
-            self._done += self._active
-            self._active = []
-            self._since_key, self._fine_at = KEY_EVERY, frame.index
-        for follower in self._active:
-            self._follow(follower, luma, frame.index)
+            self._begin_shot(frame.index)
+        elif self._cuts.sudden:
+            self._find_again(luma, frame.index)
+        else:
+            for follower in self._active:
+                self._follow(follower, luma, frame.index)
         lost = [f for f in self._active if f.lost]
         if self._since_key >= KEY_EVERY or any(f.lost in (1, 3, 6, 12) for f in lost):
             self._key_frame(luma, frame.index)
@@ -174,6 +176,39 @@ class Tracker:
         seen = [f for f in self._active if not f.lost]
         return bool(seen) and all(self._detector.confirm(luma, f.predict(f.points[-1])) is None for f in seen)
 
+    def _begin_shot(self, index: int) -> None:
+        self.cuts.append(index)
+        self._done += self._active
+        self._active = []
+        self._since_key, self._fine_at = KEY_EVERY, index
+
+    def _find_again(self, luma: Byte, index: int) -> None:
+        """Find the known faces in frame ``index``, which differs suddenly from the last one: they may be elsewhere.
+
+        A face that jumps a little goes on where it is found. If all are gone, and others are there, a shot begins.
+        """
+        found, places = self._detector.search(luma, False), list[tuple[_Follower, Float | None]]()
+        for follower in [f for f in self._active if not f.lost]:
+            box = follower.predict(follower.points[-1])
+            match = max(found, key=lambda face: overlap(box, face.box), default=None)
+            if match is not None and overlap(box, match.box) > JUMPED:
+                points = self._points_near(follower, luma, box)
+                if np.linalg.norm(points - match.landmarks, axis=1).mean() > UNSURE * (box[2] - box[0]):
+                    follower.calibrate(match)
+                    points = match.landmarks
+                places.append((follower, points))
+            else:  # a small face, which a coarse search does not find, may still be there
+                there = self._detector.confirm(luma, box) is not None
+                places.append((follower, self._points_near(follower, luma, box) if there else None))
+        if places and found and all(points is None for _, points in places):
+            self._begin_shot(index)
+            return
+        for follower in [f for f in self._active if f.lost]:
+            self._follow(follower, luma, index)
+        for follower, place in places:
+            follower.lost = int(place is None)
+            follower.add(follower.points[-1] if place is None else place, 0.0 if place is None else follower.score)
+
     def _follow(self, follower: _Follower, luma: Byte, index: int) -> None:
         """Find the landmarks of a known face in frame ``index``; every `CHECK_EVERY` frames it is confirmed first."""
         last = follower.points[-1]
@@ -192,9 +227,15 @@ class Tracker:
             box, points = self._checked(follower, luma, box)
         else:
             points = self._points(luma, box)
-        if np.linalg.norm(points.mean(0) - last.mean(0)) > 0.04 * (box[2] - box[0]):
-            points = self._points(luma, follower.predict(points))  # it moved: search again in its new box
-        follower.add(points, follower.score)
+        follower.add(self._again(follower, luma, box, points), follower.score)
+
+    def _points_near(self, follower: _Follower, luma: Byte, box: Box) -> Float:
+        return self._again(follower, luma, box, self._points(luma, box))
+
+    def _again(self, follower: _Follower, luma: Byte, box: Box, points: Float) -> Float:
+        """Landmarks found in a box that was predicted from the last ones; if they moved, those found in a new box."""
+        moved = np.linalg.norm(points.mean(0) - follower.points[-1].mean(0)) > 0.04 * (box[2] - box[0])
+        return self._points(luma, follower.predict(points)) if moved else points
 
     def _checked(self, follower: _Follower, luma: Byte, box: Box) -> tuple[Box, Float]:
         """The box of a face and the landmarks in it, or a tighter box where that fits the face's usual length better.
@@ -221,7 +262,7 @@ class Tracker:
         for face in self._detector.search(luma, fine):
             overlaps = [(overlap(f.predict(f.points[-1]), face.box), f) for f in self._active]
             share, match = max(overlaps, key=lambda pair: pair[0], default=(0.0, None))
-            if match is None or share <= 0.3:
+            if match is None or share <= SAME_FACE:
                 follower = _Follower(next(self._numbers), index, index)
                 follower.calibrate(face)
                 follower.add(face.landmarks, face.score)
