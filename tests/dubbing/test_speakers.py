@@ -26,6 +26,7 @@ from sidgan.dubbing.analysis import glimpses as glimpsing
 from sidgan.dubbing.analysis.choice import number_of, pictured
 from sidgan.dubbing.analysis.glimpses import Glimpses
 from sidgan.dubbing.analysis.speaking import scores_of, who_speaks
+from sidgan.dubbing.settings import Settings
 from sidgan.dubbing.silence import Silence, hushed, silent
 from sidgan.dubbing.voice import listen, voices
 from sidgan.errors import ConfigError, InputError, NoFaceError, OutputError, SidganError
@@ -289,6 +290,22 @@ def test_who_is_not_in_a_shot_is_not_redrawn_there(folder: Path, known: Known) -
     assert [(shot.person, shot.dubbed) for shot in shots] == [(number_at(known, "left"), TWO), (None, 0)]
 
 
+def test_a_shot_tells_of_each_person_how_surely_and_how_often_they_were_redrawn(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = planned(folder, "b.wav", faces="all")
+    first, second = made.seen.by_frame[0]
+    made.seen.by_frame[0].sort(key=lambda person: -made.seen.numbers[person])  # however they are found
+    made.seen.trust[second].confidence[:] = np.linspace(0.5, 1.0, TWO)
+    turned = {second: range(10)}
+    monkeypatch.setattr(type(first), "refusal", lambda person, at: "away" if at in turned.get(person, ()) else None)
+    told = {shot.person: shot for shot in made.shots() if shot.first == 0}
+    assert list(told) == [1, 2]
+    told_first, told_second = (told[made.seen.numbers[person]] for person in (first, second))
+    assert (told_first.dubbed, told_second.dubbed) == (TWO, TWO - 10)
+    assert told_second.confidence == 0.75
+
+
 def test_a_shot_that_is_shown_again_is_listed_again(folder: Path) -> None:
     once = planned(folder, "b.wav")
     seen = dataclasses.replace(once.seen, cuts=())
@@ -439,6 +456,16 @@ def test_the_longest_voice_counts_and_no_more_is_read_than_is_needed(tmp_path: P
     assert voices(long, {1: short}, "draw", Fraction(3)).end == 3
     assert voices(middle, {}, "draw").end == 2
     assert 3 <= voices(long, {}, "draw", Fraction(2)).end + 1 < 5
+
+
+@pytest.mark.parametrize(("length", "least", "most"), [("cut", 4.2, 5), ("keep", 4.2, 5), ("loop", 9, 9)])
+def test_a_voice_is_read_as_far_as_it_is_heard(
+    length: Any, least: float, most: float, folder: Path, tmp_path: Path
+) -> None:
+    media.write_wav(tmp_path / "long.wav", np.tile(media.read_audio(folder / "b.wav"), 3), 16_000)
+    seen = first_pass.analyse(media.probe(folder / "two.mp4"), "largest", lambda *_: None)  # 3.2 s
+    made = plan.planned(seen, tmp_path / "long.wav", Settings(length=length))
+    assert least <= made.voices.end == made.timeline.voice <= most
 
 
 def test_segments_drawn_by_other_processes_go_by_the_same_plan(folder: Path) -> None:
@@ -615,6 +642,8 @@ def test_a_doubted_stretch_is_left_alone_and_faded(face: Any) -> None:
     later = TrackedFace(dataclasses.replace(face[0].track, first=30))
     assert plan.fades(later, (30,), moments(25), 90)[0] == 1
     assert plan.fades(later, (), moments(25), 90)[0] == 0.25
+    later.doubts = dict.fromkeys(range(20, 30), "face partly covered")  # it may fade twice
+    assert plan.fades(later, (), moments(25), 90)[:21].tolist() == [0.25, 0.5, 0.75, *[1] * 14, 0.75, 0.5, 0.25, 0]
 
 
 @pytest.mark.parametrize(("rate", "weights"), [(5, [1.0]), (25, [0.25, 0.5, 0.75, 1.0]), (50, np.arange(1, 9) / 8)])
@@ -738,6 +767,16 @@ def test_in_silence_the_mouth_can_stay_as_it_was_filmed(folder: Path, tmp_path: 
     assert (heard[0, :, 12:16] == audio.SILENCE).all()
 
 
+def test_pauses_go_by_the_time_of_the_output_where_the_video_is_played_again(folder: Path, tmp_path: Path) -> None:
+    twice = np.tile(media.read_audio(pausing(tmp_path, 0.0)), 2)  # pauses at 1.0 and 3.6 s, 0.6 s each
+    media.write_wav(tmp_path / "twice.wav", twice, 16_000)
+    once = planned(folder, str(tmp_path / "twice.wav"), "keep")
+    made = dataclasses.replace(once, timeline=Timeline(once.seen.times, once.seen.end, once.voices.end, "loop"))
+    paused = {float(frame.time): made.faces(frame) == "pause of the voice" for frame in made.timeline}
+    assert [paused[at] for at in (1.2, 1.4, 3.8, 4.0)] == [True] * 4
+    assert [paused[at] for at in (0.4, 0.6, 3.2 + 1.4)] == [False] * 3, "it is heard there"
+
+
 def test_a_face_that_is_refused_does_not_hide_that_the_voice_is_over(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -757,6 +796,10 @@ def test_where_a_voice_ends_the_filmed_mouth_comes_back_softly(folder: Path) -> 
     assert shares[:9] == [1.0] * 9
     assert shares[9:13] == pytest.approx([1.0, 0.75, 0.5, 0.25])
     assert shares[13:] == ["voice is over"] * 2
+    made.seen.by_frame[0][0].doubts[23] = "face partly covered"
+    shares = [found if isinstance(found, str) else found[0][1] for found in map(
+        dataclasses.replace(made, _weights={}).faces, list(made.timeline)[20:25])]  # fmt: skip
+    assert shares == [0.75, 0.5, 0.25, "face partly covered", 0.25], "of two fades the lower one counts"
     whole = dataclasses.replace(made, timeline=Timeline(made.seen.times, Fraction(1), Fraction(1), "cut"),
                                 seen=dataclasses.replace(made.seen, end=Fraction(1)))  # fmt: skip
     assert whole.faces(list(made.timeline)[24]) == made.faces(list(made.timeline)[12]), "no more is shown then"
