@@ -285,6 +285,17 @@ def test_what_is_wrong_with_a_photo_or_any_voice_is_told_before_the_video_is_sea
     assert not list(tmp_path.iterdir())
 
 
+def test_one_voice_that_several_people_speak_is_told(folder: Path, known: Known) -> None:
+    def told(**how: Any) -> list[str]:
+        return [note for note in planned(folder, "b.wav", **how).seen.notes if "most prominent" in note]
+
+    assert told() == ["the voice is spoken by whoever is most prominent: people 1 and 2 in turn; "
+                      "to redraw one of them only, use --face, see sidgan faces"]  # fmt: skip
+    assert told(face=number_at(known, "right")) == told(faces="all") == [], "this was chosen"
+    alone = dataclasses.replace(known[0], people=tuple(p for p in known[0].people if p.track.first == 0)[:1])
+    assert told(found=alone) == []
+
+
 def test_who_is_not_in_a_shot_is_not_redrawn_there(folder: Path, known: Known) -> None:
     shots = list(planned(folder, "b.wav", face=number_at(known, "left")).shots())
     assert [(shot.person, shot.dubbed) for shot in shots] == [(number_at(known, "left"), TWO), (None, 0)]

@@ -242,6 +242,7 @@ def analyse(
         by_frame, notes = speaking(usable, seen.cuts, clip, seen.times)
     else:
         by_frame = redrawn(usable, faces)
+        notes = tuple(_several(seen, by_frame)) if faces == "largest" else ()
     notes += tuple(_mute(seen, {person for people in by_frame.values() for person in people}, clip.path))
     return _decided(seen, usable, by_frame, notes)
 
@@ -256,6 +257,15 @@ def _decided(
 ) -> Analysis:
     known: dict[str, Any] = {one.name: getattr(seen, one.name) for one in fields(Seen)}
     return Analysis(**known, usable=tuple(usable), by_frame=by_frame, notes=notes)
+
+
+def _several(seen: Seen, by_frame: dict[int, list[TrackedFace]]) -> Iterator[str]:
+    """A note if several people speak with the same voice although nobody asked for that."""
+    *others, last = sorted({seen.numbers[person] for people in by_frame.values() for person in people})
+    if others:
+        who = f"{', '.join(map(str, others))} and {last}"
+        yield (f"the voice is spoken by whoever is most prominent: people {who} in turn; "
+               "to redraw one of them only, use --face, see sidgan faces")  # fmt: skip
 
 
 def _mute(seen: Seen, tracks: set[TrackedFace], video: Path) -> Iterator[str]:
