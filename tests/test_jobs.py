@@ -106,7 +106,7 @@ def test_many_pauses_are_one_line() -> None:
     report: Any = SimpleNamespace(passed=[*pauses, (200, 203, "no face"), (300, 300, "no face")])
     assert list(left(report, few=5)) == [
         "18 frames left as filmed: pause of the voice",
-        "frames 200-203 left as filmed: no face", "frames 300-300 left as filmed: no face",
+        "frames 200-203 left as filmed: no face", "frame 300 left as filmed: no face",
     ]  # fmt: skip
     assert list(left(report)) == ["18 frames left as filmed: pause of the voice", "5 frames left as filmed: no face"]
 

@@ -222,6 +222,8 @@ def test_each_redrawn_stretch_is_told_with_its_worst_moment() -> None:
     assert (one.first, one.last, one.dubbed, one.at) == (2, 13, 8, 0.2)
     assert (other.first, other.last, other.dubbed, other.at) == (15, 18, 4, 0.6)
     assert list(stretches([], timeline, [(0, 19, PAUSED)])) == []
+    shots = [(one.first, one.last, one.seam) for one in stretches(samples, timeline, [(8, 9, "no face")], cuts=(5, 9))]
+    assert shots == [(0, 4, 1.0), (5, 7, 9.0), (10, 19, 1.0)], "each shot has figures of its own"
 
 
 @pytest.fixture(scope="module")

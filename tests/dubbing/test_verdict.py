@@ -59,6 +59,16 @@ def test_the_most_doubtful_comes_first() -> None:
     assert findings(report(damaged=[(0.0, 99.0)]))[0].weight == 4.0
 
 
+def test_shots_without_anybody_come_last() -> None:
+    shots = [shot(0, 49, 0.98), shot(50, 99, 0.0, None, 0)]
+    nobody, hidden = (50, 99, "no face"), (30, 39, "face partly covered")
+    found = findings(report(shots=shots, passed=[hidden, nobody]))
+    assert [(one.weight, one.text) for one in found] == [
+        (1.5, "left as filmed: face partly covered"), (1.0, "left as filmed: no face"),
+    ]  # fmt: skip
+    assert findings(report(shots=shots, passed=[(30, 99, "no face")]))[0].weight == 4.0, "lost within a shot"
+
+
 def test_an_unsure_shot_that_was_not_redrawn_is_no_finding() -> None:
     assert findings(report(shots=[shot(0, 99, 0.2, dubbed=0)])) == []
     assert least_sure([shot(0, 49, 0.2, dubbed=0), shot(0, 49, 0.8), shot(50, 99, 0.6)], 10, 49) == 0.8

@@ -101,5 +101,6 @@ def reported(
         wall=round(clock.wall, 3), cpu=round(clock.cpu, 3), memory=round(clock.memory, 1),
         face_side=round(float(np.median(done.sides or [0])), 1), model=model,
         engine=", ".join(dict.fromkeys(record.engine for record in records if record.engine)),
-        looks=tuple(stretches(done.looks, plan.timeline, done.passed)), **figures(done.looks), resumed=resumed,
+        looks=tuple(stretches(done.looks, plan.timeline, done.passed, seen.cuts)), **figures(done.looks),
+        resumed=resumed,
     )  # fmt: skip

@@ -140,18 +140,25 @@ class Looks:
         self._last.pop(person, None)
 
 
-def stretches(samples: Sequence[Sample], timeline: Timeline, passed: Iterable[tuple[int, int, str]]) -> Iterator[Look]:
-    """Image quality of each redrawn stretch of the output.
+def stretches(
+    samples: Sequence[Sample], timeline: Timeline, passed: Iterable[tuple[int, int, str]], cuts: Sequence[int] = ()
+) -> Iterator[Look]:
+    """Image quality of each redrawn stretch of the output, at most a shot long.
 
     Pauses of the voice do not split a stretch: they are frequent, and figures over a second or two are unreliable.
 
     Args:
         samples: in order of their frames.
         passed: (first, last, reason) of runs of frames that were left as filmed.
+        cuts: frames of the video at which shots begin.
     """
     why = {i: reason for first, last, reason in passed for i in range(first, last + 1)}
     places = [sample.frame for sample in samples]
-    for alone, run in groupby(timeline, key=lambda shown: why.get(shown.index, PAUSED) != PAUSED):
+
+    def place(shown: Showing) -> tuple[int, bool]:
+        return bisect_right(cuts, shown.source), why.get(shown.index, PAUSED) != PAUSED
+
+    for (_, alone), run in groupby(timeline, key=place):
         frames = [shown for shown in run if shown.index not in why]
         if frames and not alone:
             first, last = frames[0].index, frames[-1].index

@@ -7,7 +7,8 @@ is reported:
 
     figures      the worst figure's deviation from that of an untouched picture, relative to its limit (`looks.LIMITS`)
     confidence   (1 - confidence of the shot) / (1 - `SURE`)
-    as filmed    1 + duration / `LONG`, at most `MOST`, where the voice is heard but the mouth stays as filmed
+    as filmed    1 + duration / `LONG`, at most `MOST`, where the voice is heard but the mouth stays as filmed;
+                 1 where nobody is seen in the whole shot
     damage       2 + duration / `LONG`, at most `MOST`
     nothing      `MOST`, if no mouth was redrawn at all
 """
@@ -84,11 +85,13 @@ def _unsure(shots: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
 
 
 def _left(report: Mapping[str, Any]) -> Iterator[Finding]:
-    at = seconds_of(report)
+    at, shots = seconds_of(report), report.get("shots", ())
     for first, last, reason in report.get("passed", ()):
         if reason not in HARMLESS:
             start, end = at(first), at(last + 1)
-            yield Finding(min(1 + (end - start) / LONG, MOST), start, end, f"left as filmed: {reason}")
+            people = [shot["person"] for shot in shots if shot["first"] <= last and first <= shot["last"]]
+            weight = 1 + (end - start) / LONG if any(person is not None for person in people) or not people else 1.0
+            yield Finding(min(weight, MOST), start, end, f"left as filmed: {reason}")
 
 
 def _damage(report: Mapping[str, Any]) -> Iterator[Finding]:
