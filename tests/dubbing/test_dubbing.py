@@ -569,11 +569,16 @@ def test_tone_is_matched_within_limits_and_without_flicker(tracks: list[FaceTrac
 
 def test_each_face_is_hidden_and_aligned_by_its_own_landmarks(tracks: list[FaceTrack]) -> None:
     person, rows, given = TrackedFace(tracks[0]), [1, FACES // 2, FACES - 1], list[tuple[np.ndarray, np.ndarray]]()
-    engine: Any = SimpleNamespace(size=64, run=lambda _, masks, mels, features, places: given.append((masks, places)))
+
+    def run(crops: np.ndarray, masks: np.ndarray, mels: object, features: object, places: np.ndarray) -> np.ndarray:
+        given.append((masks, places))
+        return crops
+
+    engine: Any = SimpleNamespace(size=64, run=run)
     sound = np.zeros((1, 80, 28), np.float32)
     jobs = [redrawing.Job(person, row, np.zeros((64, 64, 3), np.uint8), sound, 1.0) for row in rows]
     shown = person.points[[0, 2]]
-    redrawing.redraw(engine, jobs, None, shown)  # type: ignore[arg-type]
+    redrawing.redraw(engine, jobs, None, shown, np.zeros(3))  # type: ignore[arg-type]
     ((masks, places),) = given
     for row, mask, place in zip(rows, masks, places, strict=True):
         assert np.array_equal(mask, geometry.mask_image(person.boxes[row], 64))

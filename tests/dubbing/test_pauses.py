@@ -32,7 +32,8 @@ def test_mouths_are_shut_where_nothing_is_heard(clips: Path, name: str) -> None:
 
     def opening(count: int) -> float:
         """Median of what is drawn with so many references."""
-        drawn = redraw(engine, jobs, engine.encode_reference(pictures[:count]), view.shown[:count])
+        reference = engine.encode_reference(pictures[:count])
+        drawn = redraw(engine, jobs, reference, view.shown[:count], view.light)
         found = [found_again(image, person.points[row]) for image, row in zip(drawn, rows, strict=True)]
         return float(np.median(mouth_opening(np.stack(found))))
 

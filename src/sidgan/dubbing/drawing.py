@@ -247,7 +247,7 @@ class Drawing:
                 view.reference = engine.encode_reference(self._references.pictures(person, view), view.opening)
             self._encoded.add(person)
         with self._clock.stage("network"):
-            return redraw(engine, jobs, view.reference, view.shown)
+            return redraw(engine, jobs, view.reference, view.shown, view.light)
 
     def _paste(self, frame: Frame, job: Job, drawn: Byte) -> None:
         """Paste a drawn mouth into an editable frame, and measure its quality."""

@@ -11,6 +11,7 @@ import numpy as np
 from sidgan import geometry
 from sidgan.blend import mouth_alpha
 from sidgan.blend.detail import LARGEST, detailed, resized
+from sidgan.blend.light import gain, light_on, lit
 from sidgan.blend.steady import Steady
 from sidgan.dubbing.analysis.covering import clear
 from sidgan.dubbing.review.looks import around
@@ -57,18 +58,22 @@ class Finished:
     points: Float
 
 
-def redraw(engine: Engine, jobs: Sequence[Job], reference: Features, shown: Float) -> Byte:
+def redraw(engine: Engine, jobs: Sequence[Job], reference: Features, shown: Float, light: Float) -> Byte:
     """Draw N faces of one person with the network: (N, S, S, 3) uint8 RGB.
 
     Args:
         jobs: N faces of one person, at least one.
         reference: features of K reference pictures of the person, from ``engine``.
         shown: (K, 68, 2) unit landmarks of these pictures.
+        light: (3,) the light in which they show the person; the faces are drawn in it, and returned in their own.
     """
     person, rows = jobs[0].person, [job.row for job in jobs]
     masks = np.stack([geometry.mask_image(person.boxes[row], engine.size) for row in rows])
-    crops, mels = np.stack([job.crop for job in jobs]), np.stack([job.mel for job in jobs])
-    return engine.run(crops, masks, mels, reference, geometry.placement(person.points[rows], shown))
+    gains = [gain(light_on(job.crop, person.points[job.row]), light) for job in jobs]
+    crops = np.stack([lit(job.crop, by) for job, by in zip(jobs, gains, strict=True)])
+    mels = np.stack([job.mel for job in jobs])
+    drawn = engine.run(crops, masks, mels, reference, geometry.placement(person.points[rows], shown))
+    return np.stack([lit(face, 1 / by) for face, by in zip(drawn, gains, strict=True)])
 
 
 def found_again(image: Byte, points: Float) -> Float:

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from sidgan import geometry
+from sidgan.blend.light import levelled
 from sidgan.people.opening import completed
 from sidgan.people.tracked import TrackedFace
 from sidgan.people.views import OPEN, View
@@ -42,8 +43,8 @@ class References:
     def pictures(self, person: TrackedFace, view: View) -> Byte:
         """The sharpest candidate for each reference of a view, (K, S, S, 3) uint8 RGB; kept in ``view``.
 
-        Where no frame shows the lips open or shut, such a picture is made of another (`completed`). Views may be asked
-        for in any order.
+        All are in one light (`levelled`). Where no frame shows the lips open or shut, such a picture is made of another
+        (`completed`). Views may be asked for in any order.
         """
         if view.pictures is not None:
             return view.pictures
@@ -60,8 +61,8 @@ class References:
                     best[which] = sharp, image, source.points[row]
         found = [one for _, one in sorted(self._best.pop(view).items())]
         view.shown = np.stack([points for _, _, points in found])
-        mute = person.mute() and (view, OPEN) not in person.lent
-        view.pictures = completed([image for _, image, _ in found], view.shown, mute)
+        images, view.light = levelled([image for _, image, _ in found], view.shown)
+        view.pictures = completed(images, view.shown, person.mute() and (view, OPEN) not in person.lent)
         return view.pictures
 
 

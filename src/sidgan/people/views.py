@@ -47,6 +47,7 @@ class View:
         opening: how much further than learnt the mouth is opened, a multiple of `sidgan.nn.Generator.opens`.
         pictures: (K, S, S, 3) uint8 RGB, the references, once they are chosen.
         shown: (K, 68, 2) unit landmarks of the references.
+        light: (3,) the light on the face in the references, see `sidgan.blend.light`.
         reference: the network's features of the references.
     """
 
@@ -56,6 +57,7 @@ class View:
     opening: float = 0.0
     pictures: Byte | None = None
     shown: Float = field(default_factory=lambda: np.zeros((0, 68, 2), np.float32))
+    light: Float = field(default_factory=lambda: np.zeros(3))
     reference: Features | None = None
 
     @staticmethod

@@ -21,6 +21,7 @@ from itertools import islice
 import numpy as np
 
 from sidgan import audio, geometry, media
+from sidgan.blend.light import levelled
 from sidgan.dubbing.analysis.first_pass import Analysis
 from sidgan.dubbing.redrawing import Job, found_again, redraw
 from sidgan.dubbing.voice import listen
@@ -191,8 +192,9 @@ class Rehearsal:
         engine, person = self._engine, self.person
         rows = [person.row(one.index) for one in self._filmed]
         jobs = [Job(person, row, one.image, mel, 1.0) for row, one, mel in zip(rows, self._filmed, mels, strict=True)]
-        reference = engine.encode_reference(np.stack([picture.image for picture in shown]), opening)
-        drawn = redraw(engine, jobs, reference, np.stack([picture.points for picture in shown]))
+        placed = np.stack([picture.points for picture in shown])
+        images, light = levelled([picture.image for picture in shown], placed)
+        drawn = redraw(engine, jobs, engine.encode_reference(np.stack(images), opening), placed, light)
         found = [found_again(made, one.points) for made, one in zip(drawn, self._filmed, strict=True)]
         alike = np.mean([_psnr(made, one.image, person.boxes[row])
                          for made, one, row in zip(drawn, self._filmed, rows, strict=True)])  # fmt: skip

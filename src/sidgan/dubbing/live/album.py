@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from sidgan import geometry
+from sidgan.blend.light import levelled
 from sidgan.engine import Engine
 from sidgan.nn import Features
 from sidgan.people import PAIR_FRAMES, REFERENCE_FRAMES, TrackedFace, completed, sharpness, stays_still, telling
@@ -34,6 +35,7 @@ class Album:
         self._kept: list[tuple[bool, float, Byte, Float, Float]] = []  # cut off, confidence, crop, pose, landmarks
         self.points: Float  #: (K, 68, 2) unit landmarks of the references
         self.reference: Features  #: the references as encoded by the network
+        self.light: Float  #: (3,) the light on the face in them
 
     def update(self, person: TrackedFace, confidence: Float, frames: Mapping[int, Frame]) -> None:
         """Collect crops from ``frames`` and choose references again if it is time to.
@@ -67,5 +69,6 @@ class Album:
         groups = telling(np.stack(poses), np.stack(points), self.engine.references)
         best = [max(group, key=lambda place: sharpness(crops[place])) for group in groups]
         self.points = np.stack([points[place] for place in best])
-        pictures = completed([crops[place] for place in best], self.points, stays_still(np.stack(points)))
+        images, self.light = levelled([crops[place] for place in best], self.points)
+        pictures = completed(images, self.points, stays_still(np.stack(points)))
         self.reference = self.engine.encode_reference(pictures)

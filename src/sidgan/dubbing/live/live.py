@@ -93,7 +93,7 @@ class Live:
             person, album = known.person, self._album(known, held)
             jobs = [self._job(frame, person, album.engine.size, voice.at(frame.time - begins), opacity)
                     for frame, opacity in used]  # fmt: skip
-            faces = redraw(album.engine, jobs, album.reference, album.points)
+            faces = redraw(album.engine, jobs, album.reference, album.points, album.light)
             for (frame, _), job, drawn in zip(used, jobs, faces, strict=True):
                 target = edited.setdefault(frame.index, editable(frame))
                 made = finished(target, job, drawn, self._steady)
