@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from sidgan import audio, geometry, load_generator, media
+from sidgan.blend.light import levelled
 from sidgan.dubbing.analysis import Analysis, analyse
 from sidgan.dubbing.analysis.rehearsal import rehearse
 from sidgan.dubbing.redrawing import Job, redraw
@@ -159,9 +160,11 @@ def test_the_mouth_of_a_turned_face_is_drawn_better_from_its_own_side(film: Path
         return geometry.crop_face(frames[row], person.track.matrices[row], engine.size).image
 
     def error(view: View) -> float:
-        reference = engine.encode_reference(np.stack([crop(row) for row in view.chosen]), view.opening)
+        shown = person.points[list(view.chosen)]
+        images, light = levelled([crop(row) for row in view.chosen], shown)
+        reference = engine.encode_reference(np.stack(images), view.opening)
         jobs = [Job(person, row, crop(row), mel, 1.0) for row, mel in zip(rows, mels, strict=True)]
-        drawn = redraw(engine, jobs, reference, person.points[list(view.chosen)])
+        drawn = redraw(engine, jobs, reference, shown, light)
         off = drawn.astype(float) - np.stack([job.crop for job in jobs])
         hidden = np.stack([geometry.mask_image(person.boxes[row], engine.size) for row in rows]) > 0
         return float(np.square(off[hidden]).mean())
