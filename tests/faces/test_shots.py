@@ -221,3 +221,24 @@ def test_a_face_is_found_in_every_frame_where_cuts_go_closer_and_back(
     for index, points in found.items():
         true = scene[index].landmarks @ views[index][:, :2].T + views[index][:, 2]
         assert np.linalg.norm(points - true, axis=1).mean() < 0.06 * np.ptp(true[:, 0]), index
+
+
+def test_after_a_sudden_change_nobody_is_taken_for_who_is_beside_them(tmp_path: Path) -> None:
+    """Two faces side by side, of which the small one is not found at a coarse scale, while the lamp goes on behind."""
+    large = [one.image for one in Scene(Person.random(3), LINES["hello"], seconds=1.2, size=(480, 480), face_px=330)]
+    small = [one.image for one in Scene(Person.random(5), LINES["hello"], seconds=1.2, size=(140, 140), face_px=76)]
+    images = []
+    for index, (one, other) in enumerate(zip(large, small, strict=True)):
+        picture = np.full((480, 560, 3), 60, np.uint8)
+        picture[:, :480], picture[150:290, 420:] = one, other
+        picture[400:, ::16] = 255 * (index >= 15)  # a fence is lit at once
+        images.append(picture)
+    tracker = Tracker()
+    for frame in frames(images, tmp_path):
+        tracker.add(frame)
+    first, second = tracker.finish()
+    assert first.frames == second.frames == range(30)
+    assert first.visible.all()
+    assert second.visible.all()
+    apart = np.linalg.norm(first.landmarks.mean(1) - second.landmarks.mean(1), axis=1)
+    assert apart.min() > 150

@@ -8,7 +8,7 @@ the frame before.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import count
@@ -35,7 +35,7 @@ JUMPED = 0.1  #: the same after a sudden change, where it may have jumped
 SAME_PLACE = 0.25  #: distance of two tracks, relative to the face square's side, below which they show the same face
 
 
-@dataclass
+@dataclass(eq=False)
 class _Follower:
     """One face being followed: its landmarks and scores, and how its box lies relative to its landmarks."""
 
@@ -188,10 +188,10 @@ class Tracker:
         A face that jumps a little goes on where it is found. If all are gone, and others are there, a shot begins.
         """
         found, places = self._detector.search(luma, False), list[tuple[_Follower, Float | None]]()
-        for follower in [f for f in self._active if not f.lost]:
-            box = follower.predict(follower.points[-1])
+        boxes = {follower: follower.predict(follower.points[-1]) for follower in self._active if not follower.lost}
+        for follower, box in boxes.items():
             match = max(found, key=lambda face: overlap(box, face.box), default=None)
-            if match is not None and overlap(box, match.box) > JUMPED:
+            if match is not None and _nearest(match, boxes) is follower:
                 points = self._points_near(follower, luma, box)
                 if np.linalg.norm(points - match.landmarks, axis=1).mean() > UNSURE * (box[2] - box[0]):
                     follower.calibrate(match)
@@ -271,6 +271,12 @@ class Tracker:
                 match.lost = 0
                 match.calibrate(face)
                 match.points[-1], match.scores[-1] = face.landmarks, face.score
+
+
+def _nearest(face: Face, boxes: Mapping[_Follower, Box]) -> _Follower | None:
+    """Which of the known faces with these boxes a found one may be after a jump, if any."""
+    follower = max(boxes, key=lambda one: overlap(boxes[one], face.box))
+    return follower if overlap(boxes[follower], face.box) > JUMPED else None
 
 
 def _same_place(track: FaceTrack, other: FaceTrack) -> bool:

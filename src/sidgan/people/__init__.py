@@ -1,4 +1,4 @@
-"""People in a video: face tracks (`tracked`), their `views`, references (`references`, `opening`), and who is who."""
+"""People in a video: tracks (`tracked`), `views`, references (`references`, `lending`, `opening`), and `cast`."""
 
 from sidgan.people.cast import SAME, Looks, Member, members
 from sidgan.people.opening import completed
