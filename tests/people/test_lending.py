@@ -68,7 +68,7 @@ def test_a_shot_in_which_a_person_speaks_keeps_its_own() -> None:
     assert lent(track(0, talking(60)), track(60, talking(60, 0.7))) == set()
 
 
-@pytest.mark.parametrize("light", [(170, 140, 120), (130, 140, 120), (150, 148, 120), (150, 140, 112)])
+@pytest.mark.parametrize("light", [(190, 140, 120), (110, 140, 120), (150, 152, 120), (150, 140, 108)])
 def test_nothing_is_lent_between_shots_in_different_light(light: tuple[int, int, int]) -> None:
     assert lent(track(0, talking(60)), track(60, np.zeros(30, np.float32)), np.float32(light)) == set()
 

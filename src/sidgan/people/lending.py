@@ -2,7 +2,7 @@
 
 The network mostly copies mouths, and a drawn one opens no further than the references do. A film cuts to somebody who
 listens, or for a second to a word. Such a track shows no open mouth, and sometimes no shut one, but another track of
-the same person may. That is only of use if it was filmed alike: as the light and the colours are copied, too.
+the same person may. That is only of use if it was filmed alike: shadows are copied, too.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from sidgan.types import Float
 
 WIDER = 1.4  #: how much further than a track's own open mouths those must be open that are lent to it
 PARTED = 0.05  #: opening in eye distances of a track's own shut lips beyond which shut ones are lent to it
-LIGHTER, REDDER = 12.0, 4.0  #: levels by which Y, and Cb or Cr, of the faces may differ
+LIGHTER, REDDER = 30.0, 8.0  #: levels by which Y, and Cb or Cr, of the faces may differ; `levelled` makes up for that
 TURNED = 12.0  #: degrees by which their usual yaw may differ
 LARGER = 2.0  #: how many times as large one may be as the other
 
