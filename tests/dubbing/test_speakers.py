@@ -382,7 +382,7 @@ def test_a_face_that_is_found_twice_is_one(tmp_path: Path) -> None:
         def search(self, luma: np.ndarray, fine: bool) -> list[Face]:
             return [Face(box, 1.0, points) for box in boxes] + [Face((150, 0, 180, 30), 1.0, away)]
 
-        def confirm(self, luma: np.ndarray, box: Any) -> float:
+        def confirm(self, luma: np.ndarray, box: Any, others: Any = ()) -> float:
             return 1.0
 
     tracker = Tracker(Twice(), lambda luma, box: away if box[0] > 145 else points)

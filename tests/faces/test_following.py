@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
 
 import numpy as np
@@ -37,7 +38,7 @@ class World:
     def search(self, luma: Byte, fine: bool) -> list[Face]:
         return [] if self.at is None else [Face(self.box, 1.0, FACE + np.float32(self.at))]
 
-    def confirm(self, luma: Byte, box: Box) -> float | None:
+    def confirm(self, luma: Byte, box: Box, others: Sequence[Box] = ()) -> float | None:
         self.asked.append(box)
         return 1.0 if self.at is not None and overlap(box, self.box) > 0.6 else None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
@@ -107,7 +107,7 @@ def test_a_box_that_grows_by_what_is_found_in_it_is_noticed(tmp_path: Path) -> N
         def search(self, luma: Byte, fine: bool) -> list[Face]:
             return [Face(right, 1.0, truth)]
 
-        def confirm(self, luma: Byte, box: faces.Box) -> float:
+        def confirm(self, luma: Byte, box: faces.Box, others: Sequence[faces.Box] = ()) -> float:
             return 1.0
 
     media.write_clip(tmp_path / "film.mp4", [np.full((200, 200, 3), 120, np.uint8)] * 60, Fraction(25))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -14,6 +14,7 @@ from sidgan.types import Byte, Face
 
 SEARCH_LINES = (360, 720, 1080)  #: px, short sides to which the frame is scaled in turn until a face is found
 MIN_SCORE = 0.0  #: least HOG score of a face; real frontal faces reach 1 to 3
+CLEARLY = 0.2  #: what more of a found face a person's box overlaps than another one's, if it is clearly theirs
 WINDOW_FACE = 100  #: px, side to which a known face is scaled to be confirmed; the detector's smallest face is 80 px
 
 
@@ -23,8 +24,8 @@ class Detector(Protocol):
     def search(self, luma: Byte, fine: bool) -> list[Face]:
         """All faces of a grey frame (H, W) uint8; with ``fine``, also small faces beside much larger ones."""
 
-    def confirm(self, luma: Byte, box: Box) -> float | None:
-        """The score of the face expected in ``box``; ``None`` if it is no longer there."""
+    def confirm(self, luma: Byte, box: Box, others: Sequence[Box] = ()) -> float | None:
+        """The score of the face expected in ``box``; ``None`` if it is no longer there, see `belongs`."""
 
 
 class Hog:
@@ -34,9 +35,9 @@ class Hog:
         """See `search`."""
         return search(luma, fine)
 
-    def confirm(self, luma: Byte, box: Box) -> float | None:
+    def confirm(self, luma: Byte, box: Box, others: Sequence[Box] = ()) -> float | None:
         """See `confirm`."""
-        return confirm(luma, box)
+        return confirm(luma, box, others)
 
 
 _free: list[Any] = []  #: loaded detectors that no thread is using
@@ -92,8 +93,13 @@ def _inside(box: Box, other: Box) -> bool:
     return other[0] < x < other[2] and other[1] < y < other[3]
 
 
-def confirm(luma: Byte, box: Box) -> float | None:
-    """The score of the face expected in ``box``, or ``None``; only a small window around the box is searched."""
+def confirm(luma: Byte, box: Box, others: Sequence[Box] = ()) -> float | None:
+    """The score of the face expected in ``box``, or ``None``; only a small window around the box is searched.
+
+    Args:
+        luma: (H, W) uint8.
+        others: where other people's faces are expected, see `belongs`.
+    """
     x0, y0, x1, y1 = box
     margin = 0.4 * (x1 - x0)
     height, width = luma.shape
@@ -110,9 +116,18 @@ def confirm(luma: Byte, box: Box) -> float | None:
     for rect, score in zip(found, scores, strict=True):
         hit = (rect.left() / scale + left, rect.top() / scale + top, rect.right() / scale + left,
                rect.bottom() / scale + top)  # fmt: skip
-        if overlap(hit, box) > 0.3:
+        if belongs(hit, box, others):
             near.append(float(score))
     return max(near, default=None)
+
+
+def belongs(hit: Box, box: Box, others: Sequence[Box]) -> bool:
+    """Whether a face found at ``hit`` is the one expected in ``box``, and not that of somebody in front of it.
+
+    Where two boxes fit it nearly as well, both are expected on the same face, and it is both's.
+    """
+    share = overlap(hit, box)
+    return share > 0.3 and all(overlap(hit, other) < share + CLEARLY for other in others)
 
 
 def overlap(a: Box, b: Box) -> float:

@@ -2,8 +2,9 @@
 
 A whole frame is searched only every `KEY_EVERY` frames, at a coarse scale. The search is finer where no face is found,
 at the start of a shot, and every `FINE_EVERY` frames, as there may be small faces beside large ones. In between, each
-known face is confirmed in a window around it. Landmarks need no detector: their box is predicted from the landmarks of
-the frame before.
+known face is confirmed in a window around it; the face of somebody in front of it does not confirm it. After somebody
+was hidden like that, the whole frame is searched more often, as they may come out elsewhere. Landmarks need no
+detector: their box is predicted from the landmarks of the frame before.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ KEY_EVERY = 25  #: frames between searches of a whole frame
 FINE_EVERY = 75  #: frames between fine searches, for small faces beside large ones
 MIN_SEEN = 5  #: least number of frames in which a face must be seen to get a track
 CHECK_EVERY = 5  #: frames between confirmations of a known face in its window
+AWAITED = 50  #: frames after which nobody who was hidden behind another face is expected to come out any more
 MAX_GAP = 25  #: frames a face may be lost before its track ends
 TIGHT = 0.85  #: side of a tighter box relative to a face's box; both should give nearly the same landmarks
 UNSURE = 0.03  #: mean distance of the landmarks in the two boxes, relative to the box's side, from which one is doubted
@@ -114,6 +116,7 @@ class Tracker:
         self._numbers = count()
         self._cuts = CutFinder()
         self._since_key = KEY_EVERY
+        self._since_hidden = AWAITED
         self._fine_at = 0  # a search at or after this frame is a fine one
         self.cuts: list[int] = []
 
@@ -129,10 +132,12 @@ class Tracker:
             for follower in self._active:
                 self._follow(follower, luma, frame.index)
         lost = [f for f in self._active if f.lost]
-        if self._since_key >= KEY_EVERY or any(f.lost in (1, 3, 6, 12) for f in lost):
+        every = CHECK_EVERY if self._since_hidden < AWAITED else KEY_EVERY
+        if self._since_key >= every or any(f.lost in (1, 3, 6, 12) for f in lost):
             self._key_frame(luma, frame.index)
             self._since_key = 0
         self._since_key += 1
+        self._since_hidden += 1
         for follower in self._active:
             follower.changes.append(self._cuts.change)
         ended = [f for f in self._active if f.lost > MAX_GAP]
@@ -180,7 +185,7 @@ class Tracker:
         self.cuts.append(index)
         self._done += self._active
         self._active = []
-        self._since_key, self._fine_at = KEY_EVERY, index
+        self._since_key, self._since_hidden, self._fine_at = KEY_EVERY, AWAITED, index
 
     def _find_again(self, luma: Byte, index: int) -> None:
         """Find the known faces in frame ``index``, which differs suddenly from the last one: they may be elsewhere.
@@ -214,7 +219,7 @@ class Tracker:
         last = follower.points[-1]
         box = follower.predict(last)
         if follower.lost or (index - follower.first) % CHECK_EVERY == 0:
-            score = self._detector.confirm(luma, box)
+            score = self._seen(follower, luma, box)
             if score is None:
                 if not follower.lost:  # nothing confirms the frames since the last check either
                     for i in range(1, min(CHECK_EVERY, len(follower.scores))):
@@ -228,6 +233,14 @@ class Tracker:
         else:
             points = self._points(luma, box)
         follower.add(self._again(follower, luma, box, points), follower.score)
+
+    def _seen(self, follower: _Follower, luma: Byte, box: Box) -> float | None:
+        """The score of a known face that is expected in ``box``; ``None`` if it is gone, or hidden by another one."""
+        others = [f.predict(f.points[-1]) for f in self._active if f is not follower and not f.lost]
+        if follower.lost and any(overlap(box, other) > SAME_FACE for other in others):
+            self._since_hidden = 0
+            return None
+        return self._detector.confirm(luma, box, others)
 
     def _points_near(self, follower: _Follower, luma: Byte, box: Box) -> Float:
         return self._again(follower, luma, box, self._points(luma, box))
@@ -261,7 +274,9 @@ class Tracker:
             self._fine_at = index + FINE_EVERY
         for face in self._detector.search(luma, fine):
             overlaps = [(overlap(f.predict(f.points[-1]), face.box), f) for f in self._active]
-            share, match = max(overlaps, key=lambda pair: pair[0], default=(0.0, None))
+            # Somebody's face that is seen there is theirs, even if somebody else's was lost at that place.
+            share, match = max(overlaps, key=lambda pair: (pair[0] > SAME_FACE and not pair[1].lost, pair[0]),
+                               default=(0.0, None))  # fmt: skip
             if match is None or share <= SAME_FACE:
                 follower = _Follower(next(self._numbers), index, index)
                 follower.calibrate(face)

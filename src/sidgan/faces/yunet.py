@@ -6,6 +6,7 @@ landmarks come from dlib's model, in a box computed from these five points.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from threading import Lock
 
@@ -13,7 +14,7 @@ import cv2
 import numpy as np
 
 from sidgan.downloads import YUNET, fetch
-from sidgan.faces.detector import WINDOW_FACE, overlap
+from sidgan.faces.detector import WINDOW_FACE, belongs
 from sidgan.faces.models import Box, landmarks
 from sidgan.types import Byte, Face, Float
 
@@ -43,7 +44,7 @@ class YuNet:
         found = self._detect(luma, scale)
         return [Face(box, score, landmarks(luma, box)) for box, score in found]
 
-    def confirm(self, luma: Byte, box: Box) -> float | None:
+    def confirm(self, luma: Byte, box: Box, others: Sequence[Box] = ()) -> float | None:
         """The score of the face expected in ``box``, or ``None``; only a window around the box is searched."""
         x0, y0, x1, y1 = box
         margin = 0.5 * (x1 - x0)
@@ -54,7 +55,7 @@ class YuNet:
         scores = []
         for near, score in self._detect(window, WINDOW_FACE / (x1 - x0)):
             hit = (near[0] + left, near[1] + top, near[2] + left, near[3] + top)
-            if overlap(hit, box) > 0.3:
+            if belongs(hit, box, others):
                 scores.append(score)
         return max(scores, default=None)
 
