@@ -203,7 +203,7 @@ class Tracker:
                     points = match.landmarks
                 places.append((follower, points))
             else:  # a small face, which a coarse search does not find, may still be there
-                there = self._detector.confirm(luma, box) is not None
+                there = self._seen(follower, luma, box) is not None
                 places.append((follower, self._points_near(follower, luma, box) if there else None))
         if places and found and all(points is None for _, points in places):
             self._begin_shot(index)
