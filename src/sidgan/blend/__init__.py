@@ -2,14 +2,15 @@
 
 ::
 
-    frame, references ─ light ─▶ network
+    frame, references ─ light ─▶ network ─ focus ─▶ drawn face
     drawn face ─ tone ─ contours ─ border ─ mask ─▶ corrected face and its alpha mask
                         face at the video's size ─ steady ─ detail ─▶ pasted into the frame
 
-`light` shows the network frame and references in one light, and puts the frame's own back. `tone` matches colours to
-the skin around the mouth, `contours` sharpens a mouth to match the filmed one, `border` and `mask` decide where the
-redrawn region ends, `steady` keeps skin from flickering, `detail` adds the grain of the source. Whatever is smoothed
-over time uses a fixed number of past frames (`running`), so a video can be drawn in segments.
+`light` shows the network frame and references in one light, and puts the frame's own back. `focus` makes a drawn face
+as soft as its frame. `tone` matches colours to the skin around the mouth, `contours` sharpens a mouth to match the
+filmed one, `border` and `mask` decide where the redrawn region ends, `steady` keeps skin from flickering, `detail` adds
+the grain of the source. Whatever is smoothed over time uses a fixed number of past frames (`running`), so a video can
+be drawn in segments.
 """
 
 from sidgan.blend import border, contours, steady, tone

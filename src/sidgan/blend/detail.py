@@ -30,7 +30,7 @@ def detailed(luma: Float, drawn: Float, skin: Float) -> Float:
     where = skin > 0.5
     if where.sum() < FEWEST:
         return drawn
-    near = _around(skin)
+    near = around(skin, REACH)
     where, skin = where[near], skin[near]
     band = fine(luma[near])
     limit = LIMIT * mean_size(band, where)
@@ -42,12 +42,12 @@ def detailed(luma: Float, drawn: Float, skin: Float) -> Float:
     return np.clip(sharp, 0, 255, out=sharp)
 
 
-def _around(skin: Float) -> tuple[slice, slice]:
-    """Rows and columns of the skin and of the pixels around it that the blur uses: only these have to be computed."""
+def around(skin: Array, reach: int) -> tuple[slice, slice]:
+    """Rows and columns of the skin and of the pixels within ``reach`` px of it: a blur uses only these."""
     spans = []
     for axis in (1, 0):
         found = np.flatnonzero(skin.any(axis))
-        spans.append(slice(max(0, int(found[0]) - REACH), int(found[-1]) + REACH + 1))
+        spans.append(slice(max(0, int(found[0]) - reach), int(found[-1]) + reach + 1))
     return spans[0], spans[1]
 
 

@@ -28,7 +28,7 @@ from sidgan import geometry, media
 from sidgan.ahead import ahead, meanwhile
 from sidgan.blend import LOOK_BACK, STEADY, Steady
 from sidgan.dubbing.plan import Plan
-from sidgan.dubbing.redrawing import Job, finished, redraw
+from sidgan.dubbing.redrawing import Job, finished, in_focus, redraw
 from sidgan.dubbing.report import Clock, Progress
 from sidgan.dubbing.review.looks import Looks, Sample
 from sidgan.engine import Engine
@@ -247,7 +247,8 @@ class Drawing:
                 view.reference = engine.encode_reference(self._references.pictures(person, view), view.opening)
             self._encoded.add(person)
         with self._clock.stage("network"):
-            return redraw(engine, jobs, view.reference, view.shown, view.light)
+            drawn = redraw(engine, jobs, view.reference, view.shown, view.light)
+        return in_focus(jobs, drawn, view.clear)
 
     def _paste(self, frame: Frame, job: Job, drawn: Byte) -> None:
         """Paste a drawn mouth into an editable frame, and measure its quality."""

@@ -11,6 +11,7 @@ import numpy as np
 from sidgan import geometry
 from sidgan.blend import mouth_alpha
 from sidgan.blend.detail import LARGEST, detailed, resized
+from sidgan.blend.focus import softened, softness
 from sidgan.blend.light import gain, light_on, lit
 from sidgan.blend.steady import Steady
 from sidgan.dubbing.analysis.covering import clear
@@ -74,6 +75,13 @@ def redraw(engine: Engine, jobs: Sequence[Job], reference: Features, shown: Floa
     mels = np.stack([job.mel for job in jobs])
     drawn = engine.run(crops, masks, mels, reference, geometry.placement(person.points[rows], shown))
     return np.stack([lit(face, 1 / by) for face, by in zip(drawn, gains, strict=True)])
+
+
+def in_focus(jobs: Sequence[Job], drawn: Byte, clear: Float) -> Byte:
+    """N drawn faces (N, S, S, 3), each as soft as it was filmed; ``clear`` is the `clarity` of their references."""
+    soft = [softness(job.crop, job.person.points[job.row], clear) for job in jobs]
+    return np.stack([softened(face, job.person.boxes[job.row], blur)
+                     for face, job, blur in zip(drawn, jobs, soft, strict=True)])  # fmt: skip
 
 
 def found_again(image: Byte, points: Float) -> Float:

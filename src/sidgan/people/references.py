@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from sidgan import geometry
+from sidgan.blend.focus import clarity
 from sidgan.blend.light import levelled
 from sidgan.people.opening import completed
 from sidgan.people.tracked import TrackedFace
@@ -62,6 +63,7 @@ class References:
         found = [one for _, one in sorted(self._best.pop(view).items())]
         view.shown = np.stack([points for _, _, points in found])
         images, view.light = levelled([image for _, image, _ in found], view.shown)
+        view.clear = clarity(images, view.shown)
         view.pictures = completed(images, view.shown, person.mute() and (view, OPEN) not in person.lent)
         return view.pictures
 

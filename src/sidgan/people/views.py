@@ -48,6 +48,7 @@ class View:
         pictures: (K, S, S, 3) uint8 RGB, the references, once they are chosen.
         shown: (K, 68, 2) unit landmarks of the references.
         light: (3,) the light on the face in the references, see `sidgan.blend.light`.
+        clear: (B, 2) how sharp they are, see `sidgan.blend.focus`.
         reference: the network's features of the references.
     """
 
@@ -58,6 +59,7 @@ class View:
     pictures: Byte | None = None
     shown: Float = field(default_factory=lambda: np.zeros((0, 68, 2), np.float32))
     light: Float = field(default_factory=lambda: np.zeros(3))
+    clear: Float = field(default_factory=lambda: np.zeros(0))
     reference: Features | None = None
 
     @staticmethod

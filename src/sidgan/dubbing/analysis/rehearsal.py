@@ -21,9 +21,10 @@ from itertools import islice
 import numpy as np
 
 from sidgan import audio, geometry, media
+from sidgan.blend.focus import clarity
 from sidgan.blend.light import levelled
 from sidgan.dubbing.analysis.first_pass import Analysis
-from sidgan.dubbing.redrawing import Job, found_again, redraw
+from sidgan.dubbing.redrawing import Job, found_again, in_focus, redraw
 from sidgan.dubbing.voice import listen
 from sidgan.engine import Engine
 from sidgan.errors import InputError
@@ -194,7 +195,8 @@ class Rehearsal:
         jobs = [Job(person, row, one.image, mel, 1.0) for row, one, mel in zip(rows, self._filmed, mels, strict=True)]
         placed = np.stack([picture.points for picture in shown])
         images, light = levelled([picture.image for picture in shown], placed)
-        drawn = redraw(engine, jobs, engine.encode_reference(np.stack(images), opening), placed, light)
+        sharp = redraw(engine, jobs, engine.encode_reference(np.stack(images), opening), placed, light)
+        drawn = in_focus(jobs, sharp, clarity(images, placed))
         found = [found_again(made, one.points) for made, one in zip(drawn, self._filmed, strict=True)]
         alike = np.mean([_psnr(made, one.image, person.boxes[row])
                          for made, one, row in zip(drawn, self._filmed, rows, strict=True)])  # fmt: skip

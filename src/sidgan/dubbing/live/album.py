@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from sidgan import geometry
+from sidgan.blend.focus import clarity
 from sidgan.blend.light import levelled
 from sidgan.engine import Engine
 from sidgan.nn import Features
@@ -36,6 +37,7 @@ class Album:
         self.points: Float  #: (K, 68, 2) unit landmarks of the references
         self.reference: Features  #: the references as encoded by the network
         self.light: Float  #: (3,) the light on the face in them
+        self.clear: Float  #: (B, 2) how sharp they are
 
     def update(self, person: TrackedFace, confidence: Float, frames: Mapping[int, Frame]) -> None:
         """Collect crops from ``frames`` and choose references again if it is time to.
@@ -70,5 +72,6 @@ class Album:
         best = [max(group, key=lambda place: sharpness(crops[place])) for group in groups]
         self.points = np.stack([points[place] for place in best])
         images, self.light = levelled([crops[place] for place in best], self.points)
+        self.clear = clarity(images, self.points)
         pictures = completed(images, self.points, stays_still(np.stack(points)))
         self.reference = self.engine.encode_reference(pictures)
