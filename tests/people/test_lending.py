@@ -68,6 +68,19 @@ def test_a_shot_in_which_a_person_speaks_keeps_its_own() -> None:
     assert lent(track(0, talking(60)), track(60, talking(60, 0.7))) == set()
 
 
+@pytest.mark.parametrize("places", [(0, 1, 2), (2, 1, 0)])
+def test_a_shot_that_is_lent_a_mouth_does_not_lend_it_on(places: tuple[int, int, int]) -> None:
+    shots = [track(first, talking(60, most, most)) for first, most in ((60, 0.15), (200, 0.35), (0, 1.0))]
+    lend([shots[place] for place in places], {one: np.tile(SKIN, (60, 1)) for one in shots})
+    hardly, little, speaks = shots
+    for face in (hardly, little):
+        assert face.lent[face.views[0], OPEN] == (speaks, speaks.views[0])
+    (view,) = hardly.views
+    frames = (framed(np.zeros((320, 320, 3), np.uint8), index, Fraction(25), None) for index in range(400))
+    pictures = References(lambda wanted: (one for one in frames if one.index in wanted), [hardly], 64, 2)
+    assert len(pictures.pictures(hardly, view)) == 2
+
+
 @pytest.mark.parametrize("light", [(190, 140, 120), (110, 140, 120), (150, 152, 120), (150, 140, 108)])
 def test_nothing_is_lent_between_shots_in_different_light(light: tuple[int, int, int]) -> None:
     assert lent(track(0, talking(60)), track(60, np.zeros(30, np.float32)), np.float32(light)) == set()

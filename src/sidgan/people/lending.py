@@ -2,7 +2,8 @@
 
 The network mostly copies mouths, and a drawn one opens no further than the references do. A film cuts to somebody who
 listens, or for a second to a word. Such a track shows no open mouth, and sometimes no shut one, but another track of
-the same person may. That is only of use if it was filmed alike: shadows are copied, too.
+the same person may. That is only of use if it was filmed alike: shadows are copied, too. Who is lent a picture lends
+none of that kind.
 """
 
 from __future__ import annotations
@@ -25,7 +26,15 @@ LARGER = 2.0  #: how many times as large one may be as the other
 
 
 class _Seen(NamedTuple):
-    """A view of a track, and what is compared: opening of its references, usual yaw, size and colour."""
+    """A view of a track, and what is compared.
+
+    Attributes:
+        openings: of the closed, open and shut reference, in eye distances.
+        yaw: usual one, degrees.
+        side: usual one of the face square, px.
+        skin: (3,) usual Y, Cr, Cb.
+        frames: number of usable ones.
+    """
 
     face: TrackedFace
     view: View
@@ -46,11 +55,12 @@ def lend(tracks: Sequence[TrackedFace], skin: Mapping[TrackedFace, Float]) -> No
     if len(tracks) < 2:
         return
     seen = [one for face in tracks for one in _views(face, skin[face])]
-    for own in seen:
+    for own in sorted(seen, key=lambda one: -one.openings[OPEN]):  # so it is known whether the others need some
         for other in seen:
             if other.face is not own.face and other.frames >= REFERENCE_FRAMES and _alike(own, other):
                 for which in _wanting(own, other):
-                    own.face.lent.setdefault((own.view, which), (other.face, other.view))
+                    if (other.view, which) not in other.face.lent:
+                        own.face.lent.setdefault((own.view, which), (other.face, other.view))
 
 
 def _views(face: TrackedFace, skin: Float) -> Iterable[_Seen]:
