@@ -96,6 +96,7 @@ def test_what_cannot_be_compared_stays_as_drawn(frames: list[Frame], face: Track
     beyond = points + np.array([0, 2], np.float32)
     assert softness(filmed, points, clarity([filmed], beyond[None])) == 0
     assert softness(filmed, beyond, clarity([filmed], points[None])) == 0
+    assert softness(filmed, points, clarity([filmed, filmed], np.stack([points, beyond]))) == 0
 
 
 @pytest.mark.parametrize("live", [False, True])

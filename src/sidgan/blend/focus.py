@@ -37,13 +37,14 @@ SAME, OTHER = 0.2, 0.35  #: loss of contrast, a natural logarithm, up to which f
 
 
 def clarity(faces: Iterable[Byte], points: Float) -> Float:
-    """Mean contrast of fine detail in pictures of a face after each of `BLURS`, (B, 2) along x and y.
+    """Mean contrast of fine detail in pictures of a face after each of `BLURS`, (B, 2) along x and y; 0 if unseen.
 
     Args:
         faces: K pictures (S, S, 3).
         points: (K, 68, 2) their landmarks in unit coordinates.
     """
-    return np.mean([_contrasts(face, one, BLURS) for face, one in zip(faces, points, strict=True)], axis=0)
+    found = [_contrasts(face, one, BLURS) for face, one in zip(faces, points, strict=True)]
+    return np.mean([one for one in found if one.any()] or found, axis=0)
 
 
 def softness(face: Byte, points: Float, clear: Float) -> float:
@@ -83,8 +84,8 @@ def _seen(size: int, points: Float) -> Array:
 def _contrasts(face: Byte, points: Float, blurs: Float) -> Float:
     """RMS of fine detail on a face after each of B blurs, relative to its light: (B, 2) along x and y, logarithms.
 
-    Detail along x is seen in a picture that is blurred along y, and the reverse, so that blur in one direction is not
-    taken for blur in the other.
+    All are 0 if too little of the face is in the picture. Detail along x is seen in a picture that is blurred along y,
+    and the reverse, so that blur in one direction is not taken for blur in the other.
     """
     size, found = len(face), list[float]()
     seen = _seen(size, points)
