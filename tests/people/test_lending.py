@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -140,6 +141,20 @@ def test_a_shot_of_a_listener_is_drawn_with_the_teeth_of_another_shot(film: Path
     assert (wide == geometry.crop_face(frame, speaks.track.matrices[row], 128).image).all()
     assert (view.shown[OPEN] == speaks.points[row]).all()
     assert (narrow != wide).any()
+
+
+def test_a_mouth_opens_as_far_as_where_the_open_one_is_from() -> None:
+    shuts, opens = track(0, talking(60, 0.5)), track(100, talking(60, 1.0, 0.4))
+    neither = track(200, talking(30, 0.45, 0.4))
+    people = [opens, shuts, neither]
+    lend(people, {one: np.tile(SKIN, (len(one.track), 1)) for one in people})
+    (view,) = neither.views
+    assert (neither.source(view, OPEN), neither.source(view, SHUT)) == (opens, shuts)
+    for one, opening in ((opens, 0.6), (shuts, -0.3)):
+        one.views[0].chosen, one.views[0].opening = (0, 1, 2), opening
+    seen, engine = SimpleNamespace(by_frame={200: [neither]}, people=people), SimpleNamespace(references=3)
+    rehearse(SimpleNamespace(audio_rate=16_000), seen, engine, {})  # type: ignore[arg-type]
+    assert view.opening == 0.6
 
 
 def test_what_is_lent_is_kept(seen: Analysis, tmp_path: Path) -> None:

@@ -67,7 +67,8 @@ def rehearse(clip: Clip, seen: Analysis, engine: Engine, own: Mapping[int, Engin
     if long:
         _try(clip, seen, [Rehearsal(person, view, _small(engines.get(person, engine), seen)) for person, view in long])
     for person in drawn:
-        for (view, _), (_, lender) in person.lent.items():
+        # Of several lenders, that of the open reference counts, which comes last here.
+        for (view, _), (_, lender) in sorted(person.lent.items(), key=lambda item: -item[0][1]):
             if not view.chosen:  # not tried itself
                 view.opening = lender.opening
 
