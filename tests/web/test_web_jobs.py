@@ -452,6 +452,19 @@ def test_a_preview_is_drawn_as_its_dub_and_faces_and_references_are_found_once(
     assert all(np.array_equal(pictures, one) and opening == other for one, other in others)
 
 
+def test_references_are_tried_anew_where_faces_are_found_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = SimpleNamespace(file_folder=lambda id: tmp_path, path=lambda file: tmp_path / "film.mp4")
+    task = tasks.Task(SimpleNamespace(store=store), tmp_path, {"video": "a"}, {"a": None}, Means(), print, print)  # type: ignore[arg-type, dict-item]
+    monkeypatch.setattr(media, "probe", lambda path: None)
+    monkeypatch.setattr(tasks, "survey", lambda clip, progress: (None, ()))
+    monkeypatch.setattr(tasks, "undecided", lambda seen: SimpleNamespace(save=lambda file: file.touch()))
+    tried = tmp_path / tasks.TRIED.format("model-torch-1")
+    tried.touch()
+    (tmp_path / tasks.FACES).write_bytes(b"of an earlier version")
+    tasks._surveyed(task)
+    assert not tried.exists()
+
+
 def test_a_moment_without_anybody_who_speaks_is_told(tmp_path: Path, material: Path, means: Means) -> None:
     with served(tmp_path) as client:
         video, voice = given(client, "video", material / "film.mp4"), given(client, "voice", material / "voice.wav")

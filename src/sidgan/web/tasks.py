@@ -30,6 +30,7 @@ from sidgan.web.store import Kept
 
 FRAME_LENGTH, PREVIEW_LENGTH = 0.6, 5.0  #: seconds of video that are dubbed for a single frame, and for a preview
 FACES = "faces.npz"  #: what was found in a video, in its folder
+TRIED = "tried-{}.json"  #: the references of these faces, as chosen by trial with a model, an engine and an emphasis
 POLL = 0.2  #: seconds between two attempts to lock a job's folder
 MAX_GAIN = 20.0  #: dB by which a voice is turned up or down at most
 Tell = Callable[[str], None]
@@ -202,6 +203,8 @@ def _surveyed(task: Task) -> Analysis:
     with suppress(OSError, ValueError):
         return Analysis.load(cache)
     seen = undecided(survey(media.probe(task.video), task.progress)[0])
+    for tried in cache.parent.glob(TRIED.format("*")):  # with faces that were found by another version
+        tried.unlink(missing_ok=True)
     seen.save(cache)
     return seen
 
@@ -209,7 +212,7 @@ def _surveyed(task: Task) -> Analysis:
 @contextmanager
 def _tried(task: Task, seen: Analysis, dubber: dubbing.Dubber) -> Iterator[None]:
     """Give faces the references that earlier previews with these settings chose, and keep those chosen in the block."""
-    name = f"tried-{dubber.model}-{dubber.engine.kind}-{dubber.settings.emphasis:g}.json"
+    name = TRIED.format(f"{dubber.model}-{dubber.engine.kind}-{dubber.settings.emphasis:g}")
     cache = task.queue.store.file_folder(task.spec["video"]) / name
     views = [view for person in seen.people for view in person.views]
     with suppress(OSError, ValueError, TypeError):
