@@ -89,9 +89,9 @@ def _left(report: Mapping[str, Any]) -> Iterator[Finding]:
     for first, last, reason in report.get("passed", ()):
         if reason not in HARMLESS:
             start, end = at(first), at(last + 1)
-            people = [shot["person"] for shot in shots if shot["first"] <= last and first <= shot["last"]]
-            weight = 1 + (end - start) / LONG if any(person is not None for person in people) or not people else 1.0
-            yield Finding(min(weight, MOST), start, end, f"left as filmed: {reason}")
+            people = {shot["person"] for shot in shots if shot["first"] <= last and first <= shot["last"]}
+            weight = 1.0 if people == {None} else min(1 + (end - start) / LONG, MOST)
+            yield Finding(weight, start, end, f"left as filmed: {reason}")
 
 
 def _damage(report: Mapping[str, Any]) -> Iterator[Finding]:
