@@ -19,7 +19,7 @@ from sidgan.engine import Engine
 from sidgan.people import References, TrackedFace
 from sidgan.people.lending import lend
 from sidgan.synth import LINES, Mouth, Person, Portrait, Pose, Scene
-from sidgan.types import Byte, FaceTrack, Float
+from sidgan.types import Byte, FaceTrack, Float, Frame
 
 SKIN = np.float32((150, 140, 120))
 CLOSED, OPEN, SHUT = range(3)
@@ -39,6 +39,10 @@ def track(first: int, openings: Float, yaw: float = 0.0, face: int = 150) -> Tra
 
 def talking(count: int, most: float = 0.8, least: float = 0.0) -> Float:
     return np.float32((least + (most - least) * np.abs(np.sin(np.arange(count) / 3))).round(2))
+
+
+def blank(wanted: list[int]) -> Iterator[Frame]:
+    return (framed(np.zeros((320, 320, 3), np.uint8), index, Fraction(25), None) for index in wanted)
 
 
 def lent(lender: TrackedFace, other: TrackedFace, light: Float = SKIN) -> set[int]:
@@ -77,9 +81,25 @@ def test_a_shot_that_is_lent_a_mouth_does_not_lend_it_on(places: tuple[int, int,
     for face in (hardly, little):
         assert face.lent[face.views[0], OPEN] == (speaks, speaks.views[0])
     (view,) = hardly.views
-    frames = (framed(np.zeros((320, 320, 3), np.uint8), index, Fraction(25), None) for index in range(400))
-    pictures = References(lambda wanted: (one for one in frames if one.index in wanted), [hardly], 64, 2)
-    assert len(pictures.pictures(hardly, view)) == 2
+    assert len(References(blank, [hardly], 64, 2).pictures(hardly, view)) == 2
+
+
+def test_what_is_between_a_shot_and_its_lender_is_not_read_for_it() -> None:
+    listens, between, speaks = track(0, np.zeros(30, np.float32)), track(100, talking(60)), track(200, talking(60))
+    (view,), (other,) = listens.views, speaks.views
+    listens.lent[view, OPEN] = speaks, other
+    read = set[int]()
+
+    def reading(wanted: list[int]) -> Iterator[Frame]:
+        for frame in blank(wanted):
+            read.add(frame.index)
+            yield frame
+
+    references = References(reading, [listens, between, speaks], 64, 2)
+    assert len(references.pictures(listens, view)) == 2
+    assert not read & {*between.track.frames}
+    assert read & {*speaks.track.frames} == {*speaks.candidates(other, 2)[OPEN]}
+    assert len(references.pictures(between, between.views[0])) == 2
 
 
 @pytest.mark.parametrize("light", [(190, 140, 120), (110, 140, 120), (150, 152, 120), (150, 140, 108)])

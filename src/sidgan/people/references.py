@@ -16,12 +16,17 @@ from sidgan.people.tracked import TrackedFace
 from sidgan.people.views import OPEN, View
 from sidgan.types import Byte, Float, Frame
 
+Best = tuple[float, Byte, Float]  #: sharpness, picture (S, S, 3), landmarks (68, 2) of the sharpest candidate so far
+
 
 class References:
     """Selects the reference pictures of tracked faces. It reads the video itself, ahead of drawing, as far as needed.
 
+    Lent references may be from far ahead, or from before. They are read when needed, and apart from the others,
+    or all pictures of all faces in between would have to be read and kept.
+
     Args:
-        read: called once with the frames that may be needed, in order; returns at least these, in order.
+        read: called with frames that may be needed, in order; returns at least these, in order.
         people: the faces; those that can nowhere be redrawn get no pictures.
         size: side of the pictures in px.
         count: number of pictures of each view of a face, 1 to 3.
@@ -30,14 +35,14 @@ class References:
     def __init__(
         self, read: Callable[[list[int]], Iterable[Frame]], people: Iterable[TrackedFace], size: int, count: int = 1
     ) -> None:
-        self._size, self._count = size, count
-        #: {view: {reference: (sharpness, picture (S, S, 3), landmarks (68, 2)) of the sharpest candidate so far}}
-        self._best: dict[View, dict[int, tuple[float, Byte, Float]]] = defaultdict(dict)
+        self._read, self._size, self._count = read, size, count
+        self._best: dict[View, dict[int, Best]] = defaultdict(dict)  # by reference
+        self._lent: dict[tuple[View, int], Best] = {}  # by the lender's view and the reference
         self._wanted: dict[int, list[tuple[TrackedFace, View, int]]] = defaultdict(list)
         missing = [(person, view) for person in people for view in person.views if view.pictures is None]
         for person, view in missing:
             for which, group in enumerate(person.candidates(view, count)):
-                for index in group:
+                for index in () if (view, which) in person.lent else group:
                     self._wanted[index].append((person, view, which))
         self._frames: Iterator[Frame] = iter(read(sorted(self._wanted)))
 
@@ -49,23 +54,38 @@ class References:
         """
         if view.pictures is not None:
             return view.pictures
-        last = max(map(max, person.candidates(view, self._count)))
+        groups = dict(enumerate(person.candidates(view, self._count)))
+        lent = {which: group for which, group in groups.items() if (view, which) in person.lent}
+        last = max(max(group) for which, group in groups.items() if which not in lent)
         while self._wanted and min(self._wanted) <= last:
             frame = next(self._frames)
             for seen, side, which in self._wanted.pop(frame.index, []):
-                source = seen.source(side, which)
-                row = source.row(frame.index)
-                image = geometry.crop_face(frame, source.track.matrices[row], self._size).image
-                sharp = sharpness(image)
                 best = self._best[side]
-                if which not in best or sharp > best[which][0]:
-                    best[which] = sharp, image, source.points[row]
-        found = [one for _, one in sorted(self._best.pop(view).items())]
+                best[which] = self._better(best.get(which), seen, frame)
+        borrowed = {which: self._borrowed(*person.lent[view, which], which, group) for which, group in lent.items()}
+        found = [one for _, one in sorted((self._best.pop(view) | borrowed).items())]
         view.shown = np.stack([points for _, _, points in found])
         images, view.light = levelled([image for _, image, _ in found], view.shown)
         view.clear = clarity(images, view.shown)
         view.pictures = completed(images, view.shown, person.mute() and (view, OPEN) not in person.lent)
         return view.pictures
+
+    def _borrowed(self, lender: TrackedFace, view: View, which: int, group: list[int]) -> Best:
+        if (view, which) not in self._lent:
+            best: Best | None = None
+            for frame in self._read(sorted(group)):
+                if frame.index in group:
+                    best = self._better(best, lender, frame)
+            assert best is not None
+            self._lent[view, which] = best
+        return self._lent[view, which]
+
+    def _better(self, best: Best | None, face: TrackedFace, frame: Frame) -> Best:
+        """The sharper one of the best picture so far and that of a face in a frame."""
+        row = face.row(frame.index)
+        image = geometry.crop_face(frame, face.track.matrices[row], self._size).image
+        sharp = sharpness(image)
+        return (sharp, image, face.points[row]) if best is None or sharp > best[0] else best
 
 
 def sharpness(image: Byte) -> float:
