@@ -14,7 +14,7 @@ from sidgan.blend.detail import brightness
 from sidgan.blend.focus import clarity, softness
 from sidgan.dubbing.redrawing import Job, in_focus
 from sidgan.faces import track_faces
-from sidgan.geometry import OUTER_LIPS, distance_to
+from sidgan.geometry import EYES, OUTER_LIPS, distance_to
 from sidgan.people import TrackedFace
 from sidgan.synth import LINES, Person, Scene
 from sidgan.types import Byte, Frame
@@ -83,6 +83,20 @@ def test_only_focus_counts_not_light_nor_motion(lamp: float, frames: list[Frame]
     assert softness(moved, face.points[8], clear) == 0
     lost = cv2.GaussianBlur((filmed * lamp).astype(np.uint8), (0, 0), 2)
     assert softness(lost, face.points[8], clear) * SIDE == pytest.approx(2, abs=0.5)
+
+
+@pytest.mark.parametrize("part", ["mouth", "eyes"])
+def test_what_mouth_and_eyes_do_is_not_taken_for_focus(
+    part: str, frames: list[Frame], face: TrackedFace
+) -> None:
+    filmed, points = crop(frames, face, 8), face.points[8]
+    shut = geometry.mask_image(face.boxes[8], SIDE) > 0
+    if part == "eyes":
+        shut = np.logical_or.reduce([polygon(SIDE, eye) for eye in np.split(points[EYES], 2)])
+    still = np.where(shut[..., None], filmed[shut].mean(0), filmed).astype(np.uint8)
+    lively = filmed.copy()
+    lively[shut] = np.random.default_rng(0).integers(0, 256, filmed[shut].shape)
+    assert softness(still, points, clarity([lively], points[None])) == 0
 
 
 def test_nothing_is_sharpened(frames: list[Frame], face: TrackedFace) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sidgan import geometry, media
-from sidgan.blend.light import OTHER, SAME, gain, levelled, lit
+from sidgan.blend.light import OTHER, SAME, gain, levelled, light_on, lit
 from sidgan.dubbing.redrawing import Job, redraw
 from sidgan.faces import track_faces
 from sidgan.people import References, TrackedFace
@@ -78,6 +78,18 @@ def test_references_of_a_face_are_in_one_light(frames: list[Frame], face: Tracke
 
     bright, dark = References(read, [face], SIDE, 2).pictures(face, view).reshape(2, -1, 3).mean(1).mean(1)
     assert abs(bright - dark) < 0.1 * bright
+
+
+def test_what_the_mouth_does_is_not_taken_for_light(frames: list[Frame], face: TrackedFace) -> None:
+    filmed, points = crops(frames, face)[10], face.points[10]
+    yawns = filmed.copy()
+    yawns[geometry.mask_image(face.boxes[10], SIDE) > 0] = 0
+    assert (light_on(yawns, points) == light_on(filmed, points)).all()
+
+
+def test_a_lamp_that_changes_one_colour_is_followed_in_full() -> None:
+    usual = np.array([120.0, 90.0, 80.0])
+    assert np.allclose(np.log(gain(usual, usual * (1, 1, 1.2))), np.log((1, 1, 1.2)), atol=0.01)
 
 
 def test_light_that_hardly_changes_stays_as_it_is() -> None:
