@@ -248,7 +248,7 @@ class Drawing:
             self._encoded.add(person)
         with self._clock.stage("network"):
             drawn = redraw(engine, jobs, view.reference, view.shown, view.light)
-        return in_focus(jobs, drawn, view.clear)
+            return in_focus(jobs, drawn, view.clear)
 
     def _paste(self, frame: Frame, job: Job, drawn: Byte) -> None:
         """Paste a drawn mouth into an editable frame, and measure its quality."""

@@ -121,7 +121,8 @@ class Rehearsal:
     def __init__(self, person: TrackedFace, view: View, engine: Engine) -> None:
         self.person, self.view, self._engine = person, view, engine
         groups = person.candidates(view, engine.references, open_share=OPEN_SHARE)
-        frames = sorted({index for group in groups for index in group})
+        own = [group for kind, group in enumerate(groups) if (view, kind) not in person.lent]  # lenders may be far off
+        frames = sorted({index for group in own for index in group})
         span = [index for index in person.seen_from(view) if frames[0] <= index <= frames[-1]]
         span = [index for index in span if person.row(index) not in person.covers] or span  # uncovered if possible
         self._takes = {span[(2 * k + 1) * len(span) // (2 * TAKES)] for k in range(TAKES)}
