@@ -346,12 +346,12 @@ def left(report: DubReport, few: int = 0) -> Iterator[str]:
     frames = {reason: sum(last - first + 1 for first, last in found) for reason, found in segments.items()}
     for reason in sorted(frames, key=lambda reason: -frames[reason]):
         if len(segments[reason]) <= few:
-            yield from (f"{framed(first, last)} left as filmed: {reason}" for first, last in segments[reason])
+            yield from (f"{_frames(first, last)} left as filmed: {reason}" for first, last in segments[reason])
         else:
             yield f"{counted(frames[reason], 'frame')} left as filmed: {reason}"
 
 
-def framed(first: int, last: int) -> str:
+def _frames(first: int, last: int) -> str:
     """A run of frames in words."""
     return f"frame {first}" if first == last else f"frames {first}-{last}"
 

@@ -18,9 +18,9 @@ import cv2
 import numpy as np
 
 from sidgan.blend.detail import around, brightness
-from sidgan.blend.light import DARK
+from sidgan.blend.light import DARK, in_sight
 from sidgan.blend.mask import polygon
-from sidgan.geometry import EYES, mask_boxes, mask_image
+from sidgan.geometry import EYES, mask_image
 from sidgan.types import Array, Byte, Float
 
 # Lengths as fractions of the crop's side.
@@ -75,7 +75,7 @@ def softened(drawn: Byte, box: Float, blur: float) -> Byte:
 
 def _seen(size: int, points: Float) -> Array:
     """(S, S) bool: the part of a face that is neither hidden nor moves much."""
-    face = polygon(size, points) & (mask_image(mask_boxes(points[None])[0], size) == 0)
+    face = in_sight(size, points)
     eyes = np.logical_or.reduce([polygon(size, one) for one in np.split(points[EYES], 2)])
     edge, lids = (np.ones((2 * round(width * size) + 1,) * 2, np.uint8) for width in (EDGE, LIDS))
     return np.asarray(cv2.erode(face.astype(np.uint8), edge) > cv2.dilate(eyes.astype(np.uint8), lids))

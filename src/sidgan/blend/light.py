@@ -19,7 +19,7 @@ import numpy as np
 
 from sidgan.blend.mask import polygon
 from sidgan.geometry import mask_boxes, mask_image
-from sidgan.types import Byte, Float
+from sidgan.types import Array, Byte, Float
 
 SAME, OTHER = 0.06, 0.16  #: change of a channel, a natural logarithm, up to which light is the same, and from which not
 DARK = 2.0  #: levels that are added before lights are compared, as black has no colour
@@ -27,9 +27,12 @@ DARK = 2.0  #: levels that are added before lights are compared, as black has no
 
 def light_on(face: Byte, points: Float) -> Float:
     """Mean colour (3,) of the part of a face (S, S, 3) that is not hidden; ``points`` (68, 2) in unit coordinates."""
-    size = len(face)
-    seen = polygon(size, points) & (mask_image(mask_boxes(points[None])[0], size) == 0)
-    return np.asarray(cv2.mean(face, seen.astype(np.uint8))[:3])
+    return np.asarray(cv2.mean(face, in_sight(len(face), points).astype(np.uint8))[:3])
+
+
+def in_sight(size: int, points: Float) -> Array:
+    """(S, S) bool: the part of a face that is never hidden; ``points`` (68, 2) in unit coordinates."""
+    return polygon(size, points) & (mask_image(mask_boxes(points[None])[0], size) == 0)
 
 
 def gain(here: Float, there: Float) -> Float:

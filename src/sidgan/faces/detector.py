@@ -14,6 +14,7 @@ from sidgan.types import Byte, Face
 
 SEARCH_LINES = (360, 720, 1080)  #: px, short sides to which the frame is scaled in turn until a face is found
 MIN_SCORE = 0.0  #: least HOG score of a face; real frontal faces reach 1 to 3
+SAME_FACE = 0.3  #: overlap of a known face and a found one above which they are the same
 CLEARLY = 0.2  #: what more of a found face a person's box overlaps than another one's, if it is clearly theirs
 WINDOW_FACE = 100  #: px, side to which a known face is scaled to be confirmed; the detector's smallest face is 80 px
 
@@ -127,7 +128,7 @@ def belongs(hit: Box, box: Box, others: Sequence[Box]) -> bool:
     Where two boxes fit it nearly as well, both are expected on the same face, and it is both's.
     """
     share = overlap(hit, box)
-    return share > 0.3 and all(overlap(hit, other) < share + CLEARLY for other in others)
+    return share > SAME_FACE and all(overlap(hit, other) < share + CLEARLY for other in others)
 
 
 def overlap(a: Box, b: Box) -> float:

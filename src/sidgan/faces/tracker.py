@@ -16,7 +16,7 @@ from itertools import count
 
 import numpy as np
 
-from sidgan.faces.detector import Detector, Hog, overlap
+from sidgan.faces.detector import SAME_FACE, Detector, Hog, overlap
 from sidgan.faces.models import Box, Landmarker, landmarks
 from sidgan.faces.shots import CutFinder
 from sidgan.faces.smoothing import smooth
@@ -32,7 +32,6 @@ MAX_GAP = 25  #: frames a face may be lost before its track ends
 TIGHT = 0.85  #: side of a tighter box relative to a face's box; both should give nearly the same landmarks
 UNSURE = 0.03  #: mean distance of the landmarks in the two boxes, relative to the box's side, from which one is doubted
 USUAL = 250  #: number of last frames whose median gives the usual length of a face, from bridge of the nose to chin
-SAME_FACE = 0.3  #: overlap of a known face and a found one above which they are the same
 JUMPED = 0.1  #: the same after a sudden change, where it may have jumped
 SAME_PLACE = 0.25  #: distance of two tracks, relative to the face square's side, below which they show the same face
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from sidgan.geometry import mouth_opening
 from sidgan.people.tracked import TrackedFace
-from sidgan.people.views import CLOSED, OPEN, REFERENCE_FRAMES, SHUT, SHUT_LIPS, View
+from sidgan.people.views import OPEN, REFERENCE_FRAMES, SHUT, SHUT_LIPS, View
 from sidgan.types import Float
 
 WIDER = 1.4  #: how much further than a track's own open mouths those must be open that are lent to it
@@ -64,11 +64,11 @@ def lend(tracks: Sequence[TrackedFace], skin: Mapping[TrackedFace, Float]) -> No
 
 
 def _views(face: TrackedFace, skin: Float) -> Iterable[_Seen]:
+    openings = mouth_opening(face.points)
     for view in face.views:
         rows = [face.row(index) for index in face.seen_from(view)]
         if rows:
             groups = face.candidates(view, SHUT_LIPS + 1)
-            openings = mouth_opening(face.points)
             yield _Seen(
                 face, view, tuple(float(np.mean([openings[face.row(i)] for i in group])) for group in groups),
                 float(np.median(face.track.pose[rows, 0])), float(np.median(face.sides[rows])),
@@ -86,7 +86,7 @@ def _alike(one: _Seen, other: _Seen) -> bool:
 
 def _wanting(own: _Seen, other: _Seen) -> Iterable[int]:
     """The references that ``other`` has better than ``own``. The closed one, which tells most, is always its own."""
-    if other.openings[OPEN] > WIDER * own.openings[OPEN] and other.openings[OPEN] > own.openings[CLOSED]:
+    if other.openings[OPEN] > WIDER * own.openings[OPEN]:
         yield OPEN
     if own.openings[SHUT_LIPS] > PARTED and other.openings[SHUT_LIPS] <= SHUT:
         yield SHUT_LIPS
