@@ -31,7 +31,7 @@ from sidgan.faces import search, track_faces
 from sidgan.jobs import Job
 from sidgan.media import player
 from sidgan.nn import Generator
-from sidgan.people import References, TrackedFace, sharpness, tracked
+from sidgan.people import Likeness, References, TrackedFace, sharpness, tracked
 from sidgan.synth import LINES, Scene
 from sidgan.synth import Person as Drawn
 from sidgan.timeline import Length, Timeline
@@ -379,7 +379,7 @@ def test_the_reference_is_the_sharpest_frontal_frame(folder: Path, tracks: list[
                 copy.planes[0][...] = cv2.GaussianBlur(np.ascontiguousarray(copy.planes[0]), (0, 0), 3)
             yield copy
 
-    (picture,) = References(lambda _: blurred(), [person], 64).pictures(person, person.views[0])
+    (picture,) = References(lambda _: blurred(), [person], 64).likeness(person, person.views[0]).pictures
     frame = next(islice(blurred(), 11, None))
     assert np.array_equal(picture, geometry.crop_face(frame, person.track.matrices[11], 64).image)
 
@@ -393,7 +393,7 @@ def test_two_references_show_the_lips_closed_and_open(folder: Path, tracks: list
     pose[2, 0] = 30
     person = TrackedFace(dataclasses.replace(tracks[0], landmarks=landmarks, pose=pose))
     (view,), film = person.views, media.probe(folder / "film.mp4")
-    pictures = References(lambda _: media.read_frames(film), [person], 64, 2).pictures(person, view)
+    pictures = References(lambda _: media.read_frames(film), [person], 64, 2).likeness(person, view).pictures
     frames = list(islice(media.read_frames(film), 10))
     crops = [geometry.crop_face(f, m, 64).image for f, m in zip(frames, person.track.matrices, strict=False)]
     assert person.candidates(view, 2) == [[4, 6, 8], [9]]  # lips that are pressed together show little of themselves
@@ -578,7 +578,8 @@ def test_each_face_is_hidden_and_aligned_by_its_own_landmarks(tracks: list[FaceT
     sound = np.zeros((1, 80, 28), np.float32)
     jobs = [redrawing.Job(person, row, np.zeros((64, 64, 3), np.uint8), sound, 1.0) for row in rows]
     shown = person.points[[0, 2]]
-    redrawing.redraw(engine, jobs, None, shown, np.zeros(3))  # type: ignore[arg-type]
+    likeness = Likeness.of([job.crop for job in jobs[:2]], shown)
+    redrawing.redraw(engine, jobs, likeness, None)  # type: ignore[arg-type]
     ((masks, places),) = given
     for row, mask, place in zip(rows, masks, places, strict=True):
         assert np.array_equal(mask, geometry.mask_image(person.boxes[row], 64))

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from sidgan import geometry, media
-from sidgan.blend.light import OTHER, SAME, gain, levelled, light_on, lit
+from sidgan.blend.light import OTHER, SAME, gain, light_on, lit
 from sidgan.dubbing.redrawing import Job, redraw
 from sidgan.faces import track_faces
-from sidgan.people import References, TrackedFace
+from sidgan.people import Likeness, References, TrackedFace
 from sidgan.synth import LINES, Person, Scene
 from sidgan.types import Byte, Frame
 
@@ -58,10 +58,10 @@ def test_where_a_lamp_goes_on_the_mouth_is_lit_with_its_face(
     filmed[half:] = [(picture * np.array(LAMPS[lamp])).astype(np.uint8) for picture in filmed[half:]]
     rows = [half - 8, half - 2, half + 2, half + 8]
     shown = [half - 5, half + 5]  # the references show both lights
-    images, light = levelled([filmed[row] for row in shown], face.points[shown])
+    likeness = Likeness.of([filmed[row] for row in shown], face.points[shown])
     jobs = [Job(face, row, filmed[row], np.zeros((1, 80, 28), np.float32), 1.0) for row in rows]
     engine: Any = Copying(which if lamp != "black" else 0)  # of a black reference there is nothing to copy
-    drawn = redraw(engine, jobs, np.stack(images), face.points[shown], light)  # type: ignore[arg-type]
+    drawn = redraw(engine, jobs, likeness, likeness.pictures)  # type: ignore[arg-type]
     for row, picture in zip(rows, drawn, strict=True):
         hidden = geometry.mask_image(face.boxes[row], SIDE) > 0
         assert np.abs(picture[hidden].mean(0) - filmed[row][hidden].mean(0)).max() < 5, row
@@ -76,7 +76,8 @@ def test_references_of_a_face_are_in_one_light(frames: list[Frame], face: Tracke
         dim = replace(frames[25], planes=((16 + (luma.astype(float) - 16) * 0.5).astype(np.uint8), *chroma))
         return [dim if index == 25 else frames[index] for index in wanted]
 
-    bright, dark = References(read, [face], SIDE, 2).pictures(face, view).reshape(2, -1, 3).mean(1).mean(1)
+    pictures = References(read, [face], SIDE, 2).likeness(face, view).pictures
+    bright, dark = pictures.reshape(2, -1, 3).mean(1).mean(1)
     assert abs(bright - dark) < 0.1 * bright
 
 

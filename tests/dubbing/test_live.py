@@ -247,13 +247,13 @@ def test_pictures_to_draw_after_are_chosen_again_as_better_ones_come(pictures: l
     quiet = {i: frames[i] for i in np.argsort(opening[: CHOSEN_AT[1]])[:12]} | {0: frames[0]}  # lips that hardly part
     album = Album(Sketchbook(), 0)
     album.update(face, np.ones(44), quiet)
-    first = np.ptp(mouth_opening(album.points))
+    first = np.ptp(mouth_opening(album.likeness.points))
     album.update(face, np.ones(44), {i: frames[i] for i in range(CHOSEN_AT[1], 44)})
-    assert np.ptp(mouth_opening(album.points)) > first + 0.02
+    assert np.ptp(mouth_opening(album.likeness.points)) > first + 0.02
     unsure = np.where(opening > np.median(opening), 0.6, 1.0)
     album = Album(Sketchbook(), 0)
     album.update(face, unsure, frames)
-    assert mouth_opening(album.points).max() <= np.median(opening)
+    assert mouth_opening(album.likeness.points).max() <= np.median(opening)
 
 
 def test_who_has_not_spoken_yet_is_drawn_after_a_mouth_that_was_opened(pictures: list[Byte]) -> None:
@@ -264,7 +264,7 @@ def test_who_has_not_spoken_yet_is_drawn_after_a_mouth_that_was_opened(pictures:
     assert np.abs(wide.astype(int) - closed)[len(closed) // 2 :].mean() > 2, "though all frames were the same"
     album.update(face, np.ones(56), {i: frames[i] for i in range(CHOSEN_AT[1], 56)})
     opening = float(mouth_opening(face.points).max())
-    assert mouth_opening(album.points)[1] > 0.8 * opening, "then it is seen"
+    assert mouth_opening(album.likeness.points)[1] > 0.8 * opening, "then it is seen"
 
 
 def test_pictures_that_cut_off_a_chin_are_not_drawn_after_once_there_are_others(pictures: list[Byte]) -> None:
@@ -275,7 +275,7 @@ def test_pictures_that_cut_off_a_chin_are_not_drawn_after_once_there_are_others(
         face.cut = frozenset(np.flatnonzero(opening > np.quantile(opening, share)).tolist())
         album = Album(Sketchbook(), 0)
         album.update(face, np.ones(44), frames)
-        assert (mouth_opening(album.points).max() <= usual) == left_out
+        assert (mouth_opening(album.likeness.points).max() <= usual) == left_out
 
 
 def test_a_stream_knows_where_its_edge_cuts_off_a_chin(pictures: list[Byte]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ def test_mouths_are_shut_where_nothing_is_heard(clips: Path, name: str) -> None:
     (person,) = analyse(clip, "largest", lambda *_: None).usable
     (view,) = person.views
     engine = Engine(load_generator("bundled"), "cpu").fitting(128)
-    pictures = References(lambda _: media.read_frames(clip), [person], engine.size, 3).pictures(person, view)
+    three = References(lambda _: media.read_frames(clip), [person], engine.size, 3).likeness(person, view)
     frames = {frame.index: frame for frame in media.read_frames(clip) if frame.index % 10 == 0}
     rows = [person.row(index) for index in frames if person.refusal(index) is None]
     crops = [crop_face(frames[person.track.first + row], person.track.matrices[row], engine.size).image for row in rows]
@@ -32,8 +33,8 @@ def test_mouths_are_shut_where_nothing_is_heard(clips: Path, name: str) -> None:
 
     def opening(count: int) -> float:
         """Median of what is drawn with so many references."""
-        reference = engine.encode_reference(pictures[:count])
-        drawn = redraw(engine, jobs, reference, view.shown[:count], view.light)
+        some = dataclasses.replace(three, pictures=three.pictures[:count], points=three.points[:count])
+        drawn = redraw(engine, jobs, some, engine.encode_reference(some.pictures))
         found = [found_again(image, person.points[row]) for image, row in zip(drawn, rows, strict=True)]
         return float(np.median(mouth_opening(np.stack(found))))
 

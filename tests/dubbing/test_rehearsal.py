@@ -13,14 +13,13 @@ import numpy as np
 import pytest
 
 from sidgan import Dubber, audio, geometry, media
-from sidgan.blend.light import light_on
 from sidgan.dubbing.analysis import Analysis, analyse, rehearsal
 from sidgan.dubbing.analysis.rehearsal import rehearse
 from sidgan.dubbing.redrawing import Job, found_again, redraw
 from sidgan.dubbing.voice import listen
 from sidgan.errors import InputError
 from sidgan.geometry import mouth_opening
-from sidgan.people import References, TrackedFace, View
+from sidgan.people import Likeness, References, TrackedFace, View
 from sidgan.synth import LINES, Person, Scene
 from sidgan.types import FaceTrack
 
@@ -84,14 +83,14 @@ def trial_of(person: TrackedFace) -> rehearsal.Rehearsal:
 def test_a_pair_is_chosen_with_which_the_face_is_drawn_as_it_was_filmed(film: Path, seen: Analysis) -> None:
     clip, person = media.probe(film), person_of(seen)
     sharpest = copy.deepcopy(person)
-    References(lambda _: media.read_frames(clip), [sharpest], SIDE, 2).pictures(sharpest, sharpest.views[0])
-    shown = [(sharpest.points == points).all((1, 2)).argmax() for points in sharpest.views[0].shown]
+    likeness = References(lambda _: media.read_frames(clip), [sharpest], SIDE, 2).likeness(sharpest, sharpest.views[0])
+    shown = [(sharpest.points == points).all((1, 2)).argmax() for points in likeness.points]
     assert min(shown) < SPOILT  # what is sharp alone is spoilt
     rehearse(clip, seen, Copying(), {})  # type: ignore[arg-type]
     closed, wide = view_of(seen).chosen
     assert min(closed, wide) >= SPOILT
-    assert person.candidates(view_of(seen), 2) == [[closed], [wide]]
-    assert len(person.candidates(view_of(seen))[0]) > 1  # whether somebody can be redrawn is not decided by this
+    assert person.sources(view_of(seen), 2) == [(person, [closed]), (person, [wide])]
+    assert len(person.sources(view_of(seen))[0][1]) > 1  # whether somebody can be redrawn is not decided by this
     opening = np.linalg.norm(person.points[:, 62] - person.points[:, 66], axis=1)
     assert opening[person.row(closed)] < opening[person.row(wide)]
 
@@ -149,8 +148,8 @@ def test_each_frame_is_tried_with_its_own_sound_and_closed_lips_come_first(
     person, mel = TrackedFace(FaceTrack(late, **later)), listen(film).mel
     tried = []
 
-    def filmed(engine: Any, jobs: Sequence[Job], reference: Any, shown: np.ndarray, _: Any) -> np.ndarray:
-        tried.append(shown)
+    def filmed(engine: Any, jobs: Sequence[Job], likeness: Likeness, _: Any) -> np.ndarray:
+        tried.append(likeness.points)
         times = [seen.times[person.track.first + job.row] for job in jobs]
         assert np.array_equal([job.mel for job in jobs], audio.mel_windows(mel, times))
         return np.stack([job.crop for job in jobs])
@@ -204,11 +203,10 @@ def test_the_bundled_network_opens_a_mouth_further_as_told(film: Path, seen: Ana
     pictures = [geometry.crop_face(frames[row], person.track.matrices[row], 128).image for row in rows]
     mels = audio.mel_windows(listen(film).mel, [seen.times[row] for row in rows])
     jobs = [Job(person, row, picture, mel, 1.0) for row, picture, mel in zip(rows, pictures, mels, strict=True)]
-    shown, means = rows[:3], []
+    likeness, means = Likeness.of(pictures[:3], person.points[rows[:3]]), []
     assert engine.opens
     for opening in sorted(rehearsal.OPENINGS):
-        reference = engine.encode_reference(np.stack(pictures[:3]), opening)
-        drawn = redraw(engine, jobs, reference, person.points[shown], light_on(pictures[0], person.points[0]))
+        drawn = redraw(engine, jobs, likeness, engine.encode_reference(likeness.pictures, opening))
         found = [found_again(image, person.points[row]) for image, row in zip(drawn, rows, strict=True)]
         means.append(mouth_opening(np.stack(found)).mean())
     assert (np.diff(means) > 0.005).all(), means

@@ -57,12 +57,11 @@ def test_who_hardly_speaks_in_a_shot_is_lent_an_open_mouth_of_another_shot() -> 
     speaks, listens = track(0, talking(60)), track(60, np.zeros(30, np.float32))
     assert lent(speaks, listens) == {OPEN}
     (view,), (other,) = listens.views, speaks.views
-    own, wide, _ = listens.candidates(view, 3)
-    assert min(own) >= 60
-    assert wide == speaks.candidates(other, 3)[OPEN]
-    assert (listens.source(view, CLOSED), listens.source(view, OPEN)) == (listens, speaks)
+    closed, wide, _ = listens.sources(view, 3)
+    assert closed == (listens, listens.candidates(view, 3)[CLOSED])
+    assert wide == (speaks, speaks.candidates(other, 3)[OPEN])
     other.chosen = (1, 2, 3)
-    assert listens.candidates(view, 3)[OPEN] == [2], "what was tried there is taken"
+    assert listens.sources(view, 3)[OPEN] == (speaks, [2]), "what was tried there is taken"
 
 
 def test_whose_mouth_is_never_shut_in_a_shot_is_lent_a_shut_one() -> None:
@@ -81,7 +80,7 @@ def test_a_shot_that_is_lent_a_mouth_does_not_lend_it_on(places: tuple[int, int,
     for face in (hardly, little):
         assert face.lent[face.views[0], OPEN] == (speaks, speaks.views[0])
     (view,) = hardly.views
-    assert len(References(blank, [hardly], 64, 2).pictures(hardly, view)) == 2
+    assert len(References(blank, [hardly], 64, 2).likeness(hardly, view).pictures) == 2
 
 
 def test_what_is_between_a_shot_and_its_lender_is_not_read_for_it() -> None:
@@ -96,10 +95,10 @@ def test_what_is_between_a_shot_and_its_lender_is_not_read_for_it() -> None:
             yield frame
 
     references = References(reading, [listens, between, speaks], 64, 2)
-    assert len(references.pictures(listens, view)) == 2
+    assert len(references.likeness(listens, view).pictures) == 2
     assert not read & {*between.track.frames}
     assert read & {*speaks.track.frames} == {*speaks.candidates(other, 2)[OPEN]}
-    assert len(references.pictures(between, between.views[0])) == 2
+    assert len(references.likeness(between, between.views[0]).pictures) == 2
 
 
 @pytest.mark.parametrize("light", [(190, 140, 120), (110, 140, 120), (150, 152, 120), (150, 140, 108)])
@@ -154,12 +153,13 @@ def test_a_shot_of_a_listener_is_drawn_with_the_teeth_of_another_shot(film: Path
     assert other.chosen
     assert view.opening == other.opening
 
-    pictures = References(media.Player(clip, seen.times, seen.glances).pick, seen.people, 128, engine.references)
-    narrow, wide, *_ = pictures.pictures(listens, view)
+    references = References(media.Player(clip, seen.times, seen.glances).pick, seen.people, 128, engine.references)
+    likeness = references.likeness(listens, view)
+    narrow, wide, *_ = likeness.pictures
     (frame,) = media.Player(clip, seen.times, seen.glances).pick([other.chosen[OPEN]])
     row = speaks.row(frame.index)
     assert (wide == geometry.crop_face(frame, speaks.track.matrices[row], 128).image).all()
-    assert (view.shown[OPEN] == speaks.points[row]).all()
+    assert (likeness.points[OPEN] == speaks.points[row]).all()
     assert (narrow != wide).any()
 
 
@@ -169,7 +169,7 @@ def test_a_mouth_opens_as_far_as_where_the_open_one_is_from() -> None:
     people = [opens, shuts, neither]
     lend(people, {one: np.tile(SKIN, (len(one.track), 1)) for one in people})
     (view,) = neither.views
-    assert (neither.source(view, OPEN), neither.source(view, SHUT)) == (opens, shuts)
+    assert [face for face, _ in neither.sources(view, 3)] == [neither, opens, shuts]
     for one, opening in ((opens, 0.6), (shuts, -0.3)):
         one.views[0].chosen, one.views[0].opening = (0, 1, 2), opening
     seen, engine = SimpleNamespace(by_frame={200: [neither]}, people=people), SimpleNamespace(references=3)
@@ -195,4 +195,4 @@ def test_a_face_that_goes_on_in_a_stream_forgets_what_was_lent() -> None:
     listens.follow(listens.track)
     assert not listens.lent
     frames = (framed(np.zeros((320, 320, 3), np.uint8), index, Fraction(25), None) for index in range(60, 90))
-    assert len(References(lambda _: frames, [listens], 64, 2).pictures(listens, listens.views[0])) == 2
+    assert len(References(lambda _: frames, [listens], 64, 2).likeness(listens, listens.views[0]).pictures) == 2

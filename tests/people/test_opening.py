@@ -14,8 +14,8 @@ from sidgan.blend import polygon
 from sidgan.dubbing.analysis import analyse
 from sidgan.dubbing.analysis.rehearsal import rehearse
 from sidgan.dubbing.live.pictures import framed
-from sidgan.people import PAIR_FRAMES, References, TrackedFace, completed
-from sidgan.people.opening import opened, shut
+from sidgan.people import PAIR_FRAMES, References, TrackedFace
+from sidgan.people.opening import completed, opened, shut
 from sidgan.synth import LINES, Mouth, Person, Portrait, Pose, Scene
 from sidgan.types import Byte, FaceTrack, Float
 
@@ -142,7 +142,7 @@ def test_only_who_does_not_speak_gets_a_picture_that_was_made(speaks: bool) -> N
 
     wanted = sorted({index for group in person.candidates(person.views[0], 3) for index in group})
     frames = (framed(picture, index, Fraction(25), None) for index in wanted)
-    narrow, wide, quiet = References(lambda _: frames, [person], 128, 3).pictures(person, person.views[0])
+    narrow, wide, quiet = References(lambda _: frames, [person], 128, 3).likeness(person, person.views[0]).pictures
     assert (narrow == quiet).all()
     assert (wide == narrow).all() == speaks
     if not speaks:

@@ -11,13 +11,12 @@ import numpy as np
 import pytest
 
 from sidgan import audio, geometry, load_generator, media
-from sidgan.blend.light import levelled
 from sidgan.dubbing.analysis import Analysis, analyse
 from sidgan.dubbing.analysis.rehearsal import rehearse
 from sidgan.dubbing.redrawing import Job, redraw
 from sidgan.dubbing.voice import listen
 from sidgan.engine import Engine
-from sidgan.people import TrackedFace, View, mixed
+from sidgan.people import Likeness, TrackedFace, View, mixed
 from sidgan.people.views import FRONTAL, MIXED, REFERENCE_FRAMES
 from sidgan.synth import Person, Scene, pose, random_line, scene
 from sidgan.types import FaceTrack, Float
@@ -160,11 +159,9 @@ def test_the_mouth_of_a_turned_face_is_drawn_better_from_its_own_side(film: Path
         return geometry.crop_face(frames[row], person.track.matrices[row], engine.size).image
 
     def error(view: View) -> float:
-        shown = person.points[list(view.chosen)]
-        images, light = levelled([crop(row) for row in view.chosen], shown)
-        reference = engine.encode_reference(np.stack(images), view.opening)
+        likeness = Likeness.of([crop(row) for row in view.chosen], person.points[list(view.chosen)])
         jobs = [Job(person, row, crop(row), mel, 1.0) for row, mel in zip(rows, mels, strict=True)]
-        drawn = redraw(engine, jobs, reference, shown, light)
+        drawn = redraw(engine, jobs, likeness, engine.encode_reference(likeness.pictures, view.opening))
         off = drawn.astype(float) - np.stack([job.crop for job in jobs])
         hidden = np.stack([geometry.mask_image(person.boxes[row], engine.size) for row in rows]) > 0
         return float(np.square(off[hidden]).mean())

@@ -28,7 +28,7 @@ from sidgan import geometry, media
 from sidgan.ahead import ahead, meanwhile
 from sidgan.blend import LOOK_BACK, STEADY, Steady
 from sidgan.dubbing.plan import Plan
-from sidgan.dubbing.redrawing import Job, finished, in_focus, redraw
+from sidgan.dubbing.redrawing import Job, finished, redraw
 from sidgan.dubbing.report import Clock, Progress
 from sidgan.dubbing.review.looks import Looks, Sample
 from sidgan.engine import Engine
@@ -202,7 +202,7 @@ class Drawing:
         for person in [p for p in self._encoded if source not in p.track.frames]:
             over = source > person.track.frames[-1] and not self._timeline.repeats
             for view in person.views:
-                view.reference, view.pictures = None, None if over else view.pictures
+                view.reference, view.likeness = None, None if over else view.likeness
             gone += [person] * over
             self._encoded.remove(person)
         return gone
@@ -242,13 +242,13 @@ class Drawing:
 
     def _redraw_from(self, person: TrackedFace, view: View, jobs: Sequence[Job]) -> Byte:
         engine = self._engines.get(person, self._engine)
-        if view.reference is None:
-            with self._clock.stage("reference"):
-                view.reference = engine.encode_reference(self._references.pictures(person, view), view.opening)
-            self._encoded.add(person)
+        with self._clock.stage("reference"):
+            likeness = self._references.likeness(person, view)
+            if view.reference is None:
+                view.reference = engine.encode_reference(likeness.pictures, view.opening)
+                self._encoded.add(person)
         with self._clock.stage("network"):
-            drawn = redraw(engine, jobs, view.reference, view.shown, view.light)
-            return in_focus(jobs, drawn, view.clear)
+            return redraw(engine, jobs, likeness, view.reference)
 
     def _paste(self, frame: Frame, job: Job, drawn: Byte) -> None:
         """Paste a drawn mouth into an editable frame, and measure its quality."""

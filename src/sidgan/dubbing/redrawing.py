@@ -20,7 +20,7 @@ from sidgan.engine import Engine
 from sidgan.faces import box_of, landmarks
 from sidgan.geometry import OUTER_LIPS
 from sidgan.nn import Features
-from sidgan.people import TrackedFace
+from sidgan.people import Likeness, TrackedFace
 from sidgan.types import Byte, Float, Frame
 
 
@@ -59,22 +59,22 @@ class Finished:
     points: Float
 
 
-def redraw(engine: Engine, jobs: Sequence[Job], reference: Features, shown: Float, light: Float) -> Byte:
-    """Draw N faces of one person with the network: (N, S, S, 3) uint8 RGB.
+def redraw(engine: Engine, jobs: Sequence[Job], likeness: Likeness, reference: Features) -> Byte:
+    """Draw N faces of one person with the network: (N, S, S, 3) uint8 RGB, each in the light and focus of its frame.
 
     Args:
         jobs: N faces of one person, at least one.
-        reference: features of K reference pictures of the person, from ``engine``.
-        shown: (K, 68, 2) unit landmarks of these pictures.
-        light: (3,) the light in which they show the person; the faces are drawn in it, and returned in their own.
+        likeness: the person's references.
+        reference: the features of these, from ``engine``.
     """
     person, rows = jobs[0].person, [job.row for job in jobs]
     masks = np.stack([geometry.mask_image(person.boxes[row], engine.size) for row in rows])
-    gains = [gain(light_on(job.crop, person.points[job.row]), light) for job in jobs]
+    gains = [gain(light_on(job.crop, person.points[job.row]), likeness.light) for job in jobs]
     crops = np.stack([lit(job.crop, by) for job, by in zip(jobs, gains, strict=True)])
     mels = np.stack([job.mel for job in jobs])
-    drawn = engine.run(crops, masks, mels, reference, geometry.placement(person.points[rows], shown))
-    return np.stack([lit(face, 1 / by) for face, by in zip(drawn, gains, strict=True)])
+    drawn = engine.run(crops, masks, mels, reference, geometry.placement(person.points[rows], likeness.points))
+    drawn = np.stack([lit(face, 1 / by) for face, by in zip(drawn, gains, strict=True)])
+    return in_focus(jobs, drawn, likeness.clear)
 
 
 def in_focus(jobs: Sequence[Job], drawn: Byte, clear: Float) -> Byte:

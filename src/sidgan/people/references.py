@@ -9,9 +9,7 @@ import cv2
 import numpy as np
 
 from sidgan import geometry
-from sidgan.blend.focus import clarity
-from sidgan.blend.light import levelled
-from sidgan.people.opening import completed
+from sidgan.people.likeness import Likeness
 from sidgan.people.tracked import TrackedFace
 from sidgan.people.views import OPEN, View
 from sidgan.types import Byte, Float, Frame
@@ -37,48 +35,44 @@ class References:
     ) -> None:
         self._read, self._size, self._count = read, size, count
         self._best: dict[View, dict[int, Best]] = defaultdict(dict)  # by reference
-        self._lent: dict[tuple[View, int], Best] = {}  # by the lender's view and the reference
+        self._lent: dict[tuple[object, ...], Best] = {}  # by the lender and the frames to choose from
         self._wanted: dict[int, list[tuple[TrackedFace, View, int]]] = defaultdict(list)
-        missing = [(person, view) for person in people for view in person.views if view.pictures is None]
+        missing = [(person, view) for person in people for view in person.views if view.likeness is None]
         for person, view in missing:
-            for which, group in enumerate(person.candidates(view, count)):
-                for index in () if (view, which) in person.lent else group:
+            for which, (face, frames) in enumerate(person.sources(view, count)):
+                for index in frames if face is person else ():
                     self._wanted[index].append((person, view, which))
         self._frames: Iterator[Frame] = iter(read(sorted(self._wanted)))
 
-    def pictures(self, person: TrackedFace, view: View) -> Byte:
-        """The sharpest candidate for each reference of a view, (K, S, S, 3) uint8 RGB; kept in ``view``.
-
-        All are in one light (`levelled`). Where no frame shows the lips open or shut, such a picture is made of another
-        (`completed`). Views may be asked for in any order.
-        """
-        if view.pictures is not None:
-            return view.pictures
-        groups = dict(enumerate(person.candidates(view, self._count)))
-        lent = {which: group for which, group in groups.items() if (view, which) in person.lent}
-        last = max(max(group) for which, group in groups.items() if which not in lent)
+    def likeness(self, person: TrackedFace, view: View) -> Likeness:
+        """The sharpest candidate for each reference of a view; kept in ``view``. They may be asked for in any order."""
+        if view.likeness is not None:
+            return view.likeness
+        sources = person.sources(view, self._count)
+        last = max(max(frames) for face, frames in sources if face is person)
         while self._wanted and min(self._wanted) <= last:
             frame = next(self._frames)
             for seen, side, which in self._wanted.pop(frame.index, []):
                 best = self._best[side]
                 best[which] = self._better(best.get(which), seen, frame)
-        borrowed = {which: self._borrowed(*person.lent[view, which], which, group) for which, group in lent.items()}
-        found = [one for _, one in sorted((self._best.pop(view) | borrowed).items())]
-        view.shown = np.stack([points for _, _, points in found])
-        images, view.light = levelled([image for _, image, _ in found], view.shown)
-        view.clear = clarity(images, view.shown)
-        view.pictures = completed(images, view.shown, person.mute() and (view, OPEN) not in person.lent)
-        return view.pictures
+        own = self._best.pop(view)
+        found = [own[which] if face is person else self._borrowed(face, frames)
+                 for which, (face, frames) in enumerate(sources)]  # fmt: skip
+        _, pictures, points = zip(*found, strict=True)
+        view.likeness = Likeness.of(pictures, np.stack(points), person.mute() and (view, OPEN) not in person.lent)
+        return view.likeness
 
-    def _borrowed(self, lender: TrackedFace, view: View, which: int, group: list[int]) -> Best:
-        if (view, which) not in self._lent:
+    def _borrowed(self, lender: TrackedFace, frames: list[int]) -> Best:
+        """The sharpest of these frames of another track; it is kept, as several tracks may borrow it."""
+        key = lender, *frames
+        if key not in self._lent:
             best: Best | None = None
-            for frame in self._read(sorted(group)):
-                if frame.index in group:
+            for frame in self._read(sorted(frames)):
+                if frame.index in frames:
                     best = self._better(best, lender, frame)
             assert best is not None
-            self._lent[view, which] = best
-        return self._lent[view, which]
+            self._lent[key] = best
+        return self._lent[key]
 
     def _better(self, best: Best | None, face: TrackedFace, frame: Frame) -> Best:
         """The sharper one of the best picture so far and that of a face in a frame."""

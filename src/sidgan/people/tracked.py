@@ -16,13 +16,15 @@ from sidgan import geometry
 from sidgan.blend import ToneMatch
 from sidgan.blend.border import Border
 from sidgan.blend.contours import Contours
-from sidgan.people.views import CLOSED, OPEN_SHARE, PAIR_FRAMES, REFERENCE_FRAMES, View, stays_still, telling, views
+from sidgan.people.views import OPEN_SHARE, PAIR_FRAMES, REFERENCE_FRAMES, View, stays_still, telling, views
 from sidgan.types import Array, Byte, FaceTrack, Float
 
 MIN_SIDE = 64  #: px; a smaller face square is left as filmed
 MAX_YAW = 60  #: degrees; a face turned further is left as filmed
 TURNED_AWAY = 30  #: degrees; likewise, where the face is seen from that side too briefly for references
 BRIEF = "face seen too briefly from this side"
+
+Source = tuple["TrackedFace", list[int]]  #: the track that shows a reference, and the frames to choose from
 
 
 @dataclass(eq=False)
@@ -108,17 +110,32 @@ class TrackedFace:
         """Whether the mouth hardly moves wherever the face can be redrawn: somebody listens, or it is a photo."""
         return self._still(self._telling_part(self.usable()))
 
+    def sources(self, view: View, count: int = 1, open_share: float = OPEN_SHARE) -> list[Source]:
+        """For each of ``count`` references (1 to 3) of a view: the track that shows it, and the frames to choose from.
+
+        The track is this one, unless the reference is `lent`. If the references were decided beforehand
+        (`View.chosen`), there is a single frame to choose from. Empty if no frame is usable.
+        """
+        found: list[Source] = []
+        for which, own in enumerate(self._proposed(view, count, open_share)):
+            face, other = self.lent.get((view, which), (self, view))
+            borrows = face is not self and len(view.chosen) != count
+            found.append((face, face._proposed(other, count, open_share)[which] if borrows else own))
+        return found
+
+    def _proposed(self, view: View, count: int, open_share: float) -> list[list[int]]:
+        """`candidates`, or the frames that were decided beforehand."""
+        if len(view.chosen) == count:
+            return [[index] for index in view.chosen]
+        return self.candidates(view, count, open_share)
+
     def candidates(self, view: View, count: int = 1, open_share: float = OPEN_SHARE) -> list[list[int]]:
-        """For each of ``count`` references (1 to 3) of a view, the frames to choose the sharpest from, see `telling`.
+        """For each of ``count`` references (1 to 3) of a view, this track's frames that may show it, see `telling`.
 
         They are chosen from the first usable frames. Several references come from the first part of the track in which
         the mouth moves, if there is one. Frames with something in front of the face are candidates only if there are no
-        others, and so are, nearly, those that cut it off: what is beyond the edge would be copied into the picture. If
-        the references were decided beforehand (`View.chosen`), only these are returned. Empty if no frame is usable.
-        The frames of references that are `lent` belong to `source`.
+        others, and so are, nearly, those that cut it off: what is beyond the edge would be copied into the picture.
         """
-        if len(view.chosen) == count:
-            return [[index] for index in view.chosen]
         seen = self.seen_from(view)
         usable = self._telling_part(seen) if count > 1 else list(islice(seen, REFERENCE_FRAMES))
         usable = [i for i in usable if self.row(i) not in self.covers] or usable
@@ -126,16 +143,7 @@ class TrackedFace:
         usable = whole if len(whole) >= REFERENCE_FRAMES else usable
         rows = [self.row(i) for i in usable]
         groups = telling(self.track.pose[rows], self.points[rows], count, open_share)
-        own = [[usable[k] for k in group] for group in groups]
-        for which in range(CLOSED + 1, len(own)):
-            if (view, which) in self.lent:
-                face, other = self.lent[view, which]
-                own[which] = face.candidates(other, count, open_share)[which]
-        return own
-
-    def source(self, view: View, which: int) -> TrackedFace:
-        """The track from which a reference of a view is taken: this one, unless it is `lent`."""
-        return self.lent[view, which][0] if (view, which) in self.lent else self
+        return [[usable[k] for k in group] for group in groups]
 
     def seen_from(self, view: View) -> Iterator[int]:
         """The indices of the usable frames of a view."""

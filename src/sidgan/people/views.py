@@ -10,7 +10,7 @@ as from the front, and cheeks beyond its outline. So a face that is seen from se
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -18,6 +18,7 @@ from scipy.ndimage import gaussian_filter1d
 
 from sidgan.geometry import mouth_opening, mouth_signals
 from sidgan.nn import Features
+from sidgan.people.likeness import Likeness
 from sidgan.types import Array, Byte, Float
 
 FRONTAL = 20  #: degrees of yaw up to which a face is seen from the front
@@ -45,21 +46,15 @@ class View:
         shares: (N,) in [0, 1], the share of this view in the drawn mouth; those of all views of a face add up to 1.
         chosen: frames of the references if they were decided beforehand; else the sharpest candidates are taken.
         opening: how much further than learnt the mouth is opened, a multiple of `sidgan.nn.Generator.opens`.
-        pictures: (K, S, S, 3) uint8 RGB, the references, once they are chosen.
-        shown: (K, 68, 2) unit landmarks of the references.
-        light: (3,) the light on the face in the references, see `sidgan.blend.light`.
-        clear: (B, 2) how sharp they are, see `sidgan.blend.focus`.
-        reference: the network's features of the references.
+        likeness: the references, once they are read.
+        reference: the network's features of them.
     """
 
     rows: Array
     shares: Float
     chosen: tuple[int, ...] = ()
     opening: float = 0.0
-    pictures: Byte | None = None
-    shown: Float = field(default_factory=lambda: np.zeros((0, 68, 2), np.float32))
-    light: Float = field(default_factory=lambda: np.zeros(3))
-    clear: Float = field(default_factory=lambda: np.zeros(0))
+    likeness: Likeness | None = None
     reference: Features | None = None
 
     @staticmethod

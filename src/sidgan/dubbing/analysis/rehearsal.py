@@ -21,15 +21,13 @@ from itertools import islice
 import numpy as np
 
 from sidgan import audio, geometry, media
-from sidgan.blend.focus import clarity
-from sidgan.blend.light import levelled
 from sidgan.dubbing.analysis.first_pass import Analysis
-from sidgan.dubbing.redrawing import Job, found_again, in_focus, redraw
+from sidgan.dubbing.redrawing import Job, found_again, redraw
 from sidgan.dubbing.voice import listen
 from sidgan.engine import Engine
 from sidgan.errors import InputError
 from sidgan.geometry import LEFT_EYE_CORNER, MOUTH, RIGHT_EYE_CORNER
-from sidgan.people import TrackedFace, View, sharpness
+from sidgan.people import Likeness, TrackedFace, View, sharpness
 from sidgan.types import Byte, Clip, Float, Frame
 
 FEWEST = 50  #: least usable frames of a face; for fewer, trials would take too long compared with drawing
@@ -120,20 +118,20 @@ class Rehearsal:
 
     def __init__(self, person: TrackedFace, view: View, engine: Engine) -> None:
         self.person, self.view, self._engine = person, view, engine
-        groups = person.candidates(view, engine.references, open_share=OPEN_SHARE)
-        own = [group for kind, group in enumerate(groups) if (view, kind) not in person.lent]  # lenders may be far off
+        sources = person.sources(view, engine.references, open_share=OPEN_SHARE)
+        own = [group for face, group in sources if face is person]  # lenders may be far off
         frames = sorted({index for group in own for index in group})
         span = [index for index in person.seen_from(view) if frames[0] <= index <= frames[-1]]
         span = [index for index in span if person.row(index) not in person.covers] or span  # uncovered if possible
         self._takes = {span[(2 * k + 1) * len(span) // (2 * TAKES)] for k in range(TAKES)}
         each = min(MOST, 1 + _usable(person, view) // FEWEST)
         # Test frames are no candidates: a frame would be redrawn best with itself as a reference.
-        self._parts: dict[int, list[tuple[int, int]]] = {}
-        for kind, group in enumerate(groups):
+        self._parts: dict[int, list[tuple[TrackedFace, tuple[int, int]]]] = {}
+        for kind, (face, group) in enumerate(sources):
             others = [index for index in sorted(group) if index not in self._takes]
             for number, part in enumerate(np.array_split(others, min(each, len(others))) if others else ()):
                 for index in part.tolist():
-                    self._parts.setdefault(index, []).append((kind, number))
+                    self._parts.setdefault(index, []).append((face, (kind, number)))
         self.wanted = sorted(self._takes | self._parts.keys())
         self.last = self.wanted[-1]
         self._filmed: list[Picture] = []
@@ -153,8 +151,8 @@ class Rehearsal:
             filmed = picture(self.person)
             self._filmed.append(filmed)
             self._found.append(found_again(filmed.image, filmed.points))
-        for part in self._parts.get(frame.index, ()):
-            shown = picture(self.person.source(self.view, part[0]))
+        for face, part in self._parts.get(frame.index, ()):
+            shown = picture(face)
             sharp = sharpness(shown.image)
             if part not in self._best or sharp > self._best[part][0]:
                 self._best[part] = sharp, shown
@@ -195,10 +193,8 @@ class Rehearsal:
         engine, person = self._engine, self.person
         rows = [person.row(one.index) for one in self._filmed]
         jobs = [Job(person, row, one.image, mel, 1.0) for row, one, mel in zip(rows, self._filmed, mels, strict=True)]
-        placed = np.stack([picture.points for picture in shown])
-        images, light = levelled([picture.image for picture in shown], placed)
-        sharp = redraw(engine, jobs, engine.encode_reference(np.stack(images), opening), placed, light)
-        drawn = in_focus(jobs, sharp, clarity(images, placed))
+        likeness = Likeness.of([one.image for one in shown], np.stack([one.points for one in shown]))
+        drawn = redraw(engine, jobs, likeness, engine.encode_reference(likeness.pictures, opening))
         found = [found_again(made, one.points) for made, one in zip(drawn, self._filmed, strict=True)]
         alike = np.mean([_psnr(made, one.image, person.boxes[row])
                          for made, one, row in zip(drawn, self._filmed, rows, strict=True)])  # fmt: skip

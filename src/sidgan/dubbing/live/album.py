@@ -7,11 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from sidgan import geometry
-from sidgan.blend.focus import clarity
-from sidgan.blend.light import levelled
 from sidgan.engine import Engine
 from sidgan.nn import Features
-from sidgan.people import PAIR_FRAMES, REFERENCE_FRAMES, TrackedFace, completed, sharpness, stays_still, telling
+from sidgan.people import PAIR_FRAMES, REFERENCE_FRAMES, Likeness, TrackedFace, sharpness, stays_still, telling
 from sidgan.types import Byte, Float, Frame
 
 EVERY = 3  #: one frame in this many is kept: neighbours hardly differ, and all of them would take 50 MB
@@ -34,10 +32,8 @@ class Album:
         self.engine, self._since, self._choices = engine, since, 0
         self._last = -1  # the last frame that was seen
         self._kept: list[tuple[bool, float, Byte, Float, Float]] = []  # cut off, confidence, crop, pose, landmarks
-        self.points: Float  #: (K, 68, 2) unit landmarks of the references
-        self.reference: Features  #: the references as encoded by the network
-        self.light: Float  #: (3,) the light on the face in them
-        self.clear: Float  #: (B, 2) how sharp they are
+        self.likeness: Likeness  #: the references
+        self.reference: Features  #: the network's features of them
 
     def update(self, person: TrackedFace, confidence: Float, frames: Mapping[int, Frame]) -> None:
         """Collect crops from ``frames`` and choose references again if it is time to.
@@ -70,8 +66,6 @@ class Album:
         _, _, crops, poses, points = zip(*(one for one in kept if one[1] >= usual), strict=True)
         groups = telling(np.stack(poses), np.stack(points), self.engine.references)
         best = [max(group, key=lambda place: sharpness(crops[place])) for group in groups]
-        self.points = np.stack([points[place] for place in best])
-        images, self.light = levelled([crops[place] for place in best], self.points)
-        self.clear = clarity(images, self.points)
-        pictures = completed(images, self.points, stays_still(np.stack(points)))
-        self.reference = self.engine.encode_reference(pictures)
+        shown = np.stack([points[place] for place in best])
+        self.likeness = Likeness.of([crops[place] for place in best], shown, stays_still(np.stack(points)))
+        self.reference = self.engine.encode_reference(self.likeness.pictures)

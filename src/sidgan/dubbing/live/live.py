@@ -15,7 +15,7 @@ from sidgan.dubbing.live.album import Album
 from sidgan.dubbing.live.hearing import DELAY, Hearing
 from sidgan.dubbing.live.pictures import editable, framed, shown
 from sidgan.dubbing.live.watching import Known, Watch
-from sidgan.dubbing.redrawing import Job, finished, in_focus, redraw
+from sidgan.dubbing.redrawing import Job, finished, redraw
 from sidgan.dubbing.settings import Settings
 from sidgan.dubbing.voice import Voice, ending
 from sidgan.engine import Engine
@@ -93,8 +93,7 @@ class Live:
             person, album = known.person, self._album(known, held)
             jobs = [self._job(frame, person, album.engine.size, voice.at(frame.time - begins), opacity)
                     for frame, opacity in used]  # fmt: skip
-            sharp = redraw(album.engine, jobs, album.reference, album.points, album.light)
-            faces = in_focus(jobs, sharp, album.clear)
+            faces = redraw(album.engine, jobs, album.likeness, album.reference)
             for (frame, _), job, drawn in zip(used, jobs, faces, strict=True):
                 target = edited.setdefault(frame.index, editable(frame))
                 made = finished(target, job, drawn, self._steady)
