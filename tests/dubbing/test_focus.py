@@ -1,7 +1,8 @@
-"""A redrawn mouth is as soft as the face around it is filmed, however sharp its references are."""
+"""A redrawn mouth is as soft as the face around it is filmed, however sharp its references are: by lens or motion."""
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 
 import cv2
@@ -12,6 +13,7 @@ from sidgan import Dubber, geometry, media
 from sidgan.blend import polygon
 from sidgan.blend.detail import brightness
 from sidgan.blend.focus import clarity, softness
+from sidgan.dubbing.live.pictures import framed
 from sidgan.dubbing.redrawing import Job, in_focus
 from sidgan.faces import track_faces
 from sidgan.geometry import EYES, OUTER_LIPS, distance_to
@@ -22,6 +24,7 @@ from sidgan.types import Byte, Frame
 SIDE = 256
 SOFT = range(28, 40)  #: frames in which the camera has lost its focus
 BLUR = 2.2  #: px
+STILL, FAST = np.zeros(2), np.full(2, 0.1)  #: speeds of a face along x and y, fractions of its side per frame
 
 
 @pytest.fixture(scope="module")
@@ -75,14 +78,57 @@ def test_where_the_focus_is_lost_the_mouth_is_as_soft_as_its_face(frames: list[F
 
 
 @pytest.mark.parametrize("lamp", [0.3, 0.6, 1.0])
-def test_only_focus_counts_not_light_nor_motion(lamp: float, frames: list[Frame], face: TrackedFace) -> None:
+def test_only_focus_counts_not_light(lamp: float, frames: list[Frame], face: TrackedFace) -> None:
     filmed = crop(frames, face, 8)
     clear = clarity([filmed], face.points[8:9])
-    assert softness((filmed * lamp).astype(np.uint8), face.points[8], clear) == 0
-    moved = cv2.blur(filmed, (1, 9))
-    assert softness(moved, face.points[8], clear) == 0
+    assert not softness((filmed * lamp).astype(np.uint8), face.points[8], clear, FAST).any()
     lost = cv2.GaussianBlur((filmed * lamp).astype(np.uint8), (0, 0), 2)
-    assert softness(lost, face.points[8], clear) * SIDE == pytest.approx(2, abs=0.5)
+    assert softness(lost, face.points[8], clear, STILL) * SIDE == pytest.approx([2, 2], abs=0.5)
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_what_is_soft_along_one_axis_counts_as_far_as_the_face_moves_along_it(
+    axis: int, frames: list[Frame], face: TrackedFace
+) -> None:
+    filmed, moves, other = crop(frames, face, 8), np.eye(2)[axis], np.eye(2)[1 - axis]
+    clear = clarity([filmed], face.points[8:9])
+    smeared = cv2.blur(filmed, (9, 1) if axis == 0 else (1, 9))  # as by a shutter that is open while it moves by 9 px
+
+    def blur(speed: np.ndarray) -> np.ndarray:
+        return softness(smeared, face.points[8], clear, speed / SIDE) * SIDE
+
+    assert blur(9 * moves) @ moves == pytest.approx(9 / 12**0.5, abs=0.8)
+    assert blur(9 * moves) @ other == 0
+    assert blur(3 * moves) @ moves == pytest.approx(3 / 12**0.5, abs=0.01), "the rest may be a frown"
+    assert not blur(9 * other).any()
+
+
+def test_a_mouth_is_blurred_by_the_motion_of_its_head() -> None:
+    (still,) = Scene(Person(3), LINES["morning"], seconds=0.04, size=(320, 320), motion=0)
+    moving, step = range(10, 15), 7  # frames, and px from one to the next
+
+    def filmed(open_for: int) -> list[Frame]:
+        """Frames of a head that goes down for a while, with a shutter that is open for so many px of it."""
+        shots = []
+        for place in range(24):
+            down = step * float(np.clip(place + 1 - moving.start, 0, len(moving)))
+            seen = cv2.blur(still.image, (1, open_for)) if place in moving else still.image
+            moved = cv2.warpAffine(seen, np.float64([[1, 0, 0], [0, 1, down]]), (320, 320))  # type: ignore[arg-type]
+            shots.append(framed(moved, place, Fraction(25), None))
+        return shots
+
+    smeared, sharp = filmed(step), filmed(1)
+    face = TrackedFace(track_faces(smeared)[0][0])
+    clear = clarity([crop(sharp, face, 4)], face.points[4:5])
+    for row in (6, *moving[1:-1], 20):
+        job = Job(face, row, crop(smeared, face, row), np.zeros((1, 80, 28), np.float32), 1.0)
+        (drawn,) = in_focus([job], crop(sharp, face, row)[None], clear)
+        before, after, wanted = (contrast(one, face, row) for one in (crop(sharp, face, row), drawn, job.crop))
+        if row in moving:
+            assert after == pytest.approx(wanted, rel=0.6), row
+            assert wanted < before / 2
+        else:
+            assert after == before, row
 
 
 @pytest.mark.parametrize("part", ["mouth", "eyes"])
@@ -97,21 +143,20 @@ def test_what_mouth_and_eyes_do_is_not_taken_for_focus(
     lively = filmed.copy()
     dots = np.random.default_rng(0).integers(0, 2, (SIDE // 2, SIDE // 2, 1)).repeat(2, 0).repeat(2, 1)
     lively[shut] = 255 * dots[shut]
-    assert softness(still, points, clarity([lively], points[None])) == 0
+    assert not softness(still, points, clarity([lively], points[None]), FAST).any()
 
 
 def test_nothing_is_sharpened(frames: list[Frame], face: TrackedFace) -> None:
     row = SOFT[4]
     clear = clarity([crop(frames, face, row)], face.points[[row]])
-    assert softness(crop(frames, face, 8), face.points[8], clear) == 0
+    assert not softness(crop(frames, face, 8), face.points[8], clear, FAST).any()
 
 
 def test_what_cannot_be_compared_stays_as_drawn(frames: list[Frame], face: TrackedFace) -> None:
     filmed, points = crop(frames, face, 8), face.points[8]
     beyond = points + np.array([0, 2], np.float32)
-    assert softness(filmed, points, clarity([filmed], beyond[None])) == 0
-    assert softness(filmed, beyond, clarity([filmed], points[None])) == 0
-    assert softness(filmed, points, clarity([filmed, filmed], np.stack([points, beyond]))) == 0
+    for seen, there in ((points, beyond[None]), (beyond, points[None]), (points, np.stack([points, beyond]))):
+        assert not softness(filmed, seen, clarity([filmed] * len(there), there), FAST).any()
 
 
 @pytest.mark.parametrize("live", [False, True])

@@ -1,13 +1,14 @@
-"""The focus of a face: a mouth is drawn as soft as the face around it is filmed.
+"""The softness of a face: a mouth is drawn as soft as the face around it is filmed, out of focus or in motion.
 
 A network that mostly copies from reference pictures also copies their sharpness. Where a camera loses focus for a
 while, the mouth would stay sharp, and look pasted. So the contrast of fine detail on the part of the face that is never
 hidden (brows, nose, cheeks) is compared with that in the references, and the drawn part gets the blur that would make
 the references as soft.
 
-A lens blurs in all directions, while a nod, a frown or a moving head take detail mostly along one. So detail is
-compared along both axes, and the lesser blur counts. Nothing is sharpened, and small differences are ignored. Eyes are
-left out, as they close. Each frame is judged alone, so nothing has to be remembered.
+Detail is compared along both axes. A lens blurs along both, so the lesser blur counts for either. What is more along
+one may come from a frown, or from a head that turned; it counts only as far as the face moves along that axis while the
+shutter is open. Nothing is sharpened, and small differences are ignored. Eyes are left out, as they close. Each frame
+is judged alone, so nothing has to be remembered.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ EDGE = 0.01  #: the same along the outline of the face
 LEAST = 0.01  #: levels that are added to a contrast, as a flat picture has none
 FEWEST = 64  #: least number of pixels from which softness can be estimated
 
+SHUTTER = 12**-0.5  #: standard deviation of the blur of a shutter that never closes, relative to the way it is open for
 SAME, OTHER = 0.2, 0.35  #: loss of contrast, a natural logarithm, up to which focus is the same, and from which not
 
 
@@ -47,30 +49,31 @@ def clarity(faces: Iterable[Byte], points: Float) -> Float:
     return np.mean([one for one in found if one.any()] or found, axis=0)
 
 
-def softness(face: Byte, points: Float, clear: Float) -> float:
-    """The blur that makes the references as soft as a face: standard deviation, a fraction of the side; 0 if alike.
+def softness(face: Byte, points: Float, clear: Float, speed: Float) -> Float:
+    """The blur that makes the references as soft as a face: (2,) standard deviations along x and y; 0 if alike.
 
     Args:
         face: (S, S, 3).
         points: (68, 2) its landmarks in unit coordinates.
         clear: (B, 2) `clarity` of the references.
+        speed: (2,) how far the face moves along x and y from one frame to the next. This and the result are fractions
+            of the side.
     """
     if not clear.any():  # no reference shows enough
-        return 0.0
+        return np.zeros(2)
     lost = clear[0] - _contrasts(face, points, BLURS[:1])[0]
     share = np.clip((lost - SAME) / (OTHER - SAME), 0, 1)
     losses = np.maximum.accumulate(clear[0] - clear)
-    blurs = [np.interp(one, table, BLURS) for one, table in zip(lost, losses.T, strict=True)]
-    return float((share * blurs).min())
+    blurs = share * [np.interp(one, table, BLURS) for one, table in zip(lost, losses.T, strict=True)]
+    return np.maximum(blurs.min(), np.minimum(blurs, SHUTTER * speed))
 
 
-def softened(drawn: Byte, box: Float, blur: float) -> Byte:
-    """A drawn face (S, S, 3), blurred by a fraction of its side within the hidden ``box``; the same one if it is 0."""
-    if not blur:
+def softened(drawn: Byte, box: Float, blur: Float) -> Byte:
+    """A drawn face (S, S, 3), blurred by `softness` within the hidden ``box``; the same one if that is 0."""
+    if not blur.any():
         return drawn
-    size = len(drawn)
-    hidden = mask_image(box, size)[..., None] > 0
-    return np.asarray(np.where(hidden, cv2.GaussianBlur(drawn, (0, 0), blur * size), drawn))
+    hidden = mask_image(box, len(drawn))[..., None] > 0
+    return np.asarray(np.where(hidden, _blurred(drawn, blur * len(drawn)), drawn))
 
 
 def _seen(size: int, points: Float) -> Array:
@@ -102,7 +105,7 @@ def _contrasts(face: Byte, points: Float, blurs: Float) -> Float:
     return np.log(np.reshape(found, (2, -1)).T / light)
 
 
-def _blurred(picture: Float, deviations: Float) -> Float:
+def _blurred(picture: Float | Byte, deviations: Float) -> Float:
     """A picture after a Gaussian blur of (2,) px along x and y; no blur along an axis where that is 0."""
     x, y = np.maximum(deviations, 1e-3).tolist()  # for OpenCV, 0 along y means: as along x
     return np.asarray(cv2.GaussianBlur(picture, (0, 0), sigmaX=x, sigmaY=y))

@@ -79,7 +79,7 @@ def redraw(engine: Engine, jobs: Sequence[Job], likeness: Likeness, reference: F
 
 def in_focus(jobs: Sequence[Job], drawn: Byte, clear: Float) -> Byte:
     """N drawn faces (N, S, S, 3), each as soft as it was filmed; ``clear`` is the `clarity` of their references."""
-    soft = [softness(job.crop, job.person.points[job.row], clear) for job in jobs]
+    soft = [softness(job.crop, job.person.points[job.row], clear, job.person.speeds[job.row]) for job in jobs]
     return np.stack([softened(face, job.person.boxes[job.row], blur)
                      for face, job, blur in zip(drawn, jobs, soft, strict=True)])  # fmt: skip
 

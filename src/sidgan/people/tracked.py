@@ -35,6 +35,7 @@ class TrackedFace:
         points: (N, 68, 2) landmarks in unit coordinates.
         boxes: (N, 4) hidden boxes in unit coordinates.
         sides: (N,) side of the face square in px.
+        speeds: (N, 2) how far the face moves along x and y from one frame to the next, as a fraction of that side.
         bridged: (N,) bool, frames in which the face was lost only briefly and its landmarks are interpolated.
         doubts: {row: why the face should not be redrawn there}; empty until `sidgan.dubbing` fills it.
         covers: {row: what lies in front of the face there, (24, 24) uint8, 0 to 255}; likewise.
@@ -48,6 +49,7 @@ class TrackedFace:
     points: Float = field(init=False)
     boxes: Float = field(init=False)
     sides: Float = field(init=False)
+    speeds: Float = field(init=False)
     bridged: Array = field(init=False)
     doubts: dict[int, str] = field(default_factory=dict)
     covers: dict[int, Byte] = field(default_factory=dict)
@@ -72,6 +74,7 @@ class TrackedFace:
         self.points = geometry.to_unit(self.track.matrices, self.track.landmarks)
         self.boxes = geometry.mask_boxes(self.points)
         self.sides = self.track.matrices[:, 0, 0]
+        self.speeds = _speeds(self.track.landmarks) / self.sides[:, None]
         self.bridged = np.zeros(len(self.track), bool)
         self.views, self.lent = (View.whole(len(self.track)),), {}
 
@@ -158,6 +161,12 @@ class TrackedFace:
 
     def _still(self, frames: list[int]) -> bool:
         return bool(frames) and stays_still(self.points[[self.row(index) for index in frames]])
+
+
+def _speeds(landmarks: Float) -> Float:
+    """(N, 2) px by which a face moves along x and y in each of N frames, from its landmarks (N, 68, 2) in px."""
+    places = landmarks[:, geometry.STEADY].mean(1)
+    return np.abs(np.gradient(places, axis=0)) if len(places) > 1 else np.zeros_like(places)
 
 
 def redrawn(people: Iterable[TrackedFace], faces: str) -> dict[int, list[TrackedFace]]:
