@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import chain, count, pairwise
+from itertools import chain, count, islice, pairwise
 from typing import Literal, get_args
 
 Length = Literal["cut", "hold", "loop", "pingpong", "keep"]
@@ -70,9 +70,14 @@ class Timeline:
         return self._count
 
     def __iter__(self) -> Iterator[Showing]:
+        return self.since(0)
+
+    def since(self, first: int) -> Iterator[Showing]:
+        """The frames from ``first`` on; the video's own frames before it are skipped at no cost."""
         once, more = len(self._times), self._repeated() if self.repeats else iter([(-1, self._end)])
-        showings = chain(enumerate(self._times), more)
-        for index, ((source, time), (_, following)) in enumerate(pairwise(showings)):
+        own = range(min(first, once), once)
+        showings = chain(((i, self._times[i]) for i in own), islice(more, first - own.start, None))
+        for index, ((source, time), (_, following)) in enumerate(pairwise(showings), first):
             if index >= once and time >= self.voice:
                 return
             yield Showing(index, source, time, following - time)

@@ -68,6 +68,12 @@ def test_a_longer_voice_is_filled_at_the_videos_own_intervals(
 
 
 @pytest.mark.parametrize("length", LENGTHS)
+def test_it_can_be_walked_from_any_frame_on(length: str) -> None:
+    whole = list(shown(length, 30))
+    assert all(list(shown(length, 30).since(first)) == whole[first:] for first in range(len(whole) + 1))
+
+
+@pytest.mark.parametrize("length", LENGTHS)
 @pytest.mark.parametrize("voice", [1, Fraction(17, 2), 9])
 def test_a_voice_that_is_no_longer_shows_every_frame_once(length: str, voice: int | Fraction) -> None:
     assert list(shown(length, voice)) == list(shown("cut", voice))

@@ -83,6 +83,18 @@ def test_a_shot_that_is_lent_a_mouth_does_not_lend_it_on(places: tuple[int, int,
     assert len(References(blank, [hardly], 64, 2).likeness(hardly, view).pictures) == 2
 
 
+def test_two_shots_lend_each_other_what_they_lack() -> None:
+    """One shot shows somebody who smiles and speaks, another shows the same person listening with shut lips."""
+    smiles, mumbles = track(0, talking(60, 1.0, 0.45)), track(100, talking(60, 0.3))
+    people = [smiles, mumbles]
+    lend(people, {one: np.tile(SKIN, (len(one.track), 1)) for one in people})
+    for one, other, which in ((smiles, mumbles, SHUT), (mumbles, smiles, OPEN)):
+        (view,) = one.views
+        assert {kind: face for (_, kind), (face, _) in one.lent.items()} == {which: other}
+        assert [face for face, _ in one.sources(view, 3)] == [other if kind == which else one for kind in range(3)]
+        assert len(References(blank, people, 64, 3).likeness(one, view).pictures) == 3
+
+
 def test_what_is_between_a_shot_and_its_lender_is_not_read_for_it() -> None:
     listens, between, speaks = track(0, np.zeros(30, np.float32)), track(100, talking(60)), track(200, talking(60))
     (view,), (other,) = listens.views, speaks.views

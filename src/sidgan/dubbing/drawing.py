@@ -160,9 +160,10 @@ class Drawing:
 
     def _seek(self, index: int) -> None:
         """Seek to frame ``index`` of the output and reset all state that depends on earlier frames."""
-        self._next, self._showings = index, islice(self._timeline, index, None)
+        self._next, self._showings = index, self._timeline.since(index)
         self._player = media.Player(self._clip, self._seen.times, self._seen.glances)
-        lowest = min(shown.source for shown in islice(self._timeline, index, None))
+        rest = islice(self._timeline.since(index), None if self._timeline.rewinds else 1)
+        lowest = min(shown.source for shown in rest)
         size, count = self._engine.size, self._engine.references
         upcoming = [person for person in self._seen.usable if person.track.frames[-1] >= lowest]
         self._references = References(self._player.pick, upcoming, size, count)

@@ -57,10 +57,12 @@ def lend(tracks: Sequence[TrackedFace], skin: Mapping[TrackedFace, Float]) -> No
     seen = [one for face in tracks for one in _views(face, skin[face])]
     for own in sorted(seen, key=lambda one: -one.openings[OPEN]):  # so it is known whether the others need some
         for other in seen:
-            if other.face is not own.face and other.frames >= REFERENCE_FRAMES and _alike(own, other):
-                for which in _wanting(own, other):
+            wanting = [which for which in _wanting(own, other) if (own.view, which) not in own.face.lent]
+            # What takes longer comes last, as a film has thousands of shots.
+            if wanting and other.face is not own.face and other.frames >= REFERENCE_FRAMES and _alike(own, other):
+                for which in wanting:
                     if (other.view, which) not in other.face.lent:
-                        own.face.lent.setdefault((own.view, which), (other.face, other.view))
+                        own.face.lent[own.view, which] = other.face, other.view
 
 
 def _views(face: TrackedFace, skin: Float) -> Iterable[_Seen]:

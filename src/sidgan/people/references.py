@@ -43,6 +43,7 @@ class References:
                 for index in frames if face is person else ():
                     self._wanted[index].append((person, view, which))
         self._frames: Iterator[Frame] = iter(read(sorted(self._wanted)))
+        self._at = -1  # the last frame that was read
 
     def likeness(self, person: TrackedFace, view: View) -> Likeness:
         """The sharpest candidate for each reference of a view; kept in ``view``. They may be asked for in any order."""
@@ -50,8 +51,9 @@ class References:
             return view.likeness
         sources = person.sources(view, self._count)
         last = max(max(frames) for face, frames in sources if face is person)
-        while self._wanted and min(self._wanted) <= last:
+        while self._at < last:
             frame = next(self._frames)
+            self._at = frame.index
             for seen, side, which in self._wanted.pop(frame.index, []):
                 best = self._best[side]
                 best[which] = self._better(best.get(which), seen, frame)

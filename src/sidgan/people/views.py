@@ -134,11 +134,12 @@ def telling(pose: Float, points: Float, count: int, open_share: float = OPEN_SHA
     order, lips = np.argsort(opening, kind="stable"), height - opening
     closed, few, wide = (max(1, round(share * len(order))) for share in (CLOSED_SHARE, SHUT_SHARE, open_share))
     shut = int(np.clip((opening <= SHUT).sum(), few, 2 * few))
+    shown = lips[order] >= FULL * np.median(lips)
 
     def full(share: int) -> list[int]:
         """Of so many frames with the lips closest, those that show the lips in their usual height, if there are any."""
-        seen = [k for k in order[:share] if lips[k] >= FULL * np.median(lips)]
-        return frontal[seen or order[:share]].tolist()
+        closest, seen = order[:share], shown[:share]
+        return frontal[closest[seen] if seen.any() else closest].tolist()
 
     return [full(closed), frontal[order[-wide:]].tolist(), full(shut)][:count]
 

@@ -12,6 +12,7 @@ network does not know how far this person opens it.
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -77,9 +78,12 @@ def _try(clip: Clip, seen: Analysis, trials: list[Rehearsal]) -> None:
         mel = listen(clip.path, seen.times[max(trial.last for trial in trials)] + 1).mel
     except InputError:  # unreadable sound counts as none
         return
-    wanted = sorted({index for trial in trials for index in trial.wanted})
-    for frame in media.Player(clip, seen.times, seen.glances).pick(wanted):
-        for trial in [trial for trial in trials if frame.index in trial.wanted]:
+    wanted: dict[int, list[Rehearsal]] = defaultdict(list)
+    for trial in trials:
+        for index in trial.wanted:
+            wanted[index].append(trial)
+    for frame in media.Player(clip, seen.times, seen.glances).pick(sorted(wanted)):
+        for trial in wanted.pop(frame.index, ()):
             trial.see(frame)
             if frame.index == trial.last:
                 trial.choose(seen.times, mel)
