@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
@@ -13,20 +14,22 @@ import numpy as np
 import pytest
 
 from sidgan import Dubber, audio, media
-from sidgan.dubbing.live import LOOK_AHEAD, STEP, hearing, watching
-from sidgan.dubbing.live.album import CHOSEN_AT, Album
+from sidgan.dubbing.live import LOOK_AHEAD, STEP, hearing, live, watching
+from sidgan.dubbing.live.album import CHOSEN_AT, Album, Albums
 from sidgan.dubbing.live.hearing import REMEMBERED as HEARD
 from sidgan.dubbing.live.hearing import Hearing
 from sidgan.dubbing.live.live import Live
 from sidgan.dubbing.live.pictures import editable, framed, shown
 from sidgan.dubbing.live.watching import REMEMBERED, Watch
+from sidgan.dubbing.redrawing import Job
 from sidgan.dubbing.settings import Settings
 from sidgan.engine import Engine
 from sidgan.errors import ConfigError, InputError
 from sidgan.faces import SMOOTHED, Tracker
 from sidgan.geometry import mouth_opening
 from sidgan.nn import Generator
-from sidgan.people import TrackedFace
+from sidgan.people import Likeness, TrackedFace
+from sidgan.people.tracked import BRIEF
 from sidgan.synth import LINES, Person, Scene
 from sidgan.types import Byte, Float, Frame
 
@@ -241,28 +244,44 @@ def followed(pictures: Sequence[Byte]) -> tuple[dict[int, Frame], TrackedFace]:
     return frames, TrackedFace(*tracker.finish())
 
 
+def album_of(face: TrackedFace, frames: dict[int, Frame], sure: np.ndarray | None = None) -> Album:
+    """An album with references from these frames."""
+    album = Album(Sketchbook())
+    see(album, face, frames, sure)
+    album.choose()
+    return album
+
+
+def see(album: Album, face: TrackedFace, frames: dict[int, Frame], sure: np.ndarray | None = None) -> None:
+    """Show frames to an album."""
+    confidence = np.ones(len(face.track)) if sure is None else sure
+    for index in sorted(frames):
+        album.see(face, float(confidence[index]), frames[index])
+
+
 def test_pictures_to_draw_after_are_chosen_again_as_better_ones_come(pictures: list[Byte]) -> None:
-    frames, face = followed(pictures[:44])
+    frames, face = followed(pictures[:44] + pictures[:20])
     opening = mouth_opening(face.points)
     quiet = {i: frames[i] for i in np.argsort(opening[: CHOSEN_AT[1]])[:12]} | {0: frames[0]}  # lips that hardly part
-    album = Album(Sketchbook(), 0)
-    album.update(face, np.ones(44), quiet)
+    album = album_of(face, quiet)
     first = np.ptp(mouth_opening(album.likeness.points))
-    album.update(face, np.ones(44), {i: frames[i] for i in range(CHOSEN_AT[1], 44)})
+    see(album, face, {i: frames[i] for i in range(CHOSEN_AT[1], 64)})
+    album.update(range(CHOSEN_AT[1], CHOSEN_AT[1] + 8))
+    assert np.ptp(mouth_opening(album.likeness.points)) == first, "too early"
+    album.update(range(56, 64))
     assert np.ptp(mouth_opening(album.likeness.points)) > first + 0.02
     unsure = np.where(opening > np.median(opening), 0.6, 1.0)
-    album = Album(Sketchbook(), 0)
-    album.update(face, unsure, frames)
+    album = album_of(face, frames, unsure)
     assert mouth_opening(album.likeness.points).max() <= np.median(opening)
 
 
 def test_who_has_not_spoken_yet_is_drawn_after_a_mouth_that_was_opened(pictures: list[Byte]) -> None:
     frames, face = followed([pictures[0]] * 12 + pictures[:44])
-    album = Album(Sketchbook(), 0)
-    album.update(face, np.ones(56), {i: frames[i] for i in range(12)})
-    closed, wide = album.reference
+    album = album_of(face, {i: frames[i] for i in range(12)})
+    closed, wide = album.likeness.pictures
     assert np.abs(wide.astype(int) - closed)[len(closed) // 2 :].mean() > 2, "though all frames were the same"
-    album.update(face, np.ones(56), {i: frames[i] for i in range(CHOSEN_AT[1], 56)})
+    see(album, face, {i: frames[i] for i in range(12, 56)})
+    album.update(range(CHOSEN_AT[1], CHOSEN_AT[1] + 8))
     opening = float(mouth_opening(face.points).max())
     assert mouth_opening(album.likeness.points)[1] > 0.8 * opening, "then it is seen"
 
@@ -273,9 +292,51 @@ def test_pictures_that_cut_off_a_chin_are_not_drawn_after_once_there_are_others(
     usual = np.quantile(opening, 0.75)
     for share, left_out in ((0.75, True), (0.1, False)):
         face.cut = frozenset(np.flatnonzero(opening > np.quantile(opening, share)).tolist())
-        album = Album(Sketchbook(), 0)
-        album.update(face, np.ones(44), frames)
+        album = album_of(face, frames)
         assert (mouth_opening(album.likeness.points).max() <= usual) == left_out
+
+
+def aside(face: TrackedFace, rows: range) -> TrackedFace:
+    """The same face, turned in some frames as far as it can be told."""
+    pose = face.track.pose.copy()
+    pose[:, 0] = [40.0 if row in rows else 0.0 for row in range(len(pose))]
+    return TrackedFace(replace(face.track, pose=pose))
+
+
+def test_each_side_of_a_face_is_drawn_after_pictures_of_it(
+    pictures: list[Byte], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames, face = followed(pictures[:44] + pictures[:36])
+    face = aside(face, range(44, 80))
+    albums = Albums(Sketchbook())
+    for begin in range(0, 80, 8):  # as in a stream: 8 are drawn when 25 more are there
+        held = {i: frames[i] for i in range(begin, min(begin + 33, 80))}
+        albums.update(face, np.ones(80), held, range(begin, begin + 8))
+        assert albums.known == ([0] if begin < 40 else [0, 1])
+    front, side = albums.views(face)
+    assert (front.shares[:36] == 1).all()
+    assert (side.shares[52:] == 1).all()
+    for view, rows in ((front, slice(44)), (side, slice(44, 80))):
+        assert view.likeness is not None
+        assert all((face.points[rows] == one).all((1, 2)).any() for one in view.likeness.points)
+
+    def redraw(_: object, jobs: Sequence[Job], likeness: Likeness, __: object) -> Byte:
+        return np.stack([np.full((2, 2, 3), 200 if likeness is side.likeness else 100, np.uint8) for _ in jobs])
+
+    monkeypatch.setattr(live, "redraw", redraw)
+    jobs = [Job(face, row, pictures[0], np.zeros(0), 1.0) for row in (70, 10, 30, 60)]
+    assert Live._redrawn(albums, jobs)[:, 0, 0, 0].tolist() == [200, 100, 100, 200]
+
+
+@pytest.mark.parametrize("count", [12, 36])
+def test_a_side_that_is_seen_too_briefly_stays_as_filmed(pictures: list[Byte], count: int) -> None:
+    _, face = followed(pictures[:44] + pictures[:36])
+    face = aside(face, range(44, 44 + count))
+    face.find_views()
+    assert (face.refusal(50) == BRIEF) == (count < 25)
+    face.doubts = {}
+    face.find_views(known=[1])
+    assert face.refusal(50) is None, "there are references of it already"
 
 
 def test_a_stream_knows_where_its_edge_cuts_off_a_chin(pictures: list[Byte]) -> None:

@@ -6,7 +6,7 @@ One person may have many tracks, one for each shot; `sidgan.people.cast` groups 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -16,7 +16,7 @@ from sidgan import geometry
 from sidgan.blend import ToneMatch
 from sidgan.blend.border import Border
 from sidgan.blend.contours import Contours
-from sidgan.people.views import OPEN_SHARE, PAIR_FRAMES, REFERENCE_FRAMES, View, stays_still, telling, views
+from sidgan.people.views import OPEN_SHARE, PAIR_FRAMES, REFERENCE_FRAMES, View, sides, stays_still, telling, views
 from sidgan.types import Array, Byte, FaceTrack, Float
 
 MIN_SIDE = 64  #: px; a smaller face square is left as filmed
@@ -82,11 +82,15 @@ class TrackedFace:
         """The row of frame ``index`` in the arrays."""
         return index - self.track.first
 
-    def find_views(self) -> None:
-        """Set ``views``, once all ``doubts`` are known, and doubt frames that show a side of which there is no view."""
+    def find_views(self, known: Sequence[int] = ()) -> None:
+        """Set ``views``, once all ``doubts`` are known, and doubt frames that show a side of which there is no view.
+
+        Args:
+            known: `sides` of which there are references already, from frames that are not in the track any more.
+        """
         yaw, can = self.track.pose[:, 0], [self.refusal(index) is None for index in self.track.frames]
         self.views = views(yaw, np.array(can, bool))
-        unseen = ~np.any([view.rows for view in self.views], axis=0)
+        unseen = ~np.any([view.rows for view in self.views], axis=0) & ~np.isin(sides(yaw), known)
         self.doubts = dict.fromkeys(np.flatnonzero(unseen & (np.abs(yaw) > TURNED_AWAY)).tolist(), BRIEF) | self.doubts
 
     def refusal(self, index: int) -> str | None:

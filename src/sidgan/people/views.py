@@ -70,22 +70,31 @@ def views(yaw: Float, usable: Array) -> tuple[View, ...]:
         yaw: (N,) degrees, as estimated in each frame.
         usable: (N,) bool, whether the face can be redrawn there.
     """
-    yaw = gaussian_filter1d(yaw.astype(np.float64), STEADY, mode="nearest")
-    side = np.where(np.abs(yaw) < FRONTAL, 0, np.sign(yaw))
-    sides = [one for one in (-1, 0, 1) if (usable & (side == one)).sum() >= REFERENCE_FRAMES]
-    if not sides:
+    side = sides(yaw)
+    seen = [one for one in (-1, 0, 1) if (usable & (side == one)).sum() >= REFERENCE_FRAMES]
+    if not seen:
         return (View.whole(len(yaw)),)
-    return tuple(View(side == one, share) for one, share in zip(sides, _shares(yaw, sides), strict=True))
+    return tuple(View(side == one, share) for one, share in zip(seen, shares(yaw, seen), strict=True))
 
 
-def _shares(yaw: Float, sides: list[int]) -> Iterator[Float]:
-    """The share (N,) of the view from each of ``sides``, in order of their yaw."""
-    passed = np.ones(len(yaw))
+def sides(yaw: Float) -> Array:
+    """From which side a face is seen in N frames: (N,) -1, 0 for the front, or 1. ``yaw`` (N,) is in degrees."""
+    yaw = _steadied(yaw)
+    return np.where(np.abs(yaw) < FRONTAL, 0, np.sign(yaw)).astype(int)
+
+
+def shares(yaw: Float, sides: list[int]) -> Iterator[Float]:
+    """The share (N,) of the view from each of ``sides``, in order, in the mouth of a face; ``yaw`` (N,) in degrees."""
+    yaw, passed = _steadied(yaw), np.ones(len(yaw))
     for this, following in pairwise(sides):
         beyond = np.clip((yaw - FRONTAL * (this + following)) / (2 * MIXED) + 0.5, 0, 1)
         yield passed - beyond
         passed = beyond
     yield passed
+
+
+def _steadied(yaw: Float) -> Float:
+    return np.asarray(gaussian_filter1d(yaw.astype(np.float64), STEADY, mode="nearest"))
 
 
 def mixed(views: Sequence[View], rows: Sequence[int], draw: Callable[[View, list[int]], Byte]) -> Byte:

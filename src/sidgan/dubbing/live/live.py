@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from itertools import islice
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from sidgan import geometry
 from sidgan.blend.steady import Steady
-from sidgan.dubbing.live.album import Album
+from sidgan.dubbing.live.album import Albums
 from sidgan.dubbing.live.hearing import DELAY, Hearing
 from sidgan.dubbing.live.pictures import editable, framed, shown
 from sidgan.dubbing.live.watching import Known, Watch
@@ -19,7 +19,7 @@ from sidgan.dubbing.redrawing import Job, finished, redraw
 from sidgan.dubbing.settings import Settings
 from sidgan.dubbing.voice import Voice, ending
 from sidgan.engine import Engine
-from sidgan.people import TrackedFace
+from sidgan.people import TrackedFace, View, mixed
 from sidgan.types import Byte, Float, Frame
 
 STEP = 8  #: pictures that are drawn together
@@ -90,22 +90,30 @@ class Live:
                     usable[known].append((frame, opacity))
         edited: dict[int, Frame] = {}
         for known, used in usable.items():
-            person, album = known.person, self._album(known, held)
-            jobs = [self._job(frame, person, album.engine.size, voice.at(frame.time - begins), opacity)
+            person, albums = known.person, self._albums(known, held, step)
+            jobs = [self._job(frame, person, albums.engine.size, voice.at(frame.time - begins), opacity)
                     for frame, opacity in used]  # fmt: skip
-            faces = redraw(album.engine, jobs, album.likeness, album.reference)
-            for (frame, _), job, drawn in zip(used, jobs, faces, strict=True):
+            for (frame, _), job, drawn in zip(used, jobs, self._redrawn(albums, jobs), strict=True):
                 target = edited.setdefault(frame.index, editable(frame))
                 made = finished(target, job, drawn, self._steady)
                 geometry.paste_face(target, made.image, made.alpha, person.track.matrices[job.row])
         return edited
 
-    def _album(self, known: Known, held: dict[int, Frame]) -> Album:
-        """The up-to-date album of a face."""
-        if known.album is None:
-            known.album = Album(self._engine.fitting(float(np.median(known.person.sides))), min(held))
-        known.album.update(known.person, known.confidence, held)
-        return known.album
+    def _albums(self, known: Known, held: dict[int, Frame], step: range) -> Albums:
+        """The up-to-date albums of a face."""
+        if known.albums is None:
+            known.albums = Albums(self._engine.fitting(float(np.median(known.person.sides))))
+        known.albums.update(known.person, known.confidence, held, step)
+        return known.albums
+
+    @staticmethod
+    def _redrawn(albums: Albums, jobs: Sequence[Job]) -> Byte:
+        def draw(view: View, some: list[int]) -> Byte:
+            assert view.likeness is not None
+            assert view.reference is not None
+            return redraw(albums.engine, [jobs[i] for i in some], view.likeness, view.reference)
+
+        return mixed(albums.views(jobs[0].person), [job.row for job in jobs], draw)
 
     @staticmethod
     def _job(frame: Frame, person: TrackedFace, size: int, mel: Float, opacity: float) -> Job:

@@ -15,7 +15,7 @@ from sidgan.dubbing.analysis import covering
 from sidgan.dubbing.analysis.glimpses import FINE
 from sidgan.dubbing.analysis.looking import bridges, cut_off, doubted
 from sidgan.dubbing.analysis.trust import surface
-from sidgan.dubbing.live.album import Album
+from sidgan.dubbing.live.album import Albums
 from sidgan.dubbing.plan import fades, opened
 from sidgan.faces import SMOOTHED, Tracker
 from sidgan.people import TrackedFace
@@ -38,14 +38,14 @@ class Known:
         weights: (N,) opacity of the redrawn face, see `sidgan.dubbing.plan.fades`.
         opened: (N,) 1 where its mouth is open, see `sidgan.dubbing.plan.opened`.
         confidence: (N,) see `sidgan.dubbing.analysis.trust`.
-        album: its reference pictures; ``None`` until it is drawn for the first time.
+        albums: its reference pictures; ``None`` until it is drawn for the first time.
     """
 
     person: TrackedFace
     weights: Float
     opened: Float
     confidence: Float
-    album: Album | None = None
+    albums: Albums | None = None
 
 
 class Watch:
@@ -95,9 +95,10 @@ class Watch:
             self._see(number, person)
             surfaces, covered = zip(*(self._looks[number][index] for index in track.frames), strict=True)
             trust = doubted(person, np.stack(surfaces), np.stack(covered))
+            albums = before[number].albums if number in before else None
+            person.find_views(albums.known if albums else ())
             weights = fades(person, [*self._tracker.cuts, since], times, arrived)  # what is forgotten is no edge
-            album = before[number].album if number in before else None
-            self._known[number] = Known(person, weights, opened(person, times), trust.confidence, album)
+            self._known[number] = Known(person, weights, opened(person, times), trust.confidence, albums)
         self._faces, self._looks = _since(since, self._faces), _since(since, self._looks)
         return [known.person for number, known in before.items() if number not in self._known]
 
