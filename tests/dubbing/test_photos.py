@@ -150,7 +150,7 @@ def test_what_a_photo_cannot_be_used_for_is_told_in_one_line(photo: Byte, voice:
         media.read_picture(tmp_path / "empty.png")
     with pytest.raises(InputError, match="no sound"):
         dub(tmp_path / "a.png", tmp_path / "a.png", tmp_path / "out.mp4")
-    with pytest.raises(InputError, match="it is a photo, which shows no speech; dub without --adapt"):
+    with pytest.raises(InputError, match="it is a photo, which shows no speech; dub without adapting"):
         Job(video=tmp_path / "a.png", voice=voice, out=tmp_path / "out.mp4", adapt=1).run(lambda *_: None, str)
     with pytest.raises(InputError, match="no sound of its own"):
         dub(tmp_path / "a.png", voice, tmp_path / "out.mp4", background="original")

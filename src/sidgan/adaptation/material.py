@@ -99,7 +99,7 @@ def read_material(
     tell = progress or (lambda share, text: None)
     clip = media.probe(video, tolerant=tolerant)
     if clip.still:
-        raise InputError(f"cannot adapt to {video.name}: it is a photo, which shows no speech; dub without --adapt")
+        raise InputError(f"cannot adapt to {video.name}: it is a photo, which shows no speech; dub without adapting")
 
     def looking(stage: str, done: int, total: int) -> None:
         begin, part = (0.0, 0.4) if stage == "analyse" else (0.4, 0.1)  # then, of several faces, who is who

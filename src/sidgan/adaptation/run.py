@@ -242,7 +242,7 @@ def _require_enough(material: Material, video: Path) -> None:
     if len(material) < MIN_FRAMES:
         raise InputError(
             f"cannot adapt to {Path(video).name}: face {material.number} is seen for only {len(material) / FPS:.1f} s, "
-            f"but {MIN_FRAMES / FPS:.0f} s are needed; dub without --adapt"
+            f"but {MIN_FRAMES / FPS:.0f} s are needed; dub without adapting"
         )
 
 
