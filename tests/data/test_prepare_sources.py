@@ -18,7 +18,7 @@ from marked import sidgan
 from sidgan import media
 from sidgan.data import packing, sources
 from sidgan.data.dataset import PackedSet, read_crops
-from sidgan.data.listing import ClipSource
+from sidgan.data.listing import ClipSource, files_below
 from sidgan.data.packing import PrepareConfig, prepare_clip, sharpness_of
 from sidgan.data.prepare import prepare
 from sidgan.errors import InputError
@@ -219,6 +219,24 @@ def test_long_clips_are_cut_into_equal_pieces(people: Path, tmp_path: Path) -> N
     (root / "talk_p001.mp4").write_bytes(b"cannot be looked at, so it stays whole")
     with pytest.raises(InputError, match="talk_p001 and talk_p001 would be packed under the same name"):
         prepare(root, tmp_path / "out", SMALL, cut=2)
+
+
+def test_links_to_folders_are_followed_and_those_that_lead_nowhere_are_told(people: Path, tmp_path: Path) -> None:
+    root, store = tmp_path / "set", tmp_path / "store"
+    root.mkdir()
+    store.mkdir()
+    (store / "talk.mp4").symlink_to(people)
+    (store / "gone.mp4").symlink_to(tmp_path / "nowhere.mp4")
+    (store / "round").symlink_to(root)
+    (root / "a").symlink_to(store)
+    (root / "b").symlink_to(store)
+    assert [p.relative_to(root).as_posix() for p in files_below(root)] == ["a/gone.mp4", "a/talk.mp4"]
+    told: list[str] = []
+    records = prepare(root, tmp_path / "out", SMALL, report=told.append)
+    assert [(r["name"], r["kept"]) for r in records] == [("a/gone", False), ("a/talk", True)]
+    assert len(told) == 1
+    assert told[0].startswith("a/gone: ")
+    assert "No such file" in told[0]
 
 
 def test_cutting_leaves_the_test_list_as_it_is(people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

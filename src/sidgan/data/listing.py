@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -115,14 +116,25 @@ class Listing:
 
 
 def files_below(root: Path) -> list[Path]:
-    """All files below ``root``, sorted.
+    """All files below ``root``, sorted; links to folders are followed, and links that lead nowhere count as files.
+
+    A set of footage is often a folder of links. If one no longer leads anywhere, reading it fails and says so; left out
+    here, the clip would silently be missing.
 
     Raises:
         InputError: no such folder.
     """
     if not root.is_dir():
         raise InputError(f"no folder {root}; give the folder that holds the videos")
-    return sorted(p for p in root.rglob("*") if p.is_file())
+    found, seen = list[Path](), set[str]()
+    for folder, inner, names in os.walk(root, followlinks=True):
+        inner.sort()  # of several links to one folder, always the same is followed
+        if (real := os.path.realpath(folder)) in seen:  # a link to a folder around it, too
+            inner.clear()
+            continue
+        seen.add(real)
+        found += [p for p in (Path(folder, name) for name in names) if p.is_file() or p.is_symlink()]
+    return sorted(found)
 
 
 def lines_of(path: Path, root: Path) -> Iterator[tuple[str, str]]:
