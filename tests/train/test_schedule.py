@@ -112,7 +112,9 @@ def test_a_run_with_gate_and_calibration_resumes_as_if_uninterrupted(blob, tmp_p
     assert (expected["gate"], expected["calibration"]) == (got["gate"], got["calibration"])
     lines = [json.loads(x) for x in (tmp_path / "part" / "stats.jsonl").read_text().splitlines()]
     assert [x["step"] for x in lines if "sync" in x] == [6, 7, 8]
-    assert "the sync loss can start" in (tmp_path / "part" / "log.txt").read_text()
+    log = (tmp_path / "part" / "log.txt").read_text()
+    assert "the sync loss can start" in log
+    assert f"stopped after 0.0 minutes at step 1; add --run {tmp_path / 'part'} to the command to resume" in log
 
 
 # ------------------------------------------------------------------------------------------------------------ balance

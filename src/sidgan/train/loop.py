@@ -148,8 +148,8 @@ class _Run:
             self._report(done, elapsed, last)
             self._save_if_due(done, elapsed, last or timed_out)
             if timed_out:
-                self._log.text(f"stopped after {self._config.minutes} minutes at step {done}; run the same command "
-                               "again to resume")  # fmt: skip
+                self._log.text(f"stopped after {self._config.minutes} minutes at step {done}; "
+                               f"add --run {self._folder} to the command to resume")  # fmt: skip
                 return last
         return True
 
@@ -245,7 +245,7 @@ def _save(task: Task, path: Path, step: int, elapsed: float) -> None:
             torch.save(state, part)
             part.replace(path)
     except RuntimeError as error:  # torch raises this if the disk is full
-        raise OutputError(f"{path} cannot be written; free space, then run the same command again to resume") from error
+        raise OutputError(f"{path} cannot be written; free space, then resume the run in {path.parent}") from error
     finally:
         part.unlink(missing_ok=True)
 
