@@ -244,6 +244,12 @@ def test_tables_by_command(tmp_path: Path) -> None:
     code, said = sidgan("paper", "table2", "--method", f"Ours@lrw={tmp_path / 'mine'}", "--out", tmp_path / "t")
     assert code == 0
     assert "the clips are 'heldout', not the test list of LRW" in said
+    assert "the intervals are over 4 clips; with fewer than 10 they are too narrow" in said
+    make_result(tmp_path / "several", FULL, truth=TRUTH, listed="other, test")
+    code, said = sidgan("paper", "table2", "--method", f"Ours@lrw={tmp_path / 'several'}", "--split", "test",
+                        "--out", tmp_path / "t")  # fmt: skip
+    assert code == 0
+    assert "the clips are 'test', not the test list of LRW" in said
     for wrong, why in (("x", "be NAME=PLACE or"), ("A@mars=x", "SET one of"), (f"A={tmp_path / 'no'}", "has not been"),
                         (f"A@lrw={tmp_path / 'no'}", "give --data lrw=FOLDER")):  # fmt: skip
         code, said = sidgan("paper", "table1", "--method", wrong, "--out", tmp_path / "t")

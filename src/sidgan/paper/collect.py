@@ -18,7 +18,7 @@ from sidgan.errors import ConfigError, InputError, some
 from sidgan.evaluation.distances import distances
 from sidgan.evaluation.folder import plain_records
 from sidgan.evaluation.protocol import PROTOCOL, differences
-from sidgan.evaluation.remarks import missing
+from sidgan.evaluation.remarks import few_units, missing
 from sidgan.evaluation.results import HIDDEN, EvalResult, Interval, Record, column, without_nan
 from sidgan.paper.published import GROUND, SETS
 from sidgan.portable import spelt
@@ -103,7 +103,8 @@ class Comparison:
         means: method -> metric -> mean over clips with its interval; the true clips are the method `GROUND`.
         clips, frames: number of clips and frames that the means include.
         listed: the test list or split that the clips come from, as the protocol names it.
-        notes: warnings for the reader: clips left out, missing metrics and why, different versions of the code.
+        notes: warnings for the reader: clips left out, intervals over few people, missing metrics and why,
+            different versions of the code.
         results: method -> the records behind its means, sorted by clip.
     """
 
@@ -162,8 +163,12 @@ def compare(methods: Sequence[Judged], system: str = "composite") -> Comparison:
     notes += [f"{column(metric)[0]}: left out for all methods, since it is undefined for some: "
               f"{some(clips)}" for metric, clips in lost.items() if metric not in HIDDEN]  # fmt: skip
     _same_truth(methods, common, system)
-    frames = sum(first.records[clip]["judged"] for clip in common)
-    listed = str(first.protocol["clips"].get("list"))
+    mine = [first.records[clip] for clip in common]
+    frames = sum(record["judged"] for record in mine)
+    listed, splits = str(first.protocol["clips"].get("list")), {record["split"] for record in mine}
+    if splits < set(listed.split(", ")):  # one was chosen of several that were judged
+        listed = ", ".join(sorted(splits))
+    notes += few_units(mine)
     return Comparison(means, len(common), frames, listed, (*notes, *_remarks(methods)), results)
 
 
