@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -312,6 +313,15 @@ def test_failed_runs_are_counted_and_averaged_nowhere(tmp_path: Path) -> None:
     assert any(note.startswith("2 seeds a row") for note in table.notes)
     with pytest.raises(InputError, match=r"no run was successful.*not a number"):
         table4.ablation([table4.Row("full", (), ("seed 0: the loss is not a number",))])
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_metric_that_no_clip_has_is_no_warning_of_numpy(tmp_path: Path) -> None:
+    values = {"mouth_psnr": [20.0, 21.0, 22.0, 23.0], "opening": [math.nan] * 4}
+    rows = [table4.Row(row, (read(row, tmp_path / row, truth={}, values=values),)) for row in ("full", "perceptual")]
+    found = table4.ablation(rows)
+    assert math.isnan(found.means["full"]["opening"].mean)
+    assert found.changes["perceptual"]["mouth_psnr"].mean == 0
 
 
 def test_table_4_by_command_from_single_results(tmp_path: Path) -> None:

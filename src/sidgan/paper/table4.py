@@ -141,9 +141,9 @@ def ablation(rows: Sequence[Row], system: str = "composite") -> Ablation:
         values = {row.name: _values(found, row, metric, system) for row in rows if row.seeds}
         sampled = {name: draws.means(i, table) for i, (name, table) in enumerate(values.items())}
         for name, table in values.items():
-            means.setdefault(name, {})[metric] = _interval(float(np.nanmean(table)), sampled[name], table)
+            means.setdefault(name, {})[metric] = _interval(float(_mean(table)), sampled[name], table)
             if FULL in values and name != FULL:
-                change = float(np.nanmean(table) - np.nanmean(values[FULL]))
+                change = float(_mean(table) - _mean(values[FULL]))
                 smaller = min(table, values[FULL], key=np.size)
                 changes.setdefault(name, {})[metric] = _interval(change, sampled[name] - sampled[FULL], smaller)
     return Ablation(tuple(rows), means, changes, found)
