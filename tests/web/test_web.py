@@ -471,9 +471,9 @@ def test_seats_are_counted_for_each_and_for_all() -> None:
 
 @pytest.mark.parametrize(("change", "says"), [
     ({"consent": False}, "consent must be true"), ({"consent": None}, "consent must be true"),
-    ({"cast": []}, "cast"), ({"emphasis": 9}, "emphasis"), ({"length": "stretch"}, "length"),
-    ({"video": "../../etc/passwd"}, "video"), ({"colour": "red"}, "colour"), ({"adapt": 59}, "adaptation"),
-    ({"kind": "wipe"}, "kind"),
+    ({"cast": []}, "cast is empty"), ({"emphasis": 9}, "emphasis"), ({"length": "stretch"}, "length"),
+    ({"video": "../../etc/passwd"}, "video"), ({"adapt": 59}, "adaptation"),
+    ({"colour": "red"}, "colour is not known here"), ({"kind": "wipe"}, "kind"), ({"kind": "frame"}, "at is missing"),
 ])  # fmt: skip
 def test_orders_that_cannot_be_meant(client: TestClient, material: Path, change: dict[str, Any], says: str) -> None:
     video, voice = (client.post(f"/api/demo?kind={kind}").json()["id"] for kind in ("video", "voice"))

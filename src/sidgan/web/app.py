@@ -32,6 +32,8 @@ from sidgan.web.terms import Terms
 from sidgan.web.uploads import Uploads
 
 CLEANING = 600.0  #: seconds between two removals of expired files
+#: Type of a mistake in a request -> what is said of its field, where Pydantic's own words are not for callers.
+PLAIN = {"extra_forbidden": "is not known here; leave it out", "missing": "is missing", "too_short": "is empty"}
 #: The files of the page. Only these are served, from memory.
 STATIC = {
     "app.css": "text/css", "app.js": "text/javascript", "api.js": "text/javascript", "player.js": "text/javascript",
@@ -156,6 +158,8 @@ def _invalid(request: Request, error: Exception) -> Response:
         line = "consent must be true: dub only if everybody who is seen or heard agreed to it"
     elif first["type"] == "json_invalid":
         line = "what was sent is not JSON; send an object such as {\"kind\": \"look\", \"video\": \"...\"}"
+    elif first["type"] in PLAIN and where:
+        line = f"{where} {PLAIN[first['type']]}"
     else:
         line = f"{where}: {first['msg']}" if where else str(first["msg"])
     return _problem(422, "invalid", " ".join(line.split())[:500])
