@@ -16,7 +16,7 @@ from sidgan.dubbing.analysis import Analysis, analyse
 from sidgan.dubbing.analysis.rehearsal import rehearse
 from sidgan.dubbing.live.pictures import framed
 from sidgan.engine import Engine
-from sidgan.people import References, TrackedFace
+from sidgan.people import References, TrackedFace, references
 from sidgan.people.lending import lend
 from sidgan.synth import LINES, Mouth, Person, Portrait, Pose, Scene
 from sidgan.types import Byte, FaceTrack, Float, Frame
@@ -106,11 +106,31 @@ def test_what_is_between_a_shot_and_its_lender_is_not_read_for_it() -> None:
             read.add(frame.index)
             yield frame
 
-    references = References(reading, [listens, between, speaks], 64, 2)
-    assert len(references.likeness(listens, view).pictures) == 2
+    pictures = References(reading, [listens, between, speaks], 64, 2)
+    assert len(pictures.likeness(listens, view).pictures) == 2
     assert not read & {*between.track.frames}
     assert read & {*speaks.track.frames} == {*speaks.candidates(other, 2)[OPEN]}
-    assert len(references.likeness(between, between.views[0]).pictures) == 2
+    assert len(pictures.likeness(between, between.views[0]).pictures) == 2
+
+
+@pytest.mark.parametrize("kept", [1, 16])
+def test_each_shot_gets_what_was_tried_there_whichever_is_drawn_first(
+    monkeypatch: pytest.MonkeyPatch, kept: int
+) -> None:
+    monkeypatch.setattr(references, "KEPT", kept)
+    silent = np.zeros(60, np.float32)
+    speaks, one, other = track(0, talking(60)), track(100, silent), track(200, silent)
+    for listens, opened in ((one, 7), (other, 13)):
+        (view,) = listens.views
+        listens.lent[view, OPEN] = speaks, speaks.views[0]
+        view.chosen = (listens.track.first, opened)
+    for order in ((one, other), (other, one)):
+        for listens in order:
+            listens.views[0].likeness = None
+        pictures = References(blank, order, 64, 2)
+        for listens in order:
+            (view,) = listens.views
+            assert (pictures.likeness(listens, view).points[OPEN] == speaks.points[view.chosen[OPEN]]).all()
 
 
 @pytest.mark.parametrize("light", [(190, 140, 120), (110, 140, 120), (150, 152, 120), (150, 140, 108)])
@@ -165,8 +185,8 @@ def test_a_shot_of_a_listener_is_drawn_with_the_teeth_of_another_shot(film: Path
     assert other.chosen
     assert view.opening == other.opening
 
-    references = References(media.Player(clip, seen.times, seen.glances).pick, seen.people, 128, engine.references)
-    likeness = references.likeness(listens, view)
+    pictures = References(media.Player(clip, seen.times, seen.glances).pick, seen.people, 128, engine.references)
+    likeness = pictures.likeness(listens, view)
     narrow, wide, *_ = likeness.pictures
     (frame,) = media.Player(clip, seen.times, seen.glances).pick([other.chosen[OPEN]])
     row = speaks.row(frame.index)

@@ -14,6 +14,7 @@ from sidgan.people.tracked import TrackedFace
 from sidgan.people.views import OPEN, View
 from sidgan.types import Byte, Float, Frame
 
+KEPT = 16  #: lent pictures that are kept, as several tracks may borrow the same
 Best = tuple[float, Byte, Float]  #: sharpness, picture (S, S, 3), landmarks (68, 2) of the sharpest candidate so far
 
 
@@ -65,7 +66,7 @@ class References:
         return view.likeness
 
     def _borrowed(self, lender: TrackedFace, frames: list[int]) -> Best:
-        """The sharpest of these frames of another track; it is kept, as several tracks may borrow it."""
+        """The sharpest of these frames of another track; the last few are kept."""
         key = lender, *frames
         if key not in self._lent:
             best: Best | None = None
@@ -73,6 +74,8 @@ class References:
                 if frame.index in frames:
                     best = self._better(best, lender, frame)
             assert best is not None
+            if len(self._lent) == KEPT:
+                del self._lent[next(iter(self._lent))]
             self._lent[key] = best
         return self._lent[key]
 
