@@ -105,6 +105,8 @@ class Drawing:
         self._engine = engine.fitting(seen.side)
         size = self._engine.size
         self._engines = {person: own[i].fitting(size) for i, person in enumerate(seen.people) if i in own}
+        chosen = {person for people in seen.by_frame.values() for person in people}
+        self._drawn = [person for person in seen.usable if person in chosen]
         self._encoded: set[TrackedFace] = set()  # tracks whose reference is encoded and not yet freed
         self._next = -1  # the next frame to draw; -1: none, warm up first
         self._first = 0  # first frame of the range; those before it are warm-up
@@ -165,9 +167,9 @@ class Drawing:
         rest = islice(self._timeline.since(index), None if self._timeline.rewinds else 1)
         lowest = min(shown.source for shown in rest)
         size, count = self._engine.size, self._engine.references
-        upcoming = [person for person in self._seen.usable if person.track.frames[-1] >= lowest]
+        upcoming = [person for person in self._drawn if person.track.frames[-1] >= lowest]
         self._references = References(self._player.pick, upcoming, size, count)
-        for person in self._seen.usable:
+        for person in self._drawn:
             person.begin()
             self._look.forget(person)
             self._steady.forget(person)
@@ -200,6 +202,8 @@ class Drawing:
             Those among them that do not appear again, so that all their state can be freed.
         """
         gone = []
+        if not self._timeline.repeats:
+            self._references.forget(source)
         for person in [p for p in self._encoded if source not in p.track.frames]:
             over = source > person.track.frames[-1] and not self._timeline.repeats
             for view in person.views:

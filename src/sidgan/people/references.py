@@ -43,6 +43,7 @@ class References:
             for which, (face, frames) in enumerate(person.sources(view, count)):
                 for index in frames if face is person else ():
                     self._wanted[index].append((person, view, which))
+        self._ends = {view: person.track.frames[-1] for person, view in missing}
         self._frames: Iterator[Frame] = iter(read(sorted(self._wanted)))
         self._at = -1  # the last frame that was read
 
@@ -64,6 +65,11 @@ class References:
         _, pictures, points = zip(*found, strict=True)
         view.likeness = Likeness.of(pictures, np.stack(points), person.mute() and (view, OPEN) not in person.lent)
         return view.likeness
+
+    def forget(self, before: int) -> None:
+        """Free what was read of views that nobody asks for any more: of tracks that end before this frame."""
+        for view in [view for view in self._best if self._ends[view] < before]:
+            del self._best[view]
 
     def _borrowed(self, lender: TrackedFace, frames: list[int]) -> Best:
         """The sharpest of these frames of another track; the last few are kept."""
