@@ -511,12 +511,32 @@ def test_whoever_speaks_is_redrawn_and_what_is_unclear_is_told(folder: Path, kno
 
 
 def test_a_close_race_is_not_guessed() -> None:
-    one, other, third = object(), object(), object()
-    assert who_speaks([one], {}) is one  # type: ignore[list-item]
-    assert who_speaks([one, other], {one: 1.0, other: 2.5}) is other  # type: ignore
-    assert who_speaks([one, other], {one: 1.0, other: 1.5}) == "several mouths fit the sound alike"  # type: ignore
-    assert who_speaks([one, other, third], {one: 1.0, other: 2.5}) is other  # type: ignore
-    assert "too little speech" in who_speaks([one, other], {one: 9.0})  # type: ignore
+    assert who_speaks([1], {}) == 1
+    assert who_speaks([1, 2], {1: 1.0, 2: 2.5}) == 2
+    assert who_speaks([1, 2], {1: 1.0, 2: 1.5}) == "several mouths fit the sound alike"
+    assert who_speaks([1, 2, 3], {1: 1.0, 2: 2.5}) == 2
+    assert "too little speech" in who_speaks([1, 2], {1: 9.0})  # type: ignore[operator]
+
+
+def test_who_is_lost_for_a_while_is_not_their_own_rival(face: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They have two tracks in a shot, and both speak; beside them, somebody larger listens."""
+    listens, speaks, again, brief = (
+        TrackedFace(dataclasses.replace(face[0].track, first=first)) for first in (0, 0, 80, 150)
+    )
+    scores = {listens: 0.5, speaks: 3.5, again: 3.0}
+    monkeypatch.setattr(choice, "scores_of", lambda tracks, *_: {one: scores[one] for one in tracks if one in scores})
+    monkeypatch.setattr(choice, "_own_sound", lambda _: None)
+    usable, times = [listens, speaks, again, brief], [Fraction(i, 25) for i in range(220)]
+
+    def chosen(cuts: Sequence[int], **numbers: int) -> tuple[set[TrackedFace], tuple[str, ...]]:
+        who = dict(zip(usable, numbers.values(), strict=True))
+        by_frame, notes = choice.speaking(usable, who, cuts, None, times)  # type: ignore[arg-type]
+        return {one for people in by_frame.values() for one in people}, notes
+
+    assert chosen((), listens=1, speaks=2, again=2, brief=2) == ({speaks, again, brief}, ())
+    found, notes = chosen((), listens=1, speaks=2, again=3, brief=3)
+    assert (len(notes), found) == (1, {listens, again, brief}), "two people fit alike"
+    assert chosen((80,), listens=1, speaks=2, again=2, brief=2) == ({speaks, again, brief}, ())
 
 
 # ---------------------------------------------------------------------------------------------------------- confidence

@@ -83,12 +83,14 @@ def number_of(photo: Path, wanted: Float, who: Sequence[Member]) -> int:
 
 
 def speaking(
-    usable: Sequence[TrackedFace], cuts: Sequence[int], clip: Clip, times: Sequence[Fraction]
-) -> tuple[dict[int, list[TrackedFace]], tuple[str, ...]]:
+    usable: Sequence[TrackedFace], numbers: Mapping[TrackedFace, int], cuts: Sequence[int], clip: Clip,
+    times: Sequence[Fraction],
+) -> tuple[dict[int, list[TrackedFace]], tuple[str, ...]]:  # fmt: skip
     """Choose whoever speaks in each shot, judged by the video's own sound; where unclear, the most prominent person.
 
     Args:
         usable: tracks with usable frames, the most prominent first.
+        numbers: the number of the person of each; who was lost for a while has several tracks in a shot.
         cuts: first frames of all shots except the first.
         times: seconds at which the video's frames are shown.
 
@@ -97,22 +99,31 @@ def speaking(
     """
     mel = _own_sound(clip)
     shots: dict[int, list[TrackedFace]] = defaultdict(list)
-    for person in usable:
-        shots[bisect_right(cuts, person.track.first)].append(person)
-    contested = [person for shot in shots.values() if len(shot) > 1 for person in shot]
+    for track in usable:
+        shots[bisect_right(cuts, track.track.first)].append(track)
+    contested = [track for shot in shots.values() if len({numbers[one] for one in shot}) > 1 for track in shot]
     scores = scores_of(contested, mel, times, clip)
     by_frame: dict[int, list[TrackedFace]] = {}
     lines = []
     for shot in sorted(shots):
-        found = who_speaks(shots[shot], scores)
+        tracks: dict[int, list[TrackedFace]] = defaultdict(list)
+        for track in shots[shot]:
+            tracks[numbers[track]].append(track)
+        found = who_speaks([*tracks], {number: _mean_score(mine, scores) for number, mine in tracks.items()
+                                       if not scores.keys().isdisjoint(mine)})  # fmt: skip
         if isinstance(found, str):
             first = 0 if shot == 0 else cuts[shot - 1]
             lines.append(f"from {float(times[first]):.1f} s on, it is not clear who speaks ({found}); "
                          "the most prominent person is redrawn")  # fmt: skip
             by_frame |= redrawn(shots[shot], "largest")
         else:
-            by_frame |= redrawn([found], "all")
+            by_frame |= redrawn(tracks[found], "all")
     return by_frame, tuple(lines)
+
+
+def _mean_score(tracks: Iterable[TrackedFace], scores: Mapping[TrackedFace, float]) -> float:
+    judged = [track for track in tracks if track in scores]
+    return float(np.average([scores[track] for track in judged], weights=[len(track.track) for track in judged]))
 
 
 def _own_sound(clip: Clip) -> Float:

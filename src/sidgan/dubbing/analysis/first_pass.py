@@ -239,7 +239,7 @@ def analyse(
     if numbers:
         by_frame = chosen(usable, seen.numbers, numbers, clip.path)
     elif faces == "speaking":
-        by_frame, notes = speaking(usable, seen.cuts, clip, seen.times)
+        by_frame, notes = speaking(usable, seen.numbers, seen.cuts, clip, seen.times)
     else:
         by_frame = redrawn(usable, faces)
         notes = tuple(_several(seen, by_frame)) if faces == "largest" else ()

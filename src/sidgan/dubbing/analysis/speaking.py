@@ -33,12 +33,12 @@ EXPERT = 68  #: ticks in the middle of a track that the expert judges; it is slo
 SLACK = 6  #: ticks by which sound and picture may be out of sync
 
 
-def who_speaks(people: Sequence[TrackedFace], scores: Mapping[TrackedFace, float]) -> TrackedFace | str:
+def who_speaks(people: Sequence[int], scores: Mapping[int, float]) -> int | str:
     """The person in one shot who speaks, or in words why that is unclear.
 
     Args:
-        people: tracks that can be redrawn, at least one.
-        scores: from `scores_of`. Tracks without a score were too short to judge, and are not considered.
+        people: numbers of those who can be redrawn, at least one.
+        scores: of these, see `scores_of`. Those without a score were seen too briefly, and are not considered.
     """
     if len(people) == 1:
         return people[0]
