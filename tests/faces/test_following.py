@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from sidgan.faces import Box, Tracker, head_pose, overlap, shots, smooth
+from sidgan.faces import Box, Tracker, head_pose, overlap, shots, smooth, tracker
 from sidgan.faces.shots import CutFinder
 from sidgan.synth import Mouth, Person, Portrait, Pose
 from sidgan.types import Byte, Face, FaceTrack, Float, Frame, PixelFormat, PlaneMap
@@ -107,6 +108,104 @@ def test_a_fast_face_is_looked_for_again_where_it_was_seen() -> None:
     world.show(2, 3)
     (points,) = world.tracker.here().values()
     assert abs(points.mean(0)[0] - FACE.mean(0)[0] - 120) < 3
+
+
+class Crowd(World):
+    """Several faces, in pictures that change suddenly in some frames."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, sudden: int, **faces: tuple[float, float]) -> None:
+        self.faces, self.hidden = faces, set[str]()
+        finder = SimpleNamespace(change=0.0, sudden=False)
+
+        def add(frame: Frame) -> bool:
+            finder.sudden = frame.index == sudden
+            return False
+
+        finder.add = add
+        patch.setattr(tracker, "CutFinder", lambda: finder)
+        super().__init__()
+
+    def boxes(self) -> list[tuple[Box, tuple[float, float]]]:
+        there = [at for name, at in self.faces.items() if name not in self.hidden]
+        return [((x - SIDE / 2, y - SIDE / 2, x + SIDE / 2, y + SIDE / 2), (x, y)) for x, y in there]
+
+    def search(self, luma: Byte, fine: bool) -> list[Face]:
+        return [Face(box, 1.0, FACE + np.float32(at)) for box, at in self.boxes()]
+
+    def confirm(self, luma: Byte, box: Box, others: Sequence[Box] = ()) -> float | None:
+        return 1.0 if any(overlap(box, one) > 0.6 for one, _ in self.boxes()) else None
+
+    def landmarks(self, luma: Byte, box: Box) -> Float:
+        self.at = max(((overlap(box, one), at) for one, at in self.boxes()), default=(0.0, None))[1]
+        return super().landmarks(luma, box)
+
+    def tracks(self) -> list[tuple[tuple[int, int], float]]:
+        """(first, stop) and the x in the last frame of each track, by time and place."""
+        return sorted((ends(track), round(float((track.landmarks[-1] - FACE).mean(0)[0])))
+                      for track in self.tracker.finish())  # fmt: skip
+
+
+@pytest.mark.parametrize("index", [12, 15])
+def test_a_face_that_jumps_where_the_picture_changes_is_where_it_is_at_once(
+    index: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = Crowd(monkeypatch, index, ann=(100, 100))
+    world.show(0, index)
+    world.faces["ann"] = 130, 100
+    world.show(index, index + 1)
+    (points,) = world.tracker.here().values()
+    assert np.abs(points - FACE - (130, 100)).max() < 1
+    world.show(index + 1, 30)
+    assert world.tracks() == [((0, 30), 130)]
+    assert not world.tracker.cuts
+
+
+@pytest.mark.parametrize("index", [12, 15])
+def test_where_the_picture_changes_and_others_are_there_a_shot_begins(
+    index: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = Crowd(monkeypatch, index, ann=(60, 60), ben=(60, 180))
+    world.show(0, index)
+    world.faces = {"cora": (240.0, 60.0)}
+    world.show(index, 30)
+    assert world.tracker.cuts == [index]
+    assert world.tracks() == [((0, index), 60), ((0, index), 60), ((index, 30), 240)]
+
+
+@pytest.mark.parametrize("index", [11, 12, 15])
+def test_where_somebody_stays_the_shot_goes_on_and_others_are_found_at_once(
+    index: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = Crowd(monkeypatch, index, ann=(60, 60), ben=(60, 180))
+    world.show(0, index)
+    world.faces["ben"] = 240, 180
+    world.show(index, 30)
+    assert not world.tracker.cuts
+    assert world.tracks() == [((0, index), 60), ((0, 30), 60), ((index, 30), 240)]
+
+
+def test_where_all_are_gone_and_nobody_is_there_they_may_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = Crowd(monkeypatch, 12, ann=(60, 60))
+    world.show(0, 12)
+    world.hidden = {"ann"}
+    world.show(12, 20)
+    world.hidden = set()
+    world.show(20, 40)
+    assert not world.tracker.cuts
+    assert world.tracks() == [((0, 40), 60)]
+
+
+def test_who_is_hidden_where_the_picture_changes_is_where_they_come_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = Crowd(monkeypatch, 17, ann=(60, 60), ben=(60, 180))
+    world.show(0, 12)
+    world.hidden = {"ben"}
+    world.show(12, 20)
+    world.hidden, world.faces["ben"] = set(), (68, 180)
+    world.show(20, 40)
+    assert not world.tracker.cuts
+    assert world.tracks() == [((0, 40), 60), ((0, 40), 68)]
+    (ben,) = [track for track in world.tracker.finish() if track.landmarks.mean() > 100]
+    assert (~ben.visible).nonzero()[0].tolist() == [*range(11, 20)], "last confirmed in frame 10"
 
 
 def test_a_crop_does_not_tremble_with_its_landmarks() -> None:
