@@ -27,7 +27,9 @@ class World:
     def __init__(self) -> None:
         self.at: tuple[float, float] | None = (100.0, 100.0)
         self.margin = 0.0  #: px by which the detector's box is larger on each side
+        self.sure = 1.0  #: the detector's score
         self.asked: list[Box] = []
+        self.shown = -1  #: the frame that is shown
         self.tracker = Tracker(self, self.landmarks)
 
     @property
@@ -37,11 +39,11 @@ class World:
         return x - half, y - half, x + half, y + half
 
     def search(self, luma: Byte, fine: bool) -> list[Face]:
-        return [] if self.at is None else [Face(self.box, 1.0, FACE + np.float32(self.at))]
+        return [] if self.at is None else [Face(self.box, self.sure, FACE + np.float32(self.at))]
 
     def confirm(self, luma: Byte, box: Box, others: Sequence[Box] = ()) -> float | None:
         self.asked.append(box)
-        return 1.0 if self.at is not None and overlap(box, self.box) > 0.6 else None
+        return self.sure if self.at is not None and overlap(box, self.box) > 0.6 else None
 
     def landmarks(self, luma: Byte, box: Box) -> Float:
         middle = np.float32([(box[0] + box[2]) / 2, (box[1] + box[3]) / 2])
@@ -51,6 +53,7 @@ class World:
 
     def show(self, first: int, stop: int) -> None:
         for index in range(first, stop):
+            self.shown = index
             self.tracker.add(Frame(index, Fraction(index, 25), GREY.planes, GREY.format, None))
 
 
@@ -98,7 +101,47 @@ def test_a_face_that_is_found_again_is_confirmed_where_it_was_found() -> None:
     world.at, world.margin = (125.0, 100.0), 6.0
     world.show(11, 30)
     assert np.subtract(world.asked[-1], world.box) == pytest.approx([0, 0, 0, 0], abs=1)
-    assert len(world.tracker.finish()) == 1
+    (track,) = world.tracker.finish()
+    assert track.visible[12:].all(), "the whole picture is searched in frame 12"
+
+
+def test_who_comes_out_elsewhere_after_a_while_is_found_within_half_a_second() -> None:
+    world = World()
+    world.show(0, 12)
+    world.at = None
+    world.show(12, 22)
+    world.at = (240.0, 150.0)
+    world.show(22, 40)
+    *_, last = sorted(world.tracker.finish(), key=lambda track: track.first)
+    assert 22 <= last.first <= 22 + 12
+
+
+def test_how_sure_the_detector_is_is_told_of_now() -> None:
+    world = World()
+    world.show(0, 12)
+    world.sure = 0.4
+    world.show(12, 30)
+    (track,) = world.tracker.finish()
+    assert track.scores[15:] == pytest.approx(0.4)
+
+
+def test_a_face_that_is_found_twice_for_a_while_has_one_track() -> None:
+    class Double(World):
+        """The detector also finds a larger face around it, with the same landmarks, in one search."""
+
+        def search(self, luma: Byte, fine: bool) -> list[Face]:
+            around, (x, y) = 1.9 * SIDE / 2, self.at or (0, 0)
+            wide = Face((x - around, y - around, x + around, y + around), 0.5, FACE + np.float32((x, y)))
+            return [*super().search(luma, fine), *[wide] * (25 <= self.shown < 50)]
+
+        def confirm(self, luma: Byte, box: Box, others: Sequence[Box] = ()) -> float | None:
+            return 0.5 if box[2] - box[0] > 1.5 * SIDE else super().confirm(luma, box, others)
+
+    world = Double()
+    world.show(0, 40)
+    assert len(world.tracker.here()) == 2
+    (track,) = world.tracker.finish()
+    assert ends(track) == (0, 40)
 
 
 def test_a_fast_face_is_looked_for_again_where_it_was_seen() -> None:
@@ -111,15 +154,17 @@ def test_a_fast_face_is_looked_for_again_where_it_was_seen() -> None:
 
 
 class Crowd(World):
-    """Several faces, in pictures that change suddenly in some frames."""
+    """Several faces, in pictures that change suddenly in one frame, and maybe are of another shot in one frame."""
 
-    def __init__(self, patch: pytest.MonkeyPatch, sudden: int, **faces: tuple[float, float]) -> None:
+    def __init__(
+        self, patch: pytest.MonkeyPatch, sudden: int = -1, *, doubtful: int = -1, **faces: tuple[float, float]
+    ) -> None:
         self.faces, self.hidden = faces, set[str]()
         finder = SimpleNamespace(change=0.0, sudden=False)
 
-        def add(frame: Frame) -> bool:
+        def add(frame: Frame) -> bool | None:
             finder.sudden = frame.index == sudden
-            return False
+            return None if frame.index == doubtful else False
 
         finder.add = add
         patch.setattr(tracker, "CutFinder", lambda: finder)
@@ -184,15 +229,44 @@ def test_where_somebody_stays_the_shot_goes_on_and_others_are_found_at_once(
     assert world.tracks() == [((0, index), 60), ((0, 30), 60), ((index, 30), 240)]
 
 
-def test_where_all_are_gone_and_nobody_is_there_they_may_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_all_are_gone_and_nobody_is_there_they_may_come_back_where_they_were(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     world = Crowd(monkeypatch, 12, ann=(60, 60))
-    world.show(0, 12)
+    for index in range(12):
+        world.faces["ann"] = 60 + 5 * index, 60
+        world.show(index, index + 1)
     world.hidden = {"ann"}
     world.show(12, 20)
     world.hidden = set()
     world.show(20, 40)
     assert not world.tracker.cuts
-    assert world.tracks() == [((0, 40), 60)]
+    assert world.tracks() == [((0, 40), 115)]
+
+
+@pytest.mark.parametrize("change", ["sudden", "doubtful"])
+def test_no_shot_begins_where_nobody_was_seen_before(change: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = Crowd(monkeypatch, ann=(60, 60), **{change: 14})  # type: ignore[arg-type]
+    world.show(0, 8)
+    world.hidden = {"ann"}
+    world.show(8, 14)
+    world.faces["ben"] = 240, 60
+    world.show(14, 20)
+    world.hidden = set()
+    world.show(20, 40)
+    assert not world.tracker.cuts
+    assert [at for _, at in world.tracks()] == [60, 240]
+
+
+@pytest.mark.parametrize(("gone", "cuts"), [({"ann"}, []), ({"ann", "ben"}, [12])])
+def test_what_may_be_a_cut_is_one_if_all_faces_are_gone(
+    gone: set[str], cuts: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = Crowd(monkeypatch, doubtful=12, ann=(60, 60), ben=(60, 180))
+    world.show(0, 12)
+    world.hidden = gone
+    world.show(12, 30)
+    assert world.tracker.cuts == cuts
 
 
 def test_who_is_hidden_where_the_picture_changes_is_where_they_come_out(monkeypatch: pytest.MonkeyPatch) -> None:
