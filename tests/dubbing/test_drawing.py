@@ -13,6 +13,7 @@ import pytest
 from marked import network
 
 from sidgan import media
+from sidgan.blend import LOOK_BACK
 from sidgan.dubbing.analysis import Analysis
 from sidgan.dubbing.analysis.trust import Trust
 from sidgan.dubbing.drawing import Drawing
@@ -23,7 +24,7 @@ from sidgan.engine import Engine
 from sidgan.faces import smooth
 from sidgan.people import TrackedFace, redrawn, references
 from sidgan.synth import LINES, Person, Scene
-from sidgan.timeline import Showing
+from sidgan.timeline import Showing, Timeline
 from sidgan.types import Clip
 
 SIDE, SHOT, SHOTS = 160, 30, 3  #: px of a person's half of the picture; frames of each shot
@@ -88,12 +89,22 @@ def test_ranges_may_be_drawn_in_any_order_and_left_in_the_middle(film: Clip) -> 
     assert [*whole] == [*range(count)]
     assert straight.done.dubbed == count
     other = drawing_of(film, plan)
-    for first, stop in ((40, 52), (20, 40), (20, 33), (33, 61), (70, count), (0, 20)):
+    last = SHOT - 1 + LOOK_BACK - 1  # the first frame that depends on the last one of a shot, and on none before
+    for first, stop in ((40, 52), (20, 40), (20, 33), (33, 61), (last, last + 3), (70, count), (0, 20)):
         assert drawn(other, first, stop) == {index: whole[index] for index in range(first, stop)}
         mine = [look for look in looks if first <= look.frame < stop]
         assert str(other.done.looks) == str(mine), "as texts, in which NaN is NaN"
         with closing(other.batches(stop % count, count)) as batches:
             next(batches)  # and no more
+
+
+def test_ranges_of_a_video_that_is_shown_again_may_be_drawn_in_any_order(film: Clip) -> None:
+    plan = plan_of(film, seen_in(film))
+    plan = replace(plan, timeline=Timeline(plan.seen.times, plan.seen.end, plan.seen.end + 1, "loop"))
+    count = len(plan.timeline)
+    whole, other = drawn(drawing_of(film, plan), 0, count), drawing_of(film, plan)
+    for first, stop in ((SHOTS * SHOT - 4, count), (SHOT, SHOT + 3)):
+        assert drawn(other, first, stop) == {index: whole[index] for index in range(first, stop)}
 
 
 def test_a_network_of_ones_own_is_found_by_the_track_of_the_video(film: Clip) -> None:
@@ -130,3 +141,7 @@ def test_pictures_of_faces_that_are_not_drawn_are_not_kept(film: Clip, monkeypat
     assert drawing.done.dubbed == 2 * SHOT
     assert 0 < len(taken) <= SHOT * SHOTS, "of the other person, none"
     assert not [one for one in taken if one() is not None]
+    known = [view.likeness or view.reference for person in plan.seen.people for view in person.views]
+    assert sum(one is not None for one in known) <= 1, "that of the last shot"
+    assert len(drawing._steady._means) <= 1
+    assert len(drawing._look._steps) <= 1
