@@ -123,6 +123,23 @@ def test_a_network_of_ones_own_is_found_by_the_track_of_the_video(film: Clip) ->
 
 
 @dataclass(frozen=True)
+class Later(Plan):
+    """A plan in which the right person speaks only in the second half of a shot."""
+
+    def faces(self, shown: Showing) -> list[tuple[TrackedFace, float]] | str:
+        found = super().faces(shown)
+        assert not isinstance(found, str)
+        return [one for one in found if self.seen.numbers[one[0]] == 1 or shown.source % SHOT >= SHOT // 2]
+
+
+def test_who_speaks_later_in_a_shot_than_others_has_pictures_too(film: Clip) -> None:
+    plan = plan_of(film, seen_in(film, (0, 1)))
+    drawing = drawing_of(film, Later(plan.seen, plan.voices, plan.timeline))
+    drawn(drawing, 0, SHOT)
+    assert len(drawing.done.sides) == SHOT + SHOT // 2
+
+
+@dataclass(frozen=True)
 class Pausing(Plan):
     """A plan in which nobody speaks in the second shot."""
 

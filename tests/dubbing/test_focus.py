@@ -146,6 +146,16 @@ def test_what_mouth_and_eyes_do_is_not_taken_for_focus(
     assert not softness(still, points, clarity([lively], points[None]), FAST).any()
 
 
+def test_a_focus_that_is_lost_slowly_makes_no_step(frames: list[Frame], face: TrackedFace) -> None:
+    filmed, points = crop(frames, face, 8), face.points[8]
+    clear, blurs = clarity([filmed], points[None]), np.linspace(0.05, 3, 60)
+    soft = [softness(cv2.GaussianBlur(filmed, (0, 0), blur), points, clear, STILL).max() * SIDE for blur in blurs]
+    assert soft[0] == 0
+    assert soft[-1] == pytest.approx(3, abs=0.3)
+    assert np.diff(soft).min() > -0.05
+    assert np.diff(soft).max() < 0.4, "a blur of less than half a pixel more, in one step of a twentieth"
+
+
 def test_nothing_is_sharpened(frames: list[Frame], face: TrackedFace) -> None:
     row = SOFT[4]
     clear = clarity([crop(frames, face, row)], face.points[[row]])

@@ -102,6 +102,17 @@ def test_light_that_hardly_changes_stays_as_it_is() -> None:
     assert np.allclose(np.log(other), -1.1 * OTHER, atol=0.01)
 
 
+def test_a_lamp_that_goes_on_slowly_makes_no_step() -> None:
+    usual = np.array([120.0, 90.0, 80.0])
+    change = np.linspace(0, 2 * OTHER, 200)
+    gains = np.log([gain(usual, usual * np.exp(one))[0] for one in change])
+    assert (np.diff(gains) >= 0).all()
+    assert np.diff(gains).max() < 4 * change[1], "small steps of light, small steps of the gain"
+    assert gains[-1] == pytest.approx(change[-1], abs=0.02)
+
+
 def test_what_is_drawn_of_a_black_frame_is_black() -> None:
     usual = np.array([150.0, 120.0, 100.0])
+    assert np.isfinite(gain(np.zeros(3), usual)).all(), "black is brought into the light of the references"
+    assert lit(np.zeros((8, 8, 3), np.uint8), gain(np.zeros(3), usual)).max() == 0
     assert lit(np.full((8, 8, 3), 150, np.uint8), 1 / gain(np.zeros(3), usual)).max() <= 3

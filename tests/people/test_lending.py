@@ -68,6 +68,35 @@ def test_whose_mouth_is_never_shut_in_a_shot_is_lent_a_shut_one() -> None:
     assert lent(track(0, talking(60)), track(60, talking(60, least=0.4))) == {SHUT}
 
 
+def test_what_is_nearly_shut_is_not_lent_as_shut() -> None:
+    assert lent(track(0, talking(60, least=0.12)), track(60, talking(60, least=0.4))) == set()
+
+
+def test_a_flash_in_a_shot_does_not_keep_it_from_being_lent_a_mouth() -> None:
+    speaks, listens = track(0, talking(60)), track(60, np.zeros(30, np.float32))
+    flash = np.tile(SKIN, (30, 1))
+    flash[4:12, 0] += 150
+    lend([speaks, listens], {speaks: np.tile(SKIN, (60, 1)), listens: flash})
+    assert {which for _, which in listens.lent} == {OPEN}
+
+
+def test_a_smile_stays_as_it_is_where_an_open_mouth_is_lent() -> None:
+    """Without one, its lips would be painted shut, as for somebody who never shows other lips."""
+    speaks, smiles = track(0, talking(60)), track(100, np.full(30, 0.35, np.float32))
+    (view,), portrait = smiles.views, Portrait(Person(3), (320, 320), face_px=150)
+    smile = portrait.render(Mouth(opening=0.35), Pose())
+
+    def reading(wanted: list[int]) -> Iterator[Frame]:
+        return (framed(smile, index, Fraction(25), None) for index in wanted)
+
+    (frame,) = reading([100])
+    filmed = geometry.crop_face(frame, smiles.track.matrices[0], 64).image
+    for borrows in (True, False):
+        view.likeness, smiles.lent = None, {(view, OPEN): (speaks, speaks.views[0])} if borrows else {}
+        closed, *_ = References(reading, [smiles], 64, 2).likeness(smiles, view).pictures
+        assert np.array_equal(closed, filmed) == borrows
+
+
 def test_a_shot_in_which_a_person_speaks_keeps_its_own() -> None:
     assert lent(track(0, talking(60)), track(60, talking(60, 0.7))) == set()
 
