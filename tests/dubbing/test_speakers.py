@@ -6,10 +6,12 @@ import copy
 import dataclasses
 import json
 import wave
+import weakref
 from collections.abc import Sequence
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import av
@@ -26,6 +28,7 @@ from sidgan.dubbing.analysis import glimpses as glimpsing
 from sidgan.dubbing.analysis.choice import number_of, pictured
 from sidgan.dubbing.analysis.glimpses import Glimpses
 from sidgan.dubbing.analysis.speaking import scores_of, who_speaks
+from sidgan.dubbing.live.pictures import framed
 from sidgan.dubbing.settings import Settings
 from sidgan.dubbing.silence import Silence, hushed, silent
 from sidgan.dubbing.voice import listen, voices
@@ -572,6 +575,38 @@ def test_a_mouth_is_compared_with_the_sound_of_its_own_time(face: Any, monkeypat
     assert score(late, np.concatenate([before, brief], 1)) == {}  # a second is too little
 
 
+def test_no_more_of_a_track_is_kept_than_how_well_it_fits_the_sound(
+    face: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a film, the features of all tracks would fill the memory."""
+    kept = weakref.WeakSet[Any]()
+    most = 0
+
+    class Sync:
+        def __init__(self, expert: Any) -> None:
+            self.frames = 0
+            kept.add(self)
+
+        def update(self, faces: Any, mels: Any) -> None:
+            nonlocal most
+            self.frames, most = self.frames + 1, max(most, len(kept))
+
+        def compute(self) -> Any:
+            return SimpleNamespace(cosines=np.full(31, self.frames / 100))
+
+    pictures = [framed(np.zeros((SIDE, SIDE, 3), np.uint8), i, RATE, None) for i in range(250)]
+    expert = SimpleNamespace(config=SimpleNamespace(face=32))
+    monkeypatch.setattr(speaking, "MouthSync", Sync)
+    monkeypatch.setattr(speaking, "coupling", lambda *_: 0.0)
+    monkeypatch.setattr(speaking.checkpoint, "load_syncnet", lambda: expert)
+    monkeypatch.setattr(speaking.media, "read_frames", lambda _: iter(pictures))
+    people = [TrackedFace(dataclasses.replace(face[0].track, first=first)) for first in (120, 0, 60, 180)]
+    mel = audio.log_mel(np.random.default_rng(0).normal(0, 0.1, 160_000).astype(np.float32))
+    scores = scores_of(people, mel, [one.time for one in pictures], None)  # type: ignore[arg-type]
+    assert scores == dict.fromkeys(people, pytest.approx(len(face[0].track) / 100 / speaking.COSINE))
+    assert most == 1, "one at a time, as no two are seen at once"
+
+
 @pytest.mark.parametrize(("colour", "name"), [((30, 30, 34), "microphone"), ((120, 80, 60), "hand")])
 def test_what_covers_the_chin_lowers_the_confidence(face: Any, colour: tuple[int, ...], name: str) -> None:
     person, crops = face
@@ -731,6 +766,18 @@ def test_who_does_not_speak_is_told(folder: Path, monkeypatch: pytest.MonkeyPatc
     assert [note.split(", so")[0] for note in notes] == [f"person 1 does not speak in {clip.path}"]
     shut = 0
     assert first_pass.analyse(clip, "all", lambda *_: None).notes == ()
+
+
+def test_who_speaks_only_where_somebody_else_is_redrawn_does_speak(face: Any) -> None:
+    large, speaks, listens = (TrackedFace(dataclasses.replace(face[0].track, first=first)) for first in (0, 0, 80))
+    listens.points[:, INNER_LIPS] = listens.points[:, OUTER_LIPS].mean(1, keepdims=True)
+    people, times = (large, speaks, listens), tuple(Fraction(i, 25) for i in range(140))
+    seen = Seen(times, Fraction(140, 25), (), (), (80,), people, {large: 1, speaks: 2, listens: 2}, {})
+    clip: Any = SimpleNamespace(path=Path("film.mp4"))
+    found = first_pass.analyse(clip, "largest", lambda *_: None, found=seen)
+    assert {one for some in found.by_frame.values() for one in some} == {large, listens}
+    assert listens.mute()
+    assert not any("does not speak" in note for note in found.notes)
 
 
 def pausing(tmp_path: Path, noise: float) -> Path:

@@ -243,7 +243,7 @@ def analyse(
     else:
         by_frame = redrawn(usable, faces)
         notes = tuple(_several(seen, by_frame)) if faces == "largest" else ()
-    notes += tuple(_mute(seen, {person for people in by_frame.values() for person in people}, clip.path))
+    notes += tuple(_mute(seen, usable, {person for people in by_frame.values() for person in people}, clip.path))
     return _decided(seen, usable, by_frame, notes)
 
 
@@ -268,9 +268,9 @@ def _several(seen: Seen, by_frame: dict[int, list[TrackedFace]]) -> Iterator[str
                "to redraw one of them only, use --face, see sidgan faces")  # fmt: skip
 
 
-def _mute(seen: Seen, tracks: set[TrackedFace], video: Path) -> Iterator[str]:
-    """A note for each person to be redrawn whose mouth never speaks."""
-    speaking = {seen.numbers[person] for person in tracks if not person.mute()}
+def _mute(seen: Seen, usable: Sequence[TrackedFace], tracks: set[TrackedFace], video: Path) -> Iterator[str]:
+    """A note for each person with ``tracks`` to be redrawn whose mouth speaks in no ``usable`` one."""
+    speaking = {seen.numbers[person] for person in usable if not person.mute()}
     for number in sorted({seen.numbers[person] for person in tracks} - speaking):
         yield (f"person {number} does not speak in {video}, so what is inside their mouth is made up; "
                "for their own teeth, give a video in which they speak")  # fmt: skip

@@ -88,12 +88,15 @@ def _cosines(judged: Mapping[TrackedFace, Array], mel: Float, clip: Clip) -> dic
         return {}
     expert = checkpoint.load_syncnet()
     wanted: dict[int, list[tuple[TrackedFace, int]]] = defaultdict(list)  # by frame
+    over: dict[int, list[TrackedFace]] = defaultdict(list)  # by the last of these frames
     for person, rows in judged.items():
         start = max(0, (len(rows) - EXPERT) // 2)
-        for row in rows[start : start + EXPERT]:
-            wanted[person.track.first + int(row)].append((person, int(row)))
-    syncs = {person: MouthSync(expert) for person in judged}
-    last = max(wanted)
+        frames = [person.track.first + int(row) for row in rows[start : start + EXPERT]]
+        for index in frames:
+            wanted[index].append((person, person.row(index)))
+        over[frames[-1]].append(person)
+    syncs: dict[TrackedFace, MouthSync] = defaultdict(lambda: MouthSync(expert))
+    found, last = {}, max(wanted)
     for frame in media.read_frames(clip):
         if frame.index > last:
             break
@@ -101,7 +104,9 @@ def _cosines(judged: Mapping[TrackedFace, Array], mel: Float, clip: Clip) -> dic
             image = geometry.crop_face(frame, person.track.matrices[row], expert.config.face).image
             sound = audio.mel_windows(mel, [frame.time])
             syncs[person].update(torch.from_numpy(image).permute(2, 0, 1)[None], torch.from_numpy(sound))
-    return {person: _best(sync) for person, sync in syncs.items()}
+        for person in over.get(frame.index, []):
+            found[person] = _best(syncs.pop(person))
+    return found
 
 
 def _best(sync: MouthSync) -> float:
