@@ -15,6 +15,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from sidgan import media
+from sidgan.dubbing.analysis.captions import Captions
 from sidgan.dubbing.analysis.choice import chosen, number_of, pictured, speaking
 from sidgan.dubbing.analysis.glimpses import Glimpses
 from sidgan.dubbing.analysis.looking import look
@@ -169,6 +170,7 @@ def survey(
         InputError: the video cannot be read.
     """
     tracker, times, glances, damaged, end = Tracker(), list[Fraction](), list[int](), [], Fraction(0)
+    captions = Captions()
     with Glimpses() as glimpses:
         for frame in media.read_frames(clip):
             if seconds is not None and frame.time > seconds:
@@ -180,11 +182,13 @@ def survey(
             end = frame.time + frame.duration
             tracker.add(frame)
             glimpses.add(frame, tracker.here().values())
+            captions.add(frame, tracker.here())
             progress("analyse", len(times), max(clip.frames, len(times)))
         if clip.tolerant and seconds is None and clip.duration - end > CUT_OFF:
             damaged.append((float(end), clip.duration))
+        captions.finish(len(times))
         people = tuple(TrackedFace(track) for track in tracker.finish())
-        members, trust = look(clip, people, times, glimpses, progress, identify=identify)
+        members, trust = look(clip, people, times, glimpses, captions, progress, identify=identify)
     numbers = {people[i]: member.number for member in members for i in member.tracks}
     cuts = tuple(tracker.cuts)
     return Seen(tuple(times), end, tuple(glances), tuple(damaged), cuts, people, numbers, trust), members

@@ -10,6 +10,7 @@ import numpy as np
 
 from sidgan import geometry, media
 from sidgan.dubbing.analysis import covering
+from sidgan.dubbing.analysis.captions import Captions
 from sidgan.dubbing.analysis.glimpses import Glimpses
 from sidgan.dubbing.analysis.trust import Trust, complexion, surface, trust
 from sidgan.dubbing.report import Progress
@@ -27,8 +28,8 @@ TURNED = 15.0  #: how far it may turn in a gap, degrees of yaw
 
 
 def look(
-    clip: Clip, people: Sequence[TrackedFace], times: Sequence[Fraction], glimpses: Glimpses, progress: Progress, *,
-    identify: bool = False,
+    clip: Clip, people: Sequence[TrackedFace], times: Sequence[Fraction], glimpses: Glimpses, captions: Captions,
+    progress: Progress, *, identify: bool = False,
 ) -> tuple[tuple[Member, ...], dict[TrackedFace, Trust]]:  # fmt: skip
     """Assess every track of a video; sets ``bridged``, ``doubts``, ``covers``, ``cut``, ``views``, ``lent``.
 
@@ -36,6 +37,7 @@ def look(
         people: all tracks, the most prominent first.
         times: seconds at which the video's frames are shown.
         glimpses: small crops of all frames of all tracks.
+        captions: what is printed over faces.
         identify: compute an identity even if there is a single track, where it is not needed to tell people apart.
 
     Returns:
@@ -49,7 +51,8 @@ def look(
     found, skin = dict[TrackedFace, Trust](), dict[TrackedFace, Float]()
     for person in people:
         surfaces, cells = looks(person, glimpses)
-        found[person], skin[person] = doubted(person, surfaces, cells), complexion(surfaces, person.points)
+        found[person] = doubted(person, surfaces, cells, captions.covers(person.track))
+        skin[person] = complexion(surfaces, person.points)
         person.find_views()
     for member in who:
         lend([people[i] for i in sorted(member.tracks)], skin)
@@ -79,11 +82,18 @@ def looks(person: TrackedFace, glimpses: Glimpses) -> tuple[Byte, Byte]:
     return np.stack(surfaces), np.concatenate(cells)
 
 
-def doubted(person: TrackedFace, surfaces: Byte, cells: Byte) -> Trust:
-    """The confidence of a track, from the results of `looks`; sets its ``covers`` and ``doubts``."""
+def doubted(person: TrackedFace, surfaces: Byte, cells: Byte, printed: Byte | None = None) -> Trust:
+    """The confidence of a track; sets its ``covers`` and ``doubts``.
+
+    Args:
+        surfaces, cells: the results of `looks`.
+        printed: (N, 24, 24), see `Captions.covers`; without it, there are no captions.
+    """
     covers = covering.covers(cells, person.points, person.track.visible)
+    found = trust(person, surfaces, covers, printed)
+    if printed is not None:
+        covers = np.maximum(covers, printed)
     person.covers = {int(row): covers[row].copy() for row in np.flatnonzero(covers.any((1, 2)))}
-    found = trust(person, surfaces, covers)
     person.doubts = found.refusals()
     return found
 

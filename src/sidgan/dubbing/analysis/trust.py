@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from scipy.ndimage import median_filter
 
-from sidgan.dubbing.analysis.covering import hidden_shares
+from sidgan.dubbing.analysis.covering import CELLS, hidden_shares
 from sidgan.geometry import JAW, NOSE_BASE, OUTER_LIPS, STEADY
 from sidgan.people import MAX_YAW, MIN_SIDE, TrackedFace
 from sidgan.poses import alike, compared
@@ -69,19 +69,23 @@ def surface(image: Byte) -> Byte:
     return np.asarray(cv2.resize(colours, (GRID, GRID), interpolation=cv2.INTER_AREA))
 
 
-def trust(person: TrackedFace, surfaces: Byte, covers: Byte | None = None) -> Trust:
+def trust(person: TrackedFace, surfaces: Byte, covers: Byte | None = None, printed: Byte | None = None) -> Trust:
     """Rate the N frames of a track.
 
     Args:
         surfaces: (N, 12, 12, 3), see `surface`.
         covers: (N, 24, 24), see `covering.covers`; without it, only the skin colour shows coverings.
+        printed: (N, 24, 24), see `Captions.covers`: they may cover chin and cheeks, but not the lips.
     """
     track, found = person.track, person.track.visible | person.bridged
     scores = np.where(track.visible, track.scores, np.interp(np.arange(len(track)), np.flatnonzero(track.visible),
                                                              track.scores[track.visible]))  # fmt: skip
-    uncovered = _ramp(covered(surfaces, person.points, track.visible), COVERED)
+    uncovered = _ramp(covered(surfaces, person.points, track.visible, printed), COVERED)
     if covers is not None:
         lips, face = hidden_shares(covers, person.points)
+        if printed is not None:
+            lips = hidden_shares(np.maximum(covers, printed), person.points)[0]
+            face = hidden_shares(np.where(printed > 0, 0, covers), person.points)[1]
         uncovered = np.minimum.reduce([uncovered, _ramp(lips, LIPS_HIDDEN), _ramp(face, FACE_HIDDEN)])
     ratings = np.stack([  # in the order of `REASONS`
         uncovered, _ramp(slips(person.points), SLIPPED),
@@ -91,7 +95,7 @@ def trust(person: TrackedFace, surfaces: Byte, covers: Byte | None = None) -> Tr
     return Trust(np.where(found, ratings.min(0), 0.0).astype(np.float32), ratings.argmin(0))
 
 
-def covered(surfaces: Byte, points: Float, good: Array) -> Float:
+def covered(surfaces: Byte, points: Float, good: Array, printed: Byte | None = None) -> Float:
     """(N,) share of chin and cheeks that does not look like skin; 0 where there are too few frames to compare with.
 
     Lighting changes when a head turns. So a frame is compared with those of the most similar head pose; if a short clip
@@ -101,6 +105,7 @@ def covered(surfaces: Byte, points: Float, good: Array) -> Float:
         surfaces: (N, 12, 12, 3), see `surface`.
         points: (N, 68, 2) unit landmarks.
         good: (N,) bool, the frames to compare with.
+        printed: (N, 24, 24), see `Captions.covers`: this is known not to look like skin, and not counted.
     """
     rows = compared(good)
     skin, upper = _cells(np.median(points[rows], 0))
@@ -115,7 +120,10 @@ def covered(surfaces: Byte, points: Float, good: Array) -> Float:
         light = np.median(looks[upper] - usual[:, upper], 1)  # a change of the whole face is a change of light
         known = np.sort(usual[:, skin] + light[:, None], 0)
         beyond = np.maximum(known[FEW] - looks[skin], looks[skin] - known[-1 - FEW])
-        shares[i] = (beyond > leeway * np.array((LIGHTER, REDDER, REDDER))).any(-1).mean()
+        odd = (beyond > leeway * np.array((LIGHTER, REDDER, REDDER))).any(-1)
+        if printed is not None:
+            odd &= ~printed[i].reshape(GRID, CELLS // GRID, GRID, CELLS // GRID).any((1, 3))[skin]
+        shares[i] = odd.mean()
     return shares
 
 
