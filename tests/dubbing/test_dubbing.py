@@ -28,6 +28,7 @@ from sidgan.dubbing.analysis import first_pass, looking
 from sidgan.engine import Engine
 from sidgan.errors import CheckpointError, ConfigError, InputError, NoFaceError, OutputError, SidganError
 from sidgan.faces import search, track_faces
+from sidgan.faces.pose import head_pose
 from sidgan.jobs import Job
 from sidgan.media import player
 from sidgan.nn import Generator
@@ -341,14 +342,16 @@ def test_small_and_turned_faces_are_left_alone(tracks: list[FaceTrack]) -> None:
     track = tracks[0]
     pose, matrices = track.pose.copy(), track.matrices.copy()
     pose[4, 0] = -75
+    pose[6, 2] = head_pose(geometry.transform(np.array([[0.64, -0.77, 0], [0.77, 0.64, 0]]), track.landmarks[6]))[2]
     matrices[5, 0, 0] = matrices[5, 1, 1] = 50
     person = TrackedFace(dataclasses.replace(track, pose=pose, matrices=matrices, first=100))
     refusals = [person.refusal(i) for i in person.track.frames]
     assert "turned" in (refusals[4] or "")
     assert "smaller" in (refusals[5] or "")
-    assert {r for i, r in enumerate(refusals) if i not in (4, 5)} == {None}
-    assert {104, 105}.isdisjoint(person.candidates(person.views[0])[0])
-    assert all({104, 105}.isdisjoint(group) for group in person.candidates(person.views[0], 2))
+    assert "tilted" in (refusals[6] or "")
+    assert {r for i, r in enumerate(refusals) if i not in (4, 5, 6)} == {None}
+    assert {104, 105, 106}.isdisjoint(person.candidates(person.views[0])[0])
+    assert all({104, 105, 106}.isdisjoint(group) for group in person.candidates(person.views[0], 2))
 
 
 @pytest.mark.parametrize("lines", [112, 144, 176])

@@ -18,7 +18,7 @@ from sidgan.data.dataset import PackedClip
 from sidgan.data.packing import ticks
 from sidgan.dubbing.analysis import Find, survey
 from sidgan.errors import InputError
-from sidgan.people import MAX_YAW, MIN_SIDE, TrackedFace, redrawn
+from sidgan.people import MAX_ROLL, MAX_YAW, MIN_SIDE, TrackedFace, redrawn
 from sidgan.people.cast import place
 from sidgan.spans import spans
 from sidgan.types import Byte, Clip, Float, Show
@@ -108,10 +108,10 @@ def read_material(
     seen = find(clip, looking) if find is not None else survey(clip, looking, seconds=seconds)[0]
     usable = {i: person for i, person in enumerate(seen.people) if person.appears}
     if not usable:
-        why = "only small, turned or covered faces" if seen.people else "no face"
+        why = "only small, turned, tilted or covered faces" if seen.people else "no face"
         raise InputError(
             f"cannot adapt to {video.name}: {why}; give a video with a face square of at least {MIN_SIDE} px, "
-            f"turned by less than {MAX_YAW} degrees"
+            f"turned by less than {MAX_YAW} degrees and tilted by less than {MAX_ROLL}"
         )
     wanted = Counter[TrackedFace]()  # frames in which each is redrawn
     for index, chosen in redrawn(usable.values(), which).items():

@@ -21,6 +21,7 @@ from sidgan.types import Array, Byte, FaceTrack, Float
 
 MIN_SIDE = 64  #: px; a smaller face square is left as filmed
 MAX_YAW = 60  #: degrees; a face turned further is left as filmed
+MAX_ROLL = 35  #: degrees; a head tilted further is left as filmed: mouths are smeared, as squares do not turn with it
 TURNED_AWAY = 30  #: degrees; likewise, where the face is seen from that side too briefly for references
 BRIEF = "face seen too briefly from this side"
 
@@ -102,6 +103,8 @@ class TrackedFace:
             return f"face smaller than {MIN_SIDE} px"
         if abs(self.track.pose[row, 0]) > MAX_YAW:
             return f"face turned by more than {MAX_YAW} degrees"
+        if abs(self.track.pose[row, 2]) > MAX_ROLL:
+            return f"face tilted by more than {MAX_ROLL} degrees"
         return self.doubts.get(row)
 
     def usable(self) -> Iterator[int]:

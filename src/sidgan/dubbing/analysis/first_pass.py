@@ -25,7 +25,7 @@ from sidgan.errors import NoFaceError
 from sidgan.faces import MIN_SEEN, Tracker
 from sidgan.files import finished, writing
 from sidgan.media.source import CUT_OFF
-from sidgan.people import MAX_YAW, MIN_SIDE, TrackedFace, redrawn
+from sidgan.people import MAX_ROLL, MAX_YAW, MIN_SIDE, TrackedFace, redrawn
 from sidgan.people.cast import Member
 from sidgan.types import Clip, FaceTrack
 
@@ -228,11 +228,11 @@ def analyse(
         seen, members = survey(clip, progress, identify=wanted is not None)
     usable = [person for person in seen.people if person.appears]
     if not usable:
-        there = "only small, turned or covered faces" if seen.people else "no face"
+        there = "only small, turned, tilted or covered faces" if seen.people else "no face"
         kind, often = ("photo", "") if clip.still else ("video", f", in {MIN_SEEN} frames or more")
         raise NoFaceError(
             f"{there} found in {clip.path}; give a {kind} with a face of at least {MIN_SIDE} px, "
-            f"turned by less than {MAX_YAW} degrees{often}"
+            f"turned by less than {MAX_YAW} degrees and tilted by less than {MAX_ROLL}{often}"
         )
     notes: tuple[str, ...] = ()
     numbers = list(speakers)
