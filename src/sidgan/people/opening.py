@@ -28,6 +28,7 @@ REST, VOWEL = Mouth(), Mouth(opening=0.65, teeth=0.5, tongue=0.25)  #: its mouth
 NEARLY_SHUT, WIDE = 0.05, 0.1  #: openings, in eye distances, up to and from which a picture is good as it is
 UPPER_SHARE = 0.45  #: of the way on which lips come together, the part that the upper one moves down
 PAINT = 0.8  #: colour of the paint over teeth, relative to that of the lips
+AROUND = 3  #: px around what is painted over from which its colours are taken
 RIM, SOFT = 0.008, 0.004  #: relative to the side of the picture: how far paint covers lips, and the blur of its edge
 CORNERS = [0, 6, 12, 16]  #: of the 20 mouth landmarks, those that stay where they are
 
@@ -46,6 +47,17 @@ def completed(pictures: Sequence[Byte], points: Float, mute: bool) -> Byte:
     if mute and len(pictures) > 1:
         pictures = [make(*one) for make, *one in zip((shut, opened, shut), pictures, points, strict=False)]
     return np.stack(pictures)
+
+
+def uncovered(picture: Byte, cover: Byte) -> Byte:
+    """The same face without what lies in front of it: letters, a hand; skin around it goes on there.
+
+    Args:
+        picture: (S, S, 3) uint8 RGB crop of a face.
+        cover: (C, C) uint8, from 128 on where something is, see `TrackedFace.covers`.
+    """
+    hidden = cv2.resize(cover, picture.shape[:2], interpolation=cv2.INTER_NEAREST) >= 128
+    return np.asarray(cv2.inpaint(picture, hidden.astype(np.uint8), AROUND, cv2.INPAINT_TELEA))
 
 
 def opened(picture: Byte, points: Float) -> Byte:

@@ -10,6 +10,7 @@ import numpy as np
 
 from sidgan import geometry
 from sidgan.people.likeness import Likeness
+from sidgan.people.opening import uncovered
 from sidgan.people.tracked import TrackedFace
 from sidgan.people.views import OPEN, View
 from sidgan.types import Byte, Float, Frame
@@ -90,7 +91,9 @@ class References:
         row = face.row(frame.index)
         image = geometry.crop_face(frame, face.track.matrices[row], self._size).image
         sharp = sharpness(image)
-        return (sharp, image, face.points[row]) if best is None or sharp > best[0] else best
+        if best is not None and sharp <= best[0]:
+            return best
+        return sharp, uncovered(image, face.covers[row]) if row in face.covers else image, face.points[row]
 
 
 def sharpness(image: Byte) -> float:

@@ -24,6 +24,7 @@ MAX_YAW = 60  #: degrees; a face turned further is left as filmed
 MAX_ROLL = 35  #: degrees; a head tilted further is left as filmed: mouths are smeared, as squares do not turn with it
 TURNED_AWAY = 30  #: degrees; likewise, where the face is seen from that side too briefly for references
 BRIEF = "face seen too briefly from this side"
+NOTHING = np.zeros(1, np.uint8)  #: in front of a face
 
 Source = tuple["TrackedFace", list[int]]  #: the track that shows a reference, and the frames to choose from
 
@@ -143,12 +144,15 @@ class TrackedFace:
         """For each of ``count`` references (1 to 3) of a view, this track's frames that may show it, see `telling`.
 
         They are chosen from the first usable frames. Several references come from the first part of the track in which
-        the mouth moves, if there is one. Frames with something in front of the face are candidates only if there are no
-        others, and so are, nearly, those that cut it off: what is beyond the edge would be copied into the picture.
+        the mouth moves, if there is one. Frames with something in front of the face are candidates only if there are
+        few others, those with the least of it, and so are those that cut the face off: what is beyond the edge would be
+        copied into the picture.
         """
         seen = self.seen_from(view)
         usable = self._telling_part(seen) if count > 1 else list(islice(seen, REFERENCE_FRAMES))
-        usable = [i for i in usable if self.row(i) not in self.covers] or usable
+        hidden = [int(self.covers.get(self.row(i), NOTHING).sum()) for i in usable]
+        least = max(sorted(hidden)[:REFERENCE_FRAMES], default=0)
+        usable = [i for i, one in zip(usable, hidden, strict=True) if one <= least]
         whole = [i for i in usable if self.row(i) not in self.cut]
         usable = whole if len(whole) >= REFERENCE_FRAMES else usable
         rows = [self.row(i) for i in usable]

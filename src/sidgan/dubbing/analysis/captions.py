@@ -12,6 +12,7 @@ the face moves under it, and letters appear and vanish all at once::
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -26,9 +27,10 @@ from sidgan.types import Array, Byte, FaceTrack, Float, Frame
 LINES = 360  #: least lines of the reduced frames in which edges are followed
 EDGE = 40  #: levels across two pixels, horizontally plus vertically, from which there is an edge
 CHANGED, NOISE = 0.25, 6  #: an edge has changed if it did by this share of itself and so many levels
-LASTING = 6  #: least frames in which captions stay
-MOVED = 0.01  #: in sides of the face square: how far a face must move meanwhile, and
-LEAST = 1.5  #: px of the reduced frame
+LASTING = 6  #: least frames in which captions stay, and pictures differ: many videos show each picture several times
+STIRRED = 0.002  #: share of a picture's pixels whose edges have changed, from which it differs from the one before
+MOVED = 0.02  #: in sides of the face square: how far a face must move meanwhile, and
+LEAST = 3.0  #: px of the reduced frame
 MANY, ON_FACE = 0.01, 0.0003  #: least edge pixels of a caption beside and on the face, relative to the square's area
 OWN = 0.3  #: share of the edges of eyes and nose that may last as long: where more do, the face did not move
 NEAR = 75  #: frames from a sure caption, in the same lines, within which one is believed although the face hardly moves
@@ -49,7 +51,8 @@ SIDE = 2.2  #: side of a face square in distances of the eye corners
 class Caption:
     """Edges that lasted from frame ``first`` to ``last``, at ``points`` (K, 2) px of the frame.
 
-    It is ``sure`` if the face moved meanwhile, and ``likely`` if only letters can have appeared like this.
+    It is ``sure`` if the face moved meanwhile, and ``likely`` if only letters can have appeared on it like this. If it
+    is neither, it may be something beside the face.
     """
 
     first: int
@@ -95,6 +98,7 @@ class Captions:
         self._step = 0  # px of the frame for each of the reduced one; 0 until there is a frame
         self._faces: dict[int, _Face] = {}
         self._found: list[Caption] = []
+        self._stirred: list[int] = []  # frames that differ from the one before
         # Of each pixel: the edge across and down there, how strong it is, and the frame since which it is there.
         self._across: Array = np.zeros((0, 0), np.int16)
         self._down = self._strength = self._since = self._across
@@ -148,11 +152,17 @@ class Captions:
         else:
             change = cv2.add(cv2.absdiff(across, self._across), cv2.absdiff(down, self._down))
             gone = np.asarray(cv2.addWeighted(self._strength, CHANGED, change, -1, NOISE)) < 0
+            if np.count_nonzero(gone) >= STIRRED * gone.size:
+                self._stirred.append(frame.index)
             for face in self._faces.values():
                 self._end(face, frame.index, gone)
             for kept, new in ((self._across, across), (self._down, down), (self._strength, strength)):
                 cv2.copyTo(new, gone.astype(np.uint8), kept)
             self._since[gone] = frame.index
+
+    def _pictures(self, first: int, stop: int) -> int:
+        """How many different pictures the frames from ``first`` to ``stop - 1`` show."""
+        return 1 + bisect_left(self._stirred, stop) - bisect_right(self._stirred, first)
 
     def _reduced(self, luma: Byte) -> Byte:
         step = self._step = self._step or max(1, min(luma.shape) // LINES)
@@ -176,16 +186,15 @@ class Captions:
         for start in starts[counts >= MANY * side * side].tolist():
             first, here = max(start, face.begun), _lines(ended & (since == start), side)
             seen, few = face.remembered(first), OWN * eyes.size
-            if first > index - LASTING or np.count_nonzero(here) < MANY * side * side:
+            if self._pictures(first, index) < LASTING or np.count_nonzero(here) < MANY * side * side:
                 continue
-            if _on_face(face, seen, part, here) < ON_FACE * side * side:
-                continue
-            sure = face.moved(seen) >= max(LEAST, MOVED * side) and bool((eyes <= seen).sum() <= few)
-            likely = start > face.begun and bool((np.abs(eyes - start) <= 1).sum() <= few)
-            if sure or likely or start <= face.begun:
+            touches = _on_face(face, seen, part, here) >= ON_FACE * side * side
+            sure = touches and face.moved(seen) >= max(LEAST, MOVED * side) and bool((eyes <= seen).sum() <= few)
+            alone = start > face.begun and bool((np.abs(eyes - start) <= 1).sum() <= few)
+            if sure or alone or (touches and start <= face.begun):
                 y, x = np.nonzero(here)
                 at = (np.stack([x + part[1].start, y + part[0].start], 1) + 0.5) * self._step - 0.5
-                self._found.append(Caption(first, index - 1, at.astype(np.float32), sure, likely))
+                self._found.append(Caption(first, index - 1, at.astype(np.float32), sure, touches and alone))
 
 
 def _on_face(face: _Face, first: int, part: tuple[slice, slice], edges: Array) -> int:
