@@ -93,7 +93,7 @@ def test_a_job_that_fails_does_not_end_the_others(tmp_path: Path) -> None:
     file = listed(folder, "video,voice,out\n" + "\n".join(rows) + "\n")
     code, said = command("dub", "--jobs", file, "--model", model, "--device", "cpu")
     assert code == 1
-    assert "2 of 4 dubs done, 2 failed" in said
+    assert f"2 of 4 dubs done, 2 failed: {folder / '1.mp4'}, {folder / '3.mp4'}" in said
     assert f"failed: {folder / '1.mp4'}: {folder / 'no.mp4'}: there is no such file" in " ".join(said.split())
     assert "no face found in" in said
     assert [(folder / name).exists() for name in ("1.mp4", "2.mp4", "3.mp4", "4.mkv")] == [False, True, False, True]

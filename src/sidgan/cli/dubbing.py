@@ -9,7 +9,7 @@ import typer
 
 from sidgan.cli.options import DEVICE, ENGINE, RUNNABLE, AsJson, Device, Kind
 from sidgan.cli.output import answer, bar, say
-from sidgan.errors import counted
+from sidgan.errors import counted, some
 from sidgan.files import look_first, writing
 from sidgan.settings import require
 from sidgan.threads import ready_for_dubs
@@ -173,8 +173,9 @@ def _dub_all(file: Path, defaults: Job, ray: str | None, as_json: bool) -> None:
         raise typer.Exit(130) from None
     failed = [outcome for outcome in ended if not outcome.done]
     facts = [{"out": str(o.job.out), "done": o.done, "line": o.line, "notes": o.notes} for o in ended]
+    which = f": {some([str(outcome.job.out) for outcome in failed], 20)}" if failed else ""
     answer({"jobs": facts}, as_json, f"{len(ended) - len(failed)} of {counted(len(ended), 'dub')} done, "
-                                      f"{len(failed)} failed")  # fmt: skip
+                                      f"{len(failed)} failed{which}")  # fmt: skip
     if failed:
         raise typer.Exit(1)
 
