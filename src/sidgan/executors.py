@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing import active_children, get_context
+from multiprocessing import active_children, get_context, parent_process
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -61,7 +62,7 @@ def local(workers: int = 1, begin: Callable[..., None] | None = None, arguments:
             yield from map(function, jobs)
             return
         others = set(active_children())
-        pool = ProcessPoolExecutor(workers, get_context("spawn"), begin, arguments)
+        pool = ProcessPoolExecutor(workers, get_context("spawn"), _begin, (begin, arguments))
         try:
             yield from in_order(lambda job: pool.submit(function, job), lambda future: future.result(), jobs,
                                 lambda: AHEAD * workers)  # fmt: skip
@@ -77,6 +78,23 @@ def local(workers: int = 1, begin: Callable[..., None] | None = None, arguments:
             pool.shutdown(cancel_futures=True)
 
     return run
+
+
+def _begin(begin: Callable[..., None] | None, arguments: tuple[Any, ...]) -> None:
+    """The start of a process of the pool, which ends with its parent, also where that is killed.
+
+    Otherwise it would finish its job, which a new run of the same command wants to do, and then wait for ever.
+    """
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
+    if begin is not None:
+        begin(*arguments)
+
+
+def _exit_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def on_ray(address: str, shared: Path, workers: int = 1) -> Executor:

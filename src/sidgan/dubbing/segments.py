@@ -9,13 +9,11 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import threading
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
 from copy import copy
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import parent_process
 from pathlib import Path
 from typing import Any
 
@@ -211,15 +209,7 @@ _worker: _Worker | None = None
 def _initialise(setup: WorkerSetup) -> None:
     global _worker  # noqa: PLW0603  a pool process has no other place to keep its networks
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # on Ctrl-C, only the parent process prints a message
-    threading.Thread(target=_exit_with_parent, daemon=True).start()
     _worker = _Worker(setup)
-
-
-def _exit_with_parent() -> None:
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 def _make(part: Part) -> Made:
