@@ -88,7 +88,7 @@ def test_ranges_may_be_drawn_in_any_order_and_left_in_the_middle(film: Clip) -> 
     whole, looks = drawn(straight, 0, count), straight.done.looks
     assert [*whole] == [*range(count)]
     assert straight.done.dubbed == count
-    other = drawing_of(film, plan)
+    other = drawing_of(film, plan_of(film, seen_in(film, (0, 1))))
     last = SHOT - 1 + LOOK_BACK - 1  # the first frame that depends on the last one of a shot, and on none before
     for first, stop in ((40, 52), (20, 40), (20, 33), (33, 61), (last, last + 3), (70, count), (0, 20)):
         assert drawn(other, first, stop) == {index: whole[index] for index in range(first, stop)}
@@ -99,10 +99,11 @@ def test_ranges_may_be_drawn_in_any_order_and_left_in_the_middle(film: Clip) -> 
 
 
 def test_ranges_of_a_video_that_is_shown_again_may_be_drawn_in_any_order(film: Clip) -> None:
-    plan = plan_of(film, seen_in(film))
-    plan = replace(plan, timeline=Timeline(plan.seen.times, plan.seen.end, plan.seen.end + 1, "loop"))
-    count = len(plan.timeline)
-    whole, other = drawn(drawing_of(film, plan), 0, count), drawing_of(film, plan)
+    one, two = (plan_of(film, seen_in(film)) for _ in range(2))
+    timeline = Timeline(one.seen.times, one.seen.end, one.seen.end + 1, "loop")
+    straight, other = (drawing_of(film, replace(plan, timeline=timeline)) for plan in (one, two))
+    count = len(timeline)
+    whole = drawn(straight, 0, count)
     for first, stop in ((SHOTS * SHOT - 4, count), (SHOT, SHOT + 3)):
         assert drawn(other, first, stop) == {index: whole[index] for index in range(first, stop)}
 

@@ -85,6 +85,18 @@ def test_a_face_that_comes_back_soon_is_the_same_one() -> None:
     assert track.visible[24:].all()
 
 
+def test_a_face_that_came_back_costs_no_more_than_before() -> None:
+    world = World()
+    world.show(0, 12)
+    world.at = None
+    world.show(12, 17)
+    world.at = (102.0, 100.0)
+    world.show(17, 18)
+    world.asked.clear()
+    world.show(18, 25)
+    assert len(world.asked) == 1, "it is confirmed every five frames, not in each"
+
+
 def test_a_face_that_is_lost_is_searched_for_at_once() -> None:
     world = World()
     world.show(0, 7)
@@ -188,6 +200,15 @@ class Crowd(World):
         """(first, stop) and the x in the last frame of each track, by time and place."""
         return sorted((ends(track), round(float((track.landmarks[-1] - FACE).mean(0)[0])))
                       for track in self.tracker.finish())  # fmt: skip
+
+
+def test_two_who_put_their_heads_together_are_both_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = Crowd(monkeypatch, ann=(80, 100), ben=(200, 100))
+    for index in range(60):
+        world.faces["ben"] = max(118.0, 200.0 - 4 * index), 100
+        world.show(index, index + 1)
+    assert world.tracks() == [((0, 60), 80), ((0, 60), 118)]
+    assert all(track.visible.all() for track in world.tracker.finish())
 
 
 @pytest.mark.parametrize("index", [12, 15])
