@@ -209,6 +209,11 @@ def test_two_who_put_their_heads_together_are_both_followed(monkeypatch: pytest.
         world.show(index, index + 1)
     assert world.tracks() == [((0, 60), 80), ((0, 60), 118)]
     assert all(track.visible.all() for track in world.tracker.finish())
+    world.hidden = {"ann", "ben"}
+    world.show(60, 69)
+    world.hidden = set()
+    world.show(69, 80)
+    assert all(track.visible[69:].all() and not track.visible[61:69].any() for track in world.tracker.finish())
 
 
 @pytest.mark.parametrize("index", [12, 15])

@@ -64,6 +64,15 @@ def test_who_hardly_speaks_in_a_shot_is_lent_an_open_mouth_of_another_shot() -> 
     assert listens.sources(view, 3)[OPEN] == (speaks, [2]), "what was tried there is taken"
 
 
+def test_of_several_shots_the_most_prominent_one_lends() -> None:
+    one, other, listens = track(0, talking(60)), track(100, talking(60)), track(200, np.zeros(30, np.float32))
+    for people in ([one, other, listens], [listens, other, one]):
+        listens.lent.clear()
+        lend(people, {face: np.tile(SKIN, (len(face.track), 1)) for face in people})
+        ((face, _),) = listens.lent.values()
+        assert face is next(shot for shot in people if shot is not listens)
+
+
 def test_whose_mouth_is_never_shut_in_a_shot_is_lent_a_shut_one() -> None:
     assert lent(track(0, talking(60)), track(60, talking(60, least=0.4))) == {SHUT}
 
@@ -169,8 +178,10 @@ def test_nothing_is_lent_between_shots_in_different_light(light: tuple[int, int,
 
 def test_nothing_is_lent_where_it_would_not_fit() -> None:
     listens = np.zeros(30, np.float32)
-    assert lent(track(0, talking(60)), track(60, listens, yaw=15)) == set()
-    assert lent(track(0, talking(60), face=80), track(60, listens, face=200)) == set()
+    for yaw in (15, -15):
+        assert lent(track(0, talking(60)), track(60, listens, yaw=yaw)) == set()
+    for one, other in ((80, 200), (200, 80)):
+        assert lent(track(0, talking(60), face=one), track(60, listens, face=other)) == set()
     assert lent(track(0, talking(20)), track(60, listens)) == set(), "a second, which may be a chance finding"
 
 
