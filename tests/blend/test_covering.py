@@ -200,6 +200,31 @@ def test_a_face_is_compared_with_others_in_the_same_pose(
     assert found([23], last=30) == [0]
 
 
+@pytest.mark.parametrize(("share", "turned", "seen"), [(0.4, 0.0, True), (0.6, 0.0, False), (0.4, 0.1, False)])
+def test_a_hand_that_rests_at_the_chin_is_not_usual(
+    share: float, turned: float, seen: bool, clips: list[PackedClip], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not where it is there for less than half of the time; nor is what is there whenever the head is turned."""
+    count = 100
+    held = np.arange(count) < share * count
+    points = np.repeat(clips[0].landmarks[:1], count, 0)
+    points[~held, :, 0] += 0.002 + turned  # so the frames with the hand are the most alike
+    pictures = np.full((count, 48, 48, 3), 80, np.uint8)
+    pictures[held, 24:] = 250
+
+    def brighter(faces: np.ndarray, usual: np.ndarray) -> np.ndarray:
+        more = np.maximum(faces.astype(int) - np.maximum(usual, 80), 0).max(-1)
+        return np.minimum(2 * more, 255)[:, ::2, ::2].astype(np.uint8)
+
+    monkeypatch.setattr(covering, "cell_scores", brighter)
+    rows = np.arange(count)
+    clear = covering.bare(rows, pictures.__getitem__, points)
+    assert np.array_equal(clear, rows[~held] if share < 0.5 else rows)
+    cells = covering.scores(pictures[[20, 80]], np.array([20, 80]), pictures.__getitem__, rows, points, clear)
+    assert (cells[0].max() > 200) == seen
+    assert cells[1].max() == 0
+
+
 def test_a_comparison_alone_finds_nothing(clips: list[PackedClip], monkeypatch: pytest.MonkeyPatch) -> None:
     def surer(faces: np.ndarray, usual: np.ndarray) -> np.ndarray:
         return np.full((len(faces), 24, 24), 200 if usual.any() else 70, np.uint8)

@@ -31,6 +31,8 @@ TOGETHER = 8  #: faces in a batch; always the same number, so that each face get
 FAR = 0.02  #: in sides of the face square; where no other frames show the pose within this, nothing counts as covered
 STRONG = 208  #: of 255; a covering must reach this in some cell, as beards seldom do
 SURE = 128  #: of 255; from here on a cell counts as covered
+CLOSE = 0.01  #: likewise, within which only frames are compared with that show the usual look
+HELD = 0.15  #: share of lips, chin and cheeks; a face of which as much seems covered does not show its usual look
 RISE = (64.0, 192.0)  #: of 255; between these scores, the source is faded in over the redrawn face
 
 _HEIGHT = (np.arange(CELLS) + 0.5)[:, None] / CELLS  # y of the cells' centres, in the unit square
@@ -46,7 +48,9 @@ def _fast() -> bool:
     return choose_precision(torch.device("cpu")) == "bf16-mixed"
 
 
-def scores(faces: Byte, wanted: Array, picture: Callable[[int], Byte], rows: Array, points: Float) -> Byte:
+def scores(
+    faces: Byte, wanted: Array, picture: Callable[[int], Byte], rows: Array, points: Float, clear: Array | None = None
+) -> Byte:
     """(M, 24, 24) uint8: how sure it is, from 0 to 255, that cells of faces of a track are covered.
 
     Args:
@@ -55,11 +59,14 @@ def scores(faces: Byte, wanted: Array, picture: Callable[[int], Byte], rows: Arr
         picture: returns the face (48, 48, 3) uint8 of one of ``rows``; asked only where something is found.
         rows: (R,) the frames to compare with (`sidgan.poses.compared`).
         points: (N, 68, 2) unit landmarks of all frames.
+        clear: those of ``rows`` that are preferred where they show nearly the same pose, see `bare`.
     """
     found = cell_scores(faces, np.zeros_like(faces))
     some = np.flatnonzero(found.max((1, 2)) >= RISE[0])  # most faces need no second look
     usual, known = np.zeros_like(faces[some]), np.ones(len(some), bool)
-    for i, (near, off) in enumerate(alike(points, rows, wanted[some])):
+    preferred = alike(points, rows if clear is None else clear, wanted[some])
+    for i, (these, those) in enumerate(zip(preferred, alike(points, rows, wanted[some]), strict=True)):
+        near, off = these if len(these[0]) and these[1] <= CLOSE else those
         known[i] = off <= FAR
         if len(near):
             usual[i] = np.mean([picture(int(row)) for row in near], 0, dtype=np.float32).round()
@@ -68,6 +75,18 @@ def scores(faces: Byte, wanted: Array, picture: Callable[[int], Byte], rows: Arr
         sure = some[known]
         both[sure] = np.minimum(found[sure], cell_scores(faces[sure], usual[known]))
     return both
+
+
+def bare(rows: Array, picture: Callable[[int], Byte], points: Float) -> Array:
+    """Those of ``rows``, as in `scores`, that show the usual look: without a hand that rests at the chin for a while.
+
+    If more than half of them seem covered, it may be a beard, and all are returned.
+    """
+    faces = np.stack([picture(row) for row in rows.tolist()])
+    found = cell_scores(faces, np.zeros_like(faces))
+    reaching = np.stack([reaching_in(cover, points[row]) for cover, row in zip(found, rows, strict=True)])
+    clear = hidden_shares(reaching, points[rows])[1] < HELD
+    return rows[clear] if 2 * np.count_nonzero(clear) >= len(rows) else rows
 
 
 def cell_scores(faces: Byte, usual: Byte) -> Byte:

@@ -72,13 +72,15 @@ def looks(person: TrackedFace, glimpses: Glimpses) -> tuple[Byte, Byte]:
     def picture(row: int) -> Byte:
         return glimpses.picture(track.first + row, track.matrices[row])
 
-    rows, known = compared(track.visible), cache(picture)  # neighbouring frames are compared with the same ones
+    known = cache(picture)  # neighbouring frames are compared with the same ones
+    rows = compared(track.visible)
+    clear = covering.bare(rows, known, person.points)
     surfaces, cells = [], []
     for begin in range(0, len(track), covering.TOGETHER):
         some = np.arange(begin, min(begin + covering.TOGETHER, len(track)))
         faces = np.stack([picture(row) for row in some.tolist()])
         surfaces += [surface(face) for face in faces]
-        cells.append(covering.scores(faces, some, known, rows, person.points))
+        cells.append(covering.scores(faces, some, known, rows, person.points, clear))
     return np.stack(surfaces), np.concatenate(cells)
 
 
