@@ -25,6 +25,7 @@ from sidgan.adaptation.material import read_material
 from sidgan.dubbing import dub, plan
 from sidgan.dubbing.analysis import Seen, census, choice, first_pass, looking, speaking, trust
 from sidgan.dubbing.analysis import glimpses as glimpsing
+from sidgan.dubbing.analysis.captions import Captions
 from sidgan.dubbing.analysis.choice import number_of, pictured
 from sidgan.dubbing.analysis.glimpses import Glimpses
 from sidgan.dubbing.analysis.speaking import scores_of, who_speaks
@@ -190,12 +191,12 @@ def test_a_single_track_is_not_asked_who_it_is(
     monkeypatch.setattr(cast, "identity", asked)
     clip, (seen, _) = media.probe(folder / "two.mp4"), known
     glimpses = seen_again(clip, seen.people)
-    members, sure = looking.look(clip, seen.people[:1], seen.times, glimpses, lambda *_: None)
+    members, sure = looking.look(clip, seen.people[:1], seen.times, glimpses, Captions(), lambda *_: None)
     assert [(member.number, member.tracks) for member in members] == [(1, (0,))]
     assert set(sure) == {seen.people[0]}
     for people, identify in ((seen.people[:2], False), (seen.people[:1], True)):
         with pytest.raises(AssertionError, match="asked"):
-            looking.look(clip, people, seen.times, glimpses, lambda *_: None, identify=identify)
+            looking.look(clip, people, seen.times, glimpses, Captions(), lambda *_: None, identify=identify)
 
 
 def seen_again(clip: Clip, people: Sequence[TrackedFace]) -> Glimpses:
