@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from fractions import Fraction
 from functools import cache
+from itertools import islice
 from pathlib import Path
 
 import cv2
@@ -11,12 +14,15 @@ import numpy as np
 import pytest
 
 import sidgan
-from sidgan import media
+from sidgan import geometry, media
+from sidgan.dubbing.analysis.captions import Captions
 from sidgan.dubbing.analysis.first_pass import survey
+from sidgan.dubbing.live.pictures import framed
+from sidgan.faces import Tracker, track_faces
 from sidgan.geometry import transform
-from sidgan.people import TrackedFace
+from sidgan.people import References, TrackedFace
 from sidgan.synth import LINES, Person, Scene
-from sidgan.types import Byte
+from sidgan.types import Byte, FaceTrack
 
 FRAMES, SIZE = 60, 360
 CHIN, LIPS = 297, 246  #: px, the lines on which letters stand
@@ -48,6 +54,11 @@ def clip(folder: Path, printed: Printed, motion: float = 1.5) -> Path:
 def only_face(path: Path) -> TrackedFace:
     (face,) = survey(media.probe(path), lambda *_: None)[0].people
     return face
+
+
+def tracked() -> list[FaceTrack]:
+    """A person's face in all frames."""
+    return track_faces(framed(image, i, Fraction(25), None) for i, image in enumerate(people(1.5)))[0]
 
 
 def kept(face: TrackedFace, line: int) -> float:
@@ -86,6 +97,44 @@ def test_a_still_face_is_no_caption(tmp_path: Path) -> None:
     """Somebody holds still, and then moves: all edges of a face begin and end together."""
     face = only_face(clip(tmp_path, lambda image, i: people(1.5)[i if i < 15 else max(15, i - 20)]))
     assert not face.covers
+
+
+def test_pictures_that_are_shown_several_times_hold_no_caption(clips: Path) -> None:
+    """Nothing moves while a picture is repeated, and then all edges end together."""
+    tracker, captions, shown = Tracker(), Captions(), 0
+    for frame in islice(media.read_frames(media.probe(clips / "test/visualvoice_interview_2spk.mp4")), 40):
+        tracker.add(frame)
+        for _ in range(4):
+            captions.add(replace(frame, index=shown), tracker.here())
+            shown += 1
+    captions.finish(shown)
+    tracks = tracker.finish()
+    assert tracks
+    assert not any(captions.covers(track).any() for track in tracks)
+
+
+def test_letters_below_a_chin_are_kept_as_those_on_it(tmp_path: Path) -> None:
+    """The redrawn part reaches a little beyond a chin. They are known as letters by the last ones, which it touches."""
+    face = only_face(clip(tmp_path, lambda image, i: words(image, WORDS[i // 15], CHIN + 16)))
+    assert kept(face, CHIN + 16) > 0.75, "0.3 if only the last ones are known"
+
+
+def test_references_show_no_letters(tmp_path: Path) -> None:
+    film = media.probe(clip(tmp_path, lambda image, i: words(image, WORDS[i // 15], CHIN)))
+    face = only_face(film.path)
+    references = References(lambda _: media.read_frames(film), [face], SIZE, 2)
+    plain = geometry.crop_face(next(media.read_frames(film)), face.track.matrices[0], SIZE).image
+    assert plain.min(2).max() > 240, "white letters"
+    for picture in references.likeness(face, face.views[0]).pictures:
+        assert picture[2 * SIZE // 3 :].min(2).max() < 230
+
+
+def test_references_come_from_frames_in_which_least_is_hidden() -> None:
+    (face,) = (TrackedFace(track) for track in tracked())
+    rows = len(face.track)
+    face.covers = {row: np.full((24, 24), 255 if row % 2 else 40, np.uint8) for row in range(rows)}
+    few = {row for row in range(rows) if row % 2 == 0}
+    assert all(face.row(index) in few for _, group in face.sources(face.views[0], 3) for index in group)
 
 
 def test_letters_reach_the_dub(tmp_path: Path) -> None:

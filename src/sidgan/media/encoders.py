@@ -25,7 +25,7 @@ TWINS = {
     "yuv420p": ("nv12",), "yuv422p": ("nv16",), "yuv420p10le": ("p010le",), "yuv422p10le": ("p210le",),
     "yuv444p10le": ("yuv444p10msble",),
 }  # fmt: skip
-SMALL = 80  #: px; x264's macroblock tree reads uninitialised memory in frames of 64 px, so its output varies
+REPRODUCIBLE = "cpu-independent=1"  #: for x264, whose macroblock tree otherwise gives other bytes in each run
 BITS_PER_PIXEL = 0.2  #: for encoders without constant quality: 10 Mbit/s for 1080p at 25 frames per second
 
 
@@ -71,8 +71,8 @@ class Encoding:
         if pixels is None:
             raise ConfigError(f"{self.encoder} does not support the video's pixel format {plain}; use x264 or x265")
         options = self._options(codec, round(BITS_PER_PIXEL * size[0] * size[1] * rate))
-        if codec.name == "libx264" and min(size) < SMALL:
-            options["x264-params"] = "mbtree=0"
+        if codec.name == "libx264":
+            options["x264-params"] = REPRODUCIBLE
         options["a53cc"] = "1"  # write closed captions; encoders without this option ignore it
         stream = container.add_stream(codec.name, rate=rate, options=options, time_base=time_base)
         assert isinstance(stream, VideoStream)
