@@ -53,7 +53,7 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for image in images[:SPOILT]:
         image[:] = (image * tint + noise).clip(0, 255)
     path = tmp_path_factory.mktemp("film") / "talk.mp4"
-    media.write_clip(path, iter(images), 25, scene.audio(16_000), crf=10)
+    media.write_clip(path, iter(images), 25, scene.audio(16_000), crf=4)
     return path
 
 
@@ -137,7 +137,9 @@ def test_a_mouth_that_does_not_move_counts_less(
             found.append(tried._score([tried._filmed[0]] * 2, mels, 0.0))
         return found
 
-    tried = seen_by(trial_of(person_of(seen)), film)
+    person = person_of(seen)
+    person.covers = {row: np.full((24, 24), 255, np.uint8) for row in range(SPOILT)}  # noise, as sharpness, would count
+    tried = seen_by(trial_of(person), film)
     (perfect, still), (moving, mumbling) = scores(0.0), scores(1.0 if weight == "MOTION" else 75.0)
     assert moving == perfect > 50
     assert mumbling < still - 0.1

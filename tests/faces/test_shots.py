@@ -28,7 +28,7 @@ def shot(seed: int, frames: int = 8, **how: object) -> list[Byte]:
 
 
 def frames(images: list[Byte], folder: Path) -> Iterator[Frame]:
-    media.write_clip(folder / "film.mp4", images, Fraction(25), crf=12)
+    media.write_clip(folder / "film.mp4", images, Fraction(25), crf=6)
     return media.read_frames(media.probe(folder / "film.mp4"))
 
 
