@@ -64,8 +64,9 @@ def scores(
     found = cell_scores(faces, np.zeros_like(faces))
     some = np.flatnonzero(found.max((1, 2)) >= RISE[0])  # most faces need no second look
     usual, known = np.zeros_like(faces[some]), np.ones(len(some), bool)
-    preferred = alike(points, rows if clear is None else clear, wanted[some])
-    for i, (these, those) in enumerate(zip(preferred, alike(points, rows, wanted[some]), strict=True)):
+    among_all = [*alike(points, rows, wanted[some])]
+    preferred = among_all if clear is None else alike(points, clear, wanted[some])
+    for i, (these, those) in enumerate(zip(preferred, among_all, strict=True)):
         near, off = these if len(these[0]) and these[1] <= CLOSE else those
         known[i] = off <= FAR
         if len(near):
