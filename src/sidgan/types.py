@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -160,6 +160,21 @@ class FaceTrack:
     def frames(self) -> range:
         """Indices of its frames."""
         return range(self.first, self.first + len(self))
+
+
+class Opening(NamedTuple):
+    """How the mouth of a person opens in speech, compared with what the network has learnt; see `Generator.opens`.
+
+    Attributes:
+        further: multiple of ``opens`` that is added to all sounds.
+        swing: multiple of what each sound has of ``opens`` that is added to it: with 1, sounds differ twice as much.
+    """
+
+    further: float = 0.0
+    swing: float = 0.0
+
+
+AS_LEARNT = Opening()
 
 
 @dataclass(frozen=True)

@@ -217,7 +217,7 @@ def test_a_perfect_network_would_leave_no_trace(folder: Path, generator: Generat
         def fitting(self, side: float) -> Copy:
             return self
 
-        def encode_reference(self, images: np.ndarray, opening: float) -> dict[int, torch.Tensor]:
+        def encode_reference(self, images: np.ndarray, opening: object) -> dict[int, torch.Tensor]:
             return {}
 
         def run(self, crops: np.ndarray, *_: object) -> np.ndarray:

@@ -21,6 +21,7 @@ from sidgan.engine import Engine, choice, files, graph, load, redrawn
 from sidgan.engine.drawing import opened
 from sidgan.errors import CheckpointError, ConfigError, OutputError, SidganError
 from sidgan.synth import Mouth, Person, Portrait, pose
+from sidgan.types import AS_LEARNT, Opening
 
 SMALL = GeneratorConfig(
     size=32, base=4, cmax=8, start=8, rgb_levels=(32,), rgb="copying", warp_levels=(8, 16), audio_levels=(8,),
@@ -57,7 +58,7 @@ def material(size, seed=0, frames=5, references=3):
     return faces[:frames], masks, mels, placed.astype(np.float32), faces[frames:]
 
 
-def truth(net, faces, masks, mels, placed, pictures, opening=0.0):
+def truth(net, faces, masks, mels, placed, pictures, opening=AS_LEARNT):
     """What torch draws in fp32."""
 
     def pixels(images):
@@ -92,8 +93,8 @@ def test_every_engine_draws_what_torch_draws(net, kind, mean, most):
         assert np.array_equal(np.concatenate(parts), drawn), "grouping changes a bit"
         others = truth(net, faces, masks, mels, placed, material(32, person + 5)[-1])
         assert apart(others, true)[0] > 5 * mean, "references matter more than engines"
-        wide = truth(net, faces, masks, mels, placed, pictures, 1.5)
-        drawn_wide = engine.run(faces, masks, mels, engine.encode_reference(pictures, 1.5), placed)
+        wide = truth(net, faces, masks, mels, placed, pictures, Opening(1.5, 0.7))
+        drawn_wide = engine.run(faces, masks, mels, engine.encode_reference(pictures, Opening(1.5, 0.7)), placed)
         assert apart(drawn_wide, wide)[0] <= mean < apart(wide, true)[0], "the mouth is opened as far by all"
         scribbled = np.where(masks[..., None] > 0, 255 - faces, faces)
         assert np.array_equal(engine.run(scribbled, masks, mels, reference, placed), drawn)
@@ -189,7 +190,7 @@ class Odd:
     def __init__(self, graph, brighter=0.0, seconds=0.0):
         self.name, self._graph, self._brighter, self._seconds = f"odd {seconds}", graph, brighter, seconds
 
-    def encode(self, pictures, opening=0.0):
+    def encode(self, pictures, opening=AS_LEARNT):
         return {0: pictures}
 
     def draw(self, *_):

@@ -306,3 +306,23 @@ def test_emphasis_moves_away_from_the_usual_sound() -> None:
             net.emphasis = emphasis
             assert torch.allclose(net.heard(mel) - usual, emphasis * (learnt - usual), atol=1e-4)
     assert torch.equal(net.usual, usual)  # use does not change it
+
+
+def test_an_opening_changes_the_sound_along_what_opens_mouths_only() -> None:
+    net, query, reference, mel = Generator(SMALL).eval(), *torch.rand(2, 3, 3, 64, 64), torch.randn(3, 1, 80, 16)
+    opening, seen = torch.tensor([[0.0, 0.0], [0.4, 0.0], [0.4, 1.5]]), []
+    with torch.no_grad():
+        none = net.decode(query, net.encode_reference(reference), mel, opening=opening)[64]
+        assert torch.equal(none, net(query, reference, mel)[64]), "nothing is known to open mouths"
+        net.usual.normal_()
+        net.opens.normal_()
+        heard = net.heard(mel)
+        net.blocks["64"].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[-1]))
+        net.decode(query, net.encode_reference(reference), mel, opening=opening)
+    ((made,), along) = seen, net.opens / net.opens.norm() ** 2
+    share = (heard - net.usual) @ along
+    further, swing = opening.T
+    assert torch.allclose((made - net.usual) @ along, share + further + swing * share, atol=1e-4)
+    assert torch.equal(made[0], heard[0])
+    across = (made - heard) - ((made - heard) @ along)[:, None] * net.opens
+    assert across.abs().max() < 1e-4

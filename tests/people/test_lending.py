@@ -19,7 +19,7 @@ from sidgan.engine import Engine
 from sidgan.people import References, TrackedFace, references
 from sidgan.people.lending import lend
 from sidgan.synth import LINES, Mouth, Person, Portrait, Pose, Scene
-from sidgan.types import Byte, FaceTrack, Float, Frame
+from sidgan.types import Byte, FaceTrack, Float, Frame, Opening
 
 SKIN = np.float32((150, 140, 120))
 CLOSED, OPEN, SHUT = range(3)
@@ -243,10 +243,10 @@ def test_a_mouth_opens_as_far_as_where_the_open_one_is_from() -> None:
     (view,) = neither.views
     assert [face for face, _ in neither.sources(view, 3)] == [neither, opens, shuts]
     for one, opening in ((opens, 0.6), (shuts, -0.3)):
-        one.views[0].chosen, one.views[0].opening = (0, 1, 2), opening
+        one.views[0].chosen, one.views[0].opening = (0, 1, 2), Opening(opening)
     seen, engine = SimpleNamespace(by_frame={200: [neither]}, people=people), SimpleNamespace(references=3)
     rehearse(SimpleNamespace(audio_rate=16_000), seen, engine, {})  # type: ignore[arg-type]
-    assert view.opening == 0.6
+    assert view.opening == Opening(0.6)
 
 
 def test_what_is_lent_is_kept(seen: Analysis, tmp_path: Path) -> None:

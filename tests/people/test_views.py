@@ -19,7 +19,7 @@ from sidgan.engine import Engine
 from sidgan.people import Likeness, TrackedFace, View, mixed
 from sidgan.people.views import FRONTAL, MIXED, REFERENCE_FRAMES
 from sidgan.synth import Person, Scene, pose, random_line, scene
-from sidgan.types import FaceTrack, Float
+from sidgan.types import FaceTrack, Float, Opening
 
 FRONT, ASIDE = 55, 80  #: frames of the film in which the person faces the camera, and is turned away from it
 YAW = 36.0  #: degrees
@@ -172,9 +172,9 @@ def test_the_mouth_of_a_turned_face_is_drawn_better_from_its_own_side(film: Path
 
 def test_the_choice_for_each_view_is_kept(seen: Analysis, tmp_path: Path) -> None:
     for view, chosen in zip(seen.people[0].views, ((1, 2, 3), ()), strict=True):
-        view.chosen, view.opening = chosen, 0.3 * len(chosen)
+        view.chosen, view.opening = chosen, Opening(0.3 * len(chosen))
     seen.save(tmp_path / "seen.npz")
     (again,) = Analysis.load(tmp_path / "seen.npz").people
     assert [view.chosen for view in again.views] == [(1, 2, 3), ()]
-    assert [view.opening for view in again.views] == pytest.approx([0.9, 0])
+    assert [view.opening.further for view in again.views] == pytest.approx([0.9, 0])
     assert all((one.rows == two.rows).all() for one, two in zip(again.views, seen.people[0].views, strict=True))

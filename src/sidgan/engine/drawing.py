@@ -15,8 +15,9 @@ from sidgan.nn import Features, Generator
 from sidgan.nn.generator import PICTURE
 from sidgan.nn.motion import NEVER
 from sidgan.nn.syncnet import middle
+from sidgan.types import AS_LEARNT, Opening
 
-OPENING = -1  #: key, in the `Features` of engines, of how much further than learnt a person's mouth is opened, (1, 1)
+OPENING = -1  #: key, in the `Features` of engines, of how a person's mouth opens: the values of an `Opening`, (1, 2)
 SHUT_REFERENCE = 2  #: of three references, the one that shows shut lips
 #: Logit added to the belief in it at the edge of silence, and within; it counts from two thirds of silence on. Networks
 #: hardly ever shut a mouth by themselves, as they learn the mean of all that a sound may look like.
@@ -32,11 +33,8 @@ class Painter(Protocol):
 
     name: str
 
-    def encode(self, pictures: Tensor, opening: float = 0.0) -> Features:
-        """Features of reference pictures (1, K, 3, T, T) in [0, 1], for this painter's `draw`.
-
-        ``opening`` is how much further than learnt the mouth is opened, see `sidgan.nn.Generator.opens`.
-        """
+    def encode(self, pictures: Tensor, opening: Opening = AS_LEARNT) -> Features:
+        """Features of reference pictures (1, K, 3, T, T) in [0, 1] of a person, for this painter's `draw`."""
 
     def draw(self, faces: Tensor, hidden: Tensor, mels: Tensor, reference: Features, placed: Tensor | None) -> Tensor:
         """See `redrawn`; ``reference`` comes from `encode`."""
@@ -56,7 +54,7 @@ class TorchPainter:
         self._mixed = not exact and choose_precision(device) == "bf16-mixed"
         self.name = f"torch {'bf16' if self._mixed else 'fp32'}"
 
-    def encode(self, pictures: Tensor, opening: float = 0.0) -> Features:
+    def encode(self, pictures: Tensor, opening: Opening = AS_LEARNT) -> Features:
         """See `Painter.encode`."""
         with torch.inference_mode(), self._precision():
             return opened(self._generator.encode_reference(pictures), opening)
@@ -73,9 +71,9 @@ class TorchPainter:
         return torch.autocast(self._device.type, torch.bfloat16, enabled=self._mixed)
 
 
-def opened(reference: Features, opening: float) -> Features:
-    """Features of one person's references, and how much further than learnt this person's mouth is opened in speech."""
-    return {**reference, OPENING: reference[PICTURE].new_full((1, 1), opening)}
+def opened(reference: Features, opening: Opening) -> Features:
+    """Features of one person's references, and how this person's mouth opens in speech."""
+    return {**reference, OPENING: reference[PICTURE].new_tensor([opening])}
 
 
 def redrawn(

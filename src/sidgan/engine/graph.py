@@ -28,6 +28,7 @@ from sidgan.files import finished, require_weights, writing
 from sidgan.nn import Features, Generator
 from sidgan.nn.generator import PICTURE
 from sidgan.settings import from_dict, to_dict
+from sidgan.types import AS_LEARNT
 
 OPSET = 18  #: ONNX operator set; GridSample needs 16
 FORMAT = "sidgan-onnx-1"
@@ -118,7 +119,7 @@ def traced(
     """
     faces, hidden, mels, placed, pictures = example(batch, size, references)
     with torch.no_grad():
-        reference = opened(generator.encode_reference(pictures), 0.0)
+        reference = opened(generator.encode_reference(pictures), AS_LEARNT)
         expected = redrawn(generator, faces, hidden, mels, reference, placed)
     given = reference if encoded else {PICTURE: pictures}
     inputs = (faces, hidden, mels, placed, *given.values())

@@ -16,7 +16,7 @@ from sidgan.engine.graph import Graph
 from sidgan.nn import Features, Generator
 from sidgan.nn.generator import PICTURE
 from sidgan.settings import require
-from sidgan.types import Byte, Float
+from sidgan.types import AS_LEARNT, Byte, Float, Opening
 
 LARGEST = 512  #: px; the output of a copying generator is not enlarged beyond the paper's resolution
 #: px; of larger faces, a CPU draws half a batch at a time: the maps of 8 would exceed the memory that is kept for reuse
@@ -89,10 +89,10 @@ class Engine:
         """Whether the generator can open mouths further (`sidgan.nn.Generator.opens`); exported ones cannot."""
         return isinstance(self._generator, Generator) and bool(self._generator.opens.any())
 
-    def encode_reference(self, images: Byte, opening: float = 0.0) -> Features:
+    def encode_reference(self, images: Byte, opening: Opening = AS_LEARNT) -> Features:
         """Features of K pictures of a person (K, S, S, 3) uint8 RGB, to be reused for all of the person's frames.
 
-        ``opening`` is how much further than learnt the person's mouth is opened, a multiple of `Generator.opens`.
+        ``opening`` is how the person's mouth opens in speech, if the generator can open mouths further (`opens`).
         """
         return self._painter(len(images)).encode(self._images(images)[None], opening)
 

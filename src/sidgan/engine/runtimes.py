@@ -14,7 +14,7 @@ from sidgan.engine.drawing import opened
 from sidgan.engine.graph import Graph, names
 from sidgan.nn import Features, Generator
 from sidgan.nn.generator import PICTURE
-from sidgan.types import Float
+from sidgan.types import AS_LEARNT, Float, Opening
 
 COLOURS_AND_SHARES = 6  #: largest number of channels of colours, shares or motion; feature maps have more
 Given = Mapping[str, np.ndarray[Any, Any]]
@@ -33,7 +33,7 @@ class GraphPainter:
     def __init__(self, name: str, inputs: list[str], compute: Callable[[Given], Float], generator: Generator | None):
         self.name, self._inputs, self._compute, self._generator = name, inputs, compute, generator
 
-    def encode(self, pictures: Tensor, opening: float = 0.0) -> Features:
+    def encode(self, pictures: Tensor, opening: Opening = AS_LEARNT) -> Features:
         """See `sidgan.engine.drawing.Painter.encode`; only the pictures if the graph encodes them itself."""
         if self._generator is None:
             return {PICTURE: pictures}

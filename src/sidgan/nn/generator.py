@@ -240,7 +240,7 @@ class Generator(nn.Module):
                 T px. Copied pixels are then as sharp as the references; generated ones are enlarged.
             finest: return only the finest output; coarser ones are computed only where it depends on them.
             favour: (N, K) added to the logits of the belief in each reference, for generators with ``warp_levels``.
-            opening: (N, 1) multiples of ``opens`` to be added to f_A; none by default.
+            opening: (N, 2), the values of `sidgan.types.Opening` for each frame; none by default.
 
         Returns:
             {r: (N, 3, r, r) float32 in [0, 1]} from coarse to fine.
@@ -252,7 +252,7 @@ class Generator(nn.Module):
         level = self._checked(query, level, sharp)
         audio = self.heard(mel)
         if opening is not None:
-            audio = audio + opening * self.opens
+            audio = self._opened(audio, opening)
         small = hidden_as_well(query, config.base_size)
         skips = self.query(query, small)
         x = shrunk(small, config.start)
@@ -314,6 +314,13 @@ class Generator(nn.Module):
         if self.training and torch.is_grad_enabled():  # not in validation passes
             self.usual.lerp_(heard.detach().float().mean(0), USUAL)
         return heard if self.emphasis == 1 else torch.lerp(self.usual, heard, self.emphasis)
+
+    def _opened(self, heard: Tensor, opening: Tensor) -> Tensor:
+        """f_A (N, C) for mouths that open as ``opening`` (N, 2) says."""
+        along = self.opens / self.opens.square().sum().clamp_min(1e-9)
+        share = ((heard - self.usual) * along).sum(-1, keepdim=True)  # no matrix product: autocast would round it
+        further, swing = opening.split(1, dim=-1)
+        return heard + (further + swing * share) * self.opens
 
     def _checked(self, query: Tensor, level: int | None, sharp: Tensor | None) -> int:
         """The level to draw, after checking that the arguments fit the network."""

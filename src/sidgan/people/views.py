@@ -19,7 +19,7 @@ from scipy.ndimage import gaussian_filter1d
 from sidgan.geometry import mouth_opening, mouth_signals
 from sidgan.nn import Features
 from sidgan.people.likeness import Likeness
-from sidgan.types import Array, Byte, Float
+from sidgan.types import AS_LEARNT, Array, Byte, Float, Opening
 
 FRONTAL = 20  #: degrees of yaw up to which a face is seen from the front
 MIXED = 4.0  #: degrees of yaw on either side of a border within which two views are mixed
@@ -45,7 +45,7 @@ class View:
         rows: (N,) bool, from which the references are chosen.
         shares: (N,) in [0, 1], the share of this view in the drawn mouth; those of all views of a face add up to 1.
         chosen: frames of the references if they were decided beforehand; else the sharpest candidates are taken.
-        opening: how much further than learnt the mouth is opened, a multiple of `sidgan.nn.Generator.opens`.
+        opening: how the mouth opens in speech, compared with what the network has learnt.
         likeness: the references, once they are read.
         reference: the network's features of them.
     """
@@ -53,7 +53,7 @@ class View:
     rows: Array
     shares: Float
     chosen: tuple[int, ...] = ()
-    opening: float = 0.0
+    opening: Opening = AS_LEARNT
     likeness: Likeness | None = None
     reference: Features | None = None
 

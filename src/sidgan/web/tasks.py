@@ -23,7 +23,7 @@ from sidgan.errors import InputError, NoFaceError, SidganError
 from sidgan.files import finished, write_text
 from sidgan.jobs import OWN_SOUND, Job
 from sidgan.people import sharpness
-from sidgan.types import Byte, Show
+from sidgan.types import Byte, Opening, Show
 from sidgan.web.queue import Queue, Work, files_of, length_of, locked
 from sidgan.web.settings import Means
 from sidgan.web.store import Kept
@@ -217,7 +217,7 @@ def _tried(task: Task, seen: Analysis, dubber: dubbing.Dubber) -> Iterator[None]
     views = [view for person in seen.people for view in person.views]
     with suppress(OSError, ValueError, TypeError):
         for view, (chosen, opening) in zip(views, json.loads(cache.read_text(encoding="utf-8")), strict=True):
-            view.chosen, view.opening = tuple(chosen), float(opening)
+            view.chosen, view.opening = tuple(chosen), Opening(*opening)
     yield
     write_text(cache, json.dumps([(view.chosen, view.opening) for view in views]))
 

@@ -27,7 +27,7 @@ from sidgan.files import finished, writing
 from sidgan.media.source import CUT_OFF
 from sidgan.people import MAX_ROLL, MAX_YAW, MIN_SIDE, TrackedFace, redrawn
 from sidgan.people.cast import Member
-from sidgan.types import Clip, FaceTrack
+from sidgan.types import Clip, FaceTrack, Opening
 
 KEPT = ("visible", "landmarks", "matrices", "scores", "pose")  #: saved arrays of a track, in the order of `FaceTrack`
 
@@ -134,7 +134,7 @@ class Analysis(Seen):
                     person.find_views()
                     for v, view in enumerate(person.views):
                         view.chosen = tuple(saved[f"{i}/{v}/references"].tolist())
-                        view.opening = float(saved[f"{i}/{v}/opening"])
+                        view.opening = Opening(*saved[f"{i}/{v}/opening"].ravel().tolist())  # one value in older files
                     people.append(person)
                     for row in np.flatnonzero(saved[f"{i}/chosen"]):
                         by_frame[person.track.first + int(row)].append(person)

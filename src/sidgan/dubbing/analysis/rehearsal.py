@@ -5,8 +5,8 @@ some faces these have other lighting, show a grimace, or show teeth only partly.
 redrawn with them and the original sound, and compared with the filmed frames. The network is the one that will draw the
 dub, so references that it cannot handle are found out.
 
-In the same way it is tried whether a face looks better with its mouth opened further, or less far, than learnt: the
-network does not know how far this person opens it.
+In the same way it is tried whether a face looks better with its mouth opened further, or less far, than learnt, and
+with more difference between sounds: the network does not know how this person moves it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from sidgan.engine import Engine
 from sidgan.errors import InputError
 from sidgan.geometry import LEFT_EYE_CORNER, MOUTH, RIGHT_EYE_CORNER
 from sidgan.people import Likeness, TrackedFace, View, sharpness
-from sidgan.types import Byte, Clip, Float, Frame
+from sidgan.types import AS_LEARNT, Byte, Clip, Float, Frame, Opening
 
 FEWEST = 50  #: least usable frames of a face; for fewer, trials would take too long compared with drawing
 TAKES = 8  #: frames that are redrawn with each pair
@@ -39,7 +39,8 @@ SIDE = 128  #: px of the faces in trials, unless the engine is prepared for one 
 LIPS = 75.0  #: weight of the lip error: dB per eye distance
 MOTION = 1.0  #: weight of a wrong amount of motion: dB per factor e of the mouth opening's standard deviation
 STILL = 0.01  #: eye distances, lower limit of that standard deviation
-OPENINGS = (0.0, 0.3, 0.6, -0.3)  #: multiples of `Generator.opens` that are tried; the first wins a tie
+OPENINGS = (0.0, 0.3, 0.6, -0.3)  #: multiples of `Generator.opens` that are tried (`Opening.further`); first wins ties
+SWINGS = (0.0, 1.0)  #: how much more the opening varies than learnt: what is tried after that (`Opening.swing`)
 
 
 def rehearse(clip: Clip, seen: Analysis, engine: Engine, own: Mapping[int, Engine]) -> None:
@@ -178,7 +179,7 @@ class Rehearsal:
         mels = audio.mel_windows(mel, [times[picture.index] for picture in self._filmed])
 
         @cache  # shut lips are among the closed ones, too
-        def score(closed: Picture, wide: Picture, opening: float = 0.0) -> float:
+        def score(closed: Picture, wide: Picture, opening: Opening = AS_LEARNT) -> float:
             return self._score((closed, wide, closed)[: self._engine.references], mels, opening)
 
         closed, opened, *others = tried
@@ -186,9 +187,11 @@ class Rehearsal:
         narrow, *shut = (max(kind, key=lambda one: score(one, wide)) for kind in (closed, *others))
         self.view.chosen = tuple(one.index for one in (narrow, wide, *shut))
         if self._engine.opens:
-            self.view.opening = max(OPENINGS, key=lambda opening: score(narrow, wide, opening))
+            best = max(map(Opening, OPENINGS), key=lambda one: score(narrow, wide, one))
+            self.view.opening = max((best._replace(swing=swing) for swing in SWINGS),
+                                    key=lambda one: score(narrow, wide, one))  # fmt: skip
 
-    def _score(self, shown: Sequence[Picture], mels: Float, opening: float) -> float:
+    def _score(self, shown: Sequence[Picture], mels: Float, opening: Opening) -> float:
         """Similarity of the test frames, redrawn with these references and this opening, to the filmed ones, in dB.
 
         It is PSNR minus penalties for lips in the wrong place and for a wrong amount of mouth motion. Without the
