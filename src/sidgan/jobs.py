@@ -6,6 +6,7 @@ import csv
 import os
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -122,6 +123,23 @@ class Job(Settings):
         """All output files."""
         return [path for path in (self.out, self.strip, self.report) if path is not None]
 
+    def noted(self) -> dict[str, Any]:
+        """As of `Settings`, with the minutes of adaptation, which a dub without any does not have."""
+        return super().noted() | ({} if self.adapt is None else {"adapt": self.adapt})
+
+    def is_made(self) -> bool:
+        """Whether all outputs are there, complete, and of the same files and settings (`sidgan.dubbing.is_made`).
+
+        Raises:
+            SidganError: an input file cannot be read, or cannot sign.
+        """
+        if not all(path.is_file() for path in self.outputs):
+            return False
+        made = self.out.stat().st_mtime_ns
+        if any(path.stat().st_mtime_ns < made for path in self.outputs[1:]):  # picture or page of an earlier dub
+            return False
+        return dubbing.is_made(self.video, self.voice, self.out, self.model, self, self._credentials())
+
     def run(self, show: Show, tell: Tell) -> tuple[DubReport, list[AdaptReport]]:
         """Run the dub, and before it the adaptation, if any.
 
@@ -132,11 +150,7 @@ class Job(Settings):
         Raises:
             SidganError: as `sidgan.dub`, `sidgan.adapt` and `sidgan.Credentials`.
         """
-        credentials = None
-        if self.sign is not None and self.key is not None:
-            credentials = Credentials(self.sign, self.key)
-        elif self.sign is not None or self.key is not None:
-            raise ConfigError("give --sign and --key together: the certificate and its private key")
+        credentials = self._credentials()
         self._check_beside()
         find = once() if self.adapt is not None and not isinstance(self.face, Path) else None
         own, adapted = self._adapted(credentials, show, tell, find)
@@ -153,6 +167,13 @@ class Job(Settings):
         except SidganError as error:
             raise type(error)(f"{self.out} is finished, but its --strip or --report is not: {error}") from error
         return report, adapted
+
+    def _credentials(self) -> Credentials | None:
+        if self.sign is not None and self.key is not None:
+            return Credentials(self.sign, self.key)
+        if self.sign is not None or self.key is not None:
+            raise ConfigError("give --sign and --key together: the certificate and its private key")
+        return None
 
     def _check_beside(self) -> None:
         """Raise an `OutputError` if strip or report cannot be written, or would overwrite an input or output."""
@@ -297,12 +318,14 @@ class Outcome:
         done: whether it succeeded.
         line: one line about the result, or the error.
         notes: further lines: what it told while it ran, such as the gain of the adaptation, and `remarks`.
+        kept: whether it was there already (`Job.is_made`).
     """
 
     job: Job
     done: bool
     line: str
     notes: tuple[str, ...] = ()
+    kept: bool = False
 
 
 def run_all(jobs: Sequence[Job], executor: Executor) -> Iterator[Outcome]:
@@ -315,8 +338,12 @@ def run_all(jobs: Sequence[Job], executor: Executor) -> Iterator[Outcome]:
 
 
 def attempt(job: Job) -> Outcome:
-    """Run a job, and return its error as an outcome instead of raising it."""
+    """Run a job, unless an earlier run has, and return its error as an outcome instead of raising it."""
     told = list[str]()
+    with suppress(SidganError, OSError):  # the job meets it again and says so
+        if job.is_made():
+            line = f"{job.out} is kept: same files, same settings; remove it to make it again"
+            return Outcome(job, True, line, kept=True)
     try:
         report, _ = job.run(lambda share, text: None, told.append)
     except SidganError as error:

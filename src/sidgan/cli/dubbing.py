@@ -167,14 +167,15 @@ def _dub_all(file: Path, defaults: Job, ray: str | None, as_json: bool) -> None:
                 for line in outcome.notes:
                     say(f"    {line}")
     except KeyboardInterrupt:
-        done = "; first remove the finished lines from the list, or they are dubbed again" if ended else ""
-        say(f"sidgan: stopped after {len(ended)} of {counted(len(wanted), 'dub')}; run the same command again to resume"
-            f"{done}")  # fmt: skip
+        done = f"{len(ended)} of {counted(len(wanted), 'dub')}"
+        say(f"sidgan: stopped after {done}; run the same command again to resume")
         raise typer.Exit(130) from None
     failed = [outcome for outcome in ended if not outcome.done]
-    facts = [{"out": str(o.job.out), "done": o.done, "line": o.line, "notes": o.notes} for o in ended]
+    facts = [{"out": str(o.job.out), "done": o.done, "kept": o.kept, "line": o.line, "notes": o.notes} for o in ended]
+    kept = sum(outcome.kept for outcome in ended)
+    before = f" ({kept} by an earlier run)" if kept else ""
     which = f": {some([str(outcome.job.out) for outcome in failed], 20)}" if failed else ""
-    answer({"jobs": facts}, as_json, f"{len(ended) - len(failed)} of {counted(len(ended), 'dub')} done, "
+    answer({"jobs": facts}, as_json, f"{len(ended) - len(failed)} of {counted(len(ended), 'dub')} done{before}, "
                                       f"{len(failed)} failed{which}")  # fmt: skip
     if failed:
         raise typer.Exit(1)
