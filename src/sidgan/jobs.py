@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from sidgan import dubbing, media
 from sidgan.dubbing import DubReport
-from sidgan.dubbing.analysis import Find, once
+from sidgan.dubbing.analysis import Find, Seen, analyse, once
+from sidgan.dubbing.analysis.choice import pictured
 from sidgan.dubbing.journal import Journal
+from sidgan.dubbing.report import Progress
 from sidgan.dubbing.settings import Settings, background_of, face_of
 from sidgan.errors import ConfigError, InputError, OutputError, SidganError, counted
 from sidgan.executors import Executor
@@ -22,8 +24,8 @@ from sidgan.files import check_target, require_apart, require_ending
 from sidgan.nn import Generator
 from sidgan.portable import on_disk, spelt
 from sidgan.provenance.credentials import Credentials
-from sidgan.settings import from_dict, meant
-from sidgan.types import Show
+from sidgan.settings import from_dict, meant, require_minutes
+from sidgan.types import Clip, Show
 
 if TYPE_CHECKING:
     from sidgan.adaptation import AdaptReport
@@ -85,6 +87,10 @@ class Job(Settings):
     key: Path | None = None
     workers: int = 1
     ray: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_minutes(self.adapt)
 
     @property
     def spoken(self) -> Path:
@@ -196,16 +202,29 @@ class Job(Settings):
             self.video, self.spoken, self.out, credentials, encoder=self.encoder, lossless=self.lossless,
             engine=self.engine, device=self.device, background=self.background,
         )  # fmt: skip
+        if isinstance(self.face, Path):
+            pictured(self.face)
         with Journal(self.out):  # locks the output, so that a second run does not repeat the adaptation
             results = adaptation.adapt_faces_once(
                 dubbing.work_folder(self.out) / "adapted", self.video, model=self.model, minutes=self.adapt,
                 faces="largest" if self.faces == "largest" and self.face is None and not self.speakers else "all",
-                device=self.device, tolerant=self.on_damage == "pass", progress=show, find=find,
+                device=self.device, tolerant=self.on_damage == "pass", progress=show, find=find and self._sure(find),
             )  # fmt: skip
         for one in (result.report for result in results):
             who = f"face {one.face} ({one.place}): " if len(results) > 1 else ""
             tell(who + one.line())
         return adaptation.networks(results), [result.report for result in results]
+
+    def _sure(self, find: Find) -> Find:
+        """``find``, which also raises where the people that were asked for are not there, before the adaptation."""
+
+        def found(clip: Clip, progress: Progress) -> Seen:
+            seen = find(clip, progress)
+            if self.face is not None or self.speakers:
+                analyse(clip, self.faces, progress, self.face, list(self.speakers), seen)
+            return seen
+
+        return found
 
 
 def read(file: Path, like: Job) -> list[Job]:

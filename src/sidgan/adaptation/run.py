@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -20,7 +19,7 @@ from sidgan.errors import InputError, counted
 from sidgan.files import check_target, require_apart, require_ending
 from sidgan.nn import Generator
 from sidgan.nn.baselines import Critics
-from sidgan.settings import require
+from sidgan.settings import require, require_minutes
 from sidgan.train.growth import trunk_of, with_trunk
 from sidgan.types import Float, Show
 
@@ -229,7 +228,7 @@ def _load_base(
     model: Path | str, minutes: float, config: AdaptConfig
 ) -> tuple[Generator, Critics | None, str | None]:
     """Load the generator, its critics if there are any, and a note if the critics do not belong to it."""
-    require(0 < minutes < math.inf, f"minutes of adaptation must be more than 0, not {minutes:g}")
+    require_minutes(minutes)
     base = checkpoint.load_generator(model)
     require(base.config.kind == "sidgan", f"{model} is a {base.config.kind} generator; only sidgan's can be adapted")
     config.training(base.config, hears=True, seed=0)  # refuses impossible settings before the video is read

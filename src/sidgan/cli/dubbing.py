@@ -11,7 +11,7 @@ from sidgan.cli.options import DEVICE, ENGINE, RUNNABLE, AsJson, Device, Kind
 from sidgan.cli.output import answer, bar, say
 from sidgan.errors import counted, some
 from sidgan.files import look_first, writing
-from sidgan.settings import require
+from sidgan.settings import require, require_minutes
 from sidgan.threads import ready_for_dubs
 
 if TYPE_CHECKING:
@@ -108,6 +108,7 @@ def dub(
     Only dub yourself or people who agreed to it. The result is marked as altered; see sidgan verify.
     """
     ready_for_dubs()
+    require_minutes(adapt)
     if jobs is None:
         given = None not in (video, voice or speaker, out)
         require(given, "give VIDEO, VOICE (or --speaker) and -o OUT, or --jobs with a list of dubs")

@@ -78,6 +78,8 @@ class Settings:
         require(all(isinstance(number, Integral) for number in self.speakers),
                 "speakers go by the numbers of people, such as {1: 'anna.wav'}")  # fmt: skip
         object.__setattr__(self, "speakers", {int(number): file for number, file in self.speakers.items()})
+        numbers = [*self.speakers, *([self.face] if isinstance(self.face, int) else [])]
+        require(all(number > 0 for number in numbers), "people are numbered from 1; sidgan faces lists them")
         require(
             self.face is None or not self.speakers,
             "give face or speakers, not both: each of them chooses who is redrawn",
