@@ -123,6 +123,16 @@ def test_the_faces_of_a_video_are_found_once_for_adaptation_and_dub(folder, tmp_
     assert (tmp_path / "out.mp4").read_bytes() == (tmp_path / "same.mp4").read_bytes()
 
 
+@pytest.mark.parametrize(
+    ("wrong", "says"), [({"device": "cuda:99"}, "no device 'cuda:99'"), ({"minutes": float("inf")}, "more than 0, not inf")]
+)
+def test_what_cannot_be_is_refused_before_the_video_is_read(folder, monkeypatch, wrong, says):
+    monkeypatch.setattr("sidgan.adaptation.run.read_material", lambda *_, **__: pytest.fail("read"))
+    for learn in (adapt, adapt_faces):
+        with pytest.raises(ConfigError, match=says):
+            learn(folder / "two.mp4", model=folder / "base.safetensors", config=SHORT, **wrong)
+
+
 def test_who_is_not_there_is_told_before_the_adaptation(folder, tmp_path, monkeypatch):
     media.write_png(tmp_path / "room.png", np.full((192, 192, 3), 200, np.uint8))
     monkeypatch.setattr("sidgan.adaptation.run._adapt_one", lambda *_, **__: pytest.fail("adapted"))
