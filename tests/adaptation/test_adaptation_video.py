@@ -123,9 +123,7 @@ def test_the_faces_of_a_video_are_found_once_for_adaptation_and_dub(folder, tmp_
     assert (tmp_path / "out.mp4").read_bytes() == (tmp_path / "same.mp4").read_bytes()
 
 
-@pytest.mark.parametrize(
-    ("wrong", "says"), [({"device": "cuda:99"}, "no device 'cuda:99'"), ({"minutes": float("inf")}, "more than 0, not inf")]
-)
+@pytest.mark.parametrize(("wrong", "says"), [({"device": "cuda:99"}, "'cuda:99'"), ({"minutes": np.inf}, "not inf")])
 def test_what_cannot_be_is_refused_before_the_video_is_read(folder, monkeypatch, wrong, says):
     monkeypatch.setattr("sidgan.adaptation.run.read_material", lambda *_, **__: pytest.fail("read"))
     for learn in (adapt, adapt_faces):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from fractions import Fraction
 from types import SimpleNamespace
@@ -69,6 +70,38 @@ def test_a_person_is_described_by_the_longest_track_and_the_first_moment() -> No
     large, long = face(100, 10, side=180, left=200), face(50, 40, side=80, left=10)
     assert cast.place([large, long], times, CLIP) == "left, 180 px, from 2.0 s on"
     assert cast.place([large], times, CLIP) == "right, 180 px, from 4.0 s on"
+
+
+def crowd(count: int, people: int, seed: int) -> tuple[list[TrackedFace], dict[int, Any]]:
+    """Tracks of so many people, often two in the same frames, who look alike to varying degrees."""
+    rng = np.random.default_rng(seed)
+    middles, spread = rng.normal(0, 0.045, (people, 128)), rng.uniform(0.01, 0.04)
+    tracks = [face(int(20 * k - rng.integers(0, 30)), int(rng.integers(2, 40)), lost=rng.integers(0, 40, 9))
+              for k in range(2, count + 2)]  # fmt: skip
+    return tracks, {i: np.float32(middles[rng.integers(people)] + rng.normal(0, spread, 128)) for i in range(count)}
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_tracks_are_grouped_as_if_one_by_one(seed: int) -> None:
+    people, identities = crowd(40, 1 + seed % 5, seed)
+    groups = list[list[int]]()
+    for i, one in enumerate(people):
+        frames = set(one.track.first + np.flatnonzero(one.track.visible))
+        apart = {
+            k: np.mean([cast.distance(identities[i], identities[j]) for j in group]) for k, group in enumerate(groups)
+            if not any(frames & set(people[j].track.first + np.flatnonzero(people[j].track.visible)) for j in group)
+        }  # fmt: skip
+        near = [k for k in apart if apart[k] < cast.SAME]
+        groups.append([]) if not near else None
+        groups[min(near, key=apart.__getitem__) if near else -1].append(i)
+    assert cast._grouped({i: one.track for i, one in enumerate(people)}, identities) == groups
+
+
+def test_a_film_of_many_tracks_takes_no_time() -> None:
+    people, identities = crowd(1500, 6, 0)
+    before = time.process_time()
+    cast._grouped({i: one.track for i, one in enumerate(people)}, identities)
+    assert time.process_time() - before < 2
 
 
 # ------------------------------------------------------------------------------------------------ what is told of them
