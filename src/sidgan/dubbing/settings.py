@@ -99,9 +99,8 @@ class Settings:
         return media.Encoding(self.encoder, self.crf, lossless=self.lossless)
 
     def fitting(self, clip: Clip) -> Settings:
-        """The settings for a clip; a photo is held for as long as the voice lasts, unless it is to be repeated."""
-        held = clip.still and self.length in ("cut", "keep")
-        return replace(self, length="hold") if held else self
+        """The settings for a clip; a photo is held for as long as the voice lasts, whatever a video would do."""
+        return replace(self, length="hold") if clip.still else self
 
     def noted(self) -> dict[str, Any]:
         """Plain values for the journal that determine the output's bytes: all but those of `NOTED_OTHERWISE`."""
