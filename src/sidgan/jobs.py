@@ -259,7 +259,7 @@ def read(file: Path, like: Job) -> list[Job]:
     writers = dict[str, Job]()
     for job, path in ((one, path) for one in jobs for path in one.outputs):
         if writers.setdefault(spelt(os.path.realpath(path)), job) is not job:
-            raise InputError(f"{file} has more than one job for {path}; give each job a file of its own")
+            raise InputError(f"{file} has more than one job for {path}; give each a file of its own, in the list")
     for job, path in ((one, path) for one in jobs for path in one.inputs):
         if writers.get(spelt(os.path.realpath(path)), job) is not job:
             raise InputError(f"{file} has a job that reads {path}, which another job writes; run that job first, from "
