@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from sidgan.dubbing.analysis import Seen
-from sidgan.dubbing.analysis.census import moments, presence
+from sidgan.dubbing.analysis.census import Presence, moments, presence
 from sidgan.dubbing.analysis.trust import Trust
 from sidgan.people import TrackedFace, cast
 from sidgan.types import FaceTrack
@@ -137,3 +137,8 @@ def test_pictures_of_a_person_are_in_order_of_time_and_of_what_can_be_redrawn() 
     assert len(list(moments([late, early]))) == 6
     never = face(0, 10, yaw=80, lost=range(5))
     assert {index for candidates in moments([never]) for _, index in candidates} == set(range(5, 10))
+
+
+@pytest.mark.parametrize(("redrawable", "says"), [(0, "  0 %"), (1, "  1 %"), (999, " 99 %"), (1000, "100 %")])
+def test_all_frames_are_said_of_all_frames_only(redrawable: int, says: str) -> None:
+    assert Presence(1, "left", ((0.0, 40.0),), 1000, redrawable, {}, 1.0, 90.0).usable().startswith(f"{says} of 1000")
