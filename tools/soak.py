@@ -4,7 +4,7 @@
 
 ``--scale`` (or the environment variable SOAK) shortens all three. Each part prints its results; the last line is one
 JSON object, and the exit code is 1 if a part failed. Videos are synthetic, and a very small network draws the mouths,
-as what is tested does not depend on its size.
+as what is tested does not depend on its size. Memory is set up as by the command.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from sidgan.config import GeneratorConfig
 from sidgan.dubbing import journal, segments, work_folder
 from sidgan.errors import SidganError
 from sidgan.nn import Generator
+from sidgan.portable import keep_memory
 from sidgan.synth import LINES, Person, Scene
 from sidgan.types import Frame
 
@@ -226,6 +227,7 @@ def main() -> int:
     args = parser.parse_args()
     torch.set_num_threads(1)  # child processes are forked, and threads do not survive a fork
     cv2.setNumThreads(1)
+    keep_memory()
     chance, told = random.Random(args.seed), dict[str, Any]()
     with tempfile.TemporaryDirectory() as name:
         for part, amount in (("damage", args.files), ("kills", args.kills), ("memory", args.seconds)):
