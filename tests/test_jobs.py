@@ -4,20 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from marked import films
 from marked import sidgan as command
 from small import save_networks
 
 from sidgan import dubbing, media
+from sidgan.dubbing.inputs import Inputs
 from sidgan.dubbing.journal import Journal
+from sidgan.dubbing.kept import settings_digest
+from sidgan.dubbing.weights import Weights
 from sidgan.errors import ConfigError, InputError, OutputError
 from sidgan.executors import local
 from sidgan.jobs import Job, Outcome, absent, attempt, left, read, run_all
+from sidgan.provenance import Mark, Stretches, digest_of
 
 LIKE = Job(Path(), Path(), Path(), crf=20, faces="all")
 
@@ -60,8 +66,10 @@ def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         ("video,voice,out,lossless\na,b,c,perhaps\n", "lossless cannot be 'perhaps'"),
         ("video,voice,out,lossless\na,b,c,perhaps\n", "'perhaps'; give yes or no"),
         ("video,voice,out,adapt\na,b,c,\"0,5\"\n", "'0,5'; give a number, with a decimal point"),
+        ("video,voice,out,adapt\na,b,c.mp4,0\n", "line 2: minutes of adaptation must be more than 0, not 0"),
+        ("video,voice,out,face,faces\na,b,c.mp4,0,largest\n", "line 2: people are numbered from 1; sidgan faces lists"),
         ("video,voice,out\na, b,b,c\n", "line 2 has more values than there are columns"),
-        ("video,voice,out\na,b,c.mp4\nd,e,./c.mp4\n", "more than one job for c.mp4"),
+        ("video,voice,out\na,b,c.mp4\nd,e,./c.mp4\n", "job for c.mp4; give each a file of its own, in the list"),
         ("video,voice,out\na.mkv,b,c.mp4\nd,e,a.mkv\n", "a job that reads a.mkv, which another job writes"),
         ("video,voice,out,speakers,faces\na,,c.mp4,1=b;2=./d.mp4,largest\na,b,d.mp4,,\n",
          "reads d.mp4, which another job writes"),
@@ -189,7 +197,6 @@ def test_a_list_that_is_stopped_says_what_the_same_command_does(
     monkeypatch.setattr("sidgan.jobs.run_all", stopped)
     code, said = command("dub", "--jobs", listed(tmp_path, "video,voice,out\na,b,c.mp4\nd,e,f.mp4\n"))
     assert (code, f"stopped after {done} of 2 dubs; run the same command again to resume" in said) == (130, True)
-    assert ("first remove the finished lines" in said) == bool(done)
 
 
 def test_a_dub_says_where_its_picture_and_its_page_are(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -255,3 +262,59 @@ def test_an_output_is_held_while_a_model_is_adapted_for_it(tmp_path: Path, monke
     with Journal(job.out), pytest.raises(OutputError, match="another run is writing"):
         job.run(lambda share, text: None, print)
     assert len(adapted) == 1, "told before the minutes are spent"
+
+
+def test_a_list_that_is_run_again_keeps_what_is_made(tmp_path: Path) -> None:
+    folder = films(tmp_path)
+    model, _ = save_networks(folder, 64)
+    given = {"video": "film.mp4", "voice": "voice.wav", "crf": "20", "report": ""}
+
+    def kept(**change: str) -> bool:
+        row = given | {"out": "1.mp4"} | change
+        values = [str(folder / text) if "." in text else text for text in row.values()]
+        file = listed(folder, ",".join(row) + "\n" + ",".join(values) + "\n")
+        before = (folder / row["out"]).stat().st_ino if (folder / row["out"]).exists() else 0
+        code, said = command("dub", "--jobs", file, "--model", model, "--device", "cpu")
+        same = (folder / row["out"]).stat().st_ino == before
+        assert (code, "is kept: same files, same settings" in said, "1 of 1 dub done (1 by an earlier run)" in said) \
+            == (0, same, same)  # fmt: skip
+        return same
+
+    assert [kept(), kept()] == [False, True]
+    assert [kept(crf="30"), kept(crf="30")] == [False, True]
+    assert [kept(silence="keep"), kept(silence="keep", faces="all")] == [False, False]
+    assert [kept(report="page.html"), kept(report="page.html"), kept()] == [False, True, True]
+    assert [kept(crf="30"), kept(), kept(report="page.html")] == [False, False, False]  # the page is of an earlier dub
+    out, voice = folder / "1.mp4", folder / "voice.wav"
+    out.write_bytes(out.read_bytes()[:-200])  # as a copy that was cut off
+    assert [kept(), kept()] == [False, True]
+    assert [kept(out="1.mkv"), kept(out="1.mkv")] == [False, True]
+    voice.write_bytes(voice.read_bytes()[:-2] + b"ab")
+    assert [kept(), kept()] == [False, True]
+    other = Job(folder / "film.mp4", voice, out, model=str(model), crf=20)
+    assert [other.is_made(), replace(other, adapt=1.0).is_made()] == [True, False]
+    (folder / "film.mp4").unlink()  # what is not there any more is told as by a first run
+    assert command("dub", "--jobs", folder / "list.csv", "--model", model)[0] == 1
+
+
+@pytest.mark.parametrize("name", ["cut.mkv", "cut.mp4"])
+def test_what_was_cut_off_while_it_was_copied_is_not_kept(tmp_path: Path, name: str) -> None:
+    pictures = [np.random.default_rng(k).integers(0, 255, (64, 64, 3), np.uint8) for k in range(100)]
+    media.write_clip(tmp_path / "film.mp4", pictures, Fraction(25))
+    media.write_wav(tmp_path / "voice.wav", np.ones(64_000, np.float32) / 9, 16_000)
+    model, _ = save_networks(tmp_path, 64)
+    job = Job(tmp_path / "film.mp4", tmp_path / "voice.wav", tmp_path / name, model=str(model))
+    mark = Mark(model="m", weights=Weights.of(model).digest, source=digest_of(job.video), voice=digest_of(job.spoken),
+                edited=Stretches(), settings=settings_of(job))  # fmt: skip
+    with media.Writer(job.out, media.probe(job.video), audio=job.voice) as writer:
+        writer.tags = mark.tags()
+        for frame in media.read_frames(media.probe(job.video)):
+            writer.write(frame)
+    assert job.is_made()
+    job.out.write_bytes(job.out.read_bytes()[: job.out.stat().st_size // 2])
+    assert not job.is_made()
+
+
+def settings_of(job: Job) -> str:
+    files = Inputs(job.video, job.voice, {}, job.out).digests(None)
+    return settings_digest(job, files, None, adapted=False)

@@ -8,7 +8,9 @@ from safetensors.torch import save_file
 
 from sidgan import checkpoint
 from sidgan.config import DiscriminatorConfig, GeneratorConfig, LossWeights
+from sidgan.data.packing import PrepareConfig
 from sidgan.errors import CheckpointError, ConfigError
+from sidgan.evaluation.videos import VideoSettings
 from sidgan.settings import from_dict, to_dict
 from sidgan.train.loop import LoopConfig
 from sidgan.train.runs import gan_config, listener_config, occlusion_config, sync_config
@@ -48,6 +50,20 @@ def test_a_value_that_cannot_be_is_named(make, name, value):
     (LossWeights, {"sync": float("inf")}, "sync must be 0 or more, not inf"),
 ])  # fmt: skip
 def test_what_would_fail_in_training_is_refused_before(kind, value, says):
+    with pytest.raises(ConfigError, match=f"^{says}$"):
+        from_dict(kind, value)
+
+
+@pytest.mark.parametrize(("kind", "value", "says"), [
+    (PrepareConfig, {"size": 100_000}, "size must be even and from 32 to 2048 px, not 100000"),
+    (PrepareConfig, {"min_side": float("nan")}, "min_side must be 0 or more, not nan"),
+    (PrepareConfig, {"max_turned": 45.0}, "max_turned must be 0 to 1, not 45.0"),
+    (PrepareConfig, {"max_yaw": -1.0}, "max_yaw must be 0 to 180, not -1.0"),
+    (PrepareConfig, {"max_seconds": 0.0}, "max_seconds must be 1 or more, not 0.0"),
+    (PrepareConfig, {"min_loudness": float("nan")}, "min_loudness must be a number, not nan"),
+    (VideoSettings, {"size": 100_000}, "size must be even and from 64 to 2048 px, not 100000"),
+])  # fmt: skip
+def test_what_no_clip_could_pass_is_refused_before(kind, value, says):
     with pytest.raises(ConfigError, match=f"^{says}$"):
         from_dict(kind, value)
 

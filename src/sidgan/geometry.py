@@ -84,9 +84,13 @@ def to_unit(matrices: Float, landmarks: Float) -> Float:
 def distance_to(shape: Array) -> Float:
     """(H, W) distance in px from each pixel to the nearest pixel of ``shape`` (H, W) bool; 0 inside it.
 
+    If ``shape`` is empty, all distances are infinite.
+
     The last bit of OpenCV's result depends on memory alignment. Squared distances between pixels are whole numbers, so
     rounding these makes the result reproducible.
     """
+    if not shape.any():
+        return np.full(shape.shape, np.inf, np.float32)
     found = cv2.distanceTransform((~shape).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     return np.asarray(np.sqrt(np.rint(found * found)))
 

@@ -6,14 +6,17 @@ import csv
 import os
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sidgan import dubbing, media
 from sidgan.dubbing import DubReport
-from sidgan.dubbing.analysis import Find, once
+from sidgan.dubbing.analysis import Find, Seen, analyse, once
+from sidgan.dubbing.analysis.choice import pictured
 from sidgan.dubbing.journal import Journal
+from sidgan.dubbing.report import Progress
 from sidgan.dubbing.settings import Settings, background_of, face_of
 from sidgan.errors import ConfigError, InputError, OutputError, SidganError, counted
 from sidgan.executors import Executor
@@ -21,8 +24,8 @@ from sidgan.files import check_target, require_apart, require_ending
 from sidgan.nn import Generator
 from sidgan.portable import on_disk, spelt
 from sidgan.provenance.credentials import Credentials
-from sidgan.settings import from_dict, meant
-from sidgan.types import Show
+from sidgan.settings import from_dict, meant, require_minutes
+from sidgan.types import Clip, Show
 
 if TYPE_CHECKING:
     from sidgan.adaptation import AdaptReport
@@ -85,6 +88,10 @@ class Job(Settings):
     workers: int = 1
     ray: str | None = None
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_minutes(self.adapt)
+
     @property
     def spoken(self) -> Path:
         """The voice, or the first of several.
@@ -122,6 +129,23 @@ class Job(Settings):
         """All output files."""
         return [path for path in (self.out, self.strip, self.report) if path is not None]
 
+    def noted(self) -> dict[str, Any]:
+        """As of `Settings`, with the minutes of adaptation, which a dub without any does not have."""
+        return super().noted() | ({} if self.adapt is None else {"adapt": self.adapt})
+
+    def is_made(self) -> bool:
+        """Whether all outputs are there, complete, and of the same files and settings (`sidgan.dubbing.is_made`).
+
+        Raises:
+            SidganError: an input file cannot be read, or cannot sign.
+        """
+        if not all(path.is_file() for path in self.outputs):
+            return False
+        made = self.out.stat().st_mtime_ns
+        if any(path.stat().st_mtime_ns < made for path in self.outputs[1:]):  # picture or page of an earlier dub
+            return False
+        return dubbing.is_made(self.video, self.voice, self.out, self.model, self, self._credentials())
+
     def run(self, show: Show, tell: Tell) -> tuple[DubReport, list[AdaptReport]]:
         """Run the dub, and before it the adaptation, if any.
 
@@ -132,11 +156,7 @@ class Job(Settings):
         Raises:
             SidganError: as `sidgan.dub`, `sidgan.adapt` and `sidgan.Credentials`.
         """
-        credentials = None
-        if self.sign is not None and self.key is not None:
-            credentials = Credentials(self.sign, self.key)
-        elif self.sign is not None or self.key is not None:
-            raise ConfigError("give --sign and --key together: the certificate and its private key")
+        credentials = self._credentials()
         self._check_beside()
         find = once() if self.adapt is not None and not isinstance(self.face, Path) else None
         own, adapted = self._adapted(credentials, show, tell, find)
@@ -153,6 +173,13 @@ class Job(Settings):
         except SidganError as error:
             raise type(error)(f"{self.out} is finished, but its --strip or --report is not: {error}") from error
         return report, adapted
+
+    def _credentials(self) -> Credentials | None:
+        if self.sign is not None and self.key is not None:
+            return Credentials(self.sign, self.key)
+        if self.sign is not None or self.key is not None:
+            raise ConfigError("give --sign and --key together: the certificate and its private key")
+        return None
 
     def _check_beside(self) -> None:
         """Raise an `OutputError` if strip or report cannot be written, or would overwrite an input or output."""
@@ -175,16 +202,29 @@ class Job(Settings):
             self.video, self.spoken, self.out, credentials, encoder=self.encoder, lossless=self.lossless,
             engine=self.engine, device=self.device, background=self.background,
         )  # fmt: skip
+        if isinstance(self.face, Path):
+            pictured(self.face)
         with Journal(self.out):  # locks the output, so that a second run does not repeat the adaptation
             results = adaptation.adapt_faces_once(
                 dubbing.work_folder(self.out) / "adapted", self.video, model=self.model, minutes=self.adapt,
                 faces="largest" if self.faces == "largest" and self.face is None and not self.speakers else "all",
-                device=self.device, tolerant=self.on_damage == "pass", progress=show, find=find,
+                device=self.device, tolerant=self.on_damage == "pass", progress=show, find=find and self._sure(find),
             )  # fmt: skip
         for one in (result.report for result in results):
             who = f"face {one.face} ({one.place}): " if len(results) > 1 else ""
             tell(who + one.line())
         return adaptation.networks(results), [result.report for result in results]
+
+    def _sure(self, find: Find) -> Find:
+        """``find``, which also raises where the people that were asked for are not there, before the adaptation."""
+
+        def found(clip: Clip, progress: Progress) -> Seen:
+            seen = find(clip, progress)
+            if self.face is not None or self.speakers:
+                analyse(clip, self.faces, progress, self.face, list(self.speakers), seen)
+            return seen
+
+        return found
 
 
 def read(file: Path, like: Job) -> list[Job]:
@@ -219,7 +259,7 @@ def read(file: Path, like: Job) -> list[Job]:
     writers = dict[str, Job]()
     for job, path in ((one, path) for one in jobs for path in one.outputs):
         if writers.setdefault(spelt(os.path.realpath(path)), job) is not job:
-            raise InputError(f"{file} has more than one job for {path}; give each job a file of its own")
+            raise InputError(f"{file} has more than one job for {path}; give each a file of its own, in the list")
     for job, path in ((one, path) for one in jobs for path in one.inputs):
         if writers.get(spelt(os.path.realpath(path)), job) is not job:
             raise InputError(f"{file} has a job that reads {path}, which another job writes; run that job first, from "
@@ -297,12 +337,14 @@ class Outcome:
         done: whether it succeeded.
         line: one line about the result, or the error.
         notes: further lines: what it told while it ran, such as the gain of the adaptation, and `remarks`.
+        kept: whether it was there already (`Job.is_made`).
     """
 
     job: Job
     done: bool
     line: str
     notes: tuple[str, ...] = ()
+    kept: bool = False
 
 
 def run_all(jobs: Sequence[Job], executor: Executor) -> Iterator[Outcome]:
@@ -315,8 +357,12 @@ def run_all(jobs: Sequence[Job], executor: Executor) -> Iterator[Outcome]:
 
 
 def attempt(job: Job) -> Outcome:
-    """Run a job, and return its error as an outcome instead of raising it."""
+    """Run a job, unless an earlier run has, and return its error as an outcome instead of raising it."""
     told = list[str]()
+    with suppress(SidganError, OSError):  # the job meets it again and says so
+        if job.is_made():
+            line = f"{job.out} is kept: same files, same settings; remove it to make it again"
+            return Outcome(job, True, line, kept=True)
     try:
         report, _ = job.run(lambda share, text: None, told.append)
     except SidganError as error:

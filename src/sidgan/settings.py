@@ -37,6 +37,12 @@ def require_between(config: Any, low: float, high: float, *names: str) -> None:
         require(fits, f"{name} must be {limits}, not {value}")
 
 
+def require_minutes(adapt: float | None) -> None:
+    """Raise `ConfigError` unless a model can be adapted for so many minutes; ``None``, not at all, passes."""
+    possible = adapt is None or 0 < adapt < math.inf
+    require(possible, f"minutes of adaptation must be more than 0, not {adapt}")
+
+
 def require_same(found: Any, wanted: Any) -> None:
     """Raise `ConfigError`, naming the fields that differ, unless two configs of one type are equal."""
     differ = [f.name for f in dataclasses.fields(wanted) if getattr(found, f.name) != getattr(wanted, f.name)]

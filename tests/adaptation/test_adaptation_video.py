@@ -11,7 +11,7 @@ import torch
 from typer.testing import CliRunner
 
 import sidgan
-from sidgan import adaptation, audio, checkpoint, faces, media
+from sidgan import adaptation, audio, checkpoint, dubbing, faces, media
 from sidgan.adaptation import AdaptConfig, adapt, adapt_faces, material, networks
 from sidgan.adaptation.material import read_material
 from sidgan.adaptation.sound import Sound
@@ -118,9 +118,29 @@ def test_the_faces_of_a_video_are_found_once_for_adaptation_and_dub(folder, tmp_
     job = Job(video=folder / "two.mp4", voice=folder / "voice.wav", out=tmp_path / "out.mp4", adapt=0.05, **how)
     job.run(lambda *_: None, print)
     assert len(found) == 1
-    sidgan.dub(folder / "two.mp4", folder / "voice.wav", tmp_path / "same.mp4", own=own, **how)
+    dubbing.Dubber(job.model, job).dub(job.video, job.voice, tmp_path / "same.mp4", own=own)
     assert len(found) == 2
     assert (tmp_path / "out.mp4").read_bytes() == (tmp_path / "same.mp4").read_bytes()
+
+
+@pytest.mark.parametrize(("wrong", "says"), [({"device": "cuda:99"}, "'cuda:99'"), ({"minutes": np.inf}, "not inf")])
+def test_what_cannot_be_is_refused_before_the_video_is_read(folder, monkeypatch, wrong, says):
+    monkeypatch.setattr("sidgan.adaptation.run.read_material", lambda *_, **__: pytest.fail("read"))
+    for learn in (adapt, adapt_faces):
+        with pytest.raises(ConfigError, match=says):
+            learn(folder / "two.mp4", model=folder / "base.safetensors", config=SHORT, **wrong)
+
+
+def test_who_is_not_there_is_told_before_the_adaptation(folder, tmp_path, monkeypatch):
+    media.write_png(tmp_path / "room.png", np.full((192, 192, 3), 200, np.uint8))
+    monkeypatch.setattr("sidgan.adaptation.run._adapt_one", lambda *_, **__: pytest.fail("adapted"))
+    wrong = ({"face": 3}, "no person 3"), ({"speakers": {3: folder / "voice.wav"}}, "no person 3"), (
+        {"face": tmp_path / "room.png"}, "no face found in")  # fmt: skip
+    for who, text in wrong:
+        job = Job(folder / "two.mp4", folder / "voice.wav", tmp_path / "out.mp4", adapt=0.05, device="cpu",
+                  model=str(folder / "base.safetensors"), **who)  # fmt: skip
+        with pytest.raises(InputError, match=text):
+            job.run(lambda *_: None, print)
 
 
 def test_a_dub_draws_each_face_with_its_own_weights(folder, tmp_path):

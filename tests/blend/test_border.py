@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from itertools import product
 
 import cv2
@@ -177,3 +178,9 @@ def test_distances_are_the_same_to_the_last_bit() -> None:
     for _ in range(200):  # wherever in memory things lie
         held = [*held, np.zeros(int(rng.integers(1, 5000)), np.uint8)][-50:]
         assert np.array_equal(distance_to(shape), np.sqrt(squared.astype(np.float32)))
+
+
+def test_everything_is_infinitely_far_from_nothing() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert np.isposinf(distance_to(np.zeros((8, 9), bool))).all()

@@ -18,6 +18,7 @@ from sidgan.errors import InputError, NoFaceError
 from sidgan.jobs import Job
 from sidgan.media.stills import FRAMES
 from sidgan.synth import LINES, Mouth, Person, Portrait, Pose, Scene
+from sidgan.timeline import LENGTHS
 from sidgan.types import Byte
 
 SECONDS = 2.0
@@ -178,3 +179,12 @@ def test_a_word_is_no_reason_to_speak_of_options_that_nobody_gave(photo: Byte, v
     report = dub(tmp_path / "a.png", tmp_path / "word.wav", tmp_path / "out.mp4")
     assert (report.frames, report.dubbed) == (FRAMES, 7)
     assert not [note for note in report.notes if "--length" in note]
+
+
+def test_a_photo_is_held_however_a_video_would_be_made_longer(photo: Byte, voice: Path, tmp_path: Path) -> None:
+    media.write_png(tmp_path / "a.png", photo)
+    made = set()
+    for length in LENGTHS:
+        dub(tmp_path / "a.png", voice, tmp_path / f"{length}.mp4", length=length)
+        made.add((tmp_path / f"{length}.mp4").read_bytes())
+    assert len(made) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from fractions import Fraction
 from types import SimpleNamespace
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from sidgan.dubbing.analysis import Seen
-from sidgan.dubbing.analysis.census import moments, presence
+from sidgan.dubbing.analysis.census import Presence, moments, presence
 from sidgan.dubbing.analysis.trust import Trust
 from sidgan.people import TrackedFace, cast
 from sidgan.types import FaceTrack
@@ -71,6 +72,38 @@ def test_a_person_is_described_by_the_longest_track_and_the_first_moment() -> No
     assert cast.place([large], times, CLIP) == "right, 180 px, from 4.0 s on"
 
 
+def crowd(count: int, people: int, seed: int) -> tuple[list[TrackedFace], dict[int, Any]]:
+    """Tracks of so many people, often two in the same frames, who look alike to varying degrees."""
+    rng = np.random.default_rng(seed)
+    middles, spread = rng.normal(0, 0.045, (people, 128)), rng.uniform(0.01, 0.04)
+    tracks = [face(int(20 * k - rng.integers(0, 30)), int(rng.integers(2, 40)), lost=rng.integers(0, 40, 9))
+              for k in range(2, count + 2)]  # fmt: skip
+    return tracks, {i: np.float32(middles[rng.integers(people)] + rng.normal(0, spread, 128)) for i in range(count)}
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_tracks_are_grouped_as_if_one_by_one(seed: int) -> None:
+    people, identities = crowd(40, 1 + seed % 5, seed)
+    groups = list[list[int]]()
+    for i, one in enumerate(people):
+        frames = set(one.track.first + np.flatnonzero(one.track.visible))
+        apart = {
+            k: np.mean([cast.distance(identities[i], identities[j]) for j in group]) for k, group in enumerate(groups)
+            if not any(frames & set(people[j].track.first + np.flatnonzero(people[j].track.visible)) for j in group)
+        }  # fmt: skip
+        near = [k for k in apart if apart[k] < cast.SAME]
+        groups.append([]) if not near else None
+        groups[min(near, key=apart.__getitem__) if near else -1].append(i)
+    assert cast._grouped({i: one.track for i, one in enumerate(people)}, identities) == groups
+
+
+def test_a_film_of_many_tracks_takes_no_time() -> None:
+    people, identities = crowd(1500, 6, 0)
+    before = time.process_time()
+    cast._grouped({i: one.track for i, one in enumerate(people)}, identities)
+    assert time.process_time() - before < 2
+
+
 # ------------------------------------------------------------------------------------------------ what is told of them
 
 
@@ -104,3 +137,8 @@ def test_pictures_of_a_person_are_in_order_of_time_and_of_what_can_be_redrawn() 
     assert len(list(moments([late, early]))) == 6
     never = face(0, 10, yaw=80, lost=range(5))
     assert {index for candidates in moments([never]) for _, index in candidates} == set(range(5, 10))
+
+
+@pytest.mark.parametrize(("redrawable", "says"), [(0, "  0 %"), (1, "  1 %"), (999, " 99 %"), (1000, "100 %")])
+def test_all_frames_are_said_of_all_frames_only(redrawable: int, says: str) -> None:
+    assert Presence(1, "left", ((0.0, 40.0),), 1000, redrawable, {}, 1.0, 90.0).usable().startswith(f"{says} of 1000")

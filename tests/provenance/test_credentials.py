@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from pathlib import Path
@@ -12,9 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 from marked import HEX, copied, films, network, sidgan
+from small import save_networks
 
 from sidgan import dubbing, media, provenance
 from sidgan.errors import ConfigError, OutputError
+from sidgan.jobs import Job
 from sidgan.provenance import Mark, Stretches, verify
 from sidgan.provenance.credentials import COMPOSITE, Credentials, read
 
@@ -252,6 +255,16 @@ def test_credentials_that_cannot_sign_are_refused_at_once(
     )  # fmt: skip
     assert code == 2
     assert not list(tmp_path.iterdir())
+
+
+def test_a_list_knows_with_which_certificate_a_dub_was_signed(signed: Path, safe: Path) -> None:
+    model, _ = save_networks(signed, 64)
+    job = Job(signed / "film.mp4", signed / "voice.wav", signed / "listed.mp4", model=str(model), device="cpu",
+              sign=safe / "cert.pem", key=safe / "key.pem")  # fmt: skip
+    job.run(lambda *_: None, print)
+    assert job.is_made()
+    assert not replace(job, sign=safe / "p384.pem", key=safe / "p384_key.pem").is_made()
+    assert not replace(job, sign=None, key=None).is_made()
 
 
 def test_matroska_cannot_carry_a_signature(credentials: Credentials, signed: Path, tmp_path: Path) -> None:

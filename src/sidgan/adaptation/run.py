@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -16,11 +15,12 @@ from sidgan.adaptation.tuning import tune
 from sidgan.arguments import checked
 from sidgan.config import FPS
 from sidgan.dubbing.analysis import Find
+from sidgan.engine import choose_device
 from sidgan.errors import InputError, counted
 from sidgan.files import check_target, require_apart, require_ending
 from sidgan.nn import Generator
 from sidgan.nn.baselines import Critics
-from sidgan.settings import require
+from sidgan.settings import require, require_minutes
 from sidgan.train.growth import trunk_of, with_trunk
 from sidgan.types import Float, Show
 
@@ -141,7 +141,7 @@ def adapt(
         out = Path(out)
         _check_out(out, model, video)
     how = config or AdaptConfig()
-    base, rivals, note = _load_base(model, minutes, how)
+    base, rivals, note = _load_base(model, minutes, how, device)
     found = read_material(video, base.config.base_size, "all", progress, MAX_SECONDS)
     material = next((m for m in found if m.number == face), None)
     if material is None:
@@ -194,7 +194,7 @@ def adapt_faces(
         InputError: no face is seen for two seconds or more.
     """
     how = config or AdaptConfig()
-    base, rivals, note = _load_base(model, minutes, how)
+    base, rivals, note = _load_base(model, minutes, how, device)
     require(faces in ("largest", "all"), f"faces must be 'largest' or 'all', not {faces!r}")
     found = read_material(Path(video), base.config.base_size, faces, progress, tolerant=tolerant, find=find)
     known = [m for m in found if len(m) >= MIN_FRAMES]
@@ -226,10 +226,11 @@ def time_shares(frames: Sequence[int]) -> list[float]:
 
 
 def _load_base(
-    model: Path | str, minutes: float, config: AdaptConfig
+    model: Path | str, minutes: float, config: AdaptConfig, device: str
 ) -> tuple[Generator, Critics | None, str | None]:
     """Load the generator, its critics if there are any, and a note if the critics do not belong to it."""
-    require(0 < minutes < math.inf, f"minutes of adaptation must be more than 0, not {minutes:g}")
+    require_minutes(minutes)
+    choose_device(device)  # refuses one that is not there before the video is read
     base = checkpoint.load_generator(model)
     require(base.config.kind == "sidgan", f"{model} is a {base.config.kind} generator; only sidgan's can be adapted")
     config.training(base.config, hears=True, seed=0)  # refuses impossible settings before the video is read

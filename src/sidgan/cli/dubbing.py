@@ -11,7 +11,7 @@ from sidgan.cli.options import DEVICE, ENGINE, RUNNABLE, AsJson, Device, Kind
 from sidgan.cli.output import answer, bar, say
 from sidgan.errors import counted, some
 from sidgan.files import look_first, writing
-from sidgan.settings import require
+from sidgan.settings import require, require_minutes
 from sidgan.threads import ready_for_dubs
 
 if TYPE_CHECKING:
@@ -108,6 +108,7 @@ def dub(
     Only dub yourself or people who agreed to it. The result is marked as altered; see sidgan verify.
     """
     ready_for_dubs()
+    require_minutes(adapt)
     if jobs is None:
         given = None not in (video, voice or speaker, out)
         require(given, "give VIDEO, VOICE (or --speaker) and -o OUT, or --jobs with a list of dubs")
@@ -167,14 +168,15 @@ def _dub_all(file: Path, defaults: Job, ray: str | None, as_json: bool) -> None:
                 for line in outcome.notes:
                     say(f"    {line}")
     except KeyboardInterrupt:
-        done = "; first remove the finished lines from the list, or they are dubbed again" if ended else ""
-        say(f"sidgan: stopped after {len(ended)} of {counted(len(wanted), 'dub')}; run the same command again to resume"
-            f"{done}")  # fmt: skip
+        done = f"{len(ended)} of {counted(len(wanted), 'dub')}"
+        say(f"sidgan: stopped after {done}; run the same command again to resume")
         raise typer.Exit(130) from None
     failed = [outcome for outcome in ended if not outcome.done]
-    facts = [{"out": str(o.job.out), "done": o.done, "line": o.line, "notes": o.notes} for o in ended]
+    facts = [{"out": str(o.job.out), "done": o.done, "kept": o.kept, "line": o.line, "notes": o.notes} for o in ended]
+    kept = sum(outcome.kept for outcome in ended)
+    before = f" ({kept} by an earlier run)" if kept else ""
     which = f": {some([str(outcome.job.out) for outcome in failed], 20)}" if failed else ""
-    answer({"jobs": facts}, as_json, f"{len(ended) - len(failed)} of {counted(len(ended), 'dub')} done, "
+    answer({"jobs": facts}, as_json, f"{len(ended) - len(failed)} of {counted(len(ended), 'dub')} done{before}, "
                                       f"{len(failed)} failed{which}")  # fmt: skip
     if failed:
         raise typer.Exit(1)

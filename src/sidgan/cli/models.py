@@ -9,7 +9,8 @@ import typer
 
 from sidgan.cli.options import AsJson, Device, Model
 from sidgan.cli.output import answer, bar
-from sidgan.files import look_first
+from sidgan.files import look_first, require_ending
+from sidgan.settings import require_minutes
 
 
 def adapt(
@@ -25,6 +26,8 @@ def adapt(
 
     Use the file with --model whenever you dub this person. It holds only the weights that changed.
     """
+    require_minutes(minutes)
+    require_ending(out, ".safetensors")
     look_first([video], [out], [model])
     from sidgan import adaptation
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -22,13 +23,14 @@ from sidgan.data.offset import estimate_offset
 from sidgan.errors import InputError, SidganError
 from sidgan.faces import fan, yunet
 from sidgan.files import write_arrays, write_text
-from sidgan.settings import require
+from sidgan.settings import require, require_between
 from sidgan.spans import spans
 from sidgan.types import Byte, Clip, FaceTrack, Float, Frame
 
 VERSION = 1  #: of the packed layout; raise it when anything changes what is packed, so that clips are prepared again
 MARGIN = 1.0  #: seconds of sound read on either side of a clip, so that the offset can be corrected
 SHARP_SIZE = 128  #: px; sharpness is measured at this crop size, whatever size is packed
+MAX_SIZE = 2048  #: px; above it, a clip does not fit into memory
 OVERLAP = 0.05  #: share of the crop's area that another face may cover
 
 
@@ -69,7 +71,13 @@ class PrepareConfig:
     landmarks: Literal["fan"] | None = None
 
     def __post_init__(self) -> None:
-        require(self.size >= 32 and self.size % 2 == 0, f"size must be even and at least 32 px, not {self.size}")
+        fits = 32 <= self.size <= MAX_SIZE and self.size % 2 == 0
+        require(fits, f"size must be even and from 32 to {MAX_SIZE} px, not {self.size}")
+        require_between(self, 0, 1, "max_turned", "max_crowded")
+        require_between(self, 0, math.inf, "min_side", "min_seconds", "min_sharpness", "max_offset", "min_evidence")
+        require_between(self, 0, 180, "max_yaw", "max_pitch", "max_roll")
+        require_between(self, self.min_seconds, math.inf, "max_seconds")
+        require(not math.isnan(self.min_loudness), "min_loudness must be a number, not nan")
 
 
 #: Filters for published data sets, by source; the rest is as in `PrepareConfig`.

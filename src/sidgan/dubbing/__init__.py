@@ -26,12 +26,13 @@ from sidgan.dubbing.conclusion import reduced
 from sidgan.dubbing.dubber import Dubber, dub
 from sidgan.dubbing.excerpt import Excerpt
 from sidgan.dubbing.journal import work_folder
+from sidgan.dubbing.kept import is_made
 from sidgan.dubbing.preparation import check
 from sidgan.dubbing.report import DubReport, Shot
 from sidgan.dubbing.review.page import write_page
 from sidgan.dubbing.review.strips import strip
 
 __all__ = [
-    "DubReport", "Dubber", "Excerpt", "Presence", "Shot", "check", "dub", "faces", "reduced", "strip", "work_folder",
-    "write_page",
+    "DubReport", "Dubber", "Excerpt", "Presence", "Shot", "check", "dub", "faces", "is_made", "reduced", "strip",
+    "work_folder", "write_page",
 ]  # fmt: skip

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from sidgan import media, provenance
 from sidgan.dubbing.report import Progress
@@ -49,6 +50,15 @@ class Inputs:
         self.video, self._background = video, background
         self.voice = self.sound = self.voices[0]
         self.heard = self.voices if audio is None else self.voices[:1]
+
+    def digests(self, face: int | Path | None) -> dict[str, Any]:
+        """SHA-256 of all these files and of the photo ``face``, by plain names; what is not a file stays as it is."""
+        return {
+            "video": provenance.digest_of(self.video), "voice": [provenance.digest_of(file) for file in self.voices],
+            "speakers": list(self.speakers),
+            **{name: provenance.digest_of(value) if isinstance(value, Path) else value
+               for name, value in (("face", face), ("background", self._background))},
+        }  # fmt: skip
 
     @contextmanager
     def mixed(

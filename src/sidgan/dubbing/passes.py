@@ -20,6 +20,7 @@ from sidgan.dubbing.conclusion import lost, prove, reported
 from sidgan.dubbing.drawing import Drawing
 from sidgan.dubbing.inputs import Inputs
 from sidgan.dubbing.journal import Journal, Record, surroundings, work_folder
+from sidgan.dubbing.kept import settings_digest
 from sidgan.dubbing.plan import Plan, planned
 from sidgan.dubbing.preparation import first_pass, heard
 from sidgan.dubbing.report import Clock, DubReport, Progress
@@ -171,14 +172,10 @@ def _draw_segments(
 
 def _inputs(request: Request) -> dict[str, Any]:
     """Digests of everything the output depends on: files, weights and adapted networks."""
-    given, settings, own = request.given, request.settings, request.own
-    networks = {id(network): checkpoint.digest(network.state_dict()) for network in own.values()}
-    return {
-        "video": provenance.digest_of(given.video), "model": request.weights.digest,
-        "voice": [provenance.digest_of(file) for file in given.voices], "speakers": list(given.speakers),
-        **{name: provenance.digest_of(value) if isinstance(value, Path) else value
-           for name, value in (("face", settings.face), ("background", settings.background))},
-        "adapted": {str(track): networks[id(network)] for track, network in own.items()},
+    networks = {id(network): checkpoint.digest(network.state_dict()) for network in request.own.values()}
+    return request.given.digests(request.settings.face) | {
+        "model": request.weights.digest,
+        "adapted": {str(track): networks[id(network)] for track, network in request.own.items()},
     }  # fmt: skip
 
 
@@ -190,4 +187,5 @@ def _mark(request: Request, inputs: Mapping[str, Any], drawing: Drawing, timelin
         voices=tuple(inputs["voice"][1:]), edited=provenance.Stretches.of(drawing.edited()),
         adapted=tuple(sorted(set(inputs["adapted"].values()))),
         earlier=provenance.Stretches.of([*earlier.spans, *again], earlier.left_out), signed=request.sign is not None,
+        settings=settings_digest(request.settings, inputs, request.sign, adapted=bool(request.own)),
     )  # fmt: skip

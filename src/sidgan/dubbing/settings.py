@@ -78,6 +78,8 @@ class Settings:
         require(all(isinstance(number, Integral) for number in self.speakers),
                 "speakers go by the numbers of people, such as {1: 'anna.wav'}")  # fmt: skip
         object.__setattr__(self, "speakers", {int(number): file for number, file in self.speakers.items()})
+        numbers = [*self.speakers, *([self.face] if isinstance(self.face, int) else [])]
+        require(all(number > 0 for number in numbers), "people are numbered from 1; sidgan faces lists them")
         require(
             self.face is None or not self.speakers,
             "give face or speakers, not both: each of them chooses who is redrawn",
@@ -97,9 +99,8 @@ class Settings:
         return media.Encoding(self.encoder, self.crf, lossless=self.lossless)
 
     def fitting(self, clip: Clip) -> Settings:
-        """The settings for a clip; a photo is held for as long as the voice lasts, unless it is to be repeated."""
-        held = clip.still and self.length in ("cut", "keep")
-        return replace(self, length="hold") if held else self
+        """The settings for a clip; a photo is held for as long as the voice lasts, whatever a video would do."""
+        return replace(self, length="hold") if clip.still else self
 
     def noted(self) -> dict[str, Any]:
         """Plain values for the journal that determine the output's bytes: all but those of `NOTED_OTHERWISE`."""

@@ -25,7 +25,7 @@ from torch import Tensor
 from sidgan import audio, checkpoint, faces, geometry, media, metrics, provenance
 from sidgan.config import FPS
 from sidgan.data.dataset import PackedClip
-from sidgan.data.packing import longest_seen, ticks
+from sidgan.data.packing import MAX_SIZE, longest_seen, ticks
 from sidgan.data.sources import folder as videos_below
 from sidgan.engine import choose_device, require_device
 from sidgan.errors import InputError
@@ -60,7 +60,8 @@ class VideoSettings:
     device: str = "cpu"
 
     def __post_init__(self) -> None:
-        require(self.size >= 64 and self.size % 2 == 0, f"size must be even and at least 64 px, not {self.size}")
+        fits = 64 <= self.size <= MAX_SIZE and self.size % 2 == 0
+        require(fits, f"size must be even and from 64 to {MAX_SIZE} px, not {self.size}")
         require(self.mask in ("query", "lower"), f"mask must be query or lower, not '{self.mask}'")
         require(self.id_every >= 0, f"id_every must be 0 or more, not {self.id_every}")
         enough = self.max_frames is None or self.max_frames >= MIN_FRAMES

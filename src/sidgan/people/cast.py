@@ -129,21 +129,25 @@ def place(people: Sequence[TrackedFace], times: Sequence[Fraction], clip: Clip) 
 def _grouped(tracks: Mapping[int, FaceTrack], identities: Mapping[int, Float]) -> list[list[int]]:
     """Group tracks by person, greedily and in order: each joins the nearest group, or starts a new one.
 
-    It can only join a group that is nearer than `SAME` and of which no track is ever seen in the same frame.
+    It can only join a group that is nearer than `SAME`, on the mean over its tracks, and of which no track is ever seen
+    in the same frame. A film may have thousands of tracks, so all distances to a track are computed at once.
     """
-    groups: list[list[int]] = []
-    for i in tracks:
-        excluded = [any(_meet(tracks[i], tracks[j]) for j in group) for group in groups]
-        near = [g for g, x in zip(groups, excluded, strict=True) if not x and _mean_distance(i, g, identities) < SAME]
-        if near:
-            min(near, key=lambda g: _mean_distance(i, g, identities)).append(i)
-        else:
-            groups.append([i])
+    order = list(tracks)
+    looks = np.array([identities[i] for i in order])
+    begin = np.array([tracks[i].first for i in order])
+    stop = np.array([tracks[i].frames.stop for i in order])
+    groups, member_of = list[list[int]](), np.zeros(len(order), int)
+    for k, i in enumerate(order):
+        distances = np.linalg.norm(looks[:k] - looks[k], axis=1)
+        means = np.bincount(member_of[:k], distances) / np.bincount(member_of[:k])
+        meeting = {member_of[j] for j in np.flatnonzero((begin[:k] < stop[k]) & (stop[:k] > begin[k]))
+                   if _meet(tracks[i], tracks[order[j]])}  # fmt: skip
+        near = [g for g in np.flatnonzero(means < SAME) if g not in meeting]
+        member_of[k] = min(near, key=lambda g: means[g]) if near else len(groups)
+        if not near:
+            groups.append([])
+        groups[member_of[k]].append(i)
     return groups
-
-
-def _mean_distance(i: int, group: Sequence[int], identities: Mapping[int, Float]) -> float:
-    return float(np.mean([distance(identities[i], identities[j]) for j in group]))
 
 
 def _meet(one: FaceTrack, other: FaceTrack) -> bool:

@@ -11,6 +11,7 @@ This module needs the package `c2pa-python` (extra ``c2pa``); everything else ru
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import io
 from collections.abc import Mapping, Sequence
@@ -67,6 +68,9 @@ class Credentials:
         certificate: PEM file with the certificate chain, the signer's own certificate first.
         key: PEM file with the unencrypted private key: EC (P-256, P-384, P-521), RSA or Ed25519.
 
+    Attributes:
+        digest: SHA-256 of the certificate file.
+
     Raises:
         ConfigError: the files cannot be read, do not belong together, or are not suitable for C2PA; or `c2pa-python`
             is not installed.
@@ -77,6 +81,7 @@ class Credentials:
         _require()
         self._chain = _certificates(Path(certificate))
         self._algorithm, self._key = _private_key(Path(key))
+        self.digest = hashlib.sha256(self._chain).hexdigest()
         blank = cv2.imencode(".png", np.zeros((8, 8, 3), np.uint8))[1].tobytes()
         created = {"actions": [{"action": "c2pa.created", "digitalSourceType": SYNTHETIC}]}
         manifest = _manifest([{"label": "c2pa.actions.v2", "data": created}])

@@ -88,6 +88,8 @@ class Mark:
         edited: time ranges in which faces were redrawn.
         earlier: time ranges in which, by the source's own mark, sidgan had redrawn faces before.
         signed: whether the file was signed as well.
+        settings: SHA-256 of the settings of the dub, by which a list of dubs recognises what is finished; empty in
+            excerpts and in marks of older versions.
     """
 
     sidgan: str = __version__
@@ -100,6 +102,7 @@ class Mark:
     adapted: tuple[str, ...] = ()
     earlier: Stretches = Stretches()
     signed: bool = False
+    settings: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -174,7 +177,7 @@ def mark_of(values: Any) -> Mark:
         voice=_sha256(values["voice"]), voices=tuple(_sha256(voice) for voice in values.get("voices", ())),
         edited=_stretches(values["edited"]),
         adapted=tuple(_sha256(network) for network in values["adapted"]), earlier=_stretches(values["earlier"]),
-        signed=values["signed"] is True, sidgan=_text(values["sidgan"]),
+        signed=values["signed"] is True, sidgan=_text(values["sidgan"]), settings=_text(values.get("settings", "")),
     )  # fmt: skip
 
 

@@ -57,13 +57,14 @@ class Presence:
     def usable(self) -> str:
         """In how many frames their mouth can be redrawn, and why not in the others; of a photo, whether it can."""
         if self.seen:
-            return f"{self.share:3.0f} % of {self.frames} frames can be redrawn{self.except_for()}"
+            return f"{self.share:3} % of {self.frames} frames can be redrawn{self.except_for()}"
         return "can be redrawn" if self.redrawable else f"cannot be redrawn: {', '.join(self.reasons)}"
 
     @property
-    def share(self) -> float:
-        """Percent of the frames in which their mouth can be redrawn."""
-        return 100 * self.redrawable / self.frames
+    def share(self) -> int:
+        """Percent of the frames in which their mouth can be redrawn; 100 only if all can, 0 only if none can."""
+        share = round(100 * self.redrawable / self.frames)
+        return min(max(share, 1), 99) if 0 < self.redrawable < self.frames else share
 
     def except_for(self) -> str:
         """Why the other frames cannot be redrawn, the most frequent reason first; empty if there are none."""
