@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -66,7 +65,7 @@ def pushed(begin: int, frames: int, count: int) -> tuple[list[Byte], list[Float]
     for index, (left, right) in enumerate(zip(one, other, strict=True)):
         x = round(SIZE[1] * float(np.clip((index - begin) / frames, 0, 1)))
         images.append(np.concatenate([left.image, right.image], 1)[:, x : x + SIZE[1]])
-        places.append(np.stack([left.landmarks - (x, 0), right.landmarks + (SIZE[1] - x, 0)]))
+        places.append(np.stack([left.landmarks, right.landmarks]) + np.float32([[[-x, 0]], [[SIZE[1] - x, 0]]]))
     return images, places
 
 

@@ -135,6 +135,16 @@ def test_who_comes_out_elsewhere_after_a_while_is_found_within_half_a_second() -
     assert 22 <= last.first <= 22 + 12
 
 
+def test_who_comes_in_soon_after_a_video_begins_is_found_at_once() -> None:
+    world = World()
+    world.at = None
+    world.show(0, 5)
+    world.at = (100.0, 100.0)
+    world.show(5, 20)
+    (track,) = world.tracker.finish()
+    assert ends(track) == (6, 20)
+
+
 def test_how_sure_the_detector_is_is_told_of_now() -> None:
     world = World()
     world.show(0, 12)
@@ -300,6 +310,18 @@ def test_what_may_be_a_cut_is_one_if_all_faces_are_gone(
     world.hidden = gone
     world.show(12, 30)
     assert world.tracker.cuts == cuts
+
+
+def test_who_comes_in_soon_after_a_cut_is_found_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A camera is swung from one person to another: there is a cut where nothing can be told for a while."""
+    world = Crowd(monkeypatch, doubtful=12, ann=(60, 60))
+    world.show(0, 12)
+    world.faces = {}
+    world.show(12, 16)
+    world.faces = {"ben": (240.0, 60.0)}
+    world.show(16, 40)
+    assert world.tracker.cuts == [12]
+    assert world.tracks() == [((0, 12), 60), ((18, 40), 240)]
 
 
 def test_who_is_hidden_where_the_picture_changes_is_where_they_come_out(monkeypatch: pytest.MonkeyPatch) -> None:

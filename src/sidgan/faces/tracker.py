@@ -24,6 +24,7 @@ from sidgan.types import Byte, Face, FaceTrack, Float, Frame
 
 KEY_EVERY = 25  #: frames between searches of a whole frame
 FINE_EVERY = 75  #: frames between fine searches, for small faces beside large ones
+SOON = (1, 3, 6, 12)  #: frames after one in which a face was lost, or a shot began without any: the whole is searched
 CHECK_EVERY = 5  #: frames between confirmations of a known face in its window
 AWAITED = 50  #: frames after which nobody who was hidden behind another face is expected to come out any more
 MAX_GAP = 25  #: frames a face may be lost before its track ends
@@ -56,6 +57,7 @@ class Tracker:
         self._last: Byte | None = None  # luma of the last frame
         self._since_key = KEY_EVERY
         self._since_hidden = AWAITED
+        self._began = 0  # first frame of the shot
         self._fine_at = 0  # a search at or after this frame is a fine one
         self.cuts: list[int] = []
 
@@ -72,7 +74,8 @@ class Tracker:
                 self._follow(follower, luma, frame.index)
         lost = [f for f in self._active if f.lost]
         every = CHECK_EVERY if self._since_hidden < AWAITED else KEY_EVERY
-        if self._since_key >= every or any(f.lost in (1, 3, 6, 12) for f in lost):
+        alone = not self._active and frame.index - self._began in SOON  # as in a fade from black, or a blurred pan
+        if self._since_key >= every or alone or any(f.lost in SOON for f in lost):
             self._key_frame(luma, frame.index)
             self._since_key = 0
         self._since_key += 1
@@ -127,7 +130,7 @@ class Tracker:
             self._look_back(follower)
         self._done += self._active
         self._active = []
-        self._since_key, self._since_hidden, self._fine_at = KEY_EVERY, AWAITED, index
+        self._since_key, self._since_hidden, self._fine_at, self._began = KEY_EVERY, AWAITED, index, index
 
     def _find_again(self, luma: Byte, index: int) -> None:
         """Find the known faces in frame ``index``, which differs suddenly from the last one: they may be elsewhere.
