@@ -3,8 +3,9 @@
 A whole frame is searched only every `KEY_EVERY` frames, at a coarse scale. The search is finer where no face is found,
 at the start of a shot, and every `FINE_EVERY` frames, as there may be small faces beside large ones. In between, each
 known face is confirmed in a window around it; the face of somebody in front of it does not confirm it. After somebody
-was hidden like that, the whole frame is searched more often, as they may come out elsewhere. Landmarks need no
-detector: their box is predicted from the landmarks of the frame before.
+was hidden like that, the whole frame is searched more often, as they may come out elsewhere; and so it is `SOON` after
+a face was lost, or a shot began without any. Landmarks need no detector: their box is predicted from the landmarks of
+the frame before.
 """
 
 from __future__ import annotations
