@@ -30,6 +30,7 @@ class World:
         self.sure = 1.0  #: the detector's score
         self.asked: list[Box] = []
         self.shown = -1  #: the frame that is shown
+        self.past: dict[int, list[Box]] = {}  #: where faces are in each frame
         self.tracker = Tracker(self, self.landmarks)
 
     @property
@@ -41,9 +42,12 @@ class World:
     def search(self, luma: Byte, fine: bool) -> list[Face]:
         return [] if self.at is None else [Face(self.box, self.sure, FACE + np.float32(self.at))]
 
+    def places(self) -> list[Box]:
+        return [] if self.at is None else [self.box]
+
     def confirm(self, luma: Byte, box: Box, others: Sequence[Box] = ()) -> float | None:
         self.asked.append(box)
-        return self.sure if self.at is not None and overlap(box, self.box) > 0.6 else None
+        return self.sure if any(overlap(box, one) > 0.6 for one in self.past[int(luma[0, 0])]) else None
 
     def landmarks(self, luma: Byte, box: Box) -> Float:
         middle = np.float32([(box[0] + box[2]) / 2, (box[1] + box[3]) / 2])
@@ -53,8 +57,11 @@ class World:
 
     def show(self, first: int, stop: int) -> None:
         for index in range(first, stop):
-            self.shown = index
-            self.tracker.add(Frame(index, Fraction(index, 25), GREY.planes, GREY.format, None))
+            self.shown, self.past[index] = index, self.places()
+            luma, *chroma = GREY.planes
+            luma = luma.copy()
+            luma[0, 0] = index  # pictures that can be told from one another
+            self.tracker.add(Frame(index, Fraction(index, 25), (luma, *chroma), GREY.format, None))
 
 
 def ends(track: FaceTrack) -> tuple[int, int]:
@@ -128,6 +135,16 @@ def test_who_comes_out_elsewhere_after_a_while_is_found_within_half_a_second() -
     assert 22 <= last.first <= 22 + 12
 
 
+def test_who_comes_in_soon_after_a_video_begins_is_found_at_once() -> None:
+    world = World()
+    world.at = None
+    world.show(0, 5)
+    world.at = (100.0, 100.0)
+    world.show(5, 20)
+    (track,) = world.tracker.finish()
+    assert ends(track) == (6, 20)
+
+
 def test_how_sure_the_detector_is_is_told_of_now() -> None:
     world = World()
     world.show(0, 12)
@@ -189,8 +206,8 @@ class Crowd(World):
     def search(self, luma: Byte, fine: bool) -> list[Face]:
         return [Face(box, 1.0, FACE + np.float32(at)) for box, at in self.boxes()]
 
-    def confirm(self, luma: Byte, box: Box, others: Sequence[Box] = ()) -> float | None:
-        return 1.0 if any(overlap(box, one) > 0.6 for one, _ in self.boxes()) else None
+    def places(self) -> list[Box]:
+        return [box for box, _ in self.boxes()]
 
     def landmarks(self, luma: Byte, box: Box) -> Float:
         self.at = max(((overlap(box, one), at) for one, at in self.boxes()), default=(0.0, None))[1]
@@ -295,6 +312,18 @@ def test_what_may_be_a_cut_is_one_if_all_faces_are_gone(
     assert world.tracker.cuts == cuts
 
 
+def test_who_comes_in_soon_after_a_cut_is_found_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A camera is swung from one person to another: there is a cut where nothing can be told for a while."""
+    world = Crowd(monkeypatch, doubtful=12, ann=(60, 60))
+    world.show(0, 12)
+    world.faces = {}
+    world.show(12, 16)
+    world.faces = {"ben": (240.0, 60.0)}
+    world.show(16, 40)
+    assert world.tracker.cuts == [12]
+    assert world.tracks() == [((0, 12), 60), ((18, 40), 240)]
+
+
 def test_who_is_hidden_where_the_picture_changes_is_where_they_come_out(monkeypatch: pytest.MonkeyPatch) -> None:
     world = Crowd(monkeypatch, 17, ann=(60, 60), ben=(60, 180))
     world.show(0, 12)
@@ -306,6 +335,22 @@ def test_who_is_hidden_where_the_picture_changes_is_where_they_come_out(monkeypa
     assert world.tracks() == [((0, 40), 60), ((0, 40), 68)]
     (ben,) = [track for track in world.tracker.finish() if track.landmarks.mean() > 100]
     assert (~ben.visible).nonzero()[0].tolist() == [*range(11, 20)], "last confirmed in frame 10"
+
+
+@pytest.mark.parametrize(("change", "stays"), [("doubtful", None), ("sudden", None), ("sudden", "ben")])
+def test_who_is_gone_shortly_before_a_picture_changes_is_not_seen_until_then(
+    change: str, stays: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ann was last confirmed in frame 10; nothing says that she was there in frames 11 to 13."""
+    people = {"ann": (60.0, 60.0)} | ({stays: (60.0, 180.0)} if stays else {})
+    world = Crowd(monkeypatch, **people, **{change: 14})  # type: ignore[arg-type]
+    world.show(0, 12)
+    world.hidden = {"ann"}
+    world.show(12, 14)
+    world.faces["cora"] = 240.0, 60.0
+    world.show(14, 40)
+    assert world.tracker.cuts == ([] if stays else [14])
+    assert world.tracks()[0] == ((0, 11), 60)
 
 
 def test_a_crop_does_not_tremble_with_its_landmarks() -> None:

@@ -9,10 +9,11 @@
 """
 
 from sidgan.faces.detector import Detector, confirm, detect, overlap, search
+from sidgan.faces.follower import MIN_SEEN
 from sidgan.faces.models import Box, Landmarker, box_of, embed, landmarks
 from sidgan.faces.pose import head_pose
 from sidgan.faces.smoothing import SMOOTHED, smooth
-from sidgan.faces.tracker import MIN_SEEN, Tracker, prominence, track_faces
+from sidgan.faces.tracker import Tracker, prominence, track_faces
 
 __all__ = [
     "MIN_SEEN", "SMOOTHED", "Box", "Detector", "Landmarker", "Tracker", "box_of", "confirm", "detect", "embed",

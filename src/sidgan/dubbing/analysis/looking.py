@@ -14,7 +14,7 @@ from sidgan.dubbing.analysis.captions import Captions
 from sidgan.dubbing.analysis.glimpses import Glimpses
 from sidgan.dubbing.analysis.trust import Trust, complexion, surface, trust
 from sidgan.dubbing.report import Progress
-from sidgan.geometry import JAW
+from sidgan.geometry import EYES, JAW, OUTER_LIPS
 from sidgan.people import TrackedFace
 from sidgan.people.cast import Looks, Member, members, unknown
 from sidgan.people.lending import lend
@@ -24,6 +24,8 @@ from sidgan.types import Byte, Clip, Float
 
 LONGEST_LOSS = Fraction(1, 2)  #: longest gap in a track that is bridged, seconds
 MOVED = 0.25  #: how far a face may move in a gap, in sides of its square
+LOWER_LIP = 0.68  #: in the face square: the lower lip of most people is here or below
+EYE_AT_EDGE = 0.04  #: in sides of the square
 TURNED = 15.0  #: how far it may turn in a gap, degrees of yaw
 
 
@@ -51,7 +53,8 @@ def look(
     found, skin = dict[TrackedFace, Trust](), dict[TrackedFace, Float]()
     for person in people:
         surfaces, cells = looks(person, glimpses)
-        found[person] = doubted(person, surfaces, cells, captions.covers(person.track))
+        inside = lips_inside(person, clip.width, clip.height)
+        found[person] = doubted(person, surfaces, cells, inside, captions.covers(person.track))
         skin[person] = complexion(surfaces, person.points)
         person.find_views()
     for member in who:
@@ -63,6 +66,24 @@ def cut_off(person: TrackedFace, width: int, height: int) -> frozenset[int]:
     """Rows of the frames of a track, ``width`` x ``height`` px, whose edge cuts off the chin or the jaw."""
     jaw = person.track.landmarks[:, JAW]
     return frozenset(np.flatnonzero(((jaw < 0) | (jaw >= (width, height))).any((1, 2))).tolist())
+
+
+def lips_inside(person: TrackedFace, width: int, height: int) -> Float:
+    """(N,) distance of the lips from the nearest edge of the frames of a track, ``width`` x ``height`` px, in sides of
+    the face square; negative beyond the edge.
+
+    Landmarks of what is beyond the edge are guessed, mostly inside the frame. So lower lips are expected at `LOWER_LIP`
+    at least; and where an eye is within `EYE_AT_EDGE`, the face is thought to go on beyond that edge, and nothing to be
+    where it seems.
+    """
+    lips, eyes, squares = person.points[:, OUTER_LIPS], person.points[:, EYES], person.track.matrices
+    left, top = (-squares[:, axis, 2] / person.sides for axis in (0, 1))
+    right, bottom = left + width / person.sides, top + height / person.sides
+    sideways = [np.minimum(x.min(1) - left, right - x.max(1)) for x in (lips[..., 0], eyes[..., 0])]
+    upwards = [lips[..., 1].min(1) - top, eyes[..., 1].mean(1) - top]
+    downwards = bottom - np.maximum(lips[..., 1].max(1), LOWER_LIP)
+    around = np.minimum(sideways, upwards) - np.array([[0], [EYE_AT_EDGE]])
+    return np.minimum(around.min(0), downwards).astype(np.float32)
 
 
 def looks(person: TrackedFace, glimpses: Glimpses) -> tuple[Byte, Byte]:
@@ -84,15 +105,18 @@ def looks(person: TrackedFace, glimpses: Glimpses) -> tuple[Byte, Byte]:
     return np.stack(surfaces), np.concatenate(cells)
 
 
-def doubted(person: TrackedFace, surfaces: Byte, cells: Byte, printed: Byte | None = None) -> Trust:
+def doubted(
+    person: TrackedFace, surfaces: Byte, cells: Byte, inside: Float, printed: Byte | None = None
+) -> Trust:
     """The confidence of a track; sets its ``covers`` and ``doubts``.
 
     Args:
         surfaces, cells: the results of `looks`.
+        inside: the result of `lips_inside`.
         printed: (N, 24, 24), see `Captions.covers`; without it, there are no captions.
     """
     covers = covering.covers(cells, person.points, person.track.visible)
-    found = trust(person, surfaces, covers, printed)
+    found = trust(person, surfaces, covers, printed, inside)
     if printed is not None:
         covers = np.maximum(covers, printed)
     person.covers = {int(row): covers[row].copy() for row in np.flatnonzero(covers.any((1, 2)))}

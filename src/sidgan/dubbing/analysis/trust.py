@@ -1,6 +1,6 @@
 """The confidence, frame by frame, that a face can be redrawn, and the main reason against it.
 
-Five criteria (`REASONS`) are each rated from 1 (no doubt) to 0. The confidence of a frame is their minimum, not their
+Six criteria (`REASONS`) are each rated from 1 (no doubt) to 0. The confidence of a frame is their minimum, not their
 product, so that a single reason can be given to users. Coverings are found in two ways: by a network that knows hands
 and objects (`covering`), and by skin colour. In the smoothed square of a face, chin and cheeks look nearly the same all
 the time; if they look different, something else is there.
@@ -22,6 +22,7 @@ from sidgan.types import Array, Byte, Float
 
 REASONS = (
     "face partly covered", "face landmarks unstable", "face turned too far", "face too small", "face hardly detected",
+    "face cut off by the edge of the picture",
 )  # fmt: skip
 SURE = 0.5  #: confidence below which a face is left as filmed
 STEADY_OVER = 5  #: frames of the median filter that keeps the confidence from flickering
@@ -39,6 +40,7 @@ FACE_HIDDEN = (0.8, 0.2)  #: share of lips, chin and cheeks that is covered; 0.5
 SLIPPED = (0.024, 0.008)  #: jitter of the landmarks in sides of the square; 0.016 passes
 TURNED = (2 * MAX_YAW - 35.0, 35.0)  #: degrees of yaw; MAX_YAW passes
 SMALL = (0.0, 2.0 * MIN_SIDE)  #: side of the face square, px; MIN_SIDE passes
+CUT_OFF = (-0.04, 0.04)  #: distance of the lips from the frame's edge in sides of the square; 0 passes
 UNSURE = (-0.4, 0.4)  #: score of the face detector; 0, its own threshold, passes
 
 
@@ -69,13 +71,17 @@ def surface(image: Byte) -> Byte:
     return np.asarray(cv2.resize(colours, (GRID, GRID), interpolation=cv2.INTER_AREA))
 
 
-def trust(person: TrackedFace, surfaces: Byte, covers: Byte | None = None, printed: Byte | None = None) -> Trust:
+def trust(
+    person: TrackedFace, surfaces: Byte, covers: Byte | None = None, printed: Byte | None = None,
+    inside: Float | None = None,
+) -> Trust:  # fmt: skip
     """Rate the N frames of a track.
 
     Args:
         surfaces: (N, 12, 12, 3), see `surface`.
         covers: (N, 24, 24), see `covering.covers`; without it, only the skin colour shows coverings.
         printed: (N, 24, 24), see `Captions.covers`: they may cover chin and cheeks, but not the lips.
+        inside: (N,), see `looking.lips_inside`; without it, no edge of the frame is near.
     """
     track, found = person.track, person.track.visible | person.bridged
     scores = np.where(track.visible, track.scores, np.interp(np.arange(len(track)), np.flatnonzero(track.visible),
@@ -90,6 +96,7 @@ def trust(person: TrackedFace, surfaces: Byte, covers: Byte | None = None, print
     ratings = np.stack([  # in the order of `REASONS`
         uncovered, _ramp(slips(person.points), SLIPPED),
         _ramp(np.abs(track.pose[:, 0]), TURNED), _ramp(person.sides, SMALL), _ramp(scores, UNSURE),
+        _ramp(np.ones(len(track), np.float32) if inside is None else inside, CUT_OFF),
     ])  # fmt: skip
     ratings = median_filter(ratings, (1, STEADY_OVER), mode="nearest")
     return Trust(np.where(found, ratings.min(0), 0.0).astype(np.float32), ratings.argmin(0))

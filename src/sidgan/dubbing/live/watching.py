@@ -13,7 +13,7 @@ import numpy as np
 from sidgan import geometry
 from sidgan.dubbing.analysis import covering
 from sidgan.dubbing.analysis.glimpses import FINE
-from sidgan.dubbing.analysis.looking import bridges, cut_off, doubted
+from sidgan.dubbing.analysis.looking import bridges, cut_off, doubted, lips_inside
 from sidgan.dubbing.analysis.trust import surface
 from sidgan.dubbing.live.album import Albums
 from sidgan.dubbing.plan import fades, opened
@@ -94,7 +94,7 @@ class Watch:
             person.bridged, person.cut = bridges(person, times), cut_off(person, *self._size)
             self._see(number, person)
             surfaces, covered = zip(*(self._looks[number][index] for index in track.frames), strict=True)
-            trust = doubted(person, np.stack(surfaces), np.stack(covered))
+            trust = doubted(person, np.stack(surfaces), np.stack(covered), lips_inside(person, *self._size))
             albums = before[number].albums if number in before else None
             person.find_views(albums.known if albums else ())
             weights = fades(person, [*self._tracker.cuts, since], times, arrived)  # what is forgotten is no edge
