@@ -176,9 +176,11 @@ def ycc_to_rgb(planes: list[Float], fmt: PixelFormat) -> Byte:
     """Three (S, S) planes in code values -> (S, S, 3) uint8 RGB."""
     red, blue = _LUMA_WEIGHTS[fmt.matrix]
     black, luma_span, middle, chroma_span = _ranges(fmt)
-    y, b, r = (np.array(plane, np.float32) for plane in planes)
-    for plane, zero, span in ((y, black, luma_span), (b, middle, chroma_span), (r, middle, chroma_span)):
-        np.divide(np.subtract(plane, zero, out=plane), span, out=plane)
+    y, b, r = (np.subtract(plane, zero, dtype=np.float32)
+               for plane, zero in zip(planes, (black, middle, middle), strict=True))  # fmt: skip
+    y /= luma_span
+    b /= chroma_span
+    r /= chroma_span
     r *= 2 * (1 - red)
     r += y
     b *= 2 * (1 - blue)
@@ -186,10 +188,14 @@ def ycc_to_rgb(planes: list[Float], fmt: PixelFormat) -> Byte:
     y -= red * r  # what is left is green
     y -= blue * b
     y /= 1 - red - blue
-    image: Float = np.asarray(cv2.merge([r, y, b]))
-    image *= 255
-    image += 0.5
-    return np.asarray(np.clip(image, 0, 255, out=image).astype(np.uint8))
+    return np.asarray(cv2.merge([_levels(channel) for channel in (r, y, b)]))
+
+
+def _levels(channel: Float) -> Byte:
+    """One channel (S, S) in [0, 1], which is overwritten, as uint8."""
+    channel *= 255
+    channel += 0.5
+    return np.clip(channel, 0, 255, out=channel).astype(np.uint8)
 
 
 def rgb_to_ycc(image: Float, fmt: PixelFormat) -> list[Float]:
