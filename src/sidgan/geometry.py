@@ -202,7 +202,7 @@ def rgb_to_ycc(image: Float, fmt: PixelFormat) -> list[Float]:
     """(S, S, 3) RGB in [0, 255] -> three float planes in code values."""
     red, blue = _LUMA_WEIGHTS[fmt.matrix]
     black, luma_span, middle, chroma_span = _ranges(fmt)
-    r, g, b = (channel / 255 for channel in cv2.split(np.asarray(image, np.float32)))
+    r, g, b = (np.asarray(image, np.float32)[..., i] / 255 for i in range(3))  # cv2.split takes twice as long
     y = red * r
     y += (1 - red - blue) * g
     y += blue * b
@@ -313,8 +313,8 @@ def _look_up(source: Float, matrix: np.ndarray, extent: tuple[int, int], how: in
 
 def _used(alpha: Float) -> tuple[int, int, int, int] | None:
     """First column and row, last column and row that are not all 0; ``None`` if there are none."""
-    rows, columns = np.nonzero(alpha.max(1) > 0)[0], np.nonzero(alpha.max(0) > 0)[0]
-    return (int(columns[0]), int(rows[0]), int(columns[-1]), int(rows[-1])) if len(rows) else None
+    left, upper, width, height = cv2.boundingRect((alpha > 0).view(np.uint8))
+    return (left, upper, left + width - 1, upper + height - 1) if width else None
 
 
 def _bounds(
