@@ -190,7 +190,8 @@ def test_a_face_is_compared_with_others_in_the_same_pose(
 
     def found(wanted: list[int], last: int = count) -> list[int]:
         rows = np.arange(last)
-        cells = covering.scores(pictures[wanted], np.array(wanted), pictures[:last].__getitem__, rows, points[:last])
+        alone = covering.alone(pictures[wanted])
+        cells = covering.scores(alone, np.array(wanted), pictures[:last].__getitem__, rows, points[:last])
         return [int(value) for value in cells[:, 0, 0]]
 
     monkeypatch.setattr(covering, "cell_scores", brighter)
@@ -218,9 +219,10 @@ def test_a_hand_that_rests_at_the_chin_is_not_usual(
 
     monkeypatch.setattr(covering, "cell_scores", brighter)
     rows = np.arange(count)
-    clear = covering.bare(rows, pictures.__getitem__, points)
+    alone = covering.alone(pictures)
+    clear = covering.bare(rows, alone, points)
     assert np.array_equal(clear, rows[~held] if share < 0.5 else rows)
-    cells = covering.scores(pictures[[20, 80]], np.array([20, 80]), pictures.__getitem__, rows, points, clear)
+    cells = covering.scores(alone[[20, 80]], np.array([20, 80]), pictures.__getitem__, rows, points, clear)
     assert (cells[0].max() > 200) == seen
     assert cells[1].max() == 0
 
@@ -232,7 +234,7 @@ def test_a_comparison_alone_finds_nothing(clips: list[PackedClip], monkeypatch: 
     monkeypatch.setattr(covering, "cell_scores", surer)
     points = np.repeat(clips[0].landmarks[:1], 60, 0)
     faces = np.full((2, 48, 48, 3), 90, np.uint8)
-    found = covering.scores(faces, np.array([5, 6]), lambda row: faces[0], np.arange(60), points)
+    found = covering.scores(covering.alone(faces), np.array([5, 6]), lambda row: faces[0], np.arange(60), points)
     assert found.min() == found.max() == 70
 
 

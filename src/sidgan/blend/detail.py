@@ -28,7 +28,7 @@ def detailed(luma: Float, drawn: Float, skin: Float) -> Float:
         skin: (R, R) in [0, 1], weight of the added detail.
     """
     where = skin > 0.5
-    if where.sum() < FEWEST:
+    if np.count_nonzero(where) < FEWEST:
         return drawn
     near = around(skin, REACH)
     where, skin = where[near], skin[near]
@@ -44,11 +44,8 @@ def detailed(luma: Float, drawn: Float, skin: Float) -> Float:
 
 def around(skin: Array, reach: int) -> tuple[slice, slice]:
     """Rows and columns of the skin and of the pixels within ``reach`` px of it: a blur uses only these."""
-    spans = []
-    for axis in (1, 0):
-        found = np.flatnonzero(skin.any(axis))
-        spans.append(slice(max(0, int(found[0]) - reach), int(found[-1]) + reach + 1))
-    return spans[0], spans[1]
+    left, top, width, height = cv2.boundingRect((skin != 0).view(np.uint8))
+    return slice(max(0, top - reach), top + height + reach), slice(max(0, left - reach), left + width + reach)
 
 
 def fine(grey: Float) -> Float:

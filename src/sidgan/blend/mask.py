@@ -12,10 +12,13 @@
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 
 from sidgan.blend.border import FARTHEST, outline
+from sidgan.blend.detail import around
 from sidgan.geometry import OUTER_LIPS, distance_to
 from sidgan.types import Float
 
@@ -39,19 +42,18 @@ def mouth_alpha(size: int, box: Float, old: Float, new: Float, reach: Float | fl
         (S, S) float32 in [0, 1]: 0 outside the box, hence above the nose base, and on the crop's border; 1 on both
         mouths and both chins as far as they lie inside.
     """
-    window = _around(size, box)
+    window = _within(size, box)
     region = np.zeros((size, size), np.uint8)
     cv2.fillPoly(region, [_sixteenths(size, outline(old, new, reach))], 1, shift=4)
-    inwards = distance_to(region[window] == 0)
-    lips = (polygon(size, old[OUTER_LIPS]) | polygon(size, new[OUTER_LIPS]))[window]
+    inwards = distance_to(np.pad(region[window], 1) == 0)[1:-1, 1:-1]
+    lips = polygon(size, old[OUTER_LIPS]) | polygon(size, new[OUTER_LIPS])
     depth = np.minimum(inwards, _depth_in_box(size, box)[window])
     inside = depth - INSET * size
-    to_lips = np.maximum(distance_to(lips) - LIP_RIM * size, 0)
-    rise = np.minimum(FEATHER * size, np.maximum(inside, 0) + to_lips)
+    rise = np.minimum(FEATHER * size, np.maximum(inside, 0) + _to_rim(lips)[window])
     share = np.clip(inside / np.maximum(rise, 1e-6), 0, 1)
     alpha = np.zeros((size, size), np.float32)
     alpha[window] = share * share * (3 - 2 * share)  # smoothstep: no visible edge at either end
-    alpha[window][lips & (depth > 0)] = 1
+    alpha[window][lips[window] & (depth > 0)] = 1
     return alpha
 
 
@@ -67,12 +69,22 @@ def _sixteenths(size: int, points: Float) -> np.ndarray:
     return np.asarray(np.round((np.clip(points, -1, 2) * size - 0.5) * 16).astype(np.int32))
 
 
-def _around(size: int, box: Float) -> tuple[slice, slice]:
-    """Rows and columns of the box and of the pixels around it that can influence alpha in the box."""
-    reach = max(FARTHEST, FEATHER + LIP_RIM) * size + 2
-    low = [max(0, int(v * size - reach)) for v in box[:2]]
-    high = [min(size, int(v * size + reach) + 1) for v in box[2:]]
-    return slice(low[1], high[1]), slice(low[0], high[0])
+def _within(size: int, box: Float) -> tuple[slice, slice]:
+    """Rows and columns of all pixels with their centres in the box.
+
+    An edge of the region that lies outside is further from any of these pixels than the edge of the box.
+    """
+    (left, top), (right, bottom) = (np.clip(size * box[part], 0, size) for part in (slice(2), slice(2, 4)))
+    return slice(int(top), math.ceil(bottom)), slice(int(left), math.ceil(right))
+
+
+def _to_rim(lips: np.ndarray) -> Float:
+    """(S, S) px from each pixel to the rim around the lips (S, S) bool, at most the width of the feather."""
+    size = len(lips)
+    distance = np.full(lips.shape, FEATHER * size, np.float32)
+    near = around(lips, math.ceil((FEATHER + LIP_RIM) * size))
+    distance[near] = np.maximum(distance_to(lips[near]) - LIP_RIM * size, 0)
+    return distance
 
 
 def _depth_in_box(size: int, box: Float) -> Float:

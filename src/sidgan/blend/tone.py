@@ -40,8 +40,8 @@ class ToneMatch:
             place: index of the frame in the output.
         """
         ring = _ring(len(drawn), box, old)
-        if ring.sum() >= 16:
-            self._fits.append((place, _fit(drawn[ring], source[ring])))
+        if len(ring) >= 16:
+            self._fits.append((place, _fit(drawn.reshape(-1, 3)[ring], source.reshape(-1, 3)[ring])))
         while self._fits and self._fits[0][0] <= place - LOOK_BACK:
             self._fits.popleft()
         if not self._fits:
@@ -53,11 +53,11 @@ class ToneMatch:
 
 
 def _ring(size: int, box: Float, old: Float) -> np.ndarray:
-    """(S, S) bool: the ring of skin around the hidden box."""
+    """(n,) the pixels of the ring of skin around the hidden box, as indices into a picture (S * S, 3)."""
     width = max(1, round(RING * size))
     hidden = (mask_image(box, size) > 0).astype(np.uint8)
     around = cv2.dilate(hidden, np.ones((2 * width + 1, 2 * width + 1), np.uint8)) > hidden
-    return np.asarray(around & polygon(size, old))
+    return np.flatnonzero(around & polygon(size, old))
 
 
 def _fit(drawn: Byte, source: Byte) -> Float:

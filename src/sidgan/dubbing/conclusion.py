@@ -60,8 +60,8 @@ def lost(
         else:
             yield f"{line}, in silence; use --length keep to keep its own sound there"
     yield from _silent(plan.voices)
-    heard = media.sound_span(given.heard[0]).end
-    if len(given.heard) < len(given.voices) and heard + LONG < min(end, plan.timeline.end):
+    apart = len(given.heard) < len(given.voices)  # else the sound track holds all voices, and need not be read
+    if apart and (heard := media.sound_span(given.heard[0]).end) + LONG < min(end, plan.timeline.end):
         yield (f"{given.heard[0]} ends at {float(heard):.2f} s, and a speaker's voice later: mouths move unheard after "
                "it; give a sound track that holds all voices")  # fmt: skip
     yield from reduced(given.voices, given.heard, media.channels(out))

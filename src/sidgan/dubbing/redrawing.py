@@ -99,7 +99,7 @@ def finished(frame: Frame, job: Job, drawn: Byte, steady: Steady) -> Finished:
     tone = person.tone(drawn, job.crop, box, old, frame.index)
     reach = person.border(tone, job.crop, box, old, new, frame.index)
     clearer = person.contours(tone, job.crop, *mouths, frame.index)
-    image = steady(person, frame.index, job.crop, tone, mouths) + clearer[..., None]
+    image = steady(person, frame.index, job.crop, tone, mouths) + cv2.merge([clearer] * 3)
     side = max(size, min(round(float(person.sides[row])), LARGEST))
     image = resized(image, side)
     alpha = job.weight * resized(mouth_alpha(size, box, old, new, reach), side, cv2.INTER_LINEAR)

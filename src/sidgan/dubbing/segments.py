@@ -81,7 +81,8 @@ def make(part: Part, drawing: Drawing, scheme: Scheme, clock: Clock, on_frame: O
             while frames:
                 _, after = frames.pop(0)
                 writer.write(after)
-                digests.extend([media.digest(after)] * scheme.encoding.lossless)
+                if scheme.encoding.lossless:
+                    digests.append(media.digest(after))
         return shown
 
     with ExitStack() as stack:

@@ -156,9 +156,10 @@ class Captions:
                 self._stirred.append(frame.index)
             for face in self._faces.values():
                 self._end(face, frame.index, gone)
-            for kept, new in ((self._across, across), (self._down, down), (self._strength, strength)):
-                cv2.copyTo(new, gone.astype(np.uint8), kept)
-            self._since[gone] = frame.index
+            now = np.full_like(self._since, frame.index)  # copied as the others: numpy sets single pixels slowly
+            kept = self._across, self._down, self._strength, self._since
+            for old, new in zip(kept, (across, down, strength, now), strict=True):
+                cv2.copyTo(new, gone.view(np.uint8), old)
 
     def _pictures(self, first: int, stop: int) -> int:
         """How many different pictures the frames from ``first`` to ``stop - 1`` show."""
@@ -168,7 +169,7 @@ class Captions:
         step = self._step = self._step or max(1, min(luma.shape) // LINES)
         height, width = luma.shape[0] // step, luma.shape[1] // step
         part = luma[: height * step, : width * step]
-        return np.asarray(cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA))
+        return part if step == 1 else np.asarray(cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA))
 
     def _end(self, face: _Face, index: int, gone: Array) -> None:
         """Keep what may be captions on a face among the edges that are ``gone`` in frame ``index``."""

@@ -9,7 +9,7 @@ whose lips are covered is not redrawn (`sidgan.dubbing.analysis.trust`).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 
 import cv2
@@ -49,42 +49,65 @@ def _fast() -> bool:
 
 
 def scores(
-    faces: Byte, wanted: Array, picture: Callable[[int], Byte], rows: Array, points: Float, clear: Array | None = None
+    found: Byte, wanted: Array, picture: Callable[[int], Byte], rows: Array, points: Float, clear: Array | None = None
 ) -> Byte:
     """(M, 24, 24) uint8: how sure it is, from 0 to 255, that cells of faces of a track are covered.
 
     Args:
-        faces: (M, 48, 48, 3) uint8 RGB, the faces of the frames ``wanted``.
-        wanted: (M,) rows.
-        picture: returns the face (48, 48, 3) uint8 of one of ``rows``; asked only where something is found.
+        found: (M, 24, 24) uint8, the same of these faces by themselves, see `alone`.
+        wanted: (M,) rows of these faces.
+        picture: returns the face (48, 48, 3) uint8 of one of ``rows`` or ``wanted``; asked only where something is
+            found.
         rows: (R,) the frames to compare with (`sidgan.poses.compared`).
         points: (N, 68, 2) unit landmarks of all frames.
         clear: those of ``rows`` that are preferred where they show nearly the same pose, see `bare`.
     """
-    found = cell_scores(faces, np.zeros_like(faces))
-    some = np.flatnonzero(found.max((1, 2)) >= RISE[0])  # most faces need no second look
-    usual, known = np.zeros_like(faces[some]), np.ones(len(some), bool)
-    among_all = [*alike(points, rows, wanted[some])]
-    preferred = among_all if clear is None else alike(points, clear, wanted[some])
-    for i, (these, those) in enumerate(zip(preferred, among_all, strict=True)):
-        near, off = these if len(these[0]) and these[1] <= CLOSE else those
-        known[i] = off <= FAR
-        if len(near):
-            usual[i] = np.mean([picture(int(row)) for row in near], 0, dtype=np.float32).round()
     both = np.zeros_like(found)
-    if known.any():
-        sure = some[known]
-        both[sure] = np.minimum(found[sure], cell_scores(faces[sure], usual[known]))
+    some = np.flatnonzero(found.max((1, 2)) >= RISE[0])  # most faces need no second look
+    for begin in range(0, len(some), TOGETHER):
+        part = some[begin : begin + TOGETHER]
+        usual = dict(zip(part.tolist(), _usual(wanted[part], picture, rows, points, clear), strict=True))
+        known = {i: look for i, look in usual.items() if look is not None}
+        if known:
+            sure, faces = [*known], np.stack([picture(int(wanted[i])) for i in known])
+            both[sure] = np.minimum(found[sure], cell_scores(faces, np.stack([*known.values()])))
     return both
 
 
-def bare(rows: Array, picture: Callable[[int], Byte], points: Float) -> Array:
+def alone(faces: Byte) -> Byte:
+    """(N, 24, 24) uint8: how sure it is that cells of faces (N, 48, 48, 3) are covered, seen by themselves."""
+    return cell_scores(faces, np.zeros_like(faces))
+
+
+def _usual(
+    wanted: Array, picture: Callable[[int], Byte], rows: Array, points: Float, clear: Array | None
+) -> Iterator[Byte | None]:
+    """How the face of each ``wanted`` frame usually looks in that pose, (48, 48, 3); see `scores`.
+
+    Black where there are too few frames to compare with, ``None`` where none of them shows this pose.
+    """
+    among_all = [*alike(points, rows, wanted)]
+    preferred = among_all if clear is None else alike(points, clear, wanted)
+    for these, those in zip(preferred, among_all, strict=True):
+        near, off = these if len(these[0]) and these[1] <= CLOSE else those
+        if off > FAR:
+            yield None
+        elif not len(near):
+            yield np.zeros((SIDE, SIDE, 3), np.uint8)
+        else:
+            mean = np.mean([picture(int(row)) for row in near], 0, dtype=np.float32)
+            yield np.asarray(mean.round(), np.uint8)
+
+
+def bare(rows: Array, found: Byte, points: Float) -> Array:
     """Those of ``rows``, as in `scores`, that show the usual look: without a hand that rests at the chin for a while.
 
     If more than half of them seem covered, it may be a beard, and all are returned.
+
+    Args:
+        found: (R, 24, 24), see `alone`, of these frames.
+        points: (N, 68, 2) unit landmarks of all frames.
     """
-    faces = np.stack([picture(row) for row in rows.tolist()])
-    found = cell_scores(faces, np.zeros_like(faces))
     reaching = np.stack([reaching_in(cover, points[row]) for cover, row in zip(found, rows, strict=True)])
     clear = hidden_shares(reaching, points[rows])[1] < HELD
     return rows[clear] if 2 * np.count_nonzero(clear) >= len(rows) else rows

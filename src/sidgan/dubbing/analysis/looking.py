@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
-from functools import cache
+from functools import lru_cache
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from sidgan.geometry import EYES, JAW, OUTER_LIPS
 from sidgan.people import TrackedFace
 from sidgan.people.cast import Looks, Member, members, unknown
 from sidgan.people.lending import lend
-from sidgan.poses import compared
+from sidgan.poses import COMPARED, compared
 from sidgan.spans import spans
 from sidgan.types import Byte, Clip, Float
 
@@ -27,6 +27,7 @@ MOVED = 0.25  #: how far a face may move in a gap, in sides of its square
 LOWER_LIP = 0.68  #: in the face square: the lower lip of most people is here or below
 EYE_AT_EDGE = 0.04  #: in sides of the square
 TURNED = 15.0  #: how far it may turn in a gap, degrees of yaw
+KEPT = COMPARED + covering.TOGETHER  #: pictures of a track that are kept while its faces are compared
 
 
 def look(
@@ -93,16 +94,15 @@ def looks(person: TrackedFace, glimpses: Glimpses) -> tuple[Byte, Byte]:
     def picture(row: int) -> Byte:
         return glimpses.picture(track.first + row, track.matrices[row])
 
-    known = cache(picture)  # neighbouring frames are compared with the same ones
-    rows = compared(track.visible)
-    clear = covering.bare(rows, known, person.points)
-    surfaces, cells = [], []
+    surfaces, found = [], []
     for begin in range(0, len(track), covering.TOGETHER):
-        some = np.arange(begin, min(begin + covering.TOGETHER, len(track)))
-        faces = np.stack([picture(row) for row in some.tolist()])
+        faces = np.stack([picture(row) for row in range(begin, min(begin + covering.TOGETHER, len(track)))])
         surfaces += [surface(face) for face in faces]
-        cells.append(covering.scores(faces, some, known, rows, person.points, clear))
-    return np.stack(surfaces), np.concatenate(cells)
+        found.append(covering.alone(faces))
+    alone, rows = np.concatenate(found), compared(track.visible)
+    clear = covering.bare(rows, alone[rows], person.points)
+    again = lru_cache(KEPT)(picture)  # neighbouring frames are compared with the same ones
+    return np.stack(surfaces), covering.scores(alone, np.arange(len(track)), again, rows, person.points, clear)
 
 
 def doubted(

@@ -112,7 +112,7 @@ class Watch:
         new = np.array([row for row, index in enumerate(track.frames) if index not in known], int)
         if len(new):
             seen = np.stack([picture(row) for row in new.tolist()])
-            cells = covering.scores(seen, new, picture, compared(track.visible), person.points)
+            cells = covering.scores(covering.alone(seen), new, picture, compared(track.visible), person.points)
             for row, face, covered in zip(new.tolist(), seen, cells, strict=True):
                 known[track.first + row] = surface(face), covered
 
