@@ -18,7 +18,7 @@ def test_every_promise_of_a_dub_names_tests_that_exist() -> None:
         "Time", "Untouched pixels", "One generation", "Memory", "Chunking", "Passing through", "Bad input",
         "Crash and resume", "Surroundings", "Softness", "Hidden mouth", "Shifts", "One window", "Streams", "Subtitles",
         "Timecode", "Pauses", "Nods and turns", "Turned faces", "Cuts",
-        "Light", "Focus", "Captions", "Runs",
+        "Light", "Focus", "Captions", "Runs", "Lists", "Close-ups",
     }  # fmt: skip
     for row in rows:
         named = re.findall(r"`(test_\w+\.py::test_\w+)`", row[3])
