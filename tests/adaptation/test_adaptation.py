@@ -354,10 +354,10 @@ def test_critics_are_kept_beside_weights_and_found_from_changes_too(kept):
         found = checkpoint.load_critics(folder / f"{name}.safetensors")
         assert found.config == rivals.config
         assert all(torch.equal(v, rivals.state_dict()[k]) for k, v in found.state_dict().items())
-    assert run._load_base(folder / "me.safetensors", 1.0, AdaptConfig())[2] is None
+    assert run._load_base(folder / "me.safetensors", 1.0, AdaptConfig(), "cpu")[2] is None
     checkpoint.save(folder / "new.safetensors", small(1))
     checkpoint.save_critics(folder / "new.safetensors", rivals)
-    _, found, note = run._load_base(folder / "me.safetensors", 1.0, AdaptConfig())
+    _, found, note = run._load_base(folder / "me.safetensors", 1.0, AdaptConfig(), "cpu")
     assert found is None
     assert note == ("the critics.safetensors beside base.safetensors belongs to other weights and was not used; keep "
                     "each generator in a folder with its own critics")  # fmt: skip
