@@ -37,9 +37,10 @@ SAME_PLACE = 0.25  #: distance of two tracks, relative to the face square's side
 
 
 class Tracker:
-    """Follows every face of a video, frame by frame; `finish` gives the tracks. Keeps landmarks only, no pixels.
+    """Follows every face of a video, frame by frame; `finish` gives the tracks.
 
-    For live video, `recent` gives the tracks so far, and `forget` keeps memory from growing.
+    Keeps landmarks, and of the pixels only the luma of the last frame. For live video, `recent` gives the tracks so far,
+    and `forget` keeps memory from growing.
 
     Args:
         detector: finds faces; `Hog` by default.
