@@ -324,6 +324,13 @@ def test_a_dub_with_networks_that_a_list_does_not_make_is_not_kept(tmp_path: Pat
     assert adapting.is_made()
 
 
+def test_a_dub_of_another_version_is_not_kept(tmp_path: Path) -> None:
+    job = noisy(tmp_path, "old.mp4", 3, Fraction(25))
+    for change in ({"sidgan": "0.0.9"}, {"settings": ""}):
+        finish(job, **change)
+        assert not job.is_made()
+
+
 def test_an_output_that_cannot_be_judged_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     report = SimpleNamespace(dubbed=1, frames=1, notes=(), passed=(), damaged=())
     monkeypatch.setattr(Job, "is_made", lambda job: 1 // 0)
@@ -340,14 +347,14 @@ def noisy(folder: Path, name: str, count: int, rate: Fraction) -> Job:
     return Job(folder / "film.mp4", folder / "voice.wav", folder / name, model=str(model))
 
 
-def finish(job: Job, adapted: tuple[str, ...] = ()) -> None:
-    """Write the output of a job: its film, marked as a dub."""
+def finish(job: Job, **change: Any) -> None:
+    """Write the output of a job: its film, marked as a dub; ``change`` is what its mark says otherwise."""
     files = Inputs(job.video, job.voice, {}, job.out).digests(None)
     mark = Mark(
         model="m", weights=Weights.of(job.model).digest, source=digest_of(job.video), voice=digest_of(job.spoken),
-        edited=Stretches(), adapted=adapted, settings=settings_digest(job, files, None),
+        edited=Stretches(), settings=settings_digest(job, files, None),
     )  # fmt: skip
     with media.Writer(job.out, media.probe(job.video), audio=job.voice) as writer:
-        writer.tags = mark.tags()
+        writer.tags = replace(mark, **change).tags()
         for frame in media.read_frames(media.probe(job.video)):
             writer.write(frame)
