@@ -299,22 +299,62 @@ def test_a_list_that_is_run_again_keeps_what_is_made(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["cut.mkv", "cut.mp4"])
 def test_what_was_cut_off_while_it_was_copied_is_not_kept(tmp_path: Path, name: str) -> None:
-    pictures = [np.random.default_rng(k).integers(0, 255, (64, 64, 3), np.uint8) for k in range(100)]
-    media.write_clip(tmp_path / "film.mp4", pictures, Fraction(25))
-    media.write_wav(tmp_path / "voice.wav", np.ones(64_000, np.float32) / 9, 16_000)
-    model, _ = save_networks(tmp_path, 64)
-    job = Job(tmp_path / "film.mp4", tmp_path / "voice.wav", tmp_path / name, model=str(model))
-    mark = Mark(model="m", weights=Weights.of(model).digest, source=digest_of(job.video), voice=digest_of(job.spoken),
-                edited=Stretches(), settings=settings_of(job))  # fmt: skip
-    with media.Writer(job.out, media.probe(job.video), audio=job.voice) as writer:
-        writer.tags = mark.tags()
-        for frame in media.read_frames(media.probe(job.video)):
-            writer.write(frame)
+    job = noisy(tmp_path, name, 100, Fraction(25))
+    finish(job)
     assert job.is_made()
     job.out.write_bytes(job.out.read_bytes()[: job.out.stat().st_size // 2])
     assert not job.is_made()
 
 
-def settings_of(job: Job) -> str:
+@pytest.mark.parametrize("name", ["slow.mkv", "slow.mp4"])
+def test_a_dub_whose_last_picture_is_shown_for_long_is_kept(tmp_path: Path, name: str) -> None:
+    job = noisy(tmp_path, name, 3, Fraction(1, 4))
+    finish(job)
+    assert job.is_made()
+
+
+def test_a_dub_with_networks_that_a_list_does_not_make_is_not_kept(tmp_path: Path) -> None:
+    job = noisy(tmp_path, "own.mp4", 3, Fraction(25))
+    finish(job, adapted=("ab" * 32,))
+    assert not job.is_made()
+    adapting = replace(job, adapt=1.0)
+    finish(adapting, adapted=("ab" * 32,))
+    assert (adapting.is_made(), job.is_made()) == (True, False)
+    finish(adapting)  # where no network came out better, none is used
+    assert adapting.is_made()
+
+
+def test_a_dub_of_another_version_is_not_kept(tmp_path: Path) -> None:
+    job = noisy(tmp_path, "old.mp4", 3, Fraction(25))
+    for change in ({"sidgan": "0.0.9"}, {"settings": ""}):
+        finish(job, **change)
+        assert not job.is_made()
+
+
+def test_an_output_that_cannot_be_judged_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    report = SimpleNamespace(dubbed=1, frames=1, notes=(), passed=(), damaged=())
+    monkeypatch.setattr(Job, "is_made", lambda job: 1 // 0)
+    monkeypatch.setattr(Job, "run", lambda *_: (report, []))
+    assert attempt(Job(tmp_path, tmp_path, tmp_path / "a.mp4")).done
+
+
+def noisy(folder: Path, name: str, count: int, rate: Fraction) -> Job:
+    """A job for a film of so many frames of noise."""
+    pictures = [np.random.default_rng(k).integers(0, 255, (64, 64, 3), np.uint8) for k in range(count)]
+    media.write_clip(folder / "film.mp4", pictures, rate)
+    media.write_wav(folder / "voice.wav", np.ones(64_000, np.float32) / 9, 16_000)
+    model, _ = save_networks(folder, 64)
+    return Job(folder / "film.mp4", folder / "voice.wav", folder / name, model=str(model))
+
+
+def finish(job: Job, **change: Any) -> None:
+    """Write the output of a job: its film, marked as a dub; ``change`` is what its mark says otherwise."""
     files = Inputs(job.video, job.voice, {}, job.out).digests(None)
-    return settings_digest(job, files, None, adapted=False)
+    mark = Mark(
+        model="m", weights=Weights.of(job.model).digest, source=digest_of(job.video), voice=digest_of(job.spoken),
+        edited=Stretches(), settings=settings_digest(job, files, None),
+    )  # fmt: skip
+    with media.Writer(job.out, media.probe(job.video), audio=job.voice) as writer:
+        writer.tags = replace(mark, **change).tags()
+        for frame in media.read_frames(media.probe(job.video)):
+            writer.write(frame)

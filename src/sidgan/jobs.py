@@ -359,7 +359,8 @@ def run_all(jobs: Sequence[Job], executor: Executor) -> Iterator[Outcome]:
 def attempt(job: Job) -> Outcome:
     """Run a job, unless an earlier run has, and return its error as an outcome instead of raising it."""
     told = list[str]()
-    with suppress(SidganError, OSError):  # the job meets it again and says so
+    # The job meets an input's error again and says so; what is wrong with an old output does not matter, it is redone.
+    with suppress(Exception):
         if job.is_made():
             line = f"{job.out} is kept: same files, same settings; remove it to make it again"
             return Outcome(job, True, line, kept=True)

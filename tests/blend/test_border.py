@@ -9,8 +9,9 @@ import cv2
 import numpy as np
 import pytest
 
-from sidgan.blend import border, mouth_alpha, polygon
+from sidgan.blend import border, mask, mouth_alpha, polygon
 from sidgan.blend.border import FARTHEST, LEVELS, LOOK_BACK, NEAREST, RAYS, SIDES, Border, cheapest, outline
+from sidgan.blend.detail import around
 from sidgan.blend.mask import FEATHER, INSET, LIP_RIM
 from sidgan.geometry import MOUTH, OUTER_LIPS, distance_to, mask_boxes
 from sidgan.types import Array, Byte, Float
@@ -165,6 +166,30 @@ def test_the_edge_is_steep_only_near_lips(face: Float) -> None:
     steep = mouth_alpha(SIZE, box(face), near, near)[:, middle]
     top = round(box(face)[1] * SIZE)
     assert np.abs(np.diff(alpha[: top + 20])).max() < 0.7 * np.abs(np.diff(steep[: top + 20])).max()
+
+
+def test_only_what_no_pixel_notices_is_not_computed(face: Float, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    cases = []
+    for size in (64, 181, 256):
+        for shift in rng.uniform(-0.3, 0.3, (10, 2)):  # partly outside of the crop, too
+            moved, reach = face + shift, float(rng.uniform(NEAREST, FARTHEST))
+            cases.append((size, box(moved) + rng.uniform(-0.05, 0.05, 4), moved, moved + rng.normal(0, 0.01, 2), reach))
+    quick = [mouth_alpha(*case) for case in cases]
+    monkeypatch.setattr(mask, "_within", lambda *_: (slice(None), slice(None)))
+    monkeypatch.setattr(mask, "around", lambda *_: (slice(None), slice(None)))
+    assert all(np.array_equal(one, mouth_alpha(*case)) for one, case in zip(quick, cases, strict=True))
+    assert sum(one.any() for one in quick) > 20
+
+
+@pytest.mark.parametrize("spot", [(0, 0), (5, 7), (11, 15)])
+def test_the_pixels_around_one_are_those_within_reach(spot: tuple[int, int]) -> None:
+    skin = np.zeros((12, 16), np.float32)
+    skin[spot] = 0.001
+    near = np.zeros_like(skin, bool)
+    near[around(skin, 3)] = True
+    rows, columns = np.indices(skin.shape)
+    assert np.array_equal(near, (abs(rows - spot[0]) <= 3) & (abs(columns - spot[1]) <= 3))
 
 
 def test_distances_are_the_same_to_the_last_bit() -> None:

@@ -339,18 +339,22 @@ def test_a_side_that_is_seen_too_briefly_stays_as_filmed(pictures: list[Byte], c
     assert face.refusal(50) is None, "there are references of it already"
 
 
-def test_a_stream_knows_where_its_edge_cuts_off_a_chin(pictures: list[Byte]) -> None:
-    def watched(lines: int) -> TrackedFace:
+def test_a_stream_knows_where_its_edge_cuts_off_a_chin_or_a_mouth(pictures: list[Byte]) -> None:
+    def watched(lines: int) -> Watch:
         watch = Watch(everybody=True)
         for index, picture in enumerate(pictures[:12]):
             watch.add(framed(picture[:lines], index, Fraction(RATE), None))
         watch.look(0, 12, Fraction(RATE))
-        ((known, _, _),) = watch.usable(5)
-        return known.person
+        return watch
 
-    whole = watched(SIZE[0])
-    assert whole.cut == frozenset()
-    assert watched(round(whole.track.landmarks[:, 8, 1].min()) - 4).cut == frozenset(range(12))
+    ((whole, _, _),) = watched(SIZE[0]).usable(5)
+    assert whole.person.cut == frozenset()
+    chin, lips = (whole.person.track.landmarks[:, row, 1].min() for row in (8, 57))
+    ((known, _, _),) = watched(round(chin) - 4).usable(5)
+    assert known.person.cut == frozenset(range(12))
+    watch = watched(round(lips) - 4)
+    assert watch.usable(5) == []
+    assert [known.person.refusal(5) for known in watch._known.values()] == ["face cut off by the edge of the picture"]
 
 
 def test_everybody_or_the_most_prominent(dubber: Dubber, pictures: list[Byte], other: list[Byte]) -> None:

@@ -102,6 +102,15 @@ def test_every_engine_draws_what_torch_draws(net, kind, mean, most):
     assert "differs" not in engine.used
 
 
+def test_in_silence_a_mouth_does_not_open_further(net):
+    faces, masks, mels, placed, pictures = material(32)
+    engine, opening = Engine(net, "cpu"), Opening(1.5, 0.7)
+    for sound, same in ((np.full_like(mels, -4), True), (np.abs(mels), False)):
+        learnt, told = (engine.run(faces, masks, sound, engine.encode_reference(pictures, one), placed)
+                        for one in (AS_LEARNT, opening))  # fmt: skip
+        assert np.array_equal(learnt, told) == same
+
+
 def test_of_three_references_the_shut_one_shows_in_silence_and_the_others_in_speech(net):
     faces, masks, mels, placed, pictures = material(32)
     engine = Engine(net, "cpu", batch=2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -12,7 +13,8 @@ import pytest
 from sidgan import media
 from sidgan.dubbing.analysis.first_pass import survey
 from sidgan.dubbing.analysis.looking import lips_inside
-from sidgan.faces import confirm, search, smooth, track_faces
+from sidgan.evaluation.subject import Subject
+from sidgan.faces import box_of, confirm, search, smooth, track_faces
 from sidgan.faces.detector import belongs
 from sidgan.geometry import MOUTH
 from sidgan.people import TrackedFace
@@ -48,6 +50,15 @@ def test_a_face_of_which_a_quarter_is_beside_the_picture_is_not_found(seed: int)
 def test_what_hardly_fits_the_place_of_a_face_does_not_confirm_it() -> None:
     assert belongs((0, 0, 120, 120), (0, 0, 100, 100), ())
     assert not belongs((0, 0, 140, 140), (0, 0, 100, 100), ())
+
+
+def test_in_evaluations_a_face_need_not_fit_its_box_as_well() -> None:
+    luma, points = portrait(3, 180, (160, 120))
+    aside = points + np.float32((0.3 * np.ptp(points[:, 0]), 0))
+    assert confirm(luma, box_of(aside)) is None
+    subject = SimpleNamespace(guides=[aside])
+    assert Subject._face_seen(subject, cv2.cvtColor(luma, cv2.COLOR_GRAY2RGB), 0)  # type: ignore[arg-type]
+    assert not Subject._face_seen(subject, np.full((240, 320, 3), 90, np.uint8), 0)  # type: ignore[arg-type]
 
 
 def film(folder: Path, images: list[Byte]) -> Path:
@@ -97,6 +108,8 @@ def test_lips_and_eyes_must_be_inside_the_picture() -> None:
         back = 0.2 * side * np.sign(beyond)
         assert inside(points + np.float32(beyond) - np.float32(back)).min() > 0
         assert inside(points + np.float32(beyond) + np.float32(0.2 * back)).max() < 0
+        if beyond[1] <= 0:  # an eye that is just inside: the face goes on beyond the edge
+            assert inside(points + np.float32(beyond) - np.float32(0.1 * back)).max() < 0
     squeezed = points + np.float32((0, 237 - points[57, 1]))  # below the nose, landmarks are guessed inside the picture
     squeezed[48:60, 1] -= 0.15 * side
     assert inside(squeezed + np.float32((0, 0.1 * side))).max() < 0

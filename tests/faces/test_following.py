@@ -353,6 +353,20 @@ def test_who_is_gone_shortly_before_a_picture_changes_is_not_seen_until_then(
     assert world.tracks()[0] == ((0, 11), 60)
 
 
+def test_frames_before_a_face_was_found_again_say_nothing_of_those_after(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ann is lost in frame 15, found again a little aside in frame 17, and gone when she is to be confirmed in 20."""
+    world = Crowd(monkeypatch, ann=(60, 60))
+    world.show(0, 12)
+    world.hidden = {"ann"}
+    world.show(12, 16)
+    world.hidden, world.faces = set(), {"ann": (92.0, 60.0)}
+    world.show(16, 20)
+    world.hidden = {"ann"}
+    world.show(20, 40)
+    (ann,) = world.tracker.finish()
+    assert ann.visible.nonzero()[0].tolist() == [*range(11), 17], "frames 18 and 19 are not confirmed"
+
+
 def test_a_crop_does_not_tremble_with_its_landmarks() -> None:
     shaken = FACE + 100 + np.random.default_rng(0).normal(0, 1, (80, 1, 2)).astype(np.float32)
     track = smooth(0, shaken, np.ones(80, np.float32))

@@ -45,7 +45,7 @@ def mouth_alpha(size: int, box: Float, old: Float, new: Float, reach: Float | fl
     window = _within(size, box)
     region = np.zeros((size, size), np.uint8)
     cv2.fillPoly(region, [_sixteenths(size, outline(old, new, reach))], 1, shift=4)
-    inwards = distance_to(np.pad(region[window], 1) == 0)[1:-1, 1:-1]
+    inwards = distance_to(region[window] == 0)
     lips = polygon(size, old[OUTER_LIPS]) | polygon(size, new[OUTER_LIPS])
     depth = np.minimum(inwards, _depth_in_box(size, box)[window])
     inside = depth - INSET * size

@@ -22,17 +22,16 @@ from sidgan.version import __version__
 SHORT = 1  #: seconds; an output whose pictures end this much earlier than it states was cut off while it was copied
 
 
-def settings_digest(settings: Settings, files: Mapping[str, Any], sign: Credentials | None, *, adapted: bool) -> str:
+def settings_digest(settings: Settings, files: Mapping[str, Any], sign: Credentials | None) -> str:
     """SHA-256 of what a user chooses, beside video, voices and weights. Engine and device do not count.
 
     Args:
         settings: those that fit the video (`Settings.fitting`).
         files: see `Inputs.digests`.
         sign: what signs the output.
-        adapted: whether some faces have networks of their own.
     """
     others = {name: files[name] for name in ("speakers", "face", "background")}
-    chosen = settings.noted() | others | {"sign": sign and sign.digest, "adapted": adapted}
+    chosen = settings.noted() | others | {"sign": sign and sign.digest}
     return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()
 
 
@@ -48,12 +47,14 @@ def is_made(
         mark = provenance.read(out)
         if mark is None or mark.sidgan != __version__ or not mark.settings:
             return False
-        if media.shown_times(out)[-1] + SHORT < media.probe(out).duration:
+        if media.shown_for(out) + SHORT < media.probe(out).duration:
             return False
     except (InputError, MarkError):
         return False
     settings = settings.fitting(media.probe(video, tolerant=settings.on_damage == "pass"))
+    if mark.adapted and "adapt" not in settings.noted():  # networks of single faces that these settings do not make
+        return False
     files = Inputs(video, audio, settings.speakers, out, settings.background).digests(settings.face)
     made = (mark.weights, mark.source, [mark.voice, *mark.voices], mark.signed, mark.settings)
     wanted = (Weights.of(model).digest, files["video"], files["voice"], sign is not None)
-    return made == (*wanted, settings_digest(settings, files, sign, adapted=bool(mark.adapted)))
+    return made == (*wanted, settings_digest(settings, files, sign))

@@ -187,5 +187,5 @@ def _mark(request: Request, inputs: Mapping[str, Any], drawing: Drawing, timelin
         voices=tuple(inputs["voice"][1:]), edited=provenance.Stretches.of(drawing.edited()),
         adapted=tuple(sorted(set(inputs["adapted"].values()))),
         earlier=provenance.Stretches.of([*earlier.spans, *again], earlier.left_out), signed=request.sign is not None,
-        settings=settings_digest(request.settings, inputs, request.sign, adapted=bool(request.own)),
+        settings=settings_digest(request.settings, inputs, request.sign),
     )  # fmt: skip

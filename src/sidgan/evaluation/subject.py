@@ -18,6 +18,7 @@ from sidgan.data.dataset import PackedClip, box_masks
 from sidgan.engine import redrawn
 from sidgan.errors import DataError
 from sidgan.evaluation.measures import FrameBatch
+from sidgan.faces.detector import SAME_FACE
 from sidgan.geometry import mouth_opening, placement
 from sidgan.metrics.lips import LMD_SIZE
 from sidgan.nn import Generator
@@ -121,7 +122,8 @@ class Subject:
 
     def _face_seen(self, picture: Byte, frame: int) -> bool:
         luma = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
-        return faces.confirm(np.asarray(luma), faces.box_of(self.guides[frame])) is not None
+        box = faces.box_of(self.guides[frame])  # which is not quite what the detector finds around a face
+        return faces.confirm(np.asarray(luma), box, fits=SAME_FACE) is not None
 
 
 def _references(clip: PackedClip, reference: str) -> list[int]:

@@ -126,12 +126,13 @@ def _inside(box: Box, other: Box) -> bool:
     return other[0] < x < other[2] and other[1] < y < other[3]
 
 
-def confirm(luma: Byte, box: Box, others: Sequence[Box] = ()) -> float | None:
+def confirm(luma: Byte, box: Box, others: Sequence[Box] = (), fits: float = FITS) -> float | None:
     """The score of the face expected in ``box``, or ``None``; only a small window around the box is searched.
 
     Args:
         luma: (H, W) uint8.
         others: where other people's faces are expected, see `belongs`.
+        fits: overlap above which what is found is this face; the default is for boxes as the detector finds them.
     """
     x0, y0, x1, y1 = box
     margin = 0.4 * (x1 - x0)
@@ -141,14 +142,14 @@ def confirm(luma: Byte, box: Box, others: Sequence[Box] = ()) -> float | None:
     if right - left < 16 or bottom - top < 16:
         return None
     window, corner = luma[top:bottom, left:right], (left, top)
-    score = _score(window, corner, box, others)
+    score = _score(window, corner, box, others, fits)
     if score is None and _reaches_beyond(box, width, height):
         margins = [max(0, int(v + margin)) for v in (-x0, -y0, x1 - width, y1 - height)]
-        score = _score(_framed(window, *margins), (left - margins[0], top - margins[1]), box, others)
+        score = _score(_framed(window, *margins), (left - margins[0], top - margins[1]), box, others, fits)
     return score
 
 
-def _score(window: Byte, corner: tuple[int, int], box: Box, others: Sequence[Box]) -> float | None:
+def _score(window: Byte, corner: tuple[int, int], box: Box, others: Sequence[Box], fits: float) -> float | None:
     """The best score of what is found in a window of a frame, from ``corner`` on, and belongs to ``box``."""
     (left, top), scale = corner, WINDOW_FACE / (box[2] - box[0])
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
@@ -159,18 +160,18 @@ def _score(window: Byte, corner: tuple[int, int], box: Box, others: Sequence[Box
     for rect, score in zip(found, scores, strict=True):
         hit = (rect.left() / scale + left, rect.top() / scale + top, rect.right() / scale + left,
                rect.bottom() / scale + top)  # fmt: skip
-        if belongs(hit, box, others):
+        if belongs(hit, box, others, fits):
             near.append(float(score))
     return max(near, default=None)
 
 
-def belongs(hit: Box, box: Box, others: Sequence[Box]) -> bool:
+def belongs(hit: Box, box: Box, others: Sequence[Box], fits: float = FITS) -> bool:
     """Whether a face found at ``hit`` is the one expected in ``box``, and not that of somebody in front of it.
 
     Where two boxes fit it nearly as well, both are expected on the same face, and it is both's.
     """
     share = overlap(hit, box)
-    return share > FITS and all(overlap(hit, other) < share + CLEARLY for other in others)
+    return share > fits and all(overlap(hit, other) < share + CLEARLY for other in others)
 
 
 def overlap(a: Box, b: Box) -> float:

@@ -37,9 +37,10 @@ SAME_PLACE = 0.25  #: distance of two tracks, relative to the face square's side
 
 
 class Tracker:
-    """Follows every face of a video, frame by frame; `finish` gives the tracks. Keeps landmarks only, no pixels.
+    """Follows every face of a video, frame by frame; `finish` gives the tracks.
 
-    For live video, `recent` gives the tracks so far, and `forget` keeps memory from growing.
+    Keeps landmarks, and of the pixels only the luma of the last frame. For live video, `recent` gives the tracks so
+    far, and `forget` keeps memory from growing.
 
     Args:
         detector: finds faces; `Hog` by default.
@@ -237,7 +238,7 @@ class Tracker:
                 follower.add(face.landmarks, face.score)
                 self._active.append(follower)
             elif match.lost:
-                match.lost = match.unconfirmed = 0
+                match.lost = 0
                 match.calibrate(face)
                 match.points[-1], match.scores[-1] = face.landmarks, face.score
 

@@ -16,7 +16,7 @@ from sidgan.media.pictures import digest, editable, glance, probe, read_frames, 
 from sidgan.media.player import Player
 from sidgan.media.segments import Segment, SegmentWriter
 from sidgan.media.separation import require_separator, separator, write_rest
-from sidgan.media.shown import shown_times
+from sidgan.media.shown import shown_for, shown_times
 from sidgan.media.sound import decode_audio, read_audio, stretch, write_wav
 from sidgan.media.source import metadata
 from sidgan.media.stated import Stated, stated
@@ -50,6 +50,7 @@ __all__ = [
     "require_separator",
     "require_sound",
     "separator",
+    "shown_for",
     "shown_times",
     "sound_span",
     "stated",

@@ -80,11 +80,10 @@ def lips_inside(person: TrackedFace, width: int, height: int) -> Float:
     lips, eyes, squares = person.points[:, OUTER_LIPS], person.points[:, EYES], person.track.matrices
     left, top = (-squares[:, axis, 2] / person.sides for axis in (0, 1))
     right, bottom = left + width / person.sides, top + height / person.sides
-    sideways = [np.minimum(x.min(1) - left, right - x.max(1)) for x in (lips[..., 0], eyes[..., 0])]
-    upwards = [lips[..., 1].min(1) - top, eyes[..., 1].mean(1) - top]
-    downwards = bottom - np.maximum(lips[..., 1].max(1), LOWER_LIP)
-    around = np.minimum(sideways, upwards) - np.array([[0], [EYE_AT_EDGE]])
-    return np.minimum(around.min(0), downwards).astype(np.float32)
+    of_lips, of_eyes = (np.minimum(x.min(1) - left, right - x.max(1)) for x in (lips[..., 0], eyes[..., 0]))
+    above = np.minimum(of_eyes, eyes[..., 1].mean(1) - top) - EYE_AT_EDGE
+    below = bottom - np.maximum(lips[..., 1].max(1), LOWER_LIP)
+    return np.minimum(np.minimum(of_lips, above), below).astype(np.float32)
 
 
 def looks(person: TrackedFace, glimpses: Glimpses) -> tuple[Byte, Byte]:

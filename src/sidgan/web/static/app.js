@@ -228,7 +228,7 @@ function showPeople() {
       refresh();
     } }, make("option", { value: "", textContent: can ? "stays as filmed" : "cannot be redrawn" }), ...state.voices.map((voice) => make("option", { value: voice.id, textContent: voice.name })));
     choice.value = given;
-    const share = Math.min(Math.round(100 * person.redrawable / person.frames), person.redrawable < person.frames ? 99 : 100), why = Object.keys(person.reasons)[0];
+    const some = Math.round(100 * person.redrawable / person.frames), share = can && person.redrawable < person.frames ? Math.min(Math.max(some, 1), 99) : some, why = Object.keys(person.reasons)[0];
     return make("li", { className: given ? "speaks" : "" },
       make("img", { src: person.url, alt: `person ${person.number}`, width: 83, height: 83 }),
       make("div", { className: "who" }, make("strong", { textContent: `Person ${person.number}` }), `${person.place.split(",")[0]}${state.video.still ? "" : `, first seen at ${person.seen[0][0].toFixed(1)} s`}`,
