@@ -24,7 +24,7 @@ from sidgan.data.prepare import prepare
 from sidgan.errors import InputError
 from sidgan.evaluation import lists
 from sidgan.faces import smooth
-from sidgan.synth import Person, Scene, random_line
+from sidgan.synth import LINES, Person, Scene, random_line
 
 SMALL = PrepareConfig(size=64)
 
@@ -160,6 +160,17 @@ def test_another_face_in_the_crop_is_seen() -> None:
 def test_each_limit_has_its_reason(people: Path, tmp_path: Path, change: dict, reason: str) -> None:
     record = packed(ClipSource(people, "x", end=1.6), tmp_path, PrepareConfig(size=64, **change))
     assert record["reason"].startswith(reason + " (")
+
+
+def test_a_mouth_beyond_the_edge_is_no_example(tmp_path: Path) -> None:
+    shots = Scene(Person.random(6), LINES["hello"], seconds=1.6, size=(300, 320), face_px=190, motion=0.3)
+    lips, below = (round(float(np.mean([shot.landmarks[i, 1] for shot in shots]))) for i in (62, 57))
+    for line, reason in [(lips & ~1, "mouth or eyes beyond the edge of the picture"), (below + 30 & ~1, None)]:
+        path = tmp_path / f"{line}.mp4"
+        media.write_clip(path, [shot.image[:line] for shot in shots], Fraction(25), shots.audio(16000), 16000)
+        record = packed(ClipSource(path, f"{line}"), tmp_path)
+        assert record["kept"] == (reason is None), record
+        assert record["beyond"] < packing.BEYOND or record["reason"].startswith(reason + " (in ")
 
 
 def test_sound_that_is_far_off_is_rejected_where_that_is_wanted(

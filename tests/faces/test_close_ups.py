@@ -12,12 +12,10 @@ import pytest
 
 from sidgan import media
 from sidgan.dubbing.analysis.first_pass import survey
-from sidgan.dubbing.analysis.looking import lips_inside
 from sidgan.evaluation.subject import Subject
-from sidgan.faces import box_of, confirm, search, smooth, track_faces
+from sidgan.faces import box_of, confirm, lips_inside, search, smooth, track_faces
 from sidgan.faces.detector import belongs
 from sidgan.geometry import MOUTH
-from sidgan.people import TrackedFace
 from sidgan.synth import LINES, Mouth, Person, Portrait, Pose, Scene
 from sidgan.types import Byte, Float
 
@@ -93,7 +91,7 @@ def test_where_pictures_push_each_other_aside_no_face_is_seen_where_none_is(fram
 
 def inside(points: Float) -> Float:
     track = smooth(0, np.repeat(points[None], 9, 0), np.ones(9, np.float32))
-    return lips_inside(TrackedFace(track), SIZE[1], SIZE[0])
+    return lips_inside(track, SIZE[1], SIZE[0])
 
 
 def test_lips_and_eyes_must_be_inside_the_picture() -> None:

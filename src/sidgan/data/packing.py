@@ -27,10 +27,11 @@ from sidgan.settings import require, require_between
 from sidgan.spans import spans
 from sidgan.types import Byte, Clip, FaceTrack, Float, Frame
 
-VERSION = 1  #: of the packed layout; raise it when anything changes what is packed, so that clips are prepared again
+VERSION = 2  #: of the packed layout; raise it when anything changes what is packed, so that clips are prepared again
 MARGIN = 1.0  #: seconds of sound read on either side of a clip, so that the offset can be corrected
 SHARP_SIZE = 128  #: px; sharpness is measured at this crop size, whatever size is packed
 MAX_SIZE = 2048  #: px; above it, a clip does not fit into memory
+BEYOND = 0.1  #: share of the frames in which the edge of the picture may cut off the mouth or an eye
 OVERLAP = 0.05  #: share of the crop's area that another face may cover
 
 
@@ -174,7 +175,7 @@ def _pack(source: ClipSource, target: Path, config: PrepareConfig, facts: dict[s
         tracker.add(frame)
     tracks = tracker.finish()
     track = _best_track(tracks, clip, source, facts)
-    _judge_track(track, tracks, config, facts)
+    _judge_track(track, tracks, clip, config, facts)
     pick = ticks(times, track)
     if len(pick) < config.min_seconds * FPS:
         raise Rejected(f"face seen too briefly ({len(pick) / FPS:.1f} s)")
@@ -223,19 +224,24 @@ def _distance(track: FaceTrack, x: float, y: float) -> tuple[float, float]:
     return float(outside), float(np.hypot(across, down))
 
 
-def _judge_track(track: FaceTrack, tracks: list[FaceTrack], config: PrepareConfig, facts: dict[str, Any]) -> None:
+def _judge_track(
+    track: FaceTrack, tracks: list[FaceTrack], clip: Clip, config: PrepareConfig, facts: dict[str, Any]
+) -> None:
     side = float(np.median(track.matrices[:, 0, 0]))
     limits = (config.max_yaw, config.max_pitch, np.inf if config.max_roll is None else config.max_roll)
     turned = float((np.abs(track.pose) > limits).any(1).mean())
     crowded = _crowded(track, tracks)
+    beyond = float((faces.lips_inside(track, clip.width, clip.height) < 0).mean())
     yaw, pitch, roll = (round(float(v), 1) for v in np.median(track.pose, 0))
     facts |= {"side": round(side, 1), "score": round(float(np.median(track.scores[track.visible])), 2),
               "yaw": yaw, "pitch": pitch, "roll": roll, "turned": round(turned, 3),
-              "crowded": round(crowded, 3)}  # fmt: skip
+              "crowded": round(crowded, 3), "beyond": round(beyond, 3)}  # fmt: skip
     if side < config.min_side:
         raise Rejected(f"face too small ({side:.0f} px)")
     if turned > config.max_turned:
         raise Rejected(f"turned away (in {turned:.0%} of the frames)")
+    if beyond > BEYOND:  # landmarks there are guesses
+        raise Rejected(f"mouth or eyes beyond the edge of the picture (in {beyond:.0%} of the frames)")
     if config.max_crowded is not None and crowded > config.max_crowded:
         raise Rejected(f"another face in the crop (in {crowded:.0%} of the frames)")
 

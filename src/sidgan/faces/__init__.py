@@ -9,6 +9,7 @@
 """
 
 from sidgan.faces.detector import Detector, confirm, detect, overlap, search
+from sidgan.faces.edges import cut_off, lips_inside
 from sidgan.faces.follower import MIN_SEEN
 from sidgan.faces.models import Box, Landmarker, box_of, embed, landmarks
 from sidgan.faces.pose import head_pose
@@ -16,6 +17,6 @@ from sidgan.faces.smoothing import SMOOTHED, smooth
 from sidgan.faces.tracker import Tracker, prominence, track_faces
 
 __all__ = [
-    "MIN_SEEN", "SMOOTHED", "Box", "Detector", "Landmarker", "Tracker", "box_of", "confirm", "detect", "embed",
-    "head_pose", "landmarks", "overlap", "prominence", "search", "smooth", "track_faces",
+    "MIN_SEEN", "SMOOTHED", "Box", "Detector", "Landmarker", "Tracker", "box_of", "confirm", "cut_off", "detect",
+    "embed", "head_pose", "landmarks", "lips_inside", "overlap", "prominence", "search", "smooth", "track_faces",
 ]  # fmt: skip

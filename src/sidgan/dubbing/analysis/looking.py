@@ -14,7 +14,7 @@ from sidgan.dubbing.analysis.captions import Captions
 from sidgan.dubbing.analysis.glimpses import Glimpses
 from sidgan.dubbing.analysis.trust import Trust, complexion, surface, trust
 from sidgan.dubbing.report import Progress
-from sidgan.geometry import EYES, JAW, OUTER_LIPS
+from sidgan.faces import cut_off, lips_inside
 from sidgan.people import TrackedFace
 from sidgan.people.cast import Looks, Member, members, unknown
 from sidgan.people.lending import lend
@@ -24,8 +24,6 @@ from sidgan.types import Byte, Clip, Float
 
 LONGEST_LOSS = Fraction(1, 2)  #: longest gap in a track that is bridged, seconds
 MOVED = 0.25  #: how far a face may move in a gap, in sides of its square
-LOWER_LIP = 0.68  #: in the face square: the lower lip of most people is here or below
-EYE_AT_EDGE = 0.04  #: in sides of the square
 TURNED = 15.0  #: how far it may turn in a gap, degrees of yaw
 KEPT = COMPARED + covering.TOGETHER  #: pictures of a track that are kept while its faces are compared
 
@@ -48,42 +46,19 @@ def look(
     """
     for person in people:
         person.bridged = bridges(person, times)
-        person.cut = cut_off(person, clip.width, clip.height)
+        person.cut = cut_off(person.track, clip.width, clip.height)
     alone = len(people) == 1 and not identify
     who = (unknown(),) if alone else members(dict(enumerate(people)), _identities(clip, people, progress))
     found, skin = dict[TrackedFace, Trust](), dict[TrackedFace, Float]()
     for person in people:
         surfaces, cells = looks(person, glimpses)
-        inside = lips_inside(person, clip.width, clip.height)
+        inside = lips_inside(person.track, clip.width, clip.height)
         found[person] = doubted(person, surfaces, cells, inside, captions.covers(person.track))
         skin[person] = complexion(surfaces, person.points)
         person.find_views()
     for member in who:
         lend([people[i] for i in sorted(member.tracks)], skin)
     return who, found
-
-
-def cut_off(person: TrackedFace, width: int, height: int) -> frozenset[int]:
-    """Rows of the frames of a track, ``width`` x ``height`` px, whose edge cuts off the chin or the jaw."""
-    jaw = person.track.landmarks[:, JAW]
-    return frozenset(np.flatnonzero(((jaw < 0) | (jaw >= (width, height))).any((1, 2))).tolist())
-
-
-def lips_inside(person: TrackedFace, width: int, height: int) -> Float:
-    """(N,) distance of the lips from the nearest edge of the frames of a track, ``width`` x ``height`` px, in sides of
-    the face square; negative beyond the edge.
-
-    Landmarks of what is beyond the edge are guessed, mostly inside the frame. So lower lips are expected at `LOWER_LIP`
-    at least; and where an eye is within `EYE_AT_EDGE`, the face is thought to go on beyond that edge, and nothing to be
-    where it seems.
-    """
-    lips, eyes, squares = person.points[:, OUTER_LIPS], person.points[:, EYES], person.track.matrices
-    left, top = (-squares[:, axis, 2] / person.sides for axis in (0, 1))
-    right, bottom = left + width / person.sides, top + height / person.sides
-    of_lips, of_eyes = (np.minimum(x.min(1) - left, right - x.max(1)) for x in (lips[..., 0], eyes[..., 0]))
-    above = np.minimum(of_eyes, eyes[..., 1].mean(1) - top) - EYE_AT_EDGE
-    below = bottom - np.maximum(lips[..., 1].max(1), LOWER_LIP)
-    return np.minimum(np.minimum(of_lips, above), below).astype(np.float32)
 
 
 def looks(person: TrackedFace, glimpses: Glimpses) -> tuple[Byte, Byte]:
@@ -111,7 +86,7 @@ def doubted(
 
     Args:
         surfaces, cells: the results of `looks`.
-        inside: the result of `lips_inside`.
+        inside: the result of `sidgan.faces.lips_inside`.
         printed: (N, 24, 24), see `Captions.covers`; without it, there are no captions.
     """
     covers = covering.covers(cells, person.points, person.track.visible)

@@ -81,7 +81,7 @@ def trust(
         surfaces: (N, 12, 12, 3), see `surface`.
         covers: (N, 24, 24), see `covering.covers`; without it, only the skin colour shows coverings.
         printed: (N, 24, 24), see `Captions.covers`: they may cover chin and cheeks, but not the lips.
-        inside: (N,), see `looking.lips_inside`; without it, no edge of the frame is near.
+        inside: (N,), see `sidgan.faces.lips_inside`; without it, no edge of the frame is near.
     """
     track, found = person.track, person.track.visible | person.bridged
     scores = np.where(track.visible, track.scores, np.interp(np.arange(len(track)), np.flatnonzero(track.visible),

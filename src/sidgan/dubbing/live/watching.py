@@ -13,11 +13,11 @@ import numpy as np
 from sidgan import geometry
 from sidgan.dubbing.analysis import covering
 from sidgan.dubbing.analysis.glimpses import FINE
-from sidgan.dubbing.analysis.looking import bridges, cut_off, doubted, lips_inside
+from sidgan.dubbing.analysis.looking import bridges, doubted
 from sidgan.dubbing.analysis.trust import surface
 from sidgan.dubbing.live.album import Albums
 from sidgan.dubbing.plan import fades, opened
-from sidgan.faces import SMOOTHED, Tracker
+from sidgan.faces import SMOOTHED, Tracker, cut_off, lips_inside
 from sidgan.people import TrackedFace
 from sidgan.poses import compared
 from sidgan.types import Byte, Float, Frame
@@ -91,10 +91,10 @@ class Watch:
         for number, track in self._tracker.recent(since).items():
             person = before[number].person if number in before else TrackedFace(track)
             person.follow(track)
-            person.bridged, person.cut = bridges(person, times), cut_off(person, *self._size)
+            person.bridged, person.cut = bridges(person, times), cut_off(track, *self._size)
             self._see(number, person)
             surfaces, covered = zip(*(self._looks[number][index] for index in track.frames), strict=True)
-            trust = doubted(person, np.stack(surfaces), np.stack(covered), lips_inside(person, *self._size))
+            trust = doubted(person, np.stack(surfaces), np.stack(covered), lips_inside(track, *self._size))
             albums = before[number].albums if number in before else None
             person.find_views(albums.known if albums else ())
             weights = fades(person, [*self._tracker.cuts, since], times, arrived)  # what is forgotten is no edge
