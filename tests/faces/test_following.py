@@ -63,6 +63,12 @@ class World:
             luma[0, 0] = index  # pictures that can be told from one another
             self.tracker.add(Frame(index, Fraction(index, 25), (luma, *chroma), GREY.format, None))
 
+    def hide(self, first: int, stop: int, back: tuple[float, float]) -> None:
+        """Frames ``first`` to ``stop - 1`` without the face, which is at ``back`` after them."""
+        self.at = None
+        self.show(first, stop)
+        self.at = back
+
 
 def ends(track: FaceTrack) -> tuple[int, int]:
     return track.first, track.frames.stop
@@ -82,9 +88,7 @@ def test_a_face_that_is_gone_for_a_second_is_given_up() -> None:
 def test_a_face_that_comes_back_soon_is_the_same_one() -> None:
     world = World()
     world.show(0, 12)
-    world.at = None
-    world.show(12, 24)
-    world.at = (104.0, 100.0)
+    world.hide(12, 24, back=(104.0, 100.0))
     world.show(24, 40)
     (track,) = world.tracker.finish()
     assert ends(track) == (0, 40)
@@ -95,9 +99,7 @@ def test_a_face_that_comes_back_soon_is_the_same_one() -> None:
 def test_a_face_that_came_back_costs_no_more_than_before() -> None:
     world = World()
     world.show(0, 12)
-    world.at = None
-    world.show(12, 17)
-    world.at = (102.0, 100.0)
+    world.hide(12, 17, back=(102.0, 100.0))
     world.show(17, 18)
     world.asked.clear()
     world.show(18, 25)
@@ -115,9 +117,8 @@ def test_a_face_that_is_lost_is_searched_for_at_once() -> None:
 def test_a_face_that_is_found_again_is_confirmed_where_it_was_found() -> None:
     world = World()
     world.show(0, 7)
-    world.at = None
-    world.show(7, 11)
-    world.at, world.margin = (125.0, 100.0), 6.0
+    world.hide(7, 11, back=(125.0, 100.0))
+    world.margin = 6.0
     world.show(11, 30)
     assert np.subtract(world.asked[-1], world.box) == pytest.approx([0, 0, 0, 0], abs=1)
     (track,) = world.tracker.finish()
@@ -127,9 +128,7 @@ def test_a_face_that_is_found_again_is_confirmed_where_it_was_found() -> None:
 def test_who_comes_out_elsewhere_after_a_while_is_found_within_half_a_second() -> None:
     world = World()
     world.show(0, 12)
-    world.at = None
-    world.show(12, 22)
-    world.at = (240.0, 150.0)
+    world.hide(12, 22, back=(240.0, 150.0))
     world.show(22, 40)
     *_, last = sorted(world.tracker.finish(), key=lambda track: track.first)
     assert 22 <= last.first <= 22 + 12
@@ -137,9 +136,7 @@ def test_who_comes_out_elsewhere_after_a_while_is_found_within_half_a_second() -
 
 def test_who_comes_in_soon_after_a_video_begins_is_found_at_once() -> None:
     world = World()
-    world.at = None
-    world.show(0, 5)
-    world.at = (100.0, 100.0)
+    world.hide(0, 5, back=(100.0, 100.0))
     world.show(5, 20)
     (track,) = world.tracker.finish()
     assert ends(track) == (6, 20)

@@ -29,9 +29,9 @@ from sidgan.types import Array, Byte, Float
 CELLS = 24  #: width of the grid of scores of a face, in cells
 TOGETHER = 8  #: faces in a batch; always the same number, so that each face gets the same scores, bit for bit
 FAR = 0.02  #: in sides of the face square; where no other frames show the pose within this, nothing counts as covered
+CLOSE = 0.01  #: likewise, within which only frames are compared with that show the usual look
 STRONG = 208  #: of 255; a covering must reach this in some cell, as beards seldom do
 SURE = 128  #: of 255; from here on a cell counts as covered
-CLOSE = 0.01  #: likewise, within which only frames are compared with that show the usual look
 HELD = 0.15  #: share of lips, chin and cheeks; a face of which as much seems covered does not show its usual look
 RISE = (64.0, 192.0)  #: of 255; between these scores, the source is faded in over the redrawn face
 

@@ -79,9 +79,7 @@ def looks(person: TrackedFace, glimpses: Glimpses) -> tuple[Byte, Byte]:
     return np.stack(surfaces), covering.scores(alone, np.arange(len(track)), again, rows, person.points, clear)
 
 
-def doubted(
-    person: TrackedFace, surfaces: Byte, cells: Byte, inside: Float, printed: Byte | None = None
-) -> Trust:
+def doubted(person: TrackedFace, surfaces: Byte, cells: Byte, inside: Float, printed: Byte | None = None) -> Trust:
     """The confidence of a track; sets its ``covers`` and ``doubts``.
 
     Args:
